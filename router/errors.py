@@ -1,0 +1,81 @@
+"""Every error pointsman raises on purpose.
+
+RouterError
+├── ConfigError        pointsman.yaml is wrong: the message names the key and the line
+├── ArtifactError      a router folder can't be used
+│   ├── DamagedArtifact    a file is missing or its hash differs
+│   ├── ForeignArtifact    the folder is no pointsman router
+│   └── NewerArtifact      written by a later format than this code reads
+├── RequestError       one request can't be read (also: one line of `pointsman route`)
+├── NoModelAllowed     every model is ruled out for a request; carries the reasons
+├── CallLogError       a call log can't be used
+│   └── TooManyRejects     more bad rows than the stated share
+├── TrainingError      the log is readable, but no router can be fitted from it
+└── MissingExtra       a command needs packages of an extra that is not installed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class RouterError(Exception):
+    """Base of all pointsman errors: catching it catches what an operator must handle."""
+
+
+class ConfigError(RouterError):
+    """A setting in `pointsman.yaml` is unknown, missing or out of range."""
+
+
+class ArtifactError(RouterError):
+    """A router folder can't be loaded."""
+
+
+class DamagedArtifact(ArtifactError):
+    """A file of the router is missing, or differs from its recorded hash."""
+
+
+class ForeignArtifact(ArtifactError):
+    """The folder was not written by pointsman."""
+
+
+class NewerArtifact(ArtifactError):
+    """The folder was written in a later format than this version reads."""
+
+
+class RequestError(RouterError):
+    """One request can't be read."""
+
+
+class NoModelAllowed(RouterError):
+    """No model is left for a request.
+
+    Attributes:
+        rejected: reason for each model that was ruled out.
+    """
+
+    def __init__(self, rejected: Mapping[str, str]) -> None:
+        reasons = "; ".join(f"{model}: {why}" for model, why in rejected.items())
+        super().__init__(
+            f"no model may serve this request ({reasons}); relax the constraints or add a model"
+        )
+        self.rejected = dict(rejected)
+
+
+class CallLogError(RouterError):
+    """A call log can't be read, or holds nothing to learn from."""
+
+
+class TooManyRejects(CallLogError):
+    """The share of rows that could not be read is over the stated limit."""
+
+
+class TrainingError(RouterError):
+    """No router can be fitted from these calls."""
+
+
+class MissingExtra(RouterError):
+    """A command needs packages that are not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"this needs the package {package!r}: pip install 'pointsman[{extra}]'")

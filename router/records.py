@@ -1,0 +1,159 @@
+"""The values that travel between the stages: request, decision, and the key that names a prompt."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from router.errors import RequestError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    FloatArray: TypeAlias = NDArray[np.float64]
+    Float32Array: TypeAlias = NDArray[np.float32]
+    IntArray: TypeAlias = NDArray[np.int64]
+    BoolArray: TypeAlias = NDArray[np.bool_]
+
+Json: TypeAlias = Any
+"""What `json.loads` returns."""
+
+Source = Literal["learned", "rule", "constraint", "pinned"]
+"""Who chose: the policy, the rule table, the limits (one model left), or the caller."""
+
+REQUEST_FIELDS = frozenset({"prompt", "messages", "tools", "response_format", "task_type", "tags"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request, as far as routing looks at it.
+
+    Attributes:
+        messages: chat messages in order, each with `role` and `content` (text, a list of parts, or None).
+        tools: tool definitions as the provider gets them, or None.
+        response_format: the provider's `response_format`, or None.
+        task_type: the caller's own name for the kind of work, or None.
+        tags: the caller's labels, in any order.
+    """
+
+    messages: Sequence[Mapping[str, Json]]
+    tools: Json = None
+    response_format: Json = None
+    task_type: str | None = None
+    tags: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if not self.messages:
+            raise RequestError("a request needs at least one message")
+        for number, message in enumerate(self.messages, start=1):
+            if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+                raise RequestError(f"message {number} is not an object with a 'role': {str(message)[:80]!r}")
+        if not isinstance(self.task_type, str | None):
+            raise RequestError(f"task_type must be text, got {self.task_type!r}")
+        if isinstance(self.tags, str) or not all(isinstance(tag, str) for tag in self.tags):
+            raise RequestError(f"tags must be a list of texts, got {self.tags!r}")
+
+    @staticmethod
+    def of(prompt: str | Sequence[Mapping[str, Json]], **fields: Json) -> Request:
+        """A request from one prompt text, or from chat messages.
+
+        Raises:
+            RequestError: the prompt is neither, or a field has the wrong form.
+        """
+        if isinstance(prompt, str):
+            prompt = ({"role": "user", "content": prompt},)
+        if not isinstance(prompt, Sequence):
+            raise RequestError(f"prompt must be a text or a list of messages, got {type(prompt).__name__}")
+        return Request(messages=tuple(prompt), **fields)
+
+    @staticmethod
+    def from_json(value: Json) -> Request:
+        """A request from one line of `pointsman route`.
+
+        Keys other than the request's own are left alone: the line may carry an identifier of the caller's.
+
+        Raises:
+            RequestError: not an object, or without `prompt` and `messages`, or with both.
+        """
+        if not isinstance(value, Mapping):
+            raise RequestError(f"a request is a JSON object, got {type(value).__name__}")
+        given = {name: value[name] for name in REQUEST_FIELDS if value.get(name) is not None}
+        prompt, messages = given.pop("prompt", None), given.pop("messages", None)
+        if (prompt is None) == (messages is None):
+            raise RequestError("a request has either 'prompt' or 'messages'")
+        if prompt is not None and not isinstance(prompt, str):
+            raise RequestError(f"prompt must be a text, got {type(prompt).__name__}")
+        return Request.of(messages if prompt is None else prompt, **given)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The model chosen for one request, and why.
+
+    Attributes:
+        source: who chose; "learned" is the fitted policy, "rule" the team's own table.
+        confidence: calibrated probability that `model` succeeds, in [0, 1].
+        success_probability: per model that the router knows, in [0, 1].
+        expected_cost_usd: per model, at today's prices, in USD.
+        propensity: chance that the policy picks this model for this request, in (0, 1].
+        rejected: reason for each model that a limit removed.
+        reason: one sentence for people.
+        policy_version: names the router that decided.
+    """
+
+    model: str
+    source: Source
+    confidence: float
+    success_probability: Mapping[str, float]
+    expected_cost_usd: Mapping[str, float]
+    reason: str
+    policy_version: str
+    propensity: float = 1.0
+    rejected: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.propensity <= 1:
+            raise ValueError(f"propensity must be in (0, 1], got {self.propensity}")
+        if not 0 <= self.confidence <= 1:
+            raise ValueError(f"confidence must be in [0, 1], got {self.confidence}")
+
+    def to_json(self) -> dict[str, Json]:
+        """The decision as `pointsman route` writes it: plain JSON values, fields in a fixed order."""
+        return {
+            "model": self.model,
+            "source": self.source,
+            "confidence": round(self.confidence, 6),
+            "success_probability": {name: round(p, 6) for name, p in self.success_probability.items()},
+            "expected_cost_usd": {name: float(f"{usd:.6g}") for name, usd in self.expected_cost_usd.items()},
+            "reason": self.reason,
+            "policy_version": self.policy_version,
+            "propensity": self.propensity,
+            "rejected": dict(self.rejected),
+        }
+
+
+def message_texts(messages: Sequence[Mapping[str, Json]]) -> Iterator[tuple[str, str]]:
+    """The role and the text of each message, in order; parts that hold no text (images) are left out."""
+    for message in messages:
+        content = message.get("content")
+        if isinstance(content, str):
+            yield message["role"], content
+        elif isinstance(content, Sequence):
+            parts = (part.get("text") for part in content if isinstance(part, Mapping))
+            yield message["role"], "\n".join(part for part in parts if isinstance(part, str))
+
+
+def prompt_key(messages: Json, tools: Json = None, response_format: Json = None) -> str:
+    """Name of a prompt: 32 hexadecimal digits over everything that makes the request what it is.
+
+    Two requests share a key when their messages (system text included), tools and response format are equal
+    as JSON values; the order of an object's members does not matter, the order of a list's does. An empty
+    list of tools is the same as none.
+    """
+    whole = [messages, tools or None, response_format or None]
+    text = json.dumps(whole, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
