@@ -1,0 +1,256 @@
+"""Writes `sample_calls.parquet`: six weeks of made-up LLM calls of one made-up company.
+
+Run it from the repository root: `python -m data.make_sample`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.sample_outcomes import MINI, MODELS, OLDER, STRONG, Answer, draw_answer, failed_answer
+from data.sample_pen import read_vocabulary
+from data.sample_requests import Draft, draw_conversation
+from router.config import HeuristicModels
+from router.records import Json, prompt_key
+from router.rules import heuristic_model
+
+SAMPLE = Path(__file__).with_name("sample_calls.parquet")
+SEED = 20260914
+FIRST_DAY = datetime(2026, 9, 14, tzinfo=UTC)
+WEEKS = 6
+EVALUATED, REPLAYED, PRODUCTION = 700, 150, 1060
+REPEATED = 40
+KIND_SHARES = {
+    "support": 0.26, "extraction": 0.17, "coding": 0.18, "analysis": 0.15, "tool_use": 0.14, "chat": 0.1,
+}  # fmt: skip
+LOGGING_POLICY = HeuristicModels(strong=STRONG, middle=OLDER, cheap=MINI)
+EXPLORATION = 0.2
+"""Share of production calls whose model is drawn evenly from all four."""
+POLICY_VERSION = "keywords-2026-09"
+LOGGED_CHARACTERS = 400
+"""Where the log cuts the text of a truncated call."""
+HOURS = {6: 2, 7: 6, 8: 10, 9: 11, 10: 9, 11: 6, 12: 8, 13: 10, 14: 9, 15: 6, 16: 3, 17: 1, 20: 1}
+"""Weight of each hour (UTC) of a working day."""
+
+COLUMNS = pa.schema(
+    [
+        pa.field("call_id", pa.string(), nullable=False),
+        pa.field("session_id", pa.string()),
+        pa.field("time", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("prompt", pa.string()),
+        pa.field("messages", pa.string()),
+        pa.field("tools", pa.string()),
+        pa.field("response_format", pa.string()),
+        pa.field("task_type", pa.string()),
+        pa.field("tags", pa.list_(pa.string()), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("success", pa.bool_()),
+        pa.field("score", pa.float64()),
+        pa.field("outcome_source", pa.string(), nullable=False),
+        pa.field("cost_usd", pa.float64()),
+        pa.field("input_tokens", pa.int64()),
+        pa.field("output_tokens", pa.int64()),
+        pa.field("latency_s", pa.float64(), nullable=False),
+        pa.field("propensity", pa.float64()),
+        pa.field("policy_version", pa.string()),
+        pa.field("decision_source", pa.string()),
+        pa.field("confidence", pa.float64()),
+        pa.field("truncated", pa.bool_(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request as it came in: what is logged of it whichever model answers.
+
+    Attributes:
+        bare: the log keeps the one message as `prompt` text.
+    """
+
+    draft: Draft
+    time: datetime
+    session_id: str | None
+    task_type: str | None
+    tags: tuple[str, ...]
+    bare: bool
+
+
+def make_rows(seed: int = SEED) -> list[dict[str, Any]]:
+    """All rows of the log, in order of time."""
+    rng = random.Random(seed)
+    seen: set[str] = set()
+    evaluated, production = (draw_requests(rng, count, seen) for count in (EVALUATED, PRODUCTION))
+    first_weeks = [asked for asked in production if asked.time < FIRST_DAY + timedelta(weeks=WEEKS - 1)]
+    replayed = rng.sample(first_weeks, REPLAYED)
+    again = [
+        replace(asked, time=asked.time + _some_hours(rng)) for asked in rng.sample(first_weeks, REPEATED)
+    ]
+    rows = [_production_row(asked, rng) for asked in production + again]
+    for source, part in (("evaluation", evaluated), ("replay", replayed)):
+        for asked in part:
+            rows += _evaluation_rows(asked, source, rng)
+    rows.sort(key=lambda row: row["time"])
+    return [{"call_id": f"call-{number:05d}", **row} for number, row in enumerate(rows, start=1)]
+
+
+def draw_requests(rng: random.Random, count: int, seen: set[str]) -> list[Asked]:
+    """Different requests, in conversations, spread over the six weeks.
+
+    Args:
+        seen: keys of the prompts drawn before, none of which comes again; the new ones are added.
+    """
+    vocabulary = read_vocabulary()
+    requests: list[Asked] = []
+    while len(requests) < count:
+        kind = rng.choices(list(KIND_SHARES), list(KIND_SHARES.values()))[0]
+        conversation = draw_conversation(kind, rng, vocabulary)
+        keys = {prompt_key(list(one.messages), one.tools, one.response_format) for one in conversation}
+        if keys & seen:
+            continue
+        requests += _asked(conversation, f"s-{len(seen):05d}", rng, vocabulary["tags"])
+        seen |= keys
+    return requests[:count]
+
+
+def _asked(
+    conversation: Sequence[Draft], session: str, rng: random.Random, tags: Sequence[str]
+) -> list[Asked]:
+    time = _working_time(rng)
+    task_type = conversation[0].kind if rng.random() < 0.85 else None
+    chosen = tuple(sorted(rng.sample(tags, rng.choice((1, 1, 2))))) if rng.random() < 0.3 else ()
+    has_session = len(conversation) > 1 or rng.random() < 0.2
+    asked = []
+    for draft in conversation:
+        bare = len(draft.messages) == 1 and rng.random() < 0.7
+        session_id = session if has_session else None
+        asked.append(
+            Asked(draft=draft, time=time, session_id=session_id, task_type=task_type, tags=chosen, bare=bare)
+        )
+        time += timedelta(seconds=rng.randint(20, 400))
+    return asked
+
+
+def _working_time(rng: random.Random) -> datetime:
+    week, weekday = rng.randrange(WEEKS), rng.choices(range(7), (20, 20, 19, 19, 16, 4, 2))[0]
+    hour = rng.choices(list(HOURS), list(HOURS.values()))[0]
+    return FIRST_DAY + timedelta(
+        days=7 * week + weekday, hours=hour, microseconds=rng.randrange(3_600_000_000)
+    )
+
+
+def _some_hours(rng: random.Random) -> timedelta:
+    return timedelta(minutes=rng.randint(5, 3000))
+
+
+def propensities(text: str) -> dict[str, float]:
+    """Chance of each model under the logging policy: the keyword heuristic, or else an even draw."""
+    usual = heuristic_model(text, LOGGING_POLICY)
+    even = EXPLORATION / len(MODELS)
+    return {model: round(even + (1 - EXPLORATION) * (model == usual), 6) for model in MODELS}
+
+
+def _production_row(asked: Asked, rng: random.Random) -> dict[str, Any]:
+    """One call of the model that the logging policy chose; the outcome is known where the caller told it."""
+    chances = propensities(asked.draft.text)
+    model = rng.choices(list(chances), list(chances.values()))[0]
+    is_error = rng.random() < 0.018
+    answer = failed_answer(rng) if is_error else draw_answer(MODELS[model], asked.draft, rng)
+    known = rng.random()
+    row = _row(asked, model, answer) | {
+        "outcome_source": "error" if is_error else "feedback",
+        "propensity": chances[model],
+        "policy_version": POLICY_VERSION,
+        "decision_source": "rule",
+    }
+    if not is_error and known < 0.33:
+        row["success"] = None
+        row["score"] = answer.score if known < 0.08 else None
+    return _cut(row, asked) if rng.random() < 0.06 else row
+
+
+def _cut(row: dict[str, Any], asked: Asked) -> dict[str, Any]:
+    """The row as a log with a size limit keeps it."""
+    if not asked.bare or len(row["prompt"]) <= LOGGED_CHARACTERS:
+        return row
+    return row | {"prompt": row["prompt"][:LOGGED_CHARACTERS], "truncated": True}
+
+
+def _evaluation_rows(asked: Asked, source: str, rng: random.Random) -> list[dict[str, Any]]:
+    """Every model on one request, in the night of the Sunday after it came in."""
+    days = 7 * ((asked.time - FIRST_DAY).days // 7) + 6
+    start = FIRST_DAY + timedelta(days=days, hours=22, microseconds=rng.randrange(7_000_000_000))
+    rows = []
+    for number, (model, settings) in enumerate(MODELS.items()):
+        answer = draw_answer(settings, asked.draft, rng)
+        row = _row(asked, model, answer) | {
+            "outcome_source": source,
+            "time": start + timedelta(seconds=number),
+        }
+        if asked.draft.kind in ("support", "analysis", "chat"):
+            row["score"] = answer.score
+        rows.append(row)
+    return rows
+
+
+def _row(asked: Asked, model: str, answer: Answer) -> dict[str, Any]:
+    draft = asked.draft
+    return {
+        "session_id": asked.session_id,
+        "time": asked.time,
+        "prompt": draft.messages[0]["content"] if asked.bare else None,
+        "messages": None if asked.bare else _json(list(draft.messages)),
+        "tools": _json(draft.tools),
+        "response_format": _json(draft.response_format),
+        "task_type": asked.task_type,
+        "tags": list(asked.tags),
+        "model": model,
+        "success": answer.success,
+        "score": None,
+        "cost_usd": answer.cost_usd,
+        "input_tokens": answer.input_tokens,
+        "output_tokens": answer.output_tokens,
+        "latency_s": answer.latency_s,
+        "propensity": None,
+        "policy_version": None,
+        "decision_source": None,
+        "confidence": None,
+        "truncated": False,
+    }
+
+
+def _json(value: Json) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def make_table(seed: int = SEED) -> pa.Table:
+    """The log as an Arrow table with the canonical columns."""
+    return pa.Table.from_pylist(make_rows(seed), schema=COLUMNS)
+
+
+def write_sample(path: Path, seed: int = SEED) -> None:
+    """Writes the log; the same bytes each time with the same pyarrow."""
+    pq.write_table(make_table(seed), path, compression="zstd", compression_level=19, row_group_size=10_000)
+
+
+def main() -> None:
+    """Parses the arguments and writes the file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=SAMPLE)
+    arguments = parser.parse_args()
+    write_sample(arguments.out)
+    print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()
