@@ -124,7 +124,8 @@ class Training(_Settings):
         min_calls: a model with fewer known outcomes is left out.
         max_reject_share: over this share of unreadable rows, reading stops.
         max_prompts: prompts kept for fitting; a larger log is sampled by prompt key.
-        test_share, validation_share: parts of the prompts held out for the report, and for choosing the estimator.
+        test_share: part of the prompts held out for the report.
+        validation_share: part that chooses between the estimators.
         keep_text: neighbours keep the prompt's text, for explanations; otherwise its key only.
     """
 
@@ -218,7 +219,7 @@ def _line_of(node: yaml.Node | None, location: list[str | int]) -> int:
 def _known_keys(location: list[str | int]) -> list[str]:
     """Settings that the section at `location` may hold."""
     section: type[_Settings] = Config
-    sections = {
+    sections: dict[str, type[_Settings]] = {
         "rules": Rules, "objective": Objective, "fallback": Fallback, "training": Training,
         "price": Price, "capabilities": Capabilities, "heuristic": HeuristicModels,
     }  # fmt: skip

@@ -56,9 +56,7 @@ class NoModelAllowed(RouterError):
 
     def __init__(self, rejected: Mapping[str, str]) -> None:
         reasons = "; ".join(f"{model}: {why}" for model, why in rejected.items())
-        super().__init__(
-            f"no model may serve this request ({reasons}); relax the constraints or add a model"
-        )
+        super().__init__(f"no model may serve this request ({reasons}); relax the constraints or add a model")
         self.rejected = dict(rejected)
 
 

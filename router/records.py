@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from router.errors import RequestError
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+FloatArray: TypeAlias = NDArray[np.float64]
+Float32Array: TypeAlias = NDArray[np.float32]
+IntArray: TypeAlias = NDArray[np.int64]
+BoolArray: TypeAlias = NDArray[np.bool_]
 
-    FloatArray: TypeAlias = NDArray[np.float64]
-    Float32Array: TypeAlias = NDArray[np.float32]
-    IntArray: TypeAlias = NDArray[np.int64]
-    BoolArray: TypeAlias = NDArray[np.bool_]
 
 Json: TypeAlias = Any
 """What `json.loads` returns."""
@@ -65,8 +66,8 @@ class Request:
             RequestError: the prompt is neither, or a field has the wrong form.
         """
         if isinstance(prompt, str):
-            prompt = ({"role": "user", "content": prompt},)
-        if not isinstance(prompt, Sequence):
+            return Request(messages=({"role": "user", "content": prompt},), **fields)
+        if not isinstance(prompt, list | tuple):
             raise RequestError(f"prompt must be a text or a list of messages, got {type(prompt).__name__}")
         return Request(messages=tuple(prompt), **fields)
 
@@ -128,12 +129,17 @@ class Decision:
             "source": self.source,
             "confidence": round(self.confidence, 6),
             "success_probability": {name: round(p, 6) for name, p in self.success_probability.items()},
-            "expected_cost_usd": {name: float(f"{usd:.6g}") for name, usd in self.expected_cost_usd.items()},
+            "expected_cost_usd": {name: _usd(cost) for name, cost in self.expected_cost_usd.items()},
             "reason": self.reason,
             "policy_version": self.policy_version,
             "propensity": self.propensity,
             "rejected": dict(self.rejected),
         }
+
+
+def _usd(cost: float) -> float | None:
+    """Six digits of a cost; None where it is unknown."""
+    return None if math.isnan(cost) else float(f"{cost:.6g}")
 
 
 def message_texts(messages: Sequence[Mapping[str, Json]]) -> Iterator[tuple[str, str]]:

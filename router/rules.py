@@ -42,7 +42,7 @@ def whole_text(request: Request) -> str:
 def rule_choice(
     request: Request, rules: Rules, default: str, allowed: Collection[str]
 ) -> tuple[str, str] | None:
-    """The rule table's model for a request and the rule that named it, or None where no named model is allowed.
+    """The rule table's model for a request and the rule that named it; None if no named model is allowed.
 
     Order: the task type's entry, the complexity score where it is switched on, the default.
 

@@ -1,0 +1,166 @@
+"""The router's folder on disk: written atomically, every file hashed, nothing pickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.errors import ArtifactError, DamagedArtifact, ForeignArtifact, NewerArtifact
+from router.records import Json
+
+FORMAT = "pointsman-router"
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A scratch folder beside `target` that takes its place when the block ends well.
+
+    A folder that stood there is replaced only if it holds a router or nothing; another one is left alone.
+
+    Raises:
+        ArtifactError: `target` holds something else, or can't be written.
+    """
+    if target.exists() and not _replaceable(target):
+        raise ArtifactError(f"{target} exists and is no router folder: choose another --out, or move it away")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    except OSError as error:
+        raise ArtifactError(f"{target}: can't be written: {error}") from error
+    try:
+        yield scratch
+        scratch.chmod(0o755)
+        _swap(scratch, target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def seal(folder: Path, manifest: Mapping[str, Json]) -> dict[str, Json]:
+    """Write the manifest over all files that stand in the folder, each with its hash.
+
+    Returns:
+        The manifest as written; its `policy_version` is the first 12 digits of a hash over the rest, so the
+        same router always has the same name.
+    """
+    files = {
+        file.relative_to(folder).as_posix(): file_hash(file)
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.name != MANIFEST
+    }
+    whole = {"format": FORMAT, "format_version": FORMAT_VERSION, **manifest, "files": files}
+    timeless = {name: value for name, value in whole.items() if name != "created"}
+    whole["policy_version"] = hashlib.sha256(_dump(timeless)).hexdigest()[:12]
+    whole["sha256"] = hashlib.sha256(_dump(whole)).hexdigest()
+    (folder / MANIFEST).write_bytes(_dump(whole))
+    return whole
+
+
+def read_manifest(folder: Path) -> dict[str, Json]:
+    """The manifest of a router folder, after every file was found and its hash checked.
+
+    Raises:
+        ForeignArtifact: no manifest of ours.
+        NewerArtifact: a format later than this code's.
+        DamagedArtifact: a file is missing, differs from its hash, or is not listed.
+    """
+    manifest = _parsed_manifest(folder)
+    if manifest["format_version"] > FORMAT_VERSION:
+        raise NewerArtifact(
+            f"{folder}: router format {manifest['format_version']}, this code reads up to {FORMAT_VERSION}: "
+            "upgrade pointsman, or train again"
+        )
+    stated = manifest.pop("sha256", None)
+    if stated != hashlib.sha256(_dump(manifest)).hexdigest():
+        raise DamagedArtifact(f"{folder / MANIFEST}: changed since it was written; train or fetch it again")
+    for name, digest in manifest["files"].items():
+        _check_file(folder, name, digest)
+    return manifest
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+    """The arrays of a safetensors file, by name.
+
+    Raises:
+        DamagedArtifact: not a safetensors file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise DamagedArtifact(f"{path}: can't be read: {error}") from error
+
+
+def save_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+    """Write arrays, by name, as safetensors."""
+    from safetensors.numpy import save_file
+
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _dump(value: Mapping[str, Json]) -> bytes:
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False).encode("ascii")
+
+
+def _parsed_manifest(folder: Path) -> dict[str, Json]:
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise ForeignArtifact(f"{folder}: no such folder; `pointsman train CALLS --out {folder}` makes one")
+    if not path.is_file():
+        raise ForeignArtifact(f"{folder}: no {MANIFEST} in it, so it is no pointsman router")
+    try:
+        manifest: Json = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DamagedArtifact(f"{path}: not valid JSON ({error}); train or fetch it again") from error
+    known = isinstance(manifest, dict) and manifest.get("format") == FORMAT
+    if not known or not isinstance(manifest.get("format_version"), int):
+        raise ForeignArtifact(f"{path}: does not say format {FORMAT!r}, so it is no pointsman router")
+    return dict(manifest)
+
+
+def _check_file(folder: Path, name: str, digest: str) -> None:
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise DamagedArtifact(f"{folder / MANIFEST}: names a file outside the folder: {name!r}")
+    if not path.is_file():
+        raise DamagedArtifact(f"{path}: missing; train or fetch the router again")
+    if (found := file_hash(path)) != digest:
+        raise DamagedArtifact(
+            f"{path}: sha256 is {found[:12]}…, the manifest says {digest[:12]}…: it was changed or cut; "
+            "train or fetch the router again"
+        )
+
+
+def _replaceable(target: Path) -> bool:
+    return target.is_dir() and (not any(target.iterdir()) or (target / MANIFEST).is_file())
+
+
+def _swap(scratch: Path, target: Path) -> None:
+    """Put `scratch` in `target`'s place by renaming: a reader never sees files of both.
+
+    Replacing takes two renames, and for the instant between them there is no folder at `target`.
+    """
+    if not target.exists():
+        scratch.rename(target)
+        return
+    retired = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
+    target.rename(retired / "router")
+    scratch.rename(target)
+    shutil.rmtree(retired, ignore_errors=True)

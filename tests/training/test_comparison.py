@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from router.errors import CallLogError
+from tests.training.comparisons import evaluated, knowing
+from training.baselines import ALL_CHEAP, BEST_SINGLE, HEURISTIC, ORACLE, SHUFFLE
+from training.comparison import compare
+from training.contenders import LEARNED
+from training.evaluated import Comparison, Evaluated, PolicyResult
+
+DRAWS = 200
+
+
+def compared(choice: np.ndarray[tuple[int], np.dtype[np.int64]], **options: object) -> Comparison:
+    return compare(evaluated(choice, **options), n_resamples=DRAWS)  # type: ignore[arg-type]
+
+
+def policy(comparison: Comparison, name: str) -> PolicyResult:
+    return next(one for one in comparison.policies if one.name == name)
+
+
+def test_every_policy_has_its_mean_success_and_cost() -> None:
+    found = compared(knowing())
+    assert found.router.success.value == pytest.approx(1.0)
+    assert found.router.cost_usd_per_call.value == pytest.approx(0.0055)
+    assert policy(found, BEST_SINGLE).success.value == pytest.approx(0.9)
+    assert policy(found, ALL_CHEAP).cost_relative_to_best_single.value == pytest.approx(0.1)
+
+
+def test_the_difference_is_the_router_s_less_the_baseline_s() -> None:
+    result = policy(compared(knowing()), ALL_CHEAP)
+    assert result.router_success_difference.value == pytest.approx(0.5)
+    assert result.router_cost_ratio.value == pytest.approx(5.5)
+    assert result.router_cost_difference.value == pytest.approx(0.0045)
+    assert 0.4 < result.router_success_difference.low < 0.5 < result.router_success_difference.high < 0.6
+
+
+def test_the_shuffle_keeps_the_router_s_shares_and_loses_its_knowledge() -> None:
+    found = compared(knowing())
+    assert policy(found, SHUFFLE).shares == found.router.shares
+    assert policy(found, SHUFFLE).success.value == pytest.approx(0.5 * 0.5 + 0.5 * 0.9)
+
+
+def test_policies_of_the_same_choices_know_each_other() -> None:
+    found = compared(np.zeros(60, dtype=np.int64))
+    assert policy(found, ALL_CHEAP).same_as_router
+    assert HEURISTIC in policy(found, ALL_CHEAP).aliases
+    assert not policy(found, BEST_SINGLE).same_as_router
+
+
+def test_the_sweep_reaches_the_best_model_s_success_at_the_share_of_its_cost() -> None:
+    # Large on four prompts of ten would do, but prompts of one probability switch together: five of ten.
+    curve = compared(knowing()).curves[0]
+    assert curve.name == LEARNED
+    assert curve.cost_at_best.value == pytest.approx(0.55)
+
+
+def test_a_baseline_is_compared_on_the_prompts_that_it_can_choose_for() -> None:
+    case = evaluated(knowing(100))
+    logged = np.where(np.arange(100) < 40, 1, -1)
+    choices = {**case.baselines.choices, "logged policy": logged, "mute": np.full(100, -1)}
+    found = compare(replace(case, baselines=replace(case.baselines, choices=choices)), n_resamples=DRAWS)
+    result = policy(found, "logged policy")
+    assert result.prompts == 40
+    assert result.router_success_difference.value == pytest.approx(0.1)
+    assert "mute" in found.warnings[-1]
+
+
+def test_unknown_costs_leave_the_comparison_of_success() -> None:
+    found = compared(knowing(), known_costs=False)
+    assert not found.costs_known
+    assert found.curves == ()
+    assert np.isnan(policy(found, BEST_SINGLE).router_cost_ratio.value)
+    assert policy(found, BEST_SINGLE).router_success_difference.value == pytest.approx(0.1)
+    assert "costs are left out" in found.warnings[0]
+
+
+@pytest.mark.parametrize("n", [pytest.param(1, id="one prompt"), pytest.param(12, id="twelve prompts")])
+def test_few_prompts_are_compared_with_a_warning(n: int) -> None:
+    found = compared(np.zeros(n, dtype=np.int64))
+    assert found.prompts == n
+    assert found.warnings[0].startswith("Few prompts")
+
+
+def test_one_model_is_compared_with_a_warning() -> None:
+    found = compared(np.zeros(50, dtype=np.int64), models=("small",))
+    assert found.best_single == "small"
+    assert "nothing can be routed" in found.warnings[0]
+
+
+def test_a_single_group_has_no_bounds() -> None:
+    case = replace(evaluated(knowing(50)), clusters=np.zeros(50, dtype=np.int64))
+    assert np.isnan(compare(case, n_resamples=DRAWS).router.success.low)
+
+
+def test_slices_show_the_router_against_the_best_single_model() -> None:
+    found = compared(knowing())
+    assert [one.task_type for one in found.slices] == ["even", "odd"]
+    assert sum(one.prompts for one in found.slices) == found.prompts
+    assert found.slices[1].success_difference.value == pytest.approx(0)
+    assert found.slices[0].rule_share == pytest.approx(1 / 3)
+
+
+def test_rare_task_types_are_put_together() -> None:
+    tasks = [f"task {row % 60}" for row in range(240)]
+    found = compared(knowing(240), task_types=tasks)
+    assert len(found.slices) == 41
+    assert found.slices[-1].prompts == 80
+
+
+def test_apgr_is_there_for_two_models_only() -> None:
+    assert compared(np.zeros(50, dtype=np.int64), models=("small",)).apgr is None
+    apgr = compared(knowing()).apgr
+    assert apgr is not None
+    assert apgr.value > 0.5
+
+
+def test_shares_of_sources_and_calibration_are_those_of_the_final_choice() -> None:
+    found = compared(knowing())
+    assert found.sources == {"rule": 0.25, "learned": 0.75}
+    assert found.calibration.expected_calibration_error == pytest.approx(0.1)
+    assert found.calibration.brier == pytest.approx(0.01)
+
+
+def test_no_prompt_at_all_is_refused_with_the_reasons() -> None:
+    with pytest.raises(CallLogError, match="12 seen in training"):
+        replace(evaluated(knowing(40)), keys=[])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param({"success": np.full((40, 2), np.nan)}, "success must be known", id="unknown outcome"),
+        pytest.param({"choice": np.full(40, 2)}, "choice must name a column, 0 to 1", id="no such model"),
+        pytest.param({"cost": np.ones((40, 3))}, r"cost has shape \(40, 3\)", id="other models"),
+        pytest.param({"source": ["rule"]}, "source has 1 rows, expected 40", id="rows missing"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(evaluated(knowing(40)), **change)  # type: ignore[arg-type]
+
+
+def test_the_json_is_plain_and_its_top_keys_are_fixed() -> None:
+    content = compared(knowing(80)).to_json()
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
+    assert list(content) == [
+        "format", "verdict", "provenance", "models", "prompts", "clusters", "costs_known", "best_single",
+        "router", "policies", "curves", "equal_quality", "apgr", "calibration", "sources", "slices",
+        "warnings", "n_resamples", "seed",
+    ]  # fmt: skip
+
+
+def test_the_same_seed_gives_the_same_report() -> None:
+    assert compared(knowing(80)).to_json() == compared(knowing(80)).to_json()
+
+
+def large() -> Evaluated:
+    rng = np.random.default_rng(0)
+    n, m = 15_000, 6
+    case = evaluated(knowing(n))
+    probability, cost = rng.random((n, m)), rng.random((n, m)) + 0.1
+    choices = {BEST_SINGLE: np.zeros(n, dtype=np.int64), ORACLE: cost.argmin(axis=1)}
+    return replace(
+        case,
+        models=tuple("abcdef"),
+        success=(rng.random((n, m)) < probability).astype(float),
+        cost=cost,
+        probability=probability,
+        expected_cost=cost,
+        choice=(probability - cost).argmax(axis=1),
+        baselines=replace(case.baselines, choices=choices),
+    )
+
+
+def test_fifteen_thousand_prompts_take_seconds() -> None:
+    case, start = large(), time.perf_counter()
+    compare(case)
+    assert time.perf_counter() - start < 30

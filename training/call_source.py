@@ -1,0 +1,203 @@
+"""The read pass as a daft data source: log files in, checked rows with their prompt key and bucket out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from router.errors import CallLogError, MissingExtra
+from training.cleaning import CALL_SCHEMA, CleanRows, clean_rows
+from training.formats import read_batches
+from training.log_file import LogFile
+
+if TYPE_CHECKING:
+    import daft
+
+Runner = Literal["native", "ray"]
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with the work done and the work there is, in bytes or in parts."""
+
+REJECTED, TALLY = -1, -2
+"""Buckets of the rows that are no calls: the rejected ones, and one row that sums up each task."""
+
+LINE_BITS = 40
+"""`place` is the file's number shifted by this, plus the line."""
+
+SCRATCH_SCHEMA = pa.schema(
+    [
+        *CALL_SCHEMA,
+        pa.field("bucket", pa.int32()),
+        pa.field("prompt_key", pa.large_string()),
+        pa.field("place", pa.int64()),
+        pa.field("reason", pa.large_string()),
+        pa.field("detail", pa.large_string()),
+        pa.field("raw", pa.large_string()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the tasks of the read pass need to know; travels to workers."""
+
+    files: Sequence[LogFile]
+    buckets: int
+    meter: Meter | None
+
+
+class Meter:
+    """Adds up the bytes read by all tasks, for a progress display."""
+
+    def __init__(self, report: Progress, total: int) -> None:
+        self._report, self._total, self._done = report, total, 0
+        self._lock = threading.Lock()
+
+    def add(self, count: int) -> None:
+        """Count bytes as read, and tell the display."""
+        with self._lock:
+            self._done = min(self._done + count, self._total)
+            self._report(self._done, self._total)
+
+
+def start_daft(runner: Runner) -> Any:  # noqa: ANN401 - a module has no narrower type
+    """The daft module, without its telemetry, set to run here or on Ray.
+
+    Raises:
+        MissingExtra: daft, or for "ray" Ray, is not installed.
+        CallLogError: this process has already run the other way.
+    """
+    quiet = {"DAFT_ANALYTICS_ENABLED": "0", "DO_NOT_TRACK": "true", "SCARF_NO_ANALYTICS": "true"}
+    os.environ.update(quiet | {"DAFT_PROGRESS_BAR": "0"})
+    try:
+        import daft
+        from daft.runners import _get_runner
+    except ImportError as error:
+        raise MissingExtra("daft", "train") from error
+    if _get_runner() is None:
+        try:
+            daft.set_runner_ray() if runner == "ray" else daft.set_runner_native()
+        except ImportError as error:
+            raise MissingExtra("ray", "ray") from error
+        daft.set_execution_config(parquet_target_row_group_size=1 << 20, scantask_max_parallel=2)
+    running = daft.get_or_infer_runner_type()
+    if running != runner:
+        raise CallLogError(
+            f"this process already runs daft on {running!r}, not {runner!r}; start a new process"
+        )
+    return daft
+
+
+def call_source(plan: Plan, daft: Any) -> Any:  # noqa: ANN401, C901 - classes over bases imported only here
+    """A daft data source over the log files: one task for each file, or row group of a Parquet file."""
+    from daft.io.source import DataSource, DataSourceTask
+    from daft.recordbatch import RecordBatch
+
+    shared_schema = daft.Schema.from_pyarrow_schema(SCRATCH_SCHEMA)
+
+    class CallTask(DataSourceTask):
+        def __init__(self, file: LogFile, part: int) -> None:
+            self._file, self._part = file, part
+
+        @property
+        def schema(self) -> daft.Schema:
+            return shared_schema
+
+        async def read(self) -> AsyncIterator[daft.recordbatch.RecordBatch]:
+            batches = _part_batches(self._file, self._part, plan)
+            while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+                yield RecordBatch.from_arrow_record_batches([batch], SCRATCH_SCHEMA)
+
+    class CallSource(DataSource):
+        @property
+        def name(self) -> str:
+            return "call log"
+
+        @property
+        def schema(self) -> daft.Schema:
+            return shared_schema
+
+        async def get_tasks(self, pushdowns: object) -> AsyncIterator[DataSourceTask]:
+            for file in plan.files:
+                for part in range(file.row_groups if file.size else 0):
+                    yield CallTask(file, part)
+
+    return CallSource()
+
+
+def _part_batches(file: LogFile, part: int, plan: Plan) -> Iterator[pa.RecordBatch]:
+    """The rows of one task, calls and rejected ones; at the end one row that sums the task up.
+
+    A damaged file ends its task early and is reported in that last row, so that every damaged file is found.
+    """
+    rows = repaired = 0
+    names: set[str] = set()
+    fault = None
+    try:
+        for batch in read_batches(file, part):
+            clean = clean_rows(batch.rows)
+            rows += len(clean.keys)
+            repaired += clean.repaired
+            names |= batch.names
+            yield from _batches(file, batch.rows.lines, clean, batch.rows.raw, plan.buckets)
+            if plan.meter:
+                plan.meter.add(batch.bytes_read)
+    except CallLogError as error:
+        fault = str(error)
+    tally = {"file": file.number, "rows": rows, "repaired": repaired, "names": sorted(names), "fault": fault}
+    yield _padded(
+        {"bucket": pa.array([TALLY], pa.int32()), "detail": pa.array([json.dumps(tally)], pa.large_string())}
+    )
+
+
+def _batches(
+    file: LogFile, lines: Sequence[int], clean: CleanRows, raw: Callable[[int], str], buckets: int
+) -> Iterator[pa.RecordBatch]:
+    """The calls of one batch, then its rejected rows."""
+    places = np.asarray(lines, dtype=np.int64) + (file.number << LINE_BITS)
+    bad = sorted(clean.problems)
+    numbers = [bucket_of(key, buckets) if key else REJECTED for key in clean.keys]
+    calls = _padded(
+        {
+            **clean.columns,
+            "bucket": pa.array(numbers, pa.int32()),
+            "prompt_key": pa.array(clean.keys, pa.large_string()),
+            "place": pa.array(places),
+        }
+    )
+    if not bad:
+        yield calls
+        return
+    good = np.ones(len(places), dtype=bool)
+    good[bad] = False
+    yield calls.filter(pa.array(good))
+    yield _padded(
+        {
+            "bucket": pa.array([REJECTED] * len(bad), pa.int32()),
+            "place": pa.array(places[bad]),
+            "reason": pa.array([clean.problems[row][0] for row in bad], pa.large_string()),
+            "detail": pa.array([clean.problems[row][1] for row in bad], pa.large_string()),
+            "raw": pa.array([raw(row) for row in bad], pa.large_string()),
+        }
+    )
+
+
+def bucket_of(key: str, buckets: int) -> int:
+    """The bucket of a prompt key, in [0, buckets); keys in order have buckets in order."""
+    return int(key[:8], 16) * buckets >> 32
+
+
+def _padded(columns: Mapping[str, pa.Array]) -> pa.RecordBatch:
+    """A batch of the scratch schema; columns not given are null."""
+    length = len(columns["bucket"])
+    return pa.record_batch(
+        [columns.get(field.name, pa.nulls(length, field.type)) for field in SCRATCH_SCHEMA],
+        schema=SCRATCH_SCHEMA,
+    )

@@ -1,0 +1,164 @@
+"""One streaming pass over call logs: cleaned calls by prompt, in a scratch folder, and what was read."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
+
+from router.errors import CallLogError, TooManyRejects
+from training.call_source import REJECTED, Meter, Plan, Progress, Runner, call_source, start_daft
+from training.cleaning import CALL_SCHEMA
+from training.log_file import LogFile
+from training.read_summary import ReadSummary, bucket_frame, duplicates_path, place_text, summarise
+from training.readers import find_files
+
+if TYPE_CHECKING:
+    import daft
+
+_BUCKET_BYTES = 128 << 20
+_MOST_BUCKETS = 256
+_UNPACKED = {"parquet": 6, "json": 1, "csv": 1}
+"""Bytes of calls that a byte of a log file holds, roughly."""
+_SORTED_REJECTS = 200_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFiles:
+    """Cleaned calls in a scratch folder: Parquet files by bucket, and a prompt is in one bucket only.
+
+    Attributes:
+        buckets: number of buckets; the keys in bucket i are all smaller than those in bucket i + 1.
+    """
+
+    folder: Path
+    buckets: int
+    runner: Runner
+    summary: ReadSummary
+
+    def bucket(self, number: int) -> daft.DataFrame | None:
+        """The calls of one bucket, with `prompt_key` and `place`, without repeats; None if there are none."""
+        frame = bucket_frame(self.folder, number, self.runner)
+        if frame is None or not self.summary.duplicates:
+            return frame
+        repeated = start_daft(self.runner).read_parquet(str(duplicates_path(self.folder)))
+        return frame.join(repeated, on="place", how="anti")
+
+    def frames(self) -> Iterator[daft.DataFrame]:
+        """The calls of each bucket that has some, in the order of the prompt keys."""
+        for number in range(self.buckets):
+            frame = self.bucket(number)
+            if frame is not None:
+                yield frame
+
+
+def read_calls(  # noqa: PLR0913 - each is a setting of its own, and callers have them apart
+    sources: Sequence[str],
+    *,
+    scratch: Path,
+    mapping: Mapping[str, str] | None = None,
+    runner: Runner = "native",
+    rejects: Path | None = None,
+    max_reject_share: float = 0.05,
+    progress: Progress | None = None,
+) -> CallFiles:
+    """Read call logs into `scratch`, which the caller removes when done.
+
+    Args:
+        sources: paths and globs of Parquet, JSON lines and CSV files.
+        mapping: source column per canonical field.
+        rejects: gets one JSON line for each row that was turned away; not written if there is none.
+        progress: called with bytes read and bytes there are; with Ray only at the end.
+
+    Raises:
+        CallLogError: a file is damaged or missing, or no row is readable.
+        TooManyRejects: more rows than `max_reject_share` of all were turned away.
+    """
+    files = find_files(sources, mapping or {})
+    size = sum(file.size for file in files)
+    meter = Meter(progress, size) if progress and runner == "native" else None
+    plan = Plan(files=files, buckets=_bucket_count(files), meter=meter)
+    folder = scratch / "calls"
+    shutil.rmtree(folder, ignore_errors=True)
+    source = call_source(plan, start_daft(runner))
+    source.read().write_parquet(str(folder), partition_cols=["bucket"])
+    summary = summarise(files, folder, plan.buckets, runner)
+    _write_rejects(files, folder, runner, rejects if summary.rejected else None)
+    _refuse_bad_log(summary, rejects, max_reject_share)
+    if progress:
+        progress(size, size)
+    return CallFiles(folder=folder, buckets=plan.buckets, runner=runner, summary=summary)
+
+
+def write_calls(files: CallFiles, out: Path) -> int:
+    """Write the calls as one canonical Parquet file, whole or not at all; returns their number.
+
+    The order is that of prompt keys, and within a prompt that of the log.
+
+    Raises:
+        CallLogError: `out` can't be written.
+    """
+    part = out.with_name(f".{out.name}.part-{os.getpid()}")
+    count = 0
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with pq.ParquetWriter(part, CALL_SCHEMA, compression="zstd") as writer:
+            for frame in files.frames():
+                ordered = frame.sort(["prompt_key", "place"]).select(*CALL_SCHEMA.names)
+                for batch in ordered.to_arrow_iter():
+                    writer.write_batch(batch.cast(CALL_SCHEMA))
+                    count += batch.num_rows
+        part.replace(out)
+    except OSError as error:
+        raise CallLogError(f"{out}: can't be written: {error}; choose another place") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return count
+
+
+def _bucket_count(files: Sequence[LogFile]) -> int:
+    unpacked = sum(
+        file.size * _UNPACKED[file.kind] * (6 if file.path.endswith(".gz") else 1) for file in files
+    )
+    return min(1 + unpacked // _BUCKET_BYTES, _MOST_BUCKETS)
+
+
+def _write_rejects(files: Sequence[LogFile], folder: Path, runner: Runner, out: Path | None) -> None:
+    """Write each rejected row as a line of JSON; in the order of the log unless there are very many."""
+    frame = bucket_frame(folder, REJECTED, runner)
+    if out is None or frame is None:
+        return
+    few = frame.count_rows() <= _SORTED_REJECTS
+    wanted = (frame.sort("place") if few else frame).select("place", "reason", "detail", "raw")
+    try:
+        with out.open("w", encoding="utf-8") as stream:
+            for row in wanted.iter_rows():
+                path, line = place_text(files, row.pop("place")).rsplit(":", 1)
+                stream.write(json.dumps({"file": path, "line": int(line), **row}, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise CallLogError(
+            f"{out}: the rejected rows can't be written: {error}; choose another place"
+        ) from error
+
+
+def _refuse_bad_log(summary: ReadSummary, rejects: Path | None, max_reject_share: float) -> None:
+    reasons = "\n  ".join(map(str, summary.rejects))
+    where = f"all of them are in {rejects}" if rejects else "give a path for rejected rows to see them all"
+    if summary.rejected > max_reject_share * summary.rows:
+        raise TooManyRejects(
+            f"{summary.rejected} of {summary.rows} rows can't be read "
+            f"({summary.rejected / summary.rows:.1%}, and at most {max_reject_share:.1%} may be bad):\n"
+            f"  {reasons}\n{where}; correct the log, map its columns with --map field=column, "
+            f"or raise training.max_reject_share"
+        )
+    if not summary.calls:
+        raise CallLogError(
+            f"no readable call in {', '.join(summary.files)} ({summary.rows} rows"
+            + (f"):\n  {reasons}\n{where}" if reasons else "); the files are empty")
+        )

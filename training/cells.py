@@ -1,0 +1,234 @@
+"""One value of a log at a time: what it may look like, and why it is turned away."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+
+import orjson
+
+from router.records import Json
+
+_NULL_WORDS = frozenset({"", "nan", "null", "none"})
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_MILLISECONDS = 1e11
+_EXCERPT = 80
+
+dump_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""JSON text of a value, as short as it gets."""
+
+
+def parse_json(text: str | bytes) -> tuple[Json, bool]:
+    """The value of a JSON text, and whether a lone surrogate in it was replaced by U+FFFD.
+
+    Raises:
+        UnicodeDecodeError: not UTF-8.
+        ValueError: not JSON, or nested too deeply.
+    """
+    try:
+        return orjson.loads(text), False
+    except orjson.JSONDecodeError:
+        pass  # NaN, lone surrogates and huge integers are legal for Python's own parser only
+    try:
+        value = json.loads(text if isinstance(text, str) else text.decode())
+        plain = dump_json(value)
+        if _SURROGATE.search(plain) is None:
+            return value, False
+        return json.loads(_SURROGATE.sub("\ufffd", plain)), True
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def excerpt(value: object) -> str:
+    """The first characters of a value, on one line and without what a terminal would act on."""
+    if value is None:
+        return "(nothing)"
+    text = value if isinstance(value, str) else repr(value)
+    short = text if len(text) <= _EXCERPT else text[:_EXCERPT] + "..."
+    return repr(short) if isinstance(value, str) else short.encode("ascii", "backslashreplace").decode()
+
+
+def drop_null_members(value: Json) -> Json:
+    """A value without the null members that Parquet gives every object of a list; `content` keeps its."""
+    if isinstance(value, dict):
+        kept = {name: drop_null_members(member) for name, member in value.items()}
+        return {name: member for name, member in kept.items() if member is not None or name == "content"}
+    if isinstance(value, list):
+        return [drop_null_members(member) for member in value]
+    return value
+
+
+def _is_null(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def plain_text(value: object) -> str | None:
+    """Text, or None when there is none.
+
+    Raises:
+        ValueError: saying what the value is not.
+    """
+    if isinstance(value, str):
+        return value or None
+    if _is_null(value):
+        return None
+    if isinstance(value, bytes):
+        return _decoded(value) or None
+    raise ValueError("is not text")
+
+
+def identifier(value: object) -> str | None:
+    """An identifier: text, or a number that a database gave.
+
+    Raises:
+        ValueError: saying what the value is not.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and not _is_null(value):
+        return str(value)
+    return plain_text(value)
+
+
+def _decoded(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError("is not valid UTF-8") from error
+
+
+def number(value: object) -> float | None:
+    """A number, also from its text; NaN or None when there is none.
+
+    Raises:
+        ValueError: saying what the value is not.
+    """
+    if isinstance(value, str) and value.strip().lower() in _NULL_WORDS:
+        return None
+    if value is None:
+        return None
+    if isinstance(value, str | int | float | Decimal) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except (ValueError, OverflowError):
+            pass
+    raise ValueError("is not a number")
+
+
+def boolean(value: object) -> bool | None:
+    """A truth value in any of the forms that logs hold.
+
+    Raises:
+        ValueError: saying what the value is not.
+    """
+    if isinstance(value, bool):
+        return value
+    if _is_null(value):
+        return None
+    if isinstance(value, int | float) and value in (0, 1):
+        return bool(value)
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in _NULL_WORDS:
+            return None
+        if word in _BOOLEANS:
+            return _BOOLEANS[word]
+    raise ValueError("is not true or false")
+
+
+def microseconds(value: object) -> int | None:
+    """Microseconds since 1970 of a time in any of the forms that logs hold.
+
+    Raises:
+        ValueError: saying what the value is not.
+    """
+    if _is_null(value) or (isinstance(value, str) and value.strip().lower() in _NULL_WORDS):
+        return None
+    try:
+        moment = _moment(value)
+        since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
+    except (ValueError, OverflowError, OSError) as error:
+        raise ValueError("is not a time (ISO 8601, or seconds or milliseconds since 1970)") from error
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def _moment(value: object) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, date):
+        return datetime.combine(value, time())
+    if isinstance(value, str):
+        try:
+            return datetime.fromisoformat(value.strip().removesuffix(" UTC"))
+        except ValueError:
+            value = float(value)
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        seconds = float(value)
+        return datetime.fromtimestamp(seconds / 1000 if abs(seconds) >= _FIRST_MILLISECONDS else seconds, UTC)
+    raise ValueError(f"no time: {value!r}")
+
+
+def tag_list(value: object) -> list[str] | None:
+    """Labels from a list, a JSON list or comma-separated text.
+
+    Raises:
+        ValueError: saying what the value is not.
+    """
+    if isinstance(value, str):
+        value = _tags_of_text(value)
+    if _is_null(value):
+        return None
+    if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
+        raise ValueError("is not a list of texts")
+    return value
+
+
+def _tags_of_text(text: str) -> Json:
+    if not text.lstrip().startswith("["):
+        return [tag.strip() for tag in text.split(",") if tag.strip()]
+    try:
+        return parse_json(text)[0]
+    except ValueError as error:
+        raise ValueError("is broken JSON") from error
+
+
+def json_cell(value: Json, check: Callable[[Json], Json]) -> tuple[tuple[Json, str] | None, bool]:
+    """Value and text of a JSON cell, or None when it holds nothing; then, whether it was repaired.
+
+    Raises:
+        ValueError: saying what the value is not.
+    """
+    text, repaired = None, False
+    if isinstance(value, bytes):
+        value = _decoded(value)
+    if isinstance(value, str) and value:
+        text = value
+        try:
+            value, repaired = parse_json(text)
+        except ValueError as error:
+            raise ValueError("is broken JSON") from error
+    if _is_null(value) or not value:
+        return None, False
+    return (check(value), text if text and not repaired else dump_json(value)), repaired
+
+
+def any_json(value: Json) -> Json:
+    """Any JSON value."""
+    return value
+
+
+def chat_messages(value: Json) -> Json:
+    """A list of chat messages.
+
+    Raises:
+        ValueError: saying what the value is not.
+    """
+    if not isinstance(value, list) or not all(
+        isinstance(message, dict) and isinstance(message.get("role"), str) for message in value
+    ):
+        raise ValueError("is not a list of objects with a role")
+    return value

@@ -1,0 +1,286 @@
+"""What a routing policy achieves on prompts whose outcome is known for every model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from router.records import FloatArray, IntArray
+
+ROUNDING = 1e-9
+"""Success rates closer than this are equal: sums of the same rows differ by less in another order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyPath:
+    """The choices of argmax_m p - weight * cost for every weight from 0 to infinity.
+
+    Attributes:
+        start: shape (n_prompts, n_models); weight, in 1 / USD, from which a step of the row holds. The first
+            is 0, they rise along the row, and infinity means that there is no such step.
+        model: shape (n_prompts, n_models); the model of each step.
+    """
+
+    start: FloatArray
+    model: IntArray
+
+    def at(self, weight: float) -> IntArray:
+        """Shape (n_prompts,): the model of each prompt at one weight, the cheaper one on ties."""
+        step = np.count_nonzero(self.start <= weight, axis=1) - 1
+        chosen: IntArray = self.model[np.arange(len(self.start)), step]
+        return chosen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """Mean outcome of a policy as its weight on cost grows.
+
+    Attributes:
+        weight: shape (n_points,); in 1 / USD, rising from 0. A point holds from its weight to the next one's.
+        success: shape (n_points,); mean over prompts, in [0, 1].
+        cost: shape (n_points,); mean USD a call.
+    """
+
+    weight: FloatArray
+    success: FloatArray
+    cost: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reliability:
+    """Predicted against observed success in bins of equal width; empty bins are NaN.
+
+    Attributes:
+        edges: shape (n_bins + 1,); a bin holds (lower, upper], the first one also 0.
+        count: shape (n_bins,).
+        predicted: shape (n_bins,); mean probability in the bin.
+        observed: shape (n_bins,); mean outcome in the bin.
+    """
+
+    edges: FloatArray
+    count: IntArray
+    predicted: FloatArray
+    observed: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskCoverage:
+    """Failure rate among the prompts kept, as the confidence asked for falls.
+
+    Attributes:
+        threshold: shape (n_points,); least confidence kept, falling. Equal confidences stay together.
+        coverage: shape (n_points,); share of prompts kept, rising to 1.
+        risk: shape (n_points,); failure rate among those kept.
+        area: area under risk over coverage; lower is better.
+    """
+
+    threshold: FloatArray
+    coverage: FloatArray
+    risk: FloatArray
+    area: float
+
+
+def picked(values: FloatArray, choice: IntArray) -> FloatArray:
+    """Shape (n,): the entry of each row of `values` in the column that `choice` names; NaN where it is -1."""
+    taken = values[np.arange(len(choice)), np.maximum(choice, 0)]
+    return np.where(choice >= 0, taken, np.nan)
+
+
+def best_column(value: FloatArray, cost: FloatArray) -> IntArray:
+    """Shape (n,): column of each row's highest value, the cheaper one on ties, then the first.
+
+    Args:
+        value: shape (n, m).
+        cost: shape (n, m), finite.
+    """
+    tied = value == value.max(axis=1, keepdims=True)
+    column: IntArray = np.argmin(np.where(tied, cost, np.inf), axis=1)
+    return column
+
+
+def policy_path(probability: FloatArray, expected_cost: FloatArray) -> PolicyPath:
+    """Follow argmax_m p - weight * cost from weight 0 to infinity, exactly.
+
+    Per prompt that is the upper envelope of m lines in the weight: from the model in force, the next one is
+    the cheaper model whose line is met first, at (p - p') / (cost - cost').
+
+    Args:
+        probability: shape (n, m), chance of success.
+        expected_cost: shape (n, m), USD.
+
+    Raises:
+        ValueError: the shapes differ, or an entry is not finite.
+    """
+    if probability.shape != expected_cost.shape or probability.ndim != 2:
+        raise ValueError(f"need two (n, m) matrices, got {probability.shape} and {expected_cost.shape}")
+    if not (np.isfinite(probability).all() and np.isfinite(expected_cost).all()):
+        raise ValueError("probability and expected_cost must be finite: leave out rows with unknown cost")
+    start = np.full(probability.shape, np.inf)
+    model = np.zeros(probability.shape, dtype=np.int64)
+    weight, current = np.zeros(len(probability)), best_column(probability, expected_cost)
+    for step in range(probability.shape[1]):
+        start[:, step], model[:, step] = weight, current
+        met, following = _next_step(probability, expected_cost, current)
+        weight, current = np.maximum(weight, met), following
+    return PolicyPath(start=start, model=model)
+
+
+def _next_step(
+    probability: FloatArray, expected_cost: FloatArray, current: IntArray
+) -> tuple[FloatArray, IntArray]:
+    """Weight at which each prompt leaves its current model (infinity: never), and the model it goes to."""
+    saved = picked(expected_cost, current)[:, None] - expected_cost
+    lost = picked(probability, current)[:, None] - probability
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        met = np.where(saved > 0, lost / saved, np.inf)
+    weight = met.min(axis=1)
+    following = best_column(-met, expected_cost)
+    return weight, np.where(np.isfinite(weight), following, current)
+
+
+def curve_of_path(
+    path: PolicyPath, success: FloatArray, cost: FloatArray, share: FloatArray | None = None
+) -> Curve:
+    """Mean outcomes along a path; a point for every weight at which some prompt changes its model.
+
+    Args:
+        success: shape (n, m), what each model did.
+        cost: shape (n, m), what it cost in USD.
+        share: shape (n,), part of the whole that each row stands for; None: equal parts.
+    """
+    share = np.full(len(success), 1 / len(success)) if share is None else share / share.sum()
+    rows = np.arange(len(success))[:, None]
+    gained = np.diff(success[rows, path.model], axis=1) * share[:, None]
+    spent = np.diff(cost[rows, path.model], axis=1) * share[:, None]
+    changes = np.isfinite(path.start[:, 1:])
+    order = np.argsort(path.start[:, 1:][changes], kind="stable")
+    weight = np.concatenate([[0.0], path.start[:, 1:][changes][order]])
+    last = np.append(weight[1:] != weight[:-1], True)
+    first = path.model[:, 0]
+    success_at = np.cumsum(np.append(share @ picked(success, first), gained[changes][order]))
+    cost_at = np.cumsum(np.append(share @ picked(cost, first), spent[changes][order]))
+    return Curve(weight=weight[last], success=success_at[last], cost=cost_at[last])
+
+
+def cost_quality_curve(
+    probability: FloatArray, expected_cost: FloatArray, success: FloatArray, cost: FloatArray
+) -> Curve:
+    """Mean outcomes of the policy argmax_m p - weight * cost, over its weight from 0 to infinity.
+
+    The policy sees `probability` and `expected_cost` only; `success` and `cost` judge it. All are of shape
+    (n, m).
+
+    Raises:
+        ValueError: as `policy_path`.
+    """
+    return curve_of_path(policy_path(probability, expected_cost), success, cost)
+
+
+def cost_at_quality(curve: Curve, quality: float) -> float:
+    """Least mean cost on the curve where mean success is at least `quality`; NaN where it never is."""
+    reached = curve.success >= quality - ROUNDING
+    return float(curve.cost[reached].min()) if reached.any() else float("nan")
+
+
+def weight_grid(curve: Curve, points: int = 160) -> FloatArray:
+    """At most `points` weights of the curve, rising, about equally far apart in the log of mean cost."""
+    floor = np.minimum.accumulate(curve.cost)
+    height = -np.log(floor + 1e-3 * floor[0] + np.finfo(float).tiny)
+    index = np.searchsorted(height, np.linspace(height[0], height[-1], points))
+    last = len(height) - 1
+    weights: FloatArray = curve.weight[np.unique(np.append(np.minimum(index, last), [0, last]))]
+    return weights
+
+
+def apgr(gap: FloatArray, weak: FloatArray, strong: FloatArray) -> float:
+    """Average performance gap recovered (Ong et al. 2024, arXiv 2406.18665, section 3.2); random is 0.5.
+
+    The mean over x in [0, 1] of (success with the share x of widest gap sent to strong - weak's) /
+    (strong's - weak's). With g_i = strong_i - weak_i, that is sum_i g_i * (n - rank_i + 1/2) / n over
+    sum_i g_i. Prompts of equal gap share their mean rank.
+
+    Args:
+        gap: shape (n,), p_strong - p_weak.
+        weak: shape (n,), outcome of the weak model.
+        strong: shape (n,), outcome of the strong model.
+
+    Returns:
+        NaN where strong succeeds no more often than weak: there is no gap to recover.
+    """
+    gain = strong - weak
+    if gain.sum() <= 0:
+        return float("nan")
+    _, tie, size = np.unique(-gap, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(size) - (size - 1) / 2)[tie]
+    return float(gain @ ((len(gap) - rank + 0.5) / len(gap)) / gain.sum())
+
+
+def reliability(p: FloatArray, y: FloatArray, bins: int = 15) -> Reliability:
+    """Mean probability and mean outcome per bin of probability; both inputs of shape (n,), in [0, 1]."""
+    edges = np.linspace(0, 1, bins + 1)
+    index = np.digitize(p, edges[1:-1], right=True)
+    count = np.bincount(index, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        predicted = np.bincount(index, weights=p, minlength=bins) / count
+        observed = np.bincount(index, weights=y, minlength=bins) / count
+    return Reliability(edges=edges, count=count, predicted=predicted, observed=observed)
+
+
+def expected_calibration_error(p: FloatArray, y: FloatArray, bins: int = 15) -> float:
+    """Mean gap between probability and outcome over bins, weighted by size (Guo et al. 2017, equation 3)."""
+    table = reliability(p, y, bins)
+    filled = table.count > 0
+    gap = np.abs(table.predicted - table.observed)[filled]
+    return float(gap @ table.count[filled] / len(p))
+
+
+def brier(p: FloatArray, y: FloatArray) -> float:
+    """Mean squared difference between probability and outcome (Brier 1950); 0 is perfect, 0.25 is a coin."""
+    return float(np.mean((p - y) ** 2))
+
+
+def risk_coverage(confidence: FloatArray, correct: FloatArray) -> RiskCoverage:
+    """Failure rate over coverage (El-Yaniv & Wiener 2010; area as in Geifman & El-Yaniv 2017).
+
+    Args:
+        confidence: shape (n,).
+        correct: shape (n,), outcome in [0, 1].
+    """
+    order = np.argsort(-confidence, kind="stable")
+    threshold = confidence[order]
+    last = np.append(threshold[1:] != threshold[:-1], True)
+    kept = np.arange(1, len(order) + 1)[last]
+    coverage = kept / len(order)
+    risk = np.cumsum(1 - correct[order])[last] / kept
+    area = float(np.diff(coverage, prepend=0) @ risk)
+    return RiskCoverage(threshold=threshold[last], coverage=coverage, risk=risk, area=area)
+
+
+def model_shares(choice: IntArray, n_models: int) -> FloatArray:
+    """Shape (n_models,): share of the choices that each model has; rows of -1 (no choice) do not count."""
+    count = np.bincount(choice[choice >= 0], minlength=n_models)
+    shares: FloatArray = count / max(count.sum(), 1)
+    return shares
+
+
+def cost_matched_shuffle(
+    choice: IntArray, success: FloatArray, cost: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Expected outcome per prompt when the choices are permuted at random over the prompts.
+
+    Every model keeps its share of the prompts, so what is left of the router is its mix of models: the
+    difference to the router is what it knows about which prompt needs which model. The mean over all
+    permutations is exact: each prompt gets a model with the chance that is the model's share.
+
+    Args:
+        choice: shape (n,), columns of the matrices.
+        success: shape (n, m).
+        cost: shape (n, m), USD.
+
+    Returns:
+        Expected success and expected cost, both of shape (n,).
+    """
+    share = model_shares(choice, success.shape[1])
+    used = share > 0
+    return success[:, used] @ share[used], cost[:, used] @ share[used]

