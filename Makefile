@@ -20,8 +20,8 @@ test: $(READY) ## every check: format, lint, types, tests, notebooks
 	$(BIN)/pytest
 
 bench: $(READY) ## measure quality and speed; DATA=folder of call logs, the bundled sample otherwise
-	$(BIN)/python benchmarks/quality.py $(if $(DATA),--data $(DATA))
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python -m benchmarks.quality $(if $(DATA),--data $(DATA)) --out benchmarks/RESULTS$(if $(DATA),,-sample).md
+	$(BIN)/python -m benchmarks.speed
 
 lock: ## write requirements-dev.txt anew from pyproject.toml, in an environment of its own
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock

@@ -30,6 +30,8 @@ def new_folder(target: Path) -> Iterator[Path]:
     Raises:
         ArtifactError: `target` holds something else, or can't be written.
     """
+    if target.resolve() == Path.cwd():
+        raise ArtifactError(f"{target} is the current folder and can't be replaced: name a folder inside it")
     if target.exists() and not _replaceable(target):
         raise ArtifactError(f"{target} exists and is no router folder: choose another --out, or move it away")
     try:
@@ -71,7 +73,7 @@ def read_manifest(folder: Path) -> dict[str, Json]:
     Raises:
         ForeignArtifact: no manifest of ours.
         NewerArtifact: a format later than this code's.
-        DamagedArtifact: a file is missing, differs from its hash, or is not listed.
+        DamagedArtifact: a listed file is missing or differs from its hash, or the manifest was changed.
     """
     manifest = _parsed_manifest(folder)
     if manifest["format_version"] > FORMAT_VERSION:
@@ -156,11 +158,18 @@ def _swap(scratch: Path, target: Path) -> None:
     """Put `scratch` in `target`'s place by renaming: a reader never sees files of both.
 
     Replacing takes two renames, and for the instant between them there is no folder at `target`.
+
+    Raises:
+        ArtifactError: `target` can't be renamed, as a mount point can't.
     """
     if not target.exists():
         scratch.rename(target)
         return
     retired = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
-    target.rename(retired / "router")
+    try:
+        target.rename(retired / "router")
+    except OSError as error:
+        retired.rmdir()
+        raise ArtifactError(f"{target}: can't be replaced: {error}; name a folder inside it") from error
     scratch.rename(target)
     shutil.rmtree(retired, ignore_errors=True)

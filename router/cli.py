@@ -36,7 +36,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-people = Console(stderr=True)
+people = Console(stderr=True, emoji=False)
+"""Emoji codes stay as they are: `pointsman.yaml:100:` is a line, not a picture."""
 
 Calls = Annotated[list[str], typer.Argument(help="Call logs: Parquet, JSON lines or CSV; files and globs.")]
 Settings = Annotated[Path | None, typer.Option("--config", help="The team's pointsman.yaml.")]
@@ -224,13 +225,18 @@ def _fail(error: RouterError) -> NoReturn:
 
 def _answer(router: Router, line: bytes) -> dict[str, Json]:
     """The decision for one line of requests, or an `error` member that says what was wrong with it."""
+    if not line.strip():
+        return {"error": "the line is empty: a request is a JSON object"}
     try:
-        request = Request.from_json(json.loads(line))
+        value = json.loads(line)
     except (ValueError, RecursionError) as error:
         return {"error": f"not valid JSON: {error}"}
+    try:
+        return router.decide(Request.from_json(value)).to_json()
     except RequestError as error:
         return {"error": str(error)}
-    return router.decide(request).to_json()
+    except RecursionError:
+        return {"error": "the request is nested too deeply"}
 
 
 def _chosen(config: Config, *, encoder: str | None, estimator: str | None) -> Config:

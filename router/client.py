@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -138,7 +139,7 @@ class Router:
             confidence=confidence,
             success_probability=dict(zip(self.models, probability.tolist(), strict=True)),
             expected_cost_usd=dict(zip(self.models, cost.tolist(), strict=True)),
-            reason=f"best value: {confidence:.0%} chance of success at ${cost[index]:.2g} a call",
+            reason=f"best value: {confidence:.0%} chance of success at {_dollars(cost[index])} a call",
             policy_version=self.policy_version,
         )
         doubt = self._doubt(confidence, float(forecast.familiarity[row]))
@@ -165,6 +166,10 @@ class Router:
             confidence=learned.success_probability[model],
             reason=f"{doubt}: rule table ({rule}) decides",
         )
+
+
+def _dollars(cost: float) -> str:
+    return "an unknown cost" if math.isnan(cost) else f"${cost:.2g}"
 
 
 def check_models(config: Config, models: Sequence[str]) -> None:

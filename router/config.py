@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from router.errors import ConfigError
 
@@ -14,6 +22,17 @@ Share = Annotated[float, Field(ge=0, le=1)]
 """A fraction in [0, 1]."""
 Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """US dollars, not negative."""
+
+
+def _share_or_auto(value: object, check: ValidatorFunctionWrapHandler) -> object:
+    """One message for the union, where pydantic has one per branch."""
+    try:
+        return check(value)
+    except ValidationError:
+        raise ValueError("must be a number from 0 to 1, or 'auto'") from None
+
+
+ShareOrAuto = Annotated[Share | Literal["auto"], WrapValidator(_share_or_auto)]
 
 
 class _Settings(BaseModel):
@@ -96,9 +115,9 @@ class Objective(_Settings):
     @model_validator(mode="after")
     def _has_its_target(self) -> Self:
         if (self.kind == "quality") != (self.quality is not None):
-            raise ValueError("'quality' is set exactly when kind is 'quality'")
+            raise ValueError("kind 'quality' needs 'quality', a success rate; another kind has none")
         if (self.kind == "budget") != (self.usd_per_call is not None):
-            raise ValueError("'usd_per_call' is set exactly when kind is 'budget'")
+            raise ValueError("kind 'budget' needs 'usd_per_call', a mean cost; another kind has none")
         return self
 
 
@@ -111,7 +130,7 @@ class Fallback(_Settings):
         unfamiliar_share: share of the training prompts that count as too unlike the rest to decide on.
     """
 
-    confidence: Share | Literal["auto"] = "auto"
+    confidence: ShareOrAuto = "auto"
     max_risk: Share | None = None
     unfamiliar_share: Annotated[float, Field(ge=0, lt=1)] = 0.005
 
@@ -161,7 +180,8 @@ def load_config(path: Path | None) -> Config:
     """The settings in a YAML file; all defaults when there is no path.
 
     Raises:
-        ConfigError: unreadable, not YAML, or a key that is unknown or has a wrong value, with its line.
+        ConfigError: unreadable, not YAML, or a key that is unknown, set twice or has a wrong value, with its
+            line.
     """
     if path is None:
         return Config()
@@ -181,26 +201,66 @@ def parse_config(text: str, *, name: str = "pointsman.yaml") -> Config:
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{name}:{line}: not valid YAML: {error.problem}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
     if value is None:
         return Config()
+    _refuse_repeated_keys(tree, name)
     try:
         return Config.model_validate(value)
     except ValidationError as error:
         raise ConfigError("; ".join(_explain(problem, tree, name) for problem in error.errors())) from error
 
 
+def _refuse_repeated_keys(tree: yaml.Node | None, name: str) -> None:
+    """YAML keeps the last of two equal keys and says nothing; here they are an error."""
+    waiting, visited = [tree], set()
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, yaml.MappingNode) or id(node) in visited:
+            continue
+        visited.add(id(node))
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise ConfigError(f"{name}:{line}: {key.value!r} is set twice, first in line {lines[key.value]}")
+            lines[key.value] = line
+            waiting.append(value)
+
+
 def _explain(problem: object, tree: yaml.Node | None, name: str) -> str:
     """One validation problem as `file:line: what was wrong with which key`."""
     assert isinstance(problem, dict)
     location = [part for part in problem["loc"] if isinstance(part, str | int)]
-    line = _line_of(tree, location)
-    key = ".".join(str(part) for part in location) or "the file"
+    place = f"{name}:{_line_of(tree, location)}"
     if problem["type"] == "extra_forbidden":
         known = ", ".join(_known_keys(location[:-1]))
-        return f"{name}:{line}: unknown setting {key!r}; known here: {known}"
-    return f"{name}:{line}: {key}: {problem['msg']} (got {problem['input']!r})"
+        return f"{place}: unknown setting {_dotted(location)!r}; known here: {known}"
+    if problem["type"] == "invalid_key" or location[-1:] == ["[key]"]:
+        return f"{place}: {problem['input']!r} is no text and can't be a name: put it in quotes"
+    wrong = _IN_OUR_WORDS.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
+    got = "" if problem["type"] == "missing" else f" (got {_short(problem['input'])})"
+    return f"{place}: {_dotted(location)}: {wrong}{got}"
+
+
+_IN_OUR_WORDS = {
+    "missing": "is missing",
+    "dict_type": "must hold settings, as 'name: value'",
+    "model_type": "must hold settings, as 'name: value'",
+}
+
+
+def _dotted(location: list[str | int]) -> str:
+    return ".".join(str(part) for part in location) or "the file"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def _line_of(node: yaml.Node | None, location: list[str | int]) -> int:

@@ -31,11 +31,14 @@ CODE = re.compile(
 )
 NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 NEGATION = re.compile(r"\bnot\b|\bexcept\b|\bnever\b|\bwithout\b|n't\b", re.I)
-OPTION = re.compile(r"^\s*\(?[A-Za-z][.):]\s", re.M)
-LIST_ITEM = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s", re.M)
+OPTION = re.compile(r"^[^\S\n]*\(?[A-Za-z][.):]\s", re.M)
+LIST_ITEM = re.compile(r"^[^\S\n]*(?:[-*•]|\d+[.)])\s", re.M)
 SENTENCE = re.compile(r"[.!?](?:\s|$)|[\u3002\uff01\uff1f]")
 WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]")
 STEM = re.compile(r"[^\W\d_]{3,}")
+CHARACTER_KINDS = (str.isdigit, str.isupper, str.isalnum, str.isspace)
+ASCII_KINDS = tuple(bytes(code for code in range(128) if kind(chr(code))) for kind in CHARACTER_KINDS)
+"""The ASCII characters of each kind: counting them by `bytes.translate` is twenty times faster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,18 +137,19 @@ def _structure(request: Request, text: str, tokens: float) -> list[float]:
     size = max(len(text), 1)
     words = text.split()
     numbers = NUMBER.findall(text)
+    digits, upper, letters, spaces = _character_counts(text)
     log = math.log1p
     return [
         log(tokens),
         log(len(words)),
         log(text.count("\n")),
         min(size / max(len(words), 1), 30.0) / 5,
-        10 * sum(map(str.isdigit, text)) / size,
+        10 * digits / size,
         log(len(numbers)),
         log(max(map(len, numbers), default=0)),
         0.0 if text.isascii() else 10 * sum(character > "\x7f" for character in text) / size,
-        10 * sum(map(str.isupper, text)) / size,
-        10 * (size - sum(map(str.isalnum, text)) - sum(map(str.isspace, text))) / size,
+        10 * upper / size,
+        10 * (size - letters - spaces) / size,
         log(len(CODE.findall(text))),
         log(text.count("?")),
         log(text.count("(") + text.count("[")),
@@ -165,6 +169,14 @@ def _structure(request: Request, text: str, tokens: float) -> list[float]:
     ]
 
 
+def _character_counts(text: str) -> list[int]:
+    """Digits, upper-case letters, letters with digits, and white space in a text."""
+    if not text.isascii():
+        return [sum(map(kind, text)) for kind in CHARACTER_KINDS]
+    plain = text.encode("ascii")
+    return [len(plain) - len(plain.translate(None, members)) for members in ASCII_KINDS]
+
+
 def _tool_structure(request: Request, text: str) -> list[float]:
     """Number, size and shape of the tools, and how much of their wording the prompt repeats."""
     tools = _tool_list(request)
@@ -179,9 +191,9 @@ def _tool_structure(request: Request, text: str) -> list[float]:
 
 
 def _schema_size(schema: Json, depth: int) -> tuple[int, int, int]:
-    """Properties, required properties and depth, anywhere inside a JSON schema."""
+    """Properties, required properties and depth, anywhere inside a JSON schema; lists in lists are no schema."""
     if isinstance(schema, list):
-        parts = [_schema_size(part, depth) for part in schema]
+        parts = [_schema_size(part, depth) for part in schema if isinstance(part, dict)]
         own = (0, 0)
     elif isinstance(schema, dict) and depth < 32:
         inner = [part for part in schema.values() if isinstance(part, list | dict)]
@@ -255,11 +267,12 @@ def _hash_grams(grams: Iterator[str], row: Float32Array) -> None:
     counts: dict[str, int] = {}
     for gram in grams:
         counts[gram] = counts.get(gram, 0) + 1
-    for gram, count in counts.items():
-        code = zlib.crc32(gram.encode("utf-8", "replace"))
-        sign = 1.0 if code >> 31 else -1.0
-        row[code % len(row)] += sign * (1.0 + math.log(count))
-    row /= max(float(np.linalg.norm(row)), 1e-12)
+    codes = [zlib.crc32(gram.encode("utf-8", "replace")) for gram in counts]
+    sizes = [1.0 if count == 1 else 1.0 + math.log(count) for count in counts.values()]
+    signed = [size if code >> 31 else -size for code, size in zip(codes, sizes, strict=True)]
+    places = np.array([code % len(row) for code in codes], dtype=np.int64)
+    np.add.at(row, places, np.array(signed, dtype=np.float32))
+    row /= max(math.sqrt(float(row @ row)), 1e-12)
 
 
 def _mark_labels(request: Request, spec: FeatureSpec, row: Float32Array) -> None:

@@ -48,7 +48,7 @@ def choose(
     if allowed is not None:
         value = np.where(allowed, value, -np.inf)
     best = value.max(axis=-1, keepdims=True)
-    tied = np.isclose(value, best, rtol=0, atol=1e-12)
+    tied = value >= best - 1e-12
     return np.asarray(np.where(tied, known, np.inf).argmin(axis=-1))
 
 

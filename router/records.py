@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -55,7 +55,8 @@ class Request:
                 raise RequestError(f"message {number} is not an object with a 'role': {str(message)[:80]!r}")
         if not isinstance(self.task_type, str | None):
             raise RequestError(f"task_type must be text, got {self.task_type!r}")
-        if isinstance(self.tags, str) or not all(isinstance(tag, str) for tag in self.tags):
+        listed = isinstance(self.tags, Iterable) and not isinstance(self.tags, str | Mapping)
+        if not listed or not all(isinstance(tag, str) for tag in self.tags):
             raise RequestError(f"tags must be a list of texts, got {self.tags!r}")
 
     @staticmethod
@@ -85,9 +86,12 @@ class Request:
         given = {name: value[name] for name in REQUEST_FIELDS if value.get(name) is not None}
         prompt, messages = given.pop("prompt", None), given.pop("messages", None)
         if (prompt is None) == (messages is None):
-            raise RequestError("a request has either 'prompt' or 'messages'")
+            found = "neither" if prompt is None else "both"
+            raise RequestError(f"a request has either 'prompt' or 'messages'; this one has {found}")
         if prompt is not None and not isinstance(prompt, str):
-            raise RequestError(f"prompt must be a text, got {type(prompt).__name__}")
+            raise RequestError(f"prompt must be a text, got {type(prompt).__name__}; messages go in 'messages'")
+        if messages is not None and not isinstance(messages, list | tuple):
+            raise RequestError(f"messages must be a list, got {type(messages).__name__}; a text goes in 'prompt'")
         return Request.of(messages if prompt is None else prompt, **given)
 
 

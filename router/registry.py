@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from router.artifact import MANIFEST
 from router.errors import ArtifactError, ForeignArtifact, MissingExtra
 
 SCHEMES = ("models:/", "runs:/")
+CREDENTIALS = re.compile(r"//[^/\s]+@")
+"""User and password in an address: an error message goes without them."""
 
 
 def local_folder(where: str | Path) -> Path:
@@ -44,7 +47,7 @@ def _fetch(uri: str) -> Path:
     try:
         return Path(download_artifacts(artifact_uri=uri))
     except (MlflowException, OSError) as error:
-        first = str(error).splitlines()[0][:300]
+        first = CREDENTIALS.sub("//***@", (str(error) or repr(error)).splitlines()[0])[:300]
         raise ArtifactError(
             f"{uri}: can't be fetched: {first}; is MLFLOW_TRACKING_URI set as in training?"
         ) from error

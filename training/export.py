@@ -31,6 +31,7 @@ from router.errors import MissingExtra, TrainingError
 from router.records import FloatArray
 
 if TYPE_CHECKING:
+    import torch
     from sentence_transformers import SentenceTransformer
 
 logger = logging.getLogger(__name__)
@@ -42,8 +43,11 @@ PARITY_PROMPTS = 64
 STATIC_DIMENSIONS = 256
 STATIC_MAX_TOKENS = 512
 INFO_FILE = "encoder.json"
-EXPORT_VERSION = "1"
+EXPORT_VERSION = "2"
 """Part of the cache's key: raised when the export below changes what it writes."""
+FUSIBLE = ("bert",)
+"""Model types whose attention sees every token and nothing else, so that one operator can replace it."""
+FUSED_ATTENTION = "pointsman_fused"
 
 
 def prepared_encoder(choice: str, texts: Sequence[str], cache: Path) -> Path:
@@ -139,8 +143,30 @@ def _export_onnx(model: SentenceTransformer, source: str, work: Path) -> Encoder
 
     The graph takes one text without padding, so it needs no attention mask: a tenth faster.
     """
-    import torch
     from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    raw = work / "raw.onnx"
+    with _fused_attention(model):
+        _write_graph(model, raw)
+    quantize_dynamic(raw, work / "int8.onnx", weight_type=QuantType.QInt8, per_channel=True)
+    _optimise(raw, work / "full.onnx")
+    _optimise(work / "int8.onnx", work / ONNX_FILE)
+    raw.unlink()
+    (work / "int8.onnx").unlink()
+    _save_tokenizer(model, work)
+    return EncoderInfo(
+        name=source,
+        kind="onnx",
+        dimensions=int(model.get_embedding_dimension() or 0),
+        max_tokens=int(model.max_seq_length or 512),
+        sha256="",
+        parity={"precision": "int8"},
+    )
+
+
+def _write_graph(model: SentenceTransformer, file: Path) -> None:
+    """Trace the pipeline on one text into a float32 ONNX graph."""
+    import torch
 
     class OneText(torch.nn.Module):
         def __init__(self) -> None:
@@ -151,12 +177,11 @@ def _export_onnx(model: SentenceTransformer, source: str, work: Path) -> Encoder
             features = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
             return torch.nn.functional.normalize(self.model(features)["sentence_embedding"], dim=-1)
 
-    window = int(model.max_seq_length or 512)
-    length = torch.export.Dim("length", min=2, max=window)
+    length = torch.export.Dim("length", min=2, max=int(model.max_seq_length or 512))
     torch.onnx.export(
         OneText().eval(),
         (torch.arange(16)[None, :] + 100,),
-        work / "full.onnx",
+        file,
         dynamo=True,
         input_names=["input_ids"],
         output_names=["vector"],
@@ -164,15 +189,72 @@ def _export_onnx(model: SentenceTransformer, source: str, work: Path) -> Encoder
         external_data=False,
         verbose=False,
     )
-    quantize_dynamic(work / "full.onnx", work / ONNX_FILE, weight_type=QuantType.QInt8, per_channel=True)
-    _save_tokenizer(model, work)
-    return EncoderInfo(
-        name=source,
-        kind="onnx",
-        dimensions=int(model.get_embedding_dimension() or 0),
-        max_tokens=window,
-        sha256="",
-        parity={"precision": "int8"},
+
+
+@contextmanager
+def _fused_attention(model: SentenceTransformer) -> Iterator[None]:
+    """While tracing, attention is onnxruntime's one operator instead of a dozen; other model types stay."""
+    network = getattr(model[0], "auto_model", None)
+    if network is None or network.config.model_type not in FUSIBLE:
+        yield
+        return
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(FUSED_ATTENTION, _traced_attention)
+    network.set_attn_implementation(FUSED_ATTENTION)
+    try:
+        yield
+    finally:
+        network.set_attn_implementation("eager")
+
+
+def _traced_attention(
+    module: object,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float,
+    **unused: object,
+) -> tuple[torch.Tensor, None]:
+    """Attention as transformers calls it, written as the graph's operator; it can be traced, not run.
+
+    Args:
+        query: shape (batch, heads, tokens, head size), like key and value.
+
+    Returns:
+        Shape (batch, tokens, heads, head size); and no attention weights.
+    """
+    import torch
+
+    batch, heads, tokens, size = query.shape
+    flat = [one.transpose(1, 2).reshape(batch, tokens, heads * size) for one in (query, key, value)]
+    mixed = torch.onnx.ops.symbolic(
+        "com.microsoft::MultiHeadAttention",
+        flat,
+        attrs={"num_heads": heads, "scale": scaling},
+        dtype=query.dtype,
+        shape=(batch, tokens, heads * size),
+        version=1,
+    )
+    return mixed.reshape(batch, tokens, heads, size), None
+
+
+def _optimise(source: Path, target: Path) -> None:
+    """Fuse the graph's operators once, here: serving runs it as written, so every version computes the same.
+
+    The one fusion left out, the sum before a layer norm, is slower than its parts (onnxruntime 1.32: 65 us
+    against 20 us for 34 tokens, thirteen times a text).
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(target)
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(
+        str(source), options, providers=["CPUExecutionProvider"], disabled_optimizers=["SkipLayerNormFusion"]
     )
 
 

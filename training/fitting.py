@@ -33,9 +33,9 @@ from training.thresholds import (
     Judged,
     choose_weight,
     cost_at_best,
+    decision_value,
     least_confidence,
     least_familiarity,
-    relative_cost,
 )
 
 logger = logging.getLogger(__name__)
@@ -86,13 +86,15 @@ class Candidate:
     """One estimator at its best regularisation.
 
     Attributes:
-        searched: relative cost (lower is better) per regularisation that was tried.
+        searched: decision value (higher is better) per regularisation that was tried.
         validation: metrics on the validation part, which it was not fitted on.
+        values: shape (n_validation,); its decision value on each prompt of that part.
     """
 
     setting: Setting
     searched: Mapping[float, float]
     validation: Mapping[str, float]
+    values: FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +122,7 @@ class Fitted:
 def fit(material: Material, split: Split, advance: Advance = lambda done: None) -> Fitted:
     """Fit both estimators on the training part, choose on validation, and fit the better one on both parts.
 
-    The regularisation is chosen by cross-validation inside the training part, on cost at equal quality.
+    The regularisation is chosen by cross-validation inside the training part, on the decision's value.
     Calibration and thresholds rest on cross-fitted forecasts, so every prompt serves, and none judges itself.
     The test part is used once, for the report.
 
@@ -133,7 +135,7 @@ def fit(material: Material, split: Split, advance: Advance = lambda done: None) 
     forced = material.config.training.estimator
     kinds: Sequence[Kind] = ("success", "label") if forced == "auto" else (forced,)
     candidates = {kind: _candidate(material, split, kind, advance) for kind in kinds}
-    published = min(kinds, key=lambda kind: candidates[kind].validation["relative_cost"])
+    published = _better(candidates)
     rows = np.sort(np.concatenate([split.train, split.validation]))
     sample, seed = material.sample(rows), material.config.training.seed
     setting = candidates[published].setting
@@ -149,7 +151,7 @@ def fit(material: Material, split: Split, advance: Advance = lambda done: None) 
         published=published,
         candidates=candidates,
         calibration=metrics(judged, policy.weight),
-        test=_held_out_metrics(material, head, split.test, policy.weight),
+        test=metrics(_held_out(material, head, split.test), policy.weight) if len(split.test) else {},
         judged=judged,
         kept=kept,
     )
@@ -172,7 +174,7 @@ def metrics(judged: Judged, weight: float) -> dict[str, float]:
         "best_single_success": float(judged.success[:, best].mean()),
         "best_single_cost_usd": float(judged.cost[:, best].mean()),
         "cost_at_best": cost_at_best(judged),
-        "relative_cost": relative_cost(judged),
+        "decision_value": float(decision_value(judged).mean()),
         "brier": brier(probability, outcome),
         "calibration_error": expected_calibration_error(probability, outcome),
         "filled_in": judged.filled,
@@ -192,14 +194,32 @@ def _candidate(material: Material, split: Split, kind: Kind, advance: Advance) -
     searched = {}
     for setting, fitted in zip(settings, tried, strict=True):
         probability = fitted.probability(sample.outcome, sample.groups, seed)
-        searched[setting.value] = relative_cost(material.judged(split.train, probability, cost))
-    best = min(range(len(settings)), key=lambda i: (searched[settings[i].value], -settings[i].value))
+        value = decision_value(material.judged(split.train, probability, cost))
+        searched[setting.value] = float(value.mean())
+    best = max(range(len(settings)), key=lambda i: searched[settings[i].value])
     advance(1)
     head = fit_head(sample, settings[best], tried[best])
-    validation = _held_out_metrics(material, head, split.validation, weight=None)
+    judged = _held_out(material, head, split.validation)
     advance(1)
-    logger.info("%s: regularisation %s, validation %s", kind, settings[best].value, validation)
-    return Candidate(setting=settings[best], searched=searched, validation=validation)
+    weight = choose_weight(judged, material.config.objective)
+    return Candidate(
+        setting=settings[best],
+        searched=searched,
+        validation=metrics(judged, weight),
+        values=decision_value(judged),
+    )
+
+
+def _better(candidates: Mapping[Kind, Candidate]) -> Kind:
+    """The estimator of higher decision value on validation; within a standard error, of lower Brier score."""
+    if len(candidates) == 1:
+        return next(iter(candidates))
+    success, label = candidates["success"], candidates["label"]
+    ahead = success.values - label.values
+    error = float(ahead.std() / np.sqrt(len(ahead)))
+    if abs(ahead.mean()) > error:
+        return "success" if ahead.mean() > 0 else "label"
+    return "success" if success.validation["brier"] <= label.validation["brier"] else "label"
 
 
 def _expected_cost(material: Material, sample: Sample) -> FloatArray:
@@ -225,16 +245,11 @@ def _judged_out_of_fold(
     return material.judged(rows, probability, cost)
 
 
-def _held_out_metrics(
-    material: Material, head: Head, rows: IntArray, weight: float | None
-) -> dict[str, float]:
-    """Metrics on prompts that the head was not fitted on; the objective's weight where none is given."""
-    if not np.isfinite(material.table.success[rows]).any():
-        return {}
+def _held_out(material: Material, head: Head, rows: IntArray) -> Judged:
+    """The head's forecasts on prompts that it was not fitted on."""
     outlook = head.predict(material.features.rows(rows))
     cost = material.price_table().expected_cost(outlook.input_tokens, outlook.output_tokens)
-    judged = material.judged(rows, outlook.probability, cost)
-    return metrics(judged, choose_weight(judged, material.config.objective) if weight is None else weight)
+    return material.judged(rows, outlook.probability, cost)
 
 
 def _policy(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from joblib import Parallel, delayed
+from threadpoolctl import threadpool_limits
 
+from router.errors import TrainingError
 from router.features import Features
 from router.head import (
     CLIP,
@@ -121,19 +125,34 @@ def settings_of(kind: Kind) -> list[Setting]:
 
 def cross_fit(sample: Sample, settings: Sequence[Setting], seed: int) -> list[CrossFitted]:
     """For each setting, the evidence on every prompt from heads fitted on the other folds."""
-    shape = sample.outcome.shape
-    width = [2 if setting.kind == "success" else 1 for setting in settings]
-    evidence = [np.zeros((*shape, w)) for w in width]
-    table, familiarity = np.zeros(shape), np.zeros(len(sample))
-    for held in _held_out(sample.groups, seed):
-        inner, outer = sample.rows(~held), sample.features.rows(held)
-        base, parts = _fit_parts(inner, settings)
-        wide, narrow = wide_inputs(outer, base.scaling), narrow_inputs(outer, base.scaling)
-        near, familiarity[held] = base.store.search(narrow)
-        table[held] = base.table[outer.task_type + 1]
-        for out, part in zip(evidence, parts, strict=True):
-            out[held] = evidence_of(part, outer, wide, narrow, near)
-    return [CrossFitted(evidence=out, table=table, familiarity=familiarity) for out in evidence]
+    held_out = _held_out(sample.groups, seed)
+    with threadpool_limits(1):
+        workers = Parallel(n_jobs=os.cpu_count(), prefer="threads")
+        parts = workers(delayed(_cross_fit_fold)(sample, held, settings) for held in held_out)
+    order = np.argsort(np.concatenate([np.flatnonzero(held) for held in held_out]))
+    return [_joined([part[number] for part in parts], order) for number in range(len(settings))]
+
+
+def _cross_fit_fold(sample: Sample, held: BoolArray, settings: Sequence[Setting]) -> list[CrossFitted]:
+    """The evidence on one fold's prompts, from heads fitted on the others'."""
+    outer = sample.features.rows(held)
+    base, parts = _fit_parts(sample.rows(~held), settings)
+    wide, narrow = wide_inputs(outer, base.scaling), narrow_inputs(outer, base.scaling)
+    near, familiarity = base.store.search(narrow)
+    table = base.table[outer.task_type + 1]
+    return [
+        CrossFitted(evidence=evidence_of(p, outer, wide, narrow, near), table=table, familiarity=familiarity)
+        for p in parts
+    ]
+
+
+def _joined(parts: Sequence[CrossFitted], order: IntArray) -> CrossFitted:
+    """Folds put together again, in the rows' own order."""
+    return CrossFitted(
+        evidence=np.concatenate([part.evidence for part in parts])[order],
+        table=np.concatenate([part.table for part in parts])[order],
+        familiarity=np.concatenate([part.familiarity for part in parts])[order],
+    )
 
 
 def fit_head(sample: Sample, setting: Setting, fitted: CrossFitted) -> Head:
@@ -377,6 +396,12 @@ def structure_scaling(features: Features) -> Scaling:
 
 
 def _held_out(groups: IntArray, seed: int) -> list[BoolArray]:
-    """The rows held out in each of `FOLDS` folds; empty folds are left out."""
-    fold = folds(groups, FOLDS, seed)
+    """The rows held out in each fold: `FOLDS` of them, fewer where there are fewer groups."""
+    count = len(np.unique(groups))
+    if count < 2:
+        raise TrainingError(
+            f"all {len(groups)} prompts to fit on are linked by their sessions, so none can be held out; "
+            "give more of the log, or drop its session_id where it names no conversation"
+        )
+    fold = folds(groups, min(FOLDS, count), seed)
     return [fold == k for k in np.unique(fold)]

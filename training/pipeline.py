@@ -122,7 +122,7 @@ def train(job: TrainJob, reporter: Reporter) -> Trained:
     encodings, embedded = encodings_of(
         table, load_encoder(encoder, encoder_info(encoder)), job.reading.cache, reporter
     )
-    material = _material(table, encodings, config)
+    material = material_of(table, encodings, config)
     split = _split(table, config)
     fitted = fit(material, split, reporter.stage("fitting", steps(config)))
     manifest = manifest_of(material, split, fitted, reading, report, job.config_text, encoder_info(encoder))
@@ -155,7 +155,7 @@ def usable_models(table: PromptTable, config: Config) -> tuple[PromptTable, list
     if len(models) < 2:
         listed = ", ".join(f"{model}: {count}" for model, count in counts.items()) or "none"
         raise TrainingError(
-            f"a router needs at least two models with {need} calls whose outcome (success or score) is known; "
+            f"a router needs at least two models with {need} calls of known outcome (success or score); "
             f"the log has {listed}. Log more outcomes, add another model's calls, or lower training.min_calls"
         )
     rows = np.flatnonzero(known[:, [table.models.index(model) for model in models]].any(axis=1))
@@ -198,10 +198,12 @@ def _encoder(table: PromptTable, reading: Reading, reporter: Reporter) -> Path:
     return folder
 
 
-def _material(table: PromptTable, encodings: Sequence[Encoding], config: Config) -> Material:
-    """Features, labels and prices of the prompts."""
+def material_of(
+    table: PromptTable, encodings: Sequence[Encoding], config: Config, spec: FeatureSpec | None = None
+) -> Material:
+    """Features, labels and prices of the prompts; without a specification the log gives it."""
     logged = {model: price.to_json() for model, price in logged_prices(table).items()}
-    spec = _feature_spec(table)
+    spec = spec or _feature_spec(table)
     return Material(
         table=table,
         spec=spec,
@@ -257,7 +259,7 @@ def _warnings(whole: PromptTable, material: Material, fitted: Fitted) -> list[st
         )
     if fitted.judged.filled > 0:
         sentences.append(
-            f"{fitted.judged.filled:.0%} of the outcomes behind the thresholds are unknown and were filled in "
+            f"{fitted.judged.filled:.0%} of the outcomes behind the thresholds are unknown and filled in "
             "with the predicted probability: log every model's outcome on some prompts to check them"
         )
     return sentences

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,13 +13,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from router.errors import MissingExtra, RouterError
-from router.records import Json
+from router.records import REQUEST_FIELDS, Json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from mlflow.models.signature import ModelSignature
 
 EXPERIMENT = "pointsman"
 PYFUNC_CODE = Path(__file__).with_name("pyfunc_model.py")
+QUIET = {
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""MLflow prints neither bars nor links among the command's own output."""
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+"""Unless the team set them: a server that is down is noticed in seconds, not after MLflow's four minutes."""
+LEAST_LEVELS = {"mlflow": logging.WARNING, "urllib3.connectionpool": logging.ERROR}
+"""Loggers that are quieter while a run is published: when every retry fails, the error says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +69,7 @@ def publish(folder: Path, record: RunRecord, tracking_uri: str, register: str | 
         MissingExtra: MLflow is not installed.
         RouterError: the tracking server refuses, or can't be reached.
     """
-    with _mlflow_errors(tracking_uri):
+    with _mlflow_errors(tracking_uri), _quiet_mlflow():
         import mlflow
 
         mlflow.set_tracking_uri(tracking_uri)
@@ -71,12 +84,32 @@ def publish(folder: Path, record: RunRecord, tracking_uri: str, register: str | 
                 python_model=str(PYFUNC_CODE),
                 artifacts={"router": str(folder)},
                 pip_requirements=[f"pointsman=={_version()}"],
-                registered_model_name=register,
+                signature=_signature(),
             )
-    version = logged.registered_model_version
-    return Published(
-        tracking_uri=tracking_uri, run_id=run.info.run_id, version=None if version is None else str(version)
-    )
+            version = _register(register, logged.model_id) if register else None
+    return Published(tracking_uri=tracking_uri, run_id=run.info.run_id, version=version)
+
+
+def _register(name: str, model_id: str) -> str:
+    """Make the next version of a registered model, which is made too when it is new."""
+    import mlflow
+    from mlflow.utils.logging_utils import disable_logging, enable_logging
+
+    disable_logging()  # type: ignore[no-untyped-call]
+    try:
+        return str(mlflow.register_model(f"models:/{model_id}", name).version)
+    finally:
+        enable_logging()  # type: ignore[no-untyped-call]
+
+
+def _signature() -> ModelSignature:
+    """The model's columns: a request's fields, each optional; and one decision a row."""
+    from mlflow.models.signature import ModelSignature
+    from mlflow.types.schema import AnyType, ColSpec, Schema
+
+    anything = AnyType()  # type: ignore[no-untyped-call]
+    fields = Schema([ColSpec(anything, name, required=False) for name in sorted(REQUEST_FIELDS)])
+    return ModelSignature(inputs=fields, outputs=Schema([ColSpec(anything)]))
 
 
 def _log(record: RunRecord) -> None:
@@ -96,16 +129,43 @@ def _mlflow_errors(tracking_uri: str) -> Iterator[None]:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
     except ImportError as error:
         raise MissingExtra("mlflow", "train") from error
     try:
         yield
-    except MlflowException as error:
-        first = str(error).splitlines()[0][:300]
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         raise RouterError(
-            f"MLflow at {tracking_uri} did not take the run: {first}; the router's folder itself is written. "
-            "Check MLFLOW_TRACKING_URI, or leave it unset for a local SQLite file"
+            f"MLflow at {tracking_uri} did not record the run: {_cause(error)}. The router's folder "
+            "is written all the same; check MLFLOW_TRACKING_URI (unset: a local SQLite file) and --register"
         ) from error
+
+
+@contextmanager
+def _quiet_mlflow() -> Iterator[None]:
+    """MLflow without its own bars, links and notes; its warnings are shown, its errors raised."""
+    wanted = QUIET | {name: os.environ.get(name, value) for name, value in IMPATIENT.items()}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    levels = {name: logging.getLogger(name).level for name in LEAST_LEVELS}
+    try:
+        for name, least in LEAST_LEVELS.items():
+            logging.getLogger(name).setLevel(max(levels[name], least))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*input example was not provided")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _cause(error: Exception) -> str:
+    """One line of an error; of a long tale of retries only its end."""
+    text = " ".join(str(error).split())
+    refused = re.search(r"Max retries exceeded.*\[Errno -?\d+\] ([^\"'()]+)", text)
+    return f"no answer ({refused[1].strip()})" if refused else text[:300].rstrip(".")
 
 
 def _version() -> str:

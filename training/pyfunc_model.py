@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import mlflow
+import pandas as pd  # type: ignore[import-untyped]
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from router.client import Router
-from router.records import Request
+from router.records import Json, Request
 
 
 class PointsmanModel(PythonModel):
@@ -19,10 +21,19 @@ class PointsmanModel(PythonModel):
         """Load the router that was logged beside this code."""
         self.router = Router.load(Path(context.artifacts["router"]))
 
-    def predict(self, context: PythonModelContext, model_input: Any, params: Any = None) -> Any:  # noqa: ANN401
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: Json = None
+    ) -> list[Json]:
         """Decide for each row of a table with `prompt` or `messages` and optional other request columns."""
-        rows = model_input.to_dict(orient="records") if hasattr(model_input, "to_dict") else model_input
-        return [self.router.decide(Request.from_json(row)).to_json() for row in rows]
+        rows = model_input.to_dict(orient="records")
+        return [self.router.decide(Request.from_json(_given(row))).to_json() for row in rows]
+
+
+def _given(row: Mapping[str, Json]) -> dict[str, Json]:
+    """A row without the fields that pandas filled with NaN because only other rows have them."""
+    return {
+        name: value for name, value in row.items() if not isinstance(value, float) or not math.isnan(value)
+    }
 
 
 mlflow.models.set_model(PointsmanModel())

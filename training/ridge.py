@@ -36,8 +36,8 @@ class RidgePath:
 
     @staticmethod
     def of(inputs: AnyArray, targets: FloatArray, weight: FloatArray) -> RidgePath:
-        """Decompose a design: inputs (n, p), targets (n, k), weight (n,) with a positive sum."""
-        total = weight.sum()
+        """Decompose a design: inputs (n, p), targets (n, k), weight (n,); without rows the solution is 0."""
+        total = weight.sum() or 1.0
         mean = (weight @ inputs) / total
         centred = inputs - mean.astype(inputs.dtype)
         gram = (centred * weight[:, None].astype(inputs.dtype)).T @ centred
@@ -67,7 +67,7 @@ class RidgePath:
         """
         inverse = 1.0 / (self.eigenvalues + penalty)
         fitted = self.scores @ (self.moments * inverse[:, None])
-        own = self.weight * (1.0 / self.weight.sum() + (self.scores**2) @ inverse)
+        own = self.weight * (1.0 / (self.weight.sum() or 1.0) + (self.scores**2) @ inverse)
         leverage = np.minimum(own, 0.99)[:, None]
         return np.asarray(targets - (targets - self.target_mean - fitted) / (1.0 - leverage))
 

@@ -146,7 +146,7 @@ def _estimators(result: Trained) -> None:
             name,
             f"{candidate.setting.value:g}",
             relative(scores.get("cost_at_best", float("nan"))),
-            f"{scores.get('relative_cost', float('nan')):.3f}",
+            f"{scores.get('decision_value', float('nan')):.4f}",
             f"{scores.get('brier', float('nan')):.4f}",
             f"{scores.get('calibration_error', float('nan')):.4f}",
         )

@@ -1,0 +1,396 @@
+"""How fast routing and training are on this machine, beside the targets; nothing here fails on a slow one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+SAMPLE = Path(__file__).parents[1] / "data" / "sample_calls.parquet"
+PROMPT = "Read the customer's message below and answer politely: my parcel has not arrived yet, and it was due on Monday morning."
+PROMPT_TOKENS = 30
+DECISIONS = 1_000
+REPEATS = 7
+LIBRARIES = ("numpy", "onnxruntime", "tokenizers", "pydantic", "daft", "polars", "scikit-learn", "torch")
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One thing measured.
+
+    Attributes:
+        low, middle, high: in `unit`; least, median and most of `runs`, or the 5th, 50th and 95th percentile.
+        target: highest `middle` that the project aims at; None: no target.
+    """
+
+    name: str
+    unit: str
+    low: float
+    middle: float
+    high: float
+    runs: int
+    target: float | None = None
+
+
+def figure(name: str, unit: str, values: Sequence[float], target: float | None = None) -> Figure:
+    """Sum up the values: percentiles where there are many, least and most where there are few."""
+    ordered = sorted(values)
+    edge = len(ordered) // 20 if len(ordered) >= 100 else 0
+    low, high = ordered[edge], ordered[-1 - edge]
+    middle = ordered[len(ordered) // 2]
+    return Figure(name=name, unit=unit, low=low, middle=middle, high=high, runs=len(ordered), target=target)
+
+
+# What runs in a process of its own: plain arguments in, one JSON value out.
+
+
+def timed_decisions(router: str) -> dict[str, list[float]]:
+    """Milliseconds of each decision and of its steps, warm, on one core; and its processor time."""
+    from router.client import Router
+    from router.encoder import token_ids
+    from router.features import embedded_text, featurize
+    from router.records import Request
+
+    _stay_on_one_core()
+    loaded = Router.load(router)
+    text = PROMPT
+    while token_ids(loaded.encoder._tokenizer, text, 512)[1] < PROMPT_TOKENS:  # type: ignore[attr-defined]
+        text += " now"
+    request = Request.of(text)
+    encoding = loaded.encoder.encode(embedded_text(request))
+    features = featurize([request], [encoding], loaded._spec)
+    forecast = loaded.forecast([request], [encoding])
+    steps: dict[str, Callable[[], object]] = {
+        "decision": lambda: loaded.decide(request),
+        "tokenise and encode": lambda: loaded.encode(request),
+        "features": lambda: featurize([request], [encoding], loaded._spec),
+        "head and neighbours": lambda: loaded._head.predict(features),
+        "policy": lambda: loaded.decisions([request], forecast),
+    }
+    return _interleaved(steps, DECISIONS)
+
+
+def first_decision(router: str) -> float:
+    """Seconds from before the import of the router to after its first decision."""
+    start = time.perf_counter()
+    from router import Router
+
+    Router.load(router).route(PROMPT)
+    return time.perf_counter() - start
+
+
+def serving_memory(router: str) -> float:
+    """Peak memory in MB of a process that made a thousand decisions, short prompts and long ones."""
+    from router import Router
+
+    loaded = Router.load(router)
+    for number in range(DECISIONS):
+        loaded.route(f"{number}: {PROMPT} " * (1 + number % 50))
+    return _peak_memory()
+
+
+def neighbour_search(points: str, models: str) -> list[float]:
+    """Milliseconds of one search among random stored prompts, on one core."""
+    import numpy as np
+
+    from router.head import NeighbourStore, unit
+
+    _stay_on_one_core()
+    random = np.random.default_rng(0)
+    count, columns = int(points), 1 + int(models)
+    store = NeighbourStore(
+        axes=random.normal(size=(430, 128)).astype(np.float32),
+        points=unit(random.normal(size=(count, 128)).astype(np.float32)),
+        values=random.normal(size=(count, columns)).astype(np.float32),
+        seen=(random.random((count, columns)) < 0.5).astype(np.float32),
+    )
+    rows = random.normal(size=(64, 1, 430)).astype(np.float32)
+    return _milliseconds(lambda turn: store.search(rows[turn % len(rows)]), DECISIONS)
+
+
+def make_log(path: str, calls: str) -> None:
+    """Write a log of about so many calls: the sample's, over and over, with the copy's number in the text."""
+    import polars as pl
+
+    sample = pl.read_parquet(SAMPLE).drop("messages").with_columns(pl.col("prompt").fill_null("no text"))
+    copies = -(-int(calls) // len(sample))
+    numbers = pl.DataFrame({"copy": pl.Series(range(copies), dtype=pl.String)})
+    text = pl.concat_str("copy", pl.lit(": "), "prompt")
+    call, session = pl.concat_str("call_id", "copy"), pl.concat_str("session_id", "copy")
+    whole = sample.join(numbers, how="cross").with_columns(prompt=text, call_id=call, session_id=session)
+    whole = whole.drop("copy").head(int(calls))
+    if path.endswith(".parquet"):
+        whole.write_parquet(path, row_group_size=100_000)
+    else:
+        whole.with_columns(pl.col("time").dt.to_string("iso:strict")).write_ndjson(path)
+
+
+def label_log(path: str, folder: str) -> dict[str, float]:
+    """Seconds and peak memory in MB of reading, keying and labelling a log."""
+    from router.config import Config
+    from training.labels import cheapest_success
+    from training.preparation import Reading, calls_of, table_of
+
+    config = Config()
+    reading = Reading(mapping={}, rejects=Path(folder) / "rejects.jsonl", config=config, cache=Path(folder))
+    start = time.perf_counter()
+    with calls_of([path], reading, Silent()) as files:
+        table = table_of(files, config, Silent())
+    cheapest_success(table)
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "peak": _peak_memory(), "prompts": table.prompts_in_log or len(table)}
+
+
+def train_router(encoder: str, out: str, cache: str) -> dict[str, float]:
+    """Train on the sample; seconds, and how many prompts had to be embedded."""
+    from router.config import Config
+    from training.pipeline import TrainJob, train
+    from training.preparation import Reading
+
+    config = Config.model_validate({"training": {"encoder": encoder}})
+    reading = Reading(mapping={}, rejects=Path(f"{out}.rejects"), config=config, cache=Path(cache))
+    job = TrainJob(
+        sources=[str(SAMPLE)],
+        out=Path(out),
+        config_text=f"training:\n  encoder: {encoder}\n",
+        reading=reading,
+        tracking_uri=f"sqlite:///{out}.db",
+        register=None,
+    )
+    start = time.perf_counter()
+    embedded = train(job, Silent()).embedded
+    return {"seconds": time.perf_counter() - start, "embedded": embedded}
+
+
+class Silent:
+    """A `Reporter` that shows nothing."""
+
+    def stage(self, name: str, total: float | None) -> Callable[[float], object]:
+        """See `Reporter.stage`."""
+        return lambda done: None
+
+
+PARTS: Mapping[str, Callable[..., Any]] = {
+    part.__name__: part
+    for part in (
+        timed_decisions,
+        first_decision,
+        serving_memory,
+        neighbour_search,
+        make_log,
+        label_log,
+        train_router,
+    )
+}
+
+
+def _stay_on_one_core() -> None:
+    """Keep this process on one core, where the system can."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+def _interleaved(steps: Mapping[str, Callable[[], object]], turns: int) -> dict[str, list[float]]:
+    """Milliseconds of every step in each turn; turn by turn, so that a busy moment touches all alike."""
+    for step in list(steps.values()) * 20:
+        step()
+    spent: dict[str, list[float]] = {name: [] for name in steps}
+    processor: list[float] = []
+    for _ in range(turns):
+        for name, step in steps.items():
+            began, busy = time.perf_counter(), time.process_time()
+            step()
+            spent[name].append(1e3 * (time.perf_counter() - began))
+            if name == "decision":
+                processor.append(1e3 * (time.process_time() - busy))
+    return {**spent, "decision, processor time": processor}
+
+
+def _milliseconds(step: Callable[[int], object], turns: int) -> list[float]:
+    """Milliseconds of each turn."""
+    spent = []
+    for turn in range(turns):
+        began = time.perf_counter()
+        step(turn)
+        spent.append(1e3 * (time.perf_counter() - began))
+    return spent
+
+
+def _peak_memory() -> float:
+    """Most memory that this process has held so far, MB.
+
+    On Linux from /proc: `getrusage` there also counts the parent as it stood when it started this process.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        lines = dict(line.split(":", 1) for line in status.read_text(encoding="ascii").splitlines())
+        return int(lines["VmHWM"].split()[0]) * 1024 / 1e6
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+# What runs here: the parts in order, and what they add up to.
+
+
+def in_fresh_process(part: str, *arguments: object) -> Any:  # noqa: ANN401 - what the part returns
+    """Run one of `PARTS` in a new Python and give back what it returns.
+
+    Raises:
+        RuntimeError: the part failed; its error output follows.
+    """
+    command = [sys.executable, __file__, "--part", part, *map(str, arguments)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **ONE_THREAD}, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{part} {arguments}: exit code {done.returncode}\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def import_figures() -> Iterator[Figure]:
+    """Start-up of Python alone and with `import router`, turn by turn."""
+    spent: dict[str, list[float]] = {"pass": [], "import router": [], "from router import Router": []}
+    for _ in range(REPEATS):
+        for statement, seconds in spent.items():
+            began = time.perf_counter()
+            subprocess.run([sys.executable, "-c", statement], check=True)
+            seconds.append(time.perf_counter() - began)
+    for statement, seconds in spent.items():
+        target = 0.15 if statement == "import router" else None
+        yield figure(f"python -c '{statement}'", "s", seconds, target)
+
+
+def serving_figures(name: str, router: Path, decision_target: float | None) -> Iterator[Figure]:
+    """Speed and memory of one router."""
+    steps = in_fresh_process("timed_decisions", router)
+    for step, values in steps.items():
+        yield figure(f"{name}: {step}", "ms", values, decision_target if step == "decision" else None)
+    seconds = [in_fresh_process("first_decision", router) for _ in range(REPEATS)]
+    yield figure(f"{name}: import, load and first decision", "s", seconds, 1.0)
+    memory = [in_fresh_process("serving_memory", router) for _ in range(3)]
+    yield figure(f"{name}: peak memory after {DECISIONS} decisions", "MB", memory, 350.0)
+
+
+def search_figure() -> Figure:
+    """Neighbour search in the largest store that is usual."""
+    values = in_fresh_process("neighbour_search", 12_000, 6)
+    return figure("neighbours among 12000 prompts, 6 models", "ms", values, 0.3)
+
+
+def log_figures(calls: int, folder: Path) -> Iterator[Figure]:
+    """Reading, keying and labelling, from each format; the time target is a million calls' in proportion."""
+    for ending in ("jsonl", "parquet"):
+        path = folder / f"calls.{ending}"
+        in_fresh_process("make_log", path, calls)
+        runs = [in_fresh_process("label_log", path, folder) for _ in range(3 if calls <= 200_000 else 1)]
+        name = f"{calls} calls from {ending}, read, keyed and labelled"
+        yield figure(name, "s", [run["seconds"] for run in runs], 60.0 * calls / 1e6)
+        yield figure(f"{name}: peak memory", "MB", [run["peak"] for run in runs], 2000.0)
+        path.unlink()
+
+
+def train_figures(name: str, folder: Path, cache: Path) -> Iterator[Figure]:
+    """Two trainings on one log: the second must embed nothing again."""
+    for turn, target in (("first", None), ("second", 0.0)):
+        run = in_fresh_process("train_router", name, folder / name, cache)
+        yield figure(f"{name}: {turn} training", "s", [run["seconds"]])
+        yield figure(f"{name}: prompts embedded by the {turn} training", "", [run["embedded"]], target)
+
+
+def measure(options: argparse.Namespace, folder: Path) -> Iterator[Figure]:
+    """Every figure, as it becomes known."""
+    yield from import_figures()
+    yield search_figure()
+    yield from log_figures(options.calls, folder)
+    routers = {path.name: path for path in options.router}
+    if not routers:
+        for name in ("minilm", "static"):
+            yield from train_figures(name, folder, options.cache or folder / "cache")
+            routers[name] = folder / name
+    for name, path in routers.items():
+        kind = json.loads((path / "manifest.json").read_bytes())["encoder"]["kind"]
+        yield from serving_figures(name, path, {"onnx": 3.0, "static": 0.4}[kind])
+
+
+def machine() -> dict[str, str]:
+    """What the figures were measured on."""
+    return {
+        "machine": f"{_processor()}, {os.cpu_count()} cores",
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **{library: version(library) for library in LIBRARIES},
+    }
+
+
+def _processor() -> str:
+    described = Path("/proc/cpuinfo")
+    lines = described.read_text(encoding="utf-8").splitlines() if described.is_file() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
+
+
+def show(where: Mapping[str, str], figures: Sequence[Figure]) -> None:
+    """Print the machine and the figures as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", "median", "low", "high", "unit", "runs", "target", title="Speed")
+    for one in figures:
+        late = one.target is not None and one.middle > one.target
+        shown = [
+            f"{value:.3g}" if value < 1000 else f"{value:.0f}" for value in (one.middle, one.low, one.high)
+        ]
+        target = "" if one.target is None else f"{one.target:g}"
+        style = "yellow" if late else None
+        table.add_row(one.name, *shown, one.unit, str(one.runs), target, style=style)
+    console = Console(width=120 if not sys.stdout.isatty() else None)
+    console.print(table)
+    console.print("low and high: 5th and 95th percentile from 100 runs on, else least and most")
+    console.print("; ".join(f"{name} {value}" for name, value in where.items()))
+
+
+def arguments() -> argparse.Namespace:
+    """The command line's options."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--router", type=Path, action="append", default=[], help="measure this one; repeatable"
+    )
+    parser.add_argument("--cache", type=Path, help="keeps encoders and embeddings between runs")
+    parser.add_argument("--calls", type=int, default=200_000, help="size of the log to read")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run one part and print what it returns, or all of them and print a table."""
+    options = arguments()
+    if options.part:
+        print(json.dumps(PARTS[options.part[0]](*options.part[1:])))
+        return
+    with tempfile.TemporaryDirectory(prefix="pointsman-speed-") as folder:
+        figures = []
+        for one in measure(options, Path(folder)):
+            print(f"{one.name}: {one.middle:.3g} {one.unit}", file=sys.stderr)
+            figures.append(one)
+    where = machine()
+    show(where, figures)
+    if options.json:
+        report = {"machine": where, "figures": [asdict(one) for one in figures]}
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""What the tests share: one router, trained for real on the sample log, and a reporter that says nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from router.client import Router
+from router.config import load_config
+from training.pipeline import TrainJob, Trained, train
+from training.preparation import Reading
+
+DATA = Path(__file__).parent.parent / "data"
+CACHE_VARIABLE = "POINTSMAN_TEST_CACHE"
+"""Names a folder that keeps the exported encoder and the embeddings between runs of the tests."""
+
+
+class Quiet:
+    """A reporter that shows nothing."""
+
+    def stage(self, name: str, total: float | None) -> Callable[[float], None]:
+        return lambda done: None
+
+
+@pytest.fixture(scope="session")
+def quiet() -> Quiet:
+    return Quiet()
+
+
+@pytest.fixture(scope="session")
+def sample_log() -> Path:
+    return DATA / "sample_calls.parquet"
+
+
+@pytest.fixture(scope="session")
+def sample_settings() -> Path:
+    return DATA / "pointsman.yaml"
+
+
+@pytest.fixture(scope="session")
+def encoder_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where encoders and embeddings are kept: exporting MiniLM takes a minute of the fixture below."""
+    kept = os.environ.get(CACHE_VARIABLE)
+    return Path(kept) if kept else tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="session")
+def trained(
+    sample_log: Path,
+    sample_settings: Path,
+    encoder_cache: Path,
+    tracking_uri: str,
+    quiet: Quiet,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Trained:
+    """A router trained on the whole sample log, recorded and registered as `sample` in MLflow."""
+    folder = tmp_path_factory.mktemp("trained")
+    reading = Reading(
+        mapping={},
+        rejects=folder / "rejects.jsonl",
+        config=load_config(sample_settings),
+        cache=encoder_cache,
+    )
+    job = TrainJob(
+        sources=[str(sample_log)],
+        out=folder / "router",
+        config_text=sample_settings.read_text(encoding="utf-8"),
+        reading=reading,
+        tracking_uri=tracking_uri,
+        register="sample",
+    )
+    previous = Path.cwd()
+    os.chdir(folder)
+    try:
+        return train(job, quiet)
+    finally:
+        os.chdir(previous)
+
+
+@pytest.fixture(scope="session")
+def router_folder(trained: Trained) -> Path:
+    """The trained router's folder; tests that change a file do so in a copy."""
+    return trained.out
+
+
+@pytest.fixture(scope="session")
+def loaded(router_folder: Path) -> Router:
+    return Router.load(router_folder)
