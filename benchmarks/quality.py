@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -47,7 +47,7 @@ from training.fitting import fit
 from training.intervals import Interval, mean_difference, paired_bootstrap
 from training.outcomes import PromptTable
 from training.pipeline import material_of
-from training.preparation import Reading, calls_of, encodings_of, table_of
+from training.preparation import Reading, Silent, calls_of, encodings_of, table_of
 from training.split import folds, split_groups
 
 FOLDS = 5
@@ -106,14 +106,6 @@ class Pooled:
     table_cost: FloatArray
     heuristic: IntArray
     published: Mapping[str, int]
-
-
-class _Quiet:
-    """A reporter that shows nothing."""
-
-    def stage(self, name: str, total: float | None) -> Callable[[float], object]:
-        """See `training.preparation.Reporter`."""
-        return lambda done: None
 
 
 def cross_validate(table: PromptTable, encodings: Sequence[Encoding], seed: int, config: Config) -> Pooled:
@@ -275,14 +267,14 @@ def load(dataset: Dataset, folder: Path, config: Config, cache: Path) -> tuple[P
     """A data set's prompts, with its pool of models only, and their embeddings."""
     with TemporaryDirectory() as scratch:
         reading = Reading(mapping={}, rejects=Path(scratch) / "rejects.jsonl", config=config, cache=cache)
-        with calls_of([str(folder / dataset.file)], reading, _Quiet()) as files:
-            table = table_of(files, config, _Quiet())
+        with calls_of([str(folder / dataset.file)], reading, Silent()) as files:
+            table = table_of(files, config, Silent())
     table = table.columns(dataset.models or table.models)
     known = np.isfinite(table.success)
     rows = known.all(axis=1) if dataset.models else known.any(axis=1)
     table = table.rows(np.flatnonzero(rows))
     encoder = prepared_encoder(config.training.encoder, [], cache)
-    encodings, _ = encodings_of(table, load_encoder(encoder, encoder_info(encoder)), cache, _Quiet())
+    encodings, _ = encodings_of(table, load_encoder(encoder, encoder_info(encoder)), cache, Silent())
     return table, encodings
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample_calls.parquet"
-PROMPT = "Read the customer's message below and answer politely: my parcel has not arrived yet, and it was due on Monday morning."
+PROMPT = "Read the message of our customer and answer it politely: my parcel has not arrived yet, what now?"
 PROMPT_TOKENS = 30
 DECISIONS = 1_000
 REPEATS = 7

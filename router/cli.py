@@ -169,7 +169,8 @@ def compare(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Where the demo writes.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option(help="Where calls and report go.")] = Path("runs/demo"),
+    folder: Annotated[Path, typer.Option("--router", help="Where the router goes.")] = Path("models/demo"),
     cache: Cache = CACHE,
     tracking_uri: Tracking = TRACKING,
 ) -> None:
@@ -182,7 +183,7 @@ def demo(
     )
     if not sample.is_file():
         raise RouterError(f"{sample}: no sample here; run the demo in a clone of the project")
-    calls, folder, report = out / "calls.parquet", out / "router", out / "report"
+    calls, report = out / "calls.parquet", out / "report"
     _step(f"pointsman import data/{sample.name} --out {calls}")
     import_([str(sample)], calls)
     _step(f"pointsman train {calls} --out {folder} --config data/{settings.name} --register pointsman-demo")

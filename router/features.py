@@ -26,11 +26,9 @@ STRUCTURE = (
 READ_CHARACTERS = 8_000
 """Structure and words are read from this many characters, head and tail: a huge prompt costs no more."""
 MAX_GRAMS = 2_000
-CODE = re.compile(
-    r"```|\bdef \w+\(|\bclass \w+|\bfunction\b|[{};]\s*$|\breturn\b|=>|#include|\bSELECT\b", re.M
-)
+CODE = re.compile(r"\b(?:def \w+\(|class \w+|function\b|return\b|SELECT\b)|```|[{};]\s*$|=>|#include", re.M)
 NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
-NEGATION = re.compile(r"\bnot\b|\bexcept\b|\bnever\b|\bwithout\b|n't\b", re.I)
+NEGATION = re.compile(r"\b(?:not|except|never|without)\b|n't\b", re.I)
 OPTION = re.compile(r"^[^\S\n]*\(?[A-Za-z][.):]\s", re.M)
 LIST_ITEM = re.compile(r"^[^\S\n]*(?:[-*•]|\d+[.)])\s", re.M)
 SENTENCE = re.compile(r"[.!?](?:\s|$)|[\u3002\uff01\uff1f]")

@@ -28,6 +28,14 @@ class Reporter(Protocol):
         ...
 
 
+class Silent:
+    """A reporter that shows nothing."""
+
+    def stage(self, name: str, total: float | None) -> Advance:
+        """See `Reporter.stage`."""
+        return lambda done: None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """How call logs are read.

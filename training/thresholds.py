@@ -9,7 +9,7 @@ import numpy as np
 from router.config import Fallback, Objective
 from router.policy import assumed_cost, choose
 from router.records import BoolArray, FloatArray, IntArray
-from training.evaluation import Curve, cost_quality_curve, picked
+from training.evaluation import Curve, cost_quality_curve, picked, risk_coverage
 
 STAKES = np.geomspace(0.01, 0.3, 8)
 """Success that one call of the best single model is worth: where cost and quality are in the balance."""
@@ -152,18 +152,19 @@ def least_confidence(
     if not isinstance(fallback.confidence, str):
         return fallback.confidence, kept
     if fallback.max_risk is not None:
-        risk = 1.0 - np.cumsum(kept) / np.arange(1, len(kept) + 1)
-        allowed = np.flatnonzero(risk <= fallback.max_risk)
-        return (float(confidence[order][allowed[-1]]) if len(allowed) else 1.0), kept
+        curve = risk_coverage(confidence, picked(judged.success, choice))
+        allowed = np.flatnonzero(curve.risk <= fallback.max_risk)
+        return (float(curve.threshold[allowed[-1]]) if len(allowed) else 1.0), kept
     value = judged.success - weight * judged.cost
     gain = (picked(value, rule) - picked(value, choice))[order][::-1]
-    total = np.cumsum(gain)
+    rising = confidence[order][::-1]
+    last_of_equals = np.append(rising[1:] != rising[:-1], True)
+    total = np.where(last_of_equals, np.cumsum(gain), -np.inf)
     most = int(np.argmax(total))
     error = float(np.sqrt(np.square(gain[: most + 1]).sum()))
     if total[most] <= error:
         return 0.0, kept
-    rising = confidence[order][::-1]
-    return float(rising[min(most + 1, len(rising) - 1)]), kept
+    return (float(rising[most + 1]) if most + 1 < len(rising) else 1.0), kept
 
 
 def least_familiarity(familiarity: FloatArray, unfamiliar_share: float) -> float:

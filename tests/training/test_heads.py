@@ -133,11 +133,6 @@ def test_the_last_level_without_outcomes_is_the_table_itself() -> None:
     np.testing.assert_allclose(intercept, 0.0, atol=1e-4)
 
 
-def test_the_last_level_trusts_evidence_less_the_fewer_rows_there_are() -> None:
-    few, some, many = (fit_last_level(*evidence_from(0.0, n))[0][:, 0].mean() for n in (3, 20, 2000))
-    assert few < some < many
-
-
 def test_the_last_level_trusts_evidence_that_predicts() -> None:
     weights, _ = fit_last_level(*evidence_from(0.0, 2000))
     np.testing.assert_allclose(weights[:, 0], 1.0, atol=0.2)
@@ -159,7 +154,7 @@ def test_unknown_outcomes_do_not_move_the_last_level() -> None:
 
 
 def first_held_out(sample: Sample) -> BoolArray:
-    return folds(sample.groups, FOLDS, 0) == 0
+    return np.asarray(folds(sample.groups, FOLDS, 0) == 0)
 
 
 @pytest.mark.parametrize("setting", [pytest.param(SUCCESS, id="success"), pytest.param(LABEL, id="label")])

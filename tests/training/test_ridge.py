@@ -26,7 +26,7 @@ def by_hand(inputs: FloatArray, targets: FloatArray, weight: FloatArray, penalty
     widened = np.hstack([inputs, np.ones((len(inputs), 1))])
     ridge = penalty * np.diag([1.0] * inputs.shape[1] + [0.0])
     gram = widened.T @ (weight[:, None] * widened) + ridge
-    return np.linalg.solve(gram, widened.T @ (weight[:, None] * targets))
+    return np.asarray(np.linalg.solve(gram, widened.T @ (weight[:, None] * targets)), dtype=np.float64)
 
 
 @pytest.mark.parametrize("penalty", [pytest.param(0.1, id="light"), pytest.param(300.0, id="heavy")])

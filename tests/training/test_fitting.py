@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from router.config import Config, Rules, Training
+from router.errors import TrainingError
+from router.features import FeatureSpec
+from router.head import Kind
+from router.prices import Price
+from router.records import FloatArray
+from tests.training.logs import made_table
+from tests.training.test_heads import features_of, true_chance
+from training.fitting import Fitted, Material, fit, steps
+from training.labels import cheapest_success
+from training.outcomes import PromptTable
+from training.split import Split, split_groups
+
+PROMPTS = 260
+
+
+def table_of(outcome: FloatArray) -> PromptTable:
+    cost = np.random.default_rng(7).uniform(0.5, 1.5, outcome.shape) * [0.001, 0.004, 0.01]
+    table = made_table(outcome.tolist(), cost.tolist())
+    count = np.full(outcome.shape, 50.0)
+    return replace(table, input_tokens=count, output_tokens=count)
+
+
+def material_of(estimator: str = "auto", seed: int = 0, **config: Any) -> Material:
+    """Three models with prices, on prompts that say something about who can answer."""
+    features = features_of(np.arange(PROMPTS) % 2, seed)
+    random = np.random.default_rng(seed + 1)
+    outcome = (random.random((PROMPTS, 3)) < true_chance(features)).astype(np.float64)
+    return material_with(outcome, estimator, seed, **config)
+
+
+def material_with(outcome: FloatArray, estimator: str, seed: int = 0, **config: Any) -> Material:
+    table = table_of(outcome)
+    per_call = dict(zip(table.models, (0.001, 0.004, 0.01), strict=True))
+    return Material(
+        table=table,
+        spec=FeatureSpec(task_types=("one", "two"), tags=(), gram_dimensions=6),
+        features=features_of(np.arange(PROMPTS) % 2, seed),
+        label=cheapest_success(table).label,
+        prices={
+            model: Price(per_input_token=0.0, per_output_token=0.0, per_call=cost, source="log")
+            for model, cost in per_call.items()
+        },
+        logged={},
+        config=Config(training=Training(estimator=estimator), **config),  # type: ignore[arg-type]
+    )
+
+
+def split_of(test_share: float = 0.2) -> Split:
+    unknown = np.full(PROMPTS, np.nan)
+    return split_groups(np.arange(PROMPTS), unknown, validation_share=0.2, test_share=test_share, seed=0)
+
+
+@pytest.fixture(scope="module")
+def auto() -> Fitted:
+    return fit(material_of(), split_of())
+
+
+@pytest.mark.parametrize("kind", ["success", "label"])
+def test_a_forced_estimator_is_the_only_one_fitted(kind: Kind) -> None:
+    fitted = fit(material_of(kind), split_of())
+    assert (fitted.published, list(fitted.candidates), fitted.head.kind) == (kind, [kind], kind)
+
+
+def test_auto_fits_both_estimators(auto: Fitted) -> None:
+    assert set(auto.candidates) == {"success", "label"}
+
+
+@pytest.mark.parametrize("seed", [pytest.param(seed, id=f"log {seed}") for seed in range(3)])
+def test_auto_publishes_the_better_estimator_on_validation(seed: int) -> None:
+    fitted = fit(material_of(seed=seed), split_of())
+    other: Kind = "label" if fitted.published == "success" else "success"
+    published, lost = fitted.candidates[fitted.published], fitted.candidates[other]
+    ahead = published.values - lost.values
+    clearly = ahead.mean() > ahead.std() / np.sqrt(len(ahead))
+    assert clearly or published.validation["brier"] <= lost.validation["brier"]
+    assert fitted.head.kind == fitted.published
+
+
+def test_the_published_regularisation_is_the_best_that_was_searched(auto: Fitted) -> None:
+    for candidate in auto.candidates.values():
+        assert candidate.searched[candidate.setting.value] == max(candidate.searched.values())
+
+
+def test_the_test_parts_outcomes_change_nothing_but_the_test_metrics(auto: Fitted) -> None:
+    split, material = split_of(), material_of()
+    success = material.table.success.copy()
+    success[split.test] = 1.0 - success[split.test]
+    turned = replace(material, table=replace(material.table, success=success))
+    other = fit(turned, split)
+    assert other.test != auto.test
+    assert (other.policy, other.calibration) == (auto.policy, auto.calibration)
+    arrays = auto.head.to_arrays()
+    assert all(np.array_equal(arrays[name], array) for name, array in other.head.to_arrays().items())
+
+
+def test_fitting_twice_gives_the_same(auto: Fitted) -> None:
+    again = fit(material_of(), split_of())
+    assert (again.policy, again.test) == (auto.policy, auto.test)
+
+
+def test_without_a_test_part_there_are_no_test_metrics() -> None:
+    assert fit(material_of("success"), split_of(test_share=0.0)).test == {}
+
+
+def test_progress_is_told_as_often_as_promised() -> None:
+    for estimator in ("auto", "label"):
+        told: list[float] = []
+        material = material_of(estimator)
+        fit(material, split_of(), told.append)
+        assert sum(told) == steps(material.config)
+
+
+def test_metrics_are_sound(auto: Fitted) -> None:
+    for metrics in (auto.calibration, auto.test):
+        assert 0 <= metrics["calibration_error"] <= metrics["success"] <= 1
+        assert metrics["cost_usd"] > 0
+
+
+def test_the_thresholds_rest_on_every_prompt_outside_the_test_part(auto: Fitted) -> None:
+    assert len(auto.judged) == PROMPTS - len(split_of().test)
+
+
+def test_the_best_single_model_stands_in_for_a_rule_table_without_default(auto: Fitted) -> None:
+    assert auto.policy.best_single == "abc"[auto.judged.best_single]
+
+
+def test_rules_that_always_fail_are_never_stepped_aside_for() -> None:
+    outcome = material_of().table.success.copy()
+    outcome[:, 0] = 0.0
+    material = material_with(outcome, "success", rules=Rules(default="a"))
+    assert fit(material, split_of()).policy.least_confidence == 0.0
+
+
+def test_unknown_prices_leave_the_choice_to_the_success_probability() -> None:
+    material = material_of("success")
+    unknown = replace(
+        material,
+        prices=dict.fromkeys(material.table.models, Price.unknown()),
+        table=replace(material.table, cost=np.full((PROMPTS, 3), np.nan)),
+    )
+    assert fit(unknown, split_of()).policy.weight == 0.0
+
+
+def test_a_model_that_never_succeeds_is_fitted_all_the_same() -> None:
+    outcome = material_of().table.success.copy()
+    outcome[:, 1] = 0.0
+    fitted = fit(material_with(outcome, "auto"), split_of())
+    assert fitted.head.predict(material_of().features).probability[:, 1].max() < 0.1
+
+
+def test_a_training_part_without_outcomes_is_refused() -> None:
+    split = split_of()
+    outcome = material_of().table.success.copy()
+    outcome[split.train] = np.nan
+    with pytest.raises(TrainingError, match="no call of the training part has a known outcome"):
+        fit(material_with(outcome, "success"), split)
+
+
+def test_a_model_that_only_the_newest_prompts_met_is_fitted_all_the_same() -> None:
+    split = split_of()
+    outcome = material_of().table.success.copy()
+    outcome[split.train, 2] = np.nan
+    fitted = fit(material_with(outcome, "auto"), split)
+    assert np.isfinite(fitted.head.predict(material_of().features).probability).all()
