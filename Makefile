@@ -27,7 +27,8 @@ lock: ## write requirements-dev.txt anew from pyproject.toml, in an environment 
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/pip install --quiet torch==2.13.0
 	$(VENV)-lock/bin/pip install --quiet --editable '.[train,litellm,dev]'
-	$(VENV)-lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements-dev.txt
+	head -1 requirements-dev.txt > requirements-dev.head && mv requirements-dev.head requirements-dev.txt
+	$(VENV)-lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' >> requirements-dev.txt
 	rm -rf $(VENV)-lock
 
 clean: ## remove what the commands above made

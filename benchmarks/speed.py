@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import Any
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample_calls.parquet"
-PROMPT = "Read the message of our customer and answer it politely: my parcel has not arrived yet, what now?"
+PROMPT = (
+    "Read the message of our customer and answer it politely: my parcel with the two lamps "
+    "has not arrived yet, what can I do about it now?"
+)
 PROMPT_TOKENS = 30
 DECISIONS = 1_000
 REPEATS = 7

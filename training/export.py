@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -133,7 +134,7 @@ def _load_original(source: str) -> SentenceTransformer:
         return SentenceTransformer(source, device="cpu", model_kwargs={"attn_implementation": "eager"}).eval()
     except (OSError, ValueError) as error:
         raise TrainingError(
-            f"encoder {source!r}: no such sentence-transformers model here: {str(error)[:200]}; "
+            f"encoder {source!r}: no such sentence-transformers model here ({shorten(str(error), 160)}); "
             "give 'minilm', 'static', the folder of a model, or a name that can be downloaded"
         ) from error
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -29,15 +28,15 @@ def table_of(outcome: FloatArray) -> PromptTable:
     return replace(table, input_tokens=count, output_tokens=count)
 
 
-def material_of(estimator: str = "auto", seed: int = 0, **config: Any) -> Material:
+def material_of(estimator: str = "auto", seed: int = 0) -> Material:
     """Three models with prices, on prompts that say something about who can answer."""
     features = features_of(np.arange(PROMPTS) % 2, seed)
     random = np.random.default_rng(seed + 1)
     outcome = (random.random((PROMPTS, 3)) < true_chance(features)).astype(np.float64)
-    return material_with(outcome, estimator, seed, **config)
+    return material_with(outcome, estimator, seed)
 
 
-def material_with(outcome: FloatArray, estimator: str, seed: int = 0, **config: Any) -> Material:
+def material_with(outcome: FloatArray, estimator: str, seed: int = 0, rules: Rules | None = None) -> Material:
     table = table_of(outcome)
     per_call = dict(zip(table.models, (0.001, 0.004, 0.01), strict=True))
     return Material(
@@ -50,7 +49,7 @@ def material_with(outcome: FloatArray, estimator: str, seed: int = 0, **config: 
             for model, cost in per_call.items()
         },
         logged={},
-        config=Config(training=Training(estimator=estimator), **config),  # type: ignore[arg-type]
+        config=Config(training=Training.model_validate({"estimator": estimator}), rules=rules or Rules()),
     )
 
 

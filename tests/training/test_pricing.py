@@ -60,7 +60,8 @@ def test_calls_without_tokens_give_their_mean_cost_a_call() -> None:
     cost = np.linspace(0.01, 0.03, 60)
     unknown = np.full(60, np.nan)
     price = price_of(cost, unknown, unknown)
-    assert (price.per_input_token, price.per_call) == (0.0, pytest.approx(0.02))
+    assert (price.per_input_token, price.per_output_token) == (0.0, 0.0)
+    assert price.per_call == pytest.approx(0.02)
 
 
 def test_too_few_calls_with_tokens_give_their_mean_cost() -> None:
