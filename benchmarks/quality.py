@@ -3,7 +3,7 @@
     python -m benchmarks.quality [--data FOLDER] [--seeds 3] [--out benchmarks/RESULTS.md]
 
 With `--data`, the folder holds `mixed_traffic.parquet`, `mmlu_pro.parquet` and `routellm_2model.parquet` in
-the canonical form (public evaluations; they are not part of the project). Without it, the bundled sample is used.
+the canonical form (public evaluations, not part of the project). Without it, the bundled sample is used.
 Every figure comes from forecasts for held-out prompts, pooled over the folds; each fold is a whole training
 run (regularisation, estimator, calibration) on the other four.
 """

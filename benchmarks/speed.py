@@ -19,7 +19,7 @@ from typing import Any
 SAMPLE = Path(__file__).parents[1] / "data" / "sample_calls.parquet"
 PROMPT = (
     "Read the message of our customer and answer it politely: my parcel with the two lamps "
-    "has not arrived yet, what can I do about it now?"
+    "has not arrived yet, what can I do now?"
 )
 PROMPT_TOKENS = 30
 DECISIONS = 1_000

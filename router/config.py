@@ -227,7 +227,9 @@ def _refuse_repeated_keys(tree: yaml.Node | None, name: str) -> None:
         for key, value in node.value:
             line = key.start_mark.line + 1
             if key.value in lines:
-                raise ConfigError(f"{name}:{line}: {key.value!r} is set twice, first in line {lines[key.value]}")
+                raise ConfigError(
+                    f"{name}:{line}: {key.value!r} is set twice, first in line {lines[key.value]}"
+                )
             lines[key.value] = line
             waiting.append(value)
 

@@ -189,7 +189,7 @@ def _tool_structure(request: Request, text: str) -> list[float]:
 
 
 def _schema_size(schema: Json, depth: int) -> tuple[int, int, int]:
-    """Properties, required properties and depth, anywhere inside a JSON schema; lists in lists are no schema."""
+    """Properties, required properties and depth, anywhere inside a JSON schema; not in lists of lists."""
     if isinstance(schema, list):
         parts = [_schema_size(part, depth) for part in schema if isinstance(part, dict)]
         own = (0, 0)

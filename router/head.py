@@ -31,6 +31,8 @@ NARROW_STRUCTURE_SCALE = 0.2
 LABEL_SCALE = 0.5
 """Length of a task type's or tag's column beside the unit embedding."""
 LEVEL_SCALE = 3.0
+DEVIATION_SHARE = 0.7
+"""Part of each of the two estimates of a deviation that counts: they overlap."""
 CLIP = 0.02
 CHUNK = 512
 Kind = Literal["success", "label"]
@@ -257,14 +259,14 @@ def evidence_of(
     """Log odds of success from each kind of evidence, shape (n, n_models, n_evidence).
 
     For the success estimator two: by the linear difficulty and by the neighbours', each with the model's
-    level and deviation; the deviation is half the linear head's, half the neighbours'. For the label
-    estimator one.
+    level and deviation; the deviation is the linear head's plus the neighbours', each at `DEVIATION_SHARE`.
+    For the label estimator one.
     """
     if isinstance(parts, LabelParts):
         return log_odds(softmax(parts.logits(wide)))[:, :, None]
     difficulty = parts.difficulty(wide)
     level = parts.level(level_inputs(features, difficulty, parts.centre, parts.spread))
-    deviation = level + 0.5 * parts.deviation(narrow) + 0.5 * near[:, 1:]
+    deviation = level + DEVIATION_SHARE * (parts.deviation(narrow) + near[:, 1:])
     nearby = parts.centre + near[:, :1]
     return np.stack([log_odds(difficulty + deviation), log_odds(nearby + deviation)], axis=2)
 

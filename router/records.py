@@ -88,11 +88,15 @@ class Request:
         if (prompt is None) == (messages is None):
             found = "neither" if prompt is None else "both"
             raise RequestError(f"a request has either 'prompt' or 'messages'; this one has {found}")
-        if prompt is not None and not isinstance(prompt, str):
-            raise RequestError(f"prompt must be a text, got {type(prompt).__name__}; messages go in 'messages'")
-        if messages is not None and not isinstance(messages, list | tuple):
-            raise RequestError(f"messages must be a list, got {type(messages).__name__}; a text goes in 'prompt'")
-        return Request.of(messages if prompt is None else prompt, **given)
+        if messages is None:
+            if not isinstance(prompt, str):
+                found = type(prompt).__name__
+                raise RequestError(f"prompt must be a text, got {found}; messages go in 'messages'")
+            return Request.of(prompt, **given)
+        if not isinstance(messages, list | tuple):
+            found = type(messages).__name__
+            raise RequestError(f"messages must be a list, got {found}; a text goes in 'prompt'")
+        return Request.of(messages, **given)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,15 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from router.client import Router
 from router.config import load_config
-from training.pipeline import TrainJob, Trained, train
+from training.pipeline import Trained, TrainJob, train
 from training.preparation import Reading
 
 DATA = Path(__file__).parent.parent / "data"
 CACHE_VARIABLE = "POINTSMAN_TEST_CACHE"
 """Names a folder that keeps the exported encoder and the embeddings between runs of the tests."""
+
+# The same examples in every run, and no time limit on one: the machine may be busy.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 
 class Quiet:

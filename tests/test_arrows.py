@@ -55,7 +55,9 @@ def imports(path: Path, *, deep: bool) -> set[str]:
 def loaded_by(statement: str, forbidden: str) -> str:
     """Which of the forbidden packages a fresh interpreter has loaded after a statement."""
     code = f"import sys; {statement}; print(*sorted(set({forbidden.split()}) & set(sys.modules)))"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 @pytest.mark.parametrize("path", sources("router"), ids=module_name)

@@ -191,12 +191,11 @@ def _candidate(material: Material, split: Split, kind: Kind, advance: Advance) -
     settings = settings_of(kind)
     tried = cross_fit(sample, settings, seed)
     cost = _expected_cost(material, sample)
-    searched = {}
-    for setting, fitted in zip(settings, tried, strict=True):
+    values = []
+    for fitted in tried:
         probability = fitted.probability(sample.outcome, sample.groups, seed)
-        value = decision_value(material.judged(split.train, probability, cost))
-        searched[setting.value] = float(value.mean())
-    best = max(range(len(settings)), key=lambda i: searched[settings[i].value])
+        values.append(decision_value(material.judged(split.train, probability, cost)))
+    best = strongest_within_error(values)
     advance(1)
     head = fit_head(sample, settings[best], tried[best])
     judged = _held_out(material, head, split.validation)
@@ -204,10 +203,30 @@ def _candidate(material: Material, split: Split, kind: Kind, advance: Advance) -
     weight = choose_weight(judged, material.config.objective)
     return Candidate(
         setting=settings[best],
-        searched=searched,
+        searched={
+            setting.value: float(value.mean()) for setting, value in zip(settings, values, strict=True)
+        },
         validation=metrics(judged, weight),
         values=decision_value(judged),
     )
+
+
+def strongest_within_error(values: Sequence[FloatArray]) -> int:
+    """The last of the settings, ordered from weak to strong, that is no worse than the best one by chance.
+
+    The one-standard-error rule (Breiman et al. 1984, section 3.4.3), on paired differences: models differ by
+    little, so a weaker penalty has to show that it is worth its noise.
+
+    Args:
+        values: decision value on each prompt, shape (n,), per setting.
+    """
+    best = max(range(len(values)), key=lambda i: float(values[i].mean()))
+    within = [best]
+    for index in range(best + 1, len(values)):
+        behind = values[best] - values[index]
+        if behind.mean() <= behind.std() / np.sqrt(len(behind)):
+            within.append(index)
+    return within[-1]
 
 
 def _better(candidates: Mapping[Kind, Candidate]) -> Kind:

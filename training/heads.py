@@ -38,14 +38,14 @@ from training.split import folds
 FOLDS = 5
 STORE_AXES = 128
 STORE_POINTS = 12_000
-DEVIATION_PENALTIES = (30.0, 100.0, 300.0, 1000.0)
-"""Candidates for the ridge penalty of the deviation."""
-LABEL_CS = (0.03, 0.3)
-"""Candidates for the inverse penalty of the label classifier, as scikit-learn's `C`."""
+DEVIATION_PENALTIES = (100.0, 300.0, 1000.0)
+"""Candidates for the ridge penalty of the deviation, from weak to strong."""
+LABEL_CS = (0.3, 0.03)
+"""Candidates for the inverse penalty of the label classifier, scikit-learn's `C`, likewise."""
 TABLE_PRIOR = 5.0
 """Calls' worth of belief that a task type is like all others."""
 LAST_PENALTY = 1.0
-OWN_PENALTY = 100.0
+OWN_PENALTY = 300.0
 """Penalty on what a model's weights differ by from those all models share."""
 
 

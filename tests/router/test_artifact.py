@@ -162,7 +162,8 @@ def test_no_file_of_a_router_is_a_pickle(router_folder: Path) -> None:
 def test_the_same_content_has_the_same_policy_version_whenever_it_is_written(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     one, other = (seal(tmp_path, {"models": ["x"], "created": when}) for when in ("today", "tomorrow"))
-    assert one["policy_version"] == other["policy_version"] and one["sha256"] != other["sha256"]
+    assert one["policy_version"] == other["policy_version"]
+    assert one["sha256"] != other["sha256"]
 
 
 @pytest.mark.parametrize(
@@ -209,7 +210,8 @@ def test_a_new_router_replaces_the_old_one_and_leaves_nothing_else(small: Path) 
     with new_folder(small) as folder:
         (folder / "b.txt").write_text("b")
         seal(folder, {})
-    assert sorted(content_of(small)) == ["b.txt", MANIFEST] and list(small.parent.iterdir()) == [small]
+    assert sorted(content_of(small)) == ["b.txt", MANIFEST]
+    assert list(small.parent.iterdir()) == [small]
 
 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
@@ -245,7 +247,10 @@ def test_the_current_folder_is_refused_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ArtifactError, match="is the current folder .*: name a folder inside it"), new_folder(Path()):
+    with (
+        pytest.raises(ArtifactError, match=r"is the current folder .*: name a folder inside it"),
+        new_folder(Path()),
+    ):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -257,7 +262,10 @@ def test_a_folder_that_cannot_be_moved_is_refused_and_stays(
         raise OSError(16, "Device or resource busy")
 
     monkeypatch.setattr(Path, "rename", busy)
-    with pytest.raises(ArtifactError, match="can't be replaced: .*busy; name a folder inside it"), new_folder(small):
+    with (
+        pytest.raises(ArtifactError, match=r"can't be replaced: .*busy; name a folder inside it"),
+        new_folder(small),
+    ):
         pass
     assert list(small.parent.iterdir()) == [small]
 

@@ -18,7 +18,7 @@ from router.records import Decision, Request
 
 NEVER_SURE = "fallback: {confidence: 1.0}\n"
 ALWAYS_SURE = "fallback: {confidence: 0.0}\n"
-PROMPTS = ["When do you open?", "Refactor this:\n```\nx = 1\n```", "今天的订单在哪里？", "", "word " * 3000]
+PROMPTS = ["When do you open?", "Refactor this:\n```\nx = 1\n```", "今天的订单在哪里", "", "word " * 3000]
 
 
 def with_settings(folder: Path, text: str) -> Router:
@@ -56,7 +56,8 @@ def test_a_decision_covers_every_model_and_is_confident_as_its_model_is_likely(
     loaded: Router, prompt: str
 ) -> None:
     decision = loaded.route(prompt)
-    assert decision.model in loaded.models and decision.policy_version == loaded.manifest["policy_version"]
+    assert decision.model in loaded.models
+    assert decision.policy_version == loaded.manifest["policy_version"]
     assert tuple(decision.success_probability) == tuple(decision.expected_cost_usd) == loaded.models
     assert decision.confidence == decision.success_probability[decision.model]
     assert all(0 <= p <= 1 for p in decision.success_probability.values())
@@ -184,7 +185,9 @@ def test_the_settings_may_be_a_path(router_folder: Path, tmp_path: Path, form: t
     ],
 )
 def test_rules_with_a_model_that_the_router_lacks_are_refused(router_folder: Path, rules: str) -> None:
-    with pytest.raises(ConfigError, match=r"rules name 'gpt-9', which .* was trained on .*: change the rules"):
+    with pytest.raises(
+        ConfigError, match=r"rules name 'gpt-9', which .* was trained on .*: change the rules"
+    ):
         with_settings(router_folder, f"rules: {rules}")
 
 

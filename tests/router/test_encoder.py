@@ -25,12 +25,12 @@ from router.encoder import (
 )
 from router.errors import DamagedArtifact
 
-QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TEXTS = [
     pytest.param("What do we owe?", id="a question"),
     pytest.param("x", id="one character"),
     pytest.param(" \t\n ", id="whitespace"),
-    pytest.param("今天的订单在哪里？", id="Chinese"),
+    pytest.param("今天的订单在哪里", id="Chinese"),
     pytest.param("a\ud800b\udfff", id="lone surrogates"),
     pytest.param("a\0b", id="NUL"),
     pytest.param("👩‍👩‍👧‍👦" * 50, id="joined emoji"),
@@ -97,12 +97,12 @@ def test_another_process_would_load_the_same_vectors(loaded: Router, router_fold
     [
         pytest.param(f"First words. {MIDDLE} end", f"Other words. {MIDDLE} end", False, id="the head counts"),
         pytest.param(f"a {MIDDLE} first end", f"a {MIDDLE} other words", False, id="the tail counts"),
-        pytest.param(f"{MIDDLE}{MIDDLE}", f"{MIDDLE} something else {MIDDLE}", True, id="the middle does not"),
+        pytest.param(
+            f"{MIDDLE}{MIDDLE}", f"{MIDDLE} something else {MIDDLE}", True, id="the middle does not"
+        ),
     ],
 )
-def test_a_long_text_keeps_its_head_and_its_tail(
-    encoder: Encoder, one: str, other: str, same: bool
-) -> None:
+def test_a_long_text_keeps_its_head_and_its_tail(encoder: Encoder, one: str, other: str, same: bool) -> None:
     assert np.array_equal(encoder.encode(one).vector, encoder.encode(other).vector) is same
 
 
@@ -118,7 +118,8 @@ def test_similar_texts_are_closer_than_different_ones(loaded: Router) -> None:
 @given(text=st.text(st.characters(), max_size=300))
 def test_no_text_takes_more_tokens_than_the_window(loaded: Router, text: str) -> None:
     ids, tokens = token_ids(loaded.encoder._tokenizer, text, 16)  # type: ignore[attr-defined]
-    assert len(ids) <= 16 and tokens >= len(ids) - 2
+    assert len(ids) <= 16
+    assert tokens >= len(ids) - 2
 
 
 def test_the_token_count_is_that_of_the_whole_text(loaded: Router) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.encoder import Encoding
@@ -67,7 +67,6 @@ def structure(prompt: str = "", **request: Any) -> dict[str, float]:  # noqa: AN
     return dict(zip(STRUCTURE, row.tolist(), strict=True))
 
 
-@settings(deadline=None)
 @given(st.lists(REQUESTS, min_size=1, max_size=3))
 def test_every_legal_request_has_finite_features_of_the_stated_shapes(requests: list[Request]) -> None:
     features, n = features_of(*requests), len(requests)
@@ -79,7 +78,6 @@ def test_every_legal_request_has_finite_features_of_the_stated_shapes(requests: 
     assert all(np.isfinite(getattr(features, name)).all() for name in shapes)
 
 
-@settings(deadline=None)
 @given(st.lists(REQUESTS, min_size=2, max_size=3))
 def test_a_request_has_the_same_features_alone_and_among_others(requests: list[Request]) -> None:
     together, alone = features_of(*requests).rows(slice(1, 2)), features_of(requests[1])
@@ -99,9 +97,9 @@ def test_a_request_has_the_same_features_alone_and_among_others(requests: list[R
     ],
 )
 def test_a_million_characters_take_no_longer_than_a_moment(text: str) -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     features_of(Request.of(text))
-    assert time.perf_counter() - begin < 0.5
+    assert time.process_time() - begin < 1
 
 
 def test_tools_nested_beyond_reason_are_counted_as_far_as_they_make_sense() -> None:
@@ -152,7 +150,8 @@ def test_labels_mark_the_task_type_and_the_tags_that_training_saw() -> None:
 
 def test_grams_do_not_tell_one_number_from_another_of_its_length() -> None:
     one, other, longer = features_of(*map(Request.of, ("pay 123", "pay 456", "pay 7890"))).grams
-    assert np.array_equal(one, other) and not np.array_equal(one, longer)
+    assert np.array_equal(one, other)
+    assert not np.array_equal(one, longer)
 
 
 def test_grams_tell_the_system_text_from_the_prompt() -> None:

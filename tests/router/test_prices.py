@@ -55,7 +55,8 @@ def test_without_litellm_its_list_is_empty() -> None:
 
 def test_a_model_of_another_provider_is_found_by_its_own_name() -> None:
     found = listed_price("some-proxy/gpt-4o")
-    assert found is not None and found == listed_price("gpt-4o")
+    assert found is not None
+    assert found == listed_price("gpt-4o")
 
 
 @pytest.mark.parametrize("model", ["dall-e-3", "no such model", ""])
@@ -66,7 +67,8 @@ def test_a_model_without_a_token_price_is_not_listed(model: str) -> None:
 def test_the_expected_cost_is_tokens_times_prices_and_the_price_of_the_call() -> None:
     table = PriceTable.of([Price(**LOGGED, source="log"), Price.unknown()])
     cost = table.expected_cost(np.array([[10.0, 10.0]]), np.array([[5.0, 5.0]]))
-    assert cost[0, 0] == 10 * 1 + 5 * 2 + 3 and math.isnan(cost[0, 1])
+    assert cost[0, 0] == 10 * 1 + 5 * 2 + 3
+    assert math.isnan(cost[0, 1])
 
 
 def test_a_price_survives_its_json_form() -> None:

@@ -79,7 +79,8 @@ def test_the_order_of_members_does_not_change_the_key(value: Json) -> None:
 @given(st.text(st.characters(), max_size=20))
 def test_a_key_is_32_hexadecimal_digits_of_any_text(text: str) -> None:
     key = prompt_key([{"role": "user", "content": text + "\ud800"}])
-    assert len(key) == 32 and set(key) <= set("0123456789abcdef")
+    assert len(key) == 32
+    assert set(key) <= set("0123456789abcdef")
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_a_registered_model_that_is_no_router_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "_fetch", lambda uri: tmp_path)
-    with pytest.raises(ForeignArtifact, match="models:/x/1: the registered model holds no manifest.json"):
+    with pytest.raises(ForeignArtifact, match=r"models:/x/1: the registered model holds no manifest\.json"):
         local_folder("models:/x/1")
 
 
@@ -75,7 +75,9 @@ def test_without_mlflow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     [
         pytest.param(OSError(), r"OSError\(\)", id="without a message"),
         pytest.param(OSError("first\nsecond"), "first; is", id="of many lines"),
-        pytest.param(OSError("https://me:secret@host/api: refused"), r"https://\*\*\*@host/api", id="password"),
+        pytest.param(
+            OSError("https://me:secret@host/api: refused"), r"https://\*\*\*@host/api", id="password"
+        ),
     ],
 )
 def test_a_failed_fetch_is_told_in_one_line_without_credentials(

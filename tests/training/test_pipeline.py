@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from router.artifact import read_manifest
+from router.client import Router
+from router.config import Config, Training
+from router.errors import ArtifactError, TrainingError
+from router.records import Json, Request
+from tests.training.logs import call, made_table, write_lines
+from training import pipeline
+from training.pipeline import Trained, TrainJob, import_calls, usable_models
+from training.preparation import Reading, Reporter
+
+TOPICS = {
+    "math": "sum the numbers {} and {}",
+    "poem": "write a poem about the years {} and {}",
+    "code": "refactor the function f{} so that it streams to g{}",
+    "translate": "translate word {} of page {} into French",
+}
+EASY = ("math", "translate")
+
+
+def synthetic_calls(
+    prompts: int = 120, *, models: Sequence[str] = ("small", "large")
+) -> list[dict[str, Json]]:
+    """Calls of two models on every prompt: the small one fails at poems and code, the large one is dear."""
+    dice = random.Random(1)
+    calls = []
+    for number in range(prompts):
+        task = list(TOPICS)[number % 4]
+        prompt = TOPICS[task].format(number, dice.randint(0, 999))
+        for model in models:
+            chance = 0.95 if model != "small" or task in EASY else 0.2
+            usd = (0.001 if model == "small" else 0.01) * dice.uniform(0.5, 1.5)
+            calls.append(
+                call(prompt=prompt, model=model, task_type=task, success=dice.random() < chance, cost_usd=usd)
+            )
+    return calls
+
+
+def reading_of(folder: Path, cache: Path, config: Config | None = None) -> Reading:
+    return Reading(mapping={}, rejects=folder / "rejects.jsonl", config=config or Config(), cache=cache)
+
+
+ONE_ESTIMATOR = Config(training=Training(estimator="success", min_calls=20))
+
+
+class Trainer:
+    """Trains routers in one folder, with one MLflow file."""
+
+    def __init__(self, folder: Path, cache: Path, reporter: Reporter) -> None:
+        self.folder, self.cache, self.reporter = folder, cache, reporter
+
+    def __call__(
+        self, calls: Sequence[Mapping[str, Json]], name: str, config: Config = ONE_ESTIMATOR
+    ) -> Trained:
+        job = TrainJob(
+            sources=[write_lines(self.folder / "calls.jsonl", *map(dict, calls))],
+            out=self.folder / name,
+            config_text="",
+            reading=reading_of(self.folder, self.cache, config),
+            tracking_uri=f"sqlite:///{self.folder / 'mlflow.db'}",
+            register=None,
+        )
+        return pipeline.train(job, self.reporter)
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory: pytest.TempPathFactory, encoder_cache: Path, quiet: Reporter) -> Trainer:
+    return Trainer(tmp_path_factory.mktemp("pipeline"), encoder_cache, quiet)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow puts the artifacts of a SQLite store beside the working directory."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def small(train: Trainer, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("first"))
+        return train(synthetic_calls(), "first")
+
+
+def test_a_trained_folder_is_a_router_that_decides(small: Trained) -> None:
+    router = Router.load(small.out)
+    assert router.models == ("large", "small")
+    assert router.route("sum the numbers 4 and 5", task_type="math").model in router.models
+
+
+def test_what_is_returned_is_what_was_written(small: Trained) -> None:
+    manifest = read_manifest(small.out)
+    assert manifest["policy_version"] == small.manifest["policy_version"] == small.to_json()["policy_version"]
+
+
+def test_the_result_is_plain_json(small: Trained) -> None:
+    assert json.loads(json.dumps(small.to_json()))["models"] == ["large", "small"]
+
+
+def test_a_second_training_embeds_nothing_and_gives_the_same_router(small: Trained, train: Trainer) -> None:
+    again = train(synthetic_calls(), "again")
+    assert again.embedded == 0
+    assert again.manifest["policy_version"] == small.manifest["policy_version"]
+    files = [file.relative_to(small.out) for file in small.out.rglob("*") if file.name != "manifest.json"]
+    for name in filter(lambda file: (small.out / file).is_file(), files):
+        assert (small.out / name).read_bytes() == (again.out / name).read_bytes(), name
+
+
+def test_the_order_of_the_log_does_not_matter(small: Trained, train: Trainer) -> None:
+    shuffled = random.Random(3).sample(synthetic_calls(), 240)
+    arrays = [
+        (trained.out / "head.safetensors").read_bytes() for trained in (small, train(shuffled, "shuffled"))
+    ]
+    assert arrays[0] == arrays[1]
+
+
+def test_the_router_remembers_the_prompts_it_was_fitted_on(small: Trained) -> None:
+    split = small.manifest["split"]
+    assert len(Router.load(small.out).training_keys()) == split["train"] + split["validation"]
+
+
+def test_no_prompt_text_is_in_the_router(small: Trained) -> None:
+    written = b"".join(file.read_bytes() for file in small.out.rglob("*") if file.is_file())
+    assert b"sum the numbers" not in written
+
+
+def test_nothing_in_the_router_is_pickled(small: Trained) -> None:
+    endings = {file.suffix for file in small.out.rglob("*") if file.is_file()}
+    assert endings == {".json", ".safetensors", ".onnx"}
+
+
+def outcomes(*counts: int, rows: int = 120) -> list[list[float]]:
+    """A matrix in which model i has `counts[i]` known outcomes."""
+    return [[1.0 if row < count else np.nan for count in counts] for row in range(rows)]
+
+
+def test_a_model_with_too_few_calls_is_left_out_with_what_it_had_and_needs() -> None:
+    known = outcomes(120, 80, 7)
+    table, warnings = usable_models(made_table(known, known), Config())
+    assert table.models == ("a", "b")
+    assert warnings == ["c is left out: 7 calls with a known outcome, 50 needed (training.min_calls)"]
+
+
+def test_prompts_that_only_a_model_left_out_answered_go_with_it() -> None:
+    known = outcomes(100, 60)
+    known[110] = [np.nan, np.nan]
+    table, _ = usable_models(
+        made_table([[*row, 1.0] for row in known], [[*row, 1.0] for row in known]), Config()
+    )
+    assert len(table) == 120
+    table, _ = usable_models(made_table(known, known), Config())
+    assert len(table) == 100
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        pytest.param(outcomes(120), "at least two models.*the log has a: 120", id="one model"),
+        pytest.param(outcomes(120, 49), "the log has a: 120, b: 49", id="the second has too few"),
+        pytest.param(outcomes(0, 0), "the log has a: 0, b: 0", id="no outcome at all"),
+    ],
+)
+def test_fewer_than_two_usable_models_are_refused(known: list[list[float]], words: str) -> None:
+    with pytest.raises(TrainingError, match=words):
+        usable_models(made_table(known, known), Config())
+
+
+def test_too_few_prompts_are_refused() -> None:
+    known = outcomes(40, 40, rows=40)
+    with pytest.raises(TrainingError, match="40 prompts have a known outcome, at least 50 are needed"):
+        usable_models(made_table(known, known), Config(training=Training(min_calls=10)))
+
+
+def test_only_tags_that_are_frequent_become_features() -> None:
+    table = made_table(outcomes(60, 60, rows=60), outcomes(60, 60, rows=60))
+    requests = [Request.of("hi", tags=["often", f"once {row}"]) for row in range(60)]
+    spec = pipeline._feature_spec(replace(table, requests=requests))
+    assert spec.tags == ("often",)
+
+
+def test_import_writes_the_canonical_log(tmp_path: Path, quiet: Reporter, encoder_cache: Path) -> None:
+    source = write_lines(tmp_path / "calls.jsonl", *synthetic_calls(10))
+    summary = import_calls([source], tmp_path / "calls.parquet", reading_of(tmp_path, encoder_cache), quiet)
+    again = import_calls(
+        [str(tmp_path / "calls.parquet")],
+        tmp_path / "copy.parquet",
+        reading_of(tmp_path, encoder_cache),
+        quiet,
+    )
+    assert (summary.calls, again.calls) == (20, 20)
+    assert (tmp_path / "calls.parquet").read_bytes() == (tmp_path / "copy.parquet").read_bytes()
+
+
+def test_a_foreign_folder_is_left_alone(train: Trainer, small: Trained) -> None:
+    foreign = train.folder / "mine"
+    foreign.mkdir()
+    (foreign / "thesis.txt").write_text("years of work", encoding="utf-8")
+    with pytest.raises(ArtifactError, match="mine exists and is no router folder: choose another --out"):
+        train(synthetic_calls(), "mine")
+    assert (foreign / "thesis.txt").read_text(encoding="utf-8") == "years of work"
+
+
+def test_a_router_is_replaced_by_the_next(small: Trained, train: Trainer) -> None:
+    train(synthetic_calls(), "twice")
+    second = train(synthetic_calls(112), "twice")
+    assert read_manifest(train.folder / "twice")["policy_version"] == second.manifest["policy_version"]
+
+
+def warned(change: Callable[[dict[str, Json]], dict[str, Json]], train: Trainer, name: str) -> list[str]:
+    return list(train([change(one) for one in synthetic_calls()], name).warnings)
+
+
+def test_unknown_costs_are_warned_of(train: Trainer) -> None:
+    said = warned(lambda one: {**one, "cost_usd": None}, train, "free")
+    assert sum("no price in the log, the settings or LiteLLM's list" in sentence for sentence in said) == 2
+
+
+def test_a_model_that_never_succeeds_is_named(train: Trainer) -> None:
+    said = warned(lambda one: {**one, "success": one["model"] == "large" and one["success"]}, train, "never")
+    assert "small never succeeded" in said
+
+
+def test_a_sampled_log_is_told(train: Trainer) -> None:
+    config = Config(training=Training(estimator="success", min_calls=20, max_prompts=100))
+    trained = train(synthetic_calls(), "sampled", config)
+    assert (
+        "120 prompts in the log, a uniform sample of 100 was used (training.max_prompts)" in trained.warnings
+    )
+
+
+def test_filled_in_outcomes_are_told(train: Trainer) -> None:
+    calls = [one for number, one in enumerate(synthetic_calls()) if number % 2 == (number // 2) % 2]
+    assert any(
+        "are unknown and filled in with the predicted" in said for said in train(calls, "half").warnings
+    )
