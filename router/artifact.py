@@ -21,6 +21,22 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 
 
+def check_target(target: Path) -> None:
+    """Refuse a place where no router can be written, before the work that would be lost.
+
+    Raises:
+        ArtifactError: it holds something else, or its parent can't be made.
+    """
+    if target.resolve() == Path.cwd():
+        raise ArtifactError(f"{target} is the current folder and can't be replaced: name a folder inside it")
+    if target.exists() and not _replaceable(target):
+        raise ArtifactError(f"{target} exists and is no router folder: choose another --out, or move it away")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(f"{target}: can't be written: {error}") from error
+
+
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
     """A scratch folder beside `target` that takes its place when the block ends well.
@@ -30,12 +46,8 @@ def new_folder(target: Path) -> Iterator[Path]:
     Raises:
         ArtifactError: `target` holds something else, or can't be written.
     """
-    if target.resolve() == Path.cwd():
-        raise ArtifactError(f"{target} is the current folder and can't be replaced: name a folder inside it")
-    if target.exists() and not _replaceable(target):
-        raise ArtifactError(f"{target} exists and is no router folder: choose another --out, or move it away")
+    check_target(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     except OSError as error:
         raise ArtifactError(f"{target}: can't be written: {error}") from error

@@ -21,6 +21,7 @@ from router import __version__
 from router.config import Config, load_config
 from router.errors import ConfigError, MissingExtra, RequestError, RouterError
 from router.records import Json, Request
+from router.registry import without_credentials
 
 if TYPE_CHECKING:
     from router.client import Router
@@ -197,7 +198,9 @@ def demo(
     lines = requests.read_bytes().splitlines()
     _show().decisions([(json.loads(line), _answer(loaded, line)) for line in lines])
     people.print(f"\nThe report: {report / 'report.html'}", highlight=False)
-    people.print(f"The runs:   mlflow ui --backend-store-uri {tracking_uri}", highlight=False)
+    people.print(
+        f"The runs:   mlflow ui --backend-store-uri {without_credentials(tracking_uri)}", highlight=False
+    )
 
 
 @app.command()

@@ -26,6 +26,8 @@ STRUCTURE = (
 READ_CHARACTERS = 8_000
 """Structure and words are read from this many characters, head and tail: a huge prompt costs no more."""
 MAX_GRAMS = 2_000
+SYSTEM_ROLES = ("system", "developer")
+"""Roles of standing instructions; OpenAI's newer models call theirs `developer`."""
 CODE = re.compile(r"\b(?:def \w+\(|class \w+|function\b|return\b|SELECT\b)|```|[{};]\s*$|=>|#include", re.M)
 NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 NEGATION = re.compile(r"\b(?:not|except|never|without)\b|n't\b", re.I)
@@ -89,7 +91,9 @@ def embedded_text(request: Request) -> str:
     is the same for every request of an application and would drown the question; its words are among the
     n-grams.
     """
-    turns = [(role, text) for role, text in message_texts(request.messages) if role != "system" and text]
+    turns = [
+        (role, text) for role, text in message_texts(request.messages) if role not in SYSTEM_ROLES and text
+    ]
     last = max((i for i, (role, _) in enumerate(turns) if role == "user"), default=len(turns) - 1)
     ordered = turns[last : last + 1] + turns[last + 1 :][::-1] + turns[: max(last, 0)][::-1]
     return "\n\n".join(text for _, text in ordered)
@@ -120,13 +124,13 @@ def featurize(requests: Sequence[Request], encodings: Sequence[Encoding], spec: 
 
 def _read_text(request: Request) -> str:
     """The text that structure and words are read from: all turns but the system's."""
-    whole = "\n".join(text for role, text in message_texts(request.messages) if role != "system")
+    whole = "\n".join(text for role, text in message_texts(request.messages) if role not in SYSTEM_ROLES)
     return head_and_tail(whole, READ_CHARACTERS)
 
 
 def _input_tokens(request: Request, encoding: Encoding) -> float:
     """Tokens of the whole request, about: the encoder's count; for the rest a quarter token a character."""
-    system = sum(len(text) for role, text in message_texts(request.messages) if role == "system")
+    system = sum(len(text) for role, text in message_texts(request.messages) if role in SYSTEM_ROLES)
     return encoding.tokens + (system + len(_tools_json(request))) / 4
 
 
@@ -160,7 +164,7 @@ def _structure(request: Request, text: str, tokens: float) -> list[float]:
         log(len(OPTION.findall(text))),
         log(len(LIST_ITEM.findall(text))),
         log(len(request.messages)),
-        float(any(message["role"] == "system" for message in request.messages)),
+        float(any(message["role"] in SYSTEM_ROLES for message in request.messages)),
         log(_images(request)),
         float(request.response_format is not None),
         *_tool_structure(request, text),
@@ -247,7 +251,7 @@ def _grams(request: Request, text: str) -> Iterator[str]:
     yield from words
     yield from map(" ".join, pairwise(words))
     for role, said in message_texts(request.messages):
-        if role == "system":
+        if role in SYSTEM_ROLES:
             yield from (
                 f"s:{_masked(word)}" for word in WORD.findall(said.lower()[:READ_CHARACTERS])[:MAX_GRAMS]
             )

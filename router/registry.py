@@ -10,8 +10,12 @@ from router.artifact import MANIFEST
 from router.errors import ArtifactError, ForeignArtifact, MissingExtra
 
 SCHEMES = ("models:/", "runs:/")
-CREDENTIALS = re.compile(r"//[^/\s]+@")
-"""User and password in an address: an error message goes without them."""
+_CREDENTIALS = re.compile(r"//[^/\s]+@")
+
+
+def without_credentials(text: str) -> str:
+    """The text with user and password taken out of the addresses in it."""
+    return _CREDENTIALS.sub("//***@", text)
 
 
 def local_folder(where: str | Path) -> Path:
@@ -47,7 +51,7 @@ def _fetch(uri: str) -> Path:
     try:
         return Path(download_artifacts(artifact_uri=uri))
     except (MlflowException, OSError) as error:
-        first = CREDENTIALS.sub("//***@", (str(error) or repr(error)).splitlines()[0])[:300]
+        first = without_credentials((str(error) or repr(error)).splitlines()[0])[:300]
         raise ArtifactError(
             f"{uri}: can't be fetched: {first}; is MLFLOW_TRACKING_URI set as in training?"
         ) from error

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from router.artifact import new_folder, save_arrays, seal
+from router.artifact import check_target, new_folder, save_arrays, seal
 from router.client import ENCODER_FOLDER, HEAD_FILE, KEYS_FILE, check_models
 from router.config import Config
 from router.encoder import Encoding, load_encoder
@@ -106,11 +106,13 @@ def train(job: TrainJob, reporter: Reporter) -> Trained:
     """Train a router from call logs, write its folder, and record the run in MLflow.
 
     Raises:
+        ArtifactError: `job.out` holds something that is no router.
         CallLogError: as `import_calls`.
         TrainingError: nothing can be learnt from the calls.
         ConfigError: the rules name a model that is not among those trained.
         RouterError: MLflow does not take the run; the folder is written by then.
     """
+    check_target(job.out)
     config = job.reading.config
     with calls_of(job.sources, job.reading, reporter) as files:
         reading = files.summary

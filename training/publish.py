@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from router.errors import MissingExtra, RouterError
 from router.records import REQUEST_FIELDS, Json
+from router.registry import without_credentials
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,7 +88,7 @@ def publish(folder: Path, record: RunRecord, tracking_uri: str, register: str | 
                 signature=_signature(),
             )
             version = _register(register, logged.model_id) if register else None
-    return Published(tracking_uri=tracking_uri, run_id=run.info.run_id, version=version)
+    return Published(tracking_uri=without_credentials(tracking_uri), run_id=run.info.run_id, version=version)
 
 
 def _register(name: str, model_id: str) -> str:
@@ -135,8 +136,9 @@ def _mlflow_errors(tracking_uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
+        where = without_credentials(tracking_uri)
         raise RouterError(
-            f"MLflow at {tracking_uri} did not record the run: {_cause(error)}. The router's folder "
+            f"MLflow at {where} did not record the run: {_cause(error)}. The router's folder "
             "is written all the same; check MLFLOW_TRACKING_URI (unset: a local SQLite file) and --register"
         ) from error
 

@@ -15,7 +15,7 @@ from training.pipeline import Trained
 from training.read_summary import ReadSummary
 from training.report import bounds, rate, relative, signed_points, usd_per_thousand
 
-console = Console(highlight=False)
+console = Console(highlight=False, emoji=False)
 
 
 def reading(summary: ReadSummary, out: Path | None = None) -> None:
