@@ -160,7 +160,7 @@ class Lengths:
     """Expected tokens per model.
 
     Attributes:
-        log_tokens: wide inputs to log(1 + output tokens).
+        log_tokens: narrow inputs to log(1 + output tokens).
         smearing: shape (n_models,); puts the mean right after the exponential (Duan 1983).
         most: shape (n_models,); the longest output seen.
         input_ratio: shape (n_models,); the model's input tokens per token of the encoder's.
@@ -171,9 +171,9 @@ class Lengths:
     most: FloatArray
     input_ratio: FloatArray
 
-    def expected(self, features: Features, wide: Float32Array) -> tuple[FloatArray, FloatArray]:
+    def expected(self, features: Features, narrow: Float32Array) -> tuple[FloatArray, FloatArray]:
         """Expected input and output tokens, shape (n, n_models); 0 output if a model never logged any."""
-        log = np.clip(self.log_tokens(wide), 0.0, np.log1p(self.most))
+        log = np.clip(self.log_tokens(narrow), 0.0, np.log1p(self.most))
         made = np.minimum(np.expm1(log) * self.smearing, self.most)
         return features.tokens[:, None] * self.input_ratio, made
 
@@ -209,7 +209,7 @@ class Head:
         narrow = narrow_inputs(features, self.scaling)
         near, familiarity = self.store.search(narrow)
         evidence = evidence_of(self.parts, features, wide, narrow, near)
-        given, made = self.lengths.expected(features, wide)
+        given, made = self.lengths.expected(features, narrow)
         return Outlook(
             probability=self.last.probability(evidence, features.task_type),
             input_tokens=given,

@@ -150,12 +150,12 @@ def test_a_log_with_one_model_is_told_what_it_lacks(train: Command) -> None:
 
 def test_a_log_without_outcomes_is_told_what_it_lacks(train: Command) -> None:
     said = train(calls=changed(lambda one: {"success": None})).error
-    assert "known outcome (success or score)" in said
-    assert "large: 0, small: 0" in said
+    assert said.startswith("no call of the log has a known outcome")
+    assert "--map success=COLUMN" in said
 
 
 def test_a_log_without_a_success_column_is_told_the_same(train: Command) -> None:
-    assert "known outcome (success or score); the log has large: 0" in train(calls=without("success")).error
+    assert "--map success=COLUMN" in train(calls=without("success")).error
 
 
 def test_a_tiny_log_is_told_how_much_is_needed(train: Command) -> None:
@@ -234,7 +234,7 @@ def test_prices_from_the_settings_and_litellms_list_stand_in_for_costs(train: Co
 ODD = {
     "200,000 characters": "count the words " * 12_500,
     "one character": "?",
-    "Chinese": "请把这段话翻译成英文：铁路道岔决定列车的去向。",
+    "Chinese": "请把这段话翻译成英文。铁路道岔决定列车的去向。",
     "NUL": "a\x00b\x00",
     "only white space": " \t ",
 }
@@ -252,7 +252,7 @@ def test_odd_prompts_train_and_are_routed(train: Command, pointsman: Command) ->
     ]
     log = write_lines(Path("odd.jsonl"), *odd, *surrogate, *synthetic_calls())
     result = train(log).result
-    assert result["reading"]["rejected"] == 0
+    assert result["reading"]["rejects"] == []
     assert result["data"]["prompts"] == 120 + len(ODD) + 1
     lines = [json.dumps({"prompt": prompt}).encode() for prompt in ODD.values()]
     write_lines(Path("requests.jsonl"), *lines, b'{"prompt": "a lone \\ud800 surrogate"}')
@@ -320,7 +320,7 @@ def test_an_out_that_can_not_be_written_is_refused_and_left_alone(
         pytest.param(
             "training:\n  min_calls: lots\n", "pointsman.yaml:2: training.min_calls", id="wrong type"
         ),
-        pytest.param("rules: [", "pointsman.yaml: not valid YAML", id="not YAML"),
+        pytest.param("rules: [", "pointsman.yaml:1: not valid YAML", id="not YAML"),
         pytest.param(
             "rules: {default: gpt-9}\n", "rules name 'gpt-9', which this router", id="unknown model"
         ),
@@ -405,12 +405,24 @@ def test_a_folder_that_is_no_router_is_refused(pointsman: Command, where: str, w
     assert words in pointsman("route", "--router", where, os.devnull).error
 
 
-def test_comparing_on_the_calls_that_trained_the_router_says_so(
-    pointsman: Command, small_router: Path, encoder_cache: Path
+@pytest.mark.parametrize(
+    ("calls", "words"),
+    [
+        pytest.param(synthetic_calls(4), "4 prompts, 4 seen in training", id="all seen in training"),
+        pytest.param(
+            [call(prompt="new", model="small", success=True)],
+            "1 prompts, 1 without the outcome of every model",
+            id="one model's outcomes",
+        ),
+    ],
+)
+def test_calls_that_no_router_can_be_judged_on_are_refused_with_the_reason(
+    pointsman: Command, small_router: Path, calls: list[dict[str, Json]], words: str
 ) -> None:
-    log = write_lines(Path("some.jsonl"), *synthetic_calls(4))
-    said = pointsman("compare", log, "--router", small_router, "--out", "report", "--cache", encoder_cache)
-    assert said.code == 0 or "no fresh prompt" in said.error or "seen in training" in said.error
+    log = write_lines(Path("some.jsonl"), *calls)
+    said = pointsman("compare", log, "--router", small_router, "--out", "report").error
+    assert words in said
+    assert not Path("report").exists()
 
 
 BLOCKER = """
@@ -449,7 +461,7 @@ def test_training_and_routing_ask_nothing_of_the_network(tmp_path: Path) -> None
         "HF_HOME": str(tmp_path / "hub"),
     }
     words = ["--out", "router", "--config", "pointsman.yaml", "--cache", "cache", "--json"]
-    command = [Path(sys.executable).with_name("pointsman"), "train", log, *words]
+    command = [str(Path(sys.executable).with_name("pointsman")), "train", log, *words]
     done = subprocess.run(command, env=settings, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert not (tmp_path / "attempts.txt").exists()

@@ -59,7 +59,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of an MLflow server with a store of its own."""
     folder, port = tmp_path_factory.mktemp("server"), free_port()
     command = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+        sys.executable, "-m", "mlflow", "server",
+        "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
         "--backend-store-uri", f"sqlite:///{folder / 'store.db'}",
         "--artifacts-destination", str(folder / "artifacts"),
     ]  # fmt: skip
@@ -249,7 +250,7 @@ def test_a_server_that_is_down_costs_the_run_but_not_the_router(tmp_path: Path, 
     said = run_train(tmp_path, encoder_cache, uri, "--estimator", "success")
     assert (said.returncode, said.stdout) == (1, "")
     assert said.stderr == (
-        f"error: MLflow at {uri} did not record the run: no answer (Connection refused). The router's folder is "
-        "written all the same; check MLFLOW_TRACKING_URI (unset: a local SQLite file) and --register\n"
+        f"error: MLflow at {uri} did not record the run: no answer (Connection refused). The router's folder "
+        "is written all the same; check MLFLOW_TRACKING_URI (unset: a local SQLite file) and --register\n"
     )
     assert Router.load(tmp_path / "router").models == ("large", "small")

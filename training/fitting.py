@@ -11,7 +11,7 @@ import numpy as np
 from router.config import Config
 from router.errors import TrainingError
 from router.features import Features, FeatureSpec
-from router.head import Head, Kind, wide_inputs
+from router.head import Head, Kind, Lengths, narrow_inputs
 from router.policy import Policy, choose
 from router.prices import Price, PriceTable
 from router.records import FloatArray, IntArray, Json
@@ -134,17 +134,17 @@ def fit(material: Material, split: Split, advance: Advance = lambda done: None) 
     """
     forced = material.config.training.estimator
     kinds: Sequence[Kind] = ("success", "label") if forced == "auto" else (forced,)
-    candidates = {kind: _candidate(material, split, kind, advance) for kind in kinds}
+    part = _Part.of(material, split.train)
+    candidates = {kind: _candidate(material, part, split.validation, kind, advance) for kind in kinds}
     published = _better(candidates)
-    rows = np.sort(np.concatenate([split.train, split.validation]))
-    sample, seed = material.sample(rows), material.config.training.seed
     setting = candidates[published].setting
-    fitted = cross_fit(sample, [setting], seed)[0]
+    part = _Part.of(material, np.sort(np.concatenate([split.train, split.validation])))
+    fitted = cross_fit(part.sample, [setting], material.config.training.seed)[0]
     advance(1)
-    head = fit_head(sample, setting, fitted)
+    head = fit_head(part.sample, setting, fitted, part.lengths)
     advance(1)
-    judged = _judged_out_of_fold(material, rows, sample, fitted, head)
-    policy, kept = _policy(material, rows, fitted, judged)
+    judged = part.judged(material, fitted)
+    policy, kept = _policy(material, part.rows, fitted, judged)
     return Fitted(
         head=head,
         policy=policy,
@@ -181,24 +181,17 @@ def metrics(judged: Judged, weight: float) -> dict[str, float]:
     }
 
 
-def _candidate(material: Material, split: Split, kind: Kind, advance: Advance) -> Candidate:
+def _candidate(
+    material: Material, part: _Part, validation: IntArray, kind: Kind, advance: Advance
+) -> Candidate:
     """One estimator: the best of its regularisations by cross-validation, judged on the validation part."""
-    sample, seed = material.sample(split.train), material.config.training.seed
-    if not np.isfinite(sample.outcome).any():
-        raise TrainingError(
-            "no call of the training part has a known outcome: there is nothing to learn from"
-        )
     settings = settings_of(kind)
-    tried = cross_fit(sample, settings, seed)
-    cost = _expected_cost(material, sample)
-    values = []
-    for fitted in tried:
-        probability = fitted.probability(sample.outcome, sample.groups, seed)
-        values.append(decision_value(material.judged(split.train, probability, cost)))
+    tried = cross_fit(part.sample, settings, material.config.training.seed)
+    values = [decision_value(part.judged(material, fitted)) for fitted in tried]
     best = strongest_within_error(values)
     advance(1)
-    head = fit_head(sample, settings[best], tried[best])
-    judged = _held_out(material, head, split.validation)
+    head = fit_head(part.sample, settings[best], tried[best], part.lengths)
+    judged = _held_out(material, head, validation)
     advance(1)
     weight = choose_weight(judged, material.config.objective)
     return Candidate(
@@ -241,27 +234,35 @@ def _better(candidates: Mapping[Kind, Candidate]) -> Kind:
     return "success" if success.validation["brier"] <= label.validation["brier"] else "label"
 
 
-def _expected_cost(material: Material, sample: Sample) -> FloatArray:
-    """Expected cost of every model on the prompts of a sample, USD, shape (n, n_models).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """Prompts to fit on.
 
-    Token counts are regularised predictions from many prompts, so using the prompts' own here moves nothing.
+    Attributes:
+        cost: shape (n, n_models); expected USD. Token counts are regularised predictions from many prompts,
+            so that using the prompts' own here moves nothing.
     """
-    scaling = structure_scaling(sample.features)
-    lengths = fit_lengths(sample, scaling)
-    return material.price_table().expected_cost(
-        *lengths.expected(sample.features, wide_inputs(sample.features, scaling))
-    )
 
+    rows: IntArray
+    sample: Sample
+    lengths: Lengths
+    cost: FloatArray
 
-def _judged_out_of_fold(
-    material: Material, rows: IntArray, sample: Sample, fitted: CrossFitted, head: Head
-) -> Judged:
-    seed = material.config.training.seed
-    probability = fitted.probability(sample.outcome, sample.groups, seed)
-    cost = material.price_table().expected_cost(
-        *head.lengths.expected(sample.features, wide_inputs(sample.features, head.scaling))
-    )
-    return material.judged(rows, probability, cost)
+    @staticmethod
+    def of(material: Material, rows: IntArray) -> _Part:
+        sample = material.sample(rows)
+        if not np.isfinite(sample.outcome).any():
+            raise TrainingError("no call of the training part has a known outcome: nothing to learn from")
+        lengths = fit_lengths(sample)
+        narrow = narrow_inputs(sample.features, structure_scaling(sample.features))
+        cost = material.price_table().expected_cost(*lengths.expected(sample.features, narrow))
+        return _Part(rows=rows, sample=sample, lengths=lengths, cost=cost)
+
+    def judged(self, material: Material, fitted: CrossFitted) -> Judged:
+        """Cross-fitted forecasts beside what happened."""
+        seed = material.config.training.seed
+        probability = fitted.probability(self.sample.outcome, self.sample.groups, seed)
+        return material.judged(self.rows, probability, self.cost)
 
 
 def _held_out(material: Material, head: Head, rows: IntArray) -> Judged:

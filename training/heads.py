@@ -155,8 +155,12 @@ def _joined(parts: Sequence[CrossFitted], order: IntArray) -> CrossFitted:
     )
 
 
-def fit_head(sample: Sample, setting: Setting, fitted: CrossFitted) -> Head:
-    """The head on the whole sample, its last level from the cross-fitted evidence."""
+def fit_head(sample: Sample, setting: Setting, fitted: CrossFitted, lengths: Lengths) -> Head:
+    """The head on the whole sample, its last level from the cross-fitted evidence.
+
+    Args:
+        lengths: as `fit_lengths` finds them on the same sample.
+    """
     base, (parts,) = _fit_parts(sample, [setting])
     weights, intercept = fit_last_level(fitted.evidence, fitted.table, sample.outcome)
     return Head(
@@ -164,7 +168,7 @@ def fit_head(sample: Sample, setting: Setting, fitted: CrossFitted) -> Head:
         parts=parts,
         last=LastLevel(weights=weights, intercept=intercept, table=base.table),
         store=base.store,
-        lengths=fit_lengths(sample, base.scaling),
+        lengths=lengths,
     )
 
 
@@ -236,18 +240,18 @@ def fit_last_level(
     return shared + own, intercept
 
 
-def fit_lengths(sample: Sample, scaling: Scaling) -> Lengths:
+def fit_lengths(sample: Sample) -> Lengths:
     """Expected tokens per model: ridge on the log of the output's, a ratio for the input's."""
     wanted, given = sample.output_tokens, sample.input_tokens
     seen = np.isfinite(wanted)
-    wide = wide_inputs(sample.features, scaling)
+    inputs = narrow_inputs(sample.features, structure_scaling(sample.features))
     target = np.where(seen, np.log1p(np.where(seen, wanted, 0.0)), 0.0)
     usable = seen.any(axis=0)
-    width, models = wide.shape[1], wanted.shape[1]
+    width, models = inputs.shape[1], wanted.shape[1]
     head = Linear(weights=np.zeros((width, models)), intercept=np.zeros(models))
     fitted = np.zeros_like(target)
     if usable.any():
-        heads = RidgeHeads.of(wide, target[:, usable], seen[:, usable])
+        heads = RidgeHeads.of(inputs, target[:, usable], seen[:, usable])
         solution, fitted[:, usable] = heads.solution(), heads.leave_one_out()
         head.weights[:, usable], head.intercept[usable] = solution.weights, solution.intercept
     most = np.array([column[rows].max(initial=-1.0) for column, rows in zip(wanted.T, seen.T, strict=True)])
@@ -285,8 +289,8 @@ class _Common:
 
 def _fit_parts(sample: Sample, settings: Sequence[Setting]) -> tuple[Base, list[SuccessParts | LabelParts]]:
     """Everything but the last level, for several settings at once: they share the costly part."""
-    sample = sample.rows(np.flatnonzero(np.isfinite(sample.outcome).any(axis=1)))
     scaling = structure_scaling(sample.features)
+    sample = sample.rows(np.flatnonzero(np.isfinite(sample.outcome).any(axis=1)))
     wide = wide_inputs(sample.features, scaling)
     narrow = narrow_inputs(sample.features, scaling)
     common = _fit_common(sample, wide, narrow)

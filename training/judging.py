@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from router.client import Router
+from router.errors import CallLogError
 from router.records import IntArray, Json
 from router.rules import whole_text
 from training.baselines import TrainingStatistics, baselines_on
@@ -18,7 +19,7 @@ from training.preparation import Reading, Reporter, calls_of, encodings_of, tabl
 from training.report import write_report
 
 SEEN = "seen in training"
-PARTIAL = "not every model's outcome is known"
+PARTIAL = "without the outcome of every model"
 
 
 def compare_on_log(
@@ -33,6 +34,12 @@ def compare_on_log(
         digest = files.summary.digest
         table = table_of(files, reading.config, reporter).columns(router.models)
     rows, left_out = comparable_rows(table, router)
+    if not len(rows):
+        why = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+        raise CallLogError(
+            f"no prompt to judge the router on: {len(table)} prompts, {why}; give calls that it was not "
+            f"trained on, with the outcome of each of its models ({', '.join(router.models)})"
+        )
     provenance = Provenance(
         router_version=router.policy_version,
         data_digest=digest,

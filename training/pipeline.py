@@ -154,6 +154,11 @@ def usable_models(table: PromptTable, config: Config) -> tuple[PromptTable, list
     known = np.isfinite(table.success)
     counts = dict(zip(table.models, (known * table.calls).sum(axis=0).tolist(), strict=True))
     models = [model for model, count in counts.items() if count >= need]
+    if not known.any():
+        raise TrainingError(
+            "no call of the log has a known outcome: success (true or false) or score (0 to 1) must say it; "
+            "where another column does, name it with --map success=COLUMN or --map score=COLUMN"
+        )
     if len(models) < 2:
         listed = ", ".join(f"{model}: {count}" for model, count in counts.items()) or "none"
         raise TrainingError(

@@ -70,7 +70,7 @@ def made_head(kind: str) -> Head:
             seen=np.ones((40, 1 + MODELS), np.float32),
         ),
         lengths=Lengths(
-            log_tokens=linear(NARROW + GRAMS, MODELS),
+            log_tokens=linear(NARROW, MODELS),
             smearing=np.ones(MODELS),
             most=np.array([100.0, 0.0, 1e4]),
             input_ratio=np.ones(MODELS),

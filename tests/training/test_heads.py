@@ -18,7 +18,6 @@ from training.heads import (
     fit_last_level,
     fit_lengths,
     settings_of,
-    structure_scaling,
     table_of_means,
 )
 from training.split import folds
@@ -80,7 +79,7 @@ def one_model_a_prompt(n: int = 400, *, signal: float = 1.0) -> Sample:
 
 
 def fitted_head(sample: Sample, setting: Setting = SUCCESS) -> Head:
-    return fit_head(sample, setting, cross_fit(sample, [setting], seed=0)[0])
+    return fit_head(sample, setting, cross_fit(sample, [setting], seed=0)[0], fit_lengths(sample))
 
 
 def log_loss(probability: FloatArray, chance: FloatArray) -> float:
@@ -342,9 +341,7 @@ def test_an_expected_length_is_never_above_the_longest_seen() -> None:
 def test_a_model_that_logged_no_tokens_is_expected_to_make_none() -> None:
     sample = sample_of(100)
     nothing = np.full_like(sample.output_tokens, np.nan)
-    lengths = fit_lengths(
-        replace(sample, output_tokens=nothing, input_tokens=nothing), structure_scaling(sample.features)
-    )
+    lengths = fit_lengths(replace(sample, output_tokens=nothing, input_tokens=nothing))
     assert (lengths.most == 0).all()
     assert (lengths.input_ratio == 1).all()
 

@@ -174,7 +174,7 @@ def test_prompts_that_only_a_model_left_out_answered_go_with_it() -> None:
     [
         pytest.param(outcomes(120), "at least two models.*the log has a: 120", id="one model"),
         pytest.param(outcomes(120, 49), "the log has a: 120, b: 49", id="the second has too few"),
-        pytest.param(outcomes(0, 0), "the log has a: 0, b: 0", id="no outcome at all"),
+        pytest.param(outcomes(0, 0), "no call of the log has a known outcome", id="no outcome at all"),
     ],
 )
 def test_fewer_than_two_usable_models_are_refused(known: list[list[float]], words: str) -> None:
