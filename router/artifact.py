@@ -33,6 +33,7 @@ def check_target(target: Path) -> None:
         raise ArtifactError(f"{target} exists and is no router folder: choose another --out, or move it away")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent)).rmdir()
     except OSError as error:
         raise ArtifactError(f"{target}: can't be written: {error}") from error
 

@@ -43,6 +43,7 @@ def local_folder(where: str | Path) -> Path:
 
 def _fetch(uri: str) -> Path:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -11,23 +12,25 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from router import cli
 from router.client import Router
 from router.records import Json, Request
 from tests.training.logs import write_lines
 from tests.training.test_pipeline import synthetic_calls
+from training import pipeline
 from training.publish import EXPERIMENT
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-POINTSMAN = str(Path(sys.executable).with_name("pointsman"))
 NAME = "support"
 REQUESTS: list[dict[str, Json]] = [
     {"prompt": "sum the numbers 4 and 5", "task_type": "math"},
@@ -36,6 +39,7 @@ REQUESTS: list[dict[str, Json]] = [
 ]
 LOAD = """
 import json, os, sys
+from router import cli
 from router.client import Router
 from router.records import Request
 requests = json.loads(sys.argv[1])
@@ -91,32 +95,41 @@ def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """A `pointsman train --register` that ran, and the folder that it wrote."""
+    """A `pointsman train --register` that ran, what it wrote, and where."""
 
     uri: str
     folder: Path
-    said: subprocess.CompletedProcess[str]
+    code: int
+    out: str
+    err: str
 
     @property
     def result(self) -> dict[str, Json]:
-        return dict(json.loads(self.said.stdout))
+        return dict(json.loads(self.out))
 
 
-def run_train(folder: Path, cache: Path, uri: str, *options: str) -> subprocess.CompletedProcess[str]:
-    log = write_lines(folder / "calls.jsonl", *synthetic_calls())
-    command = [
-        POINTSMAN, "train", log, "--out", str(folder / "router"), "--register", NAME, "--tracking-uri", uri,
+def run_train(folder: Path, cache: Path, uri: str, *options: str) -> Published:
+    """Train through the command line in this process, with fewer columns of words: six times as fast."""
+    log, out, err = write_lines(folder / "calls.jsonl", *synthetic_calls()), io.StringIO(), io.StringIO()
+    words = [
+        "pointsman", "train", log, "--out", str(folder / "router"), "--register", NAME, "--tracking-uri", uri,
         "--cache", str(cache), "--json", *options,
     ]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, timeout=600)
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(folder)
+        patch.setattr(pipeline, "GRAM_DIMENSIONS", 32)
+        patch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit, match=r"\d|None|^$") as ended:
+            cli.main()
+    code = int(ended.value.code or 0)
+    return Published(uri=uri, folder=folder / "router", code=code, out=out.getvalue(), err=err.getvalue())
 
 
 @pytest.fixture(scope="module")
 def published(server: str, encoder_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Published:
-    folder = tmp_path_factory.mktemp("published")
-    said = run_train(folder, encoder_cache, server)
-    assert said.returncode == 0, said.stderr
-    return Published(uri=server, folder=folder / "router", said=said)
+    published = run_train(tmp_path_factory.mktemp("published"), encoder_cache, server)
+    assert published.code == 0, published.err
+    return published
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +151,8 @@ def paths(client: MlflowClient, run_id: str) -> set[str]:
 
 
 def test_training_prints_its_result_and_nothing_of_mlflows(published: Published) -> None:
-    assert published.said.stderr == ""
-    assert published.said.stdout.count("\n") == 1
+    assert published.err == ""
+    assert published.out.count("\n") == 1
 
 
 def test_a_run_says_how_the_router_was_trained(run: Run, published: Published) -> None:
@@ -199,7 +212,9 @@ def download(uri: str, folder: Path) -> Path:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        return Path(download_artifacts(f"models:/{NAME}/1", dst_path=str(folder), tracking_uri=uri))
+        return Path(
+            download_artifacts(f"models:/{NAME}/1", dst_path=str(folder), tracking_uri=uri, registry_uri=uri)
+        )
 
 
 def test_nothing_registered_is_pickled(client: MlflowClient, published: Published, tmp_path: Path) -> None:
@@ -248,8 +263,8 @@ def test_a_router_fetched_by_name_decides_as_the_folder_does(
 def test_a_server_that_is_down_costs_the_run_but_not_the_router(tmp_path: Path, encoder_cache: Path) -> None:
     uri = f"http://127.0.0.1:{free_port()}"
     said = run_train(tmp_path, encoder_cache, uri, "--estimator", "success")
-    assert (said.returncode, said.stdout) == (1, "")
-    assert said.stderr == (
+    assert (said.code, said.out) == (1, "")
+    assert said.err == (
         f"error: MLflow at {uri} did not record the run: no answer (Connection refused). The router's folder "
         "is written all the same; check MLFLOW_TRACKING_URI (unset: a local SQLite file) and --register\n"
     )

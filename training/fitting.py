@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from router.config import Config
 from router.errors import TrainingError
@@ -119,6 +120,7 @@ class Fitted:
     kept: FloatArray
 
 
+@threadpool_limits.wrap(limits=1)  # folds run beside each other; BLAS threads on top of them only wait
 def fit(material: Material, split: Split, advance: Advance = lambda done: None) -> Fitted:
     """Fit both estimators on the training part, choose on validation, and fit the better one on both parts.
 

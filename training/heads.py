@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from joblib import Parallel, delayed
-from threadpoolctl import threadpool_limits
 
 from router.errors import TrainingError
 from router.features import Features
@@ -126,9 +125,8 @@ def settings_of(kind: Kind) -> list[Setting]:
 def cross_fit(sample: Sample, settings: Sequence[Setting], seed: int) -> list[CrossFitted]:
     """For each setting, the evidence on every prompt from heads fitted on the other folds."""
     held_out = _held_out(sample.groups, seed)
-    with threadpool_limits(1):
-        workers = Parallel(n_jobs=os.cpu_count(), prefer="threads")
-        parts = workers(delayed(_cross_fit_fold)(sample, held, settings) for held in held_out)
+    workers = Parallel(n_jobs=os.cpu_count(), prefer="threads")
+    parts = workers(delayed(_cross_fit_fold)(sample, held, settings) for held in held_out)
     order = np.argsort(np.concatenate([np.flatnonzero(held) for held in held_out]))
     return [_joined([part[number] for part in parts], order) for number in range(len(settings))]
 

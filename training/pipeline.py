@@ -83,7 +83,7 @@ class Trained:
             "estimator": self.fitted.published,
             "metrics": self.manifest["metrics"],
             "policy": self.manifest["policy"],
-            "reading": asdict(self.reading),
+            "reading": {**asdict(self.reading), "rejected": self.reading.rejected},
             "data": self.report,
             "embedded": self.embedded,
             "mlflow": asdict(self.published),

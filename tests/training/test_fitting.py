@@ -13,7 +13,7 @@ from router.prices import Price
 from router.records import FloatArray
 from tests.training.logs import made_table
 from tests.training.test_heads import features_of, true_chance
-from training.fitting import Fitted, Material, fit, steps
+from training.fitting import Fitted, Material, fit, steps, strongest_within_error
 from training.labels import cheapest_success
 from training.outcomes import PromptTable
 from training.split import Split, split_groups
@@ -84,9 +84,32 @@ def test_auto_publishes_the_better_estimator_on_validation(seed: int) -> None:
     assert fitted.head.kind == fitted.published
 
 
-def test_the_published_regularisation_is_the_best_that_was_searched(auto: Fitted) -> None:
+def test_a_regularisation_weaker_than_the_best_is_never_taken(auto: Fitted) -> None:
     for candidate in auto.candidates.values():
-        assert candidate.searched[candidate.setting.value] == max(candidate.searched.values())
+        tried = list(candidate.searched)
+        best = max(tried, key=candidate.searched.__getitem__)
+        assert tried.index(candidate.setting.value) >= tried.index(best)
+
+
+def around(mean: float, spread: float) -> FloatArray:
+    """Decision values of 100 prompts with this mean."""
+    return mean + spread * np.tile([-1.0, 1.0], 50)
+
+
+@pytest.mark.parametrize(
+    ("values", "taken"),
+    [
+        pytest.param([around(0.5, 0), around(0.5, 0), around(0.4, 0)], 1, id="equal: the stronger"),
+        pytest.param([around(0.5, 0), around(0.49, 1)], 1, id="behind by chance: the stronger"),
+        pytest.param([around(0.5, 0), around(0.4, 0.1)], 0, id="clearly behind: the best"),
+        pytest.param([around(0.4, 1), around(0.5, 0)], 1, id="the strongest is best"),
+        pytest.param([around(0.5, 0)], 0, id="only one"),
+    ],
+)
+def test_the_strongest_regularisation_within_a_standard_error_of_the_best_is_taken(
+    values: list[FloatArray], taken: int
+) -> None:
+    assert strongest_within_error(values) == taken
 
 
 def test_the_test_parts_outcomes_change_nothing_but_the_test_metrics(auto: Fitted) -> None:
