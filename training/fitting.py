@@ -120,7 +120,6 @@ class Fitted:
     kept: FloatArray
 
 
-@threadpool_limits.wrap(limits=1)  # folds run beside each other; BLAS threads on top of them only wait
 def fit(material: Material, split: Split, advance: Advance = lambda done: None) -> Fitted:
     """Fit both estimators on the training part, choose on validation, and fit the better one on both parts.
 
@@ -134,6 +133,11 @@ def fit(material: Material, split: Split, advance: Advance = lambda done: None) 
     Raises:
         TrainingError: nothing to learn from.
     """
+    with threadpool_limits(1):  # folds run beside each other: threads of BLAS on top of them only wait
+        return _fit(material, split, advance)
+
+
+def _fit(material: Material, split: Split, advance: Advance) -> Fitted:
     forced = material.config.training.estimator
     kinds: Sequence[Kind] = ("success", "label") if forced == "auto" else (forced,)
     part = _Part.of(material, split.train)
