@@ -61,7 +61,9 @@ class Dataset:
 
     Attributes:
         models: the pool; empty for all models of the file.
-        gaps: for two models (weak, strong), the prompts that each APGR is measured on, by name.
+        pair: the weak and the strong model, where there are two and costs are unknown.
+        gaps: with a pair, the prompts that each APGR is measured on, by the beginning of their source's name.
+        part: train and measure on the prompts of this source only.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Dataset:
     models: tuple[str, ...] = ()
     pair: tuple[str, str] | None = None
     gaps: Mapping[str, str] | None = None
+    part: str = ""
 
 
 POOL = (
@@ -77,13 +80,17 @@ POOL = (
     "Meta-Llama-3_1-70B-Instruct",
     "gemini-1.5-pro-002",
 )
+PAIR = ("mistralai/Mixtral-8x7B-Instruct-v0.1", "gpt-4-1106-preview")
+ROUTELLM = "routellm_2model.parquet"
 PUBLIC = (
     Dataset(name="mixed_traffic", file="mixed_traffic.parquet"),
     Dataset(name="mmlu_pro, pool of 4", file="mmlu_pro.parquet", models=POOL),
+    Dataset(name="routellm_2model, MMLU", file=ROUTELLM, pair=PAIR, gaps={"MMLU": "mmlu/"}, part="mmlu/"),
+    Dataset(name="routellm_2model, GSM8K", file=ROUTELLM, pair=PAIR, gaps={"GSM8K": "gsm8k/"}, part="gsm8k/"),
     Dataset(
-        name="routellm_2model",
-        file="routellm_2model.parquet",
-        pair=("mistralai/Mixtral-8x7B-Instruct-v0.1", "gpt-4-1106-preview"),
+        name="routellm_2model, trained on all",
+        file=ROUTELLM,
+        pair=PAIR,
         gaps={"MMLU": "mmlu/", "GSM8K": "gsm8k/"},
     ),
 )
@@ -273,6 +280,10 @@ def load(dataset: Dataset, folder: Path, config: Config, cache: Path) -> tuple[P
     known = np.isfinite(table.success)
     rows = known.all(axis=1) if dataset.models else known.any(axis=1)
     table = table.rows(np.flatnonzero(rows))
+    if dataset.part:
+        names = source_names(dataset, folder, table)
+        kept = [row for row, name in enumerate(names) if name.startswith(dataset.part)]
+        table = table.rows(np.array(kept, dtype=np.int64))
     encoder = prepared_encoder(config.training.encoder, [], cache)
     encodings, _ = encodings_of(table, load_encoder(encoder, encoder_info(encoder)), cache, Silent())
     return table, encodings

@@ -37,8 +37,8 @@ from training.split import folds
 FOLDS = 5
 STORE_AXES = 128
 STORE_POINTS = 12_000
-DEVIATION_PENALTIES = (100.0, 300.0, 1000.0)
-"""Candidates for the ridge penalty of the deviation, from weak to strong."""
+DEVIATION_PENALTIES = (0.01, 0.03, 0.1)
+"""Candidates for the ridge penalty of the deviation, per prompt, from weak to strong."""
 LABEL_CS = (0.3, 0.03)
 """Candidates for the inverse penalty of the label classifier, scikit-learn's `C`, likewise."""
 TABLE_PRIOR = 5.0
@@ -86,7 +86,7 @@ class Base:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """Regularisation of an estimator: of the deviation ("success"), or scikit-learn's C ("label")."""
+    """Regularisation: of the deviation, per prompt ("success"), or scikit-learn's C ("label")."""
 
     kind: Kind
     value: float
@@ -310,7 +310,7 @@ def _parts(
         centre=common.centre,
         spread=common.spread,
         level=common.level,
-        deviation=common.deviation.solution(setting.value),
+        deviation=common.deviation.solution(setting.value * len(sample)),
     )
 
 

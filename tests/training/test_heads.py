@@ -22,7 +22,7 @@ from training.heads import (
 )
 from training.split import folds
 
-SUCCESS = Setting(kind="success", value=100.0)
+SUCCESS = Setting(kind="success", value=0.1)
 LABEL = Setting(kind="label", value=0.3)
 MODELS = 3
 
