@@ -37,7 +37,7 @@ from training.split import folds
 FOLDS = 5
 STORE_AXES = 128
 STORE_POINTS = 12_000
-DEVIATION_PENALTIES = (0.01, 0.03, 0.1)
+DEVIATION_PENALTIES = (0.01, 0.03, 0.1, 0.3)
 """Candidates for the ridge penalty of the deviation, per prompt, from weak to strong."""
 LABEL_CS = (0.3, 0.03)
 """Candidates for the inverse penalty of the label classifier, scikit-learn's `C`, likewise."""
