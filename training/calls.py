@@ -108,6 +108,9 @@ def write_calls(files: CallFiles, out: Path) -> int:
     count = 0
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CallLogError(f"{out}: can't be written: {error}; choose another place") from error
+    try:
         with pq.ParquetWriter(part, CALL_SCHEMA, compression="zstd") as writer:
             for frame in files.frames():
                 ordered = frame.sort(["prompt_key", "place"]).select(*CALL_SCHEMA.names)

@@ -63,8 +63,10 @@ def test_parquet_and_csv_give_the_calls_that_json_lines_give(tmp_path: Path) -> 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     files = read_rows(tmp_path, call())
-    with pytest.raises(CallLogError, match=r"gone/out\.parquet: can't be written"):
-        write_calls(files, tmp_path / "gone" / "out.parquet")
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(CallLogError, match=r"file/out\.parquet: can't be written"):
+        write_calls(files, tmp_path / "file" / "out.parquet")
+    assert (tmp_path / "file").read_text() == "kept"
 
 
 def test_of_calls_with_one_id_the_first_is_kept(tmp_path: Path) -> None:
