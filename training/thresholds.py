@@ -136,8 +136,8 @@ def least_confidence(
 
     With `max_risk`, the lowest threshold at which the prompts that the policy keeps fail no more often than
     that. Otherwise the threshold that gains the most value (success less weight times cost) by handing over
-    the less confident prompts, if that gain is more than one standard error, else 0: a policy that does
-    better than the rules everywhere never steps aside.
+    the less confident prompts, where the rules succeed more often on them and the gain is more than one
+    standard error; else 0: a policy that does better than the rules everywhere never steps aside.
 
     Args:
         rule: shape (n,); the rule table's column for each prompt.
@@ -155,11 +155,12 @@ def least_confidence(
         curve = risk_coverage(confidence, picked(judged.success, choice))
         allowed = np.flatnonzero(curve.risk <= fallback.max_risk)
         return (float(curve.threshold[allowed[-1]]) if len(allowed) else 1.0), kept
-    value = judged.success - weight * judged.cost
-    gain = (picked(value, rule) - picked(value, choice))[order][::-1]
-    rising = confidence[order][::-1]
-    last_of_equals = np.append(rising[1:] != rising[:-1], True)
-    total = np.where(last_of_equals, np.cumsum(gain), -np.inf)
+    rising, upwards = confidence[order][::-1], order[::-1]
+    better = picked(judged.success, rule)[upwards] - picked(judged.success, choice)[upwards]
+    dearer = picked(judged.cost, rule)[upwards] - picked(judged.cost, choice)[upwards]
+    gain = better - weight * dearer
+    usable = np.append(rising[1:] != rising[:-1], True) & (np.cumsum(better) > 0)
+    total = np.where(usable, np.cumsum(gain), -np.inf)
     most = int(np.argmax(total))
     error = float(np.sqrt(np.square(gain[: most + 1]).sum()))
     if total[most] <= error:
