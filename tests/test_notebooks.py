@@ -107,7 +107,7 @@ def test_stored_outputs_hold_no_absolute_path(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        pytest.param("/work/main/data", True, id="a checkout"),
+        pytest.param("/home/me/pointsman/data", True, id="a checkout"),
         pytest.param("'/tmp/x'", True, id="in quotes"),
         pytest.param("router/encoder/table.safetensors", False, id="relative"),
         pytest.param("<td>a</td>", False, id="markup"),
