@@ -49,6 +49,7 @@ from training.outcomes import PromptTable
 from training.pipeline import material_of
 from training.preparation import Reading, Silent, calls_of, encodings_of, table_of
 from training.split import folds, split_groups
+from training.thresholds import weight_inside
 
 FOLDS = 5
 LIBRARIES = ("numpy", "scikit-learn", "onnxruntime", "sentence-transformers")
@@ -230,7 +231,7 @@ def _against(
     theirs, paid = picked(success, pooled.heuristic), picked(cost, pooled.heuristic).mean()
     curve = cost_quality_curve(pooled.probability, pooled.expected_cost, success, cost)
     within = np.flatnonzero(curve.cost <= paid + 1e-15)
-    weight = _inside(curve, int(within[0])) if len(within) else float(curve.weight[-1])
+    weight = weight_inside(curve, int(within[0])) if len(within) else float(curve.weight[-1])
     equal = picked(success, choose(pooled.probability, pooled.expected_cost, weight))
 
     def difference(one: FloatArray, other: FloatArray) -> Interval:
@@ -250,12 +251,7 @@ def _weight_at(curve: Curve, target: float) -> float:
     """The weight of the cheapest point of the curve that reaches a success rate, else of its best point."""
     enough = curve.success >= target
     cheapest = int(np.argmin(np.where(enough, curve.cost, np.inf)))
-    return _inside(curve, cheapest if enough.any() else int(curve.success.argmax()))
-
-
-def _inside(curve: Curve, index: int) -> float:
-    after = curve.weight[index + 1] if index + 1 < len(curve.weight) else curve.weight[index] * 1.01
-    return float((curve.weight[index] + after) / 2)
+    return weight_inside(curve, cheapest if enough.any() else int(curve.success.argmax()))
 
 
 def _statistics(table: PromptTable) -> TrainingStatistics:

@@ -145,7 +145,6 @@ class Training(_Settings):
         max_prompts: prompts kept for fitting; a larger log is sampled by prompt key.
         test_share: part of the prompts held out for the report.
         validation_share: part that chooses between the estimators.
-        keep_text: neighbours keep the prompt's text, for explanations; otherwise its key only.
     """
 
     encoder: str = "minilm"

@@ -120,11 +120,12 @@ def choose_weight(judged: Judged, objective: Objective) -> float:
             if enough.any()
             else int(curve.success.argmax())
         )
-    return _inside(curve.weight, index)
+    return weight_inside(curve, index)
 
 
-def _inside(weights: FloatArray, index: int) -> float:
+def weight_inside(curve: Curve, index: int) -> float:
     """A weight within the step that starts at `index`, away from its edges, where rounding tips choices."""
+    weights = curve.weight
     start = float(weights[index])
     return (start + float(weights[index + 1])) / 2 if index + 1 < len(weights) else start * 1.01
 
