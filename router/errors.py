@@ -5,9 +5,12 @@ RouterError
 ├── ArtifactError      a router folder can't be used
 │   ├── DamagedArtifact    a file is missing or its hash differs
 │   ├── ForeignArtifact    the folder is no pointsman router
-│   └── NewerArtifact      written by a later format than this code reads
+│   ├── NewerArtifact      written by a later format than this code reads
+│   └── NoAnswer           the registry is down or in trouble, and there is no copy
 ├── RequestError       one request can't be read (also: one line of `pointsman route`)
 ├── NoModelAllowed     every model is ruled out for a request; carries the reasons
+├── CallFailed         no model answered; carries every attempt
+├── StreamBroken       a stream ended in the middle, after its first piece
 ├── CallLogError       a call log can't be used
 │   └── TooManyRejects     more bad rows than the stated share
 ├── TrainingError      the log is readable, but no router can be fitted from it
@@ -16,7 +19,7 @@ RouterError
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 class RouterError(Exception):
@@ -43,6 +46,10 @@ class NewerArtifact(ArtifactError):
     """The folder was written in a later format than this version reads."""
 
 
+class NoAnswer(ArtifactError):
+    """The registry can't be reached, or is in trouble: a copy may serve until it is back."""
+
+
 class RequestError(RouterError):
     """One request can't be read."""
 
@@ -58,6 +65,33 @@ class NoModelAllowed(RouterError):
         reasons = "; ".join(f"{model}: {why}" for model, why in rejected.items())
         super().__init__(f"no model may serve this request ({reasons}); relax the constraints or add a model")
         self.rejected = dict(rejected)
+
+
+class CallFailed(RouterError):
+    """No model of the chain answered; the last provider's error is the cause.
+
+    Attributes:
+        failures: per attempt, in order: the model, and what went wrong.
+    """
+
+    def __init__(self, failures: Sequence[tuple[str, str]]) -> None:
+        told = "; ".join(f"{model}: {why}" for model, why in failures)
+        super().__init__(f"no model answered after {len(failures)} attempt(s) ({told})")
+        self.failures = tuple(failures)
+
+
+class StreamBroken(RouterError):
+    """A stream ended in the middle; what came before it has been handed out and can't be taken back.
+
+    Attributes:
+        model: the model that was answering.
+    """
+
+    def __init__(self, model: str, why: str) -> None:
+        super().__init__(
+            f"{model}: the stream broke after its first piece ({why}); ask again for a whole answer"
+        )
+        self.model = model
 
 
 class CallLogError(RouterError):

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 
-from router.config import Config
+from router.model_list import entry_of
 from router.records import FloatArray, Json
+from router.settings import Config
 
-PRICE_LIST = "model_prices_and_context_window_backup.json"
 PER_MILLION = 1e-6
 
 
@@ -82,8 +78,8 @@ def current_prices(models: Sequence[str], logged: Mapping[str, Json], config: Co
 
 
 def _price(model: str, logged: Json, config: Config) -> Price:
-    settings = config.models.get(model)
-    if settings and settings.price:
+    settings = config.of(model)
+    if settings.price:
         return Price(
             per_input_token=settings.price.input_usd_per_million * PER_MILLION,
             per_output_token=settings.price.output_usd_per_million * PER_MILLION,
@@ -93,13 +89,15 @@ def _price(model: str, logged: Json, config: Config) -> Price:
     from_log = Price(**logged, source="log") if logged else None
     if from_log and config.prices == "log":
         return from_log
-    return listed_price(model) or from_log or Price.unknown()
+    return listed_price(settings.litellm_model, model) or from_log or Price.unknown()
 
 
-def listed_price(model: str) -> Price | None:
-    """LiteLLM's list price of a model, or None when LiteLLM is not installed or does not list it."""
-    listed = _price_list()
-    entry = listed.get(model) or listed.get(model.rpartition("/")[2])
+def listed_price(*names: str | None) -> Price | None:
+    """LiteLLM's list price of a model by the first of its names that is listed.
+
+    None when LiteLLM is not installed or lists none of them with a price per token.
+    """
+    entry = entry_of(*names)
     if not entry or "input_cost_per_token" not in entry:
         return None
     return Price(
@@ -108,14 +106,3 @@ def listed_price(model: str) -> Price | None:
         per_call=0.0,
         source="litellm",
     )
-
-
-@cache
-def _price_list() -> dict[str, dict[str, Json]]:
-    """LiteLLM's price file, read without importing LiteLLM, which takes seconds and asks the network."""
-    spec = importlib.util.find_spec("litellm")
-    path = Path(spec.origin).with_name(PRICE_LIST) if spec and spec.origin else None
-    if path is None or not path.is_file():
-        return {}
-    loaded: dict[str, dict[str, Json]] = json.loads(path.read_bytes())
-    return loaded

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -23,10 +23,13 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 Json: TypeAlias = Any
 """What `json.loads` returns."""
 
-Source = Literal["learned", "rule", "constraint", "pinned"]
-"""Who chose: the policy, the rule table, the limits (one model left), or the caller."""
+Source = Literal["learned", "rule", "constraint", "pinned", "session", "explored"]
+"""Who chose: the policy, the rule table, the limits (one model left), the caller, the conversation (it stays
+on its model), or chance (exploration)."""
 
-REQUEST_FIELDS = frozenset({"prompt", "messages", "tools", "response_format", "task_type", "tags"})
+REQUEST_FIELDS = frozenset(
+    {"prompt", "messages", "tools", "response_format", "task_type", "tags", "session_id", "parameters"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +42,8 @@ class Request:
         response_format: the provider's `response_format`, or None.
         task_type: the caller's own name for the kind of work, or None.
         tags: the caller's labels, in any order.
+        session_id: names the conversation, or None.
+        parameters: further LiteLLM arguments (`max_tokens`, `logprobs`, ...) that a model may lack.
     """
 
     messages: Sequence[Mapping[str, Json]]
@@ -46,6 +51,8 @@ class Request:
     response_format: Json = None
     task_type: str | None = None
     tags: Sequence[str] = ()
+    session_id: str | None = None
+    parameters: Mapping[str, Json] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.messages:
@@ -55,6 +62,10 @@ class Request:
                 raise RequestError(f"message {number} is not an object with a 'role': {str(message)[:80]!r}")
         if not isinstance(self.task_type, str | None):
             raise RequestError(f"task_type must be text, got {self.task_type!r}")
+        if not isinstance(self.session_id, str | None):
+            raise RequestError(f"session_id must be text, got {self.session_id!r}")
+        if not isinstance(self.parameters, Mapping):
+            raise RequestError(f"parameters must be an object, got {type(self.parameters).__name__}")
         listed = isinstance(self.tags, Iterable) and not isinstance(self.tags, str | Mapping)
         if not listed or not all(isinstance(tag, str) for tag in self.tags):
             raise RequestError(f"tags must be a list of texts, got {self.tags!r}")
@@ -67,10 +78,11 @@ class Request:
             RequestError: the prompt is neither, or a field has the wrong form.
         """
         if isinstance(prompt, str):
-            return Request(messages=({"role": "user", "content": prompt},), **fields)
+            prompt = ({"role": "user", "content": prompt},)
         if not isinstance(prompt, list | tuple):
             raise RequestError(f"prompt must be a text or a list of messages, got {type(prompt).__name__}")
-        return Request(messages=tuple(prompt), **fields)
+        messages = tuple(_plain_message(message) for message in prompt)
+        return Request(messages=messages, **{**fields, "response_format": _plain_format(fields)})
 
     @staticmethod
     def from_json(value: Json) -> Request:
@@ -100,6 +112,64 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What the caller asks of one decision, beside the request itself.
+
+    Attributes:
+        model: pins it; the limits hold all the same.
+        allow: the only models that may serve the request; None: all.
+        deny: models that may not.
+        tradeoff: in [0, 1]; 0 looks at success only, 0.5 is the trained balance, 1 takes the cheapest model.
+        max_cost_usd: a model expected to cost more is ruled out.
+        local_only: only models on the team's own machines.
+        explore: chance of another allowed model in this request, in [0, 1]; None: the configuration's.
+    """
+
+    model: str | None = None
+    allow: Collection[str] | None = None
+    deny: Collection[str] = ()
+    tradeoff: float = 0.5
+    max_cost_usd: float | None = None
+    local_only: bool = False
+    explore: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("tradeoff", "explore"):
+            value = getattr(self, name)
+            if value is not None and not (_is_number(value) and 0 <= value <= 1):
+                raise RequestError(f"{name} must be a number from 0 to 1, got {value!r}")
+        cap = self.max_cost_usd
+        if cap is not None and not (_is_number(cap) and cap >= 0):
+            raise RequestError(f"max_cost_usd must be a number of dollars, not negative, got {cap!r}")
+        if not isinstance(self.local_only, bool):
+            raise RequestError(f"local_only must be true or false, got {self.local_only!r}")
+        if not isinstance(self.model, str | None):
+            raise RequestError(f"model must be a name, got {self.model!r}")
+        for name in ("allow", "deny"):
+            names = getattr(self, name)
+            listed = isinstance(names, Collection) and not isinstance(names, str | Mapping)
+            if names is not None and not (listed and all(isinstance(one, str) for one in names)):
+                raise RequestError(f"{name} must be a list of model names, got {names!r}")
+
+    @staticmethod
+    def from_json(value: Mapping[str, Json]) -> Wishes:
+        """The wishes in one line of `pointsman route`; other keys are left alone.
+
+        Raises:
+            RequestError: one has the wrong form.
+        """
+        return Wishes(**{name: value[name] for name in WISH_FIELDS if value.get(name) is not None})
+
+
+def _is_number(value: Json) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+WISH_FIELDS = frozenset(Wishes.__slots__)
+NO_WISHES = Wishes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """The model chosen for one request, and why.
 
@@ -112,6 +182,11 @@ class Decision:
         rejected: reason for each model that a limit removed.
         reason: one sentence for people.
         policy_version: names the router that decided.
+        ranking: models that may serve the request, the best first: `model`, then the policy's order.
+        shadow: in shadow mode, what the learned policy would have done.
+        notes: what was dropped or mapped for the model that answered, one sentence each.
+        call_id: names the call in the log, for feedback; None where no call was made.
+        answered_by: the model that answered, `model` or one of its fallbacks; None where no call was made.
     """
 
     model: str
@@ -123,6 +198,11 @@ class Decision:
     policy_version: str
     propensity: float = 1.0
     rejected: Mapping[str, str] = field(default_factory=dict)
+    ranking: tuple[str, ...] = ()
+    shadow: Decision | None = None
+    notes: tuple[str, ...] = ()
+    call_id: str | None = None
+    answered_by: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.propensity <= 1:
@@ -131,7 +211,16 @@ class Decision:
             raise ValueError(f"confidence must be in [0, 1], got {self.confidence}")
 
     def to_json(self) -> dict[str, Json]:
-        """The decision as `pointsman route` writes it: plain JSON values, fields in a fixed order."""
+        """The decision as `pointsman route` writes it: plain JSON values, fields in a fixed order.
+
+        The last fields are there only where they say something.
+        """
+        rare = {
+            "shadow": self.shadow.to_json() if self.shadow else None,
+            "notes": list(self.notes),
+            "call_id": self.call_id,
+            "answered_by": self.answered_by,
+        }
         return {
             "model": self.model,
             "source": self.source,
@@ -142,12 +231,28 @@ class Decision:
             "policy_version": self.policy_version,
             "propensity": self.propensity,
             "rejected": dict(self.rejected),
+            **{name: value for name, value in rare.items() if value},
         }
 
 
 def _usd(cost: float) -> float | None:
     """Six digits of a cost; None where it is unknown."""
     return None if math.isnan(cost) else float(f"{cost:.6g}")
+
+
+def _plain_message(message: Json) -> Json:
+    """A message as JSON: the message object of an answer, put back into its conversation, by its members."""
+    dump = getattr(message, "model_dump", None)
+    return message if dump is None else dump(exclude_none=True)
+
+
+def _plain_format(fields: Mapping[str, Json]) -> Json:
+    """A `response_format` as JSON: a pydantic class, which LiteLLM takes too, by its schema."""
+    given = fields.get("response_format")
+    if not isinstance(given, type) or not hasattr(given, "model_json_schema"):
+        return given
+    schema = given.model_json_schema()
+    return {"type": "json_schema", "json_schema": {"name": given.__name__, "schema": schema}}
 
 
 def message_texts(messages: Sequence[Mapping[str, Json]]) -> Iterator[tuple[str, str]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from router.config import HeuristicModels, Rules
 from router.records import Request, message_texts
+from router.settings import HeuristicModels, Rules
 
 KEYWORDS = ("implement", "refactor", "analyze")
 LONG_CHARACTERS = 2000

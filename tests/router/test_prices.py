@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import importlib.util
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
-from router import prices
+from router import model_list
 from router.config import parse_config
 from router.prices import Price, PriceTable, current_prices, listed_price
 
@@ -16,12 +14,9 @@ OURS = "models: {gpt-4o: {price: {input_usd_per_million: 7, output_usd_per_milli
 
 
 @pytest.fixture
-def no_price_list(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_price_list(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine without LiteLLM."""
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    prices._price_list.cache_clear()
-    yield
-    prices._price_list.cache_clear()
+    monkeypatch.setattr(model_list, "price_list", dict)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +52,11 @@ def test_a_model_of_another_provider_is_found_by_its_own_name() -> None:
     found = listed_price("some-proxy/gpt-4o")
     assert found is not None
     assert found == listed_price("gpt-4o")
+
+
+def test_the_name_that_litellm_is_called_with_finds_the_price() -> None:
+    ours = parse_config("models: {house-model: {litellm_model: openai/gpt-4o}}")
+    assert current_prices(["house-model"], {}, ours)["house-model"] == listed_price("gpt-4o")
 
 
 @pytest.mark.parametrize("model", ["dall-e-3", "no such model", ""])

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from router.config import HeuristicModels, Rules
 from router.records import Request
 from router.rules import complexity_score, heuristic_model, rule_choice, whole_text
+from router.settings import HeuristicModels, Rules
 
 MODELS = HeuristicModels(strong="strong", middle="middle", cheap="cheap")
 LONG = "x" * 2001

@@ -1,0 +1,81 @@
+"""LiteLLM's list of models, their prices and abilities: its file, read without importing LiteLLM."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TypeAlias
+
+from router.records import Json
+
+LIST_FILE = "model_prices_and_context_window_backup.json"
+PATTERN = "sample_spec"
+"""The entry that explains the others."""
+Entry: TypeAlias = Mapping[str, Json]
+
+
+def entry_of(*names: str | None) -> Entry | None:
+    """LiteLLM's entry for a model, by the first of its names that is listed; None where none is.
+
+    A name is looked up whole, then without its provider, then without what is left before a slash:
+    `openrouter/openai/gpt-4o` is also found as `openai/gpt-4o` or `gpt-4o`.
+    """
+    listed = price_list()
+    for name in names:
+        while name:
+            if name in listed:
+                return listed[name]
+            name = name.partition("/")[2]
+    return None
+
+
+def provider_of(name: str) -> str | None:
+    """The provider that LiteLLM calls for a name: what stands before its first slash, or the list's."""
+    prefix, slash, _ = name.partition("/")
+    if slash:
+        return prefix
+    provider = price_list().get(name, {}).get("litellm_provider")
+    return provider if isinstance(provider, str) else None
+
+
+def stated_number(entry: Entry | None, member: str) -> float | None:
+    """A number of an entry; None where it has none, as is usual for what a provider does not publish."""
+    value = entry.get(member) if entry is not None else None
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return value if usable else None
+
+
+def stated_ability(entry: Entry | None, member: str) -> bool | None:
+    """Whether a model can do something; None where its entry does not say."""
+    value = entry.get(member) if entry is not None else None
+    return value if isinstance(value, bool) else None
+
+
+def cached_price_share(*names: str | None) -> float | None:
+    """Price of an input token in the prompt cache, as a share of its full price; None where not listed."""
+    entry = entry_of(*names)
+    cached = stated_number(entry, "cache_read_input_token_cost")
+    full = stated_number(entry, "input_cost_per_token")
+    return None if cached is None or not full else cached / full
+
+
+@cache
+def listed_providers() -> frozenset[str]:
+    """Providers that have a model in the list."""
+    return frozenset(str(entry.get("litellm_provider")) for entry in price_list().values())
+
+
+@cache
+def price_list() -> Mapping[str, Entry]:
+    """The whole list; empty where LiteLLM is not installed. Importing LiteLLM would take seconds."""
+    spec = importlib.util.find_spec("litellm")
+    path = Path(spec.origin).with_name(LIST_FILE) if spec and spec.origin else None
+    if path is None or not path.is_file():
+        return {}
+    loaded: dict[str, Entry] = json.loads(path.read_bytes())
+    loaded.pop(PATTERN, None)
+    return loaded
