@@ -1,0 +1,1 @@
+"""What rules a model out for a request."""

@@ -1,0 +1,161 @@
+"""What a request needs of a model beside words: tools, images, a JSON schema, some parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from router.records import Json, Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """One thing that not every model takes.
+
+    Attributes:
+        what: for people.
+        listed: the member of LiteLLM's entry that says who takes it; None where there is none.
+    """
+
+    what: str
+    listed: str | None
+
+
+NEEDS: Mapping[str, Need] = {
+    "tools": Need(what="tools", listed="supports_function_calling"),
+    "vision": Need(what="images", listed="supports_vision"),
+    "pdf_input": Need(what="documents", listed="supports_pdf_input"),
+    "audio_input": Need(what="audio", listed="supports_audio_input"),
+    "video_input": Need(what="video", listed="supports_video_input"),
+    "json_schema": Need(what="JSON schema", listed="supports_response_schema"),
+    "reasoning_effort": Need(what="reasoning_effort", listed="supports_reasoning"),
+    "thinking": Need(what="thinking", listed="supports_reasoning"),
+    "audio": Need(what="request for a spoken answer", listed="supports_audio_output"),
+    "web_search_options": Need(what="web_search_options", listed="supports_web_search"),
+    "logprobs": Need(what="logprobs", listed=None),
+    "n": Need(what="n above 1", listed=None),
+}
+"""Without these the answer is another thing, or none. A parameter that is not here (`temperature`, ...) only
+colours it, and is dropped with a note where a model lacks it."""
+
+PARTS = {
+    "image_url": "vision", "input_image": "vision", "image": "vision",
+    "file": "pdf_input", "input_file": "pdf_input", "document": "pdf_input",
+    "input_audio": "audio_input", "audio": "audio_input", "audio_url": "audio_input",
+    "video_url": "video_input", "input_video": "video_input", "video": "video_input",
+    "tool_use": "tools", "tool_result": "tools",
+}  # fmt: skip
+"""Need per type of a message's part, in the forms of the providers that LiteLLM speaks."""
+MEDIA = frozenset(kind for kind, need in PARTS.items() if need != "tools")
+"""Types of parts that hold no text of the prompt's."""
+MIME_NEEDS = {
+    "image/": "vision", "audio/": "audio_input", "video/": "video_input",
+    "application/pdf": "pdf_input", "text/": None,
+}  # fmt: skip
+_TEXT_SOURCES = ("text", "content")
+
+
+def needs_of(request: Request) -> tuple[str, ...]:
+    """The keys of `NEEDS` that a request has, in the order of that table."""
+    found = set(_parts_needs(request.messages))
+    if request.tools or _wants_tools(request.messages, request.parameters):
+        found.add("tools")
+    if _is_schema(request.response_format):
+        found.add("json_schema")
+    if request.parameters:
+        found.update(_parameter_needs(request.parameters))
+    return tuple(need for need in NEEDS if need in found) if found else ()
+
+
+def is_given(value: Json) -> bool:
+    """Whether a parameter asks for anything: None, false, 0 and empty ones don't."""
+    return value is not None and value is not False and value != 0 and value not in ("", [], {}, ())
+
+
+def _wants_tools(messages: Iterable[Mapping[str, Json]], parameters: Mapping[str, Json]) -> bool:
+    """Whether tools are called in the conversation, or asked for by another parameter than `tools`."""
+    if parameters and (
+        is_given(parameters.get("functions")) or parameters.get("tool_choice") not in (None, "none", "")
+    ):
+        return True
+    return any(
+        message["role"] in ("tool", "function") or message.get("tool_calls") or message.get("function_call")
+        for message in messages
+    )
+
+
+def _is_schema(response_format: Json) -> bool:
+    """Whether an answer's form is given by a schema, as JSON or as a class; `json_object` gives none."""
+    if isinstance(response_format, Mapping):
+        return response_format.get("type") == "json_schema" or is_given(
+            response_format.get("response_schema")
+        )
+    return isinstance(response_format, type)
+
+
+def _parameter_needs(parameters: Mapping[str, Json]) -> Iterator[str]:
+    """The needs that are parameters of their own."""
+    if is_given(effort := parameters.get("reasoning_effort")) and effort not in ("none", "disable"):
+        yield "reasoning_effort"
+    thinking = parameters.get("thinking")
+    if isinstance(thinking, Mapping) and thinking.get("type") not in (None, "disabled"):
+        yield "thinking"
+    modalities = parameters.get("modalities")
+    if isinstance(modalities, Sequence) and "audio" in modalities:
+        yield "audio"
+    if parameters.get("web_search_options") is not None:
+        yield "web_search_options"
+    if is_given(parameters.get("logprobs")) or is_given(parameters.get("top_logprobs")):
+        yield "logprobs"
+    if isinstance(count := parameters.get("n"), int) and count > 1:
+        yield "n"
+
+
+def _parts_needs(messages: Iterable[Mapping[str, Json]]) -> Iterator[str]:
+    """The needs of the messages' parts, those inside a tool's result and a document too."""
+    waiting = [
+        content
+        for message in messages
+        if (content := message.get("content")) is not None and not isinstance(content, str)
+    ]
+    while waiting:
+        content = waiting.pop()
+        if isinstance(content, list | tuple):
+            waiting.extend(part for part in content if not isinstance(part, str))
+        elif isinstance(content, Mapping):
+            if need := _part_need(content):
+                yield need
+            waiting.extend(inner for inner in _inner_parts(content) if isinstance(inner, list | tuple))
+
+
+def _inner_parts(part: Mapping[str, Json]) -> Iterator[Json]:
+    yield part.get("content")
+    if isinstance(source := part.get("source"), Mapping):
+        yield source.get("content")
+
+
+def _part_need(part: Mapping[str, Json]) -> str | None:
+    """What one part needs: by the kind of data in it where that is said, else by the part's type."""
+    kind = part.get("type")
+    need = PARTS.get(kind) if isinstance(kind, str) else None
+    if need is None or need == "tools":
+        return need
+    mime = _mime(part)
+    if mime is None:
+        source = part.get("source")
+        is_text = isinstance(source, Mapping) and source.get("type") in _TEXT_SOURCES
+        return None if is_text else need
+    return next((own for prefix, own in MIME_NEEDS.items() if mime.startswith(prefix)), need)
+
+
+def _mime(part: Mapping[str, Json]) -> str | None:
+    """The stated type of a part's data: `format`, `media_type`, or what a `data:` address says."""
+    for holder in (part, *(inner for inner in part.values() if isinstance(inner, Mapping))):
+        for name in ("format", "media_type", "mime_type"):
+            if isinstance(stated := holder.get(name), str) and "/" in stated:
+                return stated.lower()
+        for name in ("url", "image_url", "file_data", "data"):
+            address = holder.get(name)
+            if isinstance(address, str) and address[:5].lower() == "data:":
+                return address[5:105].lower()
+    return None
