@@ -1,0 +1,1 @@
+"""The call log's parts: rows, text, stores, and the thread that writes."""

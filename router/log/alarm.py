@@ -1,0 +1,66 @@
+"""What the call log tells its operator: each trouble once, not once per row."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+logger = logging.getLogger(__name__)
+
+
+class LogAlarm:
+    """The warnings of one log; `shown` is what they call it."""
+
+    def __init__(self, shown: str, most_rows: int) -> None:
+        self._shown = shown
+        self._most_rows = most_rows
+        self._told: set[str] = set()
+        self._out = False
+        self._full = False
+
+    def once(self, trouble: str) -> None:
+        """Warn of something that would be the same each time."""
+        if trouble not in self._told:
+            self._told.add(trouble)
+            logger.warning("call log %s: %s", self._shown, trouble)
+
+    def outage(self, reason: str) -> None:
+        """The log can't be written."""
+        if not self._out:
+            self._out = True
+            logger.warning(
+                "call log %s can't be written: %s; calls go on and their rows wait in memory, at most %d",
+                self._shown,
+                reason,
+                self._most_rows,
+            )
+
+    def full(self) -> None:
+        """Rows are dropped, since too many wait."""
+        if not self._full:
+            self._full = True
+            logger.warning("call log %s: too many rows wait; further ones are dropped", self._shown)
+
+    def refused(self, reasons: Iterable[str]) -> None:
+        """Rows that no try would store."""
+        for reason in sorted(set(reasons)):
+            self.once(f"a row can't be stored and is dropped ({reason})")
+
+    @property
+    def is_on(self) -> bool:
+        """Whether an outage or a full buffer was told of and is not over."""
+        return self._out or self._full
+
+    def over(self, lost: int) -> None:
+        """The log is written again.
+
+        Args:
+            lost: rows dropped meanwhile.
+        """
+        self._out = self._full = False
+        level = logging.WARNING if lost else logging.INFO
+        logger.log(level, "call log %s is written again; %d row(s) were dropped", self._shown, lost)
+
+    def lost(self, rows: int) -> None:
+        """Rows that were left at the end."""
+        logger.warning("call log %s: %d row(s) could not be written and are lost", self._shown, rows)
