@@ -1,0 +1,1 @@
+"""How a model is called: the chain, its attempts, and the seam to LiteLLM."""

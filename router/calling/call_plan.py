@@ -1,0 +1,87 @@
+"""What is tried next when a call fails: the same model after a wait, the next one, or nothing.
+
+The plan does no input or output: it says what to do and is told what came of it, so that one plan serves
+plain calls and streams, sync and async.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import TypeAlias
+
+from router.calling.attempt import ErrorKind, Failed
+from router.errors import CallFailed
+from router.settings import Calls
+
+WORTH_REPEATING: frozenset[ErrorKind] = frozenset({"rate_limit", "timeout", "connection", "server"})
+"""Failures that may be over in a moment, on the same model."""
+MOVES_ON: frozenset[ErrorKind] = WORTH_REPEATING | {"context_window"}
+"""Failures that another model need not share."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """Call a model; `number` counts the attempts of the request from 1."""
+
+    model: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Do nothing for some seconds."""
+
+    seconds: float
+
+
+Plan: TypeAlias = Generator[Try | Wait, Failed | None, None]
+"""Yields what to do; it is sent what went wrong, or None after a wait, and dropped when a model answered."""
+
+
+def plan_calls(
+    models: Sequence[str], calls: Calls, retries: Callable[[str], int], draw: Callable[[], float]
+) -> Plan:
+    """Try each model, some more than once, until one answers.
+
+    A model is tried again after a rate limit, a timeout, a lost connection or an error of the server's. The
+    wait doubles with each retry, from `backoff_s` to `max_backoff_s`, and a random part of it is waited (full
+    jitter); a Retry-After makes it longer. `max_backoff_s` is also the longest that a failure may have taken,
+    and the longest Retry-After: beyond it the next model answers sooner, so this one is not tried again.
+
+    Args:
+        retries: further attempts on a model; asked again after each.
+        draw: random numbers in [0, 1).
+
+    Raises:
+        CallFailed: no model answered; the last one's error is the cause.
+        BaseException: the provider's own error, where it says that the request itself is wrong.
+        ValueError: there is no model to try.
+    """
+    failures: list[tuple[str, str]] = []
+    last: Failed | None = None
+    for model in models:
+        for again in count():
+            last = yield Try(model=model, number=len(failures) + 1)
+            assert last is not None, "a plan whose call was answered is dropped"
+            failures.append((model, last.told))
+            if last.kind not in MOVES_ON and last.kind not in calls.also_fall_back_on:
+                raise last.error
+            if again >= retries(model) or not _is_worth_repeating(last, calls):
+                break
+            yield Wait(seconds=_wait(last, again, calls, draw))
+    if last is None:
+        raise ValueError("a chain names at least one model, this one is empty")
+    raise CallFailed(failures) from last.error
+
+
+def _is_worth_repeating(failed: Failed, calls: Calls) -> bool:
+    longest = max(failed.latency_s, failed.retry_after_s or 0.0)
+    return failed.kind in WORTH_REPEATING and longest <= calls.max_backoff_s
+
+
+def _wait(failed: Failed, again: int, calls: Calls, draw: Callable[[], float]) -> float:
+    """Seconds before retry number `again` + 1."""
+    most = min(calls.backoff_s * 2.0 ** min(again, 60), calls.max_backoff_s)
+    return max(most * draw(), failed.retry_after_s or 0.0)

@@ -1,0 +1,85 @@
+"""Which models are left alone for a while, because they keep failing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from router.calling.attempt import ErrorKind
+from router.settings import Calls
+
+FAULTS_OF_THE_MODEL: frozenset[ErrorKind] = frozenset(
+    {"rate_limit", "timeout", "connection", "server", "broken_stream"}
+)
+"""What counts against a model; the other failures are the request's. A refused key counts only where another
+model is tried after it: else the cool-down would do what the settings do not want."""
+
+
+@dataclass(slots=True)
+class _Record:
+    """A model's failures since it last answered; `until`, once set, is when its cool-down ends."""
+
+    failures: deque[float] = field(default_factory=deque)
+    last: ErrorKind = "server"
+    until: float | None = None
+
+
+class CoolDowns:
+    """The models' recent failures. Threads may share one.
+
+    A model that fails `failures` times within `within_s` seconds, without answering in between, is left alone
+    for `seconds`. Then it is on probation: the next failure starts another cool-down at once, and an answer
+    clears it.
+    """
+
+    def __init__(self, calls: Calls, now: Callable[[], float] = time.monotonic) -> None:
+        """Start with a clean record; `now` is a clock in seconds that never goes back."""
+        self._settings = calls.cool_down
+        self._counted = FAULTS_OF_THE_MODEL | ({"authentication"} & set(calls.also_fall_back_on))
+        self._now = now
+        self._lock = threading.Lock()
+        self._records: dict[str, _Record] = {}
+
+    def failed(self, model: str, kind: ErrorKind) -> None:
+        """Note a failure; those that come while the model is cooling down make it no longer."""
+        if kind not in self._counted or not self._settings.failures:
+            return
+        with self._lock:
+            record = self._records.setdefault(model, _Record())
+            now = self._now()
+            if record.until is not None and now < record.until:
+                return
+            record.last = kind
+            record.failures.append(now)
+            while record.failures[0] <= now - self._settings.within_s:
+                record.failures.popleft()
+            if record.until is not None or len(record.failures) >= self._settings.failures:
+                record.until = now + self._settings.seconds
+
+    def succeeded(self, model: str) -> None:
+        """Note an answer: the model's record is clean again."""
+        if model in self._records:
+            with self._lock:
+                self._records.pop(model, None)
+
+    def available(self, chain: Sequence[str]) -> tuple[str, ...]:
+        """The models of a chain that may be tried, in order: without the cooling ones, unless all are."""
+        if not self._records:
+            return tuple(chain)
+        cooling = self.reasons()
+        return tuple(model for model in chain if model not in cooling) or tuple(chain)
+
+    def reasons(self) -> dict[str, str]:
+        """Why each cooling model is left alone."""
+        if not self._records:
+            return {}
+        with self._lock:
+            now = self._now()
+            return {
+                model: f"keeps failing (last: {record.last}), left alone for {record.until - now:.0f} s more"
+                for model, record in self._records.items()
+                if record.until is not None and now < record.until
+            }

@@ -1,0 +1,251 @@
+"""The seam to LiteLLM: its replies and pieces come back as they are, its errors as values."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
+from typing import Any, TypeAlias
+
+from router.calling.attempt import Failed
+from router.calling.litellm_import import litellm_module
+from router.calling.provider_errors import failure_of
+from router.errors import ConfigError
+from router.limiting.locality import ANY_SERVER, address_of
+from router.model_list import provider_of
+from router.records import Json
+from router.settings import ModelSettings
+
+NO_KEY = "no-key"
+"""LiteLLM wants one; an endpoint without authentication ignores it."""
+GRACE_S = 1.0
+"""LiteLLM's own timeout comes first, and tells its callbacks; ours is for the waits that it does not see."""
+
+Client: TypeAlias = Any
+"""A `litellm.Router`, anything else with `completion` and `acompletion`, or None: LiteLLM itself."""
+Reply: TypeAlias = Any
+"""A response of LiteLLM's, a stream of its, or a piece of one: classes that change with its versions."""
+
+
+def connection_of(model: str, settings: ModelSettings) -> dict[str, Json]:
+    """The arguments that say where a model is reached. The key is read now, and kept nowhere.
+
+    Raises:
+        ConfigError: the variable that holds the key is not set.
+    """
+    called = settings.litellm_model or model
+    found: dict[str, Json] = {"model": called}
+    if address := address_of(called, settings):
+        found["api_base"] = address
+    if settings.api_key_env is not None:
+        # A provider's key has no other way in; everything else comes from the settings.
+        key = os.environ.get(settings.api_key_env)
+        if not key:
+            raise ConfigError(
+                f"models.{model}.api_key_env: the environment variable {settings.api_key_env!r} is not set; "
+                "set it where the program is started"
+            )
+        found["api_key"] = key
+    elif gets_no_key(called, settings):
+        found["api_key"] = NO_KEY
+    return found
+
+
+def gets_no_key(called: str, settings: ModelSettings) -> bool:
+    """Whether a model is an endpoint of the team's own to which LiteLLM would send OpenAI's key unasked."""
+    own = settings.api_base is not None and settings.api_key_env is None
+    return own and provider_of(called) in ANY_SERVER
+
+
+def no_detours(client: Client) -> dict[str, Json]:
+    """The arguments that keep LiteLLM from trying anything on its own: the chain is a privacy boundary.
+
+    Raises:
+        ConfigError: LiteLLM was told to fall back or go elsewhere on every call, which no argument undoes.
+    """
+    if hasattr(client, "model_list"):
+        return {"num_retries": 0, "disable_fallbacks": True}
+    if client is not None:
+        return {"num_retries": 0, "max_retries": 0}
+    litellm = litellm_module()
+    if litellm.model_fallbacks:
+        raise ConfigError(
+            "litellm.model_fallbacks is set: LiteLLM would send requests to models that the limits ruled "
+            "out; set it to None, and use calls.fallbacks"
+        )
+    if litellm.api_base:
+        raise ConfigError(
+            "litellm.api_base is set: LiteLLM would send the requests of local models there too; set it to "
+            "None, and use models.NAME.api_base"
+        )
+    # An empty policy, because `num_retries=0` does not stop the retries of litellm.num_retries.
+    return {"num_retries": 0, "max_retries": 0, "retry_policy": _no_retries()}
+
+
+@cache
+def _no_retries() -> Reply:
+    return litellm_module().RetryPolicy()
+
+
+def complete(client: Client, arguments: Mapping[str, Json]) -> Reply:
+    """LiteLLM's response or stream, or what went wrong.
+
+    Args:
+        client: has `completion`; None: LiteLLM itself.
+    """
+    target = litellm_module() if client is None else client
+    try:
+        return _without_messages(target.completion(**arguments))
+    except Exception as error:  # noqa: BLE001 - what a provider or its SDK raises decides what is tried next
+        return failure_of(error)
+
+
+async def acomplete(client: Client, arguments: Mapping[str, Json], timeout_s: float | None) -> Reply:
+    """Like `complete`, by `acompletion`; a response that trickles in is given up too."""
+    target = litellm_module() if client is None else client
+    try:
+        async with asyncio.timeout(_backstop(timeout_s)):
+            return _without_messages(await target.acompletion(**arguments))
+    except Exception as error:  # noqa: BLE001 - as above
+        return failure_of(error)
+
+
+def next_piece(stream: Reply) -> Reply:
+    """The next piece of a stream, None at its end, or what went wrong."""
+    try:
+        return next(stream, None)
+    except Exception as error:  # noqa: BLE001 - as above
+        return failure_of(error)
+
+
+async def anext_piece(stream: Reply, timeout_s: float | None) -> Reply:
+    """Like `next_piece`; bytes that make no piece (a provider's "still alive") are no reason to wait on."""
+    try:
+        async with asyncio.timeout(_backstop(timeout_s)):
+            return await anext(stream, None)
+    except Exception as error:  # noqa: BLE001 - as above
+        return failure_of(error)
+
+
+def close(stream: Reply) -> None:
+    """Hang up: the provider need not finish an answer that nobody reads."""
+    # LiteLLM's wrapper closes itself only in async code; what it reads from can be closed.
+    source = getattr(stream, "completion_stream", None) or stream
+    try:
+        if hasattr(source, "close"):
+            source.close()
+    except Exception:  # noqa: BLE001 - the stream is given up; how its connection ends changes nothing
+        pass
+
+
+async def aclose(stream: Reply) -> None:
+    """Like `close`, of an async stream."""
+    try:
+        if hasattr(stream, "aclose"):
+            await stream.aclose()
+    except Exception:  # noqa: BLE001 - as above
+        pass
+
+
+def put_together(pieces: Sequence[Reply]) -> Reply:
+    """The whole response of a stream, as far as it was received; None where that makes none."""
+    try:
+        return litellm_module().stream_chunk_builder(list(pieces)) if pieces else None
+    except Exception:  # noqa: BLE001 - pieces of a broken stream need not fit together
+        return None
+
+
+def cost_of_tokens(model: str | None, provider: str | None, counted: Reply) -> float | None:
+    """USD for token counts, by LiteLLM's list; None where it has no price.
+
+    Args:
+        counted: LiteLLM's `Usage`, or None.
+    """
+    if model is None or counted is None:
+        return None
+    litellm = litellm_module()
+    try:
+        whole = litellm.ModelResponse(model=model, usage=counted)
+        return float(litellm.completion_cost(whole, model=model, custom_llm_provider=provider))
+    except Exception:  # noqa: BLE001 - LiteLLM raises a plain Exception for a model without a price
+        return None
+
+
+def takes(litellm_model: str, api_base: str | None, name: str, value: Json) -> bool:
+    """Whether LiteLLM sends this value of a chat parameter to a model; what it does not know is sent."""
+    known = _known_parameters(litellm_model, api_base)
+    if known is None or name not in _chat_parameters():
+        return True
+    provider, bare, names = known
+    if name not in names:
+        return False
+    if name not in _VALUE_MATTERS or not isinstance(value, str | int | float):
+        return True
+    return _takes_value(provider, bare, name, value)
+
+
+def counts_streams(client: Client, model: str, api_base: str | None) -> bool:
+    """Whether a model may be asked for a stream's token counts: some providers refuse the question."""
+    deployments = client.get_model_list(model) or () if hasattr(client, "get_model_list") else ()
+    addresses = [
+        (params["model"], params.get("api_base")) for params in (one["litellm_params"] for one in deployments)
+    ]
+    known = [_known_parameters(*address) for address in addresses or [(model, api_base)]]
+    return all(one is None or "stream_options" in one[2] for one in known)
+
+
+_VALUE_MATTERS = frozenset(
+    {"temperature", "top_p", "n", "tool_choice", "reasoning_effort", "verbosity", "parallel_tool_calls"}
+)
+"""Parameters of which some models take some values; the others have too many values to ask about each."""
+
+_NO_PARAMETERS = frozenset(
+    "model messages custom_llm_provider api_version max_retries extra_headers drop_params metadata user "
+    "stream stream_options allowed_openai_params additional_drop_params".split()
+)
+"""In LiteLLM's list of chat parameters, but LiteLLM's own, or sent to every model."""
+
+
+@cache
+def _chat_parameters() -> frozenset[str]:
+    litellm_module()
+    from litellm.constants import DEFAULT_CHAT_COMPLETION_PARAM_VALUES
+
+    return frozenset(DEFAULT_CHAT_COMPLETION_PARAM_VALUES) - _NO_PARAMETERS
+
+
+@lru_cache(maxsize=1024)
+def _known_parameters(litellm_model: str, api_base: str | None) -> tuple[str, str, frozenset[str]] | None:
+    """Provider, the model's name there, and the parameters it takes; None where LiteLLM does not know."""
+    litellm = litellm_module()
+    try:
+        bare, provider, _, _ = litellm.get_llm_provider(model=litellm_model, api_base=api_base)
+        names = litellm.get_supported_openai_params(model=bare, custom_llm_provider=provider)
+    except Exception:  # noqa: BLE001 - LiteLLM raises what it likes for a model that it does not know
+        return None
+    return None if names is None else (provider, bare, frozenset(names))
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _takes_value(provider: str, bare: str, name: str, value: str | float) -> bool:
+    """Ask the part of LiteLLM that would refuse the value."""
+    litellm = litellm_module()
+    try:
+        litellm.get_optional_params(model=bare, custom_llm_provider=provider, **{name: value})
+    except litellm.UnsupportedParamsError:
+        return False
+    except Exception:  # noqa: BLE001 - anything else says nothing about the value
+        return True
+    return True
+
+
+def _without_messages(reply: Reply) -> Reply:
+    """Where a provider counts no tokens, LiteLLM counts a stream's messages, and fetches their images."""
+    if not isinstance(reply, Failed) and hasattr(reply, "completion_stream"):
+        reply.messages = None
+    return reply
+
+
+def _backstop(timeout_s: float | None) -> float | None:
+    return None if timeout_s is None else timeout_s + GRACE_S

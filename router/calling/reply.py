@@ -1,0 +1,100 @@
+"""What a reply of LiteLLM's says of itself: tokens, cost, why it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from router.calling.attempt import Usage
+from router.calling.litellm_call import Reply, cost_of_tokens
+from router.prices import PER_MILLION
+from router.settings import Price
+
+_SAYING = (
+    "content",
+    "tool_calls",
+    "function_call",
+    "reasoning_content",
+    "thinking_blocks",
+    "refusal",
+    "audio",
+    "images",
+)
+"""Members of a piece that hold a part of the answer, the usual one first."""
+
+
+def says_something(piece: Reply) -> bool:
+    """Whether a piece of a stream holds a part of the answer, or its end."""
+    for choice in getattr(piece, "choices", None) or ():
+        delta = getattr(choice, "delta", None)
+        for member in _SAYING:
+            if getattr(delta, member, None):
+                return True
+        if getattr(choice, "finish_reason", None):
+            return True
+    return False
+
+
+def finish_reason_of(reply: Reply) -> str | None:
+    """Why the first choice that has ended did; None where none has."""
+    reasons = (getattr(choice, "finish_reason", None) for choice in getattr(reply, "choices", None) or ())
+    return next((str(reason) for reason in reasons if reason), None)
+
+
+def counted_in(reply: Reply) -> Reply:
+    """The provider's token counts in a response or a piece, in LiteLLM's form; None where there are none."""
+    usage = getattr(reply, "usage", None) or hidden_in(reply).get("usage")
+    # Where the provider counted nothing, LiteLLM says zero or counts the output; no prompt has no token.
+    return usage if getattr(usage, "prompt_tokens", None) else None
+
+
+def usage_of(counted: Reply) -> Usage:
+    """Token counts in our form."""
+    if counted is None:
+        return Usage()
+    given, made = (
+        getattr(counted, name, None) for name in ("prompt_tokens_details", "completion_tokens_details")
+    )
+    return Usage(
+        input_tokens=counted.prompt_tokens,
+        output_tokens=counted.completion_tokens,
+        cached_input_tokens=getattr(given, "cached_tokens", None),
+        reasoning_tokens=getattr(made, "reasoning_tokens", None),
+    )
+
+
+def cost_at(price: Price, usage: Usage) -> float | None:
+    """USD at a price of the team's own; None where the tokens are unknown and not free."""
+    if price.input_usd_per_million == price.output_usd_per_million == 0:
+        return 0.0
+    if usage.input_tokens is None or usage.output_tokens is None:
+        return None
+    given = usage.input_tokens * price.input_usd_per_million
+    made = usage.output_tokens * price.output_usd_per_million
+    return (given + made) * PER_MILLION
+
+
+def cost_of_response(response: Reply, counted: Reply) -> float | None:
+    """USD by LiteLLM's calculation, which it makes with each response; None where it has no price."""
+    hidden = hidden_in(response)
+    if "response_cost" in hidden:
+        return _number(hidden["response_cost"])
+    return cost_of_tokens(getattr(response, "model", None), None, counted)
+
+
+def cost_of_stream(piece: Reply, counted: Reply) -> float | None:
+    """Likewise, of a stream: its last piece, and the token counts in it."""
+    cost = _number(getattr(counted, "cost", None))
+    if cost is not None:
+        return cost
+    return cost_of_tokens(getattr(piece, "model", None), hidden_in(piece).get("custom_llm_provider"), counted)
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def hidden_in(reply: Reply) -> Mapping[str, Any]:
+    """What LiteLLM notes beside a response or a piece."""
+    hidden = getattr(reply, "_hidden_params", None)
+    return hidden if isinstance(hidden, Mapping) else {}

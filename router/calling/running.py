@@ -1,0 +1,142 @@
+"""An attempt under way: it is reported once, however it ends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from router.calling.attempt import Attempt, ErrorKind, Failed
+from router.calling.call_plan import Try
+from router.calling.cool_down import CoolDowns
+from router.calling.litellm_call import Reply, put_together
+from router.calling.reply import (
+    cost_at,
+    cost_of_response,
+    cost_of_stream,
+    counted_in,
+    finish_reason_of,
+    usage_of,
+)
+from router.records import Json
+from router.settings import Price
+
+logger = logging.getLogger(__name__)
+
+Observe = Callable[[Attempt], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A call, ready to be made.
+
+    Attributes:
+        arguments: LiteLLM's, with model and key.
+        notes: what of the caller's arguments the model does not get as given.
+        timeout_s: longest wait for the response or the next piece; None: the caller's own is no number.
+        price: the team's own.
+        wants_usage: the caller asked for a stream's token counts.
+    """
+
+    arguments: Mapping[str, Json] = field(repr=False)
+    notes: tuple[str, ...] = ()
+    timeout_s: float | None = None
+    price: Price | None = None
+    stream: bool = False
+    wants_usage: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """Who is told of an attempt's end, and its clocks: unix time, and one that never goes back."""
+
+    observe: Observe
+    cool_downs: CoolDowns
+    unix: Callable[[], float]
+    elapsed: Callable[[], float]
+
+
+class Running:
+    """One attempt, from its start to its end.
+
+    Attributes:
+        pieces: of a stream, what was received.
+    """
+
+    def __init__(self, step: Try, call: Prepared, watch: Watch) -> None:
+        """Start the clock."""
+        self.model = step.model
+        self.call = call
+        self.pieces: list[Reply] = []
+        self._number = step.number
+        self._watch = watch
+        self._started = watch.unix()
+        self._start = watch.elapsed()
+        self._first_token_s: float | None = None
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def note_first_token(self) -> None:
+        """A stream's first piece that says something is there."""
+        self._first_token_s = self._watch.elapsed() - self._start
+
+    def answered(self, response: Reply) -> None:
+        """The whole response is there."""
+        counted = counted_in(response)
+        usage = usage_of(counted)
+        price = self.call.price
+        cost = cost_at(price, usage) if price else cost_of_response(response, counted)
+        self._end(usage=usage, cost_usd=cost, finish_reason=finish_reason_of(response), read=lambda: response)
+
+    def finished(self) -> None:
+        """The stream came to its end."""
+        last = self.pieces[-1] if self.pieces else None
+        counted = next((found for piece in reversed(self.pieces[-3:]) if (found := counted_in(piece))), None)
+        usage = usage_of(counted)
+        price = self.call.price
+        cost = cost_at(price, usage) if price else cost_of_stream(last, counted)
+        self._end(usage=usage, cost_usd=cost, finish_reason=self._finish_reason(), read=self._reader())
+
+    def failed(self, failed: Failed, kind: ErrorKind | None = None) -> Failed:
+        """The call went wrong, or the stream broke; `kind` is what the attempt is reported as."""
+        latency_s = self._watch.elapsed() - self._start
+        self._end(kind=kind or failed.kind, error=failed.error, read=self._reader())
+        return replace(failed, latency_s=latency_s)
+
+    def cancelled(self, error: BaseException | None = None) -> None:
+        """The caller does not wait for the rest."""
+        self._end(kind="cancelled", error=error, read=self._reader())
+
+    def _reader(self) -> Callable[[], Reply]:
+        return partial(put_together, self.pieces)
+
+    def _finish_reason(self) -> str | None:
+        found = (finish_reason_of(piece) for piece in reversed(self.pieces))
+        return next((reason for reason in found if reason), None)
+
+    def _end(self, *, kind: ErrorKind | None = None, **outcome: Json) -> None:
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+        if kind is None:
+            self._watch.cool_downs.succeeded(self.model)
+        else:
+            self._watch.cool_downs.failed(self.model, kind)
+        attempt = Attempt(
+            model=self.model,
+            number=self._number,
+            started=self._started,
+            latency_s=self._watch.elapsed() - self._start,
+            first_token_s=self._first_token_s,
+            kind=kind,
+            notes=self.call.notes,
+            stream=self.call.stream,
+            **outcome,
+        )
+        try:
+            self._watch.observe(attempt)
+        except Exception as error:  # noqa: BLE001 - the caller's own function must not cost him the answer
+            logger.warning("the observer of an attempt on %s raised %s", self.model, type(error).__name__)

@@ -1,0 +1,258 @@
+"""Calling the models of a chain until one answers."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from router.calling.attempt import Attempt, ErrorKind, Failed, Usage
+from router.calling.call_plan import Plan, Try, Wait, plan_calls
+from router.calling.cool_down import CoolDowns
+from router.calling.litellm_call import (
+    Client,
+    Reply,
+    acomplete,
+    complete,
+    connection_of,
+    counts_streams,
+    no_detours,
+    takes,
+)
+from router.calling.litellm_import import litellm_module
+from router.calling.parameters import Supported, arguments_for
+from router.calling.running import Observe, Prepared, Running, Watch
+from router.calling.streams import AsyncStream, Stream
+from router.errors import RequestError
+from router.records import Json
+from router.settings import Calls, Config, ModelSettings
+
+__all__ = ["AsyncStream", "Attempt", "Clock", "ErrorKind", "Stream", "Transport", "Usage", "chain_of"]
+
+DETOURS = frozenset(
+    {
+        "fallbacks",
+        "context_window_fallbacks",
+        "content_policy_fallbacks",
+        "context_window_fallback_dict",
+        "model_list",
+    }
+)
+"""LiteLLM arguments that send a request to further models, past the limits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """Time and chance.
+
+    Attributes:
+        unix: seconds since 1970.
+        elapsed: seconds that never go back.
+        draw: random numbers in [0, 1).
+    """
+
+    unix: Callable[[], float] = time.time
+    elapsed: Callable[[], float] = time.perf_counter
+    sleep: Callable[[float], None] = time.sleep
+    sleep_async: Callable[[float], Awaitable[None]] = asyncio.sleep
+    draw: Callable[[], float] = random.random
+
+
+class Transport:
+    """Calls models through LiteLLM. Threads and event loops may share one.
+
+    A model that fails is tried again or left for the next one, as `plan_calls` says; one that keeps failing
+    is left alone for a while (`calls.cool_down`). Nothing outside the chain is tried: LiteLLM's own retries
+    and fallbacks are off.
+    """
+
+    def __init__(self, config: Config, client: Client = None, *, clock: Clock | None = None) -> None:
+        """Call the models of `config`.
+
+        Args:
+            client: a `litellm.Router` whose model groups have the models' names, or anything else with
+                `completion` and `acompletion`; it knows the addresses and the keys. None: LiteLLM itself,
+                with those of the settings.
+            clock: the system's, but in tests.
+        """
+        self._config = config
+        self._client = client
+        self._clock = clock or Clock()
+        self._cool_downs = CoolDowns(config.calls, self._clock.elapsed)
+
+    def completion(self, chain: Sequence[str], arguments: Mapping[str, Json], observe: Observe) -> Reply:
+        """The response of the first model that answers, or with `stream=True` its opened `Stream`.
+
+        Args:
+            chain: models to try, in order.
+            arguments: LiteLLM's, without the model.
+            observe: is told of every attempt when it ends, once; a stream's end comes after this call.
+
+        Raises:
+            CallFailed: no model answered.
+            ConfigError: a key is missing.
+            RequestError: an argument would send the request past the chain.
+            litellm.exceptions.APIError: the request itself is wrong: authentication, bad request or content
+                policy, unless `calls.also_fall_back_on` names it.
+        """
+        plan = self._plan(chain)
+        step = next(plan)
+        while True:
+            failed = None
+            if isinstance(step, Wait):
+                self._clock.sleep(step.seconds)
+            else:
+                reply = self._attempt(self._begin(step, arguments, observe))
+                if not isinstance(reply, Failed):
+                    return reply
+                failed = reply
+            step = plan.send(failed)
+
+    async def acompletion(
+        self, chain: Sequence[str], arguments: Mapping[str, Json], observe: Observe
+    ) -> Reply:
+        """Like `completion`, for async code; a stream is an `AsyncStream`.
+
+        A task that is cancelled has its attempt reported, and is cancelled.
+        """
+        if self._client is None and "litellm" not in sys.modules:
+            # The import takes seconds, during which the event loop must go on.
+            await asyncio.to_thread(litellm_module)
+        plan = self._plan(chain)
+        step = next(plan)
+        while True:
+            failed = None
+            if isinstance(step, Wait):
+                await self._clock.sleep_async(step.seconds)
+            else:
+                reply = await self._attempt_async(self._begin(step, arguments, observe))
+                if not isinstance(reply, Failed):
+                    return reply
+                failed = reply
+            step = plan.send(failed)
+
+    def cooling(self) -> dict[str, str]:
+        """Why each model that is in cool-down now is left alone."""
+        return self._cool_downs.reasons()
+
+    def _plan(self, chain: Sequence[str]) -> Plan:
+        models = self._cool_downs.available(chain)
+        return plan_calls(models, self._config.calls, self._retries, self._clock.draw)
+
+    def _retries(self, model: str) -> int:
+        """Further attempts on a model; none while it cools down."""
+        if model in self._cool_downs.reasons():
+            return 0
+        own = self._config.of(model).retries
+        return self._config.calls.retries if own is None else own
+
+    def _attempt(self, running: Running) -> Reply:
+        """The response, an open stream, or what went wrong."""
+        try:
+            reply = complete(self._client, running.call.arguments)
+            if isinstance(reply, Failed):
+                return running.failed(reply)
+            if running.call.stream:
+                return Stream.open(reply, running)
+        except BaseException as error:
+            running.cancelled(error)
+            raise
+        running.answered(reply)
+        return reply
+
+    async def _attempt_async(self, running: Running) -> Reply:
+        try:
+            reply = await acomplete(self._client, running.call.arguments, running.call.timeout_s)
+            if isinstance(reply, Failed):
+                return running.failed(reply)
+            if running.call.stream:
+                return await AsyncStream.open(reply, running)
+        except BaseException as error:
+            running.cancelled(error)
+            raise
+        running.answered(reply)
+        return reply
+
+    def _begin(self, step: Try, arguments: Mapping[str, Json], observe: Observe) -> Running:
+        watch = Watch(
+            observe=observe,
+            cool_downs=self._cool_downs,
+            unix=self._clock.unix,
+            elapsed=self._clock.elapsed,
+        )
+        return Running(step, self._prepared(step.model, arguments), watch)
+
+    def _prepared(self, model: str, arguments: Mapping[str, Json]) -> Prepared:
+        """The call of one model.
+
+        Raises:
+            ConfigError: its key is missing.
+            RequestError: an argument leads past the chain.
+        """
+        settings = self._config.of(model)
+        fitting, notes = arguments_for(model, arguments, self._config, self._supported(model, settings))
+        _refuse_detours(fitting)
+        timeout = fitting.get("timeout") or settings.timeout_s or self._config.calls.timeout_s
+        stream = bool(fitting.get("stream"))
+        wants_usage = bool((fitting.get("stream_options") or {}).get("include_usage"))
+        if stream and "stream_options" not in fitting and self._may_ask_for_counts(model, settings):
+            fitting["stream_options"] = {"include_usage": True}
+        whereabouts = connection_of(model, settings) if self._client is None else {"model": model}
+        return Prepared(
+            arguments={**_own_copies(fitting), "timeout": timeout, **whereabouts, **no_detours(self._client)},
+            notes=notes,
+            timeout_s=float(timeout) if isinstance(timeout, int | float) else None,
+            price=settings.price,
+            stream=stream,
+            wants_usage=wants_usage,
+        )
+
+    def _may_ask_for_counts(self, model: str, settings: ModelSettings) -> bool:
+        called = model if self._client else settings.litellm_model or model
+        return "stream_options" not in settings.drop and counts_streams(
+            self._client, called, settings.api_base
+        )
+
+    def _supported(self, model: str, settings: ModelSettings) -> Supported | None:
+        """What LiteLLM knows of the model; nothing of a client's own groups."""
+        if self._client is not None:
+            return None
+        return partial(takes, settings.litellm_model or model, settings.api_base)
+
+
+def _refuse_detours(arguments: Mapping[str, Json]) -> None:
+    """Keep the request inside its chain, whoever asks otherwise: the caller or a model's own parameters.
+
+    Raises:
+        RequestError: names the argument.
+    """
+    for name in sorted(DETOURS & arguments.keys()):
+        raise RequestError(
+            f"{name!r} would send the request past the limits, to further models: use calls.fallbacks"
+        )
+
+
+def _own_copies(arguments: Mapping[str, Json]) -> dict[str, Json]:
+    """The arguments without what LiteLLM would change in the caller's hands, and in the next attempt's."""
+    written = {
+        name: dict(arguments[name])
+        for name in ("metadata", "litellm_metadata")
+        if isinstance(arguments.get(name), Mapping)
+    }
+    return {**arguments, **written}
+
+
+def chain_of(model: str, ranking: Sequence[str], calls: Calls) -> tuple[str, ...]:
+    """The models to try for a request, in order: the decision's, then the configured chain or the ranking.
+
+    Args:
+        ranking: the models that may serve the request, the best first; a configured one that is missing here
+            is left out.
+    """
+    configured = calls.fallbacks.get(model, calls.fallbacks.get("*"))
+    further = ranking if configured is None else [name for name in configured if name in ranking]
+    return tuple(dict.fromkeys([model, *further]))[: calls.max_models]

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from router.calling.attempt import Failed
+from router.calling.litellm_call import (
+    aclose,
+    acomplete,
+    anext_piece,
+    close,
+    complete,
+    connection_of,
+    cost_of_tokens,
+    next_piece,
+    no_detours,
+    put_together,
+    takes,
+)
+from router.calling.litellm_import import litellm_module
+from router.errors import ConfigError, MissingExtra
+from router.records import Json
+from router.settings import ModelSettings
+from tests.router.four_ways import run
+
+litellm = litellm_module()
+VARIABLE = "POINTSMAN_TEST_PROVIDER_KEY"
+
+
+class Refusing:
+    """A client and a stream, neither of which works."""
+
+    def completion(self, **arguments: Json) -> Json:
+        raise ConnectionResetError("gone")
+
+    async def acompletion(self, **arguments: Json) -> Json:
+        raise ConnectionResetError("gone")
+
+    def __next__(self) -> Json:
+        raise ConnectionResetError("gone")
+
+    async def __anext__(self) -> Json:
+        raise ConnectionResetError("gone")
+
+    def close(self) -> None:
+        raise ConnectionResetError("gone")
+
+    async def aclose(self) -> None:
+        raise ConnectionResetError("gone")
+
+
+def test_errors_come_back_as_values() -> None:
+    broken = Refusing()
+    for outcome in (
+        complete(broken, {}),
+        next_piece(broken),
+        run(acomplete(broken, {}, None)),
+        run(anext_piece(broken, None)),
+    ):
+        assert isinstance(outcome, Failed)
+        assert outcome.kind == "connection"
+
+
+def test_a_stream_that_cannot_be_closed_is_left_as_it_is() -> None:
+    close(Refusing())
+    run(aclose(Refusing()))
+
+
+def test_a_stream_ends_with_none() -> None:
+    def pieces() -> Iterator[str]:
+        yield "piece"
+
+    async def pieces_async() -> AsyncIterator[str]:
+        yield "piece"
+
+    async def read() -> list[Json]:
+        stream = pieces_async()
+        return [await anext_piece(stream, None), await anext_piece(stream, None)]
+
+    stream = pieces()
+    assert [next_piece(stream), next_piece(stream)] == ["piece", None]
+    assert run(read()) == ["piece", None]
+
+
+def test_a_program_that_exits_is_not_held_up() -> None:
+    class Exiting(Refusing):
+        def completion(self, **arguments: Json) -> Json:
+            raise SystemExit("bye")
+
+    with pytest.raises(SystemExit, match="bye"):
+        complete(Exiting(), {})
+
+
+def test_a_model_is_reached_by_its_own_name_and_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "sk-1")
+    own = ModelSettings(litellm_model="openai/x", api_base="http://127.0.0.1:1/v1", api_key_env=VARIABLE)
+    assert connection_of("m", own) == {
+        "model": "openai/x",
+        "api_base": "http://127.0.0.1:1/v1",
+        "api_key": "sk-1",
+    }
+
+
+def test_a_model_without_settings_is_left_to_litellm() -> None:
+    assert connection_of("gpt-4o", ModelSettings()) == {"model": "gpt-4o"}
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_key_that_is_not_set_is_named(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if value is None:
+        monkeypatch.delenv(VARIABLE, raising=False)
+    else:
+        monkeypatch.setenv(VARIABLE, value)
+    with pytest.raises(ConfigError, match=rf"models\.m\.api_key_env: .*'{VARIABLE}' is not set"):
+        connection_of("m", ModelSettings(api_key_env=VARIABLE))
+
+
+def test_litellm_tries_nothing_on_its_own() -> None:
+    found = no_detours(None)
+    assert (found["num_retries"], found["max_retries"]) == (0, 0)
+    assert isinstance(found["retry_policy"], litellm.RetryPolicy)
+
+
+def test_a_litellm_router_tries_nothing_on_its_own() -> None:
+    assert no_detours(litellm.Router(model_list=[])) == {"num_retries": 0, "disable_fallbacks": True}
+
+
+def test_any_other_client_is_told_not_to_try_again() -> None:
+    assert no_detours(Refusing()) == {"num_retries": 0, "max_retries": 0}
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "value", "sent"),
+    [
+        pytest.param("gpt-4o", "temperature", 0.2, True, id="taken"),
+        pytest.param("claude-sonnet-4-5", "logit_bias", {}, False, id="not taken"),
+        pytest.param("openai/gpt-5-mini", "temperature", 0.2, False, id="this value not taken"),
+        pytest.param("openai/gpt-5-mini", "temperature", 1, True, id="this value taken"),
+        pytest.param("openai/my-own", "seed", 1, True, id="own endpoint"),
+        pytest.param("no-such-model", "logit_bias", {}, True, id="unknown model"),
+        pytest.param("claude-sonnet-4-5", "top_k", 5, True, id="no chat parameter"),
+        pytest.param("claude-sonnet-4-5", "metadata", {}, True, id="litellm's own"),
+        pytest.param("ollama_chat/llama3", "max_tokens", 5, True, id="local"),
+    ],
+)
+def test_litellm_knows_what_a_model_takes(model: str, name: str, value: Json, sent: bool) -> None:
+    assert takes(model, None, name, value) is sent
+
+
+def test_tokens_cost_what_litellm_says() -> None:
+    counted = litellm.Usage(prompt_tokens=1000, completion_tokens=100, total_tokens=1100)
+    assert cost_of_tokens("gpt-4o-mini", "openai", counted) == pytest.approx((1000 * 0.15 + 100 * 0.6) / 1e6)
+
+
+@pytest.mark.parametrize(("model", "counted"), [("no-such-model", litellm.Usage(1, 1, 2)), ("gpt-4o", None)])
+def test_what_litellm_cannot_price_costs_an_unknown_amount(model: str, counted: Json) -> None:
+    assert cost_of_tokens(model, None, counted) is None
+
+
+def test_a_local_model_of_litellms_list_is_free() -> None:
+    counted = litellm.Usage(prompt_tokens=1000, completion_tokens=100, total_tokens=1100)
+    assert cost_of_tokens("llama3", "ollama", counted) == 0.0
+
+
+@pytest.mark.parametrize("pieces", [[], ["not a piece"]])
+def test_pieces_that_make_no_response_make_none(pieces: list[Json]) -> None:
+    assert put_together(pieces) is None
+
+
+def test_importing_litellm_asks_the_network_nothing() -> None:
+    code = (
+        "import socket\n"
+        "def refuse(*where): raise AssertionError(where)\n"
+        "socket.socket.connect = socket.getaddrinfo = refuse\n"
+        "from router.calling.litellm_import import litellm_module\n"
+        "litellm = litellm_module()\n"
+        "print(litellm.suppress_debug_info, litellm.disable_hf_tokenizer_download)\n"
+        "print('gpt-4o' in litellm.model_cost)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["True", "True", "True"]
+
+
+def test_without_litellm_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "litellm", None)
+    litellm_module.cache_clear()
+    with pytest.raises(MissingExtra, match=r"pip install 'pointsman\[litellm\]'"):
+        litellm_module()
