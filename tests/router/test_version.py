@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import router
+from router.client import Router
+from router.config import parse_config
+from router.errors import ConfigError, RequestError
+from router.policy import Policy
+from router.prices import Price, PriceTable
+from router.records import Decision, Request
+from router.settings import Config
+from router.version import Forecast, Version, check_models
+
+NEVER_SURE = "fallback: {confidence: 1.0}\n"
+ALWAYS_SURE = "fallback: {confidence: 0.0}\n"
+PROMPTS = ["When do you open?", "Refactor this:\n```\nx = 1\n```", "今天的订单在哪里", "", "word " * 3000]
+
+
+def with_settings(folder: Path, text: str) -> Version:
+    return Version.load(folder, parse_config(text))
+
+
+def routed(version: Version, prompt: str | list[dict[str, str]], **fields: str) -> Decision:
+    return version.decide(Request.of(prompt, **fields))
+
+
+def with_policy(folder: Path, **changes: float) -> Version:
+    """A router without a rule table, some thresholds of its policy changed."""
+    made = with_settings(folder, "")
+    made.policy = replace(made.policy, **changes)  # type: ignore[arg-type]
+    return made
+
+
+def forecast_of(router: Version, familiarity: float = 1.0) -> Forecast:
+    """Every model as likely as its place: the last is the best and the dearest."""
+    places = np.arange(1, len(router.models) + 1, dtype=np.float64)[None]
+    return Forecast(
+        probability=places / 10, cost=places / 1000, familiarity=np.array([familiarity]), tokens=np.ones(1)
+    )
+
+
+def decided(router: Version, forecast: Forecast) -> Decision:
+    return router.decisions([Request.of("hi")], forecast)[0]
+
+
+def test_the_public_names_are_the_modules_own() -> None:
+    assert (router.Router, router.Request, router.Decision) == (Router, Request, Decision)
+
+
+def test_another_name_of_the_package_is_refused() -> None:
+    with pytest.raises(AttributeError, match="module 'router' has no attribute 'Rooter'"):
+        _ = router.Rooter
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_a_decision_covers_every_model_and_is_confident_as_its_model_is_likely(
+    version: Version, prompt: str
+) -> None:
+    decision = routed(version, prompt)
+    assert decision.model in version.models
+    assert decision.policy_version == version.manifest["policy_version"]
+    assert tuple(decision.success_probability) == tuple(decision.expected_cost_usd) == version.models
+    assert decision.confidence == decision.success_probability[decision.model]
+    assert all(0 <= p <= 1 for p in decision.success_probability.values())
+    assert all(cost > 0 for cost in decision.expected_cost_usd.values())
+
+
+def test_the_learned_choice_is_the_model_of_the_highest_value(router_folder: Path) -> None:
+    sure = with_settings(router_folder, ALWAYS_SURE)
+    sure.policy = replace(sure.policy, least_familiarity=-1.0)
+    decision = routed(sure, "When do you open?", task_type="support")
+    values = {
+        model: p - sure.policy.weight * decision.expected_cost_usd[model]
+        for model, p in decision.success_probability.items()
+    }
+    assert (decision.source, decision.model) == ("learned", max(values, key=values.__getitem__))
+
+
+def test_a_prompt_and_its_messages_are_decided_alike(version: Version) -> None:
+    assert routed(version, "hi") == routed(version, [{"role": "user", "content": "hi"}])
+
+
+def test_the_task_type_is_part_of_the_evidence(version: Version) -> None:
+    chat, coding = (routed(version, "Do it.", task_type=kind) for kind in ("chat", "coding"))
+    assert chat.success_probability != coding.success_probability
+
+
+def test_a_decision_never_depends_on_the_requests_beside_it(version: Version) -> None:
+    requests = [Request.of(prompt) for prompt in PROMPTS]
+    together = version.decisions(requests, version.forecast(requests))
+    for one, alone in zip(together, map(version.decide, requests), strict=True):
+        assert (one.model, one.source) == (alone.model, alone.source)
+        assert one.success_probability == pytest.approx(alone.success_probability, abs=1e-6)
+        assert one.expected_cost_usd == pytest.approx(alone.expected_cost_usd, rel=1e-5)
+
+
+def test_low_confidence_goes_to_the_rule_table(router_folder: Path, version: Version) -> None:
+    unsure = with_settings(
+        router_folder, NEVER_SURE + f"rules: {{task_types: {{chat: {version.models[0]}}}}}"
+    )
+    decision = routed(unsure, "hi", task_type="chat")
+    assert (decision.source, decision.model) == ("rule", version.models[0])
+    assert decision.confidence == decision.success_probability[version.models[0]]
+    assert "is below 1.00: rule table (task type 'chat') decides" in decision.reason
+
+
+def test_low_confidence_goes_to_the_heuristic_where_it_is_switched_on(
+    router_folder: Path, version: Version
+) -> None:
+    strong, middle, cheap, *_ = version.models
+    table = f"rules: {{heuristic: {{strong: {strong}, middle: {middle}, cheap: {cheap}}}}}"
+    unsure = with_settings(router_folder, NEVER_SURE + table)
+    assert [routed(unsure, prompt).model for prompt in ("hi", "``` refactor")] == [cheap, middle]
+
+
+def test_low_confidence_without_rules_goes_to_the_best_single_model(router_folder: Path) -> None:
+    unsure = with_settings(router_folder, NEVER_SURE)
+    decision = routed(unsure, "hi")
+    assert (decision.source, decision.model) == ("rule", unsure.policy.best_single)
+    assert "rule table (default)" in decision.reason
+
+
+@pytest.mark.parametrize(("familiarity", "source"), [(0.49, "rule"), (0.5, "learned"), (1.0, "learned")])
+def test_an_unfamiliar_prompt_goes_to_the_rule_table(
+    router_folder: Path, familiarity: float, source: str
+) -> None:
+    router = with_policy(router_folder, least_familiarity=0.5, least_confidence=0.0, weight=0.0)
+    assert decided(router, forecast_of(router, familiarity)).source == source
+
+
+def test_the_reason_names_what_was_unfamiliar(router_folder: Path) -> None:
+    router = with_policy(router_folder, least_familiarity=0.5, least_confidence=0.0, weight=0.0)
+    reason = decided(router, forecast_of(router, 0.2)).reason
+    assert reason == "unlike the training prompts (similarity 0.20): rule table (default) decides"
+
+
+@pytest.mark.parametrize(
+    ("least", "source"), [(0.39, "learned"), (0.4, "learned"), (0.41, "rule"), (1.0, "rule")]
+)
+def test_the_policy_decides_from_the_least_confidence_on(
+    router_folder: Path, least: float, source: str
+) -> None:
+    router = with_policy(router_folder, least_familiarity=-1.0, least_confidence=least, weight=0.0)
+    assert decided(router, forecast_of(router)).source == source
+
+
+def test_the_confidence_of_the_settings_replaces_the_trained_one(
+    router_folder: Path, version: Version
+) -> None:
+    trained = Policy(**version.manifest["policy"])
+    fixed = with_settings(router_folder, "fallback: {confidence: 0.123}").policy
+    assert fixed == replace(trained, least_confidence=0.123)
+    assert with_settings(router_folder, "fallback: {confidence: auto}").policy == trained
+
+
+def test_a_price_of_the_settings_changes_the_expected_cost(router_folder: Path, version: Version) -> None:
+    model = version.models[0]
+    price = "{input_usd_per_million: 1000000, output_usd_per_million: 0}"
+    dear = with_settings(router_folder, f"models: {{{model}: {{price: {price}}}}}")
+    assert dear.prices[model].source == "config"
+    assert routed(dear, "hi").expected_cost_usd[model] > 1
+
+
+def test_an_unknown_price_is_an_unknown_cost_and_said_so(router_folder: Path) -> None:
+    router = with_policy(router_folder, weight=0.0, least_confidence=0.0, least_familiarity=-1.0)
+    router._price_table = PriceTable.of([Price.unknown()] * len(router.models))
+    decision = routed(router, "hi")
+    assert all(map(math.isnan, decision.expected_cost_usd.values()))
+    assert decision.reason.endswith("chance of success at an unknown cost a call")
+
+
+def test_without_settings_a_router_serves_by_those_it_was_trained_with(
+    version: Version, sample_settings: Path
+) -> None:
+    assert version.config == parse_config(sample_settings.read_text())
+
+
+@pytest.mark.parametrize("form", [str, Path])
+def test_the_settings_may_be_a_path(router_folder: Path, tmp_path: Path, form: type) -> None:
+    (tmp_path / "team.yaml").write_text("prices: litellm")
+    assert Router.load(router_folder, config=form(tmp_path / "team.yaml")).config.prices == "litellm"
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        pytest.param("{default: gpt-9}", id="default"),
+        pytest.param("{task_types: {chat: gpt-9}}", id="task type"),
+        pytest.param("{heuristic: {strong: gpt-9, middle: gpt-9, cheap: gpt-9}}", id="heuristic"),
+    ],
+)
+def test_rules_with_a_model_that_the_router_lacks_are_refused(router_folder: Path, rules: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"rules name 'gpt-9', which .* was trained on .*: change the setting"
+    ):
+        with_settings(router_folder, f"rules: {rules}")
+
+
+def test_settings_of_a_model_that_the_router_lacks_are_fine() -> None:
+    check_models(parse_config("models: {gpt-9: {local: true}}"), ["small"])
+    check_models(Config(), [])
+
+
+@pytest.mark.parametrize("prompt", [5, None, {"role": "user"}])
+def test_a_prompt_of_the_wrong_form_is_refused(version: Version, prompt: object) -> None:
+    with pytest.raises(RequestError, match="a text or a list of messages, got"):
+        routed(version, prompt)  # type: ignore[arg-type]
+
+
+def test_sixteen_threads_decide_as_one(version: Version) -> None:
+    prompts = [f"{PROMPTS[number % 4]} Order {number}" for number in range(50)]
+    alone = [routed(version, prompt) for prompt in prompts]
+    with ThreadPoolExecutor(16) as pool:
+        runs = list(pool.map(lambda _: [routed(version, prompt) for prompt in prompts], range(16)))
+    assert all(run == alone for run in runs)
+
+
+def test_the_training_keys_are_those_of_the_prompts_it_was_fitted_on(version: Version) -> None:
+    split = version.manifest["split"]
+    assert len(version.training_keys()) == split["train"] + split["validation"]
