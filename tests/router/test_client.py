@@ -1,215 +1,449 @@
 from __future__ import annotations
 
-import math
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
 
-import router
-from router.client import Forecast, Router, check_models
-from router.config import Config, parse_config
-from router.errors import ConfigError, RequestError
-from router.policy import Policy
-from router.prices import Price, PriceTable
-from router.records import Decision, Request
+from router import Router
+from router.call_log import CallLog, read_rows
+from router.config import parse_config
+from router.errors import CallFailed, CallLogError, ConfigError, NoModelAllowed, RequestError, StreamBroken
+from router.records import Json
+from router.version import Version
+from tests.provider import KEY, Provider, answer, rate_limit, server_error, tokens, too_long
+from tests.router.test_artifact import signed_again
 
-NEVER_SURE = "fallback: {confidence: 1.0}\n"
-ALWAYS_SURE = "fallback: {confidence: 0.0}\n"
-PROMPTS = ["When do you open?", "Refactor this:\n```\nx = 1\n```", "今天的订单在哪里", "", "word " * 3000]
-
-
-def with_settings(folder: Path, text: str) -> Router:
-    return Router.load(folder, config=parse_config(text))
-
-
-def with_policy(folder: Path, **changes: float) -> Router:
-    """A router without a rule table, some thresholds of its policy changed."""
-    made = with_settings(folder, "")
-    made.policy = replace(made.policy, **changes)  # type: ignore[arg-type]
-    return made
+KEY_VARIABLE = "POINTSMAN_CLIENT_KEY"
+QUESTION = [{"role": "user", "content": "Which bus goes to the station?"}]
+SURE = "fallback: {confidence: 0.0}\n"
 
 
-def forecast_of(router: Router, familiarity: float = 1.0) -> Forecast:
-    """Every model as likely as its place: the last is the best and the dearest."""
-    places = np.arange(1, len(router.models) + 1, dtype=np.float64)[None]
-    return Forecast(probability=places / 10, cost=places / 1000, familiarity=np.array([familiarity]))
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    with Provider() as running:
+        yield running
 
 
-def decided(router: Router, forecast: Forecast) -> Decision:
-    return router.decisions([Request.of("hi")], forecast)[0]
+class App:
+    """A router whose models all live on the local provider, with a log in SQLite."""
+
+    def __init__(self, folder: Path, provider: Provider, log: Path) -> None:
+        self.folder = folder
+        self.provider = provider
+        self.log = log
+        self.models = Version.load(folder).models
+
+    def router(self, more: str = "", **options: Any) -> Router:  # noqa: ANN401 - of Router.load
+        reach = f"api_base: '{self.provider.api_base}', api_key_env: {KEY_VARIABLE}"
+        reached = [f"  {one}: {{{reach}, litellm_model: openai/{name(one)}}}\n" for one in self.models]
+        quick = "calls: {retries: 0}\n" if "calls:" not in more else ""
+        text = f"models:\n{''.join(reached)}{quick}{more}"
+        return Router.load(self.folder, config=parse_config(text), log=self.log, **options)
+
+    def rows(self) -> list[dict[str, Json]]:
+        return list(read_rows(str(self.log)))
 
 
-def test_the_public_names_are_the_modules_own() -> None:
-    assert (router.Router, router.Request, router.Decision) == (Router, Request, Decision)
+def name(model: str) -> str:
+    """What the provider calls a model."""
+    return model.rpartition("/")[2]
 
 
-def test_another_name_of_the_package_is_refused() -> None:
-    with pytest.raises(AttributeError, match="module 'router' has no attribute 'Rooter'"):
-        _ = router.Rooter
+@pytest.fixture
+def app(router_folder: Path, provider: Provider, tmp_path: Path) -> App:
+    return App(router_folder, provider, tmp_path / "calls.db")
 
 
-@pytest.mark.parametrize("prompt", PROMPTS)
-def test_a_decision_covers_every_model_and_is_confident_as_its_model_is_likely(
-    loaded: Router, prompt: str
-) -> None:
-    decision = loaded.route(prompt)
-    assert decision.model in loaded.models
-    assert decision.policy_version == loaded.manifest["policy_version"]
-    assert tuple(decision.success_probability) == tuple(decision.expected_cost_usd) == loaded.models
-    assert decision.confidence == decision.success_probability[decision.model]
-    assert all(0 <= p <= 1 for p in decision.success_probability.values())
-    assert all(cost > 0 for cost in decision.expected_cost_usd.values())
+def whole(router: Router, **arguments: Json) -> tuple[str, Any]:
+    response = router.completion(messages=QUESTION, **arguments)
+    return response.choices[0].message.content, response
 
 
-def test_the_learned_choice_is_the_model_of_the_highest_value(router_folder: Path) -> None:
-    sure = with_settings(router_folder, ALWAYS_SURE)
-    sure.policy = replace(sure.policy, least_familiarity=-1.0)
-    decision = sure.route("When do you open?", task_type="support")
-    values = {
-        model: p - sure.policy.weight * decision.expected_cost_usd[model]
-        for model, p in decision.success_probability.items()
-    }
-    assert (decision.source, decision.model) == ("learned", max(values, key=values.__getitem__))
+def streamed(router: Router, **arguments: Json) -> tuple[str, Any]:
+    stream = router.completion(messages=QUESTION, stream=True, **arguments)
+    return "".join(piece.choices[0].delta.content or "" for piece in stream if piece.choices), stream
 
 
-def test_a_prompt_and_its_messages_are_decided_alike(loaded: Router) -> None:
-    assert loaded.route("hi") == loaded.route([{"role": "user", "content": "hi"}])
+def whole_async(router: Router, **arguments: Json) -> tuple[str, Any]:
+    response = asyncio.run(router.acompletion(messages=QUESTION, **arguments))
+    return response.choices[0].message.content, response
 
 
-def test_the_task_type_is_part_of_the_evidence(loaded: Router) -> None:
-    chat, coding = (loaded.route("Do it.", task_type=kind) for kind in ("chat", "coding"))
-    assert chat.success_probability != coding.success_probability
+def streamed_async(router: Router, **arguments: Json) -> tuple[str, Any]:
+    async def read() -> tuple[str, Any]:
+        stream = await router.acompletion(messages=QUESTION, stream=True, **arguments)
+        pieces = [piece async for piece in stream]
+        return "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices), stream
+
+    return asyncio.run(read())
 
 
-def test_a_decision_never_depends_on_the_requests_beside_it(loaded: Router) -> None:
-    requests = [Request.of(prompt) for prompt in PROMPTS]
-    together = loaded.decisions(requests, loaded.forecast(requests))
-    for one, alone in zip(together, map(loaded.decide, requests), strict=True):
-        assert (one.model, one.source) == (alone.model, alone.source)
-        assert one.success_probability == pytest.approx(alone.success_probability, abs=1e-6)
-        assert one.expected_cost_usd == pytest.approx(alone.expected_cost_usd, rel=1e-5)
+Way = Callable[..., tuple[str, Any]]
 
-
-def test_low_confidence_goes_to_the_rule_table(router_folder: Path, loaded: Router) -> None:
-    unsure = with_settings(router_folder, NEVER_SURE + f"rules: {{task_types: {{chat: {loaded.models[0]}}}}}")
-    decision = unsure.route("hi", task_type="chat")
-    assert (decision.source, decision.model) == ("rule", loaded.models[0])
-    assert decision.confidence == decision.success_probability[loaded.models[0]]
-    assert "is below 1.00: rule table (task type 'chat') decides" in decision.reason
-
-
-def test_low_confidence_goes_to_the_heuristic_where_it_is_switched_on(
-    router_folder: Path, loaded: Router
-) -> None:
-    strong, middle, cheap, *_ = loaded.models
-    table = f"rules: {{heuristic: {{strong: {strong}, middle: {middle}, cheap: {cheap}}}}}"
-    unsure = with_settings(router_folder, NEVER_SURE + table)
-    assert [unsure.route(prompt).model for prompt in ("hi", "``` refactor")] == [cheap, middle]
-
-
-def test_low_confidence_without_rules_goes_to_the_best_single_model(router_folder: Path) -> None:
-    unsure = with_settings(router_folder, NEVER_SURE)
-    decision = unsure.route("hi")
-    assert (decision.source, decision.model) == ("rule", unsure.policy.best_single)
-    assert "rule table (default)" in decision.reason
-
-
-@pytest.mark.parametrize(("familiarity", "source"), [(0.49, "rule"), (0.5, "learned"), (1.0, "learned")])
-def test_an_unfamiliar_prompt_goes_to_the_rule_table(
-    router_folder: Path, familiarity: float, source: str
-) -> None:
-    router = with_policy(router_folder, least_familiarity=0.5, least_confidence=0.0, weight=0.0)
-    assert decided(router, forecast_of(router, familiarity)).source == source
-
-
-def test_the_reason_names_what_was_unfamiliar(router_folder: Path) -> None:
-    router = with_policy(router_folder, least_familiarity=0.5, least_confidence=0.0, weight=0.0)
-    reason = decided(router, forecast_of(router, 0.2)).reason
-    assert reason == "unlike the training prompts (similarity 0.20): rule table (default) decides"
-
-
-@pytest.mark.parametrize(
-    ("least", "source"), [(0.39, "learned"), (0.4, "learned"), (0.41, "rule"), (1.0, "rule")]
-)
-def test_the_policy_decides_from_the_least_confidence_on(
-    router_folder: Path, least: float, source: str
-) -> None:
-    router = with_policy(router_folder, least_familiarity=-1.0, least_confidence=least, weight=0.0)
-    assert decided(router, forecast_of(router)).source == source
-
-
-def test_the_confidence_of_the_settings_replaces_the_trained_one(router_folder: Path, loaded: Router) -> None:
-    trained = Policy(**loaded.manifest["policy"])
-    fixed = with_settings(router_folder, "fallback: {confidence: 0.123}").policy
-    assert fixed == replace(trained, least_confidence=0.123)
-    assert with_settings(router_folder, "fallback: {confidence: auto}").policy == trained
-
-
-def test_a_price_of_the_settings_changes_the_expected_cost(router_folder: Path, loaded: Router) -> None:
-    model = loaded.models[0]
-    price = "{input_usd_per_million: 1000000, output_usd_per_million: 0}"
-    dear = with_settings(router_folder, f"models: {{{model}: {{price: {price}}}}}")
-    assert dear.prices[model].source == "config"
-    assert dear.route("hi").expected_cost_usd[model] > 1
-
-
-def test_an_unknown_price_is_an_unknown_cost_and_said_so(router_folder: Path) -> None:
-    router = with_policy(router_folder, weight=0.0, least_confidence=0.0, least_familiarity=-1.0)
-    router._price_table = PriceTable.of([Price.unknown()] * len(router.models))
-    decision = router.route("hi")
-    assert all(map(math.isnan, decision.expected_cost_usd.values()))
-    assert decision.reason.endswith("chance of success at an unknown cost a call")
-
-
-def test_without_settings_a_router_serves_by_those_it_was_trained_with(
-    loaded: Router, sample_settings: Path
-) -> None:
-    assert loaded.config == parse_config(sample_settings.read_text())
-
-
-@pytest.mark.parametrize("form", [str, Path])
-def test_the_settings_may_be_a_path(router_folder: Path, tmp_path: Path, form: type) -> None:
-    (tmp_path / "team.yaml").write_text("prices: litellm")
-    assert Router.load(router_folder, config=form(tmp_path / "team.yaml")).config.prices == "litellm"
-
-
-@pytest.mark.parametrize(
-    "rules",
+every_way = pytest.mark.parametrize(
+    "way",
     [
-        pytest.param("{default: gpt-9}", id="default"),
-        pytest.param("{task_types: {chat: gpt-9}}", id="task type"),
-        pytest.param("{heuristic: {strong: gpt-9, middle: gpt-9, cheap: gpt-9}}", id="heuristic"),
+        pytest.param(whole, id="plain"),
+        pytest.param(streamed, id="stream"),
+        pytest.param(whole_async, id="async"),
+        pytest.param(streamed_async, id="async stream"),
     ],
 )
-def test_rules_with_a_model_that_the_router_lacks_are_refused(router_folder: Path, rules: str) -> None:
-    with pytest.raises(
-        ConfigError, match=r"rules name 'gpt-9', which .* was trained on .*: change the rules"
-    ):
-        with_settings(router_folder, f"rules: {rules}")
 
 
-def test_settings_of_a_model_that_the_router_lacks_are_fine() -> None:
-    check_models(parse_config("models: {gpt-9: {local: true}}"), ["small"])
-    check_models(Config(), [])
+@every_way
+def test_the_chosen_model_answers_and_the_decision_is_attached(app: App, way: Way) -> None:
+    with app.router(SURE) as router:
+        chosen = router.route(QUESTION, task_type="support")
+        said, reply = way(router, task_type="support")
+    assert said == f"answer from {name(chosen.model)}"
+    assert (reply.decision.model, reply.decision.answered_by) == (chosen.model, chosen.model)
+    assert reply.decision.success_probability == chosen.success_probability
 
 
-@pytest.mark.parametrize("prompt", [5, None, {"role": "user"}])
-def test_a_prompt_of_the_wrong_form_is_refused(loaded: Router, prompt: object) -> None:
-    with pytest.raises(RequestError, match="a text or a list of messages, got"):
-        loaded.route(prompt)  # type: ignore[arg-type]
+@every_way
+def test_one_call_is_one_row_with_its_decision_tokens_and_cost(app: App, way: Way) -> None:
+    with app.router(SURE) as router:
+        model = router.route(QUESTION).model
+        app.provider.script(name(model), answer("Four.", usage=tokens(12, 30, cached=8, reasoning=20)))
+        _, reply = way(router, tags=["a"], session_id="s")
+    (row,) = app.rows()
+    assert row["call_id"] == row["request_id"] == reply.decision.call_id
+    assert (row["model"], row["decision_source"], row["propensity"]) == (model, "learned", 1.0)
+    assert (row["input_tokens"], row["cached_input_tokens"]) == (12, 8)
+    assert (row["output_tokens"], row["reasoning_tokens"]) == (30, 20)
+    assert (row["tags"], row["session_id"], row["messages"]) == (["a"], "s", QUESTION)
+    assert row["policy_version"] == router.policy_version
+    assert row["alternatives"] == pytest.approx(reply.decision.success_probability)
+    assert row["baseline_cost_usd"] is not None
+    assert (row["success"], row["error"], row["finish_reason"]) == (None, None, "stop")
 
 
-def test_sixteen_threads_decide_as_one(loaded: Router) -> None:
-    prompts = [f"{PROMPTS[number % 4]} Order {number}" for number in range(50)]
-    alone = [loaded.route(prompt) for prompt in prompts]
-    with ThreadPoolExecutor(16) as pool:
-        runs = list(pool.map(lambda _: [loaded.route(prompt) for prompt in prompts], range(16)))
-    assert all(run == alone for run in runs)
+@every_way
+def test_a_failing_model_is_followed_by_the_next_and_both_attempts_are_logged(app: App, way: Way) -> None:
+    with app.router(SURE) as router:
+        first, second, *_ = router.route(QUESTION).ranking
+        app.provider.script(name(first), rate_limit(retry_after=0))
+        said, reply = way(router)
+    failed, answered = sorted(app.rows(), key=lambda row: row["attempt"])
+    assert said == f"answer from {name(second)}"
+    assert (reply.decision.model, reply.decision.answered_by) == (first, second)
+    assert reply.decision.notes == (f"{first} failed: rate_limit",)
+    assert (failed["model"], failed["success"], failed["cost_usd"]) == (first, None, None)
+    assert failed["error"] == "rate_limit: RateLimitError"
+    assert failed["call_id"] == f"{reply.decision.call_id}-1"
+    assert (answered["model"], answered["decision_source"]) == (second, "fallback")
+    assert (answered["propensity"], answered["chosen_model"]) == (None, first)
+    assert answered["call_id"] == reply.decision.call_id
 
 
-def test_the_training_keys_are_those_of_the_prompts_it_was_fitted_on(loaded: Router) -> None:
-    split = loaded.manifest["split"]
-    assert len(loaded.training_keys()) == split["train"] + split["validation"]
+@every_way
+def test_the_configured_chain_comes_before_the_policys_ranking(app: App, way: Way) -> None:
+    first, *others = app.router(SURE).route(QUESTION).ranking
+    chain = f"calls: {{retries: 0, fallbacks: {{{first}: [{others[-1]}]}}}}\n"
+    app.provider.script(name(first), server_error())
+    with app.router(SURE + chain) as router:
+        said, _ = way(router)
+    assert said == f"answer from {name(others[-1])}"
+
+
+@every_way
+def test_when_every_model_fails_one_error_lists_the_attempts(app: App, way: Way) -> None:
+    for model in app.models:
+        app.provider.script(name(model), server_error())
+    with app.router(SURE) as router, pytest.raises(CallFailed, match="after 3 attempt") as error:
+        way(router)
+    assert KEY not in str(error.value)
+    assert len(app.rows()) == 3
+    assert not any(row["cost_usd"] for row in app.rows())
+
+
+@every_way
+def test_a_prompt_that_outgrew_the_model_counts_as_its_failure(app: App, way: Way) -> None:
+    with app.router(SURE) as router:
+        first = router.route(QUESTION).model
+        app.provider.script(name(first), too_long())
+        way(router)
+    failed = min(app.rows(), key=lambda row: row["attempt"])
+    assert (failed["success"], failed["outcome_source"]) == (False, "error")
+
+
+def test_a_stream_that_breaks_after_its_first_piece_fails_clearly(app: App) -> None:
+    with app.router(SURE) as router:
+        model = router.route(QUESTION).model
+        app.provider.script(name(model), answer("one two three four", break_after=2))
+        with pytest.raises(StreamBroken, match=f"{model}: the stream broke after its first piece"):
+            streamed(router)
+    (row,) = app.rows()
+    assert row["error"].startswith("broken_stream")
+
+
+@pytest.mark.parametrize("way", [whole, streamed])
+def test_a_local_only_request_reaches_no_other_model_even_when_the_local_one_fails(
+    app: App, way: Way
+) -> None:
+    local = next(model for model in app.models if model.startswith("ollama/"))
+    app.provider.script(name(local), server_error())
+    only = "".join(f"  {one}: {{local: false}}\n" for one in app.models if one != local)
+    router = Router.load(
+        app.folder,
+        config=parse_config(
+            f"models:\n{only}  {local}: {{local: true, litellm_model: openai/{name(local)}, "
+            f"api_base: '{app.provider.api_base}', api_key_env: {KEY_VARIABLE}}}\ncalls: {{retries: 1}}"
+        ),
+    )
+    with pytest.raises(CallFailed, match="no model answered"):
+        way(router, local_only=True)
+    assert {request.model for request in app.provider.requests} == {name(local)}
+
+
+def test_a_pinned_model_is_called_alone(app: App) -> None:
+    pinned = app.models[0]
+    app.provider.script(name(pinned), server_error())
+    with app.router(SURE) as router, pytest.raises(CallFailed, match="after 1 attempt"):
+        router.completion(pinned, QUESTION)
+    assert [row["decision_source"] for row in app.rows()] == ["pinned"]
+
+
+def test_the_models_named_auto_is_the_routers_choice(app: App) -> None:
+    with app.router(SURE) as router:
+        assert router.completion("auto", QUESTION).decision.source == "learned"
+
+
+def test_when_the_limits_leave_nothing_no_provider_is_asked(app: App) -> None:
+    with app.router() as router, pytest.raises(NoModelAllowed, match="cost") as error:
+        whole(router, max_cost_usd=0.0)
+    assert set(error.value.rejected) == set(app.models)
+    assert not app.provider.requests
+
+
+def test_a_model_that_keeps_failing_is_left_alone_for_a_while(app: App) -> None:
+    first = app.router(SURE).route(QUESTION).model
+    app.provider.script(name(first), server_error())
+    with app.router(SURE + "calls: {retries: 0, cool_down: {failures: 2, seconds: 600}}") as router:
+        for _ in range(4):
+            whole(router)
+        decision = router.route(QUESTION)
+    assert sum(request.model == name(first) for request in app.provider.requests) == 2
+    assert first in decision.rejected
+    assert decision.model != first
+
+
+def test_our_own_arguments_never_reach_the_provider(app: App) -> None:
+    ours = {"task_type": "support", "tags": ["a"], "session_id": "s", "tradeoff": 0.4, "explore": 0.0}
+    with app.router(SURE) as router:
+        router.completion(None, QUESTION, **ours, allow=list(app.models), deny=[], temperature=0.3)
+    (request,) = app.provider.requests
+    assert not set(ours) & set(request.body)
+    assert request.body["temperature"] == 0.3
+
+
+@pytest.mark.parametrize(
+    "argument", ["api_key", "api_base", "base_url", "fallbacks", "num_retries", "max_retries"]
+)
+def test_an_argument_that_belongs_to_one_model_is_refused(loaded: Router, argument: str) -> None:
+    with pytest.raises(RequestError, match=f"'{argument}' can't be given with a request") as error:
+        loaded.completion(messages=QUESTION, **{argument: "sk-secret"})
+    assert "sk-secret" not in str(error.value)
+
+
+def test_a_completion_without_messages_is_refused(loaded: Router) -> None:
+    with pytest.raises(RequestError, match="a completion needs messages"):
+        loaded.completion(model="auto")
+
+
+def test_the_message_of_an_answer_can_be_put_back_into_the_conversation(app: App) -> None:
+    with app.router(SURE) as router:
+        first = router.completion(messages=QUESTION)
+        turns = [*QUESTION, first.choices[0].message, {"role": "user", "content": "And back?"}]
+        router.completion(messages=turns)
+    *_, request = app.provider.requests
+    assert [message["role"] for message in request.body["messages"]] == ["user", "assistant", "user"]
+
+
+def test_a_pydantic_class_is_a_schema_that_the_model_must_be_able_to_follow(app: App) -> None:
+    class Bus(BaseModel):
+        number: int
+
+    with app.router(SURE) as router:
+        router.completion(messages=QUESTION, response_format=Bus)
+    (row,) = app.rows()
+    assert row["response_format"]["json_schema"]["name"] == "Bus"
+
+
+def test_feedback_is_joined_to_the_call_whoever_gives_it(app: App) -> None:
+    with app.router(SURE) as router:
+        ids = [whole(router)[1].decision.call_id for _ in range(2)]
+        router.feedback(ids[0], success=True)
+    other = CallLog.open(app.log)
+    other.feedback(ids[1], score=0.2, source="user")
+    other.close()
+    found = {row["call_id"]: (row["success"], row["score"], row["outcome_source"]) for row in app.rows()}
+    assert found == {ids[0]: (True, None, "feedback"), ids[1]: (None, 0.2, "user")}
+
+
+def test_feedback_without_a_log_says_what_to_set(loaded: Router) -> None:
+    with pytest.raises(CallLogError, match=r"keeps no call log.*set log\.url"):
+        loaded.feedback("some call", success=True)
+
+
+def test_a_session_stays_where_its_fallback_answered(app: App) -> None:
+    with app.router(SURE) as router:
+        first, second, *_ = router.route(QUESTION).ranking
+        app.provider.script(name(first), server_error())
+        whole(router, session_id="s")
+        again = router.route(QUESTION, session_id="s")
+    assert (again.model, again.source) == (second, "session")
+
+
+def test_exploration_is_seeded_and_its_chances_are_logged(app: App) -> None:
+    explore = SURE + "exploration: {share: 0.5, seed: 7}\n"
+    runs = []
+    for _ in range(2):
+        with app.router(explore) as router:
+            runs.append([(one.model, one.propensity) for one in (router.route(QUESTION) for _ in range(40))])
+    assert runs[0] == runs[1]
+    assert {round(chance, 6) for _, chance in runs[0]} == {0.5, round(0.5 / (len(app.models) - 1), 6)}
+
+
+def test_in_shadow_mode_the_rules_serve_and_the_policy_is_logged(app: App) -> None:
+    learned = app.router(SURE).route(QUESTION)
+    served = next(model for model in app.models if model != learned.model)
+    with app.router(SURE + f"rules: {{default: {served}}}\n", shadow=True) as router:
+        said, reply = whole(router)
+    (row,) = app.rows()
+    assert said == f"answer from {name(served)}"
+    assert (row["model"], row["decision_source"]) == (served, "rule")
+    assert (row["shadow_model"], row["shadow_confidence"]) == (learned.model, learned.confidence)
+    assert reply.decision.shadow.model == learned.model
+
+
+def test_hashed_logs_hold_no_text(app: App) -> None:
+    with app.router(SURE + "log: {url: unused.db, text: hash}\n") as router:
+        whole(router)
+    (row,) = app.rows()
+    assert (row["messages"], len(row["prompt_key"])) == (None, 32)
+    assert b"station" not in b"".join(path.read_bytes() for path in app.log.parent.glob("calls.db*"))
+
+
+def test_a_key_is_in_no_row_and_in_no_file(app: App) -> None:
+    app.provider.script(name(app.models[0]), server_error())
+    with app.router(SURE) as router:
+        whole(router)
+    assert KEY.encode() not in b"".join(path.read_bytes() for path in app.log.parent.glob("calls.db*"))
+
+
+def test_a_log_that_can_not_be_written_fails_no_call(app: App, tmp_path: Path) -> None:
+    app.log = tmp_path / "no" / "such" / "folder" / "calls.db"
+    with app.router(SURE) as router:
+        assert whole(router)[0].startswith("answer from")
+
+
+def test_thirty_two_threads_lose_no_row(app: App) -> None:
+    with app.router(SURE) as router, ThreadPoolExecutor(32) as pool:
+        replies = list(pool.map(lambda _: whole(router)[1], range(160)))
+    rows = app.rows()
+    assert len(rows) == 160
+    assert {row["call_id"] for row in rows} == {reply.decision.call_id for reply in replies}
+
+
+def test_two_hundred_coroutines_lose_no_row(app: App) -> None:
+    async def burst(router: Router) -> list[Any]:
+        return await asyncio.gather(*(router.acompletion(messages=QUESTION) for _ in range(200)))
+
+    with app.router(SURE) as router:
+        replies = asyncio.run(burst(router))
+    assert {row["call_id"] for row in app.rows()} == {reply.decision.call_id for reply in replies}
+    assert len(app.rows()) == 200
+
+
+def test_the_decision_leaves_no_trace_in_the_json_of_the_response(app: App) -> None:
+    with app.router(SURE) as router:
+        _, reply = whole(router)
+    assert "decision" not in json.loads(reply.model_dump_json())
+
+
+def test_settings_that_only_an_application_may_give_are_not_taken_from_a_folder(
+    router_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    foreign = shutil.copytree(router_folder, tmp_path / "foreign")
+    signed_again(foreign, config="log: {url: stolen.db}\nbaseline: gpt-5\n")
+    router = Router.load(foreign)
+    assert router.log is None
+    assert router.config.baseline == "gpt-5"
+    assert "log in the router's own settings: left out" in caplog.text
+
+
+@pytest.mark.parametrize("section", ["calls: {fallbacks: {gpt-9: [gpt-5]}}", "baseline: gpt-9"])
+def test_settings_that_name_a_model_the_router_lacks_are_refused(router_folder: Path, section: str) -> None:
+    with pytest.raises(ConfigError, match="'gpt-9', which this router does not know"):
+        Router.load(router_folder, config=parse_config(section))
+
+
+TEXTS = st.text(max_size=30)
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+CONTENTS = (
+    st.none()
+    | TEXTS
+    | st.lists(TEXTS.map(lambda text: {"type": "text", "text": text}) | st.just(PICTURE), max_size=3)
+)
+TOOL_CALL = {"id": "1", "type": "function", "function": {"name": "stock", "arguments": "{}"}}
+LEGAL = st.one_of(
+    st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant"]), "content": CONTENTS}),
+    st.just({"role": "assistant", "content": None, "tool_calls": [TOOL_CALL]}),
+    st.fixed_dictionaries({"role": st.just("tool"), "tool_call_id": st.just("1"), "content": TEXTS}),
+)
+
+
+@settings(max_examples=60)
+@given(messages=st.lists(LEGAL, min_size=1, max_size=4))
+def test_messages_of_every_legal_shape_are_answered(loaded: Router, messages: list[dict[str, Json]]) -> None:
+    reply = loaded.completion(messages=messages, mock_response="yes")
+    assert reply.choices[0].message.content == "yes"
+
+
+def test_a_router_folder_needs_no_key_and_no_provider_to_decide(router_folder: Path) -> None:
+    assert KEY_VARIABLE not in os.environ
+    assert Router.load(router_folder).route("hi").model
+
+
+def test_a_local_model_is_called_here_whatever_the_environment_says(
+    router_folder: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LiteLLM would obey the variable, and send what must stay local there."""
+    monkeypatch.setenv("OLLAMA_API_BASE", provider.api_base)
+    router = Router.load(router_folder, config=parse_config("calls: {retries: 0, timeout_s: 5}"))
+    with pytest.raises(CallFailed):
+        router.completion(messages=QUESTION, local_only=True)
+    assert not provider.requests
+    assert not provider.fetched
+
+
+def test_a_global_address_of_litellms_is_refused(loaded: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+    import litellm
+
+    monkeypatch.setattr(litellm, "api_base", "https://example.com")
+    with pytest.raises(ConfigError, match=r"litellm\.api_base is set.*models\.NAME\.api_base"):
+        loaded.completion(messages=QUESTION, mock_response="never")
+
+
+def test_an_own_endpoint_gets_no_key_of_openais(
+    router_folder: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-for-everyone")
+    reach = f"{{api_base: '{provider.api_base}', litellm_model: openai/own}}"
+    router = Router.load(router_folder, config=parse_config(f"models: {{ollama/llama3.1: {reach}}}"))
+    router.completion("ollama/llama3.1", QUESTION)
+    (request,) = provider.requests
+    assert "sk-not-for-everyone" not in json.dumps(dict(request.headers))
