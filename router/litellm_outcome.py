@@ -1,0 +1,134 @@
+"""How an attempt ended, as LiteLLM's hooks and callbacks tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from router.calling.attempt import ErrorKind, Usage
+from router.calling.provider_errors import failure_of
+from router.calling.reply import (
+    cost_of_response,
+    cost_of_stream,
+    counted_in,
+    finish_reason_of,
+    hidden_in,
+    usage_of,
+)
+from router.model_list import entry_of, stated_number
+from router.records import Json
+
+_UNCOUNTED: Final = Usage()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One attempt's end.
+
+    Attributes:
+        kind, error: what went wrong; None where the model answered.
+        cost_usd: by LiteLLM's calculation; None: unknown.
+        ended, first_token: unix seconds; None: not told.
+    """
+
+    kind: ErrorKind | None = None
+    error: BaseException | None = field(default=None, repr=False)
+    response: Any = field(default=None, repr=False)
+    usage: Usage = _UNCOUNTED
+    cost_usd: float | None = None
+    finish_reason: str | None = None
+    ended: float | None = None
+    first_token: float | None = None
+    stream: bool = False
+    notes: tuple[str, ...] = ()
+
+
+CACHED: Final = "answered from LiteLLM's cache"
+BROKEN_OFF: Final = Outcome(kind="broken_stream", stream=True)
+"""Of an attempt whose end LiteLLM told nobody, and which another one followed: a stream that broke."""
+CALLER_LEFT: Final = Outcome(kind="cancelled", stream=True)
+"""Of a stream that its caller did not read to the end."""
+
+
+def failed(error: Exception, *, stream: bool = False, spoken: bool = False, ended: object = None) -> Outcome:
+    """An attempt that raised.
+
+    Args:
+        stream: the answer was to come in pieces.
+        spoken: some of it came.
+        ended: LiteLLM's time of it.
+    """
+    failure = failure_of(error)
+    return Outcome(
+        kind="broken_stream" if spoken else failure.kind,
+        error=failure.error,
+        ended=_unix(ended),
+        stream=stream,
+    )
+
+
+def answered(response: object, *, cached: bool = False) -> Outcome:
+    """An attempt whose whole response is there, with the cost that LiteLLM has noted beside it."""
+    counted = counted_in(response)
+    called = getattr(response, "model", None), hidden_in(response).get("litellm_model_name")
+    return Outcome(
+        response=response,
+        usage=usage_of(counted),
+        cost_usd=0.0 if cached else _known(cost_of_response(response, counted), *called),
+        finish_reason=finish_reason_of(response),
+        notes=(CACHED,) if cached else (),
+    )
+
+
+def streamed(last: object, finish_reason: str, first_token: float | None) -> Outcome:
+    """A stream that came to its end.
+
+    Args:
+        last: its piece with the token counts, or the last one.
+        first_token: unix seconds.
+    """
+    counted = counted_in(last)
+    cost = cost_of_stream(last, counted)
+    return Outcome(
+        usage=usage_of(counted),
+        cost_usd=_known(cost, getattr(last, "model", None)),
+        finish_reason=finish_reason,
+        first_token=first_token,
+        stream=True,
+    )
+
+
+def told(event: Mapping[str, Json], response: object, ended: object) -> Outcome:
+    """An attempt that LiteLLM's success event tells of; of a stream, once it is at its end.
+
+    Args:
+        event: the `kwargs` of LiteLLM's callback.
+        response: the whole of it, rebuilt where it came in pieces.
+    """
+    stream, cached = bool(event.get("stream")), bool(event.get("cache_hit"))
+    model, cost = str(event.get("model")), event.get("response_cost")
+    called = f"{event.get('custom_llm_provider')}/{model}", model
+    return Outcome(
+        response=response,
+        usage=usage_of(counted_in(response)),
+        cost_usd=0.0 if cached else _known(cost if isinstance(cost, int | float) else None, *called),
+        finish_reason=finish_reason_of(response),
+        ended=_unix(ended),
+        first_token=_unix(event.get("completion_start_time")) if stream else None,
+        stream=stream,
+        notes=(CACHED,) if cached else (),
+    )
+
+
+def _known(cost: float | None, *called: str | None) -> float | None:
+    """A cost in USD; where LiteLLM says 0, the model is free by its list, or has no price."""
+    if cost:
+        return float(cost)
+    return 0.0 if stated_number(entry_of(*called), "input_cost_per_token") == 0 else None
+
+
+def _unix(moment: object) -> float | None:
+    """Unix seconds of LiteLLM's local times."""
+    return moment.timestamp() if isinstance(moment, datetime) else None

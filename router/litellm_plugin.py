@@ -1,0 +1,14 @@
+"""The names that LiteLLM's configuration refers to: `classifier`, and `callback`.
+
+Nothing else belongs here: LiteLLM executes a copy of this file where it lies beside the configuration.
+"""
+
+from __future__ import annotations
+
+from router.litellm_proxy import Callback, Classifier, of_this_process
+from router.litellm_strategy import Strategy, attach
+
+__all__ = ["Strategy", "attach", "callback", "classifier"]
+
+classifier = Classifier(of_this_process())
+callback = Callback(of_this_process())

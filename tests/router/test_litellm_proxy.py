@@ -1,0 +1,381 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from litellm.exceptions import APIConnectionError, RateLimitError
+from litellm.types.router import RoutingContext
+from litellm.types.utils import Delta, ModelResponse, ModelResponseStream, StreamingChoices, Usage
+
+from router.client import Router
+from router.errors import ArtifactError, ConfigError
+from router.litellm_dispatch import Dispatcher
+from router.litellm_proxy import (
+    CONFIG_VARIABLE,
+    ROUTER_VARIABLE,
+    Callback,
+    Classifier,
+    Refused,
+    Unprepared,
+    chat_messages,
+    check,
+    load_by_environment,
+    of_this_process,
+    ticket_of,
+)
+from router.litellm_ticket import TICKET, Ticket
+from router.records import Json
+from router.settings import Config, Fallback, Rules
+from router.version import Version
+from tests.router.test_litellm_dispatch import LOCAL, router_with
+from tests.router.test_litellm_ticket import Kept
+
+HI: Json = [{"role": "user", "content": "hi"}]
+GROUPS = ["gpt-4.1-mini", "gpt-4o", "gpt-5", LOCAL]
+COUNTS = Usage(prompt_tokens=10, completion_tokens=2, total_tokens=12, cost=0.5)
+
+
+def limited() -> RateLimitError:
+    return RateLimitError(message="slow down", llm_provider="openai", model="gpt-4o")
+
+
+@pytest.fixture
+def log() -> Kept:
+    return Kept()
+
+
+@pytest.fixture
+def dispatcher(version: Version, log: Kept) -> Dispatcher:
+    router = router_with(version, Config.model_validate({"models": {LOCAL: {"local": True}}}))
+    router.log = log  # type: ignore[assignment] # keeps what it is told
+    return Dispatcher(lambda: router)
+
+
+@pytest.fixture
+def sceptic(version: Version) -> Dispatcher:
+    """Of a router that is never sure, with another rule than LiteLLM's fallback."""
+    rules = Rules(default="gpt-4o")
+    router = router_with(version, Config(rules=rules, fallback=Fallback(confidence=1.0)))
+    router._version.policy = replace(version.policy, least_confidence=1.0)
+    return Dispatcher(lambda: router)
+
+
+@pytest.fixture
+def callback(dispatcher: Dispatcher) -> Callback:
+    return Callback(dispatcher)
+
+
+def request(**said: Json) -> dict[str, Any]:
+    """What the proxy hands to the first hook."""
+    return {"model": "smart", "messages": HI, "litellm_call_id": "the-call", "metadata": said}
+
+
+def entered(callback: Callback, data: dict[str, Any], call_type: str = "acompletion") -> dict[str, Any]:
+    asyncio.run(callback.async_pre_call_hook(None, None, data, call_type))
+    return data
+
+
+def classified(dispatcher: Dispatcher, data: dict[str, Any], groups: list[str] | None = None) -> str | None:
+    context = RoutingContext(
+        raw_messages=data["messages"],
+        structured_messages=data["messages"],
+        candidate_models=groups or GROUPS,
+        metadata=data["metadata"],
+    )
+    return asyncio.run(Classifier(dispatcher).classify(context))
+
+
+def attempted(callback: Callback, data: dict[str, Any], group: str) -> dict[str, Any]:
+    """The arguments of one attempt, after the hooks before it."""
+    data["metadata"].setdefault("model_group", "smart")
+    asyncio.run(callback.async_filter_deployments(group, [], data["messages"], data))
+    kwargs = {**data, "metadata": {**data["metadata"], "deployment_model_name": group}}
+    changed = asyncio.run(callback.async_pre_call_deployment_hook(kwargs, "acompletion"))
+    return kwargs if changed is None else changed
+
+
+def ticket(data: dict[str, Any]) -> Ticket:
+    found = ticket_of(data)
+    assert found is not None
+    return found
+
+
+def test_the_classifier_names_the_tier_of_our_decision(dispatcher: Dispatcher, loaded: Router) -> None:
+    assert classified(dispatcher, request()) == loaded.route("hi").model
+
+
+def test_it_chooses_among_litellms_tiers(dispatcher: Dispatcher) -> None:
+    assert classified(dispatcher, request(), ["gpt-5"]) == "gpt-5"
+
+
+def test_it_declines_where_confidence_is_low(sceptic: Dispatcher) -> None:
+    assert classified(sceptic, request()) is None
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        pytest.param({"deny": ["gpt-5"]}, id="a tier may not serve the request"),
+        pytest.param({"explore": 1e-9}, id="exploring"),
+    ],
+)
+def test_it_lets_our_rule_table_decide_where_declining_is_not_safe(sceptic: Dispatcher, wishes: Json) -> None:
+    assert classified(sceptic, request(pointsman=wishes)) == "gpt-4o"
+
+
+def test_it_declines_what_no_model_may_serve_and_the_callback_refuses(
+    dispatcher: Dispatcher, callback: Callback
+) -> None:
+    data = entered(callback, request(pointsman={"deny": GROUPS}))
+    assert classified(dispatcher, data) is None
+    for group in GROUPS:
+        with pytest.raises(Refused, match=r"gpt-5: denied; ollama/llama3\.1: denied"):
+            attempted(callback, data, group)
+
+
+def test_it_sees_the_tools_that_the_callback_saw(dispatcher: Dispatcher, callback: Callback) -> None:
+    data = entered(callback, {**request(), "tools": [{"type": "function", "function": {"name": "f"}}]})
+    classified(dispatcher, data)
+    call = ticket(data).call
+    assert call is not None
+    assert call.request.tools == data["tools"]
+
+
+def test_a_request_that_litellm_routes_on_its_own_is_decided_on_all_the_same(callback: Callback) -> None:
+    data = entered(callback, request(pointsman={"local_only": True}))
+    with pytest.raises(Refused, match="gpt-5 may not serve this request"):
+        attempted(callback, data, "gpt-5")
+    attempted(callback, data, LOCAL)
+    call = ticket(data).call
+    assert call is not None
+    assert call.decision.source == "constraint"
+
+
+def test_a_model_called_by_its_name_is_pinned(callback: Callback) -> None:
+    data = entered(callback, request())
+    data["metadata"]["model_group"] = "gpt-5"
+    attempted(callback, data, "gpt-5")
+    call = ticket(data).call
+    assert call is not None
+    assert call.decision.source == "pinned"
+
+
+@pytest.mark.parametrize("call_type", ["aembedding", "aimage_generation", "atranscription", "arerank"])
+def test_other_kinds_of_calls_pass(callback: Callback, call_type: str) -> None:
+    data = entered(callback, {"model": "m", "metadata": {}}, call_type)
+    assert TICKET not in data["metadata"]
+    assert attempted(callback, {**data, "messages": None}, "m")["model"] == "m"
+
+
+def test_a_call_without_a_ticket_leaves_no_row(callback: Callback, log: Kept) -> None:
+    event = {"litellm_params": {"metadata": {}}, "exception": limited()}
+    callback.log_success_event(event, ModelResponse(), None, None)
+    callback.log_failure_event(event, None, None, None)
+    assert log.rows == []
+
+
+def test_a_caller_can_t_forge_a_ticket(callback: Callback) -> None:
+    assert ticket_of({"metadata": {TICKET: "forged"}}) is None
+    assert isinstance(entered(callback, request(pointsman_ticket="x"))["metadata"][TICKET], Ticket)
+
+
+def test_a_caller_can_t_forge_where_an_attempt_goes(callback: Callback) -> None:
+    data = entered(callback, request(pointsman={"local_only": True}))
+    forged = {**data, "litellm_metadata": {"deployment_model_name": LOCAL}}
+    forged["metadata"]["deployment_model_name"] = "gpt-5"
+    with pytest.raises(Refused, match=r"gpt-5 may not serve|gpt-5: not local"):
+        asyncio.run(callback.async_pre_call_deployment_hook(forged, "acompletion"))
+
+
+def test_of_the_responses_api_the_callers_metadata_counts_too(
+    dispatcher: Dispatcher, callback: Callback
+) -> None:
+    data = {"input": "hi", "metadata": {"task_type": "chat"}, "litellm_metadata": {"tags": ["web"]}}
+    request = ticket(entered(callback, data, "aresponses")).order.request(None)
+    assert (request.task_type, request.tags, request.messages) == ("chat", ["web"], tuple(HI))
+
+
+def test_an_answer_in_one_piece_is_logged_before_the_caller_has_it(callback: Callback, log: Kept) -> None:
+    data = entered(callback, request())
+    attempted(callback, data, "gpt-5")
+    whole = ModelResponse(model="gpt-5", usage=COUNTS)
+    asyncio.run(callback.async_post_call_success_hook(data, None, whole))
+    callback.log_success_event({"litellm_params": {"metadata": data["metadata"]}}, whole, None, None)
+    assert [(row.call_id, row.model) for row in log.rows] == [("the-call", "gpt-5")]
+
+
+def test_each_failed_attempt_is_logged_once(callback: Callback, log: Kept) -> None:
+    data = entered(callback, request())
+    for group in ("gpt-5", "gpt-4o"):
+        kwargs = attempted(callback, data, group)
+        asyncio.run(callback.async_post_call_failure_deployment_hook(kwargs, limited(), None))
+        callback.log_failure_event({"litellm_params": kwargs, "exception": limited()}, None, None, None)
+    asyncio.run(callback.async_post_call_failure_hook(data, limited(), None))
+    assert [(row.call_id, row.model) for row in log.rows] == [
+        ("the-call-1", "gpt-5"),
+        ("the-call-2", "gpt-4o"),
+    ]
+
+
+def test_a_failure_that_only_the_end_of_the_request_tells_is_logged(callback: Callback, log: Kept) -> None:
+    data = entered(callback, request())
+    attempted(callback, data, "gpt-5")
+    asyncio.run(callback.async_post_call_failure_hook(data, limited(), None))
+    assert log.column("error") == ["rate_limit: RateLimitError"]
+
+
+def test_a_refusal_is_no_attempt(callback: Callback, log: Kept) -> None:
+    data = entered(callback, request(pointsman={"deny": GROUPS}))
+    with pytest.raises(Refused, match="denied"):
+        attempted(callback, data, "gpt-5")
+    callback.log_failure_event({"litellm_params": data, "exception": limited()}, None, None, None)
+    asyncio.run(callback.async_post_call_failure_hook(data, limited(), None))
+    assert log.rows == []
+
+
+def piece(text: str | None = None, end: str | None = None, usage: Usage | None = None) -> ModelResponseStream:
+    choice = StreamingChoices(delta=Delta(content=text), finish_reason=end)
+    made = ModelResponseStream(choices=[choice])
+    if usage is not None:
+        made.usage = usage
+    return made
+
+
+async def pieces_of(*given: ModelResponseStream | Exception) -> AsyncIterator[ModelResponseStream]:
+    for one in given:
+        if isinstance(one, Exception):
+            raise one
+        yield one
+
+
+async def read(callback: Callback, data: dict[str, Any], *given: Any, most: int = 9) -> list[Any]:  # noqa: ANN401 - pieces
+    """The pieces that the caller gets, until he has had enough."""
+    stream = callback.async_post_call_streaming_iterator_hook(None, pieces_of(*given), data)
+    found: list[Any] = []
+    async for one in stream:
+        found.append(one)
+        if len(found) == most:
+            break
+    await stream.aclose()
+    return found
+
+
+def streaming(callback: Callback, **arguments: Json) -> dict[str, Any]:
+    data = entered(callback, {**request(), "stream": True, **arguments})
+    attempted(callback, data, "gpt-5")
+    return data
+
+
+WHOLE = (piece(""), piece("one"), piece(end="stop"), piece(usage=COUNTS))
+
+
+def test_token_counts_that_only_we_asked_for_are_logged_and_not_handed_out(
+    callback: Callback, log: Kept
+) -> None:
+    data = streaming(callback)
+    assert data["stream_options"] == {"include_usage": True}
+    assert asyncio.run(read(callback, data, *WHOLE)) == [*WHOLE[:3]]
+    (row,) = log.rows
+    assert (row.input_tokens, row.output_tokens, row.cost_usd) == (10, 2, 0.5)
+    assert (row.stream, row.finish_reason) == (True, "stop")
+    assert row.first_token_s is not None
+
+
+def test_token_counts_that_the_caller_asked_for_are_handed_out(callback: Callback) -> None:
+    data = streaming(callback, stream_options={"include_usage": True})
+    assert asyncio.run(read(callback, data, *WHOLE)) == [*WHOLE]
+
+
+def test_a_stream_of_nobodys_passes(callback: Callback) -> None:
+    assert asyncio.run(read(callback, {"metadata": {}}, *WHOLE)) == [*WHOLE]
+
+
+@pytest.mark.parametrize(
+    ("before", "error"),
+    [
+        pytest.param((piece(""),), "connection: APIConnectionError", id="before the first word"),
+        pytest.param((piece("one"),), "broken_stream: APIConnectionError", id="after it"),
+    ],
+)
+def test_a_stream_that_breaks_is_logged(
+    callback: Callback, log: Kept, before: tuple[Any, ...], error: str
+) -> None:
+    data = streaming(callback)
+    lost = APIConnectionError(message="lost", llm_provider="openai", model="gpt-5")
+    with pytest.raises(APIConnectionError, match="lost"):
+        asyncio.run(read(callback, data, *before, lost))
+    assert log.column("error") == [error]
+
+
+def test_a_stream_that_its_caller_leaves_is_logged(callback: Callback, log: Kept) -> None:
+    data = streaming(callback)
+    asyncio.run(read(callback, data, *WHOLE, most=2))
+    assert log.column("error") == ["cancelled"]
+
+
+def test_without_a_router_everything_is_refused(log: Kept) -> None:
+    def load() -> Router:
+        raise ArtifactError("no such folder")
+
+    callback = Callback(Dispatcher(load))
+    data = entered(callback, request())
+    with pytest.raises(Unprepared, match=r"the router can't be loaded: no such folder") as error:
+        attempted(callback, data, "gpt-5")
+    assert error.value.status_code == 503
+
+
+def test_a_refusal_has_status_400_and_names_the_reason() -> None:
+    refused = Refused("gpt-5 may not serve this request (not local)", "gpt-5")
+    assert refused.status_code == 400
+    assert "gpt-5 may not serve this request (not local)" in str(refused)
+
+
+def test_a_check_passes_what_may_be_served(dispatcher: Dispatcher, callback: Callback) -> None:
+    data = entered(callback, request())
+    classified(dispatcher, data)
+    for group in GROUPS:
+        check(ticket(data), group)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        pytest.param({"messages": HI}, HI, id="chat"),
+        pytest.param({"input": "hi"}, HI, id="Responses, a text"),
+        pytest.param({"input": [*HI, {"type": "reasoning"}]}, HI, id="Responses, items"),
+        pytest.param(
+            {"messages": HI, "system": "Be kind."},
+            [{"role": "system", "content": "Be kind."}, *HI],
+            id="Anthropic's",
+        ),
+        pytest.param({}, [], id="none"),
+    ],
+)
+def test_messages_of_every_protocol_are_those_of_a_chat(data: dict[str, Json], expected: Json) -> None:
+    assert chat_messages(data) == expected
+
+
+def test_the_environment_names_the_router_and_the_settings(
+    router_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tmp_path / "pointsman.yaml"
+    settings.write_text("limits: {local_only: true}\n", encoding="utf-8")
+    monkeypatch.setenv(ROUTER_VARIABLE, str(router_folder))
+    monkeypatch.setenv(CONFIG_VARIABLE, str(settings))
+    router = load_by_environment()
+    assert router.config.limits.local_only
+    router.close()
+
+
+def test_an_environment_that_names_no_router_says_how_to_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(ROUTER_VARIABLE, raising=False)
+    with pytest.raises(ConfigError, match=r"POINTSMAN_ROUTER is not set: .*litellm-config"):
+        load_by_environment()
+
+
+def test_a_process_has_one_dispatcher() -> None:
+    assert of_this_process() is of_this_process()

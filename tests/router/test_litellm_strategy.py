@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import litellm
+import openai
+import pytest
+from litellm.router import Router as LiteLLMRouter
+
+from router.call_log import read_rows
+from router.client import Router
+from router.config import parse_config
+from router.errors import CallLogError, ConfigError
+from router.litellm_plugin import attach
+from router.litellm_proxy import Callback, Refused
+from router.records import Json
+from tests.provider import KEY, Provider, answer, rate_limit, server_error
+
+LOCAL = "ollama/llama3.1"
+CALLED = {"gpt-4.1-mini": "mini", "gpt-5": "five", LOCAL: "llama"}
+"""LiteLLM's groups, and what their models are called at the provider; the router also knows gpt-4o."""
+SETTINGS = """
+models:
+  gpt-4.1-mini: {litellm_model: openai/mini, local: false, drop: [seed]}
+  gpt-4o: {local: false}
+  gpt-5: {litellm_model: openai/five, local: false}
+  ollama/llama3.1: {local: true}
+rules: {default: gpt-5}
+"""
+HI: Json = [{"role": "user", "content": "hi"}]
+
+
+class App:
+    """An application with a `litellm.Router` of its own, and our decisions in it."""
+
+    def __init__(self, provider: Provider, router_folder: Path, folder: Path, settings: str) -> None:
+        self.log = folder / "calls.db"
+        config = parse_config(SETTINGS + settings)
+        self.router = Router.load(router_folder, config=config, log=self.log)
+        deployments = [
+            {"model_name": group, "litellm_params": self.called(provider, name)}
+            for group, name in CALLED.items()
+        ]
+        chains = [{"smart": [*CALLED]}, *({name: [*CALLED]} for name in CALLED)]
+        self.litellm: Any = LiteLLMRouter(model_list=deployments, fallbacks=chains, num_retries=0)
+        attach(self.litellm, self.router)
+
+    @staticmethod
+    def called(provider: Provider, name: str) -> dict[str, str]:
+        return {"model": f"openai/{name}", "api_base": provider.api_base, "api_key": KEY}
+
+    def rows(self, number: int = 1) -> list[dict[str, Json]]:
+        """So many rows; LiteLLM tells of a success in a thread or a task of its own."""
+        deadline = 600
+        while len(found := self.written()) < number and (deadline := deadline - 1):
+            time.sleep(0.05)
+            gc.collect()
+        return found
+
+    def written(self) -> list[dict[str, Json]]:
+        assert self.router.log is not None
+        self.router.log.flush()
+        try:
+            return list(read_rows(self.log))
+        except CallLogError:  # the log is made with its first row
+            return []
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with Provider() as running:
+        yield running
+
+
+@pytest.fixture
+def make_app(
+    provider: Provider, router_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], App]]:
+    monkeypatch.setattr(litellm, "callbacks", [])
+    made: list[App] = []
+
+    def make(settings: str) -> App:
+        made.append(App(provider, router_folder, tmp_path, settings))
+        return made[-1]
+
+    yield make
+    for app in made:
+        app.router.close()
+
+
+@pytest.fixture
+def app(make_app: Callable[[str], App]) -> App:
+    return make_app("")
+
+
+def plain(app: App, **arguments: Json) -> str:
+    reply = app.litellm.completion(messages=HI, **arguments)
+    return str(reply.choices[0].message.content)
+
+
+def streamed(app: App, **arguments: Json) -> str:
+    pieces = app.litellm.completion(messages=HI, stream=True, **arguments)
+    return "".join(piece.choices[0].delta.content or "" for piece in pieces)
+
+
+def in_a_loop(app: App, **arguments: Json) -> str:
+    async def call() -> str:
+        reply = await app.litellm.acompletion(messages=HI, **arguments)
+        await asyncio.sleep(0.2)  # LiteLLM tells of the success in a task
+        return str(reply.choices[0].message.content)
+
+    return asyncio.run(call())
+
+
+def streamed_in_a_loop(app: App, **arguments: Json) -> str:
+    async def call() -> str:
+        pieces = await app.litellm.acompletion(messages=HI, stream=True, **arguments)
+        text = "".join([piece.choices[0].delta.content or "" async for piece in pieces])
+        await asyncio.sleep(0.2)
+        return text
+
+    return asyncio.run(call())
+
+
+WAYS = [plain, streamed, in_a_loop, streamed_in_a_loop]
+every_way = pytest.mark.parametrize("call", WAYS)
+Way = Callable[..., str]
+
+
+@every_way
+def test_the_decisions_group_answers_the_alias(app: App, call: Way) -> None:
+    expected = app.router.route("hi", deny=["gpt-4o"])
+    assert call(app, model="smart") == f"answer from {CALLED[expected.model]}"
+    (row,) = app.rows()
+    assert (row["model"], row["decision_source"]) == (expected.model, expected.source)
+    assert (row["propensity"], row["policy_version"]) == (1.0, app.router.policy_version)
+    assert row["stream"] == (call in (streamed, streamed_in_a_loop))
+
+
+@every_way
+def test_another_name_goes_where_it_says_and_is_logged_as_pinned(app: App, call: Way) -> None:
+    assert call(app, model="gpt-5") == "answer from five"
+    (row,) = app.rows()
+    assert (row["model"], row["decision_source"], row["propensity"]) == ("gpt-5", "pinned", None)
+
+
+@every_way
+def test_a_failing_group_is_followed_by_another_and_both_are_logged(
+    app: App, provider: Provider, call: Way
+) -> None:
+    provider.script("llama", rate_limit())
+    provider.script("mini", rate_limit())
+    assert call(app, model="smart") == "answer from five"
+    rows = app.rows(len(provider.models))
+    *failed, answered = sorted(rows, key=lambda row: int(row["attempt"]))
+    assert {row["error"] for row in failed} == {"rate_limit: RateLimitError"}
+    assert (answered["call_id"], answered["decision_source"]) == (answered["request_id"], "fallback")
+    assert {row["request_id"] for row in rows} == {answered["request_id"]}
+
+
+@every_way
+def test_a_private_request_stays_at_home_even_when_its_model_fails(
+    app: App, provider: Provider, call: Way
+) -> None:
+    provider.script("llama", server_error())
+    with pytest.raises((openai.APIStatusError, Refused), match=r"overloaded|not local"):
+        call(app, model="smart", metadata={"pointsman": {"local_only": True}})
+    assert set(provider.models) == {"llama"}
+
+
+@every_way
+def test_a_private_request_can_t_be_sent_out_by_a_groups_name(
+    app: App, provider: Provider, call: Way
+) -> None:
+    with pytest.raises(Refused, match="gpt-5: not local"):
+        call(app, model="gpt-5", metadata={"pointsman": {"local_only": True}})
+    assert provider.models == []
+
+
+def test_a_model_without_a_group_is_ruled_out_and_named(app: App) -> None:
+    with pytest.raises(Refused, match=r"gpt-4o: LiteLLM's model_list has no group of that name"):
+        plain(app, model="smart", metadata={"pointsman": {"allow": ["gpt-4o"]}})
+
+
+def test_the_groups_must_be_named_like_the_routers_models(app: App) -> None:
+    other = LiteLLMRouter(model_list=[{"model_name": "a", "litellm_params": {"model": "openai/a"}}])
+    with pytest.raises(ConfigError, match=r"has the groups a, and the router knows gpt-4\.1-mini"):
+        attach(other, app.router)
+
+
+def test_a_low_confidence_request_goes_by_our_rule_table(make_app: Callable[[str], App]) -> None:
+    app = make_app("fallback: {confidence: 1.0}")
+    assert plain(app, model="smart") == "answer from five"
+    (row,) = app.rows()
+    assert (row["model"], row["decision_source"]) == ("gpt-5", "rule")
+
+
+def test_exploration_is_logged_with_its_propensity(make_app: Callable[[str], App]) -> None:
+    app = make_app("exploration: {share: 1.0, seed: 0}")
+    plain(app, model="smart")
+    (row,) = app.rows()
+    assert (row["decision_source"], row["propensity"]) == ("explored", 0.5)
+
+
+def test_the_caller_sees_the_id_for_feedback(app: App) -> None:
+    reply = app.litellm.completion(model="smart", messages=HI)
+    call_id = reply._hidden_params["litellm_call_id"]
+    app.rows()
+    app.router.feedback(call_id, success=True)
+    (row,) = app.rows()
+    assert (row["call_id"], row["success"]) == (call_id, True)
+
+
+def test_litellm_still_picks_the_deployment_within_the_group(app: App, provider: Provider) -> None:
+    deployments = [
+        {"model_name": "gpt-5", "litellm_params": {**app.called(provider, name), "order": order}}
+        for order, name in ((2, "late"), (1, "early"), (3, "latest"))
+    ]
+    ordered: Any = LiteLLMRouter(model_list=deployments, num_retries=0)
+    attach(ordered, app.router)
+    replies = [ordered.completion(model="smart", messages=HI) for _ in range(4)]
+    assert {reply.choices[0].message.content for reply in replies} == {"answer from early"}
+
+
+def test_what_the_settings_drop_does_not_reach_the_model(app: App, provider: Provider) -> None:
+    plain(app, model="gpt-4.1-mini", seed=3, temperature=0.5)
+    assert "seed" not in provider.requests[-1].body
+    assert provider.requests[-1].body["temperature"] == 0.5
+    assert app.rows()[0]["notes"] == ["gpt-4.1-mini does not get 'seed': left out, as configured"]
+
+
+def test_a_call_without_messages_is_litellms_alone(app: App) -> None:
+    found = app.litellm.get_available_deployment(model="gpt-5", input="to embed", request_kwargs={})
+    assert found["model_name"] == "gpt-5"
+
+
+def test_one_metadata_object_may_serve_many_requests_at_once(app: App) -> None:
+    shared = {"task_type": "chat"}
+
+    def ask(number: int) -> str:
+        messages = [{"role": "user", "content": f"hi {number}"}]
+        reply = app.litellm.completion(model="smart", messages=messages, metadata=shared)
+        return str(reply._hidden_params["litellm_call_id"])
+
+    with ThreadPoolExecutor(8) as threads:
+        ids = list(threads.map(ask, range(40)))
+    rows = {row["call_id"]: row for row in app.rows(40)}
+    assert len(rows) == 40
+    texts = [rows[call_id]["messages"][0]["content"] for call_id in ids]
+    assert texts == [f"hi {number}" for number in range(40)]
+
+
+def test_a_stream_that_nobody_reads_to_the_end_is_logged_as_cancelled(app: App, provider: Provider) -> None:
+    for name in CALLED.values():
+        provider.script(name, answer("one two three four five", piece_delay_s=0.2))
+    stream = app.litellm.completion(model="smart", messages=HI, stream=True)
+    next(iter(stream))
+    del stream
+    assert [row["error"] for row in app.rows()] == ["cancelled"]
+
+
+def test_the_callback_is_added_once(make_app: Callable[[str], App]) -> None:
+    make_app("")
+    make_app("")
+    assert len([one for one in litellm.callbacks if isinstance(one, Callback)]) == 1
