@@ -1,0 +1,141 @@
+"""Why a request goes to a model: what is expected of each, on what grounds, and what would change it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from router.decide import Case, values_of
+from router.errors import NoModelAllowed
+from router.explaining.attribution import attribute
+from router.explaining.change import Change, change_of
+from router.explaining.nearest import Neighbour, TrainingPrompts, nearest_prompts
+from router.features import Features, featurize
+from router.head import narrow_inputs, sigmoid
+from router.policy import Policy
+from router.records import NO_WISHES, Decision, Json, Request, Wishes
+from router.version import Circumstances, Version
+
+NEIGHBOURS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospect:
+    """What is expected of one model on the request.
+
+    Attributes:
+        success_probability: in [0, 1].
+        expected_cost_usd: None where the price is unknown.
+        value: what the policy maximises: success less weighted cost.
+        rejected: why it may not serve the request; None where it may.
+    """
+
+    model: str
+    success_probability: float
+    expected_cost_usd: float | None
+    value: float
+    rejected: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a model's success probability rests on.
+
+    Attributes:
+        model: the chosen one, or without a choice the one of highest value.
+        reference: its success probability where nothing is known of the request.
+        success_probability: on the request.
+        log_odds: what each group of features adds to the reference's log odds; they sum to the prediction's.
+    """
+
+    model: str
+    reference: float
+    success_probability: float
+    log_odds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why a request goes where it goes.
+
+    Attributes:
+        decision: None where the limits left no model.
+        prospects: models that may serve the request, by falling value; then the others.
+        similarity: mean similarity of the nearest training prompts, in [-1, 1].
+        neighbours: the nearest training prompts; None where the router's folder does not hold their keys.
+        change: None where nothing leads to another model: it was pinned, or no other is left.
+    """
+
+    decision: Decision | None
+    prospects: tuple[Prospect, ...]
+    evidence: Evidence
+    similarity: float
+    neighbours: tuple[Neighbour, ...] | None
+    change: Change | None
+
+    def to_json(self) -> dict[str, Json]:
+        """The explanation as plain JSON values."""
+        return {
+            "decision": self.decision.to_json() if self.decision else None,
+            "models": [asdict(prospect) for prospect in self.prospects],
+            "evidence": asdict(self.evidence),
+            "similarity": self.similarity,
+            "neighbours": None if self.neighbours is None else [asdict(one) for one in self.neighbours],
+            "change": asdict(self.change) if self.change else None,
+        }
+
+
+def explain(version: Version, request: Request, wishes: Wishes = NO_WISHES) -> Explanation:
+    """Explain the decision on a request that belongs to no session; no model is called.
+
+    Raises:
+        RequestError: the wishes name a model that the router does not know.
+        DamagedArtifact: the router's folder changed since it was loaded.
+    """
+    case = version.case(request, wishes, Circumstances())
+    try:
+        decision = version.settle(case)
+    except NoModelAllowed:
+        decision = None
+    prospects = _prospects(case, version.policy)
+    model = decision.model if decision else prospects[0].model
+    features = featurize([request], [version.encode(request)], version.spec)
+    attribution, column = attribute(version.head, features), version.models.index(model)
+    return Explanation(
+        decision=decision,
+        prospects=prospects,
+        evidence=Evidence(
+            model=model,
+            reference=float(sigmoid(attribution.reference)[column]),
+            success_probability=float(sigmoid(attribution.prediction)[column]),
+            log_odds={group: float(weights[column]) for group, weights in attribution.weights.items()},
+        ),
+        similarity=case.familiarity,
+        neighbours=_neighbours(version, features),
+        change=change_of(case, decision, version.policy) if decision else None,
+    )
+
+
+def _neighbours(version: Version, features: Features) -> tuple[Neighbour, ...] | None:
+    """The nearest training prompts of one request, where the router's folder holds their keys."""
+    prompts = TrainingPrompts.load(version.folder, version.manifest["files"])
+    if prompts is None:
+        return None
+    narrow = narrow_inputs(features, version.head.scaling)
+    return nearest_prompts(version.head.store, narrow, prompts, version.models, NEIGHBOURS)
+
+
+def _prospects(case: Case, policy: Policy) -> tuple[Prospect, ...]:
+    value = values_of(case, policy)
+    prospects = [
+        Prospect(
+            model=model,
+            success_probability=float(case.probability[place]),
+            expected_cost_usd=None if math.isnan(case.cost[place]) else float(case.cost[place]),
+            value=float(value[place]),
+            rejected=case.rejected.get(model),
+        )
+        for place, model in enumerate(case.models)
+    ]
+    return tuple(sorted(prospects, key=lambda one: (one.rejected is not None, -one.value)))

@@ -1,0 +1,1 @@
+"""Prompts that name a model, and break when routed."""
