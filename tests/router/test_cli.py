@@ -117,10 +117,10 @@ def test_tools_too_deep_for_python_do_not_stop_the_other_lines(
 def test_an_unknown_cost_is_printed_as_null(
     run: Run, router_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from router import client
+    from router import version
     from router.prices import Price
 
-    monkeypatch.setattr(client, "current_prices", lambda models, *_: dict.fromkeys(models, Price.unknown()))
+    monkeypatch.setattr(version, "current_prices", lambda models, *_: dict.fromkeys(models, Price.unknown()))
     _, out, _ = run("route", "--router", router_folder, lines(tmp_path / "r.jsonl", {"prompt": "hi"}))
     assert set(parsed(out)[0]["expected_cost_usd"].values()) == {None}
 
@@ -162,8 +162,8 @@ def test_wrong_settings_end_in_one_line_and_exit_code_1(
         pytest.param(["route", "--router", "[red]x:x:"], "error: [red]x:x:: no such folder", id="markup"),
         pytest.param(
             ["route", "--router", ".", "--config", "gone.yaml"],
-            f"error: .: no {MANIFEST}",
-            id="the router before its settings",
+            "error: gone.yaml: can't be read",
+            id="the settings before the router",
         ),
         pytest.param(
             ["train", "x.parquet", "--out", "o", "--config", "gone.yaml"],

@@ -1,0 +1,82 @@
+"""What the commands share: the application, their common options, and how they print."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from router.config import load_config
+from router.records import Json
+
+if TYPE_CHECKING:
+    from router.version import Version
+
+app = typer.Typer(
+    help="Learn from logged LLM calls which model is the cheapest that succeeds; route each prompt there.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+people = Console(stderr=True, emoji=False)
+"""Emoji codes stay as they are: `pointsman.yaml:100:` is a line, not a picture."""
+
+SettingsFile = Annotated[Path | None, typer.Option("--config", help="The team's pointsman.yaml.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts, not tables for people.")]
+RouterAt = Annotated[str, typer.Option("--router", help="A router's folder, or models:/NAME@ALIAS.")]
+
+
+def print_json(value: Json) -> None:
+    """One line of JSON; a number that is unknown is null."""
+    print(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False), flush=True)
+
+
+def _plain(value: Json) -> Json:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+class Stages:
+    """Progress bars on standard error, one a stage; nothing where people don't look."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        self.bars = Progress(*columns, console=people, disable=not people.is_terminal)
+
+    def stage(self, name: str, total: float | None) -> Callable[[float], None]:
+        """See `training.preparation.Reporter`."""
+        task = self.bars.add_task(name, total=total)
+        return lambda done: self.bars.advance(task, done)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Stages]:
+    """Progress bars that end with the block."""
+    stages = Stages()
+    # rich 13 ends even bars that are switched off with an empty line.
+    with nullcontext() if stages.bars.disable else stages.bars:
+        yield stages
+
+
+def loaded_version(where: str, config: Path | None) -> Version:
+    """A router for a command that makes no call, by its folder or its registry URI.
+
+    Raises:
+        ArtifactError, ConfigError: as `Version.load`.
+    """
+    from router.client import load_version
+
+    return load_version(where, load_config(config) if config else None)[0]

@@ -1,0 +1,101 @@
+"""A log's costs as people read them: tables, and sentences that say what the figures are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from router.costs import CostLine, CostReport
+
+_Columns: TypeAlias = Mapping[str, Callable[[CostLine], str]]
+"""Per header, what stands in a line's cell."""
+_WIDEST = 1000
+
+
+def print_costs(report: CostReport, log: str, timezone: str, *, bounded: bool) -> None:
+    """Print the table to standard output, in two where the terminal is narrow; of no calls, one sentence.
+
+    Args:
+        bounded: only part of the log's time was asked for.
+    """
+    console = Console(highlight=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, emoji=False, width=_WIDEST)
+    if not report.total.calls + report.total.failed_attempts:
+        where = f"{log} holds no call in the time asked for" if bounded else f"{log} holds no call yet"
+        console.print(where, markup=False, soft_wrap=True)
+        return
+    whole = _table(report, {**_MONEY, **_USE})
+    fits = console.measure(whole, options=console.options.update(width=_WIDEST)).maximum <= console.width
+    for table in [whole] if fits else [_table(report, _MONEY), _table(report, _USE)]:
+        console.print(table)
+    for note in notes_on(report, timezone):
+        console.print(f"- {note}", markup=False, soft_wrap=True)
+
+
+def notes_on(report: CostReport, timezone: str) -> Iterator[str]:
+    """Sentences on what the figures are, and on what is not in them."""
+    total, strong = report.total, " or ".join(report.baselines) or "that model"
+    yield f"always strong: what {strong} would have cost, an estimate at the time of each call"
+    yield f"saved: over the {total.compared} of {total.calls} calls whose cost and estimate are both known"
+    if total.unknown_cost:
+        yield f"the cost of {total.unknown_cost} call(s) is unknown and in no sum"
+    if total.unknown_tokens:
+        yield f"the tokens of {total.unknown_tokens} call(s) are unknown and in no sum"
+    if total.failed_attempts:
+        yield (
+            f"failed attempts gave no whole answer; they cost {_usd(total.failed_cost_usd)} USD, which is in "
+            f"the cost and not in the saving; {total.unknown_failed_cost} of them reported no cost"
+        )
+    if "tag" in report.by:
+        yield "a call with several tags counts under each of them; the total counts each call once"
+    if {"day", "month"} & set(report.by):
+        yield f"days and months as they are in {timezone}"
+
+
+def _table(report: CostReport, columns: _Columns) -> Table:
+    table = Table(show_footer=bool(report.lines), box=SIMPLE)
+    for place, grouping in enumerate(report.by):
+        table.add_column(grouping.replace("_", " "), "" if place else "total", overflow="fold")
+    for header, cell in columns.items():
+        table.add_column(header, cell(report.total), justify="right")
+    for line in report.lines or [report.total]:
+        group = ("(none)" if value is None else escape(value) for value in line.group)
+        table.add_row(*group, *(cell(line) for cell in columns.values()))
+    return table
+
+
+def _count(tokens: int) -> str:
+    return f"{tokens:,}" if tokens < 1_000_000 else f"{tokens / 1e6:,.2f}M"
+
+
+def _usd(amount: float) -> str:
+    return f"{amount:,.2f}" if abs(amount) >= 100 else f"{amount:,.4f}"
+
+
+def _seconds(seconds: float | None) -> str:
+    return "unknown" if seconds is None else f"{seconds:.3g}"
+
+
+_MONEY: _Columns = {
+    "calls": lambda line: f"{line.calls:,}",
+    "failed\nattempts": lambda line: f"{line.failed_attempts:,}",
+    "cost\nUSD": lambda line: _usd(line.cost_usd),
+    "always strong\nUSD": lambda line: _usd(line.baseline_cost_usd),
+    "saved\nUSD": lambda line: _usd(line.saved_usd) if line.compared else "unknown",
+    "saved": lambda line: "" if line.saved_share is None else f"{line.saved_share:.1%}",
+    "cost\nunknown": lambda line: f"{line.unknown_cost:,}",
+}
+_USE: _Columns = {
+    "input\ntokens": lambda line: _count(line.input_tokens),
+    "cached": lambda line: _count(line.cached_input_tokens),
+    "output\ntokens": lambda line: _count(line.output_tokens),
+    "reasoning": lambda line: _count(line.reasoning_tokens),
+    "median\ns": lambda line: _seconds(line.latency_median_s),
+    "mean\ns": lambda line: _seconds(line.latency_mean_s),
+}

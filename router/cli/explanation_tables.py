@@ -1,0 +1,160 @@
+"""An explanation as people read it: tables, and sentences on what would change the decision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from router.explaining.change import Change
+from router.explaining.explain import Evidence, Explanation, Prospect
+from router.explaining.nearest import Neighbour
+
+WIDE = 200
+"""Columns of the tables where they do not go to a terminal."""
+NO_KEYS = "The nearest training prompts are not shown: this router's folder does not hold their keys."
+
+
+def print_explanation(explanation: Explanation) -> None:
+    """Print an explanation to standard output."""
+    console = Console(highlight=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, emoji=False, width=WIDE)
+    console.print(_decided(explanation), soft_wrap=True)
+    console.print(_prospects(explanation))
+    console.print(_grounds(explanation.evidence))
+    if explanation.neighbours is None:
+        console.print(NO_KEYS, soft_wrap=True)
+    else:
+        console.print(_nearest(explanation.neighbours, explanation.similarity))
+    for sentence in sentences_on(explanation):
+        console.print(shown(sentence), soft_wrap=True)
+
+
+def shown(text: str) -> Text:
+    """A text that only says something: one line, without markup, and without codes for the terminal."""
+    line = " ".join(text.split())
+    return Text("".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line))
+
+
+def sentences_on(explanation: Explanation) -> Iterator[str]:
+    """What would give the request to another model."""
+    change, decision = explanation.change, explanation.decision
+    if decision is None:
+        yield "Relax the limits, or add a model."
+    elif change is None:
+        yield "No other model comes into question: this one was pinned, or the limits left no other."
+    elif decision.source == "rule":
+        yield from _what_lacked(change)
+    else:
+        yield from _what_would_do(change, decision.model, explanation)
+
+
+def _what_lacked(change: Change) -> Iterator[str]:
+    yield f"The policy's own choice is {change.model}. It would decide"
+    if change.missing_confidence is not None:
+        yield f"- if its confidence were {100 * change.missing_confidence:.1f} points higher"
+    if change.missing_similarity is not None:
+        yield f"- if the nearest training prompts were more alike by {change.missing_similarity:.3f}"
+
+
+def _what_would_do(change: Change, chosen: str, explanation: Explanation) -> Iterator[str]:
+    """One sentence for each figure that alone gives the request to the next model."""
+    now = {one.model: one.success_probability for one in explanation.prospects}
+    other = change.model
+    yield f"{other} would be chosen instead"
+    if change.success_probability is not None:
+        yield f"- if its chance of success were above {_percent(change.success_probability, now[other])}"
+    if change.cost_share is not None:
+        yield f"- if it cost less than {_share(change.cost_share)} what it does"
+    if change.chosen_success_probability is not None:
+        limit = _percent(change.chosen_success_probability, now[chosen])
+        yield f"- if the chance of {chosen} were below {limit}"
+    if change.chosen_cost_share is not None:
+        yield f"- if {chosen} cost more than {_share(change.chosen_cost_share)} what it does"
+    if change.tradeoff is not None:
+        yield f"- with a trade-off of {change.tradeoff:.3f} (0: success, 0.5: as trained, 1: cost)"
+
+
+def _decided(explanation: Explanation) -> Text:
+    decision = explanation.decision
+    if decision is None:
+        return shown("no model may serve this request")
+    return Text.assemble(
+        (shown(decision.model).plain, "bold"), f" ({decision.source}): ", shown(decision.reason)
+    )
+
+
+def _prospects(explanation: Explanation) -> Table:
+    """Chance and cost per model; those that were ruled out with the reason."""
+    table = Table(box=SIMPLE)
+    table.add_column("model", overflow="fold")
+    for header in ("success", "USD per 1k calls", "value"):
+        table.add_column(header, justify="right")
+    table.add_column("", overflow="fold")
+    chosen = explanation.decision.model if explanation.decision else None
+    for prospect in explanation.prospects:
+        table.add_row(*_prospect_cells(prospect, chosen))
+    return table
+
+
+def _prospect_cells(prospect: Prospect, chosen: str | None) -> Iterator[Text]:
+    cost = prospect.expected_cost_usd
+    yield shown(prospect.model)
+    yield Text(f"{prospect.success_probability:.1%}")
+    yield Text("unknown" if cost is None else f"{1000 * cost:,.4g}")
+    yield Text(f"{prospect.value:.4g}")
+    note = "chosen" if prospect.model == chosen else prospect.rejected and f"ruled out: {prospect.rejected}"
+    yield shown(note or "")
+
+
+def _grounds(evidence: Evidence) -> Table:
+    """What each group of features does to the odds, from those of a request of which nothing is known."""
+    table = Table(
+        box=SIMPLE, title=shown(f"what the chance of {evidence.model} rests on"), title_justify="left"
+    )
+    table.add_column("")
+    for header in ("log odds", "odds times", "success"):
+        table.add_column(header, justify="right")
+    table.add_row("nothing known", "", "", f"{evidence.reference:.1%}")
+    for group, weight in sorted(evidence.log_odds.items(), key=lambda item: -abs(item[1])):
+        table.add_row(group, f"{weight:+.2f}", f"{math.exp(weight):.2f}", "")
+    table.add_row("this request", "", "", f"{evidence.success_probability:.1%}")
+    return table
+
+
+def _nearest(neighbours: tuple[Neighbour, ...], similarity: float) -> Table:
+    title = f"nearest training prompts (mean similarity {similarity:.2f})"
+    table = Table(box=SIMPLE, title=title, title_justify="left")
+    table.add_column("key", no_wrap=True)
+    table.add_column("similarity", justify="right")
+    for header in ("succeeded", "failed", "sometimes"):
+        table.add_column(header, overflow="fold")
+    if any(one.text is not None for one in neighbours):
+        table.add_column("text", overflow="fold")
+    for one in neighbours:
+        table.add_row(*_neighbour_cells(one))
+    return table
+
+
+def _neighbour_cells(neighbour: Neighbour) -> Iterator[Text]:
+    outcomes = neighbour.outcomes.items()
+    yield Text(neighbour.key)
+    yield Text(f"{neighbour.cosine:.2f}")
+    yield shown(", ".join(model for model, share in outcomes if share == 1.0))
+    yield shown(", ".join(model for model, share in outcomes if share == 0.0))
+    yield shown(", ".join(f"{model} ({share:.0%})" for model, share in outcomes if 0.0 < share < 1.0))
+    if neighbour.text is not None:
+        yield shown(neighbour.text)
+
+
+def _percent(wanted: float, now: float) -> str:
+    return f"{wanted:.1%} (it is {now:.1%})"
+
+
+def _share(share: float) -> str:
+    return f"{share:.0%} of" if share < 2.0 else f"{share:.3g} times"

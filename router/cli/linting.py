@@ -1,0 +1,58 @@
+"""The command that looks at prompts before they are routed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from router.cli.console import AsJson, app, people, print_json
+from router.linting.lint import Finding, Report
+from router.linting.lint import lint as lint_files
+
+NOT_CLEAN = 1
+
+
+@app.command()
+def lint(
+    files: Annotated[
+        list[Path],
+        typer.Argument(exists=True, help="Prompt files, code, or folders of them.", metavar="FILE..."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Find prompts that name a model and break when they are routed to another.
+
+    Exit code 1: something was found, or a file can't be read. 'pointsman: allow' on a line silences it.
+    """
+    report = lint_files(files)
+    if as_json:
+        print_json(asdict(report))
+    else:
+        _show(report)
+    if report.findings or report.failed:
+        raise typer.Exit(NOT_CLEAN)
+
+
+def _show(report: Report) -> None:
+    for finding in report.findings:
+        print(told(finding))
+    for path, reason in report.failed:
+        _say(f"{path}: can't be read: {reason}")
+    for path, reason in report.skipped:
+        _say(f"{path}: skipped: {reason}")
+    counts = {"skipped": len(report.skipped), "unreadable": len(report.failed)}
+    more = "".join(f", {count} {what}" for what, count in counts.items() if count)
+    _say(f"{len(report.findings)} finding(s) in {report.checked} file(s) checked{more}")
+
+
+def told(finding: Finding) -> str:
+    """A finding as one line, its place first, as editors and CI read it."""
+    place = f"{finding.path}:{finding.line}:{finding.column}"
+    return f"{place}: {finding.rule}: {finding.words!r}: {finding.breaks}; better: {finding.better}"
+
+
+def _say(text: str) -> None:
+    people.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,28 @@
+"""The command that sets up a LiteLLM proxy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from router.cli.console import RouterAt, SettingsFile, app, loaded_version, people
+
+
+@app.command("litellm-config")
+def litellm_config(
+    router: RouterAt,
+    out: Annotated[Path, typer.Option(help="The proxy's configuration to write (YAML).")],
+    config: SettingsFile = None,
+    alias: Annotated[str, typer.Option(help="The model name that stands for our decision.")] = "smart",
+) -> None:
+    """Write a LiteLLM proxy's configuration for a router: an OpenAI-compatible server with our decisions."""
+    from router.proxy_config import ProxyPlan, as_yaml, proxy_config
+
+    version = loaded_version(router, config)
+    written = proxy_config(ProxyPlan(version=version, router=router, config=config, alias=alias))
+    out.write_text(as_yaml(written, name=out.name, alias=alias), encoding="utf-8")
+    people.print(f"wrote {out}; its first lines say how to start the proxy", highlight=False, soft_wrap=True)
+    if version.config.log.url is None:
+        people.print("no call log: set log.url in the file of --config", style="yellow", highlight=False)

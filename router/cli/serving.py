@@ -1,0 +1,66 @@
+"""The commands around a trained router."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from router import __version__
+from router.cli.console import RouterAt, SettingsFile, app, loaded_version, people, print_json, progress_bars
+from router.errors import NoModelAllowed, RequestError
+from router.records import Json, Request, Wishes
+
+if TYPE_CHECKING:
+    from router.version import Version
+
+BAD_LINES = 3
+"""Exit code of `route` when it answered, but some lines could not be read."""
+
+
+@app.command()
+def route(
+    router: RouterAt,
+    config: SettingsFile = None,
+    requests: Annotated[
+        typer.FileBinaryRead, typer.Argument(help="Requests, one JSON object a line; default standard input.")
+    ] = "-",  # type: ignore[assignment] # typer opens it
+) -> None:
+    """Read one request a line, write one decision a line, in order."""
+    loaded = loaded_version(router, config)
+    bad = 0
+    with progress_bars() as progress:
+        advance = progress.stage("routing", None)
+        for line in requests:
+            found = answer(loaded, line)
+            bad += "error" in found
+            print_json(found)
+            advance(1)
+    if bad:
+        people.print(f"{bad} line(s) can't be read: see the 'error' lines in their place", style="yellow")
+        raise typer.Exit(BAD_LINES)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+def answer(version: Version, line: bytes) -> dict[str, Json]:
+    """The decision for one line of requests, or an `error` member that says what was wrong with it."""
+    if not line.strip():
+        return {"error": "the line is empty: a request is a JSON object"}
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return {"error": f"not valid JSON: {error}"}
+    try:
+        return version.decide(Request.from_json(value), Wishes.from_json(value)).to_json()
+    except NoModelAllowed as error:
+        return {"error": str(error), "rejected": error.rejected}
+    except RequestError as error:
+        return {"error": str(error)}
+    except RecursionError:
+        return {"error": "the request is nested too deeply"}
