@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from router.config import HeuristicModels
 from router.records import BoolArray, FloatArray, IntArray
 from router.rules import heuristic_model
+from router.settings import HeuristicModels
 from training.evaluation import best_column, cost_at_quality, curve_of_path, policy_path
 
 ALL_CHEAP = "all-cheap"

@@ -137,21 +137,26 @@ def _part_batches(file: LogFile, part: int, plan: Plan) -> Iterator[pa.RecordBat
 
     A damaged file ends its task early and is reported in that last row, so that every damaged file is found.
     """
-    rows = repaired = 0
+    rows = repaired = without_text = 0
     names: set[str] = set()
-    fault = None
+    fault = digest = None
     try:
         for batch in read_batches(file, part):
             clean = clean_rows(batch.rows)
             rows += len(clean.keys)
             repaired += clean.repaired
+            without_text += len(clean.without_text)
             names |= batch.names
+            digest = batch.digest or digest
             yield from _batches(file, batch.rows.lines, clean, batch.rows.raw, plan.buckets)
             if plan.meter:
                 plan.meter.add(batch.bytes_read)
     except CallLogError as error:
         fault = str(error)
-    tally = {"file": file.number, "rows": rows, "repaired": repaired, "names": sorted(names), "fault": fault}
+    tally = {
+        "file": file.number, "rows": rows, "repaired": repaired, "without_text": without_text,
+        "names": sorted(names), "fault": fault, "digest": digest,
+    }  # fmt: skip
     yield _padded(
         {"bucket": pa.array([TALLY], pa.int32()), "detail": pa.array([json.dumps(tally)], pa.large_string())}
     )
@@ -160,7 +165,7 @@ def _part_batches(file: LogFile, part: int, plan: Plan) -> Iterator[pa.RecordBat
 def _batches(
     file: LogFile, lines: Sequence[int], clean: CleanRows, raw: Callable[[int], str], buckets: int
 ) -> Iterator[pa.RecordBatch]:
-    """The calls of one batch, then its rejected rows."""
+    """The calls of one batch, then its rejected rows; rows without their text are neither."""
     places = np.asarray(lines, dtype=np.int64) + (file.number << LINE_BITS)
     bad = sorted(clean.problems)
     numbers = [bucket_of(key, buckets) if key else REJECTED for key in clean.keys]
@@ -172,16 +177,17 @@ def _batches(
             "place": pa.array(places),
         }
     )
-    if not bad:
+    if not bad and not clean.without_text:
         yield calls
         return
     good = np.ones(len(places), dtype=bool)
-    good[bad] = False
+    good[[*bad, *clean.without_text]] = False
     yield calls.filter(pa.array(good))
     yield _padded(
         {
             "bucket": pa.array([REJECTED] * len(bad), pa.int32()),
             "place": pa.array(places[bad]),
+            "call_id": clean.columns["call_id"].take(pa.array(bad, pa.int64())),
             "reason": pa.array([clean.problems[row][0] for row in bad], pa.large_string()),
             "detail": pa.array([clean.problems[row][1] for row in bad], pa.large_string()),
             "raw": pa.array([raw(row) for row in bad], pa.large_string()),

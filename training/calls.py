@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from router.errors import CallLogError, TooManyRejects
 from training.call_source import REJECTED, Meter, Plan, Progress, Runner, call_source, start_daft
-from training.cleaning import CALL_SCHEMA
+from training.cleaning import CALL_SCHEMA, TEXT_NOT_KEPT
 from training.log_file import LogFile
-from training.read_summary import ReadSummary, bucket_frame, duplicates_path, place_text, summarise
+from training.read_summary import ReadSummary, bucket_frame, duplicates_path, place_of, summarise
 from training.readers import find_files
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _BUCKET_BYTES = 128 << 20
 _MOST_BUCKETS = 256
-_UNPACKED = {"parquet": 6, "json": 1, "csv": 1}
+_UNPACKED = {"parquet": 6, "json": 1, "csv": 1, "database": 2}
 """Bytes of calls that a byte of a log file holds, roughly."""
 _SORTED_REJECTS = 200_000
 
@@ -71,7 +71,7 @@ def read_calls(  # noqa: PLR0913 - each is a setting of its own, and callers hav
     """Read call logs into `scratch`, which the caller removes when done.
 
     Args:
-        sources: paths and globs of Parquet, JSON lines and CSV files.
+        sources: paths and globs of Parquet, JSON lines, CSV and SQLite files, and addresses of databases.
         mapping: source column per canonical field.
         rejects: gets one JSON line for each row that was turned away; not written if there is none.
         progress: called with bytes read and bytes there are; with Ray only at the end.
@@ -138,12 +138,15 @@ def _write_rejects(files: Sequence[LogFile], folder: Path, runner: Runner, out: 
     if out is None or frame is None:
         return
     few = frame.count_rows() <= _SORTED_REJECTS
-    wanted = (frame.sort("place") if few else frame).select("place", "reason", "detail", "raw")
+    wanted = (frame.sort("place") if few else frame).select("place", "call_id", "reason", "detail", "raw")
     try:
         with out.open("w", encoding="utf-8") as stream:
             for row in wanted.iter_rows():
-                path, line = place_text(files, row.pop("place")).rsplit(":", 1)
-                stream.write(json.dumps({"file": path, "line": int(line), **row}, ensure_ascii=False) + "\n")
+                file, line = place_of(files, row.pop("place"))
+                call_id = row.pop("call_id")
+                named = {"call_id": call_id} if file.kind == "database" else {}
+                whole = {"file": file.path, "line": line, **named, **row}
+                stream.write(json.dumps(whole, ensure_ascii=False) + "\n")
     except OSError as error:
         raise CallLogError(
             f"{out}: the rejected rows can't be written: {error}; choose another place"
@@ -160,8 +163,12 @@ def _refuse_bad_log(summary: ReadSummary, rejects: Path | None, max_reject_share
             f"  {reasons}\n{where}; correct the log, map its columns with --map field=column, "
             f"or raise training.max_reject_share"
         )
-    if not summary.calls:
+    if summary.calls:
+        return
+    nothing = f"no readable call in {', '.join(summary.files)} ({summary.rows} rows)"
+    if summary.without_text:
         raise CallLogError(
-            f"no readable call in {', '.join(summary.files)} ({summary.rows} rows"
-            + (f"):\n  {reasons}\n{where}" if reasons else "); the files are empty")
+            f"{nothing}: of {summary.without_text} the {TEXT_NOT_KEPT}, and a router learns from texts; "
+            "log with log.text 'full' or 'redacted' from now on" + (f"\n  {reasons}" if reasons else "")
         )
+    raise CallLogError(f"{nothing}:\n  {reasons}\n{where}" if reasons else f"{nothing}; the files are empty")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from hashlib import sha256
 from json.encoder import encode_basestring_ascii
@@ -41,6 +41,11 @@ CALL_SCHEMA = pa.schema(
 )  # fmt: skip
 """The canonical call log; `messages`, `tools` and `response_format` are JSON text."""
 
+RUNTIME_FIELDS = ("prompt_key", "error")
+"""Columns of the runtime's log that are no field of the canonical one, and that are looked at here."""
+
+TEXT_NOT_KEPT = "text was not kept (log.text: hash)"
+
 _KEY_FIELDS = frozenset({"prompt", "messages", "tools", "response_format"})
 _MAX_WHOLE = 2.0**53
 
@@ -53,7 +58,7 @@ class RawRows:
 
     Attributes:
         lines: line of each row, from 1; in Parquet the row's number.
-        columns: raw values per canonical field that the file has, each as long as `lines`.
+        columns: raw values per canonical or runtime field that the file has, each as long as `lines`.
         broken: reason and excerpt per row that could not be taken apart; its values are all None.
         repaired: rows in which a lone surrogate was replaced.
         raw: text of a row as it stands in the file.
@@ -72,14 +77,16 @@ class CleanRows:
 
     Attributes:
         columns: one array per field of `CALL_SCHEMA`, each as long as the raw rows.
-        keys: prompt key of each row; "" for a rejected one.
+        keys: prompt key of each row; "" for one that is no call.
         problems: reason and excerpt of the offending value per rejected row.
+        without_text: rows that are in order, but of whose prompt only the key was logged.
         repaired: number of rows kept in which a lone surrogate was replaced.
     """
 
     columns: Mapping[str, pa.Array]
     keys: Sequence[str]
     problems: Mapping[int, tuple[str, str]]
+    without_text: Set[int]
     repaired: int
 
 
@@ -92,7 +99,8 @@ def clean_rows(rows: RawRows) -> CleanRows:
         columns=columns,
         keys=keys,
         problems=cleaner.problems,
-        repaired=len(cleaner.repaired - cleaner.problems.keys()),
+        without_text=cleaner.without_text - cleaner.problems.keys(),
+        repaired=len(cleaner.repaired - cleaner.problems.keys() - cleaner.without_text),
     )
 
 
@@ -123,6 +131,8 @@ _RANGES: Mapping[str, _Checks] = {
 _CLEANERS: Mapping[str, Callable[[Json], Json]] = {
     "time": microseconds, "tags": tag_list, "success": boolean, "truncated": boolean,
 }  # fmt: skip
+_OF_AN_ANSWER = frozenset({"cost_usd", "input_tokens", "output_tokens"})
+"""Where the runtime's log has an error, a zero in these says that there was no answer, not a free one."""
 _PLAIN_TEXT = {str, type(None)}
 _PLAIN_BOOLEANS = {bool, type(None)}
 _PLAIN_NUMBERS = {float, type(None)}
@@ -135,6 +145,10 @@ class _Cleaner:
         self.rows = rows
         self.problems = dict(rows.broken)
         self.repaired = set(rows.repaired)
+        self.without_text: set[int] = set()
+        self._keyed = [bool(key) and isinstance(key, str) for key in self._given("prompt_key")]
+        errors = zip(self._given("error"), self._keyed, strict=True)
+        self._failed = np.array([bool(error) and keyed for error, keyed in errors], dtype=bool)
 
     def column(self, name: str) -> pa.Array:
         """One canonical column."""
@@ -161,12 +175,18 @@ class _Cleaner:
         columns.clear()
         columns.update(columns_in_order)
         tails = _Tails()
+        no_calls = self.problems.keys() | self.without_text
         return [
-            "" if row in self.problems else _key(text, message, tails.of(tool, form))
+            "" if row in no_calls else _key(text, message, tails.of(tool, form))
             for row, (text, message, tool, form) in enumerate(
                 zip(texts, messages, tools, formats, strict=True)
             )
         ]
+
+    def _given(self, name: str) -> Sequence[Json]:
+        """The raw values of a column; None everywhere where the file lacks it."""
+        values = self.rows.columns.get(name)
+        return [None] * len(self.rows.lines) if values is None else values
 
     def _values(self, name: str, clean: Callable[[Json], Json]) -> Sequence[Json]:
         values = self.rows.columns.get(name)
@@ -216,6 +236,8 @@ class _Cleaner:
             for row in np.flatnonzero(bad):
                 self._reject(int(row), f"{name} {reason}", values[int(row)])
             numbers[bad] = np.nan
+        if name in _OF_AN_ANSWER:
+            numbers[self._failed & (numbers == 0)] = np.nan
         array = pa.array(numbers, pa.float64(), mask=np.isnan(numbers))
         return array.cast(CALL_SCHEMA.field(name).type)
 
@@ -226,7 +248,9 @@ class _Cleaner:
 
     def _need_prompt(self, texts: Sequence[Json], messages: Sequence[Json]) -> None:
         for row, (text, message) in enumerate(zip(texts, messages, strict=True)):
-            if text is None and message is None:
+            if text is None and message is None and self._keyed[row]:
+                self.without_text.add(row)
+            elif text is None and message is None:
                 self._reject(row, "prompt and messages are missing or empty", None)
 
     def _reject(self, row: int, reason: str, value: object) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from router.config import Config
 from router.errors import TrainingError
 from router.features import Features, FeatureSpec
 from router.head import Head, Kind, Lengths, narrow_inputs
@@ -17,6 +16,7 @@ from router.policy import Policy, choose
 from router.prices import Price, PriceTable
 from router.records import FloatArray, IntArray, Json
 from router.rules import rule_choice
+from router.settings import Config
 from training.evaluation import brier, expected_calibration_error, picked
 from training.heads import (
     CrossFitted,
@@ -26,6 +26,7 @@ from training.heads import (
     fit_head,
     fit_lengths,
     settings_of,
+    stored_rows,
     structure_scaling,
 )
 from training.outcomes import PromptTable
@@ -108,6 +109,7 @@ class Fitted:
         test: metrics on the untouched test part; empty without one.
         judged: the cross-fitted forecasts that the thresholds were chosen on.
         kept: shape (n,); the policy's success on each of those prompts, by falling confidence.
+        points: shape (n_points,); row in the material of each point of the head's neighbour store.
     """
 
     head: Head
@@ -118,6 +120,7 @@ class Fitted:
     test: Mapping[str, float]
     judged: Judged
     kept: FloatArray
+    points: IntArray
 
 
 def fit(material: Material, split: Split, advance: Advance = lambda done: None) -> Fitted:
@@ -160,6 +163,7 @@ def _fit(material: Material, split: Split, advance: Advance) -> Fitted:
         test=metrics(_held_out(material, head, split.test), policy.weight) if len(split.test) else {},
         judged=judged,
         kept=kept,
+        points=part.rows[stored_rows(part.sample.outcome)],
     )
 
 

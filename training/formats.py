@@ -1,4 +1,4 @@
-"""Log files taken apart into raw rows: Parquet, JSON lines and CSV, the last two plain or gzipped."""
+"""Logs taken apart into raw rows: Parquet, JSON lines and CSV (the last two plain or gzipped), databases."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from router.errors import CallLogError
 from router.records import Json
 from training.cells import drop_null_members, excerpt, parse_json
 from training.cleaning import RawRows
+from training.database import database_batches
+from training.feedback_file import Feedback
 from training.log_file import BATCH_BYTES, BATCH_ROWS, LogFile, RawBatch, open_log
 
 _LONGEST_FIELD = 1 << 26
@@ -29,12 +31,14 @@ DAMAGED_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
 def read_batches(file: LogFile, row_group: int = 0) -> Iterator[RawBatch]:
-    """The rows of a file, or of one row group of a Parquet file, in order.
+    """The rows of a file or database, or of one row group of a Parquet file, in order.
 
     Raises:
-        CallLogError: the file is damaged.
+        CallLogError: the file is damaged, or the database can't be read.
     """
-    readers = {"parquet": _parquet_batches, "json": _json_batches, "csv": _csv_batches}
+    readers = {
+        "parquet": _parquet_batches, "json": _json_batches, "csv": _csv_batches, "database": database_batches,
+    }  # fmt: skip
     try:
         yield from readers[file.kind](file, row_group)
     except DAMAGED_GZIP as error:
@@ -71,20 +75,23 @@ def one_line(error: Exception) -> str:
 
 def _json_batches(file: LogFile, _part: int) -> Iterator[RawBatch]:
     content, raw = open_log(file.path)
+    feedback = Feedback(file.feedback) if file.feedback else None
     seen: set[str] = set()
     line, position = 0, 0
     with raw:
         while lines := content.readlines(BATCH_BYTES):
             for start in range(0, len(lines), BATCH_ROWS):
                 some = lines[start : start + BATCH_ROWS]
-                rows, names = _json_rows(some, line + 1, file.mapping)
+                rows, names = _json_rows(some, line + 1, file.mapping, feedback)
                 new = frozenset(names - seen) if len(seen) < _MOST_NAMES else frozenset()
                 seen |= new
                 yield RawBatch(rows=rows, names=new, bytes_read=raw.tell() - position)
                 line, position = line + len(some), raw.tell()
 
 
-def _json_rows(lines: Sequence[bytes], first: int, mapping: Mapping[str, str]) -> tuple[RawRows, set[str]]:
+def _json_rows(
+    lines: Sequence[bytes], first: int, mapping: Mapping[str, str], feedback: Feedback | None
+) -> tuple[RawRows, set[str]]:
     """Raw rows of consecutive lines, the first of which has number `first`, and the names seen in them."""
     kept = [(number, line) for number, line in enumerate(lines, start=first) if not line.isspace()]
     values: list[Mapping[str, Json]] = []
@@ -97,6 +104,7 @@ def _json_rows(lines: Sequence[bytes], first: int, mapping: Mapping[str, str]) -
         except ValueError as error:
             broken[row] = str(error), excerpt(line.decode(errors="backslashreplace").strip())
             value, was_repaired = {}, False
+        value = feedback.joined(value, mapping) if feedback else value
         values.append(value)
         names.update(value)
         if was_repaired:

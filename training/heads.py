@@ -372,13 +372,28 @@ def _fit_label(wide: Float32Array, label: IntArray, models: int, c: float) -> La
     return LabelParts(logits=Linear(weights=weights, intercept=intercept))
 
 
+def stored_rows(outcome: FloatArray) -> IntArray:
+    """Which prompts of a sample are the points of its head's neighbour store, in the store's order.
+
+    Args:
+        outcome: the sample's, shape (n, n_models); a prompt of unknown outcomes is not among them.
+    """
+    seen = np.flatnonzero(np.isfinite(outcome).any(axis=1))
+    return seen[_kept(len(seen))]
+
+
+def _kept(count: int) -> IntArray:
+    """Rows of `count` that the store keeps: `STORE_POINTS` at most, evenly spread."""
+    return np.linspace(0, count - 1, min(count, STORE_POINTS)).astype(np.int64)
+
+
 def _store(sample: Sample, inputs: Float32Array, values: FloatArray) -> NeighbourStore:
     """The neighbours' store: principal axes (uncentred, so cosines are kept), at most `STORE_POINTS` rows."""
     narrow = unit(inputs)
     axes = np.linalg.eigh((narrow.T @ narrow).astype(np.float64))[1][:, ::-1][:, :STORE_AXES].astype(
         np.float32
     )
-    kept = np.linspace(0, len(sample) - 1, min(len(sample), STORE_POINTS)).astype(np.int64)
+    kept = _kept(len(sample))
     seen = np.hstack([np.ones((len(sample), 1)), np.isfinite(sample.outcome)])
     return NeighbourStore(
         axes=axes,

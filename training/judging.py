@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from router.client import Router
 from router.errors import CallLogError
 from router.records import IntArray, Json
 from router.rules import whole_text
+from router.version import Version
 from training.baselines import TrainingStatistics, baselines_on
 from training.comparison import compare
 from training.evaluated import Comparison, Evaluated, Provenance
@@ -23,7 +23,7 @@ PARTIAL = "without the outcome of every model"
 
 
 def compare_on_log(
-    sources: Sequence[str], router: Router, out: Path, reading: Reading, reporter: Reporter
+    sources: Sequence[str], router: Version, out: Path, reading: Reading, reporter: Reporter
 ) -> Comparison:
     """Judge a router on calls that it was not fitted on, and write `report.html` and `report.json`.
 
@@ -54,7 +54,7 @@ def compare_on_log(
     return comparison
 
 
-def comparable_rows(table: PromptTable, router: Router) -> tuple[IntArray, dict[str, int]]:
+def comparable_rows(table: PromptTable, router: Version) -> tuple[IntArray, dict[str, int]]:
     """Prompts on which a router can be judged exactly, and the number of the others by reason."""
     seen = router.training_keys()
     fresh = np.array([int(key[:16], 16) not in seen for key in table.keys], dtype=bool)
@@ -91,7 +91,7 @@ def statistics_of(manifest: Mapping[str, Json]) -> TrainingStatistics:
 
 
 def _evaluated(
-    table: PromptTable, router: Router, provenance: Provenance, reading: Reading, reporter: Reporter
+    table: PromptTable, router: Version, provenance: Provenance, reading: Reading, reporter: Reporter
 ) -> Evaluated:
     """What the router and every baseline do on prompts whose outcomes are all known."""
     encodings, _ = encodings_of(table, router.encoder, reading.cache, reporter)
@@ -123,7 +123,7 @@ def _evaluated(
     )
 
 
-def _objective(router: Router) -> str:
+def _objective(router: Version) -> str:
     """The router's objective in words."""
     objective = router.config.objective
     if objective.kind == "budget":

@@ -1,17 +1,17 @@
-"""One file of a call log, opened, and the rows that come out of it."""
+"""One file or database of a call log, opened, and the rows that come out of it."""
 
 from __future__ import annotations
 
 import gzip
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias, cast
 
 from training.cleaning import RawRows
 
-Format: TypeAlias = Literal["parquet", "json", "csv"]
+Format: TypeAlias = Literal["parquet", "json", "csv", "database"]
 
 BATCH_ROWS = 20_000
 BATCH_BYTES = 16 << 20
@@ -20,14 +20,17 @@ BATCH_BYTES = 16 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogFile:
-    """One file of a call log.
+    """One file of a call log, or the runtime's log in a database.
 
     Attributes:
         number: place in the order given, from 0.
-        size: bytes on disk.
+        path: names it to people; an address without its password.
+        size: bytes on disk; of a database about the bytes that its calls take.
         mapping: source column per canonical field, defaults filled in.
         names: the columns it has; None for JSON lines, where each row says.
         row_groups: number of row groups of a Parquet file, else 1: the parts it is read in.
+        url: address of a database, as it was given; it may hold a password.
+        feedback: the file of later feedback beside the runtime's log of JSON lines.
     """
 
     number: int
@@ -37,6 +40,8 @@ class LogFile:
     mapping: Mapping[str, str]
     names: tuple[str, ...] | None
     row_groups: int = 1
+    url: str = field(default="", repr=False)
+    feedback: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +51,13 @@ class RawBatch:
     Attributes:
         names: column names first seen in these rows.
         bytes_read: bytes of the file consumed for them.
+        digest: of a database, a hash of all its rows up to these; a file is hashed as it is.
     """
 
     rows: RawRows
     names: frozenset[str]
     bytes_read: int
+    digest: str | None = None
 
 
 def open_log(path: str) -> tuple[BinaryIO, BinaryIO]:

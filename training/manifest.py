@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from router import __version__
+from router.config import routing_part, settings_text
 from router.encoder import EncoderInfo
 from router.records import Json
 from training.baselines import TrainingStatistics
@@ -23,13 +24,12 @@ from training.split import Split
 LIBRARIES = ("numpy", "scikit-learn", "scipy", "onnxruntime", "tokenizers", "sentence-transformers", "torch")
 
 
-def manifest_of(  # noqa: PLR0913, PLR0917 - everything that a router is made of meets here
+def manifest_of(
     material: Material,
     split: Split,
     fitted: Fitted,
     reading: ReadSummary,
     report: Mapping[str, Json],
-    config_text: str,
     encoder: EncoderInfo,
 ) -> dict[str, Json]:
     """The manifest, without what `seal` adds."""
@@ -48,7 +48,7 @@ def manifest_of(  # noqa: PLR0913, PLR0917 - everything that a router is made of
         "features": asdict(spec),
         "prices": material.logged,
         "policy": fitted.policy.to_json(),
-        "config": config_text,
+        "config": settings_text(routing_part(material.config)[0]),
         "statistics": statistics_to_json(statistics),
         "metrics": _metrics(fitted),
         "split": {

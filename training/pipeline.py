@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from router.artifact import check_target, new_folder, save_arrays, seal
-from router.client import ENCODER_FOLDER, HEAD_FILE, KEYS_FILE, check_models
-from router.config import Config
-from router.encoder import Encoding, load_encoder
+from router.encoder import Encoding, load_encoder, well_formed
 from router.errors import TrainingError
+from router.explaining.nearest import TrainingPrompts
 from router.features import FeatureSpec, embedded_text, featurize
 from router.prices import current_prices
-from router.records import Json
+from router.records import Json, Request, message_texts
+from router.settings import Config
+from router.version import ENCODER_FOLDER, HEAD_FILE, KEYS_FILE, check_models
 from training.calls import write_calls
 from training.export import INFO_FILE, encoder_info, prepared_encoder
 from training.fitting import Fitted, Material, fit, steps
@@ -36,6 +37,8 @@ LEAST_PROMPTS = 50
 LEAST_TAG_PROMPTS = 20
 MOST_TAGS = 64
 GRAM_DIMENSIONS = 512
+TEXT_CHARACTERS = 200
+"""What is kept of a training prompt's text, where any is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +46,11 @@ class TrainJob:
     """One training run.
 
     Attributes:
-        config_text: the settings as YAML; goes into the router, which serves by them unless told otherwise.
         register: name to register the router under, or None.
     """
 
     sources: Sequence[str]
     out: Path
-    config_text: str
     reading: Reading
     tracking_uri: str
     register: str | None
@@ -127,9 +128,10 @@ def train(job: TrainJob, reporter: Reporter) -> Trained:
     material = material_of(table, encodings, config)
     split = _split(table, config)
     fitted = fit(material, split, reporter.stage("fitting", steps(config)))
-    manifest = manifest_of(material, split, fitted, reading, report, job.config_text, encoder_info(encoder))
+    manifest = manifest_of(material, split, fitted, reading, report, encoder_info(encoder))
     fitted_on = [table.keys[row] for row in np.concatenate([split.train, split.validation])]
-    manifest = write_router(job.out, manifest, fitted, encoder, fitted_on)
+    neighbours = stored_prompts(table.rows(fitted.points), keep_text=config.training.keep_text)
+    manifest = write_router(job.out, manifest, fitted, encoder, fitted_on, neighbours)
     record = run_record(manifest, fitted, report, reading)
     published = publish(job.out, record, job.tracking_uri, register=job.register)
     return Trained(
@@ -179,20 +181,43 @@ def usable_models(table: PromptTable, config: Config) -> tuple[PromptTable, list
 
 
 def write_router(
-    out: Path, manifest: Mapping[str, Json], fitted: Fitted, encoder: Path, keys: Sequence[str]
+    out: Path,
+    manifest: Mapping[str, Json],
+    fitted: Fitted,
+    encoder: Path,
+    keys: Sequence[str],
+    neighbours: TrainingPrompts,
 ) -> dict[str, Json]:
     """Write a router's folder, whole or not at all; returns the manifest as written.
 
     Args:
         encoder: folder of the exported encoder.
         keys: prompt keys that the router was fitted on; a comparison leaves them out.
+        neighbours: the prompts in the head's neighbour store; an explanation shows the nearest.
     """
     with new_folder(out) as folder:
         save_arrays(folder / HEAD_FILE, fitted.head.to_arrays())
         numbers = np.array(sorted(int(key[:16], 16) for key in keys), dtype=np.uint64)
         save_arrays(folder / KEYS_FILE, {"keys": numbers})
+        neighbours.save(folder)
         shutil.copytree(encoder, folder / ENCODER_FOLDER, ignore=shutil.ignore_patterns(INFO_FILE))
         return seal(folder, manifest)
+
+
+def stored_prompts(table: PromptTable, *, keep_text: bool) -> TrainingPrompts:
+    """What the router's folder holds of the prompts in its neighbour store, whose rows these are."""
+    return TrainingPrompts(
+        keys=np.array([int(key[:16], 16) for key in table.keys], dtype=np.uint64),
+        outcomes=table.success.astype(np.float32),
+        texts=[_start(request) for request in table.requests] if keep_text else None,
+    )
+
+
+def _start(request: Request) -> str:
+    """The start of the last user turn, or of the last turn where there is none of a user's."""
+    turns = list(message_texts(request.messages))
+    said = [text for role, text in turns if role == "user"] or [text for _, text in turns] or [""]
+    return well_formed(said[-1][:TEXT_CHARACTERS])
 
 
 def _encoder(table: PromptTable, reading: Reading, reporter: Reporter) -> Path:

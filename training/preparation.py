@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from router.config import Config
 from router.encoder import Encoder, Encoding
 from router.features import embedded_text
+from router.settings import Config
 from training.calls import CallFiles, read_calls
 from training.embeddings import encode_all
 from training.outcomes import PromptTable, prompt_table

@@ -10,8 +10,9 @@ import mlflow
 import pandas as pd  # type: ignore[import-untyped]
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from router.client import Router
-from router.records import Json, Request
+from router.errors import NoModelAllowed
+from router.records import Json, Request, Wishes
+from router.version import Version
 
 
 class PointsmanModel(PythonModel):
@@ -19,14 +20,19 @@ class PointsmanModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the router that was logged beside this code."""
-        self.router = Router.load(Path(context.artifacts["router"]))
+        self.version = Version.load(Path(context.artifacts["router"]))
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: Json = None
     ) -> list[Json]:
         """Decide for each row of a table with `prompt` or `messages` and optional other request columns."""
-        rows = model_input.to_dict(orient="records")
-        return [self.router.decide(Request.from_json(_given(row))).to_json() for row in rows]
+        return [self._answer(_given(row)) for row in model_input.to_dict(orient="records")]
+
+    def _answer(self, row: Mapping[str, Json]) -> dict[str, Json]:
+        try:
+            return self.version.decide(Request.from_json(row), Wishes.from_json(row)).to_json()
+        except NoModelAllowed as error:
+            return {"error": str(error), "rejected": error.rejected}
 
 
 def _given(row: Mapping[str, Json]) -> dict[str, Json]:

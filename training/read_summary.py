@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from router.errors import CallLogError
+from router.log.rows import COLUMNS
 from router.records import Json
 from training.call_source import LINE_BITS, REJECTED, TALLY, Runner, start_daft
 from training.log_file import LogFile
@@ -29,7 +30,8 @@ class RejectCount:
     """Rows that were turned away for one reason.
 
     Attributes:
-        where: `file:line` of the first; in a Parquet file the row's number.
+        where: `file:line` of the first, in a Parquet file the row's number; in a database the row's number
+            and its call_id.
         value: what stood there, cut short.
     """
 
@@ -44,17 +46,18 @@ class RejectCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadSummary:
-    """What was read. `rows` = `calls` + `duplicates` + the rows of `rejects`.
+    """What was read. `rows` = `calls` + `duplicates` + `without_text` + the rows of `rejects`.
 
     Attributes:
         calls: rows kept.
         rejects: per reason, the most frequent first.
         duplicates: rows that repeat an earlier call_id.
+        without_text: rows in order, but of whose prompt only the key was logged; nothing is learnt from them.
         repaired: rows in which a lone surrogate became U+FFFD.
         truncated: calls whose logged text is not the whole text.
         files: the files read, in the order given.
         empty_files: those without a row.
-        ignored_columns: names in the files that no field is read from.
+        ignored_columns: names in the files that no field is read from; not those of the runtime's own log.
         digest: sha256 over the content of the files, whatever their names and order.
     """
 
@@ -62,6 +65,7 @@ class ReadSummary:
     calls: int
     rejects: Sequence[RejectCount]
     duplicates: int
+    without_text: int
     repaired: int
     truncated: int
     files: Sequence[str]
@@ -104,9 +108,10 @@ def summarise(files: Sequence[LogFile], folder: Path, buckets: int, runner: Runn
     duplicates = _find_duplicates(calls, kept, folder, runner)
     rejects = _count_rejects(files, folder, runner)
     rows = sum(tally["rows"] for tally in tallies)
-    if rows != kept + sum(reject.rows for reject in rejects):
+    without_text = sum(tally["without_text"] for tally in tallies)
+    if rows != kept + without_text + sum(reject.rows for reject in rejects):
         raise CallLogError(
-            f"{rows} rows were read, but {kept} came out as calls and "
+            f"{rows} rows were read, but {kept} came out as calls, {without_text} as without their text and "
             f"{sum(reject.rows for reject in rejects)} as rejected; "
             "this is a defect of pointsman: please report it"
         )
@@ -118,12 +123,13 @@ def summarise(files: Sequence[LogFile], folder: Path, buckets: int, runner: Runn
         calls=kept - duplicates,
         rejects=rejects,
         duplicates=duplicates,
+        without_text=without_text,
         repaired=sum(tally["repaired"] for tally in tallies),
         truncated=truncated,
         files=[file.path for file in files],
         empty_files=[file.path for file in files if file.number not in filled],
-        ignored_columns=sorted(names - used),
-        digest=_digest(files),
+        ignored_columns=sorted(names - used - (set(COLUMNS) if names >= set(COLUMNS) else set())),
+        digest=_digest(files, {tally["file"]: tally["digest"] for tally in tallies}),
     )
 
 
@@ -189,29 +195,51 @@ def _count_rejects(files: Sequence[LogFile], folder: Path, runner: Runner) -> li
     place = frame["place"]
     groups = frame.groupby("reason").agg(place.min().alias("first"), place.count().alias("rows")).to_pylist()
     firsts = [group["first"] for group in groups]
-    values = frame.where(place.is_in(firsts)).select("place", "detail").to_pydict()
-    value_at = dict(zip(values["place"], values["detail"], strict=True))
+    first_rows = frame.where(place.is_in(firsts)).select("place", "detail", "call_id").to_pylist()
+    row_at = {row["place"]: row for row in first_rows}
     counts = [
         RejectCount(
             reason=group["reason"],
             rows=group["rows"],
-            where=place_text(files, group["first"]),
-            value=value_at[group["first"]],
+            where=_place_text(*place_of(files, group["first"]), row_at[group["first"]]["call_id"]),
+            value=row_at[group["first"]]["detail"],
         )
         for group in groups
     ]
     return sorted(counts, key=lambda count: (-count.rows, count.reason))
 
 
-def place_text(files: Sequence[LogFile], place: int) -> str:
-    """A place in the log as `file:line`."""
-    return f"{files[place >> LINE_BITS].path}:{place & ((1 << LINE_BITS) - 1)}"
+def place_of(files: Sequence[LogFile], place: int) -> tuple[LogFile, int]:
+    """The file of a place in the log, and the line or row in it."""
+    return files[place >> LINE_BITS], place & ((1 << LINE_BITS) - 1)
 
 
-def _digest(files: Sequence[LogFile]) -> str:
-    """A hash of what the files hold; the same for the same files under other names or in another order."""
-    parts = []
-    for file in files:
-        with Path(file.path).open("rb") as stream:
-            parts.append(hashlib.file_digest(stream, "sha256").digest())
-    return hashlib.sha256(b"".join(sorted(parts))).hexdigest()
+def _place_text(file: LogFile, line: int, call_id: str | None) -> str:
+    if file.kind != "database":
+        return f"{file.path}:{line}"
+    return f"{file.path}: row {line}" + (f" (call_id {call_id})" if call_id else "")
+
+
+def _digest(files: Sequence[LogFile], of_rows: Mapping[int, str | None]) -> str:
+    """A hash of what the files hold; the same for the same files under other names or in another order.
+
+    Args:
+        of_rows: a database's hash, made while its rows were read, by the file's number.
+    """
+    parts = [of_rows.get(file.number) or _content_digest(file) for file in files]
+    return hashlib.sha256(b"".join(sorted(map(bytes.fromhex, parts)))).hexdigest()
+
+
+def _content_digest(file: LogFile) -> str:
+    """A hash of a file, and of the feedback beside it; of a database without rows that of nothing."""
+    whole = hashlib.sha256()
+    if file.kind != "database":
+        whole = _file_digest(Path(file.path))
+    if file.feedback:
+        whole.update(_file_digest(file.feedback).digest())
+    return whole.hexdigest()
+
+
+def _file_digest(path: Path) -> hashlib._Hash:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256")

@@ -1,4 +1,4 @@
-"""Which files a call log is made of, and whether they can hold one."""
+"""Which files and databases a call log is made of, and whether they can hold one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from router.errors import CallLogError
-from training.cleaning import CALL_SCHEMA
+from router.log.address import DATABASE_FILES
+from training.cleaning import CALL_SCHEMA, RUNTIME_FIELDS
+from training.database import is_database, look_at_database
+from training.feedback_file import feedback_beside, log_beside
 from training.formats import COPY_AGAIN, DAMAGED_GZIP, csv_header, one_line, refuse_array
 from training.log_file import Format, LogFile
 
@@ -21,20 +24,22 @@ _ENDINGS: Mapping[str, Format] = {
 
 
 def find_files(sources: Sequence[str], mapping: Mapping[str, str]) -> list[LogFile]:
-    """The files that `sources`, paths and globs, stand for: each once, a glob's in name order.
+    """What `sources`, paths, globs and addresses of databases, stand for: each once, a glob's in name order.
 
     Args:
         mapping: source column per canonical field; a field left out is read from the column of its own name.
 
     Raises:
-        CallLogError: nothing there, an ending no reader knows, a file that can't be opened, a mapping of
-            fields or columns that don't exist, or no column to read the model or the prompt from.
+        CallLogError: nothing there, an ending no reader knows, a file or database that can't be opened, a
+            mapping of fields or columns that don't exist, or no column to read the model or the prompt from.
+        MissingExtra: a database's driver is not installed.
     """
     unknown = sorted(set(mapping) - set(CALL_SCHEMA.names))
     if unknown:
         known = ", ".join(CALL_SCHEMA.names)
         raise CallLogError(f"can't map a column to {unknown[0]!r}: no such field; fields: {known}")
-    whole = {name: name for name in CALL_SCHEMA.names if name not in mapping.values()} | dict(mapping)
+    fields = (*CALL_SCHEMA.names, *RUNTIME_FIELDS)
+    whole = {name: name for name in fields if name not in mapping.values()} | dict(mapping)
     paths = dict.fromkeys(path for source in sources for path in _matches(source))
     if not paths:
         raise CallLogError("no call log given; name at least one file or glob")
@@ -45,9 +50,11 @@ def find_files(sources: Sequence[str], mapping: Mapping[str, str]) -> list[LogFi
 
 
 def _matches(source: str) -> list[str]:
+    if "://" in source:
+        return [source]
     if glob.has_magic(source) and not Path(source).exists():
         matches = glob.glob(source, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-        found = sorted(path for path in matches if Path(path).is_file())
+        found = sorted(path for path in matches if Path(path).is_file() and not log_beside(path))
         if not found:
             raise CallLogError(f"no file matches {source!r} (from {Path.cwd()}); check the pattern")
         return [str(Path(path)) for path in found]
@@ -59,12 +66,20 @@ def _matches(source: str) -> list[str]:
 
 
 def _look_at(number: int, path: str, mapping: Mapping[str, str]) -> LogFile:
+    if is_database(path):
+        return look_at_database(number, path, mapping)
+    if (log := log_beside(path)) is not None:
+        raise CallLogError(f"{path}: holds feedback, no calls; name {log}, whose calls it is joined to")
+    return _look_at_file(number, path, mapping)
+
+
+def _look_at_file(number: int, path: str, mapping: Mapping[str, str]) -> LogFile:
     name = path.lower().removesuffix(".gz")
     kind = _ENDINGS.get(Path(name).suffix)
     if kind is None or (kind == "parquet" and name != path.lower()):
-        known = ", ".join(f"{ending}" for ending in _ENDINGS)
+        known = ", ".join((*_ENDINGS, *DATABASE_FILES))
         raise CallLogError(
-            f"{path}: no reader for this ending; it must be one of {known}, and .gz after any but Parquet's"
+            f"{path}: no reader for this ending; it must be one of {known}, and .gz after JSON's and CSV's"
         )
     size = Path(path).stat().st_size
     names: tuple[str, ...] | None = None
@@ -82,7 +97,14 @@ def _look_at(number: int, path: str, mapping: Mapping[str, str]) -> LogFile:
     except (pa.ArrowException, OSError) as error:
         raise CallLogError(f"{path}: can't be read as {kind}: {one_line(error)}; {COPY_AGAIN}") from error
     return LogFile(
-        number=number, path=path, kind=kind, size=size, mapping=mapping, names=names, row_groups=row_groups
+        number=number,
+        path=path,
+        kind=kind,
+        size=size,
+        mapping=mapping,
+        names=names,
+        row_groups=row_groups,
+        feedback=feedback_beside(path) if kind == "json" else None,
     )
 
 

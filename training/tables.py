@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from router.records import Json
+from training.cleaning import TEXT_NOT_KEPT
 from training.evaluated import Comparison, PolicyResult
 from training.pipeline import Trained
 from training.read_summary import ReadSummary
@@ -26,6 +27,7 @@ def reading(summary: ReadSummary, out: Path | None = None) -> None:
         "repeat a call_id": summary.duplicates,
         "with a text cut short": summary.truncated,
         "repaired": summary.repaired,
+        f"whose {TEXT_NOT_KEPT}": summary.without_text,
     }
     console.print("".join(f", {count} {what}" for what, count in counts.items() if count))
     for reject in summary.rejects:

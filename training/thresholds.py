@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from router.config import Fallback, Objective
 from router.policy import assumed_cost, choose
 from router.records import BoolArray, FloatArray, IntArray
+from router.settings import Fallback, Objective
 from training.evaluation import Curve, cost_quality_curve, picked, risk_coverage
 
 STAKES = np.geomspace(0.01, 0.3, 8)

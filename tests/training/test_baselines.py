@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from router.config import HeuristicModels
+from router.settings import HeuristicModels
 from training.baselines import (
     BEST_SINGLE,
     HEURISTIC,

@@ -113,3 +113,42 @@ def test_columns_follow_the_canonical_order_and_types() -> None:
     assert [(name, array.type) for name, array in columns.items()] == [
         (field.name, field.type) for field in CALL_SCHEMA
     ]
+
+
+def runtime_row(**columns: Json) -> CleanRows:
+    """A row as the runtime's log has it, with its prompt's key."""
+    return cleaned(prompt_key="ab" * 16, **columns)
+
+
+def test_a_row_with_only_the_key_of_its_prompt_is_in_order_and_no_call() -> None:
+    rows = runtime_row(prompt=None)
+    assert (rows.problems, set(rows.without_text), rows.keys) == ({}, {0}, [""])
+
+
+def test_a_bad_row_without_its_text_is_a_bad_row() -> None:
+    rows = runtime_row(prompt=None, score=7)
+    assert (rows.problems[0][0], rows.without_text) == ("score is outside [0, 1]", set())
+
+
+def test_the_key_is_made_from_the_text_where_there_is_one() -> None:
+    rows = runtime_row()
+    assert (rows.keys, rows.without_text) == ([prompt_key([{"role": "user", "content": "hi"}])], set())
+
+
+@pytest.mark.parametrize("name", ["cost_usd", "input_tokens", "output_tokens"])
+@pytest.mark.parametrize(
+    ("value", "error", "expected"),
+    [
+        pytest.param(0, "timeout: Timeout", None, id="nothing, for no answer"),
+        pytest.param(2, "cancelled", 2, id="something, for half an answer"),
+        pytest.param(0, None, 0, id="nothing, for an answer"),
+    ],
+)
+def test_a_failed_attempt_is_not_taken_for_a_free_answer(
+    name: str, value: int, error: str | None, expected: int | None
+) -> None:
+    assert runtime_row(error=error, **{name: value}).columns[name][0].as_py() == expected
+
+
+def test_an_error_column_of_another_log_means_nothing() -> None:
+    assert cleaned(error="none", cost_usd=0).columns["cost_usd"][0].as_py() == 0

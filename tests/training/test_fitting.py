@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from router.config import Config, Rules, Training
 from router.errors import TrainingError
 from router.features import FeatureSpec
 from router.head import Kind
 from router.prices import Price
 from router.records import FloatArray
+from router.settings import Config, Rules, Training
 from tests.training.logs import made_table
 from tests.training.test_heads import features_of, true_chance
 from training.fitting import Fitted, Material, fit, steps, strongest_within_error
@@ -149,6 +149,11 @@ def test_metrics_are_sound(auto: Fitted) -> None:
 
 def test_the_thresholds_rest_on_every_prompt_outside_the_test_part(auto: Fitted) -> None:
     assert len(auto.judged) == PROMPTS - len(split_of().test)
+
+
+def test_the_points_are_rows_of_the_parts_that_were_fitted_on(auto: Fitted) -> None:
+    assert len(auto.points) == len(auto.head.store.points)
+    assert not set(auto.points.tolist()) & set(split_of().test.tolist())
 
 
 def test_the_best_single_model_stands_in_for_a_rule_table_without_default(auto: Fitted) -> None:

@@ -8,6 +8,7 @@ import pytest
 from router.features import Features
 from router.head import Head, Kind, LabelParts, log_odds, sigmoid
 from router.records import BoolArray, FloatArray
+from training import heads
 from training.heads import (
     FOLDS,
     CrossFitted,
@@ -18,6 +19,7 @@ from training.heads import (
     fit_last_level,
     fit_lengths,
     settings_of,
+    stored_rows,
     table_of_means,
 )
 from training.split import folds
@@ -357,3 +359,17 @@ def test_evidence_has_a_row_for_every_prompt_in_its_order() -> None:
     assert isinstance(fitted, CrossFitted)
     np.testing.assert_allclose(fitted.familiarity.shape, (100,))
     assert fitted.evidence.shape == (100, MODELS, 2)
+
+
+def test_the_stored_rows_are_those_of_the_stores_points() -> None:
+    sample = sample_of(60, seen_share=0.3)
+    head, rows = fitted_head(sample), stored_rows(sample.outcome)
+    assert len(rows) == len(head.store.points) < len(sample)
+    np.testing.assert_array_equal(head.store.seen[:, 1:] == 1.0, np.isfinite(sample.outcome[rows]))
+
+
+def test_of_too_many_prompts_an_even_share_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "STORE_POINTS", 5)
+    outcome = np.ones((9, 2))
+    outcome[1] = np.nan
+    assert stored_rows(outcome).tolist() == [0, 2, 4, 6, 8]

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from router.artifact import read_manifest
-from router.client import Router
-from router.config import Config, Training
 from router.errors import ArtifactError, TrainingError
-from router.records import Json, Request
+from router.explaining.explain import explain
+from router.explaining.nearest import POINTS_FILE, TEXTS_FILE, TrainingPrompts
+from router.records import Json, Request, prompt_key
+from router.settings import Config, Training
+from router.version import Version
 from tests.training.logs import call, made_table, write_lines
 from training import pipeline
 from training.pipeline import Trained, TrainJob, import_calls, usable_models
@@ -65,7 +67,6 @@ class Trainer:
         job = TrainJob(
             sources=[write_lines(self.folder / "calls.jsonl", *map(dict, calls))],
             out=self.folder / name,
-            config_text="",
             reading=reading_of(self.folder, self.cache, config),
             tracking_uri=f"sqlite:///{self.folder / 'mlflow.db'}",
             register=None,
@@ -100,9 +101,9 @@ def small(train: Trainer, tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 def test_a_trained_folder_is_a_router_that_decides(small: Trained) -> None:
-    router = Router.load(small.out)
+    router = Version.load(small.out)
     assert router.models == ("large", "small")
-    assert router.route("sum the numbers 4 and 5", task_type="math").model in router.models
+    assert router.decide(Request.of("sum the numbers 4 and 5", task_type="math")).model in router.models
 
 
 def test_what_is_returned_is_what_was_written(small: Trained) -> None:
@@ -133,12 +134,75 @@ def test_the_order_of_the_log_does_not_matter(small: Trained, train: Trainer) ->
 
 def test_the_router_remembers_the_prompts_it_was_fitted_on(small: Trained) -> None:
     split = small.manifest["split"]
-    assert len(Router.load(small.out).training_keys()) == split["train"] + split["validation"]
+    assert len(Version.load(small.out).training_keys()) == split["train"] + split["validation"]
 
 
 def test_no_prompt_text_is_in_the_router(small: Trained) -> None:
     written = b"".join(file.read_bytes() for file in small.out.rglob("*") if file.is_file())
     assert b"sum the numbers" not in written
+
+
+def stored(trained: Trained) -> TrainingPrompts:
+    found = TrainingPrompts.load(trained.out, trained.manifest["files"])
+    assert found is not None
+    return found
+
+
+def test_the_stored_prompts_are_those_of_the_neighbour_store_in_its_order(small: Trained) -> None:
+    version, prompts = Version.load(small.out), stored(small)
+    assert len(prompts.keys) == len(version.head.store.points)
+    assert set(prompts.keys.tolist()) == version.training_keys()
+    np.testing.assert_array_equal(np.isfinite(prompts.outcomes), version.head.store.seen[:, 1:] == 1.0)
+
+
+def test_a_training_prompts_nearest_neighbour_is_itself_with_its_outcomes(small: Trained) -> None:
+    version, prompts = Version.load(small.out), stored(small)
+    places = {key: place for place, key in enumerate(prompts.keys.tolist())}
+    for one in synthetic_calls()[::32]:
+        request = Request.of(one["prompt"], task_type=one["task_type"])
+        key = prompt_key(request.messages)[:16]
+        if (place := places.get(int(key, 16))) is None:
+            continue
+        nearest = (explain(version, request).neighbours or ())[0]
+        assert nearest.key == key
+        assert nearest.cosine == pytest.approx(1.0, abs=1e-4)
+        assert list(nearest.outcomes.values()) == prompts.outcomes[place].tolist()
+        assert nearest.text is None
+
+
+def test_no_text_is_kept_unless_the_settings_say_so(small: Trained) -> None:
+    assert not (small.out / TEXTS_FILE).exists()
+    assert POINTS_FILE in small.manifest["files"]
+
+
+def test_with_keep_text_the_start_of_each_stored_prompt_is_in_the_router(train: Trainer) -> None:
+    settings = ONE_ESTIMATOR.training.model_copy(update={"keep_text": True})
+    trained = train(synthetic_calls(), "texts", Config(training=settings))
+    prompts = stored(trained)
+    texts = {prompt_key(Request.of(one["prompt"]).messages)[:16]: one["prompt"] for one in synthetic_calls()}
+    assert prompts.texts == [texts[f"{key:016x}"] for key in prompts.keys.tolist()]
+
+
+def said(*turns: tuple[str, Json]) -> Request:
+    return Request.of([{"role": role, "content": content} for role, content in turns])
+
+
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        pytest.param(
+            said(("user", "a"), ("assistant", "b"), ("user", "c"), ("tool", "d")), "c", id="last user turn"
+        ),
+        pytest.param(said(("system", "a"), ("assistant", "b")), "b", id="without a user's, the last"),
+        pytest.param(said(("user", "x" * 500)), "x" * 200, id="its start"),
+        pytest.param(said(("user", None)), "", id="no text"),
+        pytest.param(said(("user", [{"type": "text", "text": "a"}, {"type": "image_url"}])), "a", id="parts"),
+        pytest.param(said(("user", "a\ud800b")), "a\ufffdb", id="text that can be written"),
+    ],
+)
+def test_a_prompts_text_is_the_start_of_its_last_user_turn(request_: Request, text: str) -> None:
+    table = replace(made_table([[1.0]], [[0.1]]), requests=[request_])
+    assert pipeline.stored_prompts(table, keep_text=True).texts == [text]
 
 
 def test_nothing_in_the_router_is_pickled(small: Trained) -> None:
@@ -211,7 +275,10 @@ def test_import_writes_the_canonical_log(tmp_path: Path, quiet: Reporter, encode
 def write(small: Trained, out: Path) -> dict[str, Json]:
     """Write the small router's folder once more, elsewhere."""
     manifest = {name: small.manifest[name] for name in small.manifest if name not in SEALED}
-    return pipeline.write_router(out, manifest, small.fitted, small.out / "encoder", ["ab" * 16])
+    neighbours = TrainingPrompts(
+        keys=np.array([5], dtype=np.uint64), outcomes=np.ones((1, 2), np.float32), texts=None
+    )
+    return pipeline.write_router(out, manifest, small.fitted, small.out / "encoder", ["ab" * 16], neighbours)
 
 
 SEALED = ("format", "format_version", "files", "policy_version", "sha256")
@@ -230,7 +297,7 @@ def test_a_router_is_replaced_by_the_next(small: Trained, tmp_path: Path) -> Non
     write(small, tmp_path / "router")
     (tmp_path / "router" / "stale.json").write_text("{}", encoding="utf-8")
     write(small, tmp_path / "router")
-    assert Router.load(tmp_path / "router").training_keys() == {int("ab" * 8, 16)}
+    assert Version.load(tmp_path / "router").training_keys() == {int("ab" * 8, 16)}
     assert not (tmp_path / "router" / "stale.json").exists()
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from router.config import Config
 from router.encoder import EncoderInfo, Encoding
 from router.errors import CallLogError
+from router.settings import Config
 from tests.training.logs import call, write_lines
 from training.preparation import Reading, calls_of, encodings_of, table_of
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from router.client import Router
-from router.records import Json
+from router.records import Json, Request
+from router.version import Version
 from tests.training.comparisons import evaluated, knowing
 from training import tables
 from training.comparison import compare
@@ -77,7 +77,7 @@ def test_a_comparison_shows_its_verdict_before_the_table(
     assert f"written: {tmp_path / 'report.html'} and report.json" in said
 
 
-def test_real_decisions_fit_the_table(loaded: Router, capsys: pytest.CaptureFixture[str]) -> None:
-    decision = json.loads(json.dumps(loaded.route("hello").to_json()))
+def test_real_decisions_fit_the_table(version: Version, capsys: pytest.CaptureFixture[str]) -> None:
+    decision = json.loads(json.dumps(version.decide(Request.of("hello")).to_json()))
     tables.decisions([({"id": "1"}, decision)])
     assert decision["model"] in capsys.readouterr().out

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from router.config import Fallback, Objective
 from router.policy import choose
 from router.records import FloatArray, IntArray
+from router.settings import Fallback, Objective
 from training.evaluation import picked
 from training.thresholds import (
     LEAST_FULL,
