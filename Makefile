@@ -14,6 +14,7 @@ demo: $(READY) ## import, train, compare, route and register on the bundled samp
 	$(BIN)/pointsman demo
 
 test: $(READY) ## every check: format, lint, types, tests, notebooks
+	tests/install_services.sh
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -22,11 +23,13 @@ test: $(READY) ## every check: format, lint, types, tests, notebooks
 bench: $(READY) ## measure quality and speed; DATA=folder of call logs, the bundled sample otherwise
 	$(BIN)/python -m benchmarks.quality $(if $(DATA),--data $(DATA)) --out benchmarks/RESULTS$(if $(DATA),,-sample).md
 	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.proxy_load
 
 lock: ## write requirements-dev.txt anew from pyproject.toml, in an environment of its own
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/pip install --quiet torch==2.13.0
-	$(VENV)-lock/bin/pip install --quiet --editable '.[train,litellm,dev]'
+	$(VENV)-lock/bin/pip install --quiet --editable '.[train,proxy,postgres,dev]'
 	head -1 requirements-dev.txt > requirements-dev.head && mv requirements-dev.head requirements-dev.txt
 	$(VENV)-lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' >> requirements-dev.txt
 	rm -rf $(VENV)-lock

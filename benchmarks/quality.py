@@ -26,12 +26,12 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from router.config import Config, Training
 from router.encoder import Encoding, load_encoder
 from router.policy import choose
 from router.prices import PriceTable
 from router.records import BoolArray, FloatArray, IntArray
 from router.rules import heuristic_model, whole_text
+from router.settings import Config, Training
 from training.baselines import TrainingStatistics, default_heuristic_models, task_estimates
 from training.evaluation import (
     Curve,

@@ -4,81 +4,62 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from benchmarks.measuring import (
+    Figure,
+    figure,
+    in_fresh_process,
+    machine,
+    milliseconds,
+    peak_memory,
+    show,
+    stay_on_one_core,
+)
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample_calls.parquet"
 PROMPT = (
     "Read the message of our customer and answer it politely: my parcel with the two lamps "
     "has not arrived yet, what can I do now?"
 )
+MESSAGES = [{"role": "user", "content": PROMPT}]
+"""About 30 tokens."""
 PROMPT_TOKENS = 30
 DECISIONS = 1_000
 REPEATS = 7
-LIBRARIES = ("numpy", "onnxruntime", "tokenizers", "pydantic", "daft", "polars", "scikit-learn", "torch")
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One thing measured.
-
-    Attributes:
-        low, middle, high: in `unit`; least, median and most of `runs`, or the 5th, 50th and 95th percentile.
-        target: highest `middle` that the project aims at; None: no target.
-    """
-
-    name: str
-    unit: str
-    low: float
-    middle: float
-    high: float
-    runs: int
-    target: float | None = None
-
-
-def figure(name: str, unit: str, values: Sequence[float], target: float | None = None) -> Figure:
-    """Sum up the values: percentiles where there are many, least and most where there are few."""
-    ordered = sorted(values)
-    edge = len(ordered) // 20 if len(ordered) >= 100 else 0
-    low, high = ordered[edge], ordered[-1 - edge]
-    middle = ordered[len(ordered) // 2]
-    return Figure(name=name, unit=unit, low=low, middle=middle, high=high, runs=len(ordered), target=target)
-
+MODULE = "benchmarks.speed"
 
 # What runs in a process of its own: plain arguments in, one JSON value out.
 
 
 def timed_decisions(router: str) -> dict[str, list[float]]:
     """Milliseconds of each decision and of its steps, warm, on one core; and its processor time."""
-    from router.client import Router
     from router.encoder import token_ids
     from router.features import embedded_text, featurize
     from router.records import Request
+    from router.version import Version
 
-    _stay_on_one_core()
-    loaded = Router.load(router)
+    stay_on_one_core()
+    loaded = Version.load(Path(router))
     text = PROMPT
     while token_ids(loaded.encoder._tokenizer, text, 512)[1] < PROMPT_TOKENS:  # type: ignore[attr-defined]
         text += " now"
     request = Request.of(text)
     encoding = loaded.encoder.encode(embedded_text(request))
-    features = featurize([request], [encoding], loaded._spec)
+    features = featurize([request], [encoding], loaded.spec)
     forecast = loaded.forecast([request], [encoding])
     steps: dict[str, Callable[[], object]] = {
         "decision": lambda: loaded.decide(request),
         "tokenise and encode": lambda: loaded.encode(request),
-        "features": lambda: featurize([request], [encoding], loaded._spec),
-        "head and neighbours": lambda: loaded._head.predict(features),
+        "features": lambda: featurize([request], [encoding], loaded.spec),
+        "head and neighbours": lambda: loaded.head.predict(features),
         "policy": lambda: loaded.decisions([request], forecast),
     }
     return _interleaved(steps, DECISIONS)
@@ -100,7 +81,7 @@ def serving_memory(router: str) -> float:
     loaded = Router.load(router)
     for number in range(DECISIONS):
         loaded.route(f"{number}: {PROMPT} " * (1 + number % 50))
-    return _peak_memory()
+    return peak_memory()
 
 
 def neighbour_search(points: str, models: str) -> list[float]:
@@ -109,7 +90,7 @@ def neighbour_search(points: str, models: str) -> list[float]:
 
     from router.head import NeighbourStore, unit
 
-    _stay_on_one_core()
+    stay_on_one_core()
     random = np.random.default_rng(0)
     count, columns = int(points), 1 + int(models)
     store = NeighbourStore(
@@ -119,7 +100,7 @@ def neighbour_search(points: str, models: str) -> list[float]:
         seen=(random.random((count, columns)) < 0.5).astype(np.float32),
     )
     rows = random.normal(size=(64, 1, 430)).astype(np.float32)
-    return _milliseconds(lambda turn: store.search(rows[turn % len(rows)]), DECISIONS)
+    return milliseconds(lambda turn: store.search(rows[turn % len(rows)]), DECISIONS)
 
 
 def make_log(path: str, calls: str) -> None:
@@ -141,7 +122,7 @@ def make_log(path: str, calls: str) -> None:
 
 def label_log(path: str, folder: str) -> dict[str, float]:
     """Seconds and peak memory in MB of reading, keying and labelling a log."""
-    from router.config import Config
+    from router.settings import Config
     from training.labels import cheapest_success
     from training.preparation import Reading, calls_of, table_of
 
@@ -152,12 +133,12 @@ def label_log(path: str, folder: str) -> dict[str, float]:
         table = table_of(files, config, Silent())
     cheapest_success(table)
     seconds = time.perf_counter() - start
-    return {"seconds": seconds, "peak": _peak_memory(), "prompts": table.prompts_in_log or len(table)}
+    return {"seconds": seconds, "peak": peak_memory(), "prompts": table.prompts_in_log or len(table)}
 
 
 def train_router(encoder: str, out: str, cache: str) -> dict[str, float]:
     """Train on the sample; seconds, and how many prompts had to be embedded."""
-    from router.config import Config
+    from router.settings import Config
     from training.pipeline import TrainJob, train
     from training.preparation import Reading
 
@@ -166,7 +147,6 @@ def train_router(encoder: str, out: str, cache: str) -> dict[str, float]:
     job = TrainJob(
         sources=[str(SAMPLE)],
         out=Path(out),
-        config_text=f"training:\n  encoder: {encoder}\n",
         reading=reading,
         tracking_uri=f"sqlite:///{out}.db",
         register=None,
@@ -198,12 +178,6 @@ PARTS: Mapping[str, Callable[..., Any]] = {
 }
 
 
-def _stay_on_one_core() -> None:
-    """Keep this process on one core, where the system can."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-
-
 def _interleaved(steps: Mapping[str, Callable[[], object]], turns: int) -> dict[str, list[float]]:
     """Milliseconds of every step in each turn; turn by turn, so that a busy moment touches all alike."""
     for step in list(steps.values()) * 20:
@@ -220,46 +194,7 @@ def _interleaved(steps: Mapping[str, Callable[[], object]], turns: int) -> dict[
     return {**spent, "decision, processor time": processor}
 
 
-def _milliseconds(step: Callable[[int], object], turns: int) -> list[float]:
-    """Milliseconds of each turn."""
-    spent = []
-    for turn in range(turns):
-        began = time.perf_counter()
-        step(turn)
-        spent.append(1e3 * (time.perf_counter() - began))
-    return spent
-
-
-def _peak_memory() -> float:
-    """Most memory that this process has held so far, MB.
-
-    On Linux from /proc: `getrusage` there also counts the parent as it stood when it started this process.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        lines = dict(line.split(":", 1) for line in status.read_text(encoding="ascii").splitlines())
-        return int(lines["VmHWM"].split()[0]) * 1024 / 1e6
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-
-
 # What runs here: the parts in order, and what they add up to.
-
-
-def in_fresh_process(part: str, *arguments: object) -> Any:  # noqa: ANN401 - what the part returns
-    """Run one of `PARTS` in a new Python and give back what it returns.
-
-    Raises:
-        RuntimeError: the part failed; its error output follows.
-    """
-    command = [sys.executable, __file__, "--part", part, *map(str, arguments)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, **ONE_THREAD}, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"{part} {arguments}: exit code {done.returncode}\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def import_figures() -> Iterator[Figure]:
@@ -277,18 +212,18 @@ def import_figures() -> Iterator[Figure]:
 
 def serving_figures(name: str, router: Path, decision_target: float | None) -> Iterator[Figure]:
     """Speed and memory of one router."""
-    steps = in_fresh_process("timed_decisions", router)
+    steps = in_fresh_process(MODULE, "timed_decisions", router)
     for step, values in steps.items():
         yield figure(f"{name}: {step}", "ms", values, decision_target if step == "decision" else None)
-    seconds = [in_fresh_process("first_decision", router) for _ in range(REPEATS)]
+    seconds = [in_fresh_process(MODULE, "first_decision", router) for _ in range(REPEATS)]
     yield figure(f"{name}: import, load and first decision", "s", seconds, 1.0)
-    memory = [in_fresh_process("serving_memory", router) for _ in range(3)]
+    memory = [in_fresh_process(MODULE, "serving_memory", router) for _ in range(3)]
     yield figure(f"{name}: peak memory after {DECISIONS} decisions", "MB", memory, 350.0)
 
 
 def search_figure() -> Figure:
     """Neighbour search in the largest store that is usual."""
-    values = in_fresh_process("neighbour_search", 12_000, 6)
+    values = in_fresh_process(MODULE, "neighbour_search", 12_000, 6)
     return figure("neighbours among 12000 prompts, 6 models", "ms", values, 0.3)
 
 
@@ -296,8 +231,10 @@ def log_figures(calls: int, folder: Path) -> Iterator[Figure]:
     """Reading, keying and labelling, from each format; the time target is a million calls' in proportion."""
     for ending in ("jsonl", "parquet"):
         path = folder / f"calls.{ending}"
-        in_fresh_process("make_log", path, calls)
-        runs = [in_fresh_process("label_log", path, folder) for _ in range(3 if calls <= 200_000 else 1)]
+        in_fresh_process(MODULE, "make_log", path, calls)
+        runs = [
+            in_fresh_process(MODULE, "label_log", path, folder) for _ in range(3 if calls <= 200_000 else 1)
+        ]
         name = f"{calls} calls from {ending}, read, keyed and labelled"
         yield figure(name, "s", [run["seconds"] for run in runs], 60.0 * calls / 1e6)
         yield figure(f"{name}: peak memory", "MB", [run["peak"] for run in runs], 2000.0)
@@ -307,7 +244,7 @@ def log_figures(calls: int, folder: Path) -> Iterator[Figure]:
 def train_figures(name: str, folder: Path, cache: Path) -> Iterator[Figure]:
     """Two trainings on one log: the second must embed nothing again."""
     for turn, target in (("first", None), ("second", 0.0)):
-        run = in_fresh_process("train_router", name, folder / name, cache)
+        run = in_fresh_process(MODULE, "train_router", name, folder / name, cache)
         yield figure(f"{name}: {turn} training", "s", [run["seconds"]])
         yield figure(f"{name}: prompts embedded by the {turn} training", "", [run["embedded"]], target)
 
@@ -325,43 +262,6 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator[Figure]:
     for name, path in routers.items():
         kind = json.loads((path / "manifest.json").read_bytes())["encoder"]["kind"]
         yield from serving_figures(name, path, {"onnx": 3.0, "static": 0.4}[kind])
-
-
-def machine() -> dict[str, str]:
-    """What the figures were measured on."""
-    return {
-        "machine": f"{_processor()}, {os.cpu_count()} cores",
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        **{library: version(library) for library in LIBRARIES},
-    }
-
-
-def _processor() -> str:
-    described = Path("/proc/cpuinfo")
-    lines = described.read_text(encoding="utf-8").splitlines() if described.is_file() else []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
-
-
-def show(where: Mapping[str, str], figures: Sequence[Figure]) -> None:
-    """Print the machine and the figures as a table."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("", "median", "low", "high", "unit", "runs", "target", title="Speed")
-    for one in figures:
-        late = one.target is not None and one.middle > one.target
-        shown = [
-            f"{value:.3g}" if value < 1000 else f"{value:.0f}" for value in (one.middle, one.low, one.high)
-        ]
-        target = "" if one.target is None else f"{one.target:g}"
-        style = "yellow" if late else None
-        table.add_row(one.name, *shown, one.unit, str(one.runs), target, style=style)
-    console = Console(width=120 if not sys.stdout.isatty() else None)
-    console.print(table)
-    console.print("low and high: 5th and 95th percentile from 100 runs on, else least and most")
-    console.print("; ".join(f"{name} {value}" for name, value in where.items()))
 
 
 def arguments() -> argparse.Namespace:

@@ -11,6 +11,8 @@ from hypothesis import settings
 
 from router.client import Router
 from router.config import load_config
+from router.version import Version
+from tests.postgres import postgres as postgres
 from training.pipeline import Trained, TrainJob, train
 from training.preparation import Reading
 
@@ -77,7 +79,6 @@ def trained(
     job = TrainJob(
         sources=[str(sample_log)],
         out=folder / "router",
-        config_text=sample_settings.read_text(encoding="utf-8"),
         reading=reading,
         tracking_uri=tracking_uri,
         register="sample",
@@ -99,3 +100,8 @@ def router_folder(trained: Trained) -> Path:
 @pytest.fixture(scope="session")
 def loaded(router_folder: Path) -> Router:
     return Router.load(router_folder)
+
+
+@pytest.fixture(scope="session")
+def version(router_folder: Path) -> Version:
+    return Version.load(router_folder)

@@ -349,7 +349,13 @@ def small_router(tmp_path_factory: pytest.TempPathFactory, encoder_cache: Path, 
 
 @pytest.mark.parametrize(
     "name",
-    ["head.safetensors", "training_keys.safetensors", "encoder/encoder.onnx", "encoder/tokenizer.json"],
+    [
+        "head.safetensors",
+        "neighbours.safetensors",
+        "training_keys.safetensors",
+        "encoder/encoder.onnx",
+        "encoder/tokenizer.json",
+    ],
 )
 def test_an_artifact_with_one_byte_changed_is_refused(
     pointsman: Command, small_router: Path, tmp_path: Path, name: str

@@ -5,12 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -22,6 +18,7 @@ import pytest
 from router import cli
 from router.client import Router
 from router.records import Json, Request
+from tests.mlflow_server import MlflowServer, free_port
 from tests.training.logs import write_lines
 from tests.training.test_pipeline import synthetic_calls
 from training import pipeline
@@ -52,45 +49,11 @@ print(json.dumps(said))
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of an MLflow server with a store of its own."""
-    folder, port = tmp_path_factory.mktemp("server"), free_port()
-    command = [
-        sys.executable, "-m", "mlflow", "server",
-        "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-        "--backend-store-uri", f"sqlite:///{folder / 'store.db'}",
-        "--artifacts-destination", str(folder / "artifacts"),
-    ]  # fmt: skip
-    settings = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=log, cwd=folder, env=os.environ | settings, start_new_session=True
-        )
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/health", process, folder / "server.log")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
-
-
-def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until the server answers; what it logged is the failure's message."""
-    for _ in range(600):
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except OSError:
-            assert process.poll() is None, log.read_text(encoding="utf-8")
-            time.sleep(0.2)
-    pytest.fail(log.read_text(encoding="utf-8"))
+    with MlflowServer(tmp_path_factory.mktemp("server")) as server:
+        yield server.uri
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +198,7 @@ def decisions_of(uri: str, folder: Path, *names: str) -> Json:
     done = subprocess.run(
         [sys.executable, "-c", LOAD, json.dumps(REQUESTS), *names],
         capture_output=True, text=True, check=False, cwd=folder, timeout=300,
-        env=os.environ | {"MLFLOW_TRACKING_URI": uri},
+        env=os.environ | {"MLFLOW_TRACKING_URI": uri, "XDG_CACHE_HOME": str(folder)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -22,6 +22,7 @@ from data.sample_outcomes import LOCAL, MINI, MODELS, OLDER, STRONG, success_pro
 from data.sample_pen import Pen, read_vocabulary
 from data.sample_requests import KINDS, Draft, draw_conversation
 from router.config import load_config
+from router.limiting.locality import is_local
 from router.records import Request, prompt_key
 from router.rules import complexity_score, whole_text
 
@@ -252,7 +253,7 @@ def test_the_settings_name_the_models_at_the_prices_of_the_log() -> None:
     prices = {name: (one.price.input_usd_per_million, one.price.output_usd_per_million)
               for name, one in config.models.items() if one.price}  # fmt: skip
     assert prices == {name: (model.input_usd, model.output_usd) for name, model in MODELS.items()}
-    assert [name for name, one in config.models.items() if one.local] == [LOCAL]
+    assert [name for name, one in config.models.items() if is_local(name, one)] == [LOCAL]
 
 
 def test_the_rule_table_covers_every_task_type() -> None:

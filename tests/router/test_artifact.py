@@ -16,7 +16,13 @@ from router.artifact import MANIFEST, load_arrays, new_folder, read_manifest, sa
 from router.client import Router
 from router.errors import ArtifactError, DamagedArtifact, ForeignArtifact, NewerArtifact
 
-FILES = ("head.safetensors", "training_keys.safetensors", "encoder/encoder.onnx", "encoder/tokenizer.json")
+FILES = (
+    "head.safetensors",
+    "neighbours.safetensors",
+    "training_keys.safetensors",
+    "encoder/encoder.onnx",
+    "encoder/tokenizer.json",
+)
 
 
 @pytest.fixture

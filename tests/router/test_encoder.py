@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from router.artifact import save_arrays
-from router.client import ENCODER_FOLDER, Router
 from router.encoder import (
     TABLE_FILE,
     TOKENIZER_FILE,
@@ -24,6 +23,7 @@ from router.encoder import (
     well_formed,
 )
 from router.errors import DamagedArtifact
+from router.version import ENCODER_FOLDER, Version
 
 QUICK = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TEXTS = [
@@ -42,8 +42,8 @@ MIDDLE = "the middle " * 4000
 
 
 @pytest.fixture(scope="session")
-def static_info(loaded: Router) -> EncoderInfo:
-    return replace(loaded.encoder.info, kind="static", dimensions=8, max_tokens=64)
+def static_info(version: Version) -> EncoderInfo:
+    return replace(version.encoder.info, kind="static", dimensions=8, max_tokens=64)
 
 
 @pytest.fixture(scope="session")
@@ -58,9 +58,9 @@ def static_folder(router_folder: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(params=["onnx", "static"])
 def encoder(
-    request: pytest.FixtureRequest, loaded: Router, static_folder: Path, static_info: EncoderInfo
+    request: pytest.FixtureRequest, version: Version, static_folder: Path, static_info: EncoderInfo
 ) -> Encoder:
-    return loaded.encoder if request.param == "onnx" else load_encoder(static_folder, static_info)
+    return version.encoder if request.param == "onnx" else load_encoder(static_folder, static_info)
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -87,9 +87,9 @@ def test_a_text_always_has_the_same_vector(encoder: Encoder, text: str) -> None:
     np.testing.assert_array_equal(encoder.encode(text).vector, encoder.encode(text).vector)
 
 
-def test_another_process_would_load_the_same_vectors(loaded: Router, router_folder: Path) -> None:
-    again = Router.load(router_folder).encoder
-    np.testing.assert_array_equal(again.encode("Refund?").vector, loaded.encoder.encode("Refund?").vector)
+def test_another_process_would_load_the_same_vectors(version: Version, router_folder: Path) -> None:
+    again = Version.load(router_folder).encoder
+    np.testing.assert_array_equal(again.encode("Refund?").vector, version.encoder.encode("Refund?").vector)
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_a_long_text_keeps_its_head_and_its_tail(encoder: Encoder, one: str, oth
     assert np.array_equal(encoder.encode(one).vector, encoder.encode(other).vector) is same
 
 
-def test_similar_texts_are_closer_than_different_ones(loaded: Router) -> None:
+def test_similar_texts_are_closer_than_different_ones(version: Version) -> None:
     refund, money, poem = (
-        loaded.encoder.encode(text).vector
+        version.encoder.encode(text).vector
         for text in ("I want a refund.", "Please give me my money back.", "Write a poem about the moon.")
     )
     assert refund @ money > refund @ poem + 0.2
@@ -116,18 +116,18 @@ def test_similar_texts_are_closer_than_different_ones(loaded: Router) -> None:
 
 @QUICK
 @given(text=st.text(st.characters(), max_size=300))
-def test_no_text_takes_more_tokens_than_the_window(loaded: Router, text: str) -> None:
-    ids, tokens = token_ids(loaded.encoder._tokenizer, text, 16)  # type: ignore[attr-defined]
+def test_no_text_takes_more_tokens_than_the_window(version: Version, text: str) -> None:
+    ids, tokens = token_ids(version.encoder._tokenizer, text, 16)  # type: ignore[attr-defined]
     assert len(ids) <= 16
     assert tokens >= len(ids) - 2
 
 
-def test_the_token_count_is_that_of_the_whole_text(loaded: Router) -> None:
-    assert loaded.encoder.encode("word " * 1000).tokens == pytest.approx(1000, abs=5)
+def test_the_token_count_is_that_of_the_whole_text(version: Version) -> None:
+    assert version.encoder.encode("word " * 1000).tokens == pytest.approx(1000, abs=5)
 
 
-def test_the_token_count_of_a_huge_text_grows_with_its_length(loaded: Router) -> None:
-    assert loaded.encoder.encode("word " * 40_000).tokens == pytest.approx(40_000, rel=0.02)
+def test_the_token_count_of_a_huge_text_grows_with_its_length(version: Version) -> None:
+    assert version.encoder.encode("word " * 40_000).tokens == pytest.approx(40_000, rel=0.02)
 
 
 @given(st.text(st.characters(), max_size=60), st.integers(2, 40))
@@ -161,8 +161,8 @@ def break_nothing(folder: Path) -> None:
 )
 @pytest.mark.parametrize("kind", ["onnx", "static"])
 def test_an_encoder_that_cannot_be_read_is_damaged(
-    tmp_path: Path, loaded: Router, spoil: Callable[[Path], object], kind: str
+    tmp_path: Path, version: Version, spoil: Callable[[Path], object], kind: str
 ) -> None:
     spoil(tmp_path)
     with pytest.raises(DamagedArtifact, match="the encoder can't be loaded"):
-        load_encoder(tmp_path, replace(loaded.encoder.info, kind=kind))  # type: ignore[arg-type]
+        load_encoder(tmp_path, replace(version.encoder.info, kind=kind))  # type: ignore[arg-type]

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.client import Router
 from router.features import Features, FeatureSpec, featurize
 from router.head import (
     Head,
@@ -24,6 +23,7 @@ from router.head import (
     unit,
 )
 from router.records import Request
+from router.version import Version
 
 MODELS, TYPES, STRUCTURE, GRAMS, DIMENSIONS = 3, 2, 31, 16, 4
 NARROW = DIMENSIONS + TYPES + STRUCTURE
@@ -95,7 +95,7 @@ def assert_equal_outlooks(one: Outlook, other: Outlook, tolerance: float) -> Non
         np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=tolerance, atol=tolerance)
 
 
-def real_features(router: Router, prompts: list[str]) -> Features:
+def real_features(router: Version, prompts: list[str]) -> Features:
     requests = [Request.of(prompt, task_type="support") for prompt in prompts]
     features = router.manifest["features"]
     spec = FeatureSpec(
@@ -114,10 +114,10 @@ def test_a_head_taken_apart_and_put_together_predicts_the_same(kind: str) -> Non
     assert_equal_outlooks(again.predict(features), head.predict(features), 0)
 
 
-def test_the_trained_head_taken_apart_and_put_together_predicts_the_same(loaded: Router) -> None:
-    again = Head.from_arrays(loaded._head.to_arrays(), loaded._head.kind)
-    features = real_features(loaded, PROMPTS)
-    assert_equal_outlooks(again.predict(features), loaded._head.predict(features), 0)
+def test_the_trained_head_taken_apart_and_put_together_predicts_the_same(version: Version) -> None:
+    again = Head.from_arrays(version.head.to_arrays(), version.head.kind)
+    features = real_features(version, PROMPTS)
+    assert_equal_outlooks(again.predict(features), version.head.predict(features), 0)
 
 
 @pytest.mark.parametrize("kind", ["success", "label"])
@@ -128,11 +128,11 @@ def test_a_batch_predicts_what_its_requests_do_one_by_one(kind: str) -> None:
     np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
-def test_the_trained_head_predicts_in_a_batch_what_it_serves_one_by_one(loaded: Router) -> None:
-    features = real_features(loaded, PROMPTS)
-    together = loaded._head.predict(features).probability
+def test_the_trained_head_predicts_in_a_batch_what_it_serves_one_by_one(version: Version) -> None:
+    features = real_features(version, PROMPTS)
+    together = version.head.predict(features).probability
     for row in range(len(PROMPTS)):
-        alone = loaded._head.predict(features.rows(slice(row, row + 1))).probability[0]
+        alone = version.head.predict(features.rows(slice(row, row + 1))).probability[0]
         np.testing.assert_allclose(together[row], alone, atol=1e-6)
 
 
