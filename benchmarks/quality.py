@@ -32,7 +32,7 @@ from router.prices import PriceTable
 from router.records import BoolArray, FloatArray, IntArray
 from router.rules import heuristic_model, whole_text
 from router.settings import Config, Training
-from training.baselines import TrainingStatistics, default_heuristic_models, task_estimates
+from training.comparing.baselines import TrainingStatistics, default_heuristic_models, task_estimates
 from training.evaluation import (
     Curve,
     apgr,

@@ -13,10 +13,10 @@ from router import __version__
 from router.config import routing_part, settings_text
 from router.encoder import EncoderInfo
 from router.records import Json
-from training.baselines import TrainingStatistics
+from training.comparing.baselines import TrainingStatistics
+from training.comparing.judging import statistics_to_json
 from training.figures import training_figures
 from training.fitting import Fitted, Material
-from training.judging import statistics_to_json
 from training.publish import RunRecord
 from training.read_summary import ReadSummary
 from training.split import Split

@@ -11,10 +11,10 @@ from rich.table import Table
 
 from router.records import Json
 from training.cleaning import TEXT_NOT_KEPT
-from training.evaluated import Comparison, PolicyResult
+from training.comparing.evaluated import Comparison, PolicyResult
+from training.comparing.report import bounds, rate, relative, signed_points, usd_per_thousand
 from training.pipeline import Trained
 from training.read_summary import ReadSummary
-from training.report import bounds, rate, relative, signed_points, usd_per_thousand
 
 console = Console(highlight=False, emoji=False)
 

@@ -124,7 +124,7 @@ def compare(
 ) -> None:
     """Say what a router is worth on logged calls, against every simple baseline, with error bars."""
     _training()
-    from training.judging import compare_on_log
+    from training.comparing.judging import compare_on_log
 
     loaded = loaded_version(router, config)
     reading = _reading(loaded.config, mapping, rejects or out / "rejects.jsonl", cache)

@@ -8,9 +8,9 @@ import pytest
 
 from router.records import Json, Request
 from router.version import Version
-from tests.training.comparisons import evaluated, knowing
+from tests.training.comparing.comparisons import evaluated, knowing
 from training import tables
-from training.comparison import compare
+from training.comparing.comparison import compare
 from training.pipeline import Trained
 
 

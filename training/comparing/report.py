@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from router.errors import MissingExtra
-from training.charts import cost_quality_chart, reliability_chart
-from training.comparison import compare
-from training.evaluated import FORMAT, Comparison, Evaluated, Provenance, Verdict
+from training.comparing.charts import cost_quality_chart, reliability_chart
+from training.comparing.comparison import compare
+from training.comparing.evaluated import FORMAT, Comparison, Evaluated, Provenance, Verdict
+from training.comparing.verdicts import headline, percent
 from training.intervals import Interval
-from training.verdicts import headline, percent
 
 if TYPE_CHECKING:
     import jinja2
@@ -80,7 +80,7 @@ def _template() -> jinja2.Template:
         "ratio": relative,
         "range": bounds,
     }
-    return environment.from_string(files("training").joinpath(TEMPLATE).read_text(encoding="utf-8"))
+    return environment.from_string(files("training.comparing").joinpath(TEMPLATE).read_text(encoding="utf-8"))
 
 
 def _write_whole(path: Path, text: str) -> Path:

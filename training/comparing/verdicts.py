@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from training.baselines import BEST_SINGLE, SHUFFLE, TASK_TYPE
-from training.evaluated import Comparison, CurveResult, Outcome, PolicyResult, SliceResult, Verdict
+from training.comparing.baselines import BEST_SINGLE, SHUFFLE, TASK_TYPE
+from training.comparing.evaluated import Comparison, CurveResult, Outcome, PolicyResult, SliceResult, Verdict
 from training.evaluation import ROUNDING
 from training.intervals import UNKNOWN, Interval
 

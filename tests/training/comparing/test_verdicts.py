@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from router.records import IntArray
-from tests.training.comparisons import evaluated, knowing
-from training.baselines import ALL_CHEAP, BEST_SINGLE, SHUFFLE
-from training.comparison import compare
-from training.evaluated import Verdict
+from tests.training.comparing.comparisons import evaluated, knowing
+from training.comparing.baselines import ALL_CHEAP, BEST_SINGLE, SHUFFLE
+from training.comparing.comparison import compare
+from training.comparing.evaluated import Verdict
+from training.comparing.verdicts import ORDER, classify, guarded, headline, percent, points, share
 from training.intervals import UNKNOWN, Interval
-from training.verdicts import ORDER, classify, guarded, headline, percent, points, share
 
 
 def of(low: float, high: float) -> Interval:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from router.errors import CallLogError
-from tests.training.comparisons import evaluated, knowing
-from training.baselines import ALL_CHEAP, BEST_SINGLE, HEURISTIC, ORACLE, SHUFFLE
-from training.comparison import compare
-from training.contenders import LEARNED
-from training.evaluated import Comparison, Evaluated, PolicyResult
+from tests.training.comparing.comparisons import evaluated, knowing
+from training.comparing.baselines import ALL_CHEAP, BEST_SINGLE, HEURISTIC, ORACLE, SHUFFLE
+from training.comparing.comparison import compare
+from training.comparing.contenders import LEARNED
+from training.comparing.evaluated import Comparison, Evaluated, PolicyResult
 
 DRAWS = 200
 

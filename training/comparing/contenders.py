@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from router.records import FloatArray, IntArray
-from training.baselines import BEST_SINGLE, ORACLE, SHUFFLE, TASK_TYPE
-from training.evaluated import Evaluated, Kind
+from training.comparing.baselines import BEST_SINGLE, ORACLE, SHUFFLE, TASK_TYPE
+from training.comparing.evaluated import Evaluated, Kind
 from training.evaluation import (
     best_column,
     cost_matched_shuffle,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from training.evaluated import Comparison, PolicyResult
+from training.comparing.evaluated import Comparison, PolicyResult
 
 CHARACTER = 6.1
 """Width of a character of a label, at the 11 pixels that the template sets it in."""

@@ -11,12 +11,12 @@ from router.errors import CallLogError
 from router.records import IntArray, Json
 from router.rules import whole_text
 from router.version import Version
-from training.baselines import TrainingStatistics, baselines_on
-from training.comparison import compare
-from training.evaluated import Comparison, Evaluated, Provenance
+from training.comparing.baselines import TrainingStatistics, baselines_on
+from training.comparing.comparison import compare
+from training.comparing.evaluated import Comparison, Evaluated, Provenance
+from training.comparing.report import write_report
 from training.outcomes import PromptTable
 from training.preparation import Reading, Reporter, calls_of, encodings_of, table_of
-from training.report import write_report
 
 SEEN = "seen in training"
 PARTIAL = "without the outcome of every model"

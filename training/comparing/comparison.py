@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 
 from router.records import BoolArray, FloatArray
-from training.baselines import SHUFFLE, TASK_TYPE
-from training.columns import policy_block, shuffle_block, shuffled, slice_block, sweep_block
-from training.contenders import (
+from training.comparing.baselines import SHUFFLE, TASK_TYPE
+from training.comparing.columns import policy_block, shuffle_block, shuffled, slice_block, sweep_block
+from training.comparing.contenders import (
     LEARNED,
     Policy,
     Sweep,
@@ -20,7 +20,7 @@ from training.contenders import (
     same_choices,
     sweeps_on,
 )
-from training.evaluated import (
+from training.comparing.evaluated import (
     Calibration,
     Comparison,
     CurveResult,
@@ -28,6 +28,7 @@ from training.evaluated import (
     PolicyResult,
     SliceResult,
 )
+from training.comparing.verdicts import FEW, verdicts
 from training.evaluation import (
     brier,
     expected_calibration_error,
@@ -49,7 +50,6 @@ from training.intervals import (
     relative_cost_at_best,
     resampled_blocks,
 )
-from training.verdicts import FEW, verdicts
 
 MOST_SLICES = 40
 OTHER_SLICES = "(other task types)"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from router.records import FloatArray, IntArray
-from training.baselines import TrainingStatistics, baselines_on, dominated_models
-from training.evaluated import Evaluated, Provenance
+from training.comparing.baselines import TrainingStatistics, baselines_on, dominated_models
+from training.comparing.evaluated import Evaluated, Provenance
 from training.evaluation import picked
 
 MODELS = ("small", "large")

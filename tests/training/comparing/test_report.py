@@ -10,10 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.comparisons import evaluated, knowing
-from training.charts import cost_quality_chart
+from tests.training.comparing.comparisons import evaluated, knowing
+from training.comparing.charts import cost_quality_chart
+from training.comparing.report import (
+    Comparison,
+    bounds,
+    compare,
+    html,
+    relative,
+    usd_per_thousand,
+    write_report,
+)
 from training.intervals import UNKNOWN, Interval
-from training.report import Comparison, bounds, compare, html, relative, usd_per_thousand, write_report
 
 EVIL = "<script>alert('x')</script>"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from router.records import BoolArray, FloatArray
-from training.contenders import Policy, Sweep
-from training.evaluated import Evaluated
+from training.comparing.contenders import Policy, Sweep
+from training.comparing.evaluated import Evaluated
 from training.intervals import Sums
 
 

@@ -12,8 +12,8 @@ from router.records import Json
 from router.settings import Config
 from router.version import Version
 from tests.training.logs import call, made_table, write_lines
-from training.baselines import TrainingStatistics
-from training.judging import (
+from training.comparing.baselines import TrainingStatistics
+from training.comparing.judging import (
     PARTIAL,
     SEEN,
     comparable_rows,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from router.settings import HeuristicModels
-from training.baselines import (
+from training.comparing.baselines import (
     BEST_SINGLE,
     HEURISTIC,
     ORACLE,
