@@ -132,8 +132,8 @@ class Difference:
         interval: of the difference or the ratio.
         p_value: two-sided, of no difference.
         p_adjusted: after Holm's correction over what was looked at together (Holm 1979).
-        calls_to_settle: independent prompts, beyond those compared, with which a difference of this size would
-            be told from none at 95 % with 80 % power; None where it is settled or no number could settle it.
+        calls_to_settle: independent prompts, beyond those compared, with which a difference of this size
+            would be told from none at 95 % with 80 % power; None where it is settled or no number could settle it.
     """
 
     interval: Interval
@@ -157,7 +157,7 @@ class PolicyResult:
         cost_difference: the router's mean cost less this one's, USD a call.
         cost_at_equal_quality: cost at which the swept learned policy reaches this one's success rate, over
             this one's cost; infinity (null in JSON) where it never does.
-        quality_at_equal_cost: success of the swept learned policy at this one's cost, less this one's success.
+        quality_at_equal_cost: success of the swept learned policy at this one's cost, less this one's.
         regret: the oracle's success less this one's; unknown off-policy.
         label_agreement: part of the labelled prompts on which the policy takes the cheapest model that
             succeeded; NaN off-policy.
@@ -197,8 +197,8 @@ class CurveResult:
         cost_usd_per_call: mean at each weight.
         cost_at_best: cost at which the curve reaches the best single model's success rate, as a share of that
             model's cost; infinity (null in JSON) where it never does.
-        aiq: average improvement in quality: mean height of the non-decreasing convex hull between the cheapest
-            and the dearest single model's cost (Hu et al. 2024, RouterBench, section 3).
+        aiq: average improvement in quality: mean height of the non-decreasing convex hull between the
+            cheapest and the dearest single model's cost (Hu et al. 2024, RouterBench, section 3).
     """
 
     name: str
@@ -392,7 +392,7 @@ class Comparison:
         policies: all others.
         cost_at_equal_quality: cost at which the learned policy reaches the best single model's success rate,
             over that model's cost; infinity (null in JSON) where it never does.
-        quality_at_equal_cost: the learned policy's success at the best single model's cost, less that model's.
+        quality_at_equal_cost: the learned policy's success at the best single model's cost, less its success.
         curves: the learned policy, other routers and the mean per task type, where costs are known.
         equal_quality: the learned policy's cost over the mean per task type's, each at the best single
             model's success rate; None where one of the curves is missing.
