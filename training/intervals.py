@@ -95,12 +95,21 @@ def resampled_sums(
 
 
 def resampled_blocks(
-    blocks: Mapping[Name, FloatArray], clusters: IntArray, *, n_resamples: int = 2000, seed: int = 0
+    blocks: Mapping[Name, FloatArray],
+    clusters: IntArray,
+    traffic: FloatArray,
+    *,
+    n_resamples: int = 2000,
+    seed: int = 0,
 ) -> dict[Name, Sums]:
-    """`resampled_sums` of several named blocks of columns at once, each of shape (n, any)."""
-    sums = resampled_sums(
-        np.concatenate(list(blocks.values()), axis=1), clusters, n_resamples=n_resamples, seed=seed
-    )
+    """`resampled_sums` of several named blocks of columns at once, each of shape (n, any).
+
+    Args:
+        traffic: shape (n,), calls that each row stands for.
+    """
+    columns = np.concatenate(list(blocks.values()), axis=1)
+    columns *= traffic[:, None]
+    sums = resampled_sums(columns, clusters, n_resamples=n_resamples, seed=seed)
     ends = np.cumsum([block.shape[1] for block in blocks.values()])
     return {
         name: Sums(total=sums.total[end - width : end], draws=sums.draws[:, end - width : end])
@@ -198,6 +207,19 @@ def cost_reaching(success: FloatArray, cost: FloatArray, target: FloatArray) -> 
     reached = success >= (target - slack)[..., None]
     least: FloatArray = np.where(reached, cost, np.inf).min(axis=-1)
     return least
+
+
+def success_within(success: FloatArray, cost: FloatArray, budget: FloatArray) -> FloatArray:
+    """Most success of a curve at no more than a cost; NaN where every point costs more.
+
+    Args:
+        success: shape (..., n_weights), as sums or means.
+        cost: shape (..., n_weights).
+        budget: shape (...), in the unit of `cost`.
+    """
+    within = cost <= (budget * (1 + ROUNDING))[..., None]
+    most = np.where(within, success, -np.inf).max(axis=-1)
+    return np.where(np.isfinite(most), most, np.nan)
 
 
 def cost_at_best_interval(  # noqa: PLR0913 - two matrices judge, one path decides, three steer the draws

@@ -1,18 +1,28 @@
-"""The learned router against every baseline, on the same prompts and the same resamples of them."""
+"""The learned router against every other policy, on the same prompts and the same resamples of them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from router.errors import CallLogError
 from router.records import BoolArray, FloatArray
-from training.comparing.baselines import SHUFFLE, TASK_TYPE
-from training.comparing.columns import policy_block, shuffle_block, shuffled, slice_block, sweep_block
+from training.comparing.baselines import BEST_SINGLE, ORACLE, SHUFFLE, TASK_TYPE
+from training.comparing.calibration import calibration
+from training.comparing.columns import (
+    Yardsticks,
+    policy_block,
+    shuffle_block,
+    shuffled,
+    slice_block,
+    sweep_block,
+)
 from training.comparing.contenders import (
     LEARNED,
+    LOGGED,
     Policy,
     Sweep,
     best_single_column,
@@ -20,27 +30,30 @@ from training.comparing.contenders import (
     same_choices,
     sweeps_on,
 )
+from training.comparing.differences import Look, differences
 from training.comparing.evaluated import (
-    Calibration,
+    Change,
     Comparison,
     CurveResult,
+    Difference,
     Evaluated,
     PolicyResult,
+    Promise,
     SliceResult,
+    Support,
 )
+from training.comparing.examples import examples
+from training.comparing.hull import aiq
+from training.comparing.ranking import ranking
+from training.comparing.regret import label_agreement
+from training.comparing.slices import Slice, slices_of
 from training.comparing.verdicts import FEW, verdicts
-from training.evaluation import (
-    brier,
-    expected_calibration_error,
-    picked,
-    reliability,
-    risk_coverage,
-)
 from training.intervals import (
+    LEVEL,
     UNKNOWN,
     Interval,
+    Statistic,
     Sums,
-    apgr_interval,
     cluster_numbers,
     interval,
     joined,
@@ -49,28 +62,80 @@ from training.intervals import (
     mean_value,
     relative_cost_at_best,
     resampled_blocks,
+    success_within,
 )
 
-MOST_SLICES = 40
-OTHER_SLICES = "(other task types)"
-RISK_POINTS = 100
+ENDS = 5
+"""Columns of a sweep's block after its points, as `sweep_block` has them."""
 
 
-def compare(evaluated: Evaluated, *, n_resamples: int = 2000, seed: int = 0) -> Comparison:
-    """Judge the router and every baseline on the same prompts.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draws:
+    """How intervals are drawn: the number of resamples of the clusters, and their seed."""
+
+    number: int = 2000
+    seed: int = 0
+
+
+USUAL_DRAWS = Draws()
+NO_DIFFERENCE = Difference(
+    interval=UNKNOWN, p_value=float("nan"), p_adjusted=float("nan"), calls_to_settle=None
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """What the router's differences from one policy come to, corrected for the number of policies."""
+
+    success: Difference
+    cost: Difference
+    support: Support | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resampled:
+    """Sums of every policy, sweep and slice over the same resamples."""
+
+    policies: Mapping[str, Sums]
+    sweeps: Mapping[str, Sums]
+    slices: Mapping[tuple[str, str], Sums]
+
+
+def compare(
+    evaluated: Evaluated,
+    *,
+    draws: Draws = USUAL_DRAWS,
+    today: str | None = None,
+    promise: Promise | None = None,
+    show_text: bool = False,
+) -> Comparison:
+    """Judge the router and every other policy on the same prompts.
 
     Args:
-        n_resamples: of the clusters, for the intervals.
-        seed: the same seed gives the same report.
+        draws: the same seed gives the same report.
+        today: name of the policy that runs today; None: the logged one, else the best single model.
+        promise: made and kept elsewhere; passed through.
+        show_text: examples may show the start of a prompt.
+
+    Raises:
+        CallLogError: no policy is named `today`.
     """
     costs_known = bool(np.isfinite(evaluated.cost).all())
     if not costs_known:
         evaluated = replace(evaluated, cost=np.full_like(evaluated.cost, np.nan))
-    best = best_single_column(evaluated)
     policies, sweeps = policies_on(evaluated), sweeps_on(evaluated) if costs_known else {}
-    results, curves, equal, slices = _judged(evaluated, policies, sweeps, best, (n_resamples, seed))
+    reference = _reference(policies, today)
+    best, slices = best_single_column(evaluated), slices_of(evaluated)
+    sums = _resampled(evaluated, policies, sweeps, slices, reference, draws)
     n_clusters = cluster_numbers(evaluated.clusters)[1]
+    results = _policy_results(evaluated, policies, sums, n_clusters)
+    curves = tuple(_curve_result(name, sweep, sums.sweeps[name]) for name, sweep in sweeps.items())
+    found = _slice_results(slices, sums.slices, evaluated.source, n_clusters)
+    learned, at_best = sums.sweeps.get(LEARNED), _named(policies, f"always {evaluated.models[best]}")
+    equal = _at_equal(sums.policies[at_best.name], learned)
     comparison = Comparison(
+        method=evaluated.method,
+        change=_change(reference.name, sums.policies[reference.name]),
         verdict=(),
         provenance=evaluated.provenance,
         models=evaluated.models,
@@ -80,191 +145,280 @@ def compare(evaluated: Evaluated, *, n_resamples: int = 2000, seed: int = 0) -> 
         best_single=evaluated.models[best],
         router=results[0],
         policies=results[1:],
+        cost_at_equal_quality=equal[0],
+        quality_at_equal_cost=equal[1],
         curves=curves,
-        equal_quality=equal,
-        apgr=_apgr(evaluated, best, n_resamples, seed),
-        calibration=_calibration(evaluated),
+        equal_quality=_equal_quality(learned, sums.sweeps.get(TASK_TYPE)),
+        ranking=ranking(evaluated, best, draws) if evaluated.logged is None else None,
+        calibration=calibration(evaluated),
         sources={name: count / len(evaluated.source) for name, count in Counter(evaluated.source).items()},
-        slices=slices,
+        reference=reference.name,
+        slices=found,
+        examples=examples(evaluated, reference.choice, show_text=show_text),
+        promise=promise,
+        off_policy=evaluated.logged.report if evaluated.logged else None,
+        looked_at={"policies": len(results) - 1, "slices": len(found)},
         warnings=(*evaluated.provenance.warnings, *_warnings(evaluated, best, n_clusters)),
-        n_resamples=n_resamples,
-        seed=seed,
+        n_resamples=draws.number,
+        seed=draws.seed,
     )
     return replace(comparison, verdict=verdicts(comparison))
 
 
-def _judged(
+def _named(policies: Sequence[Policy], name: str) -> Policy:
+    return next(policy for policy in policies if policy.name == name)
+
+
+def _reference(policies: Sequence[Policy], today: str | None) -> Policy:
+    """The policy that runs today: the one named, else the logged one, else the best single model."""
+    names = {policy.name: policy for policy in policies[1:] if policy.kind != "bound"}
+    if today is not None and today not in names:
+        raise CallLogError(f"no policy is named {today!r}; --today takes one of: {', '.join(names)}")
+    usual = next(name for name in (LOGGED, BEST_SINGLE, *names) if name in names)
+    return names[usual if today is None else today]
+
+
+def _resampled(
     evaluated: Evaluated,
     policies: Sequence[Policy],
     sweeps: Mapping[str, Sweep],
-    best: int,
-    draws: tuple[int, int],
-) -> tuple[tuple[PolicyResult, ...], tuple[CurveResult, ...], Interval | None, tuple[SliceResult, ...]]:
-    """Everything with an interval, from one set of resamples (number and seed): paired throughout."""
-    router, reference = policies[0], (evaluated.success[:, best], evaluated.cost[:, best])
-    groups = _slice_rows(evaluated.task_types)
-    blocks: dict[tuple[str, str | None], FloatArray] = {
-        ("policy", policy.name): policy_block(policy, router, reference) for policy in policies
+    slices: Sequence[Slice],
+    reference: Policy,
+    draws: Draws,
+) -> Resampled:
+    """Everything with an interval, from one set of resamples: paired throughout."""
+    best, router = best_single_column(evaluated), policies[0]
+    bound = next((policy.success for policy in policies if policy.name == ORACLE), None)
+    against = Yardsticks(
+        router=router,
+        success=evaluated.success[:, best],
+        cost=evaluated.cost[:, best],
+        bound=np.full(len(evaluated.keys), np.nan) if bound is None else bound,
+    )
+    mean_cost = evaluated.traffic @ evaluated.cost
+    ends = (evaluated.cost[:, mean_cost.argmin()], evaluated.cost[:, mean_cost.argmax()])
+    blocks: dict[tuple[str, ...], FloatArray] = {
+        ("policy", policy.name): policy_block(policy, against) for policy in policies
     }
-    blocks["policy", SHUFFLE] = shuffle_block(evaluated, router, reference)
-    blocks |= {("sweep", name): sweep_block(sweep, reference) for name, sweep in sweeps.items()}
-    blocks |= {("slice", name): slice_block(rows, router, reference) for name, rows in groups.items()}
-    sums = resampled_blocks(blocks, evaluated.clusters, n_resamples=draws[0], seed=draws[1])
+    blocks["policy", SHUFFLE] = shuffle_block(evaluated, against)
+    blocks |= {("sweep", name): sweep_block(sweep, against, ends) for name, sweep in sweeps.items()}
+    blocks |= {("slice", one.dimension, one.name): slice_block(one.rows, router, reference) for one in slices}
+    sums = resampled_blocks(
+        blocks, evaluated.clusters, evaluated.traffic, n_resamples=draws.number, seed=draws.seed
+    )
     sums["policy", SHUFFLE] = shuffled(sums["policy", SHUFFLE])
-    results = tuple(
+    return Resampled(
+        policies={name[1]: block for name, block in sums.items() if name[0] == "policy"},
+        sweeps={name[1]: block for name, block in sums.items() if name[0] == "sweep"},
+        slices={(name[1], name[2]): block for name, block in sums.items() if name[0] == "slice"},
+    )
+
+
+def _policy_results(
+    evaluated: Evaluated, policies: Sequence[Policy], sums: Resampled, n_clusters: int
+) -> tuple[PolicyResult, ...]:
+    """Every policy's numbers, the router's first; differences corrected for the number of policies."""
+    support = (
+        {policy.name: evaluated.logged.support(policy) for policy in policies} if evaluated.logged else {}
+    )
+    told = {
+        policy.name: sums.policies[policy.name]
+        for policy in policies
+        if not (policy.name in support and support[policy.name].refused)
+    }
+    looks = {name: one for name, one in told.items() if name != policies[0].name}
+    success = differences(
+        {name: Look(sums=one, statistic=_success_gained) for name, one in looks.items()}, n_clusters
+    )
+    cost = differences(
+        {name: Look(sums=one, statistic=_cost_ratio, reference=1.0) for name, one in looks.items()},
+        n_clusters,
+    )
+    return tuple(
         _policy_result(
-            policy, policies, (sums["policy", policy.name], sums.get(("sweep", LEARNED))), evaluated.models
+            policy,
+            policies,
+            evaluated,
+            told.get(policy.name),
+            sums.sweeps.get(LEARNED),
+            Compared(
+                success=success.get(policy.name, NO_DIFFERENCE),
+                cost=cost.get(policy.name, NO_DIFFERENCE),
+                support=support.get(policy.name),
+            ),
         )
         for policy in policies
     )
-    curves = tuple(
-        _curve_result(name, sweep, sums["sweep", name], len(evaluated.keys)) for name, sweep in sweeps.items()
-    )
-    slices = tuple(
-        _slice_result(name, rows, sums["slice", name], evaluated.source) for name, rows in groups.items()
-    )
-    equal = None
-    if len(sweeps) == 2:
-        equal = _equal_quality(sums["sweep", LEARNED], sums["sweep", TASK_TYPE])
-    return results, curves, equal, slices
 
 
-def _slice_rows(task_types: Sequence[str | None]) -> dict[str | None, BoolArray]:
-    """Rows of each task type, the most frequent first; rare ones together. Empty without any task type."""
-    count = Counter(task_types)
-    if set(count) == {None}:
-        return {}
-    names = [name for name, _ in count.most_common(MOST_SLICES)]
-    rows: dict[str | None, BoolArray] = {
-        name: np.array([task == name for task in task_types], dtype=bool) for name in names
-    }
-    rest = ~np.any(list(rows.values()), axis=0)
-    return rows | ({OTHER_SLICES: rest} if rest.any() else {})
+def _success_gained(sums: FloatArray) -> FloatArray:
+    """The router's mean success less the policy's, from sums of `policy_block`."""
+    return mean_difference(sums[..., [2, 1, 0]])
+
+
+def _cost_ratio(sums: FloatArray) -> FloatArray:
+    """The router's mean cost over the policy's, from sums of `policy_block`."""
+    return mean_ratio(sums[..., [4, 3]])
 
 
 def _policy_result(
-    policy: Policy, policies: Sequence[Policy], both: tuple[Sums, Sums | None], models: tuple[str, ...]
+    policy: Policy,
+    policies: Sequence[Policy],
+    evaluated: Evaluated,
+    sums: Sums | None,
+    sweep: Sums | None,
+    compared: Compared,
 ) -> PolicyResult:
     """One policy's numbers from the sums of its own block and of the learned policy's sweep."""
-    sums, sweep = both
     used = np.flatnonzero(policy.shares)
     same = [other for other in policies if other is not policy and same_choices(other, policy)]
+    able = int((~np.isnan(policy.success)).sum())
+    equal = _at_equal(sums, sweep if able == len(policy.success) else None)
     return PolicyResult(
         name=policy.name,
         kind=policy.kind,
-        model=models[used[0]] if len(used) == 1 else None,
+        model=evaluated.models[used[0]] if len(used) == 1 else None,
         aliases=tuple(other.name for other in same if other.kind == "baseline"),
         same_as_router=any(other.kind == "router" for other in same),
-        prompts=int(sums.total[0]),
-        success=interval(sums, lambda s: mean_value(s[..., [1, 0]])),
-        cost_usd_per_call=interval(sums, lambda s: mean_value(s[..., [3, 0]])),
-        cost_relative_to_best_single=interval(sums, lambda s: mean_ratio(s[..., [3, 5]]), reference=1.0),
-        router_success_difference=interval(sums, lambda s: mean_difference(s[..., [2, 1, 0]])),
-        router_cost_ratio=interval(sums, lambda s: mean_ratio(s[..., [4, 3]]), reference=1.0),
-        router_cost_difference=interval(sums, lambda s: mean_difference(s[..., [4, 3, 0]])),
-        learned_cost_at_equal_success=_swept_to(sums, sweep, len(policy.success)),
-        shares={model: float(share) for model, share in zip(models, policy.shares, strict=True)},
+        prompts=able,
+        success=_interval(sums, lambda s: mean_value(s[..., [1, 0]])),
+        cost_usd_per_call=_interval(sums, lambda s: mean_value(s[..., [3, 0]])),
+        cost_relative_to_best_single=_interval(sums, lambda s: mean_ratio(s[..., [3, 5]]), reference=1.0),
+        success_difference=compared.success,
+        cost_ratio=compared.cost,
+        cost_difference=_interval(sums, lambda s: mean_difference(s[..., [4, 3, 0]])),
+        cost_at_equal_quality=equal[0],
+        quality_at_equal_cost=equal[1],
+        regret=_interval(sums, lambda s: mean_difference(s[..., [6, 1, 0]])),
+        label_agreement=_label_agreement(policy, evaluated),
+        shares={model: float(share) for model, share in zip(evaluated.models, policy.shares, strict=True)},
+        support=compared.support,
     )
 
 
-def _swept_to(policy: Sums, sweep: Sums | None, n: int) -> Interval:
-    """Cost at which the learned policy's sweep reaches a policy's success, over that policy's cost."""
-    if sweep is None or policy.total[0] < n:
-        return UNKNOWN
-    width = len(sweep.total) - 2
-    columns = [*range(width), width + 1, width + 3]
-    both = joined(Sums(total=sweep.total[:-2], draws=sweep.draws[:, :-2]), policy)
-    return interval(both, lambda s: relative_cost_at_best(s[..., columns], width // 2), reference=1.0)
+def _interval(sums: Sums | None, statistic: Statistic, *, reference: float = 0.0) -> Interval:
+    return UNKNOWN if sums is None else interval(sums, statistic, reference=reference)
 
 
-def _curve_result(name: str, sweep: Sweep, sums: Sums, n: int) -> CurveResult:
-    n_weights = len(sweep.weights)
-    means = sums.total / n
+def _label_agreement(policy: Policy, evaluated: Evaluated) -> float:
+    if policy.choice is None or evaluated.logged or not np.isfinite(evaluated.cost).all():
+        return float("nan")
+    return label_agreement(policy.choice, evaluated.success, evaluated.cost)
+
+
+def _at_equal(policy: Sums | None, sweep: Sums | None) -> tuple[Interval, Interval]:
+    """The learned policy's cost at a policy's success, over its cost; and its success at a policy's cost, less its.
+
+    Args:
+        policy: sums of `policy_block`.
+        sweep: of `sweep_block`; None where there is none, or the policy can't choose on every prompt.
+    """
+    if policy is None or sweep is None:
+        return UNKNOWN, UNKNOWN
+    n_points = (len(sweep.total) - ENDS) // 2
+    both = joined(sweep, policy)
+    of_policy = len(sweep.total)
+    points, success, cost = np.arange(2 * n_points), of_policy + 1, of_policy + 3
+    columns = [*points, success, cost]
+    relative = interval(both, lambda s: relative_cost_at_best(s[..., columns], n_points), reference=1.0)
+
+    def gained(sums: FloatArray) -> FloatArray:
+        best = success_within(sums[..., :n_points], sums[..., n_points : 2 * n_points], sums[..., cost])
+        difference: FloatArray = (best - sums[..., success]) / sums[..., of_policy]
+        return difference
+
+    return relative, interval(both, gained)
+
+
+def _change(today: str, sums: Sums) -> Change:
+    """What 1,000 requests would cost and fail more with the router than today."""
+    return Change(
+        today=today,
+        usd_per_1000=interval(sums, lambda s: 1000 * mean_difference(s[..., [4, 3, 0]])),
+        failures_per_1000=interval(sums, lambda s: 1000 * mean_difference(s[..., [1, 2, 0]])),
+    )
+
+
+def _curve_result(name: str, sweep: Sweep, sums: Sums) -> CurveResult:
+    n_points = len(sweep.weights)
+    means, drawn = sums.total / sums.total[-1], sums.draws[:, :n_points] / sums.draws[:, [-1]]
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail], axis=0) if len(drawn) else np.full((2, n_points), np.nan)
     return CurveResult(
         name=name,
         weight=tuple(sweep.weights.tolist()),
-        success=tuple(means[:n_weights].tolist()),
-        cost_usd_per_call=tuple(means[n_weights : 2 * n_weights].tolist()),
-        cost_at_best=interval(sums, lambda s: relative_cost_at_best(s, n_weights), reference=1.0),
+        success=tuple(means[:n_points].tolist()),
+        success_ci_low=tuple(low.tolist()),
+        success_ci_high=tuple(high.tolist()),
+        cost_usd_per_call=tuple(means[n_points : 2 * n_points].tolist()),
+        cost_at_best=interval(
+            sums, lambda s: relative_cost_at_best(s[..., : 2 * n_points + 2], n_points), reference=1.0
+        ),
+        aiq=interval(sums, lambda s: _aiq(s, n_points)),
     )
 
 
-def _equal_quality(learned: Sums, table: Sums) -> Interval:
+def _aiq(sums: FloatArray, n_points: int) -> FloatArray:
+    """`aiq` of the means, from sums of `sweep_block`."""
+    means = sums / sums[..., [-1]]
+    cheapest, dearest = means[..., 2 * n_points + 2], means[..., 2 * n_points + 3]
+    return aiq(means[..., :n_points], means[..., n_points : 2 * n_points], cheapest, dearest)
+
+
+def _equal_quality(learned: Sums | None, table: Sums | None) -> Interval | None:
     """Cost at the best single model's success, the learned policy's over the table's; infinite: never."""
+    if learned is None or table is None:
+        return None
     cut = len(learned.total)
 
+    def at_best(sums: FloatArray) -> FloatArray:
+        n_points = (sums.shape[-1] - ENDS) // 2
+        return relative_cost_at_best(sums[..., : 2 * n_points + 2], n_points)
+
     def ratio(sums: FloatArray) -> FloatArray:
-        ours, theirs = sums[..., :cut], sums[..., cut:]
-        ours = relative_cost_at_best(ours, (ours.shape[-1] - 2) // 2)
-        theirs = relative_cost_at_best(theirs, (theirs.shape[-1] - 2) // 2)
+        ours, theirs = at_best(sums[..., :cut]), at_best(sums[..., cut:])
         return np.where(theirs > 0, ours / np.where(theirs > 0, theirs, 1), np.nan)
 
     return interval(joined(learned, table), ratio, reference=1.0)
 
 
-def _slice_result(name: str | None, rows: BoolArray, sums: Sums, source: Sequence[str]) -> SliceResult:
-    prompts, router, best, cost, _ = sums.total
-    return SliceResult(
-        task_type=name,
-        prompts=int(prompts),
-        router_success=float(router / prompts),
-        best_single_success=float(best / prompts),
-        success_difference=interval(sums, lambda s: mean_difference(s[..., [1, 2, 0]])),
-        router_cost_usd_per_call=float(cost / prompts),
-        cost_ratio=interval(sums, lambda s: mean_ratio(s[..., [3, 4]]), reference=1.0),
-        rule_share=float(
-            np.mean([who == "rule" for who, inside in zip(source, rows, strict=True) if inside])
-        ),
+def _slice_results(
+    slices: Sequence[Slice], sums: Mapping[tuple[str, str], Sums], source: Sequence[str], n_clusters: int
+) -> tuple[SliceResult, ...]:
+    """The router against the reference on every slice, corrected for the number of them."""
+    found = differences(
+        {
+            name: Look(sums=one, statistic=lambda s: mean_difference(s[..., [1, 2, 0]]))
+            for name, one in sums.items()
+        },
+        n_clusters,
+    )
+    by_rule = np.array([who == "rule" for who in source])
+    return tuple(
+        _slice_result(one, sums[one.dimension, one.name], found[one.dimension, one.name], by_rule)
+        for one in slices
     )
 
 
-def _apgr(evaluated: Evaluated, best: int, n_resamples: int, seed: int) -> Interval | None:
-    """With two models: how well the difference of the router's probabilities ranks the prompts."""
-    if len(evaluated.models) != 2:
-        return None
-    gap = evaluated.probability[:, best] - evaluated.probability[:, 1 - best]
-    if not np.isfinite(gap).all():
-        return UNKNOWN
-    weak, strong = evaluated.success[:, 1 - best], evaluated.success[:, best]
-    return apgr_interval(gap, weak, strong, evaluated.clusters, n_resamples=n_resamples, seed=seed)
-
-
-def _calibration(evaluated: Evaluated) -> Calibration:
-    confidence, outcome = evaluated.confidence, picked(evaluated.success, evaluated.choice)
-    known = np.isfinite(evaluated.probability)
-    every, of_every = evaluated.probability[known], evaluated.success[known]
-    table, risk = reliability(confidence, outcome), risk_coverage(confidence, outcome)
-    point = np.unique(np.linspace(0, len(risk.risk) - 1, RISK_POINTS).astype(int))
-    return Calibration(
-        expected_calibration_error=expected_calibration_error(confidence, outcome),
-        brier=brier(confidence, outcome),
-        all_models_expected_calibration_error=expected_calibration_error(every, of_every),
-        all_models_brier=brier(every, of_every),
-        bins=tuple(
-            {
-                "upper_edge": float(table.edges[number + 1]),
-                "prompts": int(table.count[number]),
-                "confidence": float(table.predicted[number]),
-                "success": float(table.observed[number]),
-            }
-            for number in np.flatnonzero(table.count)
-        ),
-        risk_coverage=tuple(
-            {
-                "coverage": float(risk.coverage[number]),
-                "threshold": float(risk.threshold[number]),
-                "risk": float(risk.risk[number]),
-            }
-            for number in point
-        ),
-        risk_coverage_area=risk.area,
+def _slice_result(one: Slice, sums: Sums, difference: Difference, by_rule: BoolArray) -> SliceResult:
+    prompts, router, reference, cost, _ = sums.total
+    return SliceResult(
+        dimension=one.dimension,
+        name=one.name,
+        prompts=int(one.rows.sum()),
+        router_success=float(router / prompts) if prompts else float("nan"),
+        reference_success=float(reference / prompts) if prompts else float("nan"),
+        success_difference=difference,
+        router_cost_usd_per_call=float(cost / prompts) if prompts else float("nan"),
+        cost_ratio=interval(sums, lambda s: mean_ratio(s[..., [3, 4]]), reference=1.0),
+        rule_share=float(by_rule[one.rows].mean()) if one.rows.any() else float("nan"),
     )
 
 
 def _warnings(evaluated: Evaluated, best: int, n_clusters: int) -> list[str]:
     """What the reader must know before believing the numbers."""
     n, mean = len(evaluated.keys), evaluated.success.mean(axis=0)
-    found = []
+    found = [] if evaluated.logged is None else list(evaluated.logged.report.warnings)
     if n_clusters < FEW:
         found.append(
             f"Few prompts ({n}, independent groups: {n_clusters}): no verdict is drawn below {FEW} groups."

@@ -8,7 +8,7 @@ import numpy as np
 
 from router.records import FloatArray, IntArray
 from training.comparing.baselines import BEST_SINGLE, ORACLE, SHUFFLE, TASK_TYPE
-from training.comparing.evaluated import Evaluated, Kind
+from training.comparing.evaluated import Contender, Evaluated, Kind
 from training.evaluation import (
     best_column,
     cost_matched_shuffle,
@@ -22,11 +22,19 @@ from training.intervals import path_columns
 
 ROUTER = "router"
 LEARNED = "learned policy"
+LOGGED = "logged policy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What one policy gets on every prompt; NaN where it can't choose. `choice` is None for the shuffle."""
+    """What one policy gets on every prompt; NaN where it can't choose.
+
+    Attributes:
+        choice: shape (n,), -1 where it can't choose; None where it mixes models.
+        success: shape (n,); outcome, or its doubly robust score.
+        cost: shape (n,); USD a call, as `success`.
+        shares: shape (m,); part of the traffic that each model gets.
+    """
 
     name: str
     kind: Kind
@@ -55,51 +63,103 @@ def best_single_column(evaluated: Evaluated) -> int:
 
 
 def policies_on(evaluated: Evaluated) -> list[Policy]:
-    """The router first, then baselines, the shuffle, the oracle, and each model alone."""
-    success, cost, n = evaluated.success, evaluated.cost, len(evaluated.keys)
+    """The router first, then the others, the baselines, the shuffle, the oracle, and each model alone."""
+    named = {
+        name: Contender(name=name, kind="bound" if name == ORACLE else "baseline", choice=choice)
+        for name, choice in evaluated.baselines.choices.items()
+        if (choice >= 0).any()
+    }
+    bounds = [named.pop(ORACLE)] if ORACLE in named else []
+    n = len(evaluated.keys)
+    singles = [
+        Contender(name=f"always {model}", kind="single model", choice=np.full(n, column))
+        for column, model in enumerate(evaluated.models)
+    ]
+    router = _outcomes(Contender(name=ROUTER, kind="router", choice=evaluated.choice), evaluated)
+    before = [_outcomes(one, evaluated) for one in [*evaluated.others, *named.values()]]
+    after = [_outcomes(one, evaluated) for one in [*bounds, *singles]]
+    return [router, *logged_policy(evaluated), *before, _shuffle(router, evaluated), *after]
 
-    def chosen(name: str, kind: Kind, choice: IntArray) -> Policy:
+
+def _outcomes(contender: Contender, evaluated: Evaluated) -> Policy:
+    """A policy's outcome on every prompt, expected over the models where it mixes them."""
+    success, cost, choice = evaluated.success, evaluated.cost, contender.choice
+    if choice is not None:
         return Policy(
-            name=name,
-            kind=kind,
+            name=contender.name,
+            kind=contender.kind,
             choice=choice,
             success=picked(success, choice),
             cost=picked(cost, choice),
-            shares=model_shares(choice, len(evaluated.models)),
+            shares=model_shares(choice, success.shape[1], evaluated.traffic),
         )
-
-    router = chosen(ROUTER, "router", evaluated.choice)
-    shuffled = cost_matched_shuffle(evaluated.choice, success, cost)
-    shuffle = Policy(
-        name=SHUFFLE, kind="control", choice=None, success=shuffled[0], cost=shuffled[1], shares=router.shares
+    shares = np.asarray(contender.shares)
+    able = shares.sum(axis=1) > 0
+    return Policy(
+        name=contender.name,
+        kind=contender.kind,
+        choice=None,
+        success=np.where(able, (shares * success).sum(axis=1), np.nan),
+        cost=np.where(able, (shares * cost).sum(axis=1), np.nan),
+        shares=evaluated.traffic @ shares / max(float(evaluated.traffic @ able), 1e-12),
     )
-    named = {name: choice for name, choice in evaluated.baselines.choices.items() if (choice >= 0).any()}
-    bound = [chosen(ORACLE, "bound", named.pop(ORACLE))] if ORACLE in named else []
-    baselines = [chosen(name, "baseline", choice) for name, choice in named.items()]
-    singles = [
-        chosen(f"always {model}", "single model", np.full(n, column))
-        for column, model in enumerate(evaluated.models)
+
+
+def _shuffle(router: Policy, evaluated: Evaluated) -> Policy:
+    success, cost = cost_matched_shuffle(
+        evaluated.choice, evaluated.success, evaluated.cost, evaluated.traffic
+    )
+    return Policy(name=SHUFFLE, kind="control", choice=None, success=success, cost=cost, shares=router.shares)
+
+
+def logged_policy(evaluated: Evaluated) -> list[Policy]:
+    """The policy that wrote the log, by what its own calls got; none where every model was called."""
+    logged = evaluated.logged
+    if logged is None:
+        return []
+    known = np.where(np.isfinite(logged.success), logged.calls, 0)
+    paid = np.where(np.isfinite(logged.cost), logged.calls, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        success = (np.nan_to_num(logged.success) * known).sum(axis=1) / known.sum(axis=1)
+        cost = (np.nan_to_num(logged.cost) * paid).sum(axis=1) / paid.sum(axis=1)
+    return [
+        Policy(
+            name=LOGGED,
+            kind="logged",
+            choice=None,
+            success=success,
+            cost=cost if np.isfinite(evaluated.cost).all() else np.full_like(cost, np.nan),
+            shares=known.sum(axis=0) / known.sum(),
+        )
     ]
-    return [router, *baselines, shuffle, *bound, *singles]
 
 
 def sweeps_on(evaluated: Evaluated) -> dict[str, Sweep]:
-    """The learned policy and the mean per task type over their weights, where they know the costs."""
+    """The policies that have chances of success, over their weights, where they know the costs."""
     estimates = {LEARNED: (evaluated.probability, evaluated.expected_cost)}
+    for one in evaluated.others:
+        if one.probability is not None and one.expected_cost is not None:
+            estimates[one.name] = (one.probability, one.expected_cost)
     if TASK_TYPE in evaluated.baselines.choices:
         estimates[TASK_TYPE] = (evaluated.baselines.task_probability, evaluated.baselines.task_cost)
-    sweeps = {}
-    for name, (probability, expected_cost) in estimates.items():
-        if np.isfinite(probability).all() and np.isfinite(expected_cost).all():
-            path = policy_path(probability, expected_cost)
-            weights = weight_grid(curve_of_path(path, evaluated.success, evaluated.cost))
-            success, cost = path_columns(path, weights, evaluated.success, evaluated.cost)
-            sweeps[name] = Sweep(weights=weights, success=success, cost=cost)
-    return sweeps
+    return {
+        name: _sweep(probability, expected, evaluated)
+        for name, (probability, expected) in estimates.items()
+        if np.isfinite(probability).all() and np.isfinite(expected).all()
+    }
+
+
+def _sweep(probability: FloatArray, expected_cost: FloatArray, evaluated: Evaluated) -> Sweep:
+    path = policy_path(probability, expected_cost)
+    # The weights to look at follow from what the policy expects to pay, never from what was paid.
+    weights = weight_grid(curve_of_path(path, probability, expected_cost, evaluated.traffic))
+    success, cost = path_columns(path, weights, evaluated.success, evaluated.cost)
+    return Sweep(weights=weights, success=success, cost=cost)
 
 
 def same_choices(one: Policy, other: Policy) -> bool:
-    """Whether two policies never differ; the shuffle differs from all but a policy of one model."""
+    """Whether two policies never differ; one that mixes differs from all but a policy of one model."""
     if one.choice is None or other.choice is None:
-        return bool((one.shares == other.shares).all() and (one.shares == 1).any())
+        alone = bool((one.shares == other.shares).all() and (one.shares == 1).any())
+        return alone and "logged" not in (one.kind, other.kind)
     return bool(np.array_equal(one.choice, other.choice))
