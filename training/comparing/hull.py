@@ -63,8 +63,8 @@ def _removes(
     return removed
 
 
-def mean_height(cost: FloatArray, success: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
-    """Average improvement in quality, AIQ: mean height of a curve's hull over the costs from `low` to `high`.
+def aiq(success: FloatArray, cost: FloatArray, cheapest: FloatArray, dearest: FloatArray) -> FloatArray:
+    """Average improvement in quality: mean height of a curve's hull between two costs.
 
     Hu et al. 2024 (arXiv 2403.12031, section 3): the area under the non-decreasing convex hull over
     [c_min, c_max], divided by c_max - c_min. Here c_min and c_max are the mean costs of the cheapest and of
@@ -73,22 +73,22 @@ def mean_height(cost: FloatArray, success: FloatArray, low: FloatArray, high: Fl
     paper's null router), which is joined on after the hull is taken: it never lifts the curve itself.
 
     Args:
-        cost: shape (..., n_points), of the curve.
-        success: shape (..., n_points).
-        low: shape (...), c_min in the unit of `cost`.
-        high: shape (...), c_max.
+        success: shape (..., n_points), of the curve.
+        cost: shape (..., n_points).
+        cheapest: shape (...), c_min in the unit of `cost`.
+        dearest: shape (...), c_max.
 
     Returns:
-        Shape (...), in the unit of `success`; NaN where `high` is not above `low`: there is nothing between.
+        Shape (...), in the unit of `success`; NaN where `dearest` is not above `cheapest`: there is nothing between.
     """
     x, y = hull(cost, success)
-    reach = np.maximum(x[..., -1:], high[..., None])
+    reach = np.maximum(x[..., -1:], dearest[..., None])
     nothing = np.zeros_like(reach)
     x = np.concatenate([nothing, x, reach], axis=-1)
     y = np.concatenate([nothing, y, y[..., -1:]], axis=-1)
-    width = high - low
+    width = dearest - cheapest
     apart = width > 0
-    area = _area(x, y, low[..., None], high[..., None])
+    area = _area(x, y, cheapest[..., None], dearest[..., None])
     return np.where(apart, area / np.where(apart, width, 1.0), np.nan)
 
 
@@ -101,29 +101,3 @@ def _area(x: FloatArray, y: FloatArray, low: FloatArray, high: FloatArray) -> Fl
     height = y[..., :-1] + slope * ((start + end) / 2 - left)
     area: FloatArray = (height * (end - start)).sum(axis=-1)
     return area
-
-
-def hull_block(
-    success: FloatArray, cost: FloatArray, cheapest: FloatArray, dearest: FloatArray
-) -> FloatArray:
-    """Columns whose sums `average_quality` takes.
-
-    Args:
-        success: shape (n, n_weights), of each prompt at each point of the curve.
-        cost: shape (n, n_weights), USD.
-        cheapest: shape (n,), cost of the model of least mean cost.
-        dearest: shape (n,), cost of the model of highest mean cost.
-    """
-    ends = np.stack([cheapest, dearest, np.ones_like(cheapest)], axis=1)
-    return np.concatenate([success, cost, ends], axis=1)
-
-
-def average_quality(sums: FloatArray, n_weights: int) -> FloatArray:
-    """`mean_height` of a curve as a statistic of sums, in [0, 1]; columns as `hull_block` orders them.
-
-    Args:
-        sums: shape (..., 2 * n_weights + 3).
-    """
-    success, cost = sums[..., :n_weights], sums[..., n_weights : 2 * n_weights]
-    low, high, prompts = (sums[..., 2 * n_weights + place] for place in range(3))
-    return mean_height(cost, success / prompts[..., None], low, high)

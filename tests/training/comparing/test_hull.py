@@ -10,8 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.spatial import ConvexHull
 
 from router.records import FloatArray
-from training.comparing.hull import average_quality, hull, hull_block, mean_height
-from training.intervals import interval, resampled_sums
+from training.comparing.hull import aiq, hull
 
 points = arrays(np.float64, st.tuples(st.integers(1, 12), st.just(2)), elements=st.floats(0, 1, width=16))
 
@@ -33,8 +32,8 @@ def naive_aiq(cost: FloatArray, success: FloatArray, low: float, high: float) ->
     return float(np.mean([naive_height(cost, success, x) for x in at]))
 
 
-def aiq(cost: FloatArray, success: FloatArray, low: float, high: float) -> float:
-    return float(mean_height(cost, success, np.asarray(low), np.asarray(high)))
+def single_aiq(cost: FloatArray, success: FloatArray, low: float, high: float) -> float:
+    return float(aiq(success, cost, np.asarray(low), np.asarray(high)))
 
 
 def test_a_point_below_the_line_between_its_neighbours_is_no_vertex() -> None:
@@ -58,13 +57,13 @@ def test_a_dearer_and_worse_point_does_not_pull_the_hull_down() -> None:
     ],
 )
 def test_aiq_by_hand(cost: list[float], success: list[float], expected: float) -> None:
-    assert aiq(np.array(cost), np.array(success), 1.0, 3.0) == pytest.approx(expected, abs=1e-12)
+    assert single_aiq(np.array(cost), np.array(success), 1.0, 3.0) == pytest.approx(expected, abs=1e-12)
 
 
 def test_aiq_is_the_mean_of_the_best_mixtures() -> None:
     rng = np.random.default_rng(0)
     cost, success = rng.uniform(1, 5, 15), rng.random(15)
-    assert aiq(cost, success, 0.5, 6.0) == pytest.approx(naive_aiq(cost, success, 0.5, 6.0), abs=1e-3)
+    assert single_aiq(cost, success, 0.5, 6.0) == pytest.approx(naive_aiq(cost, success, 0.5, 6.0), abs=1e-3)
 
 
 def test_the_vertices_are_those_of_qhull() -> None:
@@ -78,7 +77,7 @@ def test_the_vertices_are_those_of_qhull() -> None:
 
 
 def test_no_span_between_the_models_gives_no_number() -> None:
-    assert np.isnan(aiq(np.array([1.0, 2.0]), np.array([0.1, 0.2]), 1.0, 1.0))
+    assert np.isnan(single_aiq(np.array([1.0, 2.0]), np.array([0.1, 0.2]), 1.0, 1.0))
 
 
 @given(points)
@@ -100,32 +99,22 @@ def test_the_hull_is_concave(curve: FloatArray) -> None:
 def test_aiq_lies_between_the_least_and_the_most_success_of_a_curve_that_starts_in_time(
     curve: FloatArray,
 ) -> None:
-    value = aiq(curve[:, 0], curve[:, 1], float(curve[:, 0].min()), 2.0)
+    value = single_aiq(curve[:, 0], curve[:, 1], float(curve[:, 0].min()), 2.0)
     assert curve[:, 1].min() - 1e-9 <= value <= curve[:, 1].max() + 1e-9
 
 
 @given(points)
 def test_neither_order_nor_repeated_points_matter(curve: FloatArray) -> None:
     again = np.concatenate([curve[::-1], curve])
-    once = aiq(curve[:, 0], curve[:, 1], 0.25, 1.5)
-    assert aiq(again[:, 0], again[:, 1], 0.25, 1.5) == pytest.approx(once, abs=1e-9)
+    once = single_aiq(curve[:, 0], curve[:, 1], 0.25, 1.5)
+    assert single_aiq(again[:, 0], again[:, 1], 0.25, 1.5) == pytest.approx(once, abs=1e-9)
 
 
 def test_many_draws_equal_one_at_a_time() -> None:
     rng = np.random.default_rng(2)
     cost, success, low, high = rng.random((7, 20)), rng.random((7, 20)), rng.random(7) / 9, 1 + rng.random(7)
-    alone = [aiq(*each) for each in zip(cost, success, low, high, strict=True)]
-    assert mean_height(cost, success, low, high) == pytest.approx(alone)
-
-
-def test_a_router_of_one_model_has_the_models_success_as_its_aiq() -> None:
-    rng = np.random.default_rng(3)
-    success, cost = (rng.random(200) < 0.7).astype(float), 1 + rng.random(200)
-    block = hull_block(success[:, None], cost[:, None], cost, 5 * cost)
-    sums = resampled_sums(block, np.arange(200), n_resamples=100)
-    result = interval(sums, lambda s: average_quality(s, 1))
-    assert result.value == pytest.approx(success.mean())
-    assert result.low < result.value < result.high
+    alone = [single_aiq(*each) for each in zip(cost, success, low, high, strict=True)]
+    assert aiq(success, cost, low, high) == pytest.approx(alone)
 
 
 def test_two_thousand_draws_of_a_hundred_points_take_two_seconds_at_most() -> None:
@@ -133,5 +122,5 @@ def test_two_thousand_draws_of_a_hundred_points_take_two_seconds_at_most() -> No
     cost = np.cumsum(rng.random((2000, 100)), axis=1)[:, ::-1]
     success = np.log(cost) + rng.normal(0, 0.05, cost.shape)
     started = time.process_time()
-    mean_height(cost, success, cost.min(axis=1), cost.max(axis=1))
+    aiq(success, cost, cost.min(axis=1), cost.max(axis=1))
     assert time.process_time() - started < 2
