@@ -79,7 +79,7 @@ def aiq(success: FloatArray, cost: FloatArray, cheapest: FloatArray, dearest: Fl
         dearest: shape (...), c_max.
 
     Returns:
-        Shape (...), in the unit of `success`; NaN where `dearest` is not above `cheapest`: there is nothing between.
+        Shape (...), in the unit of `success`; NaN where `dearest` is not above `cheapest`.
     """
     x, y = hull(cost, success)
     reach = np.maximum(x[..., -1:], dearest[..., None])

@@ -1,0 +1,192 @@
+"""How well a score ranks prompts between the cheapest and the best single model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from router.records import BoolArray, FloatArray, IntArray
+from training.comparing.evaluated import Evaluated, Ranking
+from training.evaluation import ROUNDING
+from training.intervals import UNKNOWN, Interval, Sums, cluster_numbers, interval, resampled_counts
+
+HALF, MOST = 0.5, 0.8
+"""Parts of the performance gap that CPT is given for (Ong et al. 2024, table 1)."""
+NO_SCORES: Mapping[str, FloatArray] = {}
+
+Measure = Callable[[FloatArray, FloatArray], FloatArray]
+"""Two sums per group of equal scores, each of shape (n_draws, n_groups), highest score first, to values of
+shape (n_draws, n_values)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """What ranking by a gap recovers of the strong model's lead (Ong et al. 2024, section 3.2)."""
+
+    apgr: Interval
+    cpt_50: Interval
+    cpt_80: Interval
+
+
+def ranking(
+    evaluated: Evaluated,
+    best: int,
+    *,
+    scores: Mapping[str, FloatArray] = NO_SCORES,
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> Ranking | None:
+    """The router's ranking by its gap, p_strong - p_weak; None where weak and strong are one model.
+
+    Args:
+        best: column of the best single model: strong. Weak is the cheapest model, or the one of least
+            success where costs are unknown.
+        scores: further scores of each prompt, shape (n,), higher where it is harder; only their AUC is given.
+    """
+    weak = weak_column(evaluated.success, evaluated.cost)
+    if weak == best:
+        return None
+    gap = evaluated.probability[:, best] - evaluated.probability[:, weak]
+    failed, clusters = 1 - evaluated.success[:, weak], evaluated.clusters
+    recovered = recovery(
+        gap,
+        evaluated.success[:, best] - evaluated.success[:, weak],
+        clusters,
+        n_resamples=n_resamples,
+        seed=seed,
+    )
+    areas = {
+        name: auc_interval(score, failed, clusters, n_resamples=n_resamples, seed=seed)
+        for name, score in ({"": gap} | dict(scores)).items()
+    }
+    return Ranking(
+        weak=evaluated.models[weak],
+        strong=evaluated.models[best],
+        apgr=recovered.apgr,
+        cpt_50=recovered.cpt_50,
+        cpt_80=recovered.cpt_80,
+        auc=areas.pop(""),
+        auc_by_score=areas,
+    )
+
+
+def weak_column(success: FloatArray, cost: FloatArray) -> int:
+    """Column of the model of least mean cost, or of least mean success where a cost is unknown."""
+    known = bool(np.isfinite(cost).all())
+    return int(np.argmin((cost if known else success).mean(axis=0)))
+
+
+def recovery(
+    gap: FloatArray, gain: FloatArray, clusters: IntArray, *, n_resamples: int = 2000, seed: int = 0
+) -> Recovered:
+    """APGR, and CPT at half and at 80 % of the gap, with intervals from the same resamples.
+
+    The curve is the performance gap recovered (PGR) when the prompts of widest gap go to strong, over the
+    share of prompts that do. APGR is its area, which `training.evaluation.apgr` has in closed form. CPT(x) is
+    the least share at which it is at least x. Prompts of equal gap are taken in random order, so the curve
+    is straight over them, and CPT may lie between two prompts. Random routing gets 0.5, 0.5 and 0.8.
+
+    Args:
+        gap: shape (n,), p_strong - p_weak.
+        gain: shape (n,), outcome of strong less outcome of weak.
+        clusters: shape (n,).
+
+    Returns:
+        Unknown where a gap is unknown, or strong succeeds no more often than weak.
+    """
+    if not np.isfinite(gap).all():
+        return Recovered(apgr=UNKNOWN, cpt_50=UNKNOWN, cpt_80=UNKNOWN)
+    columns = np.ones_like(gain), gain
+    sums = ranked(gap, columns, _recovered, clusters, n_resamples=n_resamples, seed=seed)
+    return Recovered(
+        apgr=interval(sums, lambda s: s[..., 0], reference=0.5),
+        cpt_50=interval(sums, lambda s: s[..., 1], reference=HALF),
+        cpt_80=interval(sums, lambda s: s[..., 2], reference=MOST),
+    )
+
+
+def auc_interval(
+    score: FloatArray, positive: FloatArray, clusters: IntArray, *, n_resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """Area under the ROC curve with its interval: the chance that a positive prompt outranks a negative one.
+
+    Equal scores count half (Mann & Whitney 1947; Hanley & McNeil 1982). `Interval.above` counts against 0.5.
+
+    Args:
+        score: shape (n,), higher where positive is likelier.
+        positive: shape (n,), in [0, 1]; a part counts as that part of a positive and the rest of a negative.
+        clusters: shape (n,).
+
+    Returns:
+        Unknown where a score is unknown, or all prompts are of one kind.
+    """
+    if not np.isfinite(score).all():
+        return UNKNOWN
+    columns = positive, 1 - positive
+    sums = ranked(score, columns, _area_under_roc, clusters, n_resamples=n_resamples, seed=seed)
+    return interval(sums, lambda s: s[..., 0], reference=0.5)
+
+
+def ranked(
+    score: FloatArray,
+    columns: tuple[FloatArray, FloatArray],
+    measure: Measure,
+    clusters: IntArray,
+    *,
+    n_resamples: int,
+    seed: int,
+) -> Sums:
+    """A measure of a ranking, on the prompts as they are (`total`) and on resamples of the clusters.
+
+    Args:
+        score: shape (n,), finite; ranks the prompts, highest first.
+        columns: what is summed over prompts of equal score, shape (n,) each.
+    """
+    order = np.argsort(-score, kind="stable")
+    falling = score[order]
+    first = np.flatnonzero(np.append(True, falling[1:] != falling[:-1]))
+    one, two = columns[0][order], columns[1][order]
+    number, n_clusters = cluster_numbers(clusters)
+    number = number[order]
+
+    def measured(weight: FloatArray) -> FloatArray:
+        return measure(*(np.add.reduceat(weight * column, first, axis=1) for column in (one, two)))
+
+    total = measured(np.ones((1, len(score))))
+    blocks = resampled_counts(n_clusters, n_resamples=n_resamples, seed=seed)
+    draws = [measured(counts[:, number]) for counts in blocks]
+    return Sums(total=total[0], draws=np.concatenate([total[:0], *draws]))
+
+
+def _recovered(prompts: FloatArray, gain: FloatArray) -> FloatArray:
+    """APGR, CPT at `HALF` and at `MOST` per draw; NaN where there is no gap to recover."""
+    share = np.cumsum(prompts, axis=1) / prompts.sum(axis=1, keepdims=True)
+    whole = gain.sum(axis=1, keepdims=True)
+    enough = whole > ROUNDING
+    pgr = np.cumsum(gain, axis=1) / np.where(enough, whole, 1)
+    share, pgr = (np.pad(curve, ((0, 0), (1, 0))) for curve in (share, pgr))
+    area = (np.diff(share, axis=1) * (pgr[:, 1:] + pgr[:, :-1]) / 2).sum(axis=1)
+    values = np.stack([area, _first_share(share, pgr, HALF), _first_share(share, pgr, MOST)], axis=1)
+    return np.where(enough, values, np.nan)
+
+
+def _first_share(share: FloatArray, pgr: FloatArray, level: float) -> FloatArray:
+    """Least share at which each row's curve, straight between its points, reaches `level`."""
+    reached: BoolArray = pgr >= level - ROUNDING
+    at = np.maximum(reached.argmax(axis=1), 1)
+    rows = np.arange(len(share))
+    below, above = pgr[rows, at - 1], pgr[rows, at]
+    rise = np.where(above > below, above - below, 1.0)
+    part = np.clip((level - below) / rise, 0.0, 1.0)
+    least: FloatArray = share[rows, at - 1] + part * (share[rows, at] - share[rows, at - 1])
+    return least
+
+
+def _area_under_roc(positive: FloatArray, negative: FloatArray) -> FloatArray:
+    """AUC per draw, shape (n_draws, 1); NaN where one kind is missing."""
+    above = np.cumsum(positive, axis=1) - positive / 2
+    pairs = positive.sum(axis=1) * negative.sum(axis=1)
+    area = (negative * above).sum(axis=1) / np.where(pairs > 0, pairs, 1)
+    return np.where(pairs > 0, area, np.nan)[:, None]
