@@ -97,19 +97,14 @@ def resampled_sums(
 def resampled_blocks(
     blocks: Mapping[Name, FloatArray],
     clusters: IntArray,
-    traffic: FloatArray,
     *,
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> dict[Name, Sums]:
-    """`resampled_sums` of several named blocks of columns at once, each of shape (n, any).
-
-    Args:
-        traffic: shape (n,), calls that each row stands for.
-    """
-    columns = np.concatenate(list(blocks.values()), axis=1)
-    columns *= traffic[:, None]
-    sums = resampled_sums(columns, clusters, n_resamples=n_resamples, seed=seed)
+    """`resampled_sums` of several named blocks of columns at once, each of shape (n, any)."""
+    sums = resampled_sums(
+        np.concatenate(list(blocks.values()), axis=1), clusters, n_resamples=n_resamples, seed=seed
+    )
     ends = np.cumsum([block.shape[1] for block in blocks.values()])
     return {
         name: Sums(total=sums.total[end - width : end], draws=sums.draws[:, end - width : end])

@@ -12,13 +12,13 @@ RISK_POINTS = 100
 
 
 def calibration(evaluated: Evaluated) -> Calibration:
-    """Calibration of the choice's confidence, and of every model's probability, on the outcomes that are known.
+    """Calibration of the choice's confidence, and of every model's probability, on the known outcomes.
 
     Off-policy, the choice's outcome is known where the log took it too; such calls stand for the others by
     the inverse of their propensity.
     """
     probability, outcome, weight = _of_choice(evaluated)
-    success = evaluated.success if evaluated.logged is None else evaluated.logged.success
+    success = evaluated.success if evaluated.study is None else evaluated.study.logged.success
     known = np.isfinite(evaluated.probability) & np.isfinite(success)
     every, of_every = evaluated.probability[known], success[known]
     table = reliability(probability, outcome, weight=weight)
@@ -52,11 +52,11 @@ def calibration(evaluated: Evaluated) -> Calibration:
 
 def _of_choice(evaluated: Evaluated) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Confidence, outcome and importance of the prompts on which the choice's outcome is known."""
-    logged = evaluated.logged
-    if logged is None:
+    study = evaluated.study
+    if study is None:
         outcome = picked(evaluated.success, evaluated.choice)
         return evaluated.confidence, outcome, np.ones(len(outcome))
-    outcome = picked(logged.success, evaluated.choice)
-    weight = picked(logged.calls / logged.propensity, evaluated.choice)
-    known = np.isfinite(outcome) & np.isfinite(weight)
+    outcome = picked(study.success.observed, evaluated.choice)
+    weight = picked(study.success.weight, evaluated.choice) * evaluated.traffic
+    known = np.isfinite(outcome) & (weight > 0)
     return evaluated.confidence[known], outcome[known], weight[known]

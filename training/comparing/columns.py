@@ -34,7 +34,7 @@ WIDTH = 7
 
 
 def policy_block(policy: Policy, against: Yardsticks) -> FloatArray:
-    """Columns: prompts that it can choose for, success, router's, cost, router's, best single's cost, oracle's."""
+    """Columns: prompts it can choose for, success, router's, cost, router's, best single's cost, oracle's."""
     able = ~np.isnan(policy.success)
     columns = [
         np.ones_like(against.success), policy.success, against.router.success, policy.cost,
@@ -70,10 +70,10 @@ def _shuffled(sums: FloatArray) -> FloatArray:
 
 
 def sweep_block(sweep: Sweep, against: Yardsticks, ends: tuple[FloatArray, FloatArray]) -> FloatArray:
-    """Columns as `relative_cost_at_best` takes them, then the cheapest's and the dearest model's cost, and ones.
+    """Columns as `relative_cost_at_best` takes them, then costs of the cheapest and the dearest, and ones.
 
     Args:
-        ends: cost of the cheapest and of the dearest single model on every prompt.
+        ends: cost on every prompt of the single model of least and of highest mean cost.
     """
     last = [against.success, against.cost, *ends, np.ones_like(against.success)]
     return np.concatenate([sweep.success, sweep.cost, np.stack(last, axis=1)], axis=1)

@@ -37,16 +37,19 @@ from training.comparing.evaluated import (
     CurveResult,
     Difference,
     Evaluated,
+    OffPolicy,
     PolicyResult,
     Promise,
     SliceResult,
     Support,
 )
 from training.comparing.examples import examples
-from training.comparing.hull import aiq
+from training.comparing.hull import average_quality
 from training.comparing.ranking import ranking
 from training.comparing.regret import label_agreement
 from training.comparing.slices import Slice, slices_of
+from training.comparing.support import log_warnings, overlap_by_task_type, support_of, support_warnings
+from training.comparing.support import policy_block as support_block
 from training.comparing.verdicts import FEW, verdicts
 from training.intervals import (
     LEVEL,
@@ -77,6 +80,10 @@ class Draws:
     seed: int = 0
 
 
+OUTCOME_MODEL = (
+    "ridge regression per model on the router's forecasts, the prompt's structure and its task type, "
+    "cross-fitted by session or prompt"
+)
 USUAL_DRAWS = Draws()
 NO_DIFFERENCE = Difference(
     interval=UNKNOWN, p_value=float("nan"), p_adjusted=float("nan"), calls_to_settle=None
@@ -94,9 +101,10 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resampled:
-    """Sums of every policy, sweep and slice over the same resamples."""
+    """Sums of every policy, sweep and slice over the same resamples; `support` off-policy only."""
 
     policies: Mapping[str, Sums]
+    support: Mapping[str, Sums]
     sweeps: Mapping[str, Sums]
     slices: Mapping[tuple[str, str], Sums]
 
@@ -128,7 +136,8 @@ def compare(
     best, slices = best_single_column(evaluated), slices_of(evaluated)
     sums = _resampled(evaluated, policies, sweeps, slices, reference, draws)
     n_clusters = cluster_numbers(evaluated.clusters)[1]
-    results = _policy_results(evaluated, policies, sums, n_clusters)
+    support = _supports(evaluated, policies, sums)
+    results = _policy_results(evaluated, policies, sums, support, n_clusters)
     curves = tuple(_curve_result(name, sweep, sums.sweeps[name]) for name, sweep in sweeps.items())
     found = _slice_results(slices, sums.slices, evaluated.source, n_clusters)
     learned, at_best = sums.sweeps.get(LEARNED), _named(policies, f"always {evaluated.models[best]}")
@@ -149,14 +158,14 @@ def compare(
         quality_at_equal_cost=equal[1],
         curves=curves,
         equal_quality=_equal_quality(learned, sums.sweeps.get(TASK_TYPE)),
-        ranking=ranking(evaluated, best, draws) if evaluated.logged is None else None,
+        ranking=ranking(evaluated, best, draws) if evaluated.study is None else None,
         calibration=calibration(evaluated),
         sources={name: count / len(evaluated.source) for name, count in Counter(evaluated.source).items()},
         reference=reference.name,
         slices=found,
         examples=examples(evaluated, reference.choice, show_text=show_text),
         promise=promise,
-        off_policy=evaluated.logged.report if evaluated.logged else None,
+        off_policy=_off_policy(evaluated, policies, support),
         looked_at={"policies": len(results) - 1, "slices": len(found)},
         warnings=(*evaluated.provenance.warnings, *_warnings(evaluated, best, n_clusters)),
         n_resamples=draws.number,
@@ -203,19 +212,27 @@ def _resampled(
     blocks["policy", SHUFFLE] = shuffle_block(evaluated, against)
     blocks |= {("sweep", name): sweep_block(sweep, against, ends) for name, sweep in sweeps.items()}
     blocks |= {("slice", one.dimension, one.name): slice_block(one.rows, router, reference) for one in slices}
-    sums = resampled_blocks(
-        blocks, evaluated.clusters, evaluated.traffic, n_resamples=draws.number, seed=draws.seed
-    )
+    blocks = {name: block * evaluated.traffic[:, None] for name, block in blocks.items()}
+    if evaluated.study is not None:
+        blocks |= {
+            ("support", policy.name): support_block(evaluated.study, policy.chances()) for policy in policies
+        }
+    sums = resampled_blocks(blocks, evaluated.clusters, n_resamples=draws.number, seed=draws.seed)
     sums["policy", SHUFFLE] = shuffled(sums["policy", SHUFFLE])
     return Resampled(
         policies={name[1]: block for name, block in sums.items() if name[0] == "policy"},
+        support={name[1]: block for name, block in sums.items() if name[0] == "support"},
         sweeps={name[1]: block for name, block in sums.items() if name[0] == "sweep"},
         slices={(name[1], name[2]): block for name, block in sums.items() if name[0] == "slice"},
     )
 
 
 def _policy_results(
-    evaluated: Evaluated, policies: Sequence[Policy], sums: Resampled, n_clusters: int
+    evaluated: Evaluated,
+    policies: Sequence[Policy],
+    sums: Resampled,
+    support: Mapping[str, Support],
+    n_clusters: int,
 ) -> tuple[PolicyResult, ...]:
     """Every policy's numbers, the router's first; differences corrected for the number of policies."""
     support = (
@@ -248,6 +265,39 @@ def _policy_results(
             ),
         )
         for policy in policies
+    )
+
+
+def _supports(evaluated: Evaluated, policies: Sequence[Policy], sums: Resampled) -> dict[str, Support]:
+    """How far the log can speak for each policy; empty where every outcome is known."""
+    if evaluated.study is None:
+        return {}
+    return {
+        policy.name: support_of(evaluated.study, policy.chances(), sums.support[policy.name])
+        for policy in policies
+        if policy.kind not in ("bound", "logged")
+    }
+
+
+def _off_policy(
+    evaluated: Evaluated, policies: Sequence[Policy], support: Mapping[str, Support]
+) -> OffPolicy | None:
+    """What the log allows to say, with the warnings of every policy by its name."""
+    study = evaluated.study
+    if study is None:
+        return None
+    warnings = log_warnings(study)
+    for policy in policies:
+        if policy.name in support:
+            told = support_warnings(study, policy.chances(), support[policy.name])
+            warnings += [f"{policy.name}: {sentence}" for sentence in told]
+    return OffPolicy(
+        propensities=study.propensities.source,
+        outcome_model=OUTCOME_MODEL,
+        calls=int(np.where(np.isfinite(study.logged.success), study.logged.calls, 0).sum()),
+        overlap=overlap_by_task_type(study, policies[0].chances()),
+        propensity_calibration_error=study.propensities.calibration_error,
+        warnings=tuple(warnings),
     )
 
 
@@ -307,7 +357,7 @@ def _label_agreement(policy: Policy, evaluated: Evaluated) -> float:
 
 
 def _at_equal(policy: Sums | None, sweep: Sums | None) -> tuple[Interval, Interval]:
-    """The learned policy's cost at a policy's success, over its cost; and its success at a policy's cost, less its.
+    """The learned policy's relative cost at a policy's success, and its gain in success at the policy's cost.
 
     Args:
         policy: sums of `policy_block`.
@@ -354,15 +404,14 @@ def _curve_result(name: str, sweep: Sweep, sums: Sums) -> CurveResult:
         cost_at_best=interval(
             sums, lambda s: relative_cost_at_best(s[..., : 2 * n_points + 2], n_points), reference=1.0
         ),
-        aiq=interval(sums, lambda s: _aiq(s, n_points)),
+        aiq=interval(sums, lambda s: average_quality(_hull_columns(s, n_points), n_points)),
     )
 
 
-def _aiq(sums: FloatArray, n_points: int) -> FloatArray:
-    """`aiq` of the means, from sums of `sweep_block`."""
-    means = sums / sums[..., [-1]]
-    cheapest, dearest = means[..., 2 * n_points + 2], means[..., 2 * n_points + 3]
-    return aiq(means[..., :n_points], means[..., n_points : 2 * n_points], cheapest, dearest)
+def _hull_columns(sums: FloatArray, n_points: int) -> FloatArray:
+    """Sums of `sweep_block` as `average_quality` takes them."""
+    last = 2 * n_points
+    return np.concatenate([sums[..., :last], sums[..., last + 2 :]], axis=-1)
 
 
 def _equal_quality(learned: Sums | None, table: Sums | None) -> Interval | None:
@@ -418,7 +467,7 @@ def _slice_result(one: Slice, sums: Sums, difference: Difference, by_rule: BoolA
 def _warnings(evaluated: Evaluated, best: int, n_clusters: int) -> list[str]:
     """What the reader must know before believing the numbers."""
     n, mean = len(evaluated.keys), evaluated.success.mean(axis=0)
-    found = [] if evaluated.logged is None else list(evaluated.logged.report.warnings)
+    found = []
     if n_clusters < FEW:
         found.append(
             f"Few prompts ({n}, independent groups: {n_clusters}): no verdict is drawn below {FEW} groups."

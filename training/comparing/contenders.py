@@ -9,6 +9,8 @@ import numpy as np
 from router.records import FloatArray, IntArray
 from training.comparing.baselines import BEST_SINGLE, ORACLE, SHUFFLE, TASK_TYPE
 from training.comparing.evaluated import Contender, Evaluated, Kind
+from training.comparing.logged import chosen_shares
+from training.comparing.off_policy import log_values
 from training.evaluation import (
     best_column,
     cost_matched_shuffle,
@@ -31,6 +33,7 @@ class Policy:
 
     Attributes:
         choice: shape (n,), -1 where it can't choose; None where it mixes models.
+        mix: shape (n, m); chance of each model where it mixes them, 0 where it can't choose; else None.
         success: shape (n,); outcome, or its doubly robust score.
         cost: shape (n,); USD a call, as `success`.
         shares: shape (m,); part of the traffic that each model gets.
@@ -39,9 +42,16 @@ class Policy:
     name: str
     kind: Kind
     choice: IntArray | None
+    mix: FloatArray | None
     success: FloatArray
     cost: FloatArray
     shares: FloatArray
+
+    def chances(self) -> FloatArray:
+        """Shape (n, m): chance of each model on each prompt; a row of 0 where it can't choose."""
+        if self.choice is not None:
+            return chosen_shares(self.choice, len(self.shares))
+        return np.asarray(self.mix)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +99,7 @@ def _outcomes(contender: Contender, evaluated: Evaluated) -> Policy:
             name=contender.name,
             kind=contender.kind,
             choice=choice,
+            mix=None,
             success=picked(success, choice),
             cost=picked(cost, choice),
             shares=model_shares(choice, success.shape[1], evaluated.traffic),
@@ -99,6 +110,7 @@ def _outcomes(contender: Contender, evaluated: Evaluated) -> Policy:
         name=contender.name,
         kind=contender.kind,
         choice=None,
+        mix=shares,
         success=np.where(able, (shares * success).sum(axis=1), np.nan),
         cost=np.where(able, (shares * cost).sum(axis=1), np.nan),
         shares=evaluated.traffic @ shares / max(float(evaluated.traffic @ able), 1e-12),
@@ -109,33 +121,40 @@ def _shuffle(router: Policy, evaluated: Evaluated) -> Policy:
     success, cost = cost_matched_shuffle(
         evaluated.choice, evaluated.success, evaluated.cost, evaluated.traffic
     )
-    return Policy(name=SHUFFLE, kind="control", choice=None, success=success, cost=cost, shares=router.shares)
+    mix = np.broadcast_to(router.shares, evaluated.success.shape)
+    return Policy(
+        name=SHUFFLE, kind="control", choice=None, mix=mix, success=success, cost=cost, shares=router.shares
+    )
 
 
 def logged_policy(evaluated: Evaluated) -> list[Policy]:
     """The policy that wrote the log, by what its own calls got; none where every model was called."""
-    logged = evaluated.logged
-    if logged is None:
+    study = evaluated.study
+    if study is None:
         return []
-    known = np.where(np.isfinite(logged.success), logged.calls, 0)
-    paid = np.where(np.isfinite(logged.cost), logged.calls, 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        success = (np.nan_to_num(logged.success) * known).sum(axis=1) / known.sum(axis=1)
-        cost = (np.nan_to_num(logged.cost) * paid).sum(axis=1) / paid.sum(axis=1)
+    mix = study.logged.calls / study.logged.traffic[:, None]
+    costs_known = np.isfinite(evaluated.cost).all()
+    cost = log_values(study.cost, study.logged)
     return [
         Policy(
             name=LOGGED,
             kind="logged",
             choice=None,
-            success=success,
-            cost=cost if np.isfinite(evaluated.cost).all() else np.full_like(cost, np.nan),
-            shares=known.sum(axis=0) / known.sum(),
+            mix=mix,
+            success=log_values(study.success, study.logged),
+            cost=cost if costs_known else np.full_like(cost, np.nan),
+            shares=study.logged.traffic @ mix / study.logged.traffic.sum(),
         )
     ]
 
 
 def sweeps_on(evaluated: Evaluated) -> dict[str, Sweep]:
-    """The policies that have chances of success, over their weights, where they know the costs."""
+    """The policies that have chances of success, over their weights, where they know the costs.
+
+    None off-policy where the log shows no outcome of some model: a sweep would take it at some weight.
+    """
+    if evaluated.study and (len(evaluated.study.success.unseen) or len(evaluated.study.cost.unseen)):
+        return {}
     estimates = {LEARNED: (evaluated.probability, evaluated.expected_cost)}
     for one in evaluated.others:
         if one.probability is not None and one.expected_cost is not None:

@@ -6,14 +6,17 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from router.errors import CallLogError
-from router.records import FloatArray, IntArray, Json
+from router.records import FloatArray, IntArray, Json, Request
 from training.comparing.baselines import Baselines
 from training.intervals import Interval
+
+if TYPE_CHECKING:
+    from training.comparing.off_policy import Study
 
 Outcome = Literal["loss", "undecided", "trade-off", "win"]
 Kind = Literal[
@@ -81,7 +84,7 @@ class Evaluated:
         traffic: shape (n,); calls that each row stands for: 1 in an exact comparison.
         success: shape (n, m); in [0, 1], no NaN. Off-policy: doubly robust scores, which may lie outside.
         cost: shape (n, m); USD a call, or its scores. Unless every entry is known, costs count as unknown.
-        logged: what was logged, off-policy; None where every outcome is known.
+        study: the log made ready to judge by, off-policy; None where every outcome is known.
         probability: shape (n, m); the router's chance of success.
         expected_cost: shape (n, m); USD, what the router expects.
         choice: shape (n,); column of the model that the router chose in the end.
@@ -97,7 +100,7 @@ class Evaluated:
     traffic: FloatArray
     success: FloatArray
     cost: FloatArray
-    logged: Logged | None
+    study: Study | None
     probability: FloatArray
     expected_cost: FloatArray
     choice: IntArray
@@ -121,7 +124,7 @@ class Evaluated:
         for name in ("requests", "clusters", "traffic", "choice", "source", "confidence"):
             if len(getattr(self, name)) != n:
                 raise ValueError(f"{name} has {len(getattr(self, name))} rows, expected {n}")
-        known = np.isfinite(self.success) if self.logged else (self.success >= 0) & (self.success <= 1)
+        known = np.isfinite(self.success) if self.study else (self.success >= 0) & (self.success <= 1)
         if not known.all():
             raise ValueError("success must be known and in [0, 1] on every row: leave the other rows out")
         if not ((self.choice >= 0) & (self.choice < m)).all():
@@ -130,7 +133,7 @@ class Evaluated:
     @property
     def method(self) -> Method:
         """Whether outcomes are known, or estimated from what was logged."""
-        return "off-policy" if self.logged else "exact"
+        return "off-policy" if self.study else "exact"
 
     @property
     def task_types(self) -> list[str | None]:

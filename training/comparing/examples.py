@@ -23,7 +23,7 @@ def examples(evaluated: Evaluated, reference: IntArray | None, *, show_text: boo
     """
     if reference is None:
         return ()
-    success = evaluated.success if evaluated.logged is None else evaluated.logged.success
+    success = evaluated.success if evaluated.study is None else evaluated.study.logged.success
     ours, theirs = picked(success, evaluated.choice), picked(success, reference)
     apart = (evaluated.choice != reference) & (reference >= 0)
     kinds = (apart & (ours < theirs), apart & (ours > theirs), apart & ~(ours != theirs), apart)

@@ -240,7 +240,8 @@ def _ranking(comparison: Comparison) -> Iterator[Verdict]:
     verb = {"win": "ranks", "loss": "ranks wrongly", "undecided": "is not shown to rank"}[outcome]
     text = (
         f"It {verb} the prompts by their need of {ranking.strong} over {ranking.weak}: it recovers "
-        f"{apgr.value:.2f} [{apgr.low:.2f}, {apgr.high:.2f}] of the gap on average (APGR), random routing 0.50."
+        f"{apgr.value:.2f} [{apgr.low:.2f}, {apgr.high:.2f}] of the gap on average (APGR), random routing "
+        "0.50."
     )
     yield Verdict(outcome=outcome, against="random ranking", text=text)
 
