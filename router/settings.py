@@ -141,6 +141,10 @@ class Rules(Settings):
         return named
 
 
+CONFIDENCE = 0.95
+"""Of a promise, unless another one is asked for."""
+
+
 class Objective(Settings):
     """What the policy is for.
 
@@ -148,11 +152,16 @@ class Objective(Settings):
         kind: "cheapest": least cost at no less than the best single model's success rate;
             "quality": least cost at a success rate of `quality`; "budget": best success rate at a mean cost
             of `usd_per_call`.
+        max_quality_loss: with "cheapest", makes it a promise: the success rate is no more than this below
+            the best single model's, at a chance of `confidence`; no router is made where that can't be shown.
+        confidence: of the promise.
     """
 
     kind: Literal["cheapest", "quality", "budget"] = "cheapest"
     quality: Share | None = None
     usd_per_call: Usd | None = None
+    max_quality_loss: Annotated[float, Field(gt=0, lt=1)] | None = None
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = CONFIDENCE
 
     @model_validator(mode="after")
     def _has_its_target(self) -> Self:
@@ -160,6 +169,10 @@ class Objective(Settings):
             raise ValueError("kind 'quality' needs 'quality', a success rate; another kind has none")
         if (self.kind == "budget") != (self.usd_per_call is not None):
             raise ValueError("kind 'budget' needs 'usd_per_call', a mean cost; another kind has none")
+        if self.max_quality_loss is not None and self.kind != "cheapest":
+            raise ValueError("'max_quality_loss' goes with kind 'cheapest': another kind has its own target")
+        if self.confidence != CONFIDENCE and self.max_quality_loss is None:
+            raise ValueError("'confidence' is that of 'max_quality_loss': give both, or neither")
         return self
 
 

@@ -1,0 +1,250 @@
+"""The weight on cost whose loss of success is bounded at a stated confidence (Learn then Test)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from router.records import FloatArray, IntArray
+from training.evaluation import curve_of_path, picked, policy_path, weight_grid
+from training.intervals import cluster_numbers
+
+STEPS = 60
+"""Halvings of an interval: to the last digits of a double."""
+
+SEQUENCE = (
+    "fixed-sequence testing from weight 0 upwards (Learn then Test: Angelopoulos, Bates, Candes, Jordan & "
+    "Lei 2021, arXiv 2110.01052), each weight against every single model, by "
+)
+BOUNDED = (
+    SEQUENCE + "Gaffke's test of a bounded mean (Gaffke 2005; Learned-Miller & Thomas 2020, arXiv 1905.06208)"
+)
+UNBOUNDED = SEQUENCE + "a cluster-robust t-test"
+SAME_TRAFFIC = (
+    "the traffic to come is like the calibration prompts; other prompts, models or prices end the promise"
+)
+LEARNED_ONLY = (
+    "it is about the learned policy: what the rule table, a limit or a pinned model decides is outside of it"
+)
+CONJECTURED = (
+    "Gaffke's test is exact where losses take two values; beyond that it is a conjecture without a known "
+    "counterexample"
+)
+LARGE_SAMPLE = (
+    "outcomes are estimates without bounds, so the test is that of the central limit theorem: it holds for "
+    "many independent {units}, not for few"
+)
+ALONE = "every prompt is independent of the others: no session links any of them"
+LINKED = (
+    "sessions are independent of each other, and none is longer than the longest seen; the prompts of one "
+    "may depend on each other"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """Forecasts that the heads made without having seen the prompts, beside what happened.
+
+    Attributes:
+        probability: shape (n, m), chance of success.
+        expected_cost: shape (n, m), USD, finite.
+        success: shape (n, m); outcomes in [0, 1], or doubly robust scores, which may lie outside of it.
+        cost: shape (n, m), USD.
+        clusters: shape (n,); prompts that share a number (a session) may depend on each other.
+    """
+
+    probability: FloatArray
+    expected_cost: FloatArray
+    success: FloatArray
+    cost: FloatArray
+    clusters: IntArray
+
+    def __len__(self) -> int:
+        return len(self.success)
+
+    def rows(self, index: IntArray) -> Trial:
+        """The prompts at `index`."""
+        return Trial(**{name: getattr(self, name)[index] for name in Trial.__slots__})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromisedWeight:
+    """A weight on cost, and what is promised of the policy at it.
+
+    Attributes:
+        max_loss: most that the success rate may lie below the best single model's.
+        confidence: of the promise, over the draw of the calibration prompts.
+        weight: 1 / USD; None where no weight is safe.
+        bound: upper confidence bound on the loss at that weight; at weight 0 where none is safe.
+        n: number of calibration prompts.
+        clusters: number of independent groups of them.
+        method: the test and its source.
+        assumptions: sentences.
+    """
+
+    max_loss: float
+    confidence: float
+    weight: float | None
+    bound: float
+    n: int
+    clusters: int
+    method: str
+    assumptions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """How far a policy lies behind each single model, summed over the prompts of a cluster.
+
+    Attributes:
+        total: shape (n_clusters, m); the model's success less the policy's.
+        size: shape (n_clusters,); number of prompts.
+        bounded: outcomes lie in [0, 1], so that one prompt loses at most 1.
+    """
+
+    total: FloatArray
+    size: FloatArray
+    bounded: bool
+
+    @staticmethod
+    def of(success: FloatArray, choice: IntArray, clusters: IntArray) -> Losses:
+        """The losses of a policy that takes the models in `choice`; other arguments as in `Trial`."""
+        number, count = cluster_numbers(clusters)
+        behind = success - picked(success, choice)[:, None]
+        return Losses(
+            total=np.stack(
+                [np.bincount(number, weights=column, minlength=count) for column in behind.T], axis=1
+            ),
+            size=np.bincount(number, minlength=count).astype(np.float64),
+            bounded=_bounded(success),
+        )
+
+    def p_value(self, max_loss: float) -> float:
+        """Of "the policy lies `max_loss` or more behind some model".
+
+        That is a union of one hypothesis a model, so it is rejected where each of them is: the largest of
+        their p-values is valid whichever model is the best (intersection-union test, Berger 1982).
+        """
+        return max(self._p_value(column, max_loss) for column in self.total.T)
+
+    def bound(self, confidence: float) -> float:
+        """Upper confidence bound on the loss against the best model."""
+        return max(self._bound(column, 1 - confidence) for column in self.total.T)
+
+    def _p_value(self, total: FloatArray, max_loss: float) -> float:
+        excess = total - max_loss * self.size
+        if self.bounded:
+            return gaffke_p_value(excess, (1 - max_loss) * float(self.size.max()))
+        return t_p_value(excess)
+
+    def _bound(self, total: FloatArray, level: float) -> float:
+        """The smallest loss that is rejected, by halving."""
+        low, high = float(total.sum() / self.size.sum()), float((total / self.size).max())
+        high = 1.0 if self.bounded else high
+        for _ in range(STEPS):
+            middle = (low + high) / 2
+            low, high = (low, middle) if self._p_value(total, middle) <= level else (middle, high)
+        return high
+
+
+def promised(
+    trial: Trial, *, max_loss: float, confidence: float, weights: FloatArray | None = None
+) -> PromisedWeight:
+    """The cheapest weight at which the policy is at most `max_loss` behind the best single model.
+
+    The policy is argmax_m p - weight * cost. Its weights are tested from 0, where success alone counts, on;
+    the first that can't be shown to be safe ends the search, so that an unsafe one is passed with a chance of
+    at most 1 - confidence, however many there are (Learn then Test, proposition 3 and section 4.2). Among the
+    safe ones the cheapest on the calibration prompts may then be taken.
+
+    Args:
+        trial: the calibration part.
+        weights: rising, what to test, chosen without the outcomes; None: by the forecasts of `trial`.
+    """
+    path = policy_path(trial.probability, trial.expected_cost)
+    safe: list[tuple[float, float, Losses]] = []
+    for weight in (weights_to_test(trial) if weights is None else weights).tolist():
+        choice = path.at(weight)
+        tested = Losses.of(trial.success, choice, trial.clusters)
+        if tested.p_value(max_loss) > 1 - confidence:
+            break
+        safe.append((float(picked(trial.cost, choice).mean()), weight, tested))
+    cheapest = min(safe, key=lambda found: found[:2]) if safe else None
+    losses = cheapest[2] if cheapest else Losses.of(trial.success, path.at(0.0), trial.clusters)
+    return PromisedWeight(
+        max_loss=max_loss,
+        confidence=confidence,
+        weight=cheapest[1] if cheapest else None,
+        bound=losses.bound(confidence),
+        n=len(trial),
+        clusters=len(losses.size),
+        method=BOUNDED if losses.bounded else UNBOUNDED,
+        assumptions=_assumptions(losses),
+    )
+
+
+def weights_to_test(trial: Trial, points: int = 160) -> FloatArray:
+    """Weights to test, in order, by the forecasts alone; each in the middle of a step of the policy's path.
+
+    Learn then Test needs a sequence that does not depend on the outcomes it is tested on.
+    """
+    path = policy_path(trial.probability, trial.expected_cost)
+    curve = curve_of_path(path, trial.probability, trial.expected_cost)
+    at = np.searchsorted(curve.weight, weight_grid(curve, points))
+    following = np.append(curve.weight[1:], curve.weight[-1] * 1.02)
+    return np.asarray((curve.weight[at] + following[at]) / 2)
+
+
+def gaffke_p_value(excess: FloatArray, most: float) -> float:
+    """Of "the mean of the excess is 0 or more", for independent values that are never above `most`.
+
+    P(sum_i E_i z_i >= 0) with E_i independent exponentials and z the excess and one more value of `most`: the
+    Bayesian bootstrap with one observation of the worst case added (Gaffke 2005; Learned-Miller & Thomas
+    2020, equation 5). For two values it is the exact binomial test. The tail is the saddlepoint
+    approximation's (Lugannani & Rice 1980, equation 3.5): within 1 % of itself at the p-values that matter.
+
+    Args:
+        excess: shape (n,).
+        most: above 0.
+    """
+    from scipy.special import ndtr
+
+    z, count = np.unique(np.append(excess, most), return_counts=True)
+    if count @ z >= 0:
+        return 1.0
+    low, high = 0.0, 1.0 / float(z[-1])
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if count @ (z / (1 - middle * z)) < 0 else (low, middle)
+    root = low
+    signed = np.sqrt(2 * (count @ np.log1p(-root * z)))
+    spread = root * np.sqrt(count @ np.square(z / (1 - root * z)))
+    density = np.exp(-np.square(signed) / 2) / np.sqrt(2 * np.pi)
+    return float(min(1.0, ndtr(-signed) + density * (1 / spread - 1 / signed)))
+
+
+def t_p_value(excess: FloatArray) -> float:
+    """Of "the mean of the excess is 0 or more", by Student's t over clusters; 1 for fewer than two of them.
+
+    Args:
+        excess: shape (n_clusters,), summed over each cluster's prompts: the variance is then robust to what
+            links them (Liang & Zeger 1986).
+    """
+    from scipy.special import stdtr
+
+    n = len(excess)
+    error = float(excess.std(ddof=1)) / np.sqrt(n) if n > 1 else 0.0
+    if not error > 0:
+        return 1.0
+    return float(stdtr(n - 1, excess.mean() / error))
+
+
+def _bounded(success: FloatArray) -> bool:
+    return bool((success >= 0).all() and (success <= 1).all())
+
+
+def _assumptions(losses: Losses) -> tuple[str, ...]:
+    linked = bool(losses.size.max() > 1)
+    test = CONJECTURED if losses.bounded else LARGE_SAMPLE.format(units="sessions" if linked else "prompts")
+    return (SAME_TRAFFIC, LINKED if linked else ALONE, test, LEARNED_ONLY)
