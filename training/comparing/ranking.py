@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from router.records import BoolArray, FloatArray, IntArray
 from training.comparing.evaluated import Evaluated, Ranking
@@ -14,6 +15,8 @@ from training.intervals import UNKNOWN, Interval, Sums, cluster_numbers, interva
 
 HALF, MOST = 0.5, 0.8
 """Parts of the performance gap that CPT is given for (Ong et al. 2024, table 1)."""
+STEPS = 1000
+"""Groups that prompts are put in for resamples, whose curves are straight over each."""
 NO_SCORES: Mapping[str, FloatArray] = {}
 
 Measure = Callable[[FloatArray, FloatArray], FloatArray]
@@ -147,17 +150,28 @@ def ranked(
     order = np.argsort(-score, kind="stable")
     falling = score[order]
     first = np.flatnonzero(np.append(True, falling[1:] != falling[:-1]))
-    one, two = columns[0][order], columns[1][order]
+    one, two = (column[order] for column in columns)
+    total = measure(*(np.add.reduceat(column, first)[None] for column in (one, two)))
+    steps = _every(first, len(score))
     number, n_clusters = cluster_numbers(clusters)
-    number = number[order]
+    # Sparse: a cluster has prompts in few of the steps.
+    step = np.repeat(np.arange(len(steps)), np.diff(steps, append=len(score)))
+    per_cluster = csr_array(
+        (np.concatenate([one, two]), (np.tile(number[order], 2), np.concatenate([step, step + len(steps)]))),
+        shape=(n_clusters, 2 * len(steps)),
+    )
+    draws = [total[:0]]
+    for counts in resampled_counts(n_clusters, n_resamples=n_resamples, seed=seed):
+        sums = (per_cluster.T @ counts.T).T
+        draws.append(measure(sums[:, : len(steps)], sums[:, len(steps) :]))
+    return Sums(total=total[0], draws=np.concatenate(draws))
 
-    def measured(weight: FloatArray) -> FloatArray:
-        return measure(*(np.add.reduceat(weight * column, first, axis=1) for column in (one, two)))
 
-    total = measured(np.ones((1, len(score))))
-    blocks = resampled_counts(n_clusters, n_resamples=n_resamples, seed=seed)
-    draws = [measured(counts[:, number]) for counts in blocks]
-    return Sums(total=total[0], draws=np.concatenate([total[:0], *draws]))
+def _every(first: IntArray, n: int) -> IntArray:
+    """The groups that start at `first`, put together until there are no more than `STEPS`."""
+    wanted = np.linspace(0, n, STEPS, endpoint=False)
+    starts: IntArray = first[np.unique(np.searchsorted(first, wanted, side="right") - 1)]
+    return starts
 
 
 def _recovered(prompts: FloatArray, gain: FloatArray) -> FloatArray:
