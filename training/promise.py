@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -10,8 +12,13 @@ from router.records import FloatArray, IntArray
 from training.evaluation import curve_of_path, picked, policy_path, weight_grid
 from training.intervals import cluster_numbers
 
-STEPS = 60
-"""Halvings of an interval: to the last digits of a double."""
+Test: TypeAlias = Callable[[FloatArray, float], float]
+"""P-value of "the mean is 0 or more" for independent values, and the most that one of them can be."""
+
+HALVINGS = 40
+MOST_STEPS = 60
+NEAR_HALF = 1e-3
+"""Standard deviations from the middle within which the tail is one half for our purpose."""
 
 SEQUENCE = (
     "fixed-sequence testing from weight 0 upwards (Learn then Test: Angelopoulos, Bates, Candes, Jordan & "
@@ -50,8 +57,9 @@ class Trial:
         probability: shape (n, m), chance of success.
         expected_cost: shape (n, m), USD, finite.
         success: shape (n, m); outcomes in [0, 1], or doubly robust scores, which may lie outside of it.
-        cost: shape (n, m), USD.
+        cost: shape (n, m), USD; unless every entry is known, the expected cost stands in.
         clusters: shape (n,); prompts that share a number (a session) may depend on each other.
+        traffic: shape (n,); calls that each prompt stands for; 1 where it stands for itself.
     """
 
     probability: FloatArray
@@ -59,6 +67,7 @@ class Trial:
     success: FloatArray
     cost: FloatArray
     clusters: IntArray
+    traffic: FloatArray
 
     def __len__(self) -> int:
         return len(self.success)
@@ -99,57 +108,54 @@ class Losses:
 
     Attributes:
         total: shape (n_clusters, m); the model's success less the policy's.
-        size: shape (n_clusters,); number of prompts.
-        bounded: outcomes lie in [0, 1], so that one prompt loses at most 1.
+        size: shape (n_clusters,); number of calls that the prompts stand for.
     """
 
     total: FloatArray
     size: FloatArray
-    bounded: bool
 
     @staticmethod
-    def of(success: FloatArray, choice: IntArray, clusters: IntArray) -> Losses:
-        """The losses of a policy that takes the models in `choice`; other arguments as in `Trial`."""
-        number, count = cluster_numbers(clusters)
-        behind = success - picked(success, choice)[:, None]
+    def of(trial: Trial, choice: IntArray) -> Losses:
+        """The losses of a policy that takes the models in `choice`, shape (n,)."""
+        number, count = cluster_numbers(trial.clusters)
+        behind = (trial.success - picked(trial.success, choice)[:, None]) * trial.traffic[:, None]
+        columns = [np.bincount(number, weights=column, minlength=count) for column in behind.T]
         return Losses(
-            total=np.stack(
-                [np.bincount(number, weights=column, minlength=count) for column in behind.T], axis=1
-            ),
-            size=np.bincount(number, minlength=count).astype(np.float64),
-            bounded=_bounded(success),
+            total=np.stack(columns, axis=1),
+            size=np.bincount(number, weights=trial.traffic, minlength=count).astype(np.float64),
         )
 
-    def p_value(self, max_loss: float) -> float:
+    def p_value(self, max_loss: float, test: Test) -> float:
         """Of "the policy lies `max_loss` or more behind some model".
 
         That is a union of one hypothesis a model, so it is rejected where each of them is: the largest of
         their p-values is valid whichever model is the best (intersection-union test, Berger 1982).
         """
-        return max(self._p_value(column, max_loss) for column in self.total.T)
+        return max(self._p_value(column, max_loss, test) for column in self.total.T)
 
-    def bound(self, confidence: float) -> float:
+    def bound(self, confidence: float, test: Test) -> float:
         """Upper confidence bound on the loss against the best model."""
-        return max(self._bound(column, 1 - confidence) for column in self.total.T)
+        return max(self._bound(column, 1 - confidence, test) for column in self.total.T)
 
-    def _p_value(self, total: FloatArray, max_loss: float) -> float:
-        excess = total - max_loss * self.size
-        if self.bounded:
-            return gaffke_p_value(excess, (1 - max_loss) * float(self.size.max()))
-        return t_p_value(excess)
+    def _p_value(self, total: FloatArray, max_loss: float, test: Test) -> float:
+        return test(total - max_loss * self.size, (1 - max_loss) * float(self.size.max()))
 
-    def _bound(self, total: FloatArray, level: float) -> float:
-        """The smallest loss that is rejected, by halving."""
-        low, high = float(total.sum() / self.size.sum()), float((total / self.size).max())
-        high = 1.0 if self.bounded else high
-        for _ in range(STEPS):
+    def _bound(self, total: FloatArray, level: float, test: Test) -> float:
+        """The smallest loss that is rejected, by halving; a cluster's largest where none below it is."""
+        low, high = float(total.sum() / self.size.sum()), max(1.0, float((total / self.size).max()))
+        for _ in range(HALVINGS):
             middle = (low + high) / 2
-            low, high = (low, middle) if self._p_value(total, middle) <= level else (middle, high)
+            low, high = (low, middle) if self._p_value(total, middle, test) <= level else (middle, high)
         return high
 
 
 def promised(
-    trial: Trial, *, max_loss: float, confidence: float, weights: FloatArray | None = None
+    trial: Trial,
+    *,
+    max_loss: float,
+    confidence: float,
+    weights: FloatArray | None = None,
+    test: Test | None = None,
 ) -> PromisedWeight:
     """The cheapest weight at which the policy is at most `max_loss` behind the best single model.
 
@@ -161,26 +167,29 @@ def promised(
     Args:
         trial: the calibration part.
         weights: rising, what to test, chosen without the outcomes; None: by the forecasts of `trial`.
+        test: None: Gaffke's where outcomes lie in [0, 1], else the t-test.
     """
+    test = test or (gaffke_p_value if _bounded(trial.success) else t_p_value)
     path = policy_path(trial.probability, trial.expected_cost)
+    cost = trial.cost if np.isfinite(trial.cost).all() else trial.expected_cost
     safe: list[tuple[float, float, Losses]] = []
     for weight in (weights_to_test(trial) if weights is None else weights).tolist():
         choice = path.at(weight)
-        tested = Losses.of(trial.success, choice, trial.clusters)
-        if tested.p_value(max_loss) > 1 - confidence:
+        tested = Losses.of(trial, choice)
+        if tested.p_value(max_loss, test) > 1 - confidence:
             break
-        safe.append((float(picked(trial.cost, choice).mean()), weight, tested))
+        safe.append((float(trial.traffic @ picked(cost, choice)), weight, tested))
     cheapest = min(safe, key=lambda found: found[:2]) if safe else None
-    losses = cheapest[2] if cheapest else Losses.of(trial.success, path.at(0.0), trial.clusters)
+    losses = cheapest[2] if cheapest else Losses.of(trial, path.at(0.0))
     return PromisedWeight(
         max_loss=max_loss,
         confidence=confidence,
         weight=cheapest[1] if cheapest else None,
-        bound=losses.bound(confidence),
+        bound=losses.bound(confidence, test),
         n=len(trial),
         clusters=len(losses.size),
-        method=BOUNDED if losses.bounded else UNBOUNDED,
-        assumptions=_assumptions(losses),
+        method=BOUNDED if test is gaffke_p_value else UNBOUNDED,
+        assumptions=_assumptions(losses, test),
     )
 
 
@@ -190,7 +199,7 @@ def weights_to_test(trial: Trial, points: int = 160) -> FloatArray:
     Learn then Test needs a sequence that does not depend on the outcomes it is tested on.
     """
     path = policy_path(trial.probability, trial.expected_cost)
-    curve = curve_of_path(path, trial.probability, trial.expected_cost)
+    curve = curve_of_path(path, trial.probability, trial.expected_cost, trial.traffic)
     at = np.searchsorted(curve.weight, weight_grid(curve, points))
     following = np.append(curve.weight[1:], curve.weight[-1] * 1.02)
     return np.asarray((curve.weight[at] + following[at]) / 2)
@@ -213,18 +222,31 @@ def gaffke_p_value(excess: FloatArray, most: float) -> float:
     z, count = np.unique(np.append(excess, most), return_counts=True)
     if count @ z >= 0:
         return 1.0
-    low, high = 0.0, 1.0 / float(z[-1])
-    for _ in range(STEPS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if count @ (z / (1 - middle * z)) < 0 else (low, middle)
-    root = low
+    root = _saddle(z, count)
     signed = np.sqrt(2 * (count @ np.log1p(-root * z)))
+    if signed < NEAR_HALF:
+        return 0.5
     spread = root * np.sqrt(count @ np.square(z / (1 - root * z)))
     density = np.exp(-np.square(signed) / 2) / np.sqrt(2 * np.pi)
     return float(min(1.0, ndtr(-signed) + density * (1 / spread - 1 / signed)))
 
 
-def t_p_value(excess: FloatArray) -> float:
+def _saddle(z: FloatArray, count: IntArray) -> float:
+    """Where sum count * z / (1 - t z) is 0, for t in (0, 1 / max z), by Newton's steps inside a bracket."""
+    low, high = 0.0, 1.0 / float(z[-1])
+    root = high / 2
+    for _ in range(MOST_STEPS):
+        ratio = z / (1 - root * z)
+        slope, curvature = float(count @ ratio), float(count @ np.square(ratio))
+        low, high = (root, high) if slope < 0 else (low, root)
+        step = slope / curvature
+        if abs(step) < 1e-13 * high:
+            break
+        root = root - step if low < root - step < high else (low + high) / 2
+    return root
+
+
+def t_p_value(excess: FloatArray, most: float = np.inf) -> float:
     """Of "the mean of the excess is 0 or more", by Student's t over clusters; 1 for fewer than two of them.
 
     Args:
@@ -244,7 +266,8 @@ def _bounded(success: FloatArray) -> bool:
     return bool((success >= 0).all() and (success <= 1).all())
 
 
-def _assumptions(losses: Losses) -> tuple[str, ...]:
+def _assumptions(losses: Losses, test: Test) -> tuple[str, ...]:
     linked = bool(losses.size.max() > 1)
-    test = CONJECTURED if losses.bounded else LARGE_SAMPLE.format(units="sessions" if linked else "prompts")
-    return (SAME_TRAFFIC, LINKED if linked else ALONE, test, LEARNED_ONLY)
+    units = "sessions" if linked else "prompts"
+    of_test = CONJECTURED if test is gaffke_p_value else LARGE_SAMPLE.format(units=units)
+    return (SAME_TRAFFIC, LINKED if linked else ALONE, of_test, LEARNED_ONLY)

@@ -148,6 +148,7 @@ def promised_weight(judged: Judged, objective: Objective, groups: IntArray) -> P
         success=judged.success,
         cost=judged.cost,
         clusters=groups,
+        traffic=np.ones(len(judged)),
     )
     return promised(trial, max_loss=most, confidence=objective.confidence)
 
