@@ -21,7 +21,7 @@ from router.settings import HeuristicModels
 from training.comparing.baselines import TrainingStatistics, mean_per_task_type
 from training.comparing.logged import Logged, chosen_shares
 from training.comparing.off_policy import DIRECT, DOUBLY_ROBUST, IPS, SNIPS, SWITCH, Study, study_of
-from training.comparing.support import policy_block, support_of, support_warnings
+from training.comparing.support import cost_warnings, policy_block, support_of, support_warnings
 from training.intervals import Interval, Sums, resampled_counts
 
 ESTIMATORS = (DOUBLY_ROBUST, DIRECT, IPS, SNIPS, SWITCH)
@@ -200,13 +200,15 @@ def steeply_by_length(population: Population) -> FloatArray:
 
 def by_long_or_short(population: Population) -> FloatArray:
     """Long prompts mostly to the strong model, by a step that the propensity model can't draw."""
+    likely = uniform(population)
     long = population.length > np.median(population.length)
-    return np.where(long[:, None], tilted(population), uniform(population))
+    likely[long] = tilted(population)[long]
+    return likely
 
 
 def _explored(choice: IntArray, rate: float, population: Population) -> FloatArray:
     m = population.probability.shape[1]
-    return (1 - rate) * chosen_shares(choice, m) + rate / m
+    return np.asarray((1 - rate) * chosen_shares(choice, m) + rate / m, dtype=np.float64)
 
 
 def _by_length(population: Population, slope: float) -> FloatArray:
@@ -243,12 +245,14 @@ class Draw:
     Attributes:
         refused: whether no number is given.
         warned: whether one is given with a warning.
+        cost_warned: whether costs are given with a warning of their own.
         success: interval by estimator; empty where refused.
         cost: doubly robust interval; None where refused.
     """
 
     refused: bool
     warned: bool
+    cost_warned: bool
     effective_sample_size: float
     success: Mapping[str, Interval]
     cost: Interval | None
@@ -303,6 +307,7 @@ def _judged(study: Study, targets: Mapping[str, IntArray], counts: FloatArray) -
         found[name] = Draw(
             refused=support.refused is not None,
             warned=bool(support_warnings(study, one, support)),
+            cost_warned=bool(cost_warnings(study, one, support)),
             effective_sample_size=support.effective_sample_size,
             success=support.estimates,
             cost=support.cost_estimates.get(DOUBLY_ROBUST),
@@ -327,7 +332,7 @@ def summary(truth: float, intervals: Sequence[Interval]) -> dict[str, float]:
 
 def good_overlap(row: Mapping[str, Any]) -> bool:
     """Whether nearly all logs speak for the target without a warning."""
-    return row["refused"] + row["warned"] <= GOOD_OVERLAP
+    return bool(row["refused"] + row["warned"] <= GOOD_OVERLAP)
 
 
 def rows_of(
@@ -350,6 +355,7 @@ def rows_of(
                 "truth": truth,
                 "refused": float(np.mean([draw[name].refused for draw in found])),
                 "warned": float(np.mean([draw[name].warned for draw in found])),
+                "cost_warned": float(np.mean([draw[name].cost_warned for draw in found])),
                 "effective_sample_size": float(np.mean([d[name].effective_sample_size for d in found])),
                 **{
                     estimator: summary(truth, [draw.success[estimator] for draw in given])
@@ -366,7 +372,7 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> str:
     """A Markdown table; coverage in percent with its binomial standard error."""
     head = ["data", "logging policy", "propensities", "target", "truth", "mean", "bias", "RMSE", "coverage"]
     head += ["refused", "warned", "sample", *(f"{name}: RMSE, coverage" for name in ESTIMATORS[1:])]
-    head += ["cost: bias, RMSE, coverage"]
+    head += ["cost: bias, RMSE, coverage, warned"]
     lines = [head, ["---"] * len(head), *(_cells(row) for row in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
@@ -381,7 +387,8 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         *(f"{100 * row[name]:.0f} %" for name in ("refused", "warned")),
         f"{row['effective_sample_size']:.0f}",
         *(f"{row[name]['rmse']:.4f}, {_percent(row[name])}" for name in ESTIMATORS[1:]),
-        f"{100 * cost['bias'] / paid:+.1f} %, {100 * cost['rmse'] / paid:.1f} %, {_percent(cost)}",
+        f"{100 * cost['bias'] / paid:+.1f} %, {100 * cost['rmse'] / paid:.1f} %, {_percent(cost)}, "
+        f"{100 * row['cost_warned']:.0f} %",
     ]
 
 
@@ -389,21 +396,26 @@ def _percent(found: Mapping[str, float]) -> str:
     return f"{100 * found['coverage']:.1f}"
 
 
-def verdict(rows: Sequence[Mapping[str, Any]]) -> str:
+def verdict(rows: Sequence[Mapping[str, Any]], draws: int) -> str:
     """Coverage where overlap is good, and the rows that leave 93 to 97 % by more than chance."""
     good = [row for row in rows if good_overlap(row)]
-    covered = [row[DOUBLY_ROBUST]["coverage"] for row in good]
+    if not good:
+        return f"good overlap in none of {len(rows)} rows"
+    chance = 2 * np.sqrt(0.95 * 0.05 / draws)
+    covered = np.array([row[DOUBLY_ROBUST]["coverage"] for row in good])
     outside = [
-        f"{row['data']}, {row['logging']}, {row['target']}: {_percent(row[DOUBLY_ROBUST])}"
+        f"{row['data']}, {row['logging']} ({row['propensities']}), {row['target']}: "
+        f"{_percent(row[DOUBLY_ROBUST])}"
         for row in good
-        if abs(row[DOUBLY_ROBUST]["coverage"] - 0.95) > 0.02 + 2 * row[DOUBLY_ROBUST]["error"]
+        if abs(row[DOUBLY_ROBUST]["coverage"] - 0.95) > 0.02 + chance
     ]
     costs = [row["cost"]["coverage"] for row in good]
     return (
-        f"good overlap in {len(good)} of {len(rows)} rows: doubly robust success covered "
-        f"{100 * np.mean(covered):.1f} % on average, {100 * min(covered):.1f} to {100 * max(covered):.1f} %; "
-        f"cost {100 * np.mean(costs):.1f} %; outside 93 to 97 % by more than two standard errors: "
-        f"{'; '.join(outside) or 'none'}"
+        f"Overlap is good (at most {100 * GOOD_OVERLAP:.0f} % of the logs refused or warned about) in "
+        f"{len(good)} of {len(rows)} rows. The doubly robust interval of success holds the truth in "
+        f"{100 * covered.mean():.1f} % on average, {100 * covered.min():.1f} to {100 * covered.max():.1f} % by "
+        f"row; that of cost in {100 * np.mean(costs):.1f} %, {100 * min(costs):.1f} to {100 * max(costs):.1f} %. "
+        f"Outside of 93 to 97 % by more than two binomial errors: {'; '.join(outside) or 'none'}."
     )
 
 
@@ -416,21 +428,21 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="file for the table, as Markdown")
     given = parser.parse_args()
-    began = time.perf_counter()
+    began = time.process_time()
     populations = [synthetic(), *([mixed_traffic(given.data)] if given.data else [])]
     rows = []
     for population in populations:
         for setting in SETTINGS:
             rows += rows_of(population, setting, draws=given.draws, rows=given.rows, seed=given.seed)
-            print(f"{time.perf_counter() - began:.0f} s: {population.name}, {setting.name}", file=sys.stderr)
+            print(f"{time.process_time() - began:.0f} s: {population.name}, {setting.name}", file=sys.stderr)
     where = machine()
-    kept = ("machine", "system", "python", "numpy")
+    place = "; ".join(f"{name} {where[name]}" for name in ("machine", "system", "python", "numpy"))
     text = "\n\n".join(
         [
-            f"{given.draws} logs of {given.rows} prompts, one call each, {RESAMPLES} resamples, seed {given.seed}; "
-            f"{datetime.now(UTC):%Y-%m-%d}; {'; '.join(f'{name} {where[name]}' for name in kept)}",
+            f"{given.draws} logs of {given.rows} prompts, one call each, {RESAMPLES} resamples, seed "
+            f"{given.seed}; {datetime.now(UTC):%Y-%m-%d}; {place}; {time.process_time() - began:.0f} s",
             table_of(rows),
-            verdict(rows),
+            verdict(rows, given.draws),
         ]
     )
     print(text)

@@ -220,17 +220,24 @@ def unsupported_share(study: Study, shares: FloatArray) -> float:
 
 
 def support_warnings(study: Study, shares: FloatArray, support: Support) -> list[str]:
-    """Why an interval that is given is not to be believed; sentences without the policy's name."""
+    """Why the interval of a success rate is not to be believed; sentences without the policy's name."""
     if support.refused:
         return []
     found = [
         *_weight_warnings(study, shares),
         *_propensity_warnings(study, shares),
-        *_outcome_warnings(study, shares, "success"),
+        _variance_warning(study, study.success, shares, "success rate"),
+        _rare_outcomes(study, shares),
     ]
-    if support.cost_estimates:
-        found += _outcome_warnings(study, shares, "cost")
     return [sentence for holds, sentence in found if holds]
+
+
+def cost_warnings(study: Study, shares: FloatArray, support: Support) -> list[str]:
+    """As `support_warnings`, of the costs alone: a few dear calls may make up most of what is spent."""
+    if not support.cost_estimates:
+        return []
+    holds, sentence = _variance_warning(study, study.cost, shares, "cost")
+    return [sentence] if holds else []
 
 
 def _weight_warnings(study: Study, shares: FloatArray) -> list[tuple[bool, str]]:
@@ -268,29 +275,25 @@ def _propensity_warnings(study: Study, shares: FloatArray) -> list[tuple[bool, s
     ]
 
 
-def _outcome_warnings(study: Study, shares: FloatArray, name: str) -> list[tuple[bool, str]]:
-    outcome: Measured = getattr(study, name)
+def _variance_warning(study: Study, outcome: Measured, shares: FloatArray, name: str) -> tuple[bool, str]:
     share = variance_share(study, outcome, shares)
-    found = [
-        (
-            share > LARGE_VARIANCE,
-            f"{share:.0%} of the variance of the {name} comes from one session or prompt: its interval may "
-            "be too narrow",
-        )
-    ]
-    if name == "success":
-        hits = taken(study.logged, outcome, shares)
-        calls = study.logged.calls[hits.rows, hits.models]
-        good = float(calls @ outcome.observed[hits.rows, hits.models])
-        bad = float(calls.sum()) - good
-        found.append(
-            (
-                min(good, bad) < RARE_OUTCOMES,
-                f"the log shows {good:.0f} successes and {bad:.0f} failures of the policy's choices: with "
-                f"fewer than {RARE_OUTCOMES} of either the interval may be too narrow",
-            )
-        )
-    return found
+    return (
+        share > LARGE_VARIANCE,
+        f"{share:.0%} of the variance of the {name} comes from one session or prompt: its interval may be "
+        "too narrow",
+    )
+
+
+def _rare_outcomes(study: Study, shares: FloatArray) -> tuple[bool, str]:
+    hits = taken(study.logged, study.success, shares)
+    calls = study.logged.calls[hits.rows, hits.models]
+    good = float(calls @ study.success.observed[hits.rows, hits.models])
+    bad = float(calls.sum()) - good
+    return (
+        min(good, bad) < RARE_OUTCOMES,
+        f"the log shows {good:.0f} successes and {bad:.0f} failures of the policy's choices: with fewer than "
+        f"{RARE_OUTCOMES} of either the interval may be too narrow",
+    )
 
 
 def variance_share(study: Study, outcome: Measured, shares: FloatArray) -> float:
