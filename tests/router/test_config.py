@@ -116,6 +116,16 @@ def test_a_long_wrong_value_is_cut_in_the_message() -> None:
         pytest.param("{usd_per_call: 1}", "kind 'budget' needs 'usd_per_call'", id="budget without kind"),
         pytest.param("{kind: quality, quality: 2}", "less than or equal to 1", id="quality over 1"),
         pytest.param("{kind: best}", "'cheapest', 'quality' or 'budget'", id="unknown kind"),
+        pytest.param(
+            "{kind: quality, quality: 0.9, max_quality_loss: 0.02}",
+            "'max_quality_loss' goes with kind 'cheapest'",
+            id="promise of another kind",
+        ),
+        pytest.param("{max_quality_loss: 0}", "greater than 0", id="no loss at all"),
+        pytest.param("{max_quality_loss: 1.0}", "less than 1", id="all may be lost"),
+        pytest.param("{max_quality_loss: 0.02, confidence: 0.5}", "greater than 0.5", id="no confidence"),
+        pytest.param("{max_quality_loss: 0.02, confidence: 1.0}", "less than 1", id="certainty"),
+        pytest.param("{confidence: 0.9}", "'confidence' is that of 'max_quality_loss'", id="of nothing"),
     ],
 )
 def test_an_objective_without_its_target_is_refused(objective: str, message: str) -> None:
@@ -125,7 +135,14 @@ def test_an_objective_without_its_target_is_refused(objective: str, message: str
 
 @pytest.mark.parametrize(
     "objective",
-    ["{}", "{kind: cheapest}", "{kind: quality, quality: 0.9}", "{kind: budget, usd_per_call: 0.01}"],
+    [
+        "{}",
+        "{kind: cheapest}",
+        "{kind: quality, quality: 0.9}",
+        "{kind: budget, usd_per_call: 0.01}",
+        "{kind: cheapest, max_quality_loss: 0.02, confidence: 0.9}",
+        "{max_quality_loss: 0.02}",
+    ],
 )
 def test_an_objective_with_its_target_is_accepted(objective: str) -> None:
     assert parse_config(f"objective: {objective}").objective
