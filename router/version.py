@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from router.config import parse_config, routing_part
 from router.decide import Case, Stay, decide
 from router.encoder import Encoder, EncoderInfo, Encoding, load_encoder
 from router.errors import ConfigError, DamagedArtifact, RequestError
-from router.features import FeatureSpec, embedded_text, featurize
+from router.features import Features, FeatureSpec, embedded_text, featurize
 from router.head import Head
 from router.limiting.limits import Limits
 from router.model_list import cached_price_share
@@ -130,6 +131,12 @@ class Version:
         """First 64 bits of the keys of the prompts that the router was fitted on."""
         return frozenset(load_arrays(self.folder / KEYS_FILE)["keys"].tolist())
 
+    def with_estimator(self, head: Head, policy: Policy) -> Version:
+        """The same router with another head and the thresholds trained for it: made for a comparison."""
+        other = copy(self)
+        other.head, other.policy = head, _policy_in_force(policy, self.config)
+        return other
+
     def encode(self, request: Request) -> Encoding:
         """The request's embedding."""
         return self.encoder.encode(embedded_text(request))
@@ -142,7 +149,14 @@ class Version:
         """
         if encodings is None:
             encodings = [self.encode(request) for request in requests]
-        features = featurize(requests, encodings, self.spec)
+        return self.forecast_from(self.features(requests, encodings))
+
+    def features(self, requests: Sequence[Request], encodings: Sequence[Encoding]) -> Features:
+        """What the head sees of requests whose embeddings are known."""
+        return featurize(requests, encodings, self.spec)
+
+    def forecast_from(self, features: Features) -> Forecast:
+        """The forecast of requests by their features."""
         outlook = self.head.predict(features)
         return Forecast(
             probability=outlook.probability,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from router.errors import ConfigError, RequestError
 from router.log.text import load_function
 from router.records import IntArray, Json, Request, prompt_key
 from training.comparing.baselines import NO_CHOICE
+from training.comparing.evaluated import Contender
 from training.outcomes import PromptTable
 
 Choose = Callable[[list[dict[str, Json]]], Sequence[str | None]]
@@ -52,44 +53,37 @@ class _Told:
 
 
 def own_policies(
-    options: Sequence[str], table: PromptTable, models: Sequence[str], taken: Sequence[str] = ()
-) -> tuple[dict[str, IntArray], list[str]]:
-    """The choices of the policies that a user names, and sentences on what of them could not be used.
+    options: Sequence[str], table: PromptTable, taken: Collection[str] = ()
+) -> tuple[list[Contender], list[str]]:
+    """The policies that a user names, and sentences on what of them could not be used.
 
     Args:
         options: each `NAME=module:function` or `NAME=choices.jsonl`.
-        table: the prompts compared.
-        models: names of the columns; a model that is none of them is no choice.
+        table: the prompts compared; a model that is none of its columns is no choice.
         taken: names that other policies have.
-
-    Returns:
-        Per policy shape (n,): column, or -1 where it does not choose; and the sentences.
 
     Raises:
         ConfigError: an option has another form, a name is taken, a file or a function can't be used, or a
             policy chooses for no prompt at all.
     """
-    found: dict[str, IntArray] = {}
+    found: dict[str, Contender] = {}
     notes: list[str] = []
     for option in options:
         name, source = _parted(option)
         if name in found or name in taken:
             raise ConfigError(f"--policy {option}: the name {name!r} is taken: choose another")
         told = _Told()
-        if _is_file(source):
-            names = _from_file(Path(source), table, told)
-        else:
-            names = _from_function(name, source, table)
-        choice = _columns(names, table, models, told)
+        names = _from_file(source, table, told) if _is_file(source) else _from_function(name, source, table)
+        choice = _columns(names, table, told)
         notes += told.sentences(f"policy {name!r}")
         if not (choice >= 0).any():
             reasons = "; ".join(told.sentences(source)) or "it names no model"
             raise ConfigError(
                 f"--policy {option}: it chooses for none of the {len(table):,} prompts compared: {reasons}; "
-                f"the models compared are {', '.join(models)}"
+                f"the models compared are {', '.join(table.models)}"
             )
-        found[name] = choice
-    return found, notes
+        found[name] = Contender(name=name, kind="own policy", choice=choice)
+    return list(found.values()), notes
 
 
 def requests_of(table: PromptTable) -> list[dict[str, Json]]:
@@ -165,12 +159,13 @@ def _current_folder_importable() -> Iterator[None]:
             sys.path.remove(here)
 
 
-def _from_file(path: Path, table: PromptTable, told: _Told) -> list[Json]:
+def _from_file(source: str, table: PromptTable, told: _Told) -> list[Json]:
     """What a file's lines name for each prompt; None where no line is about it.
 
     Raises:
         ConfigError: the file can't be read.
     """
+    path = Path(source)
     taken = _Lines(row_of={key: row for row, key in enumerate(table.keys)}, told=told)
     try:
         with path.open("rb") as lines:
@@ -230,9 +225,9 @@ def _choice_of(line: bytes) -> tuple[str, Json]:
     return prompt_key(request.messages, request.tools, request.response_format), value["model"]
 
 
-def _columns(names: Sequence[Json], table: PromptTable, models: Sequence[str], told: _Told) -> IntArray:
+def _columns(names: Sequence[Json], table: PromptTable, told: _Told) -> IntArray:
     """The column that each name stands for; -1 for None, and for what is no name of a column."""
-    column = {model: number for number, model in enumerate(models)}
+    column = {model: number for number, model in enumerate(table.models)}
     choice = np.full(len(names), NO_CHOICE, dtype=np.int64)
     for row, name in enumerate(names):
         if isinstance(name, str) and name in column:

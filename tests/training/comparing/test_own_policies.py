@@ -20,7 +20,6 @@ REQUESTS = [
     Request.of("prompt 1", tools=TOOLS),
     Request.of(TALK),
 ]
-MODELS = ("a", "b")
 
 
 @pytest.fixture
@@ -47,8 +46,10 @@ def write_choices(folder: Path, *lines: Json) -> str:
 
 
 def chosen(option: str, table: PromptTable) -> tuple[list[int], list[str]]:
-    found, notes = own_policies([option], table, MODELS)
-    return found["mine"].tolist(), notes
+    (found,), notes = own_policies([option], table)
+    assert (found.name, found.kind) == ("mine", "own policy")
+    assert found.choice is not None
+    return found.choice.tolist(), notes
 
 
 def test_a_function_of_the_current_folder_chooses(table: PromptTable, here: Path) -> None:
@@ -163,19 +164,19 @@ def test_of_many_kinds_the_rest_is_counted(table: PromptTable, here: Path) -> No
 )
 def test_an_option_that_names_no_policy_is_refused(option: str, said: str, table: PromptTable) -> None:
     with pytest.raises(ConfigError, match=said):
-        own_policies([option], table, MODELS, taken=["oracle"])
+        own_policies([option], table, taken=["oracle"])
 
 
 def test_two_policies_of_one_name_are_refused(table: PromptTable, here: Path) -> None:
     option = write_choices(here, {"prompt": "prompt 0", "model": "b"})
     with pytest.raises(ConfigError, match="'mine' is taken"):
-        own_policies([option, option], table, MODELS)
+        own_policies([option, option], table)
 
 
 def test_a_function_that_forgets_requests_is_refused(table: PromptTable, here: Path) -> None:
     write_module(here, "policy_that_forgets", 'return ["a"]')
     with pytest.raises(ConfigError, match="returned 1 names for 3 requests"):
-        own_policies(["mine=policy_that_forgets:choose"], table, MODELS)
+        own_policies(["mine=policy_that_forgets:choose"], table)
 
 
 def test_a_policy_that_chooses_for_no_prompt_is_refused_with_the_reasons(
@@ -186,4 +187,4 @@ def test_a_policy_that_chooses_for_no_prompt_is_refused_with_the_reasons(
         ConfigError,
         match=r"none of the 3 prompts .* prompts that are not compared: 1 .* models compared are a",
     ):
-        own_policies([option], table, MODELS)
+        own_policies([option], table)
