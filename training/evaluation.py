@@ -229,7 +229,7 @@ def reliability(
     weight = np.ones_like(p) if weight is None else weight
     edges = np.linspace(0, 1, bins + 1)
     index = np.digitize(p, edges[1:-1], right=True)
-    size = np.bincount(index, weights=weight, minlength=bins)
+    size: FloatArray = np.bincount(index, weights=weight, minlength=bins).astype(np.float64)
     with np.errstate(invalid="ignore"):
         predicted = np.bincount(index, weights=weight * p, minlength=bins) / size
         observed = np.bincount(index, weights=weight * y, minlength=bins) / size

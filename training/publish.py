@@ -101,7 +101,7 @@ def publish_comparison(folder: Path, record: RunRecord, tracking_uri: str, polic
 
     Args:
         folder: holds `report.html` and `report.json`.
-        record: of the comparison; tagged `compared_policy_version`, as `policy_version` is the training run's.
+        record: of the comparison; its tag is `compared_policy_version`: `policy_version` is a training run's.
 
     Raises:
         MissingExtra: MLflow is not installed.
@@ -130,6 +130,7 @@ def publish_comparison(folder: Path, record: RunRecord, tracking_uri: str, polic
 def _training_run(client: MlflowClient, policy_version: str) -> Run | None:
     """The latest run that trained a version of the router."""
     experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
     quoted = policy_version.replace("'", "")
     found = client.search_runs(
         [experiment.experiment_id],

@@ -23,7 +23,7 @@ def calibration(evaluated: Evaluated) -> Calibration:
     every, of_every = evaluated.probability[known], success[known]
     table = reliability(probability, outcome, weight=weight)
     risk = risk_coverage(probability, outcome, weight)
-    point = np.unique(np.linspace(0, len(risk.risk) - 1, RISK_POINTS).astype(int)) if len(risk.risk) else []
+    point = np.unique(np.linspace(0, max(len(risk.risk) - 1, 0), RISK_POINTS).astype(int))[: len(risk.risk)]
     return Calibration(
         expected_calibration_error=expected_calibration_error(probability, outcome, weight=weight),
         brier=brier(probability, outcome, weight),

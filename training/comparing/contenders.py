@@ -134,14 +134,14 @@ def logged_policy(evaluated: Evaluated) -> list[Policy]:
         return []
     mix = study.logged.calls / study.logged.traffic[:, None]
     costs_known = np.isfinite(evaluated.cost).all()
-    cost = log_values(study.cost, study.logged)
+    cost = log_values(study.logged, study.cost)
     return [
         Policy(
             name=LOGGED,
             kind="logged",
             choice=None,
             mix=mix,
-            success=log_values(study.success, study.logged),
+            success=log_values(study.logged, study.success),
             cost=cost if costs_known else np.full_like(cost, np.nan),
             shares=study.logged.traffic @ mix / study.logged.traffic.sum(),
         )

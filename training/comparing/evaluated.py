@@ -39,6 +39,9 @@ class Provenance:
         objective: what the router was fitted for, in words.
         dominated: models that are no cheaper and no better than another one, and which one.
         warnings: sentences for the reader, printed as they are.
+        routers: policy version of each router compared, by where it came from.
+        command: that makes the report again; empty where there is none.
+        versions: of the libraries that the numbers depend on, by name.
     """
 
     router_version: str
@@ -47,6 +50,9 @@ class Provenance:
     objective: str = ""
     dominated: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    routers: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +97,7 @@ class Evaluated:
         source: of each row, who chose: "learned", "rule", ...
         confidence: shape (n,); the router's chance that its choice succeeds.
         others: policies beside the baselines: other routers, one's own, the logged one.
+        scores: further scores of how hard each prompt is, shape (n,), by name; ranked beside the router's.
     """
 
     models: tuple[str, ...]
@@ -109,6 +116,7 @@ class Evaluated:
     baselines: Baselines
     others: Sequence[Contender]
     provenance: Provenance
+    scores: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n, m = len(self.keys), len(self.models)

@@ -10,15 +10,15 @@ import pytest
 from router.errors import CallLogError
 from tests.training.comparing.comparisons import evaluated, knowing
 from training.comparing.baselines import ALL_CHEAP, BEST_SINGLE, HEURISTIC, ORACLE, SHUFFLE
-from training.comparing.comparison import compare
+from training.comparing.comparison import Draws, compare
 from training.comparing.contenders import LEARNED
 from training.comparing.evaluated import Comparison, Evaluated, PolicyResult
 
-DRAWS = 200
+DRAWS = Draws(number=200)
 
 
 def compared(choice: np.ndarray[tuple[int], np.dtype[np.int64]], **options: object) -> Comparison:
-    return compare(evaluated(choice, **options), n_resamples=DRAWS)  # type: ignore[arg-type]
+    return compare(evaluated(choice, **options), draws=DRAWS)  # type: ignore[arg-type]
 
 
 def policy(comparison: Comparison, name: str) -> PolicyResult:
@@ -35,10 +35,10 @@ def test_every_policy_has_its_mean_success_and_cost() -> None:
 
 def test_the_difference_is_the_router_s_less_the_baseline_s() -> None:
     result = policy(compared(knowing()), ALL_CHEAP)
-    assert result.router_success_difference.value == pytest.approx(0.5)
-    assert result.router_cost_ratio.value == pytest.approx(5.5)
-    assert result.router_cost_difference.value == pytest.approx(0.0045)
-    assert 0.4 < result.router_success_difference.low < 0.5 < result.router_success_difference.high < 0.6
+    assert result.success_difference.interval.value == pytest.approx(0.5)
+    assert result.cost_ratio.interval.value == pytest.approx(5.5)
+    assert result.cost_difference.value == pytest.approx(0.0045)
+    assert 0.4 < result.success_difference.interval.low < 0.5 < result.success_difference.interval.high < 0.6
 
 
 def test_the_shuffle_keeps_the_router_s_shares_and_loses_its_knowledge() -> None:
@@ -65,10 +65,10 @@ def test_a_baseline_is_compared_on_the_prompts_that_it_can_choose_for() -> None:
     case = evaluated(knowing(100))
     logged = np.where(np.arange(100) < 40, 1, -1)
     choices = {**case.baselines.choices, "logged policy": logged, "mute": np.full(100, -1)}
-    found = compare(replace(case, baselines=replace(case.baselines, choices=choices)), n_resamples=DRAWS)
+    found = compare(replace(case, baselines=replace(case.baselines, choices=choices)), draws=DRAWS)
     result = policy(found, "logged policy")
     assert result.prompts == 40
-    assert result.router_success_difference.value == pytest.approx(0.1)
+    assert result.success_difference.interval.value == pytest.approx(0.1)
     assert "mute" in found.warnings[-1]
 
 
@@ -76,8 +76,8 @@ def test_unknown_costs_leave_the_comparison_of_success() -> None:
     found = compared(knowing(), known_costs=False)
     assert not found.costs_known
     assert found.curves == ()
-    assert np.isnan(policy(found, BEST_SINGLE).router_cost_ratio.value)
-    assert policy(found, BEST_SINGLE).router_success_difference.value == pytest.approx(0.1)
+    assert np.isnan(policy(found, BEST_SINGLE).cost_ratio.interval.value)
+    assert policy(found, BEST_SINGLE).success_difference.interval.value == pytest.approx(0.1)
     assert "costs are left out" in found.warnings[0]
 
 
@@ -96,7 +96,7 @@ def test_one_model_is_compared_with_a_warning() -> None:
 
 def test_a_single_group_has_no_bounds() -> None:
     case = replace(evaluated(knowing(50)), clusters=np.zeros(50, dtype=np.int64))
-    assert np.isnan(compare(case, n_resamples=DRAWS).router.success.low)
+    assert np.isnan(compare(case, draws=DRAWS).router.success.low)
 
 
 def test_slices_show_the_router_against_the_best_single_model() -> None:
