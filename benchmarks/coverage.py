@@ -409,14 +409,18 @@ def verdict(rows: Sequence[Mapping[str, Any]], draws: int) -> str:
         for row in good
         if abs(row[DOUBLY_ROBUST]["coverage"] - 0.95) > 0.02 + chance
     ]
-    costs = [row["cost"]["coverage"] for row in good]
+    costs = np.array([row["cost"]["coverage"] for row in good])
     return (
         f"Overlap is good (at most {100 * GOOD_OVERLAP:.0f} % of the logs refused or warned about) in "
         f"{len(good)} of {len(rows)} rows. The doubly robust interval of success holds the truth in "
-        f"{100 * covered.mean():.1f} % on average, {100 * covered.min():.1f} to {100 * covered.max():.1f} % by "
-        f"row; that of cost in {100 * np.mean(costs):.1f} %, {100 * min(costs):.1f} to {100 * max(costs):.1f} %. "
+        f"{_average(covered)} % by row; that of cost in {_average(costs)} %. "
         f"Outside of 93 to 97 % by more than two binomial errors: {'; '.join(outside) or 'none'}."
     )
+
+
+def _average(shares: FloatArray) -> str:
+    low, high = 100 * shares.min(), 100 * shares.max()
+    return f"{100 * shares.mean():.1f} % on average, {low:.1f} to {high:.1f}"
 
 
 def main() -> None:

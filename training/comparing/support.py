@@ -160,9 +160,9 @@ def refusal(study: Study, outcome: Measured, shares: FloatArray) -> str | None:
     weights = Weights.of(study, outcome, shares)
     return (
         _unseen(study, outcome, shares)
+        or _unlikely(unsupported_share(study, shares))
         or _too_few(weights)
         or _uncovered(weights)
-        or _unlikely(unsupported_share(study, shares))
     )
 
 
