@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from router.records import BoolArray, FloatArray, IntArray
+from training.intervals import cluster_numbers
 from training.outcomes import PromptTable
+
+MOST_GAPS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +26,7 @@ class Logged:
         success: shape (n, m); share of the calls that succeeded.
         cost: shape (n, m); mean USD a call.
         propensity: shape (n, m); harmonic mean of the logged chances, in (0, 1].
-        clusters: shape (n,); rows that share a number (a session) are kept together.
+        clusters: shape (n,); rows that share a number (a session) are kept together. From 0, with few gaps.
         task_types: of each prompt.
     """
 
@@ -37,6 +40,17 @@ class Logged:
     task_types: Sequence[str | None]
 
     def __post_init__(self) -> None:
+        self._check_shapes()
+        n = len(self.calls)
+        if n and not ((self.traffic > 0) & (self.traffic >= self.calls.sum(axis=1))).all():
+            raise ValueError("every prompt needs a call, and its traffic counts all of its calls")
+        if n and not 0 <= self.clusters.min() <= self.clusters.max() < MOST_GAPS * n:
+            raise ValueError(f"clusters must be numbered from 0 with few gaps, got {self.clusters.max()}")
+        chance = self.propensity[np.isfinite(self.propensity)]
+        if len(chance) and not (chance.min() > 0 and chance.max() <= 1):
+            raise ValueError(f"propensities must be in (0, 1], got {chance.min():g} to {chance.max():g}")
+
+    def _check_shapes(self) -> None:
         n, m = self.calls.shape
         if m != len(self.models):
             raise ValueError(f"calls have {m} columns for {len(self.models)} models")
@@ -46,11 +60,6 @@ class Logged:
         for name in ("traffic", "clusters", "task_types"):
             if len(getattr(self, name)) != n:
                 raise ValueError(f"{name} has {len(getattr(self, name))} rows, expected {n}")
-        if n and not ((self.traffic > 0) & (self.traffic >= self.calls.sum(axis=1))).all():
-            raise ValueError("every prompt needs a call, and its traffic counts all of its calls")
-        chance = self.propensity[np.isfinite(self.propensity)]
-        if len(chance) and not (chance.min() > 0 and chance.max() <= 1):
-            raise ValueError(f"propensities must be in (0, 1], got {chance.min():g} to {chance.max():g}")
 
     @staticmethod
     def of(table: PromptTable, models: Sequence[str]) -> Logged:
@@ -63,7 +72,7 @@ class Logged:
             success=own.success,
             cost=own.cost,
             propensity=own.propensity,
-            clusters=own.groups,
+            clusters=cluster_numbers(own.groups)[0],
             task_types=[request.task_type for request in own.requests],
         )
 

@@ -16,7 +16,7 @@ from router.records import FloatArray, IntArray
 from training.comparing.logged import Logged, known_share
 from training.comparing.outcome_model import FOLDS, expected_cost, expected_success
 from training.comparing.propensities import Propensities, propensities_of
-from training.intervals import Interval, Statistic, Sums, cluster_numbers, interval
+from training.intervals import Interval, Statistic, Sums, interval
 from training.split import folds
 
 DIRECT = "direct method"
@@ -195,8 +195,8 @@ def policy_columns(logged: Logged, outcome: Measured, shares: FloatArray) -> Flo
     traffic = chosen_traffic(logged, shares)
     hits, n = taken(logged, outcome, shares), len(traffic)
     direct = traffic * np.where(shares > 0, shares * outcome.mean, 0.0).sum(axis=1)
-    residual = hits.weight * outcome.residual[hits.rows, hits.models]
-    kept = hits.importance <= switch_threshold(logged, outcome, shares)
+    residual = hits.weight * (outcome.observed - outcome.mean)[hits.rows, hits.models]
+    kept = hits.importance <= _switch(hits, residual, logged.clusters, (direct, traffic), outcome)
     weighted = hits.weight * outcome.observed[hits.rows, hits.models]
     columns = [
         traffic,
@@ -240,19 +240,28 @@ def switch_threshold(logged: Logged, outcome: Measured, shares: FloatArray) -> f
     The policy's part of choices with a larger weight is itself estimated from the log, since logged
     propensities are known for the models that were taken only.
     """
-    hits = taken(logged, outcome, shares)
+    hits, traffic = taken(logged, outcome, shares), chosen_traffic(logged, shares)
+    direct = traffic * np.where(shares > 0, shares * outcome.mean, 0.0).sum(axis=1)
+    residual = hits.weight * (outcome.observed - outcome.mean)[hits.rows, hits.models]
+    return _switch(hits, residual, logged.clusters, (direct, traffic), outcome)
+
+
+def _switch(
+    hits: Taken,
+    residual: FloatArray,
+    clusters: IntArray,
+    columns: tuple[FloatArray, FloatArray],
+    outcome: Measured,
+) -> float:
+    """`switch_threshold` from the hits' weighted residuals and the columns direct method and traffic."""
     if not len(hits.rows):
         return float("inf")
-    number, n_clusters = cluster_numbers(logged.clusters)
-    traffic = chosen_traffic(logged, shares)
-    direct = traffic * np.where(shares > 0, shares * outcome.mean, 0.0).sum(axis=1)
-    base, size = (np.bincount(number, column, minlength=n_clusters) for column in (direct, traffic))
-    residual = hits.weight * outcome.residual[hits.rows, hits.models]
-    highest, calls = float(np.nanmax(outcome.observed)), size.sum()
+    base, size = (np.bincount(clusters, column) for column in columns)
+    own, highest, calls = clusters[hits.rows], float(np.nanmax(outcome.observed)), size.sum()
     best, least = float("inf"), float("inf")
     for threshold in _thresholds(hits.importance):
         kept = hits.importance <= threshold
-        sums = base + np.bincount(number[hits.rows[kept]], residual[kept], minlength=n_clusters)
+        sums = base + np.bincount(own[kept], residual[kept], minlength=len(base))
         variance = ((sums - size * sums.sum() / calls) ** 2).sum() / calls**2
         bias = highest * hits.weight[~kept].sum() / calls
         if variance + bias**2 < least:

@@ -19,7 +19,7 @@ from training.comparing.off_policy import (
     policy_columns,
     taken,
 )
-from training.intervals import Sums, cluster_numbers
+from training.intervals import Sums
 
 LEAST_SAMPLE = 30.0
 """Effective sample size below which no number is given."""
@@ -64,9 +64,9 @@ class Weights:
     def of(study: Study, outcome: Measured, shares: FloatArray) -> Weights:
         """The weights of a policy that chooses on some prompt; `shares` as `policy_columns` takes them."""
         hits = taken(study.logged, outcome, shares)
-        number, n_clusters = cluster_numbers(study.logged.clusters)
-        size = np.bincount(number, chosen_traffic(study.logged, shares), minlength=n_clusters)
-        clusters = np.bincount(number[hits.rows], hits.weight, minlength=n_clusters).astype(np.float64)
+        size = np.bincount(study.logged.clusters, chosen_traffic(study.logged, shares))
+        own = study.logged.clusters[hits.rows]
+        clusters = np.bincount(own, hits.weight, minlength=len(size)).astype(np.float64)
         mean = clusters.sum() / size.sum()
         error = np.sqrt(((clusters - mean * size) ** 2).sum()) / size.sum()
         return Weights(hits=hits, clusters=clusters, mean=float(mean), error=float(error))
@@ -123,7 +123,7 @@ def support_of(study: Study, shares: FloatArray, sums: Sums) -> Support:
     if not calls:
         return _nothing("the policy chooses on no prompt of the log")
     weights = Weights.of(study, study.success, shares)
-    refused = refusal(study, study.success, shares)
+    refused = _refusal(study, study.success, shares, weights)
     no_cost = refused or refusal(study, study.cost, shares)
     return Support(
         matched_share=float((study.logged.calls * shares).sum() / calls),
@@ -157,7 +157,10 @@ def refusal(study: Study, outcome: Measured, shares: FloatArray) -> str | None:
     Args:
         shares: shape (n, m); some row is not all 0.
     """
-    weights = Weights.of(study, outcome, shares)
+    return _refusal(study, outcome, shares, Weights.of(study, outcome, shares))
+
+
+def _refusal(study: Study, outcome: Measured, shares: FloatArray, weights: Weights) -> str | None:
     return (
         _unseen(study, outcome, shares)
         or _unlikely(unsupported_share(study, shares))
@@ -301,9 +304,9 @@ def variance_share(study: Study, outcome: Measured, shares: FloatArray) -> float
 
     A sum that hangs on single terms is not normal, and the percentile bootstrap sees too little of its tail.
     """
-    columns = policy_columns(study.logged, outcome, shares)
-    number, n_clusters = cluster_numbers(study.logged.clusters)
-    size, score = (np.bincount(number, columns[:, at], minlength=n_clusters) for at in (0, 4))
+    traffic = chosen_traffic(study.logged, shares)
+    scores = traffic * np.where(shares > 0, shares * outcome.scores, 0.0).sum(axis=1)
+    size, score = (np.bincount(study.logged.clusters, column) for column in (traffic, scores))
     influence = (score - size * score.sum() / size.sum()) ** 2
     return float(influence.max() / influence.sum()) if influence.sum() > 0 else 0.0
 

@@ -26,6 +26,7 @@ def test_calls_to_models_that_no_policy_can_choose_are_traffic(tmp_path: Path) -
         pytest.param({"propensity": [[1.2, np.nan]]}, r"must be in \(0, 1\], got 1.2", id="chance over 1"),
         pytest.param({"propensity": [[0.0, np.nan]]}, r"must be in \(0, 1\], got 0", id="chance of 0"),
         pytest.param({"cost": [[1.0]]}, "cost has shape", id="other models"),
+        pytest.param({"clusters": [99]}, "numbered from 0 with few gaps, got 99", id="cluster names"),
         pytest.param({"clusters": [1, 2]}, "clusters has 2 rows, expected 1", id="other prompts"),
     ],
 )
