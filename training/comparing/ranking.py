@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from router.records import BoolArray, FloatArray, IntArray
+from training.comparing.auc import clustered_auc
+from training.comparing.baselines import SUCCEEDED
 from training.comparing.evaluated import Evaluated, Ranking
 from training.evaluation import ROUNDING
 from training.intervals import UNKNOWN, Interval, Sums, cluster_numbers, interval, resampled_counts
@@ -18,10 +20,6 @@ HALF, MOST = 0.5, 0.8
 STEPS = 1000
 """Groups that prompts are put in for resamples, whose curves are straight over each."""
 NO_SCORES: Mapping[str, FloatArray] = {}
-
-Measure = Callable[[FloatArray, FloatArray], FloatArray]
-"""Two sums per group of equal scores, each of shape (n_draws, n_groups), highest score first, to values of
-shape (n_draws, n_values)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,27 +49,20 @@ def ranking(
     weak = weak_column(evaluated.success, evaluated.cost)
     if weak == best:
         return None
+    success, clusters = evaluated.success, evaluated.clusters
     gap = evaluated.probability[:, best] - evaluated.probability[:, weak]
-    failed, clusters = 1 - evaluated.success[:, weak], evaluated.clusters
     recovered = recovery(
-        gap,
-        evaluated.success[:, best] - evaluated.success[:, weak],
-        clusters,
-        n_resamples=n_resamples,
-        seed=seed,
+        gap, success[:, best] - success[:, weak], clusters, n_resamples=n_resamples, seed=seed
     )
-    areas = {
-        name: auc_interval(score, failed, clusters, n_resamples=n_resamples, seed=seed)
-        for name, score in ({"": gap} | dict(scores)).items()
-    }
+    failed = success[:, weak] < SUCCEEDED
     return Ranking(
         weak=evaluated.models[weak],
         strong=evaluated.models[best],
         apgr=recovered.apgr,
         cpt_50=recovered.cpt_50,
         cpt_80=recovered.cpt_80,
-        auc=areas.pop(""),
-        auc_by_score=areas,
+        auc=clustered_auc(gap, failed, clusters),
+        auc_by_score={name: clustered_auc(score, failed, clusters) for name, score in scores.items()},
     )
 
 
@@ -101,8 +92,7 @@ def recovery(
     """
     if not np.isfinite(gap).all():
         return Recovered(apgr=UNKNOWN, cpt_50=UNKNOWN, cpt_80=UNKNOWN)
-    columns = np.ones_like(gain), gain
-    sums = ranked(gap, columns, _recovered, clusters, n_resamples=n_resamples, seed=seed)
+    sums = _resampled(gap, gain, clusters, n_resamples=n_resamples, seed=seed)
     return Recovered(
         apgr=interval(sums, lambda s: s[..., 0], reference=0.5),
         cpt_50=interval(sums, lambda s: s[..., 1], reference=HALF),
@@ -110,60 +100,28 @@ def recovery(
     )
 
 
-def auc_interval(
-    score: FloatArray, positive: FloatArray, clusters: IntArray, *, n_resamples: int = 2000, seed: int = 0
-) -> Interval:
-    """Area under the ROC curve with its interval: the chance that a positive prompt outranks a negative one.
-
-    Equal scores count half (Mann & Whitney 1947; Hanley & McNeil 1982). `Interval.above` counts against 0.5.
-
-    Args:
-        score: shape (n,), higher where positive is likelier.
-        positive: shape (n,), in [0, 1]; a part counts as that part of a positive and the rest of a negative.
-        clusters: shape (n,).
-
-    Returns:
-        Unknown where a score is unknown, or all prompts are of one kind.
-    """
-    if not np.isfinite(score).all():
-        return UNKNOWN
-    columns = positive, 1 - positive
-    sums = ranked(score, columns, _area_under_roc, clusters, n_resamples=n_resamples, seed=seed)
-    return interval(sums, lambda s: s[..., 0], reference=0.5)
-
-
-def ranked(
-    score: FloatArray,
-    columns: tuple[FloatArray, FloatArray],
-    measure: Measure,
-    clusters: IntArray,
-    *,
-    n_resamples: int,
-    seed: int,
-) -> Sums:
-    """A measure of a ranking, on the prompts as they are (`total`) and on resamples of the clusters.
-
-    Args:
-        score: shape (n,), finite; ranks the prompts, highest first.
-        columns: what is summed over prompts of equal score, shape (n,) each.
-    """
-    order = np.argsort(-score, kind="stable")
-    falling = score[order]
+def _resampled(gap: FloatArray, gain: FloatArray, clusters: IntArray, *, n_resamples: int, seed: int) -> Sums:
+    """`_recovered` on the prompts as they are (`total`), and on resamples of the clusters."""
+    order = np.argsort(-gap, kind="stable")
+    falling, gain = gap[order], gain[order]
     first = np.flatnonzero(np.append(True, falling[1:] != falling[:-1]))
-    one, two = (column[order] for column in columns)
-    total = measure(*(np.add.reduceat(column, first)[None] for column in (one, two)))
-    steps = _every(first, len(score))
+    size = np.diff(first, append=len(gap))
+    total = _recovered(size[None].astype(np.float64), np.add.reduceat(gain, first)[None])
+    steps = _every(first, len(gap))
     number, n_clusters = cluster_numbers(clusters)
     # Sparse: a cluster has prompts in few of the steps.
-    step = np.repeat(np.arange(len(steps)), np.diff(steps, append=len(score)))
+    step = np.repeat(np.arange(len(steps)), np.diff(steps, append=len(gap)))
     per_cluster = csr_array(
-        (np.concatenate([one, two]), (np.tile(number[order], 2), np.concatenate([step, step + len(steps)]))),
+        (
+            np.concatenate([np.ones_like(gain), gain]),
+            (np.tile(number[order], 2), np.concatenate([step, step + len(steps)])),
+        ),
         shape=(n_clusters, 2 * len(steps)),
     )
     draws = [total[:0]]
     for counts in resampled_counts(n_clusters, n_resamples=n_resamples, seed=seed):
         sums = (per_cluster.T @ counts.T).T
-        draws.append(measure(sums[:, : len(steps)], sums[:, len(steps) :]))
+        draws.append(_recovered(sums[:, : len(steps)], sums[:, len(steps) :]))
     return Sums(total=total[0], draws=np.concatenate(draws))
 
 
@@ -196,11 +154,3 @@ def _first_share(share: FloatArray, pgr: FloatArray, level: float) -> FloatArray
     part = np.clip((level - below) / rise, 0.0, 1.0)
     least: FloatArray = share[rows, at - 1] + part * (share[rows, at] - share[rows, at - 1])
     return least
-
-
-def _area_under_roc(positive: FloatArray, negative: FloatArray) -> FloatArray:
-    """AUC per draw, shape (n_draws, 1); NaN where one kind is missing."""
-    above = np.cumsum(positive, axis=1) - positive / 2
-    pairs = positive.sum(axis=1) * negative.sum(axis=1)
-    area = (negative * above).sum(axis=1) / np.where(pairs > 0, pairs, 1)
-    return np.where(pairs > 0, area, np.nan)[:, None]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
 
 from router.records import FloatArray
-from training.comparing.ranking import Recovered, auc_interval, recovery, weak_column
+from tests.training.comparing.comparisons import evaluated, knowing
+from training.comparing.ranking import Recovered, ranking, recovery, weak_column
 from training.evaluation import apgr
 from training.intervals import apgr_interval, resampled_counts
 
@@ -102,12 +102,9 @@ def test_a_doubled_log_gives_the_same_numbers(seed: int) -> None:
 @given(seeds)
 def test_only_the_order_of_the_gaps_matters(seed: int) -> None:
     gap, weak, strong = prompts(seed)
-    failed = 1 - weak
     assert values(recovered(np.exp(3 * gap) - 7, weak, strong)) == pytest.approx(
         values(recovered(gap, weak, strong)), nan_ok=True
     )
-    alone = np.arange(30)
-    assert auc_interval(gap**3 - 1, failed, alone) == auc_interval(gap, failed, alone)
 
 
 def test_more_calls_are_needed_for_more_of_the_gap() -> None:
@@ -125,26 +122,21 @@ def test_an_unknown_gap_gives_no_number() -> None:
     assert np.isnan(values(found)).all()
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_auc_is_that_of_scikit_learn(seed: int) -> None:
-    gap, weak, _ = prompts(seed, 100)
-    found = auc_interval(gap, 1 - weak, np.arange(100), n_resamples=50)
-    assert found.value == pytest.approx(roc_auc_score(1 - weak, gap))
-    assert found.low < found.value < found.high
-
-
-def test_a_draw_of_the_auc_is_that_of_the_repeated_prompts() -> None:
-    gap, weak, _ = prompts(7)
-    count = next(resampled_counts(30, n_resamples=1, seed=3))[0].astype(int)
-    expected = roc_auc_score(np.repeat(1 - weak, count), np.repeat(gap, count))
-    assert auc_interval(gap, 1 - weak, np.arange(30), n_resamples=1, seed=3).low == pytest.approx(expected)
-
-
-def test_auc_needs_both_kinds_of_prompt() -> None:
-    assert np.isnan(auc_interval(np.array([0.1, 0.2]), np.ones(2), np.arange(2)).value)
-
-
 def test_weak_is_the_cheapest_or_without_costs_the_least_successful() -> None:
     success, cost = np.array([[0.5, 0.4, 0.9]]), np.array([[1.0, 2.0, 3.0]])
     assert weak_column(success, cost) == 0
     assert weak_column(success, cost * np.nan) == 1
+
+
+def test_a_router_that_knows_needs_strong_on_few_prompts() -> None:
+    found = ranking(evaluated(knowing()), 1, scores={"row": np.arange(400.0)}, n_resamples=100)
+    assert found is not None
+    assert (found.weak, found.strong) == ("small", "large")
+    assert found.apgr.value > 0.7
+    assert found.cpt_50.value == pytest.approx(0.4 * 0.5, abs=0.01)
+    assert found.auc.value == 1
+    assert found.auc_by_score["row"].value == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_best_model_that_is_the_cheapest_leaves_nothing_to_rank() -> None:
+    assert ranking(evaluated(knowing()), 0) is None
