@@ -8,8 +8,9 @@ from typing import TypeAlias
 
 import numpy as np
 
+from router.policy import assumed_cost
 from router.records import FloatArray, IntArray
-from training.evaluation import curve_of_path, picked, policy_path, weight_grid
+from training.evaluation import PolicyPath, curve_of_path, picked, policy_path, weight_grid
 from training.intervals import cluster_numbers
 
 Test: TypeAlias = Callable[[FloatArray, float], float]
@@ -54,8 +55,9 @@ class Trial:
     """Forecasts that the heads made without having seen the prompts, beside what happened.
 
     Attributes:
-        probability: shape (n, m), chance of success.
-        expected_cost: shape (n, m), USD, finite.
+        probability: shape (n, m), chance of success; NaN in the columns of models that the policy can't
+            choose and is only held against.
+        expected_cost: shape (n, m), USD; NaN is unknown.
         success: shape (n, m); outcomes in [0, 1], or doubly robust scores, which may lie outside of it.
         cost: shape (n, m), USD; unless every entry is known, the expected cost stands in.
         clusters: shape (n,); prompts that share a number (a session) may depend on each other.
@@ -71,6 +73,17 @@ class Trial:
 
     def __len__(self) -> int:
         return len(self.success)
+
+    @property
+    def assumed(self) -> FloatArray:
+        """Expected cost, the row's dearest where it is unknown, as the policy itself assumes."""
+        return assumed_cost(np.where(np.isnan(self.probability), np.nan, self.expected_cost))
+
+    def path(self) -> PolicyPath:
+        """The policy's choices at every weight, among the models that it has a forecast for."""
+        able = np.flatnonzero(np.isfinite(self.probability).all(axis=0))
+        path = policy_path(self.probability[:, able], self.assumed[:, able])
+        return PolicyPath(start=path.start, model=able[path.model])
 
     def rows(self, index: IntArray) -> Trial:
         """The prompts at `index`."""
@@ -170,8 +183,8 @@ def promised(
         test: None: Gaffke's where outcomes lie in [0, 1], else the t-test.
     """
     test = test or (gaffke_p_value if _bounded(trial.success) else t_p_value)
-    path = policy_path(trial.probability, trial.expected_cost)
-    cost = trial.cost if np.isfinite(trial.cost).all() else trial.expected_cost
+    path = trial.path()
+    cost = trial.cost if np.isfinite(trial.cost).all() else trial.assumed
     safe: list[tuple[float, float, Losses]] = []
     for weight in (weights_to_test(trial) if weights is None else weights).tolist():
         choice = path.at(weight)
@@ -198,8 +211,8 @@ def weights_to_test(trial: Trial, points: int = 160) -> FloatArray:
 
     Learn then Test needs a sequence that does not depend on the outcomes it is tested on.
     """
-    path = policy_path(trial.probability, trial.expected_cost)
-    curve = curve_of_path(path, trial.probability, trial.expected_cost, trial.traffic)
+    path = trial.path()
+    curve = curve_of_path(path, trial.probability, trial.assumed, trial.traffic)
     at = np.searchsorted(curve.weight, weight_grid(curve, points))
     following = np.append(curve.weight[1:], curve.weight[-1] * 1.02)
     return np.asarray((curve.weight[at] + following[at]) / 2)

@@ -185,6 +185,24 @@ def test_traffic_counts_as_so_many_prompts_of_one_session(trial: Trial) -> None:
     assert bounds[0] == pytest.approx(bounds[1])
 
 
+def test_a_model_without_forecasts_is_held_against_but_never_chosen(trial: Trial) -> None:
+    blind = np.where(np.arange(3) == 2, np.nan, trial.probability)
+    found = promised(replace(trial, probability=blind), max_loss=0.5, confidence=0.95)
+    cheap = Losses.of(trial, np.zeros(len(trial), dtype=np.int64))
+    assert found.weight is not None
+    assert found.bound == cheap.bound(0.95, gaffke_p_value)
+
+
+def test_an_unknown_expected_cost_is_assumed_to_be_the_dearest(trial: Trial) -> None:
+    unknown = np.where(np.arange(3) == 1, np.nan, trial.expected_cost)
+    dearest = np.where(np.arange(3) == 1, trial.expected_cost[:, [2]], trial.expected_cost)
+    found = [
+        promised(replace(trial, expected_cost=cost), max_loss=0.05, confidence=0.95)
+        for cost in (unknown, dearest)
+    ]
+    assert found[0] == found[1]
+
+
 def test_outcomes_in_0_to_1_take_the_test_of_a_bounded_mean(trial: Trial) -> None:
     assert promised(trial, max_loss=0.04, confidence=0.95).method == BOUNDED
 

@@ -7,7 +7,7 @@ import numpy as np
 from router.errors import CallLogError
 from router.records import FloatArray, IntArray
 from training.comparing.evaluated import Promise
-from training.evaluation import picked, policy_path
+from training.evaluation import picked
 from training.intervals import UNKNOWN, Interval, cluster_numbers, interval, mean_ratio, resampled_sums
 from training.promise import Trial, promised, weights_to_test
 
@@ -61,7 +61,7 @@ def halves(clusters: IntArray, seed: int) -> tuple[IntArray, IntArray]:
 
 def _reached(report: Trial, weight: float, *, n_resamples: int, seed: int) -> tuple[Interval, Interval]:
     """Loss against the best single model, each resample's own, and cost relative to the best one's."""
-    choice = policy_path(report.probability, report.expected_cost).at(weight)
+    choice = report.path().at(weight)
     best = int((report.traffic @ report.success).argmax())
     columns = np.concatenate(
         [
