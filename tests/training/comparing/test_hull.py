@@ -24,7 +24,7 @@ def naive_height(cost: FloatArray, success: FloatArray, at: float) -> float:
         for c2, q2 in zip(cost, success, strict=True)
         if c1 <= at < c2
     ]
-    return max([*reached, *mixed], default=success[np.argmin(cost)] * at / cost.min())
+    return float(max([*reached, *mixed], default=success[np.argmin(cost)] * at / cost.min()))
 
 
 def naive_aiq(cost: FloatArray, success: FloatArray, low: float, high: float) -> float:
