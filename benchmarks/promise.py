@@ -80,8 +80,8 @@ class Outcome:
 def betting_p_value(excess: FloatArray, most: float) -> float:
     """Of "the mean is 0 or more", by betting against it: proven, but wider.
 
-    Predictable plug-in bets for a fixed number of values (Waudby-Smith & Ramdas 2023, equation 26), in the
-    given order, which is random.
+    Predictable plug-in bets for a fixed number of values (Waudby-Smith & Ramdas 2023), in the given
+    order, which is random.
     """
     z = excess / most
     n = len(z)

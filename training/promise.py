@@ -174,8 +174,8 @@ def promised(
 
     The policy is argmax_m p - weight * cost. Its weights are tested from 0, where success alone counts, on;
     the first that can't be shown to be safe ends the search, so that an unsafe one is passed with a chance of
-    at most 1 - confidence, however many there are (Learn then Test, proposition 3 and section 4.2). Among the
-    safe ones the cheapest on the calibration prompts may then be taken.
+    at most 1 - confidence, however many there are (Learn then Test, fixed-sequence testing). Among the safe
+    ones the cheapest on the calibration prompts may then be taken.
 
     Args:
         trial: the calibration part.
@@ -185,19 +185,18 @@ def promised(
     test = test or (gaffke_p_value if _bounded(trial.success) else t_p_value)
     path = trial.path()
     cost = trial.cost if np.isfinite(trial.cost).all() else trial.assumed
-    safe: list[tuple[float, float, Losses]] = []
+    found, least = None, np.inf
     for weight in (weights_to_test(trial) if weights is None else weights).tolist():
         choice = path.at(weight)
-        tested = Losses.of(trial, choice)
-        if tested.p_value(max_loss, test) > 1 - confidence:
+        if Losses.of(trial, choice).p_value(max_loss, test) > 1 - confidence:
             break
-        safe.append((float(trial.traffic @ picked(cost, choice)), weight, tested))
-    cheapest = min(safe, key=lambda found: found[:2]) if safe else None
-    losses = cheapest[2] if cheapest else Losses.of(trial, path.at(0.0))
+        paid = float(trial.traffic @ picked(cost, choice))
+        found, least = (weight, paid) if paid < least else (found, least)
+    losses = Losses.of(trial, path.at(found or 0.0))
     return PromisedWeight(
         max_loss=max_loss,
         confidence=confidence,
-        weight=cheapest[1] if cheapest else None,
+        weight=found,
         bound=losses.bound(confidence, test),
         n=len(trial),
         clusters=len(losses.size),
@@ -223,8 +222,8 @@ def gaffke_p_value(excess: FloatArray, most: float) -> float:
 
     P(sum_i E_i z_i >= 0) with E_i independent exponentials and z the excess and one more value of `most`: the
     Bayesian bootstrap with one observation of the worst case added (Gaffke 2005; Learned-Miller & Thomas
-    2020, equation 5). For two values it is the exact binomial test. The tail is the saddlepoint
-    approximation's (Lugannani & Rice 1980, equation 3.5): within 1 % of itself at the p-values that matter.
+    2020). For two values it is the exact binomial test. The tail is that of the saddlepoint
+    approximation (Lugannani & Rice 1980): for two values 0 to 2 % above the exact one.
 
     Args:
         excess: shape (n,).
