@@ -23,6 +23,8 @@ RULES = "rule table"
 RANDOM = "random"
 SHUFFLE = "cost-matched shuffle"
 ORACLE = "oracle"
+NAMES = frozenset({ALL_CHEAP, ALL_STRONG, BEST_SINGLE, TASK_TYPE, HEURISTIC, RULES, RANDOM, SHUFFLE, ORACLE})
+"""Of the policies here and of the shuffle: no other policy may have one."""
 
 NO_CHOICE = -1
 SHRINKAGE = 10.0

@@ -16,7 +16,7 @@ import numpy as np
 from router.errors import ConfigError, RequestError
 from router.log.text import load_function
 from router.records import IntArray, Json, Request, prompt_key
-from training.comparing.baselines import NO_CHOICE
+from training.comparing.baselines import NAMES, NO_CHOICE
 from training.comparing.evaluated import Contender
 from training.outcomes import PromptTable
 
@@ -60,7 +60,7 @@ def own_policies(
     Args:
         options: each `NAME=module:function` or `NAME=choices.jsonl`.
         table: the prompts compared; a model that is none of its columns is no choice.
-        taken: names that other policies have.
+        taken: names that other policies have, beside the baselines and the single models.
 
     Raises:
         ConfigError: an option has another form, a name is taken, a file or a function can't be used, or a
@@ -70,7 +70,7 @@ def own_policies(
     notes: list[str] = []
     for option in options:
         name, source = _parted(option)
-        if name in found or name in taken:
+        if name in {*found, *taken, *NAMES, *(f"always {model}" for model in table.models)}:
             raise ConfigError(f"--policy {option}: the name {name!r} is taken: choose another")
         told = _Told()
         names = _from_file(source, table, told) if _is_file(source) else _from_function(name, source, table)

@@ -159,12 +159,14 @@ def test_of_many_kinds_the_rest_is_counted(table: PromptTable, here: Path) -> No
         pytest.param("mine=no_such_module_here:f", "can't be imported", id="no module"),
         pytest.param("mine=json:absent", "has no such function", id="no function"),
         pytest.param("mine=json:loads", "raised TypeError", id="raises"),
-        pytest.param("oracle=json:loads", "the name 'oracle' is taken", id="a known policy's name"),
+        pytest.param("oracle=json:loads", "the name 'oracle' is taken", id="a baseline's name"),
+        pytest.param("always a=json:loads", "the name 'always a' is taken", id="a single model's name"),
+        pytest.param("theirs=json:loads", "the name 'theirs' is taken", id="another policy's name"),
     ],
 )
 def test_an_option_that_names_no_policy_is_refused(option: str, said: str, table: PromptTable) -> None:
     with pytest.raises(ConfigError, match=said):
-        own_policies([option], table, taken=["oracle"])
+        own_policies([option], table, taken=["theirs"])
 
 
 def test_two_policies_of_one_name_are_refused(table: PromptTable, here: Path) -> None:
