@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from router.records import Json
 from training.comparing.evaluated import Comparison, CurveResult, Kind, PolicyResult
-from training.comparing.numbers import bounds, decimal, dollars, rate, shortened, typeset, usd_per_thousand
+from training.comparing.numbers import bounds, decimal, dollars, printable, rate, typeset, usd_per_thousand
 from training.intervals import Interval
 
 LOGARITHMIC_FROM = 6.0
@@ -105,12 +104,8 @@ def charts_of(comparison: Comparison) -> dict[str, Chart]:
 
 
 def plain(text: str, longest: int = LABEL) -> str:
-    """A text from outside as a label: short, and no markup to Plotly, which reads a kind of HTML.
-
-    Marks that turn the direction of writing are dropped: they would turn the rest of the label as well.
-    """
-    bare = re.sub("[\u0000-\u001f\u007f\u200e\u200f\u202a-\u202e\u2066-\u2069]", " ", text)
-    line = " ".join(bare.split())
+    """A text from outside as a label: short, and no markup to Plotly, which reads a kind of HTML."""
+    line = printable(text)
     cut = line if len(line) <= longest else line[: longest - 1] + "…"
     return cut.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
@@ -133,13 +128,13 @@ def cost_quality(comparison: Comparison) -> Chart | None:
             *(_line(curve, number) for number, curve in enumerate(curves)),
             *(
                 _points(kind, [one for one in marked if one.kind == kind], comparison)
-                for kind in reversed(SYMBOLS)
+                for kind in reversed(list(SYMBOLS))
                 if any(one.kind == kind for one in marked)
             ),
         ],
         layout={
             "xaxis": _cost_axis(costs, logarithmic=logarithmic),
-            "yaxis": _axis("success rate", _padded(heights, 0.06, (0.0, 1.0)), tickformat=".0%"),
+            "yaxis": _axis("success rate", _padded(heights, 0.06, (0.0, 1.0)), tickformat=".1~%"),
         },
         labels=_labels(marked, logarithmic=logarithmic),
     )
@@ -244,9 +239,10 @@ def _said(one: PolicyResult, comparison: Comparison) -> str:
     names = plain(", ".join([one.name, *one.aliases]), 60)
     model = f" ({plain(one.model)})" if one.model else ""
     today = "<br>runs today" if one.name == comparison.change.today else ""
+    cost = one.cost_usd_per_call
     numbers = (
         f"<br>success {rate(one.success.value)} {bounds(one.success, 'rate')}"
-        f"<br>{usd_per_thousand(one.cost_usd_per_call.value)} {bounds(one.cost_usd_per_call, 'usd')} per 1,000"
+        f"<br>{usd_per_thousand(cost.value)} {bounds(cost, 'usd')} per 1,000"
     )
     return typeset(f"<b>{names}</b>{model}{numbers}{today}")
 
@@ -283,7 +279,8 @@ def _cost_axis(costs: Sequence[float], *, logarithmic: bool) -> Json:
     """Axis in USD per 1,000 requests."""
     title = "USD per 1,000 requests" + (", logarithmic scale" if logarithmic else "")
     if not logarithmic:
-        return _axis(title, [0.0, max(costs) * 1.08 or 1.0], tickprefix="$")
+        form = "$,.2f" if max(costs) >= 0.05 else "$~g"
+        return _axis(title, [0.0, max(costs) * 1.08 or 1.0], tickformat=form)
     low, high = min(costs) / 1.3, max(costs) * 1.3
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     marks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]

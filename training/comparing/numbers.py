@@ -10,6 +10,9 @@ from training.intervals import Interval
 
 UNKNOWN = "unknown"
 NEVER = "never"
+MUCH = 5
+"""A text that was cut to less than this part of it says how long it was."""
+_STEERING = "[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 
 
 def usd_per_thousand(usd_per_call: float) -> str:
@@ -71,8 +74,8 @@ def bounds(interval: Interval, unit: str) -> str:
     """The bounds of an interval in brackets, without units; empty where unknown.
 
     Args:
-        unit: "points": "[-0.9, +1.1]"; "ratio": "[30, 47]"; "rate": "[83.1, 85.0]"; "usd" a call: "[$1.10, $1.20]"
-            per thousand; "number": "[0.71, 0.75]".
+        unit: "points": "[-0.9, +1.1]"; "ratio": "[30, 47]"; "rate": "[83.1, 85.0]"; "usd" a call, told per
+            thousand: "[$1.10, $1.20]"; "number": "[0.71, 0.75]".
     """
     if math.isnan(interval.low):
         return ""
@@ -96,10 +99,19 @@ def typeset(text: str) -> str:
     return re.sub(r"(^|[\s\[(])-(?=[$\d])", "\\1\N{MINUS SIGN}", text).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
-def shortened(text: str, longest: int = 80, *, counted: bool = True) -> str:
-    """A text on one line, cut where it is longer; counted: with its length said then."""
-    line = " ".join(text.split())
+def printable(text: str) -> str:
+    """A text from outside on one line, without characters that steer a terminal or the direction of writing.
+
+    Text that is written from right to left needs none of them.
+    """
+    return " ".join(re.sub(_STEERING, " ", text).split())
+
+
+def shortened(text: str, longest: int = 80) -> str:
+    """A printable text, cut between words if it can be; one that is much longer with its length said."""
+    line = printable(text)
     if len(line) <= longest:
         return line
-    length = f" ({len(line):,} characters)" if counted else ""
-    return f"{line[: longest - 1]}…{length}"
+    cut, length = line[: longest - 1], f" ({len(line):,} characters)" if len(line) > MUCH * longest else ""
+    words = cut.rpartition(" ")[0]
+    return f"{words if len(words) > longest * 0.8 else cut}…{length}"

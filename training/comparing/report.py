@@ -69,10 +69,9 @@ def html(comparison: Comparison) -> str:
         answer=answer_of(comparison),
         headline=headline(comparison.verdict),
         policies=(comparison.router, *comparison.policies),
-        success_whisker=whiskers([one.success_difference.interval for one in comparison.policies]),
         slice_whisker=whiskers([one.success_difference.interval for one in comparison.slices]),
         slices=_by_dimension(comparison),
-        lost=[one for one in comparison.slices if found(one.success_difference) == "loss"],
+        lost=[one for one in comparison.slices if shown(one.success_difference) == "loss"],
         risks=_risks(comparison),
         estimators=ESTIMATORS,
         kinds=[kind for kind in SYMBOLS if any(one.kind == kind for one in comparison.policies)],
@@ -107,7 +106,7 @@ def _template() -> jinja2.Template:
         "p": numbers.p_value,
         "typeset": numbers.typeset,
         "short": numbers.shortened,
-        "found": found,
+        "found": shown,
     }
     environment.tests |= {"known": math.isfinite}
     return environment.from_string(_packaged(TEMPLATE))
@@ -156,7 +155,7 @@ def _write_whole(path: Path, text: str) -> Path:
     return path
 
 
-def found(difference: Difference) -> Outcome:
+def shown(difference: Difference) -> Outcome:
     """What a corrected difference shows, more being better."""
     if not difference.p_adjusted < SHOWN:
         return "undecided"
@@ -182,10 +181,10 @@ def _risks(comparison: Comparison) -> list[dict[str, float]]:
 
 def _versions() -> dict[str, str]:
     """Of Python and of the packages that the numbers and the page come from, as far as they are installed."""
-    found_versions = {"Python": platform.python_version()}
+    versions = {"Python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found_versions[package] = metadata.version(package)
+            versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found_versions
+    return versions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from training.comparing.evaluated import (
@@ -29,8 +29,8 @@ HOSTILE = (
     "</script><script>window.hacked = true; alert('x')</script>",
     "<img src=x onerror=\"window.hacked = true; alert('x')\">",
     "\"'><svg onload='window.hacked = true'><a href=\"javascript:window.hacked=true\">click</a>",
-    "\u202eמודל שקרן\u202c \u2028 %{x} {{ 7 * 7 }} <b>bold</b>",
-    "🚂🏳️‍🌈 " + "long" * 1250,
+    "\u202e\u05de\u05d5\u05d3\u05dc\u202c \u2028 %{x} {{ 7 * 7 }} <b>bold</b>",
+    "\U0001f682 \U0001f3f3\ufe0f\u200d\U0001f308 " + "long" * 1250,
 )
 """Names and texts that would do harm if they were taken for markup, a script, a template or a short word."""
 NEVER = Interval(value=math.inf, low=0.8, high=math.inf, above=1.0)
@@ -88,12 +88,10 @@ def policies() -> tuple[PolicyResult, ...]:
     singles = [
         policy(f"always {name}", "single model", SUCCESS[name], DOLLARS[name], model=name) for name in MODELS
     ]
-    best = policy("best single", "baseline", SUCCESS["gpt-4o"], DOLLARS["gpt-4o"], model="gpt-4o")
     named = ("best single", "all-strong", "", "all-cheap")
     singles = [replace(one, aliases=(name,) * bool(name)) for one, name in zip(singles, named, strict=True)]
-    table = policy("mean per task type", "baseline", 0.839, 1.36)
     return (
-        replace(best, aliases=("always gpt-4o",)),
+        policy("best single", "baseline", SUCCESS["gpt-4o"], DOLLARS["gpt-4o"], model="gpt-4o"),
         replace(
             policy("all-cheap", "baseline", 0.634, 0.12, model="llama-3.1-8b"),
             aliases=("always llama-3.1-8b",),
@@ -102,7 +100,7 @@ def policies() -> tuple[PolicyResult, ...]:
             policy("all-strong", "baseline", 0.827, 5.35, model="claude-sonnet-4"),
             aliases=("always claude-sonnet-4",),
         ),
-        table,
+        policy("mean per task type", "baseline", 0.839, 1.36),
         policy("k nearest neighbours", "baseline", 0.838, 1.58),
         policy("keyword heuristic", "baseline", 0.781, 2.20),
         policy("LiteLLM complexity v1", "baseline", 0.776, 1.95),
@@ -204,9 +202,9 @@ def verdict() -> tuple[Verdict, ...]:
         Verdict(
             outcome="loss",
             against="gpt-4o by length",
-            text="On 2 slices it succeeds less often than gpt-4o: over 2,000 tokens (11.8 points [-16.2, -7.4] "
-            "worse success at 48 % [42, 54] of its cost) and code (6.1 points [-8.7, -3.5] worse success at "
-            "48 % [42, 54] of its cost).",
+            text="On 2 slices it succeeds less often than gpt-4o: over 2,000 tokens (11.8 points [-16.2, "
+            "-7.4] worse success at 48 % [42, 54] of its cost) and code (6.1 points [-8.7, -3.5] worse "
+            "success at 48 % [42, 54] of its cost).",
         ),
         Verdict(
             outcome="undecided",
@@ -217,20 +215,20 @@ def verdict() -> tuple[Verdict, ...]:
         Verdict(
             outcome="trade-off",
             against="all-cheap",
-            text="A trade-off against all-cheap (llama-3.1-8b): it costs 1,433 % [1,380, 1,490] of it at 20.2 "
-            "points [+19.1, +21.3] better success.",
+            text="A trade-off against all-cheap (llama-3.1-8b): it costs 1,433 % [1,380, 1,490] of it at "
+            "20.2 points [+19.1, +21.3] better success.",
         ),
         Verdict(
             outcome="win",
             against="keyword heuristic",
-            text="The router beats keyword heuristic: it costs 78 % [73, 83] of it at 5.5 points [+4.4, +6.6] "
-            "better success.",
+            text="The router beats keyword heuristic: it costs 78 % [73, 83] of it at 5.5 points [+4.4, "
+            "+6.6] better success.",
         ),
         Verdict(
             outcome="win",
             against="cost-matched shuffle",
-            text="It knows which prompt needs which model: against its own choices shuffled over the prompts, "
-            "it costs 100 % [95, 105] of it at 6.4 points [+5.3, +7.5] better success.",
+            text="It knows which prompt needs which model: against its own choices shuffled over the "
+            "prompts, it costs 100 % [95, 105] of it at 6.4 points [+5.3, +7.5] better success.",
         ),
     )
 
@@ -449,7 +447,7 @@ def one_model() -> Comparison:
 
 def hostile(case: Comparison) -> Comparison:
     """A comparison whose every text from outside is hostile."""
-    script, image, quotes, backwards, long = HOSTILE
+    script, image, quotes, _, long = HOSTILE
     names = dict(zip(case.models, (script, image, quotes, long), strict=False))
 
     def renamed(one: PolicyResult) -> PolicyResult:
@@ -489,7 +487,7 @@ def hostile(case: Comparison) -> Comparison:
     )
 
 
-CASES = {
+CASES: Mapping[str, Callable[[], Comparison]] = {
     "exact": exact,
     "off-policy": off_policy,
     "costs unknown": unknown_costs,
