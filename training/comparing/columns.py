@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from router.records import BoolArray, FloatArray
+from router.records import FloatArray
 from training.comparing.contenders import Policy, Sweep
 from training.comparing.evaluated import Evaluated
 from training.intervals import Sums
@@ -79,8 +79,7 @@ def sweep_block(sweep: Sweep, against: Yardsticks, ends: tuple[FloatArray, Float
     return np.concatenate([sweep.success, sweep.cost, np.stack(last, axis=1)], axis=1)
 
 
-def slice_block(rows: BoolArray, router: Policy, reference: Policy) -> FloatArray:
+def slice_columns(router: Policy, reference: Policy) -> FloatArray:
     """Columns: prompts, router's success, reference's success, router's cost, reference's cost."""
     columns = [np.ones_like(router.success), router.success, reference.success, router.cost, reference.cost]
-    able = rows & ~np.isnan(reference.success)
-    return np.where(able[:, None], np.stack(columns, axis=1), 0.0)
+    return np.where(~np.isnan(reference.success)[:, None], np.stack(columns, axis=1), 0.0)

@@ -17,7 +17,7 @@ from training.comparing.columns import (
     policy_block,
     shuffle_block,
     shuffled,
-    slice_block,
+    slice_columns,
     sweep_block,
 )
 from training.comparing.contenders import (
@@ -38,6 +38,7 @@ from training.comparing.evaluated import (
 from training.comparing.examples import examples
 from training.comparing.overlap import off_policy_report, supports
 from training.comparing.ranking import ranking
+from training.comparing.resampling import grouped, resampled_parts
 from training.comparing.results import (
     Resampled,
     at_equal,
@@ -173,25 +174,31 @@ def _resampled(
     )
     mean_cost = evaluated.traffic @ evaluated.cost
     ends = (evaluated.cost[:, mean_cost.argmin()], evaluated.cost[:, mean_cost.argmax()])
-    blocks: dict[tuple[str, ...], FloatArray] = {
+    blocks: dict[tuple[str, str], FloatArray] = {
         ("policy", policy.name): policy_block(policy, against) for policy in policies
     }
     blocks["policy", SHUFFLE] = shuffle_block(evaluated, against)
     blocks |= {("sweep", name): sweep_block(sweep, against, ends) for name, sweep in sweeps.items()}
-    blocks |= {("slice", one.dimension, one.name): slice_block(one.rows, router, reference) for one in slices}
     blocks = {name: block * evaluated.traffic[:, None] for name, block in blocks.items()}
     if evaluated.study is not None:
         blocks |= {
             ("support", policy.name): support_block(evaluated.study, policy.chances()) for policy in policies
         }
-    sums = resampled_blocks(blocks, evaluated.clusters, n_resamples=draws.number, seed=draws.seed)
+    groups = grouped(evaluated.clusters)
+    sums = resampled_blocks(blocks, groups, n_resamples=draws.number, seed=draws.seed)
     sums["policy", SHUFFLE] = shuffled(sums["policy", SHUFFLE])
-    return Resampled(
-        policies={name[1]: block for name, block in sums.items() if name[0] == "policy"},
-        support={name[1]: block for name, block in sums.items() if name[0] == "support"},
-        sweeps={name[1]: block for name, block in sums.items() if name[0] == "sweep"},
-        slices={(name[1], name[2]): block for name, block in sums.items() if name[0] == "slice"},
+    parts = resampled_parts(
+        {(one.dimension, one.name): one.rows for one in slices},
+        slice_columns(router, reference) * evaluated.traffic[:, None],
+        groups,
+        n_resamples=draws.number,
+        seed=draws.seed,
     )
+
+    def kind(wanted: str) -> dict[str, Sums]:
+        return {name: block for (of, name), block in sums.items() if of == wanted}
+
+    return Resampled(policies=kind("policy"), support=kind("support"), sweeps=kind("sweep"), slices=parts)
 
 
 def _change(today: str, sums: Sums) -> Change:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -92,10 +92,13 @@ def _compared(policies: Sequence[Policy], sums: Mapping[str, Sums], n_clusters: 
     """The router's differences from every policy that has numbers, corrected within its family."""
     alike = _alike(policies)
     found: dict[str, Compared] = {}
+    able = {policy.name: int(np.isfinite(policy.success).sum()) for policy in policies}
     for family in _families(policies, alike, sums):
-        success = {name: Look(sums=sums[name], statistic=success_gained) for name in family}
+        success = {
+            name: Look(sums=sums[name], statistic=success_gained, prompts=able[name]) for name in family
+        }
         cost = {
-            name: Look(sums=sums[name], statistic=_cost_ratio, reference=1.0, test=cost_gained)
+            name: replace(success[name], statistic=_cost_ratio, reference=1.0, test=cost_gained)
             for name in family
         }
         gained, paid = differences(success, n_clusters), differences(cost, n_clusters)
@@ -262,8 +265,13 @@ def slice_results(
     """The router against the reference on every slice, corrected for the number of them."""
     found = differences(
         {
-            name: Look(sums=one, statistic=lambda s: mean_difference(s[..., [1, 2, 0]]))
-            for name, one in sums.items()
+            (one.dimension, one.name): Look(
+                sums=sums[one.dimension, one.name],
+                statistic=lambda s: mean_difference(s[..., [1, 2, 0]]),
+                clusters=one.clusters,
+                prompts=int(one.rows.sum()),
+            )
+            for one in slices
         },
         n_clusters,
     )

@@ -361,9 +361,9 @@ def off_policy() -> Comparison:
     """A log of one call per prompt, of which two policies can't be judged."""
     case = exact()
     overlap: tuple[Mapping[str, str | float], ...] = (
-        {"task_type": "summarize", "calls": 740, "effective_sample_size": 402.0, "smallest_propensity": 0.05},
-        {"task_type": "code", "calls": 520, "effective_sample_size": 18.0, "smallest_propensity": 0.004},
-        {"task_type": "", "calls": 200, "effective_sample_size": 97.0, "smallest_propensity": 0.05},
+        {"task_type": "summarize", "calls": 740, "effective_sample_size": 402.0, "least_propensity": 0.05},
+        {"task_type": "code", "calls": 520, "effective_sample_size": 18.0, "least_propensity": 0.004},
+        {"task_type": "", "calls": 200, "effective_sample_size": 97.0, "least_propensity": 0.05},
     )
     return replace(
         case,
