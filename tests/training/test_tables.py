@@ -94,7 +94,7 @@ def test_a_comparison_shows_losses_then_the_change_then_the_policies(
         "The router beats keyword heuristic",
         "independent groups: 1,812",
         "shown to lose success against best single on 2 of 14 slices",
-        "over 2,000 tokens",
+        "190 prompts",
         "note: On these prompts",
         f"written: {Path('out') / 'report.html'} and report.json",
     ]
