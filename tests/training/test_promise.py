@@ -236,3 +236,21 @@ def test_a_promise_is_broken_no_more_often_than_its_confidence_allows(max_loss: 
         if weight is not None:
             broken += bool(best - picked(population, choice_at(whole, weight)).mean() > max_loss)
     assert broken <= binom.ppf(0.999, times, LEVEL)
+
+
+def test_a_promise_on_doubly_robust_scores_is_broken_no_more_often_than_its_confidence_allows() -> None:
+    population = chances(20_000, seed=5)
+    whole = trial_of(population, seed=6)
+    best, times, broken = population.mean(axis=0).max(), 100, 0
+    for seed in range(times):
+        random = np.random.default_rng(seed)
+        rows = random.integers(0, len(population), 3_000)
+        drawn = whole.rows(rows)
+        seen = random.integers(0, 3, len(rows))[:, None] == np.arange(3)
+        outcome = random.random(seen.shape) < population[rows]
+        scores = drawn.probability + seen * 3 * (outcome - drawn.probability)
+        trial = replace(drawn, success=scores, clusters=np.arange(len(rows)))
+        weight = promised(trial, max_loss=0.05, confidence=0.95).weight
+        if weight is not None:
+            broken += bool(best - picked(population, choice_at(whole, weight)).mean() > 0.05)
+    assert 0 < broken <= binom.ppf(0.999, times, LEVEL)
