@@ -92,14 +92,8 @@ def policies() -> tuple[PolicyResult, ...]:
     singles = [replace(one, aliases=(name,) * bool(name)) for one, name in zip(singles, named, strict=True)]
     return (
         policy("best single", "baseline", SUCCESS["gpt-4o"], DOLLARS["gpt-4o"], model="gpt-4o"),
-        replace(
-            policy("all-cheap", "baseline", 0.634, 0.12, model="llama-3.1-8b"),
-            aliases=("always llama-3.1-8b",),
-        ),
-        replace(
-            policy("all-strong", "baseline", 0.827, 5.35, model="claude-sonnet-4"),
-            aliases=("always claude-sonnet-4",),
-        ),
+        policy("all-cheap", "baseline", 0.634, 0.12, model="llama-3.1-8b"),
+        policy("all-strong", "baseline", 0.827, 5.35, model="claude-sonnet-4"),
         policy("mean per task type", "baseline", 0.839, 1.36),
         policy("k nearest neighbours", "baseline", 0.838, 1.58),
         policy("keyword heuristic", "baseline", 0.781, 2.20),
