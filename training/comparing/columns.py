@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from router.records import FloatArray
-from training.comparing.contenders import Policy, Sweep
+from training.comparing.contenders import Policy
 from training.comparing.evaluated import Evaluated
 from training.intervals import Sums
 
@@ -69,14 +69,17 @@ def _shuffled(sums: FloatArray) -> FloatArray:
     return found
 
 
-def sweep_block(sweep: Sweep, against: Yardsticks, ends: tuple[FloatArray, FloatArray]) -> FloatArray:
+def sweep_block(
+    outcomes: tuple[FloatArray, FloatArray], against: Yardsticks, ends: tuple[FloatArray, FloatArray]
+) -> FloatArray:
     """Columns as `relative_cost_at_best` takes them, then costs of the cheapest and the dearest, and ones.
 
     Args:
+        outcomes: success and cost at every weight, of shape (n, n_weights), as `Sweep.outcomes` gives them.
         ends: cost on every prompt of the single model of least and of highest mean cost.
     """
     last = [against.success, against.cost, *ends, np.ones_like(against.success)]
-    return np.concatenate([sweep.success, sweep.cost, np.stack(last, axis=1)], axis=1)
+    return np.concatenate([*outcomes, np.stack(last, axis=1)], axis=1)
 
 
 def slice_columns(router: Policy, reference: Policy) -> FloatArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -172,18 +172,7 @@ def _resampled(
         cost=evaluated.cost[:, best],
         bound=np.full(len(evaluated.keys), np.nan) if bound is None else bound,
     )
-    mean_cost = evaluated.traffic @ evaluated.cost
-    ends = (evaluated.cost[:, mean_cost.argmin()], evaluated.cost[:, mean_cost.argmax()])
-    blocks: dict[tuple[str, str], FloatArray] = {
-        ("policy", policy.name): policy_block(policy, against) for policy in policies
-    }
-    blocks["policy", SHUFFLE] = shuffle_block(evaluated, against)
-    blocks |= {("sweep", name): sweep_block(sweep, against, ends) for name, sweep in sweeps.items()}
-    blocks = {name: block * evaluated.traffic[:, None] for name, block in blocks.items()}
-    if evaluated.study is not None:
-        blocks |= {
-            ("support", policy.name): support_block(evaluated.study, policy.chances()) for policy in policies
-        }
+    blocks = _blocks(evaluated, policies, sweeps, against)
     groups = grouped(evaluated.clusters)
     sums = resampled_blocks(blocks, groups, n_resamples=draws.number, seed=draws.seed)
     sums["policy", SHUFFLE] = shuffled(sums["policy", SHUFFLE])
@@ -199,6 +188,25 @@ def _resampled(
         return {name: block for (of, name), block in sums.items() if of == wanted}
 
     return Resampled(policies=kind("policy"), support=kind("support"), sweeps=kind("sweep"), slices=parts)
+
+
+def _blocks(
+    evaluated: Evaluated, policies: Sequence[Policy], sweeps: Mapping[str, Sweep], against: Yardsticks
+) -> Iterator[tuple[tuple[str, str], FloatArray]]:
+    """Every block of columns by its kind and name, times the traffic; one at a time, as they are wide."""
+    traffic = evaluated.traffic[:, None]
+    for policy in policies:
+        if policy.kind == "control":
+            yield ("policy", policy.name), shuffle_block(evaluated, against) * traffic
+        else:
+            yield ("policy", policy.name), policy_block(policy, against) * traffic
+    mean_cost = evaluated.traffic @ evaluated.cost
+    ends = (evaluated.cost[:, mean_cost.argmin()], evaluated.cost[:, mean_cost.argmax()])
+    for name, sweep in sweeps.items():
+        yield ("sweep", name), sweep_block(sweep.outcomes(evaluated), against, ends) * traffic
+    if evaluated.study is not None:
+        for policy in policies:
+            yield ("support", policy.name), support_block(evaluated.study, policy.chances())
 
 
 def _change(today: str, sums: Sums) -> Change:

@@ -12,6 +12,7 @@ from training.comparing.evaluated import Contender, Evaluated, Kind
 from training.comparing.logged import chosen_shares
 from training.comparing.off_policy import log_values
 from training.evaluation import (
+    PolicyPath,
     best_column,
     cost_matched_shuffle,
     curve_of_path,
@@ -56,11 +57,22 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """A policy at each of its weights; `success` and `cost` have shape (n, n_weights)."""
+    """A policy at each of its weights.
+
+    Attributes:
+        weights: shape (n_weights,), 1 / USD, rising.
+        path: its choices, among `columns`.
+        columns: shape (any,); those of the models that it knows.
+    """
 
     weights: FloatArray
-    success: FloatArray
-    cost: FloatArray
+    path: PolicyPath
+    columns: IntArray
+
+    def outcomes(self, evaluated: Evaluated) -> tuple[FloatArray, FloatArray]:
+        """Success and cost of every prompt at every weight, both of shape (n, n_weights)."""
+        known = self.columns
+        return path_columns(self.path, self.weights, evaluated.success[:, known], evaluated.cost[:, known])
 
 
 def best_single_column(evaluated: Evaluated) -> int:
@@ -161,19 +173,29 @@ def sweeps_on(evaluated: Evaluated) -> dict[str, Sweep]:
             estimates[one.name] = (one.probability, one.expected_cost)
     if TASK_TYPE in evaluated.baselines.choices:
         estimates[TASK_TYPE] = (evaluated.baselines.task_probability, evaluated.baselines.task_cost)
-    return {
-        name: _sweep(probability, expected, evaluated)
+    swept = {
+        name: _sweep(probability, expected, evaluated.traffic)
         for name, (probability, expected) in estimates.items()
-        if np.isfinite(probability).all() and np.isfinite(expected).all()
     }
+    return {name: sweep for name, sweep in swept.items() if sweep is not None}
 
 
-def _sweep(probability: FloatArray, expected_cost: FloatArray, evaluated: Evaluated) -> Sweep:
+def _sweep(probability: FloatArray, expected_cost: FloatArray, traffic: FloatArray) -> Sweep | None:
+    """A policy over its weight; None where a price of its models is not known.
+
+    The weights to look at follow from what the policy expects to pay, never from what was paid.
+
+    Args:
+        probability: shape (n, m); NaN in the columns of models that it does not know.
+        expected_cost: shape (n, m).
+    """
+    columns = np.flatnonzero(np.isfinite(probability).all(axis=0))
+    probability, expected_cost = probability[:, columns], expected_cost[:, columns]
+    if not len(columns) or not np.isfinite(expected_cost).all():
+        return None
     path = policy_path(probability, expected_cost)
-    # The weights to look at follow from what the policy expects to pay, never from what was paid.
-    weights = weight_grid(curve_of_path(path, probability, expected_cost, evaluated.traffic))
-    success, cost = path_columns(path, weights, evaluated.success, evaluated.cost)
-    return Sweep(weights=weights, success=success, cost=cost)
+    weights = weight_grid(curve_of_path(path, probability, expected_cost, traffic))
+    return Sweep(weights=weights, path=path, columns=columns)
 
 
 def same_choices(one: Policy, other: Policy) -> bool:

@@ -195,7 +195,16 @@ def _baselines(
     near = neighbour_choice(version, judged.features)
     if near is not None:
         choices[NEIGHBOURS] = near
-    return replace(found, choices=choices)
+    return Baselines(
+        choices=choices,
+        task_probability=_widened(found.task_probability, success.shape[1]),
+        task_cost=_widened(found.task_cost, success.shape[1]),
+    )
+
+
+def _widened(values: FloatArray, n_columns: int) -> FloatArray:
+    """The matrix with NaN in the columns of models that the judged router does not know."""
+    return np.pad(values, ((0, 0), (0, n_columns - values.shape[1])), constant_values=np.nan)
 
 
 def _litellm(

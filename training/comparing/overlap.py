@@ -8,7 +8,13 @@ import numpy as np
 
 from training.comparing.contenders import Policy
 from training.comparing.evaluated import Evaluated, OffPolicy, Support
-from training.comparing.support import log_warnings, overlap_by_task_type, support_of, support_warnings
+from training.comparing.support import (
+    cost_warnings,
+    log_warnings,
+    overlap_by_task_type,
+    support_of,
+    support_warnings,
+)
 from training.intervals import Sums
 
 OUTCOME_MODEL = (
@@ -40,7 +46,8 @@ def off_policy_report(
     warnings = log_warnings(study)
     for policy in policies:
         if policy.name in support:
-            told = support_warnings(study, policy.chances(), support[policy.name])
+            chances, found = policy.chances(), support[policy.name]
+            told = support_warnings(study, chances, found) + cost_warnings(study, chances, found)
             warnings += [f"{policy.name}: {sentence}" for sentence in told]
     return OffPolicy(
         propensities=study.propensities.source,

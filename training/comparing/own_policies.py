@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+import orjson
 
 from router.errors import ConfigError, RequestError
 from router.log.text import load_function
@@ -209,7 +209,7 @@ def _choice_of(line: bytes) -> tuple[str, Json]:
         RequestError: its prompt has the wrong form.
     """
     try:
-        value = json.loads(line)
+        value = orjson.loads(line)
     except ValueError:
         raise ValueError("not valid JSON") from None
     if not isinstance(value, Mapping):
