@@ -18,7 +18,7 @@ def litellm_config(
     alias: Annotated[str, typer.Option(help="The model name that stands for our decision.")] = "smart",
 ) -> None:
     """Write a LiteLLM proxy's configuration for a router: an OpenAI-compatible server with our decisions."""
-    from router.proxy_config import ProxyPlan, as_yaml, proxy_config
+    from router.proxying.proxy_config import ProxyPlan, as_yaml, proxy_config
 
     version = loaded_version(router, config)
     written = proxy_config(ProxyPlan(version=version, router=router, config=config, alias=alias))

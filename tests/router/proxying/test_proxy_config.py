@@ -14,7 +14,7 @@ from router.config import parse_config
 from router.errors import ConfigError
 from router.limiting.limits import Limits
 from router.litellm_plugin import classifier
-from router.proxy_config import ProxyPlan, as_yaml, dispensable, proxy_config, served_models
+from router.proxying.proxy_config import ProxyPlan, as_yaml, dispensable, proxy_config, served_models
 from router.records import Json
 from router.version import Version
 

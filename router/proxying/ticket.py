@@ -15,7 +15,7 @@ from router.calling.attempt import Attempt, ErrorKind
 from router.calling.reply import cost_at, counted_in, finish_reason_of, says_something
 from router.errors import RequestError, RouterError
 from router.journal import Call
-from router.litellm_outcome import BROKEN_OFF, CALLER_LEFT, Outcome, streamed
+from router.proxying.outcome import BROKEN_OFF, CALLER_LEFT, Outcome, streamed
 from router.records import WISH_FIELDS, Decision, Json, Request, Wishes
 from router.settings import Price
 

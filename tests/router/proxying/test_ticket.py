@@ -13,8 +13,8 @@ from router.calling.attempt import Attempt, Usage
 from router.client import Router
 from router.errors import RequestError
 from router.journal import Call
-from router.litellm_outcome import BROKEN_OFF, CALLER_LEFT, Outcome
-from router.litellm_ticket import WISHES, Order, Ticket
+from router.proxying.outcome import BROKEN_OFF, CALLER_LEFT, Outcome
+from router.proxying.ticket import WISHES, Order, Ticket
 from router.records import Json, Request
 from router.settings import Config, ModelSettings, Price
 from router.version import Version

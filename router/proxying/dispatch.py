@@ -18,7 +18,7 @@ from router.calling.parameters import arguments_for
 from router.errors import NoModelAllowed, RouterError
 from router.journal import Call
 from router.limiting.limits import Limits
-from router.litellm_ticket import PARAMETERS, Ticket
+from router.proxying.ticket import PARAMETERS, Ticket
 from router.records import Decision, Json, Request, Wishes
 from router.settings import Calls
 
