@@ -137,10 +137,7 @@ def _pinned(case: Case, allowed: BoolArray, policy: Policy, policy_version: str)
 
 
 def _policys(case: Case, allowed: BoolArray, policy: Policy, rules: Rules, policy_version: str) -> Decision:
-    """The policy's decision, or the rule table's where the policy is in doubt.
-
-    A caller who trades success for cost asks for less confidence, so that is no doubt of the policy's.
-    """
+    """The policy's decision, or the rule table's where the policy is in doubt."""
     index = _value_choice(case, allowed, policy)
     confidence = float(case.probability[index])
     learned = _made(
@@ -152,10 +149,20 @@ def _policys(case: Case, allowed: BoolArray, policy: Policy, rules: Rules, polic
     )  # fmt: skip
     if np.count_nonzero(allowed) == 1 and len(case.models) > 1:
         return replace(learned, source="constraint", reason=ONLY_ONE)
-    trained = replace(case, wishes=replace(case.wishes, tradeoff=AS_TRAINED))
-    surest = max(confidence, float(case.probability[_value_choice(trained, allowed, policy)]))
-    doubt = _doubt(policy, surest, case.familiarity)
+    doubt = _doubt(policy, _confidence_as_trained(case, allowed, policy, confidence), case.familiarity)
     return learned if doubt is None else _ruled(case, learned, policy, rules, doubt)
+
+
+def _confidence_as_trained(case: Case, allowed: BoolArray, policy: Policy, confidence: float) -> float:
+    """The confidence that doubt is judged by: a caller who leans to cost asks for less, and that is no doubt.
+
+    Args:
+        confidence: in the choice at the caller's trade-off; one that leans to success only raises it.
+    """
+    if case.wishes.tradeoff <= AS_TRAINED:
+        return confidence
+    trained = replace(case, wishes=replace(case.wishes, tradeoff=AS_TRAINED))
+    return float(case.probability[_value_choice(trained, allowed, policy)])
 
 
 def _value_choice(case: Case, allowed: BoolArray, policy: Policy) -> int:
