@@ -6,6 +6,7 @@ import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -42,10 +43,16 @@ class Settings(BaseModel):
 
 
 class Price(Settings):
-    """List price of a model, in USD per million tokens."""
+    """List price of a model, in USD per million tokens.
+
+    Attributes:
+        cached_input_usd_per_million: of input that the provider has in its prompt cache; None: the same part
+            of the input's price as in LiteLLM's list, or all of it where that has none.
+    """
 
     input_usd_per_million: Usd
     output_usd_per_million: Usd
+    cached_input_usd_per_million: Usd | None = None
 
 
 class Capabilities(Settings):
@@ -63,6 +70,15 @@ class Capabilities(Settings):
     json_schema: bool | None = None
     context_tokens: Annotated[int, Field(gt=0)] | None = None
     parameters: dict[str, bool] = {}
+
+
+_VARIABLE = re.compile(r"[A-Za-z_]\w*")
+
+
+def _a_variable(name: str) -> str:
+    if not _VARIABLE.fullmatch(name):
+        raise ValueError("must be the name of an environment variable, not the key itself")
+    return name
 
 
 _NO_PARAMETERS = frozenset(
@@ -89,7 +105,7 @@ class ModelSettings(Settings):
 
     litellm_model: str | None = None
     api_base: str | None = None
-    api_key_env: str | None = None
+    api_key_env: Annotated[str, AfterValidator(_a_variable)] | None = None
     local: bool | None = None
     price: Price | None = None
     capabilities: Capabilities = Capabilities()

@@ -226,15 +226,22 @@ class Version:
         """What staying on a session's model means for a request of so many tokens."""
         if seat is None or seat.model not in self.models:
             return None
-        sessions = self.config.sessions
-        listed = cached_price_share(self.config.of(seat.model).litellm_model or seat.model)
-        share = sessions.cached_price_share if listed is None else listed
+        share = self._cached_share(seat.model)
         saved = min(seat.tokens, tokens) * self.prices[seat.model].per_input_token * (1.0 - share)
         return Stay(
             model=seat.model,
             saved_usd=saved if np.isfinite(saved) else 0.0,
-            margin=sessions.switch_margin,
+            margin=self.config.sessions.switch_margin,
         )
+
+    def _cached_share(self, model: str) -> float:
+        """Price of an input token in the prompt cache, as a share of its full price."""
+        settings = self.config.of(model)
+        own = settings.price
+        if own and own.cached_input_usd_per_million is not None and own.input_usd_per_million:
+            return min(own.cached_input_usd_per_million / own.input_usd_per_million, 1.0)
+        listed = cached_price_share(settings.litellm_model, model)
+        return self.config.sessions.cached_price_share if listed is None else listed
 
     def _check_wishes(self, wishes: Wishes) -> None:
         named = {wishes.model} if wishes.model else set()
