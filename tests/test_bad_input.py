@@ -417,8 +417,8 @@ def test_a_folder_that_is_no_router_is_refused(pointsman: Command, where: str, w
         pytest.param(synthetic_calls(4), "4 prompts, 4 seen in training", id="all seen in training"),
         pytest.param(
             [call(prompt="new", model="small", success=True)],
-            "1 prompts, 1 without the outcome of every model",
-            id="one model's outcomes",
+            "1 session or prompt can't be judged off-policy; give a longer log",
+            id="one call",
         ),
     ],
 )
@@ -427,6 +427,35 @@ def test_calls_that_no_router_can_be_judged_on_are_refused_with_the_reason(
 ) -> None:
     log = write_lines(Path("some.jsonl"), *calls)
     said = pointsman("compare", log, "--router", small_router, "--out", "report").error
+    assert words in said
+    assert not Path("report").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        pytest.param(["--fail-if", "cost > "], "write PATH OPERATOR NUMBER", id="gate"),
+        pytest.param(["--fail-if", "nosuch.value > 1"], "nosuch", id="gate on no key"),
+        pytest.param(["--policy", "mine"], "write NAME=module:function or NAME=choices", id="policy"),
+        pytest.param(["--policy", "mine=gone.jsonl"], "gone.jsonl can't be read", id="policy's file"),
+        pytest.param(["--today", "rumour"], "no policy is named 'rumour'; --today takes one of", id="today"),
+        pytest.param(["--router", "$router"], "is given 2 times", id="router twice"),
+        pytest.param(["--max-quality-loss", "2"], "--max-quality-loss: input should be less", id="promise"),
+        pytest.param(["--confidence", "0.9"], "give --max-quality-loss as well", id="confidence alone"),
+    ],
+)
+def test_what_a_comparison_can_t_do_is_refused_in_one_line(
+    pointsman: Command, small_router: Path, options: list[str], words: str
+) -> None:
+    models = ("large", "small")
+    calls = [
+        call(prompt=f"new {n}", model=model, success=n % 2 == 0, cost_usd=1.0)
+        for n in range(9)
+        for model in models
+    ]
+    log = write_lines(Path("some.jsonl"), *calls)
+    given = [option.replace("$router", str(small_router)) for option in options]
+    said = pointsman("compare", log, "--router", small_router, "--out", "report", "--no-record", *given).error
     assert words in said
     assert not Path("report").exists()
 

@@ -187,6 +187,47 @@ def test_nothing_registered_is_pickled(client: MlflowClient, published: Publishe
 
 
 @pytest.fixture(scope="module")
+def compared(client: MlflowClient, published: Published) -> Run:
+    """The run of a comparison of the registered router, asked for by its alias."""
+    folder = published.folder.parent
+    fresh = [{**call, "prompt": f"{call['prompt']} once more"} for call in synthetic_calls(60)]
+    log = write_lines(folder / "fresh.jsonl", *fresh)
+    words = [
+        "pointsman", "compare", log, "--router", f"models:/{NAME}@champion", "--out", str(folder / "report"),
+        "--draws", "200", "--tracking-uri", published.uri, "--json",
+    ]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()):
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", published.uri)
+        patch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit, match="^0$"):
+            cli.main()
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    version = published.result["policy_version"]
+    (run,) = client.search_runs([experiment.experiment_id], f"tags.compared_policy_version = '{version}'")
+    return run
+
+
+def test_a_comparison_is_recorded_under_the_version_that_it_compared(
+    client: MlflowClient, run: Run, compared: Run
+) -> None:
+    assert compared.data.tags["mlflow.parentRunId"] == run.info.run_id
+    assert {"report.html", "report.json"} <= paths(client, compared.info.run_id)
+    assert client.get_model_version(NAME, "1").tags["comparison_run"] == compared.info.run_id
+
+
+def test_a_comparison_s_metrics_hang_on_the_logged_model(
+    client: MlflowClient, run: Run, compared: Run
+) -> None:
+    assert run.outputs is not None
+    (output,) = run.outputs.model_outputs
+    model = client.get_logged_model(output.model_id)
+    assert {metric.key for metric in model.metrics or ()} >= {"compare.success", "compare.success.ci_low"}
+    assert compared.data.params["method"] == "exact"
+
+
+@pytest.fixture(scope="module")
 def elsewhere(client: MlflowClient, published: Published, tmp_path_factory: pytest.TempPathFactory) -> Json:
     """Decisions of a process that knows the router's name and the server only."""
     return decisions_of(

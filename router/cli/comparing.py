@@ -20,6 +20,7 @@ from router.cli.offline import (
     Rejects,
     Tracking,
     offline,
+    promise_asked_for,
     reading_of,
     show,
 )
@@ -70,7 +71,7 @@ def compare(
     max_quality_loss: Annotated[
         float | None, typer.Option(help="Promise a success rate at most this far below the best model's.")
     ] = None,
-    confidence: Annotated[float, typer.Option(help="Of that promise.")] = 0.95,
+    confidence: Annotated[float | None, typer.Option(help="Of that promise; 0.95 if not given.")] = None,
     fail_if: FailIf = None,
     show_text: Annotated[
         bool, typer.Option("--show-text", help="The report may show the start of prompts, as examples.")
@@ -91,6 +92,7 @@ def compare(
     from training.comparing.job import CompareJob, Wanted
     from training.comparing.judging import compare_on_log
 
+    promise = promise_asked_for(max_quality_loss, confidence)
     gates = [parse_gate(condition) for condition in fail_if or ()]
     routers = {place: loaded_version(place, config) for place in _distinct(router)}
     judged = next(iter(routers.values()))
@@ -102,9 +104,7 @@ def compare(
         policies=policy or (),
         today=today,
         method=method,
-        promise=None
-        if max_quality_loss is None
-        else Wanted(max_loss=max_quality_loss, confidence=confidence),
+        promise=None if promise is None else Wanted.of(promise),
         show_text=show_text,
         draws=Draws(number=draws, seed=seed),
         tracking_uri=tracking_uri if record else None,

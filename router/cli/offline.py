@@ -123,20 +123,28 @@ def _promising(config: Config, max_quality_loss: float | None, confidence: float
     """The settings with a promise of a bounded loss as their objective, where one is asked for.
 
     Raises:
-        ConfigError: a value is out of its range.
+        ConfigError: as `promise_asked_for`.
+    """
+    objective = promise_asked_for(max_quality_loss, confidence)
+    return config if objective is None else config.model_copy(update={"objective": objective})
+
+
+def promise_asked_for(max_quality_loss: float | None, confidence: float | None) -> Objective | None:
+    """The objective that --max-quality-loss and --confidence name; None where there is no promise to make.
+
+    Raises:
+        ConfigError: a value is out of its range, or a confidence stands alone.
     """
     if max_quality_loss is None:
         if confidence is not None:
             raise ConfigError("--confidence is that of a promise: give --max-quality-loss as well")
-        return config
-    wanted = {"kind": "cheapest", "max_quality_loss": max_quality_loss, "confidence": confidence}
+        return None
+    wanted = {"max_quality_loss": max_quality_loss, "confidence": confidence}
     try:
-        objective = Objective.model_validate(
-            {name: value for name, value in wanted.items() if value is not None}
-        )
+        return Objective.model_validate({name: value for name, value in wanted.items() if value is not None})
     except ValidationError as error:
-        raise ConfigError(f"--max-quality-loss, --confidence: {error.errors()[0]['msg']}") from error
-    return config.model_copy(update={"objective": objective})
+        name = str(error.errors()[0]["loc"][0]).replace("_", "-")
+        raise ConfigError(f"--{name}: {error.errors()[0]['msg'].lower()}") from error
 
 
 def reading_of(config: Config, mapping: list[str] | None, rejects: Path, cache: Path) -> Reading:

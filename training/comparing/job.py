@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from router.settings import Objective
 from router.version import Version
 from training.comparing.comparison import USUAL_DRAWS, Draws
 from training.preparation import Reading
@@ -20,6 +21,12 @@ class Wanted:
 
     max_loss: float
     confidence: float = 0.95
+
+    @staticmethod
+    def of(objective: Objective) -> Wanted | None:
+        """The promise in an objective; None where it makes none."""
+        loss = objective.max_quality_loss
+        return None if loss is None else Wanted(max_loss=loss, confidence=objective.confidence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,6 +141,11 @@ def _objective(router: Version) -> str:
         return f"best success within ${objective.usd_per_call:g} a call"
     if objective.kind == "quality":
         return f"cheapest at a success rate of at least {objective.quality:.0%}"
+    if objective.max_quality_loss is not None:
+        return (
+            f"cheapest at a success rate at most {objective.max_quality_loss:.1%} below the best single "
+            f"model's, promised at {objective.confidence:.0%} confidence"
+        )
     return "cheapest at no less than the best single model's success rate"
 
 
