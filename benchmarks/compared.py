@@ -92,18 +92,20 @@ def table(dataset: Dataset, found: Comparison) -> Iterator[str]:
     yield ""
     yield "| policy | success | USD per 1k calls | router's success, points | router's cost, of this |"
     yield "|---|---|---|---|---|"
+    told: set[str] = set()
     for policy in (found.router, *found.policies):
-        if policy.kind != "single model" or not policy.aliases:
+        if policy.name not in told and (policy.kind != "single model" or not policy.aliases):
             yield _row(policy, is_router=policy is found.router)
+            told |= {policy.name, *policy.aliases}
     yield ""
     losses = [verdict.text for verdict in found.verdict if verdict.outcome == "loss"]
     yield from (f"- {text}" for text in losses or ["No comparison is lost."])
     yield f"- Cost at {found.best_single}'s success rate, of its cost: {_ratio(found)}."
     if found.ranking is not None:
         areas = {"router": found.ranking.auc, **found.ranking.auc_by_score}
-        told = ", ".join(f"{name} {area.value:.3f}" for name, area in areas.items())
+        listed = ", ".join(f"{name} {area.value:.3f}" for name, area in areas.items())
         yield f"- APGR {found.ranking.apgr.value:.3f} {bounds(found.ranking.apgr, 'number')}; AUC for "
-        yield f'  "{found.ranking.weak} fails": {told}.'
+        yield f'  "{found.ranking.weak} fails": {listed}.'
     yield from _calibrated(found)
     yield ""
 

@@ -320,7 +320,7 @@ class Ranking:
         apgr: average performance gap recovered; random routing gets 0.5.
         cpt_50: least share of calls to the strong model that recovers half of the gap.
         cpt_80: as `cpt_50`, for 80 % of the gap.
-        auc: area under the ROC curve of the router's gap for "the weak model fails".
+        auc: area under the ROC curve of the router's chance that the weak model fails, for "it does".
         auc_by_score: the same of the other scores at hand, by name.
     """
 

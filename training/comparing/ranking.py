@@ -39,7 +39,9 @@ def ranking(
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> Ranking | None:
-    """The router's ranking by its gap, p_strong - p_weak; None where weak and strong are one model.
+    """The router's ranking: APGR and CPT by its gap, p_strong - p_weak, AUC by its chance that weak fails.
+
+    None where weak and strong are one model.
 
     Args:
         best: column of the best single model: strong. Weak is the cheapest model, or the one of least
@@ -61,7 +63,7 @@ def ranking(
         apgr=recovered.apgr,
         cpt_50=recovered.cpt_50,
         cpt_80=recovered.cpt_80,
-        auc=clustered_auc(gap, failed, clusters),
+        auc=clustered_auc(-evaluated.probability[:, weak], failed, clusters),
         auc_by_score={name: clustered_auc(score, failed, clusters) for name, score in scores.items()},
     )
 
