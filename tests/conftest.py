@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,16 @@ class Quiet:
 
     def stage(self, name: str, total: float | None) -> Callable[[float], None]:
         return lambda done: None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_connection_is_left() -> Iterator[None]:
+    """LiteLLM keeps a client, and its connections, for every address that it was called with."""
+    yield
+    clients = getattr(sys.modules.get("litellm"), "in_memory_llm_clients_cache", None)
+    if clients is not None and clients.cache_dict:
+        clients.flush_cache()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -70,13 +70,13 @@ class MlflowServer:
         """Stop it with its workers; what it holds stays."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGTERM)
-            self._process.wait(30)
+            self._process.wait(120)
             self._process = None
 
     def _wait(self) -> None:
         """Wait for the first answer; what the server logged is the failure's message."""
         log = self.folder / "server.log"
-        for _ in range(600):
+        for _ in range(1500):
             try:
                 with urllib.request.urlopen(f"{self.uri}/health", timeout=5):
                     return
