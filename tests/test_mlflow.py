@@ -200,7 +200,7 @@ def compared(client: MlflowClient, published: Published) -> Run:
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", published.uri)
         patch.setattr(sys, "argv", words)
-        with pytest.raises(SystemExit, match="^0$"):
+        with pytest.raises(SystemExit, match=r"^0$"):
             cli.main()
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
