@@ -267,6 +267,13 @@ def message_texts(messages: Sequence[Mapping[str, Json]]) -> Iterator[tuple[str,
             yield message["role"], "\n".join(part for part in parts if isinstance(part, str))
 
 
+def last_said(messages: Sequence[Mapping[str, Json]]) -> str:
+    """The text of the last turn of a user's, or of the last turn where there is none of a user's."""
+    turns = list(message_texts(messages))
+    said = [text for role, text in turns if role == "user"] or [text for _, text in turns] or [""]
+    return said[-1]
+
+
 def prompt_key(messages: Json, tools: Json = None, response_format: Json = None) -> str:
     """Name of a prompt: 32 hexadecimal digits over everything that makes the request what it is.
 

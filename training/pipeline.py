@@ -16,7 +16,7 @@ from router.errors import TrainingError
 from router.explaining.nearest import TrainingPrompts
 from router.features import FeatureSpec, embedded_text, featurize
 from router.prices import current_prices
-from router.records import Json, Request, message_texts
+from router.records import Json, last_said
 from router.settings import Config
 from router.version import ENCODER_FOLDER, HEAD_FILE, KEYS_FILE, check_models
 from training.calls import write_calls
@@ -212,15 +212,10 @@ def stored_prompts(table: PromptTable, *, keep_text: bool) -> TrainingPrompts:
     return TrainingPrompts(
         keys=np.array([int(key[:16], 16) for key in table.keys], dtype=np.uint64),
         outcomes=table.success.astype(np.float32),
-        texts=[_start(request) for request in table.requests] if keep_text else None,
+        texts=[well_formed(last_said(request.messages)[:TEXT_CHARACTERS]) for request in table.requests]
+        if keep_text
+        else None,
     )
-
-
-def _start(request: Request) -> str:
-    """The start of the last user turn, or of the last turn where there is none of a user's."""
-    turns = list(message_texts(request.messages))
-    said = [text for role, text in turns if role == "user"] or [text for _, text in turns] or [""]
-    return well_formed(said[-1][:TEXT_CHARACTERS])
 
 
 def _encoder(table: PromptTable, reading: Reading, reporter: Reporter) -> Path:

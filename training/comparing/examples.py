@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from router.records import IntArray, Request, message_texts
+from router.records import IntArray, last_said
 from training.comparing.evaluated import Evaluated, Example
 from training.evaluation import picked
 
@@ -35,7 +35,7 @@ def examples(evaluated: Evaluated, reference: IntArray | None, *, show_text: boo
     return tuple(
         Example(
             key=evaluated.keys[row],
-            text=_last_turn(evaluated.requests[row]) if show_text else None,
+            text=last_said(evaluated.requests[row].messages)[:TEXT_CHARACTERS] if show_text else None,
             task_type=evaluated.requests[row].task_type,
             router_model=evaluated.models[evaluated.choice[row]],
             reference_model=evaluated.models[reference[row]],
@@ -45,10 +45,3 @@ def examples(evaluated: Evaluated, reference: IntArray | None, *, show_text: boo
         )
         for row in rows
     )
-
-
-def _last_turn(request: Request) -> str:
-    """The start of the last user turn, or of the last turn where there is none of a user's."""
-    turns = list(message_texts(request.messages))
-    said = [text for role, text in turns if role == "user"] or [text for _, text in turns] or [""]
-    return said[-1][:TEXT_CHARACTERS]
