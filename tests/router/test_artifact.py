@@ -19,6 +19,7 @@ from router.errors import ArtifactError, DamagedArtifact, ForeignArtifact, Newer
 FILES = (
     "head.safetensors",
     "neighbours.safetensors",
+    "runner_up.safetensors",
     "training_keys.safetensors",
     "encoder/encoder.onnx",
     "encoder/tokenizer.json",
