@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import BoundedSemaphore
 
 import numpy as np
 
@@ -101,6 +103,8 @@ class Version:
             gram_dimensions=manifest["features"]["gram_dimensions"],
         )
         self._price_table = PriceTable.of([self.prices[model] for model in self.models])
+        # More threads than cores at the arithmetic only pass the interpreter's lock to and fro.
+        self._turns = BoundedSemaphore(os.cpu_count() or 1)
 
     @classmethod
     def load(cls, folder: Path, config: Config | None = None, held: object = None) -> Version:
@@ -194,7 +198,8 @@ class Version:
     def case(self, request: Request, wishes: Wishes, circumstances: Circumstances) -> Case:
         """What is known of one request before the decision."""
         self._check_wishes(wishes)
-        forecast = self.forecast([request])
+        with self._turns:
+            forecast = self.forecast([request])
         case = self._case(request, forecast, 0)
         cost = dict(zip(self.models, case.cost.tolist(), strict=True))
         rejected = self.limits.rule_out(request, wishes, case.tokens, cost)
