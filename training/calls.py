@@ -15,16 +15,26 @@ import pyarrow.parquet as pq
 from router.errors import CallLogError, TooManyRejects
 from training.call_source import REJECTED, Meter, Plan, Progress, Runner, call_source, start_daft
 from training.cleaning import CALL_SCHEMA, TEXT_NOT_KEPT
-from training.log_file import LogFile
+from training.joining import spool
+from training.log_file import COMPRESSED, ROWS_ONLY, LogFile
 from training.read_summary import ReadSummary, bucket_frame, duplicates_path, place_of, summarise
-from training.readers import find_files
+from training.recognising import AUTO, find_files
 
 if TYPE_CHECKING:
     import daft
 
 _BUCKET_BYTES = 128 << 20
 _MOST_BUCKETS = 256
-_UNPACKED = {"parquet": 6, "json": 1, "csv": 1, "database": 2}
+_UNPACKED = {
+    "parquet": 6,
+    "json": 1,
+    "csv": 1,
+    "database": 2,
+    "values": 1,
+    "table": 2,
+    "address": 2,
+    "joined": 1,
+}
 """Bytes of calls that a byte of a log file holds, roughly."""
 _SORTED_REJECTS = 200_000
 
@@ -63,6 +73,7 @@ def read_calls(  # noqa: PLR0913 - each is a setting of its own, and callers hav
     *,
     scratch: Path,
     mapping: Mapping[str, str] | None = None,
+    format: str = AUTO,
     runner: Runner = "native",
     rejects: Path | None = None,
     max_reject_share: float = 0.05,
@@ -71,8 +82,9 @@ def read_calls(  # noqa: PLR0913 - each is a setting of its own, and callers hav
     """Read call logs into `scratch`, which the caller removes when done.
 
     Args:
-        sources: paths and globs of Parquet, JSON lines, CSV and SQLite files, and addresses of databases.
+        sources: files, folders, globs, objects in cloud storage and databases.
         mapping: source column per canonical field.
+        format: name of a reader, or "auto": the surest for each file.
         rejects: gets one JSON line for each row that was turned away; not written if there is none.
         progress: called with bytes read and bytes there are; with Ray only at the end.
 
@@ -80,15 +92,16 @@ def read_calls(  # noqa: PLR0913 - each is a setting of its own, and callers hav
         CallLogError: a file is damaged or missing, or no row is readable.
         TooManyRejects: more rows than `max_reject_share` of all were turned away.
     """
-    files = find_files(sources, mapping or {})
+    files = find_files(sources, mapping or {}, format)
     size = sum(file.size for file in files)
     meter = Meter(progress, size) if progress and runner == "native" else None
-    plan = Plan(files=files, buckets=_bucket_count(files), meter=meter)
     folder = scratch / "calls"
     shutil.rmtree(folder, ignore_errors=True)
+    spooled = spool(files, scratch / "joining")
+    plan = Plan(files=spooled.files, buckets=_bucket_count(files), meter=meter)
     source = call_source(plan, start_daft(runner))
     source.read().write_parquet(str(folder), partition_cols=["bucket"])
-    summary = summarise(files, folder, plan.buckets, runner)
+    summary = summarise(files, folder, plan.buckets, runner, spooled.tallies)
     _write_rejects(files, folder, runner, rejects if summary.rejected else None)
     _refuse_bad_log(summary, rejects, max_reject_share)
     if progress:
@@ -127,7 +140,7 @@ def write_calls(files: CallFiles, out: Path) -> int:
 
 def _bucket_count(files: Sequence[LogFile]) -> int:
     unpacked = sum(
-        file.size * _UNPACKED[file.kind] * (6 if file.path.endswith(".gz") else 1) for file in files
+        file.size * _UNPACKED[file.kind] * (6 if file.path.endswith(COMPRESSED) else 1) for file in files
     )
     return min(1 + unpacked // _BUCKET_BYTES, _MOST_BUCKETS)
 
@@ -144,7 +157,7 @@ def _write_rejects(files: Sequence[LogFile], folder: Path, runner: Runner, out: 
             for row in wanted.iter_rows():
                 file, line = place_of(files, row.pop("place"))
                 call_id = row.pop("call_id")
-                named = {"call_id": call_id} if file.kind == "database" else {}
+                named = {"call_id": call_id} if file.kind in ROWS_ONLY else {}
                 whole = {"file": file.path, "line": line, **named, **row}
                 stream.write(json.dumps(whole, ensure_ascii=False) + "\n")
     except OSError as error:

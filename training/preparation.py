@@ -15,6 +15,7 @@ from router.settings import Config
 from training.calls import CallFiles, read_calls
 from training.embeddings import encode_all
 from training.outcomes import PromptTable, prompt_table
+from training.recognising import AUTO
 
 Advance = Callable[[float], object]
 EMBEDDINGS = "embeddings.sqlite"
@@ -44,12 +45,14 @@ class Reading:
         mapping: source column per canonical field.
         rejects: file for the rows that can't be read.
         cache: folder of exported encoders and embeddings.
+        format: name of a reader, or "auto".
     """
 
     mapping: Mapping[str, str]
     rejects: Path
     config: Config
     cache: Path
+    format: str = AUTO
 
 
 @contextmanager
@@ -65,6 +68,7 @@ def calls_of(sources: Sequence[str], reading: Reading, reporter: Reporter) -> It
             sources,
             scratch=Path(scratch) / "calls",
             mapping=reading.mapping,
+            format=reading.format,
             runner=settings.runner,
             rejects=reading.rejects,
             max_reject_share=settings.max_reject_share,

@@ -13,6 +13,7 @@ from router.records import Json
 from training.cleaning import TEXT_NOT_KEPT
 from training.comparing.evaluated import Comparison, PolicyResult
 from training.comparing.report import bounds, rate, relative, signed_points, usd_per_thousand
+from training.log_file import OWN_LOG
 from training.pipeline import Trained
 from training.read_summary import ReadSummary
 
@@ -30,6 +31,13 @@ def reading(summary: ReadSummary, out: Path | None = None) -> None:
         f"whose {TEXT_NOT_KEPT}": summary.without_text,
     }
     console.print("".join(f", {count} {what}" for what, count in counts.items() if count))
+    foreign = [f"{count} of {name}" for name, count in summary.readers.items() if name != OWN_LOG]
+    if foreign:
+        console.print(f"  files read by format: {', '.join(foreign)}", markup=False)
+    if summary.joined:
+        console.print(f"  joined to another row: {summary.joined}")
+    for reason, count in summary.set_apart.items():
+        console.print(f"  set apart: {count} x {reason}", markup=False)
     for reject in summary.rejects:
         console.print(f"  rejected: {reject}", markup=False, soft_wrap=True)
     if summary.ignored_columns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
@@ -35,7 +36,7 @@ TRACKING = "sqlite:///mlflow.db"
 Calls = Annotated[
     list[str],
     typer.Argument(
-        help="Call logs: Parquet, JSON lines, CSV, or our own in SQLite or postgresql://...; files and globs."
+        help="Call logs: files, folders, globs, s3://..., gs://..., postgresql://...; see --format of import."
     ),
 ]
 Fields = Annotated[
@@ -55,7 +56,8 @@ def import_(
     sources: Calls,
     out: Annotated[Path, typer.Option(help="The canonical call log to write (Parquet).")],
     format_: Annotated[
-        str, typer.Option("--format", help="auto: by each file's ending and columns.")
+        str,
+        typer.Option("--format", metavar="NAME", help="A reader's name, or auto: the surest for each file."),
     ] = "auto",
     config: SettingsFile = None,
     mapping: Fields = None,
@@ -64,11 +66,7 @@ def import_(
 ) -> None:
     """Read call logs into one canonical Parquet file."""
     training = _training()
-    if format_ != "auto":
-        raise ConfigError(
-            f"--format {format_!r}: only 'auto' is known; Parquet, JSON lines, CSV or our own log"
-        )
-    reading = _reading(load_config(config), mapping, rejects or _beside(out), CACHE)
+    reading = replace(_reading(load_config(config), mapping, rejects or _beside(out), CACHE), format=format_)
     with progress_bars() as progress:
         summary = training.import_calls(sources, out, reading, progress)
     if as_json:
