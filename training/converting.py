@@ -25,7 +25,7 @@ from training.readers.protocol import (
     Result,
 )
 from training.readers.values import at_path
-from training.source_rows import SourceRow, SourceRows, as_text, source_rows
+from training.source_rows import SourceRow, SourceRows, as_text, raw_text, source_rows
 
 _FIELDS = (*CALL_SCHEMA.names, *RUNTIME_FIELDS, *EVIDENCE_FIELDS)
 
@@ -36,7 +36,7 @@ class Results:
 
     lines: list[int] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
-    raws: list[SourceRow] = field(default_factory=list)
+    raws: list[bytes | Record | None] = field(default_factory=list)
     broken: dict[int, tuple[str, str]] = field(default_factory=dict)
     repaired: set[int] = field(default_factory=set)
     apart: Counter[str] = field(default_factory=Counter)
@@ -63,7 +63,7 @@ class Results:
             self.repaired.add(len(self.lines))
         self.lines.append(line)
         self.calls.append(result)
-        self.raws.append(row)
+        self.raws.append(row.record if row.text is None else row.text)
 
     def add_broken(self, line: int, row: SourceRow) -> None:
         """Count one row that could not be taken apart."""
@@ -80,7 +80,7 @@ class Results:
             columns={name: [call.get(name) for call in self.calls] for name in _FIELDS if name in given},
             broken=self.broken,
             repaired=frozenset(self.repaired),
-            raw=lambda row: raws[row].raw(),
+            raw=lambda row: raw_text(raws[row]),
         )
         return RawBatch(
             rows=rows,

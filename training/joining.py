@@ -85,9 +85,9 @@ def _spool_file(file: LogFile, streams: Sequence[BinaryIO]) -> Mapping[str, Json
     digest = fault = None
     try:
         for batch in _all_rows(file):
-            rows += len(batch.rows)
             digest = batch.digest or digest
             for row in batch.rows:
+                rows += 1
                 _put(reader, row, place_at(file.number, row.line), streams)
     except CallLogError as error:
         fault = str(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -44,9 +44,7 @@ class SourceRow:
 
     def raw(self) -> str:
         """The row as it stands in the source."""
-        if self.text is not None:
-            return self.text.decode(errors="backslashreplace").rstrip("\r\n")
-        return as_text(self.record)
+        return raw_text(self.record if self.text is None else self.text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +52,20 @@ class SourceRows:
     """Some consecutive records of one file.
 
     Attributes:
+        rows: to be walked through once.
         size: bytes of the file consumed for them.
         digest: of a table, a hash of its rows up to these.
     """
 
-    rows: Sequence[SourceRow]
+    rows: Iterable[SourceRow]
     size: int
     digest: str | None = None
     names: frozenset[str] = field(default_factory=frozenset)
+
+
+def raw_text(row: bytes | Record | None) -> str:
+    """A row as it stands in the source, from its text or, of a table, from its record."""
+    return row.decode(errors="backslashreplace").rstrip("\r\n") if isinstance(row, bytes) else as_text(row)
 
 
 def as_text(value: Json) -> str:
@@ -103,13 +107,15 @@ def _lines(file: LogFile, batch_bytes: int) -> Iterator[SourceRows]:
         while lines := content.readlines(batch_bytes):
             for start in range(0, len(lines), BATCH_ROWS):
                 some = lines[start : start + BATCH_ROWS]
-                rows = [
-                    json_row(number, text)
-                    for number, text in enumerate(some, start=line + 1)
-                    if not text.isspace()
-                ]
-                yield SourceRows(rows=rows, size=raw.tell() - position)
+                yield SourceRows(rows=_json_rows(some, line + 1), size=raw.tell() - position)
                 line, position = line + len(some), raw.tell()
+
+
+def _json_rows(lines: Sequence[bytes], first: int) -> Iterator[SourceRow]:
+    """Records one at a time: each is gone before the next, which is much quicker than to hold them all."""
+    for number, text in enumerate(lines, start=first):
+        if not text.isspace():
+            yield json_row(number, text)
 
 
 def _values(file: LogFile, batch_bytes: int) -> Iterator[SourceRows]:

@@ -27,24 +27,24 @@ def _messages(body: Mapping[str, Json]) -> list[Json]:
     given: Json = unpacked(body.get("messages"))
     if isinstance(given, str) and given:
         given = _from_items(given)
-    if isinstance(given, Mapping):
+    if isinstance(given, dict):
         given = given.get("messages", [given] if "role" in given else [])
     if not given and (items := unpacked(body.get("input"))):
         given = _from_items(items)
     if not isinstance(given, list) or not given:
         return []
-    chat = [_from_item(one) if isinstance(one, Mapping) else one for one in given]
+    chat = [_from_item(one) if isinstance(one, dict) else one for one in given]
     first = first_given(body.get("system"), body.get("instructions"))
-    already = isinstance(chat[0], Mapping) and chat[0].get("role") in ("system", "developer")
+    already = isinstance(chat[0], dict) and chat[0].get("role") in ("system", "developer")
     return [{"role": "system", "content": first}, *chat] if first and not already else chat
 
 
 def _from_items(items: Json) -> list[Json]:
     if isinstance(items, str):
         return [{"role": "user", "content": items}]
-    if not isinstance(items, list) or not any(isinstance(item, Mapping) for item in items):
+    if not isinstance(items, list) or not any(isinstance(item, dict) for item in items):
         return []
-    return [_from_item(item) if isinstance(item, Mapping) else item for item in items]
+    return [_from_item(item) if isinstance(item, dict) else item for item in items]
 
 
 def _from_item(item: Mapping[str, Json]) -> Mapping[str, Json]:
@@ -72,7 +72,7 @@ _TEXT_PARTS = ("input_text", "output_text")
 
 
 def _kind(part: Json) -> Json:
-    return part.get("type") if isinstance(part, Mapping) else None
+    return part.get("type") if isinstance(part, dict) else None
 
 
 def _text_part(part: Json) -> Json:
@@ -91,7 +91,7 @@ def _with_rest(fields: dict[str, Json], body: Mapping[str, Json]) -> dict[str, J
 
 def _chat_tool(tool: Json) -> Json:
     """A tool in the form of the chat protocol; one that only a provider knows stays as it is."""
-    if not isinstance(tool, Mapping) or "function" in tool:
+    if not isinstance(tool, dict) or "function" in tool:
         return tool
     schema = first_given(tool.get("input_schema"), tool.get("parameters"))
     if "name" not in tool or schema is None:
@@ -104,7 +104,7 @@ def _chat_tool(tool: Json) -> Json:
 
 
 def _chat_format(form: Json) -> Json:
-    if not isinstance(form, Mapping) or form.get("type") in (None, "text"):
+    if not isinstance(form, dict) or form.get("type") in (None, "text"):
         return None
     if form.get("type") != "json_schema" or "schema" not in form:
         return form
@@ -116,7 +116,7 @@ def answer_evidence(response: Json) -> dict[str, Json]:
     """`finish_reason` and `answer` of a response body, in whichever protocol; only what it has."""
     body = mapping(response)
     choice = next(iter(listed(body.get("choices"))), None)
-    if isinstance(choice, Mapping):
+    if isinstance(choice, dict):
         return _given(choice.get("finish_reason"), first_given(choice.get("message"), choice.get("text")))
     if "stop_reason" in body:
         return _given(body["stop_reason"], body.get("content"))
@@ -137,7 +137,7 @@ def texts_in(messages: Json) -> Sequence[str]:
         return (messages,)
     found: list[str] = []
     for message in messages if isinstance(messages, list) else ():
-        content = message.get("content") if isinstance(message, Mapping) else None
+        content = message.get("content") if isinstance(message, dict) else None
         if isinstance(content, str):
             found.append(content)
         elif isinstance(content, list):
@@ -146,7 +146,7 @@ def texts_in(messages: Json) -> Sequence[str]:
 
 
 def _text_of(part: Json) -> str | None:
-    if not isinstance(part, Mapping):
+    if not isinstance(part, dict):
         return None
     text = first_given(part.get("text"), part.get("content"))
     return words(text)

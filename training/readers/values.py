@@ -1,4 +1,7 @@
-"""Careful looks into records of unknown form: nothing here raises, what is not there is None."""
+"""Careful looks into records of unknown form: nothing here raises, what is not there is None.
+
+Objects are told by `dict`: every source gives those, and it is many times quicker than asking for `Mapping`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ _UNTRUE = frozenset({"", "false", "0", "no", "none", "null"})
 def member(value: Json, *path: str | int) -> Json:
     """The value at a path of object members and list positions; None where there is none."""
     for step in path:
-        if isinstance(step, str) and isinstance(value, Mapping):
+        if isinstance(step, str) and isinstance(value, dict):
             value = value.get(step)
         elif isinstance(step, int) and isinstance(value, list) and -len(value) <= step < len(value):
             value = value[step]
@@ -35,7 +38,7 @@ def unpacked(value: Json) -> Json:
 def mapping(value: Json) -> Mapping[str, Json]:
     """An object, also from its JSON text; else an empty one."""
     value = unpacked(value)
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def listed(value: Json) -> Sequence[Json]:
