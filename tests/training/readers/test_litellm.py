@@ -216,3 +216,32 @@ def test_the_bodies_of_the_callback_are_read_as_they_were_posted(logged: Logged,
     files = read(tmp_path, str(folder))
     assert set(files.summary.readers) == {"litellm-callback"}
     assert set(calls_of(files)) == {*CALLS, "falls back|openai/broken"}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "real", "shadow"),
+    [
+        pytest.param("real", True, False, id="the real answer won"),
+        pytest.param("shadow", False, True, id="the shadow won"),
+        pytest.param("tie", True, True, id="a tie"),
+    ],
+)
+def test_a_judged_request_is_two_calls_of_one_prompt(
+    logged: Logged, postgres: Postgres, tmp_path: Path, verdict: str, real: bool, shadow: bool
+) -> None:
+    row = next(row for row in logged.rows if "streamed" in row["proxy_server_request"])
+    attempt = {
+        "id": "attempt-1", "job_id": "j", "request_id": row["request_id"], "outcome": verdict,
+        "real_model": row["model"], "shadow_model": "openai/large", "shadow_cost": 0.25, "judge_cost": 0.01,
+    }  # fmt: skip
+    url = postgres.new_database(f"shadow_{verdict}")
+    fill_table(url, "LiteLLM_SpendLogs", logged.rows)
+    fill_table(url, "LiteLLM_ShadowEvalAttempt", [attempt])
+    files = read(tmp_path, url)
+    calls = calls_of(files)
+    told = [calls["streamed|openai/small"], calls["streamed|openai/large"]]
+    assert [call["success"] for call in told] == [real, shadow]
+    assert {call["outcome_source"] for call in told} == {"shadow-evaluation"}
+    assert told[0]["prompt_key"] == told[1]["prompt_key"]
+    assert told[1]["cost_usd"] == 0.25
+    assert (files.summary.rows, set(files.summary.readers)) == (16, {"litellm-shadow"})
