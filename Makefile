@@ -24,6 +24,7 @@ bench: $(READY) ## measure quality and speed; DATA=folder of call logs, the bund
 	$(BIN)/python -m benchmarks.quality $(if $(DATA),--data $(DATA)) --out benchmarks/RESULTS$(if $(DATA),,-sample).md
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.reading
 	$(BIN)/python -m benchmarks.proxy_load
 
 lock: ## write requirements-dev.txt anew from pyproject.toml, in an environment of its own
