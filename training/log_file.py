@@ -141,6 +141,8 @@ def open_log(path: str) -> tuple[BinaryIO, BinaryIO]:
     if ending.endswith(".zst"):
         plain = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")
         return cast(BinaryIO, io.BufferedReader(plain, 1 << 20)), raw
+    if is_remote(path):  # not every store's files have all methods of a file
+        return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, raw), 1 << 20)), raw
     return raw, raw
 
 
