@@ -27,7 +27,7 @@ from benchmarks.measuring import Figure, figure, machine, show
 from benchmarks.speed import PROMPT
 from router.call_log import read_rows
 from router.config import load_config
-from router.proxy_config import ProxyPlan, proxy_config
+from router.proxying.proxy_config import ProxyPlan, proxy_config
 from router.version import Version
 
 ALIAS = "smart"

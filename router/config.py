@@ -107,10 +107,12 @@ def _explain(problem: object, tree: yaml.Node | None, name: str) -> str:
     if problem["type"] == "invalid_key" or location[-1:] == ["[key]"]:
         return f"{place}: {problem['input']!r} is no text and can't be a name: put it in quotes"
     wrong = _IN_OUR_WORDS.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
-    got = "" if problem["type"] == "missing" else f" (got {_short(problem['input'])})"
+    got = "" if problem["type"] == "missing" else f" (got {_shown(problem['input'], location)})"
     return f"{place}: {_dotted(location)}: {wrong}{got}"
 
 
+_WITH_SECRETS = frozenset({"models", "log"})
+"""Sections in which people write a key, or an address with a password in it, by mistake too."""
 _IN_OUR_WORDS = {
     "missing": "is missing",
     "dict_type": "must hold settings, as 'name: value'",
@@ -122,7 +124,14 @@ def _dotted(location: list[str | int]) -> str:
     return ".".join(str(part) for part in location) or "the file"
 
 
-def _short(value: object) -> str:
+def _shown(value: object, location: list[str | int]) -> str:
+    """A wrong value, but for one that may hold a key or a password: of that only its kind."""
+    if isinstance(value, dict):
+        return "settings"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, str) and location[:1] and location[0] in _WITH_SECRETS:
+        return "a text"
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:80]}…"
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from router.errors import NoModelAllowed
 from router.policy import Policy, assumed_cost, choose
-from router.records import NO_WISHES, BoolArray, Decision, FloatArray, Request, Wishes
+from router.records import AS_TRAINED, NO_WISHES, BoolArray, Decision, FloatArray, Request, Wishes
 from router.rules import rule_choice
 from router.settings import Rules
 
@@ -138,7 +138,7 @@ def _pinned(case: Case, allowed: BoolArray, policy: Policy, policy_version: str)
 
 def _policys(case: Case, allowed: BoolArray, policy: Policy, rules: Rules, policy_version: str) -> Decision:
     """The policy's decision, or the rule table's where the policy is in doubt."""
-    index = int(_value_choice(case, allowed, policy))
+    index = _value_choice(case, allowed, policy)
     confidence = float(case.probability[index])
     learned = _made(
         case, allowed, policy, policy_version,
@@ -149,8 +149,20 @@ def _policys(case: Case, allowed: BoolArray, policy: Policy, rules: Rules, polic
     )  # fmt: skip
     if np.count_nonzero(allowed) == 1 and len(case.models) > 1:
         return replace(learned, source="constraint", reason=ONLY_ONE)
-    doubt = _doubt(policy, confidence, case.familiarity)
+    doubt = _doubt(policy, _confidence_as_trained(case, allowed, policy, confidence), case.familiarity)
     return learned if doubt is None else _ruled(case, learned, policy, rules, doubt)
+
+
+def _confidence_as_trained(case: Case, allowed: BoolArray, policy: Policy, confidence: float) -> float:
+    """The confidence that doubt is judged by: a caller who leans to cost asks for less, and that is no doubt.
+
+    Args:
+        confidence: in the choice at the caller's trade-off; one that leans to success only raises it.
+    """
+    if case.wishes.tradeoff <= AS_TRAINED:
+        return confidence
+    trained = replace(case, wishes=replace(case.wishes, tradeoff=AS_TRAINED))
+    return float(case.probability[_value_choice(trained, allowed, policy)])
 
 
 def _value_choice(case: Case, allowed: BoolArray, policy: Policy) -> int:
@@ -193,7 +205,8 @@ def _stayed(case: Case, decision: Decision, policy: Policy) -> Decision | None:
     """The session's model, if the request stays on it; None where it moves, or there is no session.
 
     It moves to a model that is likelier to succeed by the margin and worth more, the cache that is lost by
-    moving counted as a cost.
+    moving counted as a cost. Where the rule table names the model, only the margin counts: what a model is
+    worth is the policy's word, and the policy is in doubt.
     """
     stay = case.stay
     if stay is None or stay.model not in decision.ranking:
@@ -203,7 +216,7 @@ def _stayed(case: Case, decision: Decision, policy: Policy) -> Decision | None:
     cost[here] -= min(stay.saved_usd, cost[here])
     value = values_of(replace(case, cost=cost), policy)
     gain = case.probability[there] - case.probability[here]
-    if gain >= stay.margin and value[there] > value[here]:
+    if gain >= stay.margin and (decision.source == "rule" or value[there] > value[here]):
         return None
     stayed = replace(
         decision,

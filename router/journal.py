@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -107,7 +107,7 @@ class Call:
             latency_s=attempt.latency_s,
             first_token_s=attempt.first_token_s,
             stream=attempt.stream,
-            propensity=decision.propensity if chosen else None,
+            propensity=decision.propensity if chosen and decision.source != "pinned" else None,
             policy_version=decision.policy_version,
             decision_source=decision.source if chosen else "fallback",
             confidence=decision.success_probability.get(attempt.model),
@@ -125,16 +125,39 @@ def litellm_arguments(messages: Json, arguments: Mapping[str, Json]) -> dict[str
     """What LiteLLM is called with, beside the model: the caller's arguments without ours.
 
     Raises:
-        RequestError: an argument belongs to one model, or would act beside the fallback chain.
+        RequestError: an argument belongs to one model, would act beside the fallback chain, or has no form
+            that any provider takes.
     """
     for name, instead in REFUSED.items():
         if arguments.get(name) is not None:
             raise RequestError(
                 f"{name!r} can't be given with a request, whose model is not known yet: use {instead}"
             )
+    if not isinstance(messages, str | list | tuple):
+        raise RequestError(f"messages must be a text or a list, got {type(messages).__name__}")
+    _refuse_odd(messages, arguments)
     theirs = {name: value for name, value in arguments.items() if name not in OUR_ARGUMENTS}
     whole = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
     return {**theirs, "messages": whole}
+
+
+def _refuse_odd(messages: Sequence[Json], arguments: Mapping[str, Json]) -> None:
+    """Refuse what LiteLLM would stumble over: it calls its own slip a lost connection, and every model fails.
+
+    Raises:
+        RequestError: says what has the wrong form.
+    """
+    for number, message in enumerate(messages, start=1):
+        content = message.get("content") if isinstance(message, Mapping) else None
+        if not isinstance(content, str | list | tuple | None):
+            found = type(content).__name__
+            raise RequestError(
+                f"message {number}: content must be text, a list of parts or None, got {found}"
+            )
+    if not isinstance(tools := arguments.get("tools"), list | tuple | None):
+        raise RequestError(f"tools must be a list of definitions, got {type(tools).__name__}")
+    if not isinstance(form := arguments.get("response_format"), Mapping | type | None):
+        raise RequestError(f"response_format must be an object or a class, got {type(form).__name__}")
 
 
 def _baseline_cost(attempt: Attempt, decision: Decision, baseline: str) -> float | None:

@@ -5,8 +5,8 @@ Nothing else belongs here: LiteLLM executes a copy of this file where it lies be
 
 from __future__ import annotations
 
-from router.litellm_proxy import Callback, Classifier, of_this_process
-from router.litellm_strategy import Strategy, attach
+from router.proxying.hooks import Callback, Classifier, of_this_process
+from router.proxying.strategy import Strategy, attach
 
 __all__ = ["Strategy", "attach", "callback", "classifier"]
 

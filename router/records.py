@@ -59,7 +59,7 @@ class Request:
             raise RequestError("a request needs at least one message")
         for number, message in enumerate(self.messages, start=1):
             if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
-                raise RequestError(f"message {number} is not an object with a 'role': {str(message)[:80]!r}")
+                raise RequestError(f"message {number} is not an object with a 'role' that is text")
         if not isinstance(self.task_type, str | None):
             raise RequestError(f"task_type must be text, got {self.task_type!r}")
         if not isinstance(self.session_id, str | None):
@@ -167,6 +167,7 @@ def _is_number(value: Json) -> bool:
 
 WISH_FIELDS = frozenset(Wishes.__slots__)
 NO_WISHES = Wishes()
+AS_TRAINED = NO_WISHES.tradeoff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

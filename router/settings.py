@@ -6,6 +6,7 @@ import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -42,10 +43,16 @@ class Settings(BaseModel):
 
 
 class Price(Settings):
-    """List price of a model, in USD per million tokens."""
+    """List price of a model, in USD per million tokens.
+
+    Attributes:
+        cached_input_usd_per_million: of input that the provider has in its prompt cache; None: the same part
+            of the input's price as in LiteLLM's list, or all of it where that has none.
+    """
 
     input_usd_per_million: Usd
     output_usd_per_million: Usd
+    cached_input_usd_per_million: Usd | None = None
 
 
 class Capabilities(Settings):
@@ -63,6 +70,15 @@ class Capabilities(Settings):
     json_schema: bool | None = None
     context_tokens: Annotated[int, Field(gt=0)] | None = None
     parameters: dict[str, bool] = {}
+
+
+_VARIABLE = re.compile(r"[A-Za-z_]\w*")
+
+
+def _a_variable(name: str) -> str:
+    if not _VARIABLE.fullmatch(name):
+        raise ValueError("must be the name of an environment variable, not the key itself")
+    return name
 
 
 _NO_PARAMETERS = frozenset(
@@ -89,7 +105,7 @@ class ModelSettings(Settings):
 
     litellm_model: str | None = None
     api_base: str | None = None
-    api_key_env: str | None = None
+    api_key_env: Annotated[str, AfterValidator(_a_variable)] | None = None
     local: bool | None = None
     price: Price | None = None
     capabilities: Capabilities = Capabilities()
@@ -141,6 +157,10 @@ class Rules(Settings):
         return named
 
 
+CONFIDENCE = 0.95
+"""Of a promise, unless another one is asked for."""
+
+
 class Objective(Settings):
     """What the policy is for.
 
@@ -148,11 +168,16 @@ class Objective(Settings):
         kind: "cheapest": least cost at no less than the best single model's success rate;
             "quality": least cost at a success rate of `quality`; "budget": best success rate at a mean cost
             of `usd_per_call`.
+        max_quality_loss: with "cheapest", makes it a promise: the success rate is no more than this below
+            the best single model's, at a chance of `confidence`; no router is made where that can't be shown.
+        confidence: of the promise.
     """
 
     kind: Literal["cheapest", "quality", "budget"] = "cheapest"
     quality: Share | None = None
     usd_per_call: Usd | None = None
+    max_quality_loss: Annotated[float, Field(gt=0, lt=1)] | None = None
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = CONFIDENCE
 
     @model_validator(mode="after")
     def _has_its_target(self) -> Self:
@@ -160,6 +185,10 @@ class Objective(Settings):
             raise ValueError("kind 'quality' needs 'quality', a success rate; another kind has none")
         if (self.kind == "budget") != (self.usd_per_call is not None):
             raise ValueError("kind 'budget' needs 'usd_per_call', a mean cost; another kind has none")
+        if self.max_quality_loss is not None and self.kind != "cheapest":
+            raise ValueError("'max_quality_loss' goes with kind 'cheapest': another kind has its own target")
+        if self.confidence != CONFIDENCE and self.max_quality_loss is None:
+            raise ValueError("'confidence' is that of 'max_quality_loss': give both, or neither")
         return self
 
 

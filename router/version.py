@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from router.config import parse_config, routing_part
 from router.decide import Case, Stay, decide
 from router.encoder import Encoder, EncoderInfo, Encoding, load_encoder
 from router.errors import ConfigError, DamagedArtifact, RequestError
-from router.features import FeatureSpec, embedded_text, featurize
+from router.features import Features, FeatureSpec, embedded_text, featurize
 from router.head import Head
 from router.limiting.limits import Limits
 from router.model_list import cached_price_share
@@ -130,6 +131,12 @@ class Version:
         """First 64 bits of the keys of the prompts that the router was fitted on."""
         return frozenset(load_arrays(self.folder / KEYS_FILE)["keys"].tolist())
 
+    def with_estimator(self, head: Head, policy: Policy) -> Version:
+        """The same router with another head and the thresholds trained for it: made for a comparison."""
+        other = copy(self)
+        other.head, other.policy = head, _policy_in_force(policy, self.config)
+        return other
+
     def encode(self, request: Request) -> Encoding:
         """The request's embedding."""
         return self.encoder.encode(embedded_text(request))
@@ -142,7 +149,14 @@ class Version:
         """
         if encodings is None:
             encodings = [self.encode(request) for request in requests]
-        features = featurize(requests, encodings, self.spec)
+        return self.forecast_from(self.features(requests, encodings))
+
+    def features(self, requests: Sequence[Request], encodings: Sequence[Encoding]) -> Features:
+        """What the head sees of requests whose embeddings are known."""
+        return featurize(requests, encodings, self.spec)
+
+    def forecast_from(self, features: Features) -> Forecast:
+        """The forecast of requests by their features."""
         outlook = self.head.predict(features)
         return Forecast(
             probability=outlook.probability,
@@ -212,15 +226,22 @@ class Version:
         """What staying on a session's model means for a request of so many tokens."""
         if seat is None or seat.model not in self.models:
             return None
-        sessions = self.config.sessions
-        listed = cached_price_share(self.config.of(seat.model).litellm_model or seat.model)
-        share = sessions.cached_price_share if listed is None else listed
+        share = self._cached_share(seat.model)
         saved = min(seat.tokens, tokens) * self.prices[seat.model].per_input_token * (1.0 - share)
         return Stay(
             model=seat.model,
             saved_usd=saved if np.isfinite(saved) else 0.0,
-            margin=sessions.switch_margin,
+            margin=self.config.sessions.switch_margin,
         )
+
+    def _cached_share(self, model: str) -> float:
+        """Price of an input token in the prompt cache, as a share of its full price."""
+        settings = self.config.of(model)
+        own = settings.price
+        if own and own.cached_input_usd_per_million is not None and own.input_usd_per_million:
+            return min(own.cached_input_usd_per_million / own.input_usd_per_million, 1.0)
+        listed = cached_price_share(settings.litellm_model, model)
+        return self.config.sessions.cached_price_share if listed is None else listed
 
     def _check_wishes(self, wishes: Wishes) -> None:
         named = {wishes.model} if wishes.model else set()

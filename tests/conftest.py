@@ -12,6 +12,7 @@ from hypothesis import settings
 from router.client import Router
 from router.config import load_config
 from router.version import Version
+from tests.browser import browser as browser
 from tests.postgres import postgres as postgres
 from training.pipeline import Trained, TrainJob, train
 from training.preparation import Reading

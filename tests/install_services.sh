@@ -2,7 +2,12 @@
 # Installs the system packages that the tests need, where it may: apt, as root. Elsewhere says what will be left out.
 set -euo pipefail
 
-if ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null; then
+missing=()
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing+=(postgresql)
+command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
+    missing+=(chromium)
+
+if [ "${#missing[@]}" = 0 ]; then
     exit 0
 fi
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -12,7 +17,13 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     mkdir -p /etc/postgresql-common
     grep -qs create_main_cluster /etc/postgresql-common/createcluster.conf ||
         echo "create_main_cluster = false" >> /etc/postgresql-common/createcluster.conf
-    apt-get install -y -qq postgresql >/dev/null
+    apt-get install -y -qq "${missing[@]}" >/dev/null
     exit 0
 fi
-echo "PostgreSQL is not installed, and can't be from here (apt as root): the tests of the PostgreSQL call log are LEFT OUT." >&2
+for package in "${missing[@]}"; do
+    case "$package" in
+        postgresql) tests="the tests of the PostgreSQL call log" ;;
+        chromium) tests="the tests of the report in a browser" ;;
+    esac
+    echo "$package is not installed, and can't be from here (apt as root): $tests are LEFT OUT." >&2
+done

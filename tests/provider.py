@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import select
+import selectors
 import socket
 import struct
 import sys
@@ -60,6 +60,8 @@ class Reply:
         uncounted: no token counts, asked for or not.
         silent_after, break_after, fail_after: words of a stream after which nothing more comes, the
             connection is cut, or an error is sent.
+        gated: the cut waits for `Provider.release`. A caller that lags behind loses what it has not read when
+            the connection is cut, so a test that counts on the words before lets go once it has them.
         silent_after_finish: the same, after the finish reason.
         pings: a silent stream sends comments all the while, which make no piece.
         reset: the connection is reset before the first byte.
@@ -78,6 +80,7 @@ class Reply:
     silent_after: int | None = None
     break_after: int | None = None
     fail_after: int | None = None
+    gated: bool = False
     silent_after_finish: bool = False
     pings: bool = False
     reset: bool = False
@@ -184,6 +187,7 @@ class Provider:
         self._left = 0
         self._lock = threading.Lock()
         self.closing = threading.Event()
+        self.released = threading.Event()
         self._server = _Server(("127.0.0.1", port), self)
         self.api_base = f"http://127.0.0.1:{self._server.server_port}/v1"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
@@ -196,10 +200,11 @@ class Provider:
         self.close()
 
     def close(self) -> None:
-        """Stop listening; requests under way are cut off."""
+        """Stop listening; requests under way are cut off, and callers' idle connections ended."""
         self.closing.set()
         self._server.shutdown()
         self._server.server_close()
+        self._server.hang_up()
 
     def wait(self) -> None:
         """Until the server ends."""
@@ -209,6 +214,10 @@ class Provider:
         """What `model` answers from now on, in order; the last reply is repeated."""
         with self._lock:
             self._scripts[model] = list(replies)
+
+    def release(self) -> None:
+        """Let the streams go on that wait for it."""
+        self.released.set()
 
     @property
     def requests(self) -> tuple[Received, ...]:
@@ -264,7 +273,27 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], provider: Provider) -> None:
         self.provider = provider
+        self._connections: set[socket.socket] = set()
+        self._lock = threading.Lock()
         super().__init__(address, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - of socketserver
+        with self._lock:
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - of socketserver
+        with self._lock:
+            self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End every connection, and so the threads that wait for a further request on one."""
+        with self._lock:
+            left = tuple(self._connections)
+        for connection in left:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A caller that hangs up is no error of the test."""
@@ -356,6 +385,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _interrupt(self, reply: Reply, number: int) -> None:
         """What the script has in store for a stream before this word."""
         if number == reply.break_after:
+            while reply.gated and not self.server.provider.released.is_set():
+                self._wait(0.05)
             self._cut()
             raise _CutShort
         if number == reply.fail_after:
@@ -387,12 +418,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _wait(self, seconds: float) -> None:
         """Sleep, unless the caller leaves or the provider closes first."""
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            readable, _, _ = select.select([self.connection], [], [], min(left, 0.05))
-            if self.server.provider.closing.is_set():
-                raise _CallerLeft
-            if readable and self.connection.recv(1, socket.MSG_PEEK) == b"":
-                raise _CallerLeft
+        with selectors.DefaultSelector() as selector:  # select.select takes no file number above 1023
+            selector.register(self.connection, selectors.EVENT_READ)
+            while (left := until - time.monotonic()) > 0:
+                readable = selector.select(min(left, 0.05))
+                if self.server.provider.closing.is_set():
+                    raise _CallerLeft
+                if readable and self.connection.recv(1, socket.MSG_PEEK) == b"":
+                    raise _CallerLeft
 
     def _cut(self) -> None:
         """Reset the connection: what was sent arrives or not, nothing more does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ OUTSIDE_IMPORT = (
     f"{OUTSIDE_SERVING} numpy pydantic yaml onnxruntime tokenizers safetensors typer rich sqlalchemy psycopg"
 )
 COMMANDS = ROOT / "router" / "cli"
+README = ROOT / "README.md"
 
 
 def sources(*packages: str) -> list[Path]:
@@ -25,6 +27,11 @@ def sources(*packages: str) -> list[Path]:
 
 def module_name(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def part_of(path: Path) -> str:
+    """The module or package of its own, under `router/` or `training/`, that a file belongs to."""
+    return path.relative_to(ROOT).parts[1].removesuffix(".py")
 
 
 def for_types_only(node: ast.AST) -> bool:
@@ -82,6 +89,20 @@ def test_the_package_imports_neither_tests_nor_tools(path: Path) -> None:
 def test_no_module_imports_itself_by_a_detour() -> None:
     graph = {module_name(path): imports(path, deep=False) for path in sources("router", "training")}
     assert list(TopologicalSorter(graph).static_order())
+
+
+def test_the_map_in_the_readme_names_every_part_of_serving_in_the_order_of_imports() -> None:
+    table = README.read_text("utf-8").partition("`router/`: serving")[2].partition("\n\n")[0]
+    names = " ".join(row.split("|")[1] for row in table.splitlines()[2:])
+    places = {name: place for place, name in enumerate(re.findall(r"`(\w+)/?`", names))}
+    assert places.keys() == {part_of(path) for path in sources("router")} - {"__init__"}
+    late = {
+        (part_of(path), name)
+        for path in sources("router")
+        for name in imports(path, deep=False)
+        if name.startswith("router.") and places.get(name.split(".")[1], 0) > places.get(part_of(path), 0)
+    }
+    assert not late
 
 
 @pytest.mark.parametrize("path", sources("router", "training"), ids=module_name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -129,10 +130,12 @@ def written_config(router_folder: Path, settings: Path) -> Path:
 
 
 def all_rows(log: Path) -> list[dict[str, Json]]:
-    """What the log holds; it is made with its first row."""
+    """What the log holds; the proxy makes the file and then the tables with its first row."""
     try:
         return list(read_rows(log))
-    except CallLogError:
+    except CallLogError as error:
+        if not re.search("no such call log|holds no call log", str(error)):
+            raise
         return []
 
 
@@ -434,32 +437,31 @@ def test_a_stream_that_breaks_after_its_first_piece_fails_and_is_not_tried_elsew
     setup: Setup, provider: Provider
 ) -> None:
     for name in CALLED.values():
-        provider.script(name, answer("one two three four", piece_delay_s=0.2, break_after=2))
+        provider.script(name, answer("one two three four", break_after=2, gated=True))
     begin = len(provider.requests)
-    call_id, words = read_stream(setup)
-    assert words == ["one", " two"]
+    call_id, words = opened_stream(setup)
+    assert [next(words), next(words)] == ["one", " two"]
+    provider.release()
+    with pytest.raises((openai.APIError, httpx.HTTPError), match=r"\w"):
+        next(words)
     assert len(new_requests(provider, begin)) == 1
     (row,) = setup.rows(call_id)
     assert str(row["error"]).startswith("broken_stream")
 
 
-def read_stream(setup: Setup) -> tuple[str, list[str]]:
-    """Call id and words of a stream that breaks."""
+def opened_stream(setup: Setup) -> tuple[str, Iterator[str]]:
+    """Call id and words of a stream, as they come."""
     messages: Any = [{"role": "user", "content": HI}]
     raw = setup.client.chat.completions.with_raw_response.create(
         model="smart", messages=messages, stream=True
     )
-    words: list[str] = []
-    with pytest.raises((openai.APIError, httpx.HTTPError), match=r"\w"):
-        words.extend(
-            piece.choices[0].delta.content for piece in raw.parse() if piece.choices[0].delta.content
-        )
-    return raw.headers["x-litellm-call-id"], words
+    words = (piece.choices[0].delta.content for piece in raw.parse())
+    return raw.headers["x-litellm-call-id"], (word for word in words if word)
 
 
 def test_a_stream_that_its_caller_leaves_is_logged_as_cancelled(setup: Setup, provider: Provider) -> None:
     for name in CALLED.values():
-        provider.script(name, answer("one two three four five six", piece_delay_s=0.5))
+        provider.script(name, answer("word " * 600, piece_delay_s=0.1))
     messages: Any = [{"role": "user", "content": HI}]
     create = setup.client.chat.completions.with_raw_response.create
     raw = create(model="smart", messages=messages, stream=True)

@@ -41,6 +41,7 @@ def encode_all(
     computed = 0
     with closing(sqlite3.connect(cache, timeout=60)) as connection:
         connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma synchronous = normal")  # a cache: what a power cut takes is computed anew
         connection.execute(SCHEMA)
         for batch in _batches(texts, BATCH):
             encodings, new = _encode_batch(encoder, batch, connection)

@@ -53,13 +53,15 @@ class Reliability:
 
     Attributes:
         edges: shape (n_bins + 1,); a bin holds (lower, upper], the first one also 0.
-        count: shape (n_bins,).
+        count: shape (n_bins,); rows.
+        size: shape (n_bins,); their weight.
         predicted: shape (n_bins,); mean probability in the bin.
         observed: shape (n_bins,); mean outcome in the bin.
     """
 
     edges: FloatArray
     count: IntArray
+    size: FloatArray
     predicted: FloatArray
     observed: FloatArray
 
@@ -216,56 +218,75 @@ def apgr(gap: FloatArray, weak: FloatArray, strong: FloatArray) -> float:
     return float(gain @ ((len(gap) - rank + 0.5) / len(gap)) / gain.sum())
 
 
-def reliability(p: FloatArray, y: FloatArray, bins: int = 15) -> Reliability:
-    """Mean probability and mean outcome per bin of probability; both inputs of shape (n,), in [0, 1]."""
+def reliability(
+    p: FloatArray, y: FloatArray, bins: int = 15, weight: FloatArray | None = None
+) -> Reliability:
+    """Mean probability and mean outcome per bin of probability; both inputs of shape (n,), in [0, 1].
+
+    Args:
+        weight: shape (n,), importance of each row in the means; None: equal.
+    """
+    weight = np.ones_like(p) if weight is None else weight
     edges = np.linspace(0, 1, bins + 1)
     index = np.digitize(p, edges[1:-1], right=True)
-    count = np.bincount(index, minlength=bins)
+    size: FloatArray = np.bincount(index, weights=weight, minlength=bins).astype(np.float64)
     with np.errstate(invalid="ignore"):
-        predicted = np.bincount(index, weights=p, minlength=bins) / count
-        observed = np.bincount(index, weights=y, minlength=bins) / count
-    return Reliability(edges=edges, count=count, predicted=predicted, observed=observed)
+        predicted = np.bincount(index, weights=weight * p, minlength=bins) / size
+        observed = np.bincount(index, weights=weight * y, minlength=bins) / size
+    count = np.bincount(index, minlength=bins)
+    return Reliability(edges=edges, count=count, size=size, predicted=predicted, observed=observed)
 
 
-def expected_calibration_error(p: FloatArray, y: FloatArray, bins: int = 15) -> float:
+def expected_calibration_error(
+    p: FloatArray, y: FloatArray, bins: int = 15, weight: FloatArray | None = None
+) -> float:
     """Mean gap between probability and outcome over bins, weighted by size (Guo et al. 2017, equation 3)."""
-    table = reliability(p, y, bins)
-    filled = table.count > 0
+    table = reliability(p, y, bins, weight)
+    filled = table.size > 0
     gap = np.abs(table.predicted - table.observed)[filled]
-    return float(gap @ table.count[filled] / len(p))
+    return float(gap @ table.size[filled] / table.size.sum()) if filled.any() else float("nan")
 
 
-def brier(p: FloatArray, y: FloatArray) -> float:
+def brier(p: FloatArray, y: FloatArray, weight: FloatArray | None = None) -> float:
     """Mean squared difference between probability and outcome (Brier 1950); 0 is perfect, 0.25 is a coin."""
-    return float(np.mean((p - y) ** 2))
+    return float(np.average((p - y) ** 2, weights=weight)) if len(p) else float("nan")
 
 
-def risk_coverage(confidence: FloatArray, correct: FloatArray) -> RiskCoverage:
+def risk_coverage(
+    confidence: FloatArray, correct: FloatArray, weight: FloatArray | None = None
+) -> RiskCoverage:
     """Failure rate over coverage (El-Yaniv & Wiener 2010; area as in Geifman & El-Yaniv 2017).
 
     Args:
         confidence: shape (n,).
         correct: shape (n,), outcome in [0, 1].
+        weight: shape (n,), importance of each row; None: equal.
     """
     order = np.argsort(-confidence, kind="stable")
     threshold = confidence[order]
     last = np.append(threshold[1:] != threshold[:-1], True)
-    kept = np.arange(1, len(order) + 1)[last]
-    coverage = kept / len(order)
-    risk = np.cumsum(1 - correct[order])[last] / kept
+    size = np.ones(len(order)) if weight is None else weight[order]
+    kept = np.cumsum(size)[last]
+    coverage = kept / size.sum()
+    risk = np.cumsum(size * (1 - correct[order]))[last] / kept
     area = float(np.diff(coverage, prepend=0) @ risk)
     return RiskCoverage(threshold=threshold[last], coverage=coverage, risk=risk, area=area)
 
 
-def model_shares(choice: IntArray, n_models: int) -> FloatArray:
-    """Shape (n_models,): share of the choices that each model has; rows of -1 (no choice) do not count."""
-    count = np.bincount(choice[choice >= 0], minlength=n_models)
+def model_shares(choice: IntArray, n_models: int, traffic: FloatArray | None = None) -> FloatArray:
+    """Shape (n_models,): share of the choices that each model has; rows of -1 (no choice) do not count.
+
+    Args:
+        traffic: shape (n,), calls that each row stands for; None: one each.
+    """
+    able = choice >= 0
+    count = np.bincount(choice[able], None if traffic is None else traffic[able], minlength=n_models)
     shares: FloatArray = count / max(count.sum(), 1)
     return shares
 
 
 def cost_matched_shuffle(
-    choice: IntArray, success: FloatArray, cost: FloatArray
+    choice: IntArray, success: FloatArray, cost: FloatArray, traffic: FloatArray | None = None
 ) -> tuple[FloatArray, FloatArray]:
     """Expected outcome per prompt when the choices are permuted at random over the prompts.
 
@@ -277,10 +298,11 @@ def cost_matched_shuffle(
         choice: shape (n,), columns of the matrices.
         success: shape (n, m).
         cost: shape (n, m), USD.
+        traffic: shape (n,), calls that each row stands for; None: one each.
 
     Returns:
         Expected success and expected cost, both of shape (n,).
     """
-    share = model_shares(choice, success.shape[1])
+    share = model_shares(choice, success.shape[1], traffic)
     used = share > 0
     return success[:, used] @ share[used], cost[:, used] @ share[used]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -30,6 +30,7 @@ from training.heads import (
     structure_scaling,
 )
 from training.outcomes import PromptTable
+from training.promise import PromisedWeight
 from training.split import Split
 from training.thresholds import (
     Judged,
@@ -38,9 +39,16 @@ from training.thresholds import (
     decision_value,
     least_confidence,
     least_familiarity,
+    promised_weight,
+    refuse_unsafe,
 )
 
 logger = logging.getLogger(__name__)
+CROSS_FITTED = (
+    "the published head, fitted on all calibration prompts, routes no worse than the cross-fitted heads that "
+    "the weight was chosen on, each fitted on four fifths of them"
+)
+FULLY_KNOWN = "prompts on which every model's outcome was logged are like the others"
 Advance = Callable[[float], object]
 
 
@@ -100,6 +108,14 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerUp:
+    """The estimator that was not published, as a router of its own: a comparison shows what it would do."""
+
+    head: Head
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
     """A router's fitted parts, and how they were chosen.
 
@@ -109,7 +125,9 @@ class Fitted:
         test: metrics on the untouched test part; empty without one.
         judged: the cross-fitted forecasts that the thresholds were chosen on.
         kept: shape (n,); the policy's success on each of those prompts, by falling confidence.
+        promise: what is promised of the policy's success; None where the objective asks for nothing.
         points: shape (n_points,); row in the material of each point of the head's neighbour store.
+        runner_up: the estimator that was not published, fitted on the same prompts, if any.
     """
 
     head: Head
@@ -120,11 +138,13 @@ class Fitted:
     test: Mapping[str, float]
     judged: Judged
     kept: FloatArray
+    promise: PromisedWeight | None
     points: IntArray
+    runner_up: RunnerUp | None = None
 
 
 def fit(material: Material, split: Split, advance: Advance = lambda done: None) -> Fitted:
-    """Fit both estimators on the training part, choose on validation, and fit the better one on both parts.
+    """Fit both estimators on the training part, choose on validation, and fit the two on both parts.
 
     The regularisation is chosen by cross-validation inside the training part, on the decision's value.
     Calibration and thresholds rest on cross-fitted forecasts, so every prompt serves, and none judges itself.
@@ -134,7 +154,7 @@ def fit(material: Material, split: Split, advance: Advance = lambda done: None) 
         advance: called with 1 after each of the `steps` of the work.
 
     Raises:
-        TrainingError: nothing to learn from.
+        TrainingError: nothing to learn from, or the objective's promise can't be kept.
     """
     with threadpool_limits(1):  # folds run beside each other: threads of BLAS on top of them only wait
         return _fit(material, split, advance)
@@ -146,14 +166,16 @@ def _fit(material: Material, split: Split, advance: Advance) -> Fitted:
     part = _Part.of(material, split.train)
     candidates = {kind: _candidate(material, part, split.validation, kind, advance) for kind in kinds}
     published = _better(candidates)
-    setting = candidates[published].setting
+    order = [published, *(kind for kind in kinds if kind != published)]
+    settings = [candidates[kind].setting for kind in order]
     part = _Part.of(material, np.sort(np.concatenate([split.train, split.validation])))
-    fitted = cross_fit(part.sample, [setting], material.config.training.seed)[0]
+    tried = cross_fit(part.sample, settings, material.config.training.seed)
     advance(1)
-    head = fit_head(part.sample, setting, fitted, part.lengths)
+    head, judged, policy, kept, promise = _final(material, part, settings[0], tried[0])
+    refuse_unsafe(promise)
     advance(1)
-    judged = part.judged(material, fitted)
-    policy, kept = _policy(material, part.rows, fitted, judged)
+    lost = [_final(material, part, *pair) for pair in zip(settings[1:], tried[1:], strict=True)]
+    advance(len(lost))
     return Fitted(
         head=head,
         policy=policy,
@@ -163,13 +185,15 @@ def _fit(material: Material, split: Split, advance: Advance) -> Fitted:
         test=metrics(_held_out(material, head, split.test), policy.weight) if len(split.test) else {},
         judged=judged,
         kept=kept,
+        promise=promise,
         points=part.rows[stored_rows(part.sample.outcome)],
+        runner_up=RunnerUp(head=lost[0][0], policy=lost[0][2]) if lost else None,
     )
 
 
 def steps(config: Config) -> int:
     """How often `fit` advances."""
-    return (4 if config.training.estimator == "auto" else 2) + 2
+    return 1 + 3 * (2 if config.training.estimator == "auto" else 1)
 
 
 def metrics(judged: Judged, weight: float) -> dict[str, float]:
@@ -275,6 +299,18 @@ class _Part:
         return material.judged(self.rows, probability, self.cost)
 
 
+def _final(
+    material: Material, part: _Part, setting: Setting, fitted: CrossFitted
+) -> tuple[Head, Judged, Policy, FloatArray, PromisedWeight | None]:
+    """One estimator on a whole part: head, cross-fitted forecasts, what `_policy` makes of them, promise."""
+    judged = part.judged(material, fitted)
+    promise = _promise(material, part.rows, judged)
+    safe = promise.weight if promise else None
+    weight = choose_weight(judged, material.config.objective) if safe is None else safe
+    policy, kept = _policy(material, part.rows, fitted, judged, weight if judged.cost.any() else 0.0)
+    return fit_head(part.sample, setting, fitted, part.lengths), judged, policy, kept, promise
+
+
 def _held_out(material: Material, head: Head, rows: IntArray) -> Judged:
     """The head's forecasts on prompts that it was not fitted on."""
     outlook = head.predict(material.features.rows(rows))
@@ -282,13 +318,22 @@ def _held_out(material: Material, head: Head, rows: IntArray) -> Judged:
     return material.judged(rows, outlook.probability, cost)
 
 
+def _promise(material: Material, rows: IntArray, judged: Judged) -> PromisedWeight | None:
+    """What the objective promises, on cross-fitted forecasts, with what that assumes beside the test."""
+    groups = material.table.groups[rows[judged.rows]]
+    found = promised_weight(judged, material.config.objective, groups)
+    if found is None:
+        return None
+    assumptions = (CROSS_FITTED,) if len(judged) == len(rows) else (CROSS_FITTED, FULLY_KNOWN)
+    return replace(found, assumptions=(*found.assumptions, *assumptions))
+
+
 def _policy(
-    material: Material, rows: IntArray, fitted: CrossFitted, judged: Judged
+    material: Material, rows: IntArray, fitted: CrossFitted, judged: Judged, weight: float
 ) -> tuple[Policy, FloatArray]:
-    """The thresholds, chosen on cross-fitted forecasts."""
+    """The other thresholds beside the weight, chosen on cross-fitted forecasts."""
     config, models = material.config, material.table.models
     best = models[judged.best_single]
-    weight = choose_weight(judged, config.objective) if judged.cost.any() else 0.0
     requests = [material.table.requests[row] for row in rows[judged.rows]]
     ruled = (rule_choice(request, config.rules, best, models) for request in requests)
     rule = np.array([models.index(found[0] if found else best) for found in ruled], dtype=np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -84,29 +84,31 @@ def resampled_sums(
         columns: shape (n, n_columns), one row a prompt.
         clusters: shape (n,); prompts that share a number are drawn together.
     """
-    number, n_clusters = cluster_numbers(clusters)
-    order = np.argsort(number, kind="stable")
-    first = np.searchsorted(number[order], np.arange(n_clusters))
-    per_cluster = np.add.reduceat(columns[order], first, axis=0)
-    blocks = [
-        counts @ per_cluster for counts in resampled_counts(n_clusters, n_resamples=n_resamples, seed=seed)
-    ]
-    return Sums(total=columns.sum(axis=0), draws=np.concatenate([np.empty((0, columns.shape[1])), *blocks]))
+    return resampled_blocks([("", columns)], clusters, n_resamples=n_resamples, seed=seed)[""]
 
 
 def resampled_blocks(
-    blocks: Mapping[Name, FloatArray], clusters: IntArray, *, n_resamples: int = 2000, seed: int = 0
+    blocks: Iterable[tuple[Name, FloatArray]],
+    clusters: IntArray,
+    *,
+    n_resamples: int = 2000,
+    seed: int = 0,
 ) -> dict[Name, Sums]:
-    """`resampled_sums` of several named blocks of columns at once, each of shape (n, any)."""
-    sums = resampled_sums(
-        np.concatenate(list(blocks.values()), axis=1), clusters, n_resamples=n_resamples, seed=seed
-    )
-    ends = np.cumsum([block.shape[1] for block in blocks.values()])
+    """Sums of several named blocks of columns, each of shape (n, any), over the same resamples.
+
+    A block is summed by cluster as it comes, so that an iterator holds one at a time.
+    """
+    number, n_clusters = cluster_numbers(clusters)
+    order = np.argsort(number, kind="stable")
+    first = np.searchsorted(number[order], np.arange(n_clusters))
+    summed = {name: np.add.reduceat(block[order], first, axis=0) for name, block in blocks}
+    whole = np.concatenate(list(summed.values()), axis=1)
+    drawn = [counts @ whole for counts in resampled_counts(n_clusters, n_resamples=n_resamples, seed=seed)]
+    draws, total = np.concatenate([np.empty((0, whole.shape[1])), *drawn]), whole.sum(axis=0)
+    ends = np.cumsum([block.shape[1] for block in summed.values()])
     return {
-        name: Sums(total=sums.total[end - width : end], draws=sums.draws[:, end - width : end])
-        for (name, width), end in zip(
-            ((name, block.shape[1]) for name, block in blocks.items()), ends, strict=True
-        )
+        name: Sums(total=total[end - block.shape[1] : end], draws=draws[:, end - block.shape[1] : end])
+        for (name, block), end in zip(summed.items(), ends, strict=True)
     }
 
 
@@ -198,6 +200,19 @@ def cost_reaching(success: FloatArray, cost: FloatArray, target: FloatArray) -> 
     reached = success >= (target - slack)[..., None]
     least: FloatArray = np.where(reached, cost, np.inf).min(axis=-1)
     return least
+
+
+def success_within(success: FloatArray, cost: FloatArray, budget: FloatArray) -> FloatArray:
+    """Most success of a curve at no more than a cost; NaN where every point costs more.
+
+    Args:
+        success: shape (..., n_weights), as sums or means.
+        cost: shape (..., n_weights).
+        budget: shape (...), in the unit of `cost`.
+    """
+    within = cost <= (budget * (1 + ROUNDING))[..., None]
+    most = np.where(within, success, -np.inf).max(axis=-1)
+    return np.where(np.isfinite(most), most, np.nan)
 
 
 def cost_at_best_interval(  # noqa: PLR0913 - two matrices judge, one path decides, three steer the draws

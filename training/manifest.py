@@ -13,12 +13,12 @@ from router import __version__
 from router.config import routing_part, settings_text
 from router.encoder import EncoderInfo
 from router.records import Json
-from training.comparing.baselines import TrainingStatistics
-from training.comparing.judging import statistics_to_json
+from training.comparing.training_means import TrainingStatistics, statistics_to_json
 from training.figures import training_figures
 from training.fitting import Fitted, Material
 from training.publish import RunRecord
 from training.read_summary import ReadSummary
+from training.runner_up import runner_up_to_json
 from training.split import Split
 
 LIBRARIES = ("numpy", "scikit-learn", "scipy", "onnxruntime", "tokenizers", "sentence-transformers", "torch")
@@ -48,6 +48,8 @@ def manifest_of(
         "features": asdict(spec),
         "prices": material.logged,
         "policy": fitted.policy.to_json(),
+        **({"runner_up": runner_up_to_json(fitted.runner_up)} if fitted.runner_up else {}),
+        **({"promise": promise_to_json(fitted)} if fitted.promise else {}),
         "config": settings_text(routing_part(material.config)[0]),
         "statistics": statistics_to_json(statistics),
         "metrics": _metrics(fitted),
@@ -61,7 +63,7 @@ def manifest_of(
             "digest": reading.digest,
             **{name: report[name] for name in ("prompts", "calls", "dominated")},
         },
-        "libraries": {name: found for name in LIBRARIES if (found := _version(name))},
+        "libraries": library_versions(),
     }
 
 
@@ -92,6 +94,7 @@ def run_record(
         },
         metrics={
             **_finite(manifest["metrics"]),
+            **_finite({"promise": _numbers(manifest.get("promise", {}))}),
             "calls": float(reading.calls),
             "rejected_rows": float(reading.rejected),
             **{f"prompts_{part}": float(manifest["split"][part]) for part in ("train", "validation", "test")},
@@ -101,6 +104,36 @@ def run_record(
         documents={"data_report.json": report, "reading.json": asdict(reading), "manifest.json": manifest},
         nested=nested,
     )
+
+
+def promise_to_json(fitted: Fitted) -> dict[str, Json] | None:
+    """What was promised, on what grounds, and how the policy did on the test part; None without a promise.
+
+    `test_loss` and `kept` are None where no test part tells: there is none, or outcomes are unknown there.
+    """
+    if fitted.promise is None:
+        return None
+    test = fitted.test
+    told = bool(test) and not test["filled_in"] > 0
+    loss = test["best_single_success"] - test["success"] if told else None
+    return {
+        "max_quality_loss": fitted.promise.max_loss,
+        "confidence": fitted.promise.confidence,
+        "weight": fitted.promise.weight,
+        "bound": fitted.promise.bound,
+        "calibration_prompts": fitted.promise.n,
+        "calibration_clusters": fitted.promise.clusters,
+        "test_prompts": int(test["prompts"]) if told else 0,
+        "test_loss": loss,
+        "kept": None if loss is None else loss <= fitted.promise.max_loss,
+        "method": fitted.promise.method,
+        "assumptions": list(fitted.promise.assumptions),
+    }
+
+
+def _numbers(values: Mapping[str, Json]) -> dict[str, float]:
+    """The entries that MLflow takes as metrics."""
+    return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
 
 
 def _metrics(fitted: Fitted) -> dict[str, Json]:
@@ -125,6 +158,11 @@ def _finite(metrics: Mapping[str, Mapping[str, float | None]]) -> dict[str, floa
         for name, value in values.items()
         if value is not None and np.isfinite(value)
     }
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the installed libraries that a router's numbers depend on."""
+    return {name: found for name in LIBRARIES if (found := _version(name))}
 
 
 def _version(library: str) -> str | None:

@@ -36,7 +36,8 @@ class PromptTable:
         cost: shape (n_prompts, n_models); mean USD a call.
         input_tokens: shape (n_prompts, n_models); mean a call.
         output_tokens: shape (n_prompts, n_models); mean a call.
-        propensity: shape (n_prompts, n_models); mean chance that the logging policy gave.
+        propensity: shape (n_prompts, n_models); harmonic mean of the chances that the logging policy gave:
+            calls are weighted by 1 / chance, so it is 1 / chance that is averaged.
         prompts_in_log: prompts of the log that the table was made from, before it was sampled; None when
             the table was not made from a log.
         truncated_calls: calls of these prompts whose logged text is not the whole text.
@@ -167,7 +168,8 @@ def _group(calls: daft.DataFrame, success_score: float, most: int) -> _Part:
     means = {"success": "succeeded", "cost": "cost_usd"}
     outcomes = known.groupby(key, "model").agg(
         col["place"].count().alias("calls"),
-        *(scored[means.get(name, name)].mean().alias(name) for name in _MEASURES),
+        *(scored[means.get(name, name)].mean().alias(name) for name in _MEASURES if name != "propensity"),
+        (1.0 / col["propensity"].cast("double")).mean().alias("propensity"),
     )
     typed = known.where(col["task_type"].not_null())
     tagged = known.select(key, "tags").explode("tags")
@@ -203,6 +205,7 @@ def _assemble(part: _Part) -> PromptTable:
     measures = {name: np.full(calls.shape, np.nan) for name in _MEASURES}
     for name, matrix in measures.items():
         matrix[rows, columns] = part.outcomes[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    measures["propensity"] = 1.0 / measures["propensity"]
     return PromptTable(
         models=tuple(models),
         keys=keys,

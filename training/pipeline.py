@@ -29,6 +29,7 @@ from training.preparation import Reading, Reporter, calls_of, encodings_of, tabl
 from training.pricing import logged_prices, price_differences
 from training.publish import Published, publish
 from training.read_summary import ReadSummary
+from training.runner_up import save_runner_up
 from training.split import Split, split_groups
 
 logger = logging.getLogger(__name__)
@@ -197,6 +198,8 @@ def write_router(
     """
     with new_folder(out) as folder:
         save_arrays(folder / HEAD_FILE, fitted.head.to_arrays())
+        if fitted.runner_up:
+            save_runner_up(folder, fitted.runner_up, fitted.head)
         numbers = np.array(sorted(int(key[:16], 16) for key in keys), dtype=np.uint64)
         save_arrays(folder / KEYS_FILE, {"keys": numbers})
         neighbours.save(folder)

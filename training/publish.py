@@ -1,4 +1,4 @@
-"""What a training run leaves in MLflow: parameters, metrics, figures, the artifact, a version."""
+"""What training and comparing leave in MLflow: parameters, metrics, figures, files, a version."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from router.registry import without_credentials
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
     from mlflow.models.signature import ModelSignature
 
 EXPERIMENT = "pointsman"
@@ -91,6 +93,62 @@ def publish(folder: Path, record: RunRecord, tracking_uri: str, register: str | 
     return Published(tracking_uri=without_credentials(tracking_uri), run_id=run.info.run_id, version=version)
 
 
+def publish_comparison(folder: Path, record: RunRecord, tracking_uri: str, policy_version: str) -> Published:
+    """Record a comparison with its report under the router version that it judged.
+
+    The run is nested in the router's training run where this server has it; its metrics hang on the logged
+    model, and every registered version of it is tagged with the comparison's run.
+
+    Args:
+        folder: holds `report.html` and `report.json`.
+        record: of the comparison; its tag is `compared_policy_version`: `policy_version` is a training run's.
+
+    Raises:
+        MissingExtra: MLflow is not installed.
+        RouterError: the tracking server refuses, or can't be reached.
+    """
+    with _mlflow_errors(tracking_uri, "The report is"), _quiet_mlflow():
+        import mlflow
+
+        mlflow.set_tracking_uri(tracking_uri)
+        mlflow.set_experiment(EXPERIMENT)
+        client = mlflow.MlflowClient()
+        trained = _training_run(client, policy_version)
+        parent = trained.info.run_id if trained else None
+        with mlflow.start_run(
+            run_name=f"comparison of {policy_version}", tags=dict(record.tags), parent_run_id=parent
+        ) as run:
+            _log(record)
+            mlflow.log_artifact(str(folder / "report.html"))
+            mlflow.log_artifact(str(folder / "report.json"))
+            for output in trained.outputs.model_outputs if trained and trained.outputs else ():
+                mlflow.log_metrics(dict(record.metrics), model_id=output.model_id)
+        version = _tag_versions(client, parent, run.info.run_id) if parent else None
+    return Published(tracking_uri=without_credentials(tracking_uri), run_id=run.info.run_id, version=version)
+
+
+def _training_run(client: MlflowClient, policy_version: str) -> Run | None:
+    """The latest run that trained a version of the router."""
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    quoted = policy_version.replace("'", "")
+    found = client.search_runs(
+        [experiment.experiment_id],
+        f"tags.policy_version = '{quoted}'",
+        max_results=1,
+        order_by=["attributes.start_time DESC"],
+    )
+    return found[0] if found else None
+
+
+def _tag_versions(client: MlflowClient, training_run: str, comparison_run: str) -> str | None:
+    """Tag the registered versions that a run made with their comparison; returns the last one's number."""
+    versions = client.search_model_versions(f"run_id = '{training_run}'")
+    for version in versions:
+        client.set_model_version_tag(version.name, version.version, "comparison_run", comparison_run)
+    return str(versions[0].version) if versions else None
+
+
 def _register(name: str, model_id: str) -> str:
     """Make the next version of a registered model, which is made too when it is new."""
     import mlflow
@@ -125,8 +183,8 @@ def _log(record: RunRecord) -> None:
 
 
 @contextmanager
-def _mlflow_errors(tracking_uri: str) -> Iterator[None]:
-    """MLflow with its telemetry off, its failures told as ours."""
+def _mlflow_errors(tracking_uri: str, written: str = "The router's folder is") -> Iterator[None]:
+    """MLflow with its telemetry off, its failures told as ours; `written` is what is safe already."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         from mlflow.exceptions import MlflowException
@@ -138,8 +196,8 @@ def _mlflow_errors(tracking_uri: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as error:
         where = without_credentials(tracking_uri)
         raise RouterError(
-            f"MLflow at {where} did not record the run: {_cause(error)}. The router's folder "
-            "is written all the same; check MLFLOW_TRACKING_URI (unset: a local SQLite file) and --register"
+            f"MLflow at {where} did not record the run: {_cause(error)}. {written} "
+            "written all the same; check MLFLOW_TRACKING_URI (unset: a local SQLite file) and --register"
         ) from error
 
 

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from router.records import Json
 from training.cleaning import TEXT_NOT_KEPT
-from training.comparing.evaluated import Comparison, PolicyResult
-from training.comparing.report import bounds, rate, relative, signed_points, usd_per_thousand
+from training.comparing.answer import Answer, answer_of
+from training.comparing.evaluated import Comparison, PolicyResult, SliceResult, Verdict
+from training.comparing.numbers import (
+    bounds,
+    p_value,
+    rate,
+    relative,
+    shortened,
+    signed_points,
+    usd_per_thousand,
+)
+from training.comparing.report import shown
+from training.comparing.verdicts import headline
+from training.intervals import Interval
 from training.log_file import OWN_LOG
 from training.pipeline import Trained
 from training.read_summary import ReadSummary
@@ -71,25 +85,18 @@ def trained(result: Trained) -> None:
 
 
 def comparison(result: Comparison, out: Path) -> None:
-    """The verdict, losses first, and the table of policies."""
-    for verdict in result.verdict:
-        style = {"loss": "red", "win": "green"}.get(verdict.outcome, "yellow")
-        console.print(f"[{style}]{verdict.outcome:>10}[/]  {escape(verdict.text)}", soft_wrap=True)
-    table = Table(title=f"{result.prompts} prompts, {result.clusters} independent groups; 95 % intervals")
-    table.add_column("policy")
-    for column in (
-        "success",
-        "USD per 1k calls",
-        f"cost vs {result.best_single}",
-        "router's success, points",
-    ):
-        table.add_column(column, justify="right")
-    for policy in (result.router, *result.policies):
-        table.add_row(*_policy_row(policy, is_router=policy is result.router))
-    console.print(table)
-    for warning in result.warnings:
-        console.print(f"note: {warning}", style="yellow", markup=False, soft_wrap=True)
-    console.print(f"written: {out / 'report.html'} and report.json", soft_wrap=True)
+    """The report in short: losses, the change against what runs today, the rest; made for 80 columns."""
+    answer = answer_of(result)
+    console.print(headline(result.verdict), style="bold", markup=False)
+    _verdicts(answer.losses)
+    _change(answer)
+    _verdicts([one for one in result.verdict if one.outcome != "loss"])
+    _policies(result)
+    _lost_slices(result)
+    notes = (*result.warnings, *(result.off_policy.warnings if result.off_policy else ()))
+    for warning in notes:
+        console.print(f"note: {shortened(warning, 600)}", style="yellow", markup=False)
+    console.print(f"written: {out / 'report.html'} and report.json", markup=False, soft_wrap=True)
 
 
 def decisions(rows: Sequence[tuple[Mapping[str, Json], Mapping[str, Json]]]) -> None:
@@ -163,13 +170,105 @@ def _estimators(result: Trained) -> None:
     console.print(table)
 
 
+def _verdicts(verdicts: Sequence[Verdict]) -> None:
+    """One sentence a row, beside what it comes to."""
+    if not verdicts:
+        return
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(justify="right", no_wrap=True, min_width=9)
+    grid.add_column()
+    for verdict in verdicts:
+        style = {"loss": "red", "win": "green"}.get(verdict.outcome, "yellow")
+        grid.add_row(f"[{style}]{verdict.outcome}[/]", escape(shortened(verdict.text, 600)))
+    console.print(grid)
+
+
+def _change(answer: Answer) -> None:
+    """What would change per 1,000 requests against what runs today."""
+    model = f" ({shortened(answer.model, 40)})" if answer.model and answer.model != answer.today else ""
+    today = shortened(answer.today, 40)
+    console.print(f"\nper 1,000 requests, against what runs today, {today}{model}:", markup=False)
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(justify="right", no_wrap=True, min_width=9)
+    for figure, name in ((answer.cost, "cost"), (answer.failures, "failures")):
+        style = {"loss": "red", "win": "green", "undecided": "yellow"}.get(figure.tone or "", "")
+        interval = f"[{figure.interval}]" if figure.known else figure.interval
+        word = f"[{style}]{figure.word}[/]" if style else figure.word
+        grid.add_row(name, f"[bold]{figure.value}[/]", escape(interval), word, figure.levels)
+    console.print(grid, "")
+
+
+def _policies(result: Comparison) -> None:
+    """Every policy; differences are the router's, on the same prompts."""
+    title = f"prompts: {result.prompts:,}, independent groups: {result.clusters:,}; 95 % intervals"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("\npolicy", overflow="fold", max_width=24)
+    for column in (
+        "\nsuccess",
+        "\n$ per 1k",
+        "router's success\nless this, points",
+        "router's cost,\nshare of this",
+    ):
+        table.add_column(column, justify="right", no_wrap=True)
+    policies = (result.router, *result.policies)
+    for policy in policies:
+        table.add_row(*_policy_row(policy, is_router=policy is result.router))
+    console.print(table, "")
+    for policy in policies:
+        if policy.support is not None and policy.support.refused is not None:
+            why = f"refused: {shortened(policy.name, 60)}: {shortened(policy.support.refused, 300)}"
+            console.print(why, style="yellow", markup=False)
+
+
 def _policy_row(policy: PolicyResult, *, is_router: bool) -> list[str]:
-    success, cost, difference = policy.success, policy.cost_usd_per_call, policy.router_success_difference
+    name = escape(shortened(policy.name, 60))
+    if policy.support is not None and policy.support.refused is not None:
+        return [name, "refused", "refused", "", ""]
     cells = [
-        f"[bold]{escape(policy.name)}[/]" if is_router else escape(policy.name),
-        f"{rate(success.value)}",
-        usd_per_thousand(cost.value).removesuffix(" per 1k calls"),
-        relative(policy.cost_relative_to_best_single.value),
+        f"[bold]{name}[/]" if is_router else name,
+        rate(policy.success.value),
+        usd_per_thousand(policy.cost_usd_per_call.value),
     ]
-    beside = "" if is_router else f"{signed_points(difference.value)} {bounds(difference, 'points')}"
-    return [*cells, escape(beside)]
+    if is_router:
+        return [*cells, "", ""]
+    difference, ratio = policy.success_difference.interval, policy.cost_ratio.interval
+    return [
+        *cells,
+        escape(f"{signed_points(difference.value)} {bounds(difference, 'points')}"),
+        escape(_times(ratio)),
+    ]
+
+
+def _times(ratio: Interval) -> str:
+    """A ratio in per cent, or as a factor where that is shorter: "38 % [30, 47]", "14x [13, 15]"."""
+    if not 10 <= ratio.value < math.inf:
+        return f"{relative(ratio.value)} {bounds(ratio, 'ratio')}"
+    return f"{ratio.value:,.0f}x [{ratio.low:,.0f}, {ratio.high:,.0f}]"
+
+
+def _lost_slices(result: Comparison) -> None:
+    """Slices on which the router is shown to succeed less often, worst first."""
+    lost = [one for one in result.slices if shown(one.success_difference) == "loss"]
+    if not result.slices:
+        return
+    looks = f"of {len(result.slices)} slices, corrected for the number of looks"
+    reference = shortened(result.reference, 40)
+    if not lost:
+        console.print(f"no slice is shown to lose success against {reference} ({looks})", markup=False)
+        return
+    console.print(f"shown to lose success against {reference} on {len(lost)} {looks}:", markup=False)
+    grid = Table.grid(padding=(0, 2))
+    for one in sorted(lost, key=lambda one: one.success_difference.interval.value):
+        grid.add_row(*_slice_row(one))
+    console.print(grid)
+
+
+def _slice_row(one: SliceResult) -> list[str]:
+    difference = one.success_difference.interval
+    return [
+        f"  {escape(one.dimension)}",
+        escape(shortened(one.name or "none", 40)),
+        f"{one.prompts:,} prompts",
+        escape(f"{signed_points(difference.value)} points {bounds(difference, 'points')}"),
+        p_value(one.success_difference.p_adjusted),
+    ]

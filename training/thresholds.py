@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from router.errors import TrainingError
 from router.policy import assumed_cost, choose
 from router.records import BoolArray, FloatArray, IntArray
 from router.settings import Fallback, Objective
 from training.evaluation import Curve, cost_quality_curve, picked, risk_coverage
+from training.promise import PromisedWeight, Trial, promised
 
 STAKES = np.geomspace(0.01, 0.3, 8)
 """Success that one call of the best single model is worth: where cost and quality are in the balance."""
@@ -121,6 +123,49 @@ def choose_weight(judged: Judged, objective: Objective) -> float:
             else int(curve.success.argmax())
         )
     return weight_inside(curve, index)
+
+
+def promised_weight(judged: Judged, objective: Objective, groups: IntArray) -> PromisedWeight | None:
+    """The weight that keeps the objective's promise, and what is known of it; None where none is asked for.
+
+    Args:
+        groups: shape (n,); prompts of a session share a number.
+
+    Raises:
+        TrainingError: outcomes are unknown. Filled in with the forecasts, they would vouch for themselves.
+    """
+    most = objective.max_quality_loss
+    if most is None:
+        return None
+    if judged.filled > 0:
+        raise TrainingError(
+            f"objective.max_quality_loss: nothing can be promised where {judged.filled:.0%} of the outcomes "
+            f"are unknown; log every model's outcome on {LEAST_FULL} prompts or more, or leave it out"
+        )
+    trial = Trial(
+        probability=judged.probability,
+        expected_cost=judged.expected_cost,
+        success=judged.success,
+        cost=judged.cost,
+        clusters=groups,
+        traffic=np.ones(len(judged)),
+    )
+    return promised(trial, max_loss=most, confidence=objective.confidence)
+
+
+def refuse_unsafe(promise: PromisedWeight | None) -> None:
+    """No router where what the objective promises can't be shown at any weight.
+
+    Raises:
+        TrainingError: it can't.
+    """
+    if promise is not None and promise.weight is None:
+        raise TrainingError(
+            f"objective.max_quality_loss: {promise.n} prompts can't show at a confidence of "
+            f"{promise.confidence:g} that routing loses at most {promise.max_loss:g} of success against the "
+            f"best single model, whatever the weight on cost (at weight 0: at most {promise.bound:.3g}); "
+            "log more prompts with every model's outcome, or promise less"
+        )
 
 
 def weight_inside(curve: Curve, index: int) -> float:

@@ -9,10 +9,10 @@ from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
 from router.calling.attempt import Failed
-from router.calling.litellm_import import litellm_module
 from router.calling.provider_errors import failure_of
 from router.errors import ConfigError
 from router.limiting.locality import ANY_SERVER, address_of
+from router.litellm_import import litellm_module
 from router.model_list import provider_of
 from router.records import Json
 from router.settings import ModelSettings

@@ -7,8 +7,9 @@ from typing import Any
 
 from router.calling.attempt import Usage
 from router.calling.litellm_call import Reply, cost_of_tokens
+from router.model_list import cached_price_share
 from router.prices import PER_MILLION
-from router.settings import Price
+from router.settings import ModelSettings, Price
 
 _SAYING = (
     "content",
@@ -63,13 +64,26 @@ def usage_of(counted: Reply) -> Usage:
     )
 
 
+def own_price(model: str, settings: ModelSettings) -> Price | None:
+    """The team's price of a model, that of cached input filled in; None where the settings have none."""
+    price = settings.price
+    if price is None or price.cached_input_usd_per_million is not None:
+        return price
+    share = cached_price_share(settings.litellm_model, model)
+    cached = price.input_usd_per_million * (1.0 if share is None else share)
+    return price.model_copy(update={"cached_input_usd_per_million": cached})
+
+
 def cost_at(price: Price, usage: Usage) -> float | None:
     """USD at a price of the team's own; None where the tokens are unknown and not free."""
     if price.input_usd_per_million == price.output_usd_per_million == 0:
         return 0.0
     if usage.input_tokens is None or usage.output_tokens is None:
         return None
-    given = usage.input_tokens * price.input_usd_per_million
+    cached = min(usage.cached_input_tokens or 0, usage.input_tokens)
+    cached_price = price.cached_input_usd_per_million
+    given = (usage.input_tokens - cached) * price.input_usd_per_million
+    given += cached * (price.input_usd_per_million if cached_price is None else cached_price)
     made = usage.output_tokens * price.output_usd_per_million
     return (given + made) * PER_MILLION
 

@@ -23,11 +23,12 @@ from router.calling.litellm_call import (
     no_detours,
     takes,
 )
-from router.calling.litellm_import import litellm_module
 from router.calling.parameters import Supported, arguments_for
+from router.calling.reply import own_price
 from router.calling.running import Observe, Prepared, Running, Watch
 from router.calling.streams import AsyncStream, Stream
 from router.errors import RequestError
+from router.litellm_import import litellm_module
 from router.records import Json
 from router.settings import Calls, Config, ModelSettings
 
@@ -206,7 +207,7 @@ class Transport:
             arguments={**_own_copies(fitting), "timeout": timeout, **whereabouts, **no_detours(self._client)},
             notes=notes,
             timeout_s=float(timeout) if isinstance(timeout, int | float) else None,
-            price=settings.price,
+            price=own_price(model, settings),
             stream=stream,
             wants_usage=wants_usage,
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from router.config import load_config
 from router.records import Json
@@ -45,6 +46,12 @@ def _plain(value: Json) -> Json:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def shown(text: str) -> Text:
+    """A text that only says something: one line, without markup, and without codes for the terminal."""
+    line = " ".join(text.split())
+    return Text("".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line))
 
 
 class Stages:

@@ -7,9 +7,9 @@ from typing import TypeAlias
 
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from router.cli.console import shown
 from router.costs import CostLine, CostReport
 
 _Columns: TypeAlias = Mapping[str, Callable[[CostLine], str]]
@@ -35,7 +35,7 @@ def print_costs(report: CostReport, log: str, timezone: str, *, bounded: bool) -
     for table in [whole] if fits else [_table(report, _MONEY), _table(report, _USE)]:
         console.print(table)
     for note in notes_on(report, timezone):
-        console.print(f"- {note}", markup=False, soft_wrap=True)
+        console.print(shown(f"- {note}"), soft_wrap=True)
 
 
 def notes_on(report: CostReport, timezone: str) -> Iterator[str]:
@@ -65,7 +65,7 @@ def _table(report: CostReport, columns: _Columns) -> Table:
     for header, cell in columns.items():
         table.add_column(header, cell(report.total), justify="right")
     for line in report.lines or [report.total]:
-        group = ("(none)" if value is None else escape(value) for value in line.group)
+        group = (shown("(none)" if value is None else value) for value in line.group)
         table.add_row(*group, *(cell(line) for cell in columns.values()))
     return table
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from router.cli.console import shown
 from router.explaining.change import Change
 from router.explaining.explain import Evidence, Explanation, Prospect
 from router.explaining.nearest import Neighbour
@@ -33,12 +34,6 @@ def print_explanation(explanation: Explanation) -> None:
         console.print(_nearest(explanation.neighbours, explanation.similarity))
     for sentence in sentences_on(explanation):
         console.print(shown(sentence), soft_wrap=True)
-
-
-def shown(text: str) -> Text:
-    """A text that only says something: one line, without markup, and without codes for the terminal."""
-    line = " ".join(text.split())
-    return Text("".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line))
 
 
 def sentences_on(explanation: Explanation) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,22 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import platformdirs
 import typer
+from pydantic import ValidationError
 
 from router.cli.console import (
     AsJson,
-    RouterAt,
     SettingsFile,
     app,
-    loaded_version,
-    people,
     print_json,
     progress_bars,
 )
-from router.cli.serving import answer
 from router.config import load_config
-from router.errors import ConfigError, MissingExtra, RouterError
-from router.registry import without_credentials
-from router.settings import Config
+from router.errors import ConfigError, MissingExtra
+from router.settings import Config, Objective
 
 if TYPE_CHECKING:
     from training.preparation import Reading
@@ -65,14 +60,16 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Read call logs into one canonical Parquet file."""
-    training = _training()
-    reading = replace(_reading(load_config(config), mapping, rejects or _beside(out), CACHE), format=format_)
+    training = offline()
+    reading = replace(
+        reading_of(load_config(config), mapping, rejects or _beside(out), CACHE), format=format_
+    )
     with progress_bars() as progress:
-        summary = training.import_calls(sources, out, reading, progress)
+        summary = training.import_calls(sources, out, replace(reading, format=format_), progress)
     if as_json:
         print_json(training.asdict(summary))
     else:
-        _show().reading(summary, out)
+        show().reading(summary, out)
 
 
 @app.command()
@@ -85,6 +82,10 @@ def train(
         str | None, typer.Option(help="minilm, static, or a sentence-transformers name or folder.")
     ] = None,
     estimator: Annotated[str | None, typer.Option(help="auto, success or label.")] = None,
+    max_quality_loss: Annotated[
+        float | None, typer.Option(help="Promise a success rate at most this far below the best model's.")
+    ] = None,
+    confidence: Annotated[float | None, typer.Option(help="Of that promise; 0.95 if not given.")] = None,
     mapping: Fields = None,
     rejects: Rejects = None,
     cache: Cache = CACHE,
@@ -92,12 +93,13 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a router from call logs, write its folder, and record the run in MLflow."""
-    training = _training()
-    settings = _chosen(load_config(config), encoder=encoder, estimator=estimator)
+    training = offline()
+    settings = _promising(load_config(config), max_quality_loss, confidence)
+    settings = _chosen(settings, encoder=encoder, estimator=estimator)
     job = training.TrainJob(
         sources=calls,
         out=out,
-        reading=_reading(settings, mapping, rejects or _beside(out), cache),
+        reading=reading_of(settings, mapping, rejects or _beside(out), cache),
         tracking_uri=tracking_uri,
         register=register,
     )
@@ -106,65 +108,7 @@ def train(
     if as_json:
         print_json(trained.to_json())
     else:
-        _show().trained(trained)
-
-
-@app.command()
-def compare(
-    calls: Calls,
-    router: RouterAt,
-    out: Annotated[Path, typer.Option(help="Folder for report.html and report.json.")],
-    config: SettingsFile = None,
-    mapping: Fields = None,
-    rejects: Rejects = None,
-    cache: Cache = CACHE,
-    as_json: AsJson = False,
-) -> None:
-    """Say what a router is worth on logged calls, against every simple baseline, with error bars."""
-    _training()
-    from training.comparing.judging import compare_on_log
-
-    loaded = loaded_version(router, config)
-    reading = _reading(loaded.config, mapping, rejects or out / "rejects.jsonl", cache)
-    with progress_bars() as progress:
-        comparison = compare_on_log(calls, loaded, out, reading, progress)
-    if as_json:
-        print_json(comparison.to_json())
-    else:
-        _show().comparison(comparison, out)
-
-
-@app.command()
-def demo(
-    out: Annotated[Path, typer.Option(help="Where calls and report go.")] = Path("runs/demo"),
-    folder: Annotated[Path, typer.Option("--router", help="Where the router goes.")] = Path("models/demo"),
-    cache: Cache = CACHE,
-    tracking_uri: Tracking = TRACKING,
-) -> None:
-    """Show all of it on the bundled synthetic sample: import, train, compare, route, MLflow."""
-    data = Path(__file__).parents[2] / "data"
-    sample, settings, requests = (
-        data / "sample_calls.parquet",
-        data / "pointsman.yaml",
-        data / "requests.jsonl",
-    )
-    if not sample.is_file():
-        raise RouterError(f"{sample}: no sample here; run the demo in a clone of the project")
-    calls, report = out / "calls.parquet", out / "report"
-    _step(f"pointsman import data/{sample.name} --out {calls}")
-    import_([str(sample)], calls)
-    _step(f"pointsman train {calls} --out {folder} --config data/{settings.name} --register pointsman-demo")
-    train([str(calls)], folder, settings, "pointsman-demo", cache=cache, tracking_uri=tracking_uri)
-    _step(f"pointsman compare {calls} --router {folder} --out {report}")
-    compare([str(calls)], str(folder), report, cache=cache)
-    _step(f"pointsman route --router {folder} < data/{requests.name}")
-    loaded = loaded_version(str(folder), None)
-    lines = requests.read_bytes().splitlines()
-    _show().decisions([(json.loads(line), answer(loaded, line)) for line in lines])
-    people.print(f"\nThe report: {report / 'report.html'}", highlight=False)
-    people.print(
-        f"The runs:   mlflow ui --backend-store-uri {without_credentials(tracking_uri)}", highlight=False
-    )
+        show().trained(trained)
 
 
 def _chosen(config: Config, *, encoder: str | None, estimator: str | None) -> Config:
@@ -175,7 +119,28 @@ def _chosen(config: Config, *, encoder: str | None, estimator: str | None) -> Co
     return config.model_copy(update={"training": config.training.model_copy(update=given)})
 
 
-def _reading(config: Config, mapping: list[str] | None, rejects: Path, cache: Path) -> Reading:
+def _promising(config: Config, max_quality_loss: float | None, confidence: float | None) -> Config:
+    """The settings with a promise of a bounded loss as their objective, where one is asked for.
+
+    Raises:
+        ConfigError: a value is out of its range.
+    """
+    if max_quality_loss is None:
+        if confidence is not None:
+            raise ConfigError("--confidence is that of a promise: give --max-quality-loss as well")
+        return config
+    wanted = {"kind": "cheapest", "max_quality_loss": max_quality_loss, "confidence": confidence}
+    try:
+        objective = Objective.model_validate(
+            {name: value for name, value in wanted.items() if value is not None}
+        )
+    except ValidationError as error:
+        raise ConfigError(f"--max-quality-loss, --confidence: {error.errors()[0]['msg']}") from error
+    return config.model_copy(update={"objective": objective})
+
+
+def reading_of(config: Config, mapping: list[str] | None, rejects: Path, cache: Path) -> Reading:
+    """How call logs are read, by the options of a command."""
     from training.preparation import Reading
 
     return Reading(mapping=_pairs(mapping), rejects=rejects, config=config, cache=cache)
@@ -197,7 +162,7 @@ def _beside(out: Path) -> Path:
     return out.with_name(f"{out.stem}.rejects.jsonl")
 
 
-def _training() -> ModuleType:
+def offline() -> ModuleType:
     """The offline side, which an application that only routes does not install."""
     try:
         from training import pipeline
@@ -206,11 +171,8 @@ def _training() -> ModuleType:
     return pipeline
 
 
-def _show() -> ModuleType:
+def show() -> ModuleType:
+    """The tables for people."""
     from training import tables
 
     return tables
-
-
-def _step(command: str) -> None:
-    people.print(f"\n$ {command}", style="bold", highlight=False, soft_wrap=True)

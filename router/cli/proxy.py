@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from router.cli.console import RouterAt, SettingsFile, app, loaded_version, people
+from router.errors import ConfigError
 
 
 @app.command("litellm-config")
@@ -18,11 +19,14 @@ def litellm_config(
     alias: Annotated[str, typer.Option(help="The model name that stands for our decision.")] = "smart",
 ) -> None:
     """Write a LiteLLM proxy's configuration for a router: an OpenAI-compatible server with our decisions."""
-    from router.proxy_config import ProxyPlan, as_yaml, proxy_config
+    from router.proxying.proxy_config import ProxyPlan, as_yaml, proxy_config
 
     version = loaded_version(router, config)
     written = proxy_config(ProxyPlan(version=version, router=router, config=config, alias=alias))
-    out.write_text(as_yaml(written, name=out.name, alias=alias), encoding="utf-8")
+    try:
+        out.write_text(as_yaml(written, name=out.name, alias=alias), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--out {out}: can't be written: {error.strerror}") from error
     people.print(f"wrote {out}; its first lines say how to start the proxy", highlight=False, soft_wrap=True)
     if version.config.log.url is None:
         people.print("no call log: set log.url in the file of --config", style="yellow", highlight=False)

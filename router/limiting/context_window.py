@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from router.calling.litellm_import import litellm_module
 from router.encoder import well_formed
 from router.errors import MissingExtra
 from router.limiting.needs import MEDIA
+from router.litellm_import import litellm_module
 from router.records import Json, Request
 
 MEDIA_TOKENS: Final = 1_600

@@ -166,6 +166,13 @@ def test_names_that_look_like_markup_are_names(run: Run, tmp_path: Path) -> None
     assert "[red]x" in out
 
 
+def test_a_name_holds_no_codes_for_the_terminal(run: Run, tmp_path: Path) -> None:
+    log = write_log(tmp_path / "calls.db", record(session_id="a\x1b[31mb", baseline_model="c\x1b[2Jd"))
+    out = run("costs", log, "--by", "session")[1]
+    assert "a\N{REPLACEMENT CHARACTER}[31mb" in out
+    assert "\x1b" not in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

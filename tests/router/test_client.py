@@ -216,6 +216,13 @@ def test_a_pinned_model_is_called_alone(app: App) -> None:
     assert [row["decision_source"] for row in app.rows()] == ["pinned"]
 
 
+def test_a_pinned_call_has_no_propensity_as_no_policy_chose_it(app: App) -> None:
+    with app.router(SURE) as router:
+        router.completion(app.models[0], QUESTION)
+    (row,) = app.rows()
+    assert (row["decision_source"], row["propensity"]) == ("pinned", None)
+
+
 def test_the_models_named_auto_is_the_routers_choice(app: App) -> None:
     with app.router(SURE) as router:
         assert router.completion("auto", QUESTION).decision.source == "learned"
@@ -261,6 +268,34 @@ def test_an_argument_that_belongs_to_one_model_is_refused(loaded: Router, argume
 def test_a_completion_without_messages_is_refused(loaded: Router) -> None:
     with pytest.raises(RequestError, match="a completion needs messages"):
         loaded.completion(model="auto")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        pytest.param({"messages": 5}, "messages must be a text or a list, got int", id="no messages"),
+        pytest.param({"messages": QUESTION[0]}, "messages must be .* got dict", id="one message alone"),
+        pytest.param(
+            {"messages": [{"role": "user", "content": 5}]}, "message 1: content must be text", id="content"
+        ),
+        pytest.param({"messages": QUESTION, "tools": "search"}, "tools must be a list", id="tools"),
+        pytest.param(
+            {"messages": QUESTION, "response_format": "json"}, "response_format must be", id="response format"
+        ),
+    ],
+)
+def test_a_request_of_the_wrong_form_is_refused_and_no_model_is_blamed(
+    app: App, arguments: dict[str, Json], told: str
+) -> None:
+    with app.router(SURE) as router, pytest.raises(RequestError, match=told):
+        router.completion(**arguments)
+    assert not app.provider.requests
+
+
+def test_no_text_of_a_message_is_in_the_error_that_refuses_it(loaded: Router) -> None:
+    with pytest.raises(RequestError, match="message 1 is not an object with a 'role'") as error:
+        loaded.completion(messages=[{"content": "my secret"}])
+    assert "secret" not in str(error.value)
 
 
 def test_the_message_of_an_answer_can_be_put_back_into_the_conversation(app: App) -> None:

@@ -62,7 +62,7 @@ def test_an_unknown_setting_is_refused_by_name_and_line(text: str, message: str)
         pytest.param("rules: {default: 5}", r"rules\.default: .*string \(got 5\)", id="number as a name"),
         pytest.param("prices: list", r"prices: .*'log' or 'litellm' \(got 'list'\)", id="not a choice"),
         pytest.param("models:", r"models: must hold settings, as 'name: value' \(got None\)", id="no models"),
-        pytest.param("[1, 2]", r"the file: must hold settings, .* \(got \[1, 2\]\)", id="a list"),
+        pytest.param("[1, 2]", r"the file: must hold settings, .* \(got a list\)", id="a list"),
         pytest.param("hello", r"the file: must hold settings, .* \(got 'hello'\)", id="a text"),
         pytest.param("fallback: {max_risk: .nan}", r"fallback\.max_risk: .*\(got nan\)", id="not a number"),
         pytest.param("fallback: {max_risk: 1.1}", r"fallback\.max_risk: .*\(got 1\.1\)", id="share over 1"),
@@ -101,6 +101,24 @@ def test_a_wrong_value_is_refused_with_its_name_line_and_value(text: str, messag
         parse_config(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("models: {a: {parameters: {api_key: sk-secret}}}", id="a key among the parameters"),
+        pytest.param("models: {a: {api_key: sk-secret}}", id="a key as a setting"),
+        pytest.param("models: {a: {api_key_env: sk-secret}}", id="a key in the place of its variable"),
+        pytest.param("models: {a: sk-secret}", id="a key as a model"),
+        pytest.param('log: {url: "postgresql://u:sk-secret@db/x", text: redacted}', id="a password"),
+        pytest.param("log: {url: [sk-secret]}", id="a list of addresses"),
+        pytest.param("log: sk-secret", id="an address as the section"),
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_not_repeated(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^pointsman\.yaml:1: ") as error:
+        parse_config(text)
+    assert "secret" not in str(error.value)
+
+
 def test_a_long_wrong_value_is_cut_in_the_message() -> None:
     with pytest.raises(ConfigError) as error:
         parse_config(f"prices: {'x' * 5000}")
@@ -116,6 +134,16 @@ def test_a_long_wrong_value_is_cut_in_the_message() -> None:
         pytest.param("{usd_per_call: 1}", "kind 'budget' needs 'usd_per_call'", id="budget without kind"),
         pytest.param("{kind: quality, quality: 2}", "less than or equal to 1", id="quality over 1"),
         pytest.param("{kind: best}", "'cheapest', 'quality' or 'budget'", id="unknown kind"),
+        pytest.param(
+            "{kind: quality, quality: 0.9, max_quality_loss: 0.02}",
+            "'max_quality_loss' goes with kind 'cheapest'",
+            id="promise of another kind",
+        ),
+        pytest.param("{max_quality_loss: 0}", "greater than 0", id="no loss at all"),
+        pytest.param("{max_quality_loss: 1.0}", "less than 1", id="all may be lost"),
+        pytest.param("{max_quality_loss: 0.02, confidence: 0.5}", "greater than 0.5", id="no confidence"),
+        pytest.param("{max_quality_loss: 0.02, confidence: 1.0}", "less than 1", id="certainty"),
+        pytest.param("{confidence: 0.9}", "'confidence' is that of 'max_quality_loss'", id="of nothing"),
     ],
 )
 def test_an_objective_without_its_target_is_refused(objective: str, message: str) -> None:
@@ -125,7 +153,14 @@ def test_an_objective_without_its_target_is_refused(objective: str, message: str
 
 @pytest.mark.parametrize(
     "objective",
-    ["{}", "{kind: cheapest}", "{kind: quality, quality: 0.9}", "{kind: budget, usd_per_call: 0.01}"],
+    [
+        "{}",
+        "{kind: cheapest}",
+        "{kind: quality, quality: 0.9}",
+        "{kind: budget, usd_per_call: 0.01}",
+        "{kind: cheapest, max_quality_loss: 0.02, confidence: 0.9}",
+        "{max_quality_loss: 0.02}",
+    ],
 )
 def test_an_objective_with_its_target_is_accepted(objective: str) -> None:
     assert parse_config(f"objective: {objective}").objective

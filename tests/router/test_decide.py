@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,6 +85,18 @@ def test_the_trade_off_of_a_request_moves_the_choice(tradeoff: float, model: str
     assert decided(case(wishes=Wishes(tradeoff=tradeoff))).model == model
 
 
+def test_a_caller_who_leans_to_cost_is_not_sent_to_the_rule_table_for_it() -> None:
+    sure_of_the_middle = replace(POLICY, least_confidence=0.7)
+    decision = decided(case(wishes=Wishes(tradeoff=1.0)), sure_of_the_middle, Rules(default="strong"))
+    assert (decision.model, decision.source, decision.confidence) == ("cheap", "learned", 0.6)
+
+
+def test_a_caller_who_leans_to_success_is_sure_where_the_policy_is_not() -> None:
+    sure_of_the_strong = replace(POLICY, least_confidence=0.85)
+    decision = decided(case(wishes=Wishes(tradeoff=0.0)), sure_of_the_strong, Rules(default="cheap"))
+    assert (decision.model, decision.source) == ("strong", "learned")
+
+
 def test_the_cheapest_wins_at_cost_only_even_where_the_weight_is_zero() -> None:
     free = Policy(weight=0.0, least_confidence=0.0, least_familiarity=-1.0, best_single="strong")
     assert decided(case(wishes=Wishes(tradeoff=1.0)), free).model == "cheap"
@@ -140,6 +153,11 @@ def test_the_prompt_cache_that_a_switch_loses_counts_as_its_cost() -> None:
 def test_a_session_that_steps_aside_stays_too() -> None:
     decision = decided(case(stay=staying("middle")), DOUBTFUL, Rules(default="strong"))
     assert (decision.model, decision.source) == ("middle", "session")
+
+
+def test_a_session_follows_the_rule_table_to_a_clearly_likelier_model() -> None:
+    decision = decided(case(stay=staying("cheap")), DOUBTFUL, Rules(default="strong"))
+    assert (decision.model, decision.source) == ("strong", "rule")
 
 
 def test_a_session_is_not_explored() -> None:

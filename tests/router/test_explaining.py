@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from router import cli
-from router.cli.explanation_tables import NO_KEYS, print_explanation, sentences_on, shown
+from router.cli.console import shown
+from router.cli.explanation_tables import NO_KEYS, print_explanation, sentences_on
 from router.explaining.change import Change
 from router.explaining.explain import Evidence, Explanation, Prospect
 from router.explaining.nearest import Neighbour

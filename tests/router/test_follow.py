@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -258,12 +258,22 @@ def test_the_state_says_when_it_looked_and_what_went_wrong(source: FakeSource, o
     assert follower.last_error == "down"
 
 
+def stop(follower: Follower[Any]) -> None:
+    """Stop it and wait for its thread: a look under way still logs, and would do so in the next test."""
+    follower.stop()
+    wait_until(lambda: not running(follower))
+
+
+def running(follower: Follower[Any]) -> bool:
+    return follower._thread is not None and follower._thread.is_alive()
+
+
 def test_the_thread_follows_by_itself(source: FakeSource, owner: Owner) -> None:
     follower = following(source, owner)
     follower.start()
     source.at = 2
     wait_until(lambda: owner.serves == (2, 2))
-    follower.stop()
+    stop(follower)
 
 
 def test_the_thread_outlives_an_outage(source: FakeSource, owner: Owner) -> None:
@@ -273,11 +283,7 @@ def test_the_thread_outlives_an_outage(source: FakeSource, owner: Owner) -> None
     wait_until(lambda: follower.last_error)
     source.at = 2
     wait_until(lambda: owner.serves == (2, 2))
-    follower.stop()
-
-
-def running(follower: Follower[tuple[int, int]]) -> bool:
-    return follower._thread is not None and follower._thread.is_alive()
+    stop(follower)
 
 
 def test_a_follower_that_is_stopped_looks_no_more(source: FakeSource, owner: Owner) -> None:
@@ -294,7 +300,7 @@ def test_starting_twice_makes_one_thread(source: FakeSource, owner: Owner) -> No
     thread = follower._thread
     follower.start()
     assert follower._thread is thread
-    follower.stop()
+    stop(follower)
 
 
 def test_a_period_of_zero_looks_only_when_asked(source: FakeSource, owner: Owner) -> None:
@@ -468,7 +474,7 @@ def test_an_alias_moved_on_a_server_takes_over(client: MlflowClient, tmp_path: P
     app.follower.start()
     move(client, tmp_path / "routers", "new")
     wait_until(lambda: app.text == "new")
-    app.follower.stop()
+    stop(app.follower)
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -525,7 +531,7 @@ def test_a_server_that_stops_and_comes_back_is_followed_again(
     move(client, tmp_path / "routers", "after")
     wait_until(lambda: any("took over" in message for message in told(caplog)))
     wait_until(lambda: any("answers again" in message for message in told(caplog)))
-    app.follower.stop()
+    stop(app.follower)
     assert app.text == "after"
     assert sum("can't be followed" in message for message in told(caplog)) == 1
     assert told(caplog).count(f"{ALIAS}: the registry answers again") == 1

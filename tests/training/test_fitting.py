@@ -10,7 +10,7 @@ from router.features import FeatureSpec
 from router.head import Kind
 from router.prices import Price
 from router.records import FloatArray
-from router.settings import Config, Rules, Training
+from router.settings import Config, Objective, Rules, Training
 from tests.training.logs import made_table
 from tests.training.test_heads import features_of, true_chance
 from training.fitting import Fitted, Material, fit, steps, strongest_within_error
@@ -82,6 +82,21 @@ def test_auto_publishes_the_better_estimator_on_validation(seed: int) -> None:
     clearly = ahead.mean() > ahead.std() / np.sqrt(len(ahead))
     assert clearly or published.validation["brier"] <= lost.validation["brier"]
     assert fitted.head.kind == fitted.published
+
+
+def test_the_estimator_that_was_not_published_is_fitted_on_the_same_prompts(auto: Fitted) -> None:
+    assert auto.runner_up is not None
+    assert {auto.published, auto.runner_up.head.kind} == {"success", "label"}
+    shared, own = auto.head.to_arrays(), auto.runner_up.head.to_arrays()
+    assert all(np.array_equal(shared[name], own[name]) for name in ("store.points", "last.table"))
+
+
+def test_the_runner_up_is_what_would_be_published_if_it_were_forced(auto: Fitted) -> None:
+    assert auto.runner_up is not None
+    forced = fit(material_of(auto.runner_up.head.kind), split_of())
+    assert (forced.policy, forced.runner_up) == (auto.runner_up.policy, None)
+    arrays = auto.runner_up.head.to_arrays()
+    assert all(np.array_equal(arrays[name], array) for name, array in forced.head.to_arrays().items())
 
 
 def test_a_regularisation_weaker_than_the_best_is_never_taken(auto: Fitted) -> None:
@@ -175,6 +190,29 @@ def test_unknown_prices_leave_the_choice_to_the_success_probability() -> None:
         table=replace(material.table, cost=np.full((PROMPTS, 3), np.nan)),
     )
     assert fit(unknown, split_of()).policy.weight == 0.0
+
+
+def promising(max_loss: float) -> Material:
+    material = material_of("success")
+    objective = Objective(max_quality_loss=max_loss)
+    return replace(material, config=material.config.model_copy(update={"objective": objective}))
+
+
+def test_a_promise_sets_the_weight_and_says_what_it_rests_on() -> None:
+    fitted = fit(promising(0.2), split_of())
+    assert fitted.promise is not None
+    assert fitted.policy.weight == fitted.promise.weight
+    assert fitted.promise.n == len(fitted.judged)
+    assert any("cross-fitted" in sentence for sentence in fitted.promise.assumptions)
+
+
+def test_without_the_objective_nothing_is_promised(auto: Fitted) -> None:
+    assert auto.promise is None
+
+
+def test_a_promise_that_the_log_is_too_small_for_makes_no_router() -> None:
+    with pytest.raises(TrainingError, match=r"objective\.max_quality_loss: .* log more prompts"):
+        fit(promising(0.001), split_of())
 
 
 def test_a_model_that_never_succeeds_is_fitted_all_the_same() -> None:

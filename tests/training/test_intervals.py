@@ -97,7 +97,7 @@ def test_the_same_seed_gives_the_same_resamples() -> None:
 
 def test_blocks_share_their_resamples() -> None:
     values = np.random.default_rng(7).random((40, 3))
-    blocks = resampled_blocks({"a": values[:, :1], "b": values[:, 1:]}, np.arange(40), n_resamples=9)
+    blocks = resampled_blocks([("a", values[:, :1]), ("b", values[:, 1:])], np.arange(40), n_resamples=9)
     whole = resampled_sums(values, np.arange(40), n_resamples=9)
     assert joined(blocks["a"], blocks["b"]).draws == pytest.approx(whole.draws)
 

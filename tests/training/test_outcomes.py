@@ -21,6 +21,12 @@ def test_repeated_calls_are_averaged_over_what_is_known(tmp_path: Path) -> None:
     assert (table.calls.item(), table.success.item(), table.cost.item()) == (3, 0.5, 3.0)
 
 
+def test_propensities_of_repeated_calls_are_averaged_as_the_weights_that_they_become(tmp_path: Path) -> None:
+    table = table_of(tmp_path, call(propensity=0.5), call(propensity=0.25), call(), call(prompt="x"))
+    first = table.keys.index(key_of("2 + 2?"))
+    assert_array_equal(1 / table.propensity[[first, 1 - first]], [[3.0], [np.nan]])
+
+
 def test_a_model_that_was_not_asked_is_unknown(tmp_path: Path) -> None:
     table = table_of(tmp_path, call(prompt="x", model="a", success=True), call(prompt="y", model="b"))
     first = table.keys.index(key_of("x"))

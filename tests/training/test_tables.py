@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from router.records import Json, Request
 from router.version import Version
-from tests.training.comparing.comparisons import evaluated, knowing
+from tests.training.comparing.reports import CASES, exact, off_policy
 from training import tables
-from training.comparing.comparison import compare
 from training.pipeline import Trained
 
 
@@ -68,13 +68,55 @@ def test_a_bad_line_shows_its_error_among_the_decisions(capsys: pytest.CaptureFi
     assert "not valid JSON" in capsys.readouterr().out
 
 
-def test_a_comparison_shows_its_verdict_before_the_table(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", CASES)
+def test_a_comparison_of_every_kind_fits_eighty_columns(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tables.comparison(compare(evaluated(knowing())), tmp_path)
+    monkeypatch.setattr(tables.console, "_width", 80)
+    tables.comparison(CASES[name](), Path("out"))
     said = capsys.readouterr().out
-    assert said.index("win ") < said.index("independent groups")
-    assert f"written: {tmp_path / 'report.html'} and report.json" in said
+    assert max(cell_len(line) for line in said.splitlines()) <= 80
+    assert "nan" not in said
+    assert "\x1b" not in said
+    assert "…" not in said or name.startswith("hostile")
+
+
+def test_a_comparison_shows_losses_then_the_change_then_the_policies(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tables.comparison(exact(), Path("out"))
+    said = capsys.readouterr().out
+    order = [
+        "the router loses 2",
+        "It does not beat mean per task type",
+        "against what runs today, best single (gpt-4o)",
+        "-$2.38",
+        "The router beats keyword heuristic",
+        "independent groups: 1,812",
+        "shown to lose success against best single on 2 of 14 slices",
+        "190 prompts",
+        "note: On these prompts",
+        f"written: {Path('out') / 'report.html'} and report.json",
+    ]
+    places = [said.index(part) for part in order]
+    assert places == sorted(places)
+
+
+def test_a_policy_that_the_log_can_not_judge_is_refused_with_the_reason(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tables.comparison(off_policy(), Path("out"))
+    said = capsys.readouterr().out
+    assert "refused: oracle: the log never took its choice on 41 % of the calls" in said
+
+
+def test_a_policy_name_neither_marks_up_nor_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    case = exact()
+    evil = replace(case.policies[0], name="[red]\x1b[31mevil")
+    tables.comparison(replace(case, policies=(evil,)), Path("out"))
+    said = capsys.readouterr().out
+    assert "[red] [31mevil" in said
+    assert "\x1b" not in said
 
 
 def test_real_decisions_fit_the_table(version: Version, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from router.errors import TrainingError
 from router.policy import choose
 from router.records import FloatArray, IntArray
 from router.settings import Fallback, Objective
@@ -15,6 +16,8 @@ from training.thresholds import (
     decision_value,
     least_confidence,
     least_familiarity,
+    promised_weight,
+    refuse_unsafe,
 )
 
 CASES = [pytest.param(seed, id=f"case {seed}") for seed in range(8)]
@@ -268,3 +271,34 @@ def test_without_costs_the_decision_value_falls_with_the_forecasts_error() -> No
     right, wrong = (Judged.of(p, free, case.success, free) for p in (case.success, 1 - case.success))
     assert decision_value(right).mean() == 0.0
     assert decision_value(wrong).mean() == -1.0
+
+
+def test_an_objective_without_a_largest_loss_promises_nothing() -> None:
+    case = judged(n=300)
+    assert promised_weight(case, Objective(), np.arange(300)) is None
+    refuse_unsafe(None)
+
+
+def test_a_promised_weight_keeps_the_loss_on_the_calibration_prompts_well_within_it() -> None:
+    case = judged(n=600)
+    found = promised_weight(case, Objective(max_quality_loss=0.1), np.arange(600))
+    assert found is not None
+    assert found.weight is not None
+    loss = case.success.mean(axis=0).max() - at(case, found.weight)[0]
+    assert loss < found.bound <= 0.1
+    refuse_unsafe(found)
+
+
+def test_filled_in_outcomes_can_promise_nothing() -> None:
+    case = with_unknown(LEAST_FULL - 1, 50)
+    with pytest.raises(
+        TrainingError, match=r"where 10% of the outcomes are unknown; log every model's outcome"
+    ):
+        promised_weight(case, Objective(max_quality_loss=0.1), np.arange(len(case)))
+
+
+def test_a_promise_that_cannot_be_shown_is_refused_with_what_can_be() -> None:
+    found = promised_weight(judged(n=30), Objective(max_quality_loss=0.01), np.arange(30))
+    assert found is not None
+    with pytest.raises(TrainingError, match=rf"30 prompts .* \(at weight 0: at most {found.bound:.3g}\)"):
+        refuse_unsafe(found)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from router.records import BoolArray, FloatArray, IntArray
-from router.rules import heuristic_model
-from router.settings import HeuristicModels
+from router.records import FloatArray, IntArray, Request
+from router.rules import heuristic_model, rule_choice
+from router.settings import HeuristicModels, Rules
+from training.comparing.training_means import TrainingStatistics as TrainingStatistics
+from training.comparing.training_means import rows_of
 from training.evaluation import best_column, cost_at_quality, curve_of_path, policy_path
 
 ALL_CHEAP = "all-cheap"
@@ -17,69 +19,18 @@ ALL_STRONG = "all-strong"
 BEST_SINGLE = "best single"
 TASK_TYPE = "mean per task type"
 HEURISTIC = "keyword heuristic"
+RULES = "rule table"
+RANDOM = "random"
 SHUFFLE = "cost-matched shuffle"
 ORACLE = "oracle"
+NAMES = frozenset({ALL_CHEAP, ALL_STRONG, BEST_SINGLE, TASK_TYPE, HEURISTIC, RULES, RANDOM, SHUFFLE, ORACLE})
+"""Of the policies here and of the shuffle: no other policy may have one."""
 
 NO_CHOICE = -1
 SHRINKAGE = 10.0
 """Calls at the model's overall mean that a task type's own mean is mixed with."""
 SUCCEEDED = 0.5
 """Share of a prompt's repeated calls from which the oracle counts a model as one that succeeds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingStatistics:
-    """Means of the training log: all that a baseline may know. NaN is unknown.
-
-    Attributes:
-        models: columns of every array.
-        success: shape (m,); mean success.
-        cost: shape (m,); mean USD a call.
-        task_types: rows of the tables below, sorted; prompts without a task type are in none of them.
-        task_success: shape (t, m).
-        task_cost: shape (t, m); USD a call.
-        task_counts: shape (t, m); prompts whose outcome is known.
-    """
-
-    models: tuple[str, ...]
-    success: FloatArray
-    cost: FloatArray
-    task_types: tuple[str, ...]
-    task_success: FloatArray
-    task_cost: FloatArray
-    task_counts: IntArray
-
-    def __post_init__(self) -> None:
-        m, t = len(self.models), len(self.task_types)
-        shapes = [self.success.shape, self.cost.shape, self.task_success.shape, self.task_counts.shape]
-        if shapes != [(m,), (m,), (t, m), (t, m)]:
-            raise ValueError(f"{m} models and {t} task types do not fit arrays of shapes {shapes}")
-        if np.isnan(self.success).all():
-            raise ValueError("no model has a known outcome: baselines need at least one")
-
-    @staticmethod
-    def of(
-        models: Sequence[str], task_types: Sequence[str | None], success: FloatArray, cost: FloatArray
-    ) -> TrainingStatistics:
-        """Means over the prompts of a training log.
-
-        Args:
-            task_types: of each prompt.
-            success: shape (n, m), NaN is unknown.
-            cost: shape (n, m), USD a call, NaN is unknown.
-        """
-        names = tuple(sorted({name for name in task_types if name is not None}))
-        rows = _rows_of(names, task_types)
-        whole = np.zeros_like(rows)
-        return TrainingStatistics(
-            models=tuple(models),
-            success=_means(success, whole, 1)[0],
-            cost=_means(cost, whole, 1)[0],
-            task_types=names,
-            task_success=_means(success, rows, len(names) + 1)[:-1],
-            task_cost=_means(cost, rows, len(names) + 1)[:-1],
-            task_counts=_group_sums(~np.isnan(success), rows, len(names) + 1)[:-1].astype(np.int64),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,26 +47,6 @@ class Baselines:
     choices: Mapping[str, IntArray]
     task_probability: FloatArray
     task_cost: FloatArray
-
-
-def _rows_of(names: Sequence[str], task_types: Sequence[str | None]) -> IntArray:
-    """Place of each prompt's task type in `names`; their number where it is in none of them."""
-    row: dict[str | None, int] = {name: number for number, name in enumerate(names)}
-    return np.array([row.get(name, len(row)) for name in task_types], dtype=np.int64)
-
-
-def _group_sums(values: FloatArray | BoolArray, groups: IntArray, n_groups: int) -> FloatArray:
-    """Shape (n_groups, m): sums of the rows of `values`, shape (n, m), per group."""
-    sums = np.zeros((n_groups, values.shape[1]))
-    np.add.at(sums, groups, values)
-    return sums
-
-
-def _means(values: FloatArray, groups: IntArray, n_groups: int) -> FloatArray:
-    """Shape (n_groups, m): means of the known values per group, NaN where none is known."""
-    count = _group_sums(~np.isnan(values), groups, n_groups)
-    total = _group_sums(np.nan_to_num(values, nan=0.0), groups, n_groups)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def cheapest_model(statistics: TrainingStatistics) -> int:
@@ -177,7 +108,7 @@ def task_estimates(
 ) -> tuple[FloatArray, FloatArray]:
     """Success and cost that the means per task type expect of each prompt, both of shape (n, m)."""
     success, cost = task_table(statistics)
-    rows = _rows_of(statistics.task_types, task_types)
+    rows = rows_of(statistics.task_types, task_types)
     return success[rows], cost[rows]
 
 
@@ -195,7 +126,7 @@ def mean_per_task_type(statistics: TrainingStatistics, task_types: Sequence[str 
     target = float(share @ success[:, best_model(statistics)] / share.sum())
     least = cost_at_quality(curve, target)
     weight = curve.weight[np.flatnonzero(curve.cost <= least)[0]] if np.isfinite(least) else 0.0
-    return path.at(float(weight))[_rows_of(statistics.task_types, task_types)]
+    return path.at(float(weight))[rows_of(statistics.task_types, task_types)]
 
 
 def default_heuristic_models(statistics: TrainingStatistics) -> HeuristicModels | None:
@@ -231,6 +162,30 @@ def keyword_heuristic(
     return np.array(chosen, dtype=np.int64)
 
 
+def rule_table(
+    requests: Sequence[Request], rules: Rules, default: str, models: Sequence[str]
+) -> IntArray | None:
+    """The column of the model that the team's own rules give each request; None where there are no rules.
+
+    As in serving, an entry that names a model which is not evaluated gives way to the next rule; -1 where no
+    rule names an evaluated one.
+
+    Args:
+        default: stands in where the rules have no default of their own.
+        models: names of the columns.
+    """
+    if not rules.models():
+        return None
+    column = {name: number for number, name in enumerate(models)}
+    found = (rule_choice(request, rules, default, models) for request in requests)
+    return np.array([column[rule[0]] if rule else NO_CHOICE for rule in found], dtype=np.int64)
+
+
+def random_shares(n_prompts: int, n_models: int) -> FloatArray:
+    """Every model with the same chance on every prompt, shape (n_prompts, n_models)."""
+    return np.full((n_prompts, n_models), 1.0 / n_models)
+
+
 def oracle(statistics: TrainingStatistics, success: FloatArray, cost: FloatArray) -> IntArray:
     """The cheapest model that succeeded on each prompt, else the cheapest model: a bound, not a policy.
 
@@ -243,18 +198,6 @@ def oracle(statistics: TrainingStatistics, success: FloatArray, cost: FloatArray
     usual = max(cheapest_model(statistics), 0)
     cheapest = np.argmin(np.where(succeeded, paid, np.inf), axis=1)
     return np.where(succeeded.any(axis=1), cheapest, usual)
-
-
-def dominated_models(statistics: TrainingStatistics) -> dict[str, str]:
-    """Models that another one beats, no dearer and no worse and better in one of the two, and by which."""
-    success, cost = statistics.success, statistics.cost
-    dominated = {}
-    for column, name in enumerate(statistics.models):
-        no_worse = (success >= success[column]) & (cost <= cost[column])
-        better = no_worse & ((success > success[column]) | (cost < cost[column]))
-        if better.any():
-            dominated[name] = statistics.models[int(np.argmax(np.where(better, success, -np.inf)))]
-    return dominated
 
 
 def baselines_on(

@@ -1,248 +1,413 @@
-"""Where the marks of the report's charts go; the template draws them."""
+"""What the report's charts show, as Plotly reads it; report.js paints them and places the labels."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from training.comparing.evaluated import Comparison, PolicyResult
+from router.records import Json
+from training.comparing.evaluated import Comparison, CurveResult, Kind, PolicyResult
+from training.comparing.numbers import bounds, decimal, dollars, printable, rate, typeset, usd_per_thousand
+from training.intervals import Interval
 
-CHARACTER = 6.1
-"""Width of a character of a label, at the 11 pixels that the template sets it in."""
-LINE = 13.0
 LOGARITHMIC_FROM = 6.0
 """Ratio of the dearest to the cheapest point from which costs are drawn on a logarithmic axis."""
+LABEL = 34
+"""Longest label beside a point, in characters; the whole name is in the tables."""
+WILSON = 1.959964
+"""Normal quantile of a 95 % interval."""
 
-Box = tuple[float, float, float, float]
-Scale = Callable[[float], float]
+# Each colour has a contrast of 4.5 or more to the card and to the paper of its scheme (WCAG 2.2, 1.4.3).
+PALETTES: Mapping[str, Mapping[str, str]] = {
+    "light": {
+        "paper": "#fbfaf7",
+        "card": "#ffffff",
+        "ink": "#1d2126",
+        "soft": "#59626b",
+        "rule": "#dedcd5",
+        "router": "#0a57b0",
+        "band": "#d3e1f3",
+        "other": "#8a4b00",
+        "base": "#4d565f",
+        "win": "#14683a",
+        "loss": "#a8231b",
+        "undecided": "#655500",
+        "trade": "#573b98",
+    },
+    "dark": {
+        "paper": "#15181b",
+        "card": "#1b1f23",
+        "ink": "#e7e8ea",
+        "soft": "#a6aeb7",
+        "rule": "#353b42",
+        "router": "#79b6ff",
+        "band": "#22374f",
+        "other": "#eda863",
+        "base": "#b1bac4",
+        "win": "#76d29c",
+        "loss": "#ff9d94",
+        "undecided": "#e3cb70",
+        "trade": "#c5b1f8",
+    },
+}
+"""Colours by name, of the page and of its charts."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tick:
-    """A mark on an axis; `at` in pixels."""
-
-    at: float
-    label: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """One policy in the cost and quality chart; positions in pixels, the label's at its left end.
-
-    Attributes:
-        kind: of the policy, and the style of the mark.
-        label: empty where there was no room.
-    """
-
-    kind: str
-    label: str
-    x: float
-    y: float
-    label_x: float = 0.0
-    label_y: float = 0.0
+SYMBOLS: Mapping[Kind, tuple[str, int, str]] = {
+    "router": ("circle", 15, "router"),
+    "baseline": ("circle", 9, "base"),
+    "other router": ("square", 10, "other"),
+    "own policy": ("triangle-up", 11, "other"),
+    "logged": ("hexagon", 11, "trade"),
+    "control": ("diamond", 10, "other"),
+    "bound": ("circle-open", 10, "base"),
+    "single model": ("x-thin", 7, "soft"),
+}
+"""Marker, its size in pixels, and its colour: the shape says the kind without the colour."""
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """A chart ready to draw.
+    """A chart before it is painted: colours are names of a palette.
 
     Attributes:
-        left: of the plot, as `right`, `top` and `bottom` in pixels from the upper left corner.
-        lines: name and SVG path of each.
-        logarithmic: of the x axis.
+        data: traces.
+        labels: of points, most important first: x and y in axis units, the ends of the intervals along each,
+            text, colour. Those without room are left out.
+        heights: in pixels, on wide and on narrow screens.
     """
 
-    width: float
-    height: float
-    left: float
-    right: float
-    top: float
-    bottom: float
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-    lines: tuple[tuple[str, str], ...]
-    marks: tuple[Mark, ...]
-    logarithmic: bool = False
+    data: Sequence[Json]
+    layout: Mapping[str, Json]
+    labels: Sequence[Json] = ()
+    heights: tuple[int, int] = (480, 430)
+
+    def to_json(self) -> Json:
+        """The attributes by their names."""
+        return {
+            "data": list(self.data),
+            "layout": dict(self.layout),
+            "labels": list(self.labels),
+            "heights": list(self.heights),
+        }
 
 
-def cost_quality_chart(comparison: Comparison, *, width: float, height: float) -> Chart | None:
-    """Mean success over mean cost of every policy, the sweeps as lines; None where costs are unknown."""
-    if not comparison.costs_known:
-        return None
-    policies = [comparison.router, *comparison.policies]
-    costs = [one.cost_usd_per_call.value for one in policies]
-    costs += [cost for curve in comparison.curves for cost in curve.cost_usd_per_call]
-    successes = [one.success.value for one in policies]
-    successes += [success for curve in comparison.curves for success in curve.success]
-    left, right, top, bottom = 46.0, width - 12, 14.0, height - 42
-    logarithmic = min(costs) > 0 and max(costs) / min(costs) >= LOGARITHMIC_FROM
-    x, x_ticks = _cost_axis(costs, left, right, logarithmic=logarithmic)
-    y, y_ticks = _success_axis(successes, bottom, top)
-    lines = {
-        curve.name: [(x(c), y(s)) for c, s in zip(curve.cost_usd_per_call, curve.success, strict=True)]
-        for curve in comparison.curves
+def charts_of(comparison: Comparison) -> dict[str, Chart]:
+    """Every chart that the comparison has the numbers for, by the id of its place in the page."""
+    found = {
+        "cost-quality": cost_quality(comparison),
+        "reliability": reliability(comparison),
+        "risk-coverage": risk_coverage(comparison),
     }
-    covered = [(px - 2, py - 2, px + 2, py + 2) for points in lines.values() for px, py in points]
-    marks = _labelled(_marks(policies, x, y), covered, (left, top, right, bottom))
+    return {name: chart for name, chart in found.items() if chart is not None}
+
+
+def plain(text: str, longest: int = LABEL) -> str:
+    """A text from outside as a label: short, and no markup to Plotly, which reads a kind of HTML."""
+    line = printable(text)
+    cut = line if len(line) <= longest else line[: longest - 1] + "…"
+    return cut.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def cost_quality(comparison: Comparison) -> Chart | None:
+    """Success over cost of every policy that has both, and the sweeps as lines; None where there is none."""
+    policies = [one for one in (comparison.router, *comparison.policies) if _placed(one)]
+    curves = [curve for curve in comparison.curves if curve.cost_usd_per_call]
+    if not policies:
+        return None
+    ends = [end for one in policies for end in _ends(one.cost_usd_per_call)]
+    costs = [cost * 1000 for cost in (*ends, *(c for curve in curves for c in curve.cost_usd_per_call))]
+    heights = [end for one in policies for end in _ends(one.success)]
+    heights += [value for curve in curves for value in (*curve.success_ci_low, *curve.success_ci_high)]
+    logarithmic = min(costs) > 0 and max(costs) / min(costs) >= LOGARITHMIC_FROM
+    marked = _merged(policies)
     return Chart(
-        width=width,
-        height=height,
-        left=left,
-        right=right,
-        top=top,
-        bottom=bottom,
-        x_ticks=x_ticks,
-        y_ticks=y_ticks,
-        lines=tuple((name, _path(points)) for name, points in lines.items()),
-        marks=marks,
-        logarithmic=logarithmic,
+        data=[
+            *([_band(curves[0])] if curves else []),
+            *(_line(curve, number) for number, curve in enumerate(curves)),
+            *(
+                _points(kind, [one for one in marked if one.kind == kind], comparison)
+                for kind in reversed(list(SYMBOLS))
+                if any(one.kind == kind for one in marked)
+            ),
+        ],
+        layout={
+            "xaxis": _cost_axis(costs, logarithmic=logarithmic),
+            "yaxis": _axis("success rate", _padded(heights, 0.06, (0.0, 1.0)), tickformat=".1~%"),
+        },
+        labels=_labels(marked, logarithmic=logarithmic),
     )
 
 
-def reliability_chart(comparison: Comparison, *, size: float) -> Chart:
-    """Mean success over mean confidence per bin: on the diagonal, confidence can be taken at its word."""
-    left, right, top, bottom = 46.0, size - 18, 10.0, size - 42
-    x, y = _linear(0, 1, left, right), _linear(0, 1, bottom, top)
-    steps = [0, 0.25, 0.5, 0.75, 1]
-    marks = tuple(
-        Mark(kind="bin", label="", x=x(bin_["confidence"]), y=y(bin_["success"]))
-        for bin_ in comparison.calibration.bins
-    )
-    return Chart(
-        width=size,
-        height=size,
-        left=left,
-        right=right,
-        top=top,
-        bottom=bottom,
-        x_ticks=tuple(Tick(at=x(step), label=f"{step:.0%}") for step in steps),
-        y_ticks=tuple(Tick(at=y(step), label=f"{step:.0%}") for step in steps),
-        lines=(
-            ("perfect", _path([(x(0), y(0)), (x(1), y(1))])),
-            ("router", _path([(mark.x, mark.y) for mark in marks])),
-        ),
-        marks=marks,
-    )
+def _placed(one: PolicyResult) -> bool:
+    return math.isfinite(one.success.value) and math.isfinite(one.cost_usd_per_call.value)
 
 
-def _linear(low: float, high: float, start: float, end: float) -> Scale:
-    span = (high - low) or 1.0
-    return lambda value: start + (value - low) / span * (end - start)
+def _ends(interval: Interval) -> list[float]:
+    return [end for end in (interval.value, interval.low, interval.high) if math.isfinite(end)]
 
 
-def _cost_axis(
-    costs: Sequence[float], left: float, right: float, *, logarithmic: bool
-) -> tuple[Scale, tuple[Tick, ...]]:
-    """Scale of USD a call, and its marks in USD per thousand calls."""
-    low, high = min(costs), max(costs)
-    if not logarithmic:
-        scale = _linear(0, high * 1.06 or 1.0, left, right)
-        steps = _round_steps(0, high * 1.06 * 1000 or 1.0, 5)
-        return scale, tuple(Tick(at=scale(step / 1000), label=_usd(step)) for step in steps)
-    inner = _linear(math.log(low / 1.25), math.log(high * 1.25), left, right)
-    powers = range(math.floor(math.log10(low * 1000)), math.ceil(math.log10(high * 1000)) + 1)
-    marks = [digit * 10.0**power / 1000 for power in powers for digit in (1, 2, 5)]
-    inside = [mark for mark in marks if low / 1.25 <= mark <= high * 1.25]
-    kept = [mark for mark in inside if len(inside) <= 7 or _leading_one(mark)]
-    return lambda cost: inner(math.log(cost)), tuple(
-        Tick(at=inner(math.log(mark)), label=_usd(mark * 1000)) for mark in kept
-    )
-
-
-def _leading_one(mark: float) -> bool:
-    return math.isclose(math.log10(mark), round(math.log10(mark)), abs_tol=1e-6)
-
-
-def _success_axis(successes: Sequence[float], bottom: float, top: float) -> tuple[Scale, tuple[Tick, ...]]:
-    """Scale of success rates with room above and below, and its marks in per cent."""
-    room = max((max(successes) - min(successes)) * 0.08, 0.01)
-    low, high = max(min(successes) - room, 0.0), min(max(successes) + room, 1.0)
-    scale = _linear(low, high, bottom, top)
-    steps = _round_steps(low * 100, high * 100, 6)
-    return scale, tuple(Tick(at=scale(step / 100), label=f"{step:g} %") for step in steps)
-
-
-def _round_steps(low: float, high: float, most: int) -> list[float]:
-    """At most about `most` round numbers from `low` to `high`."""
-    raw = (high - low) / most
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * digit for digit in (1, 2, 5, 10) if power * digit >= raw)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(number * step, 10) for number in range(first, last + 1)]
-
-
-def _usd(value: float) -> str:
-    return f"${value:,.10g}"
-
-
-def _path(points: Sequence[tuple[float, float]]) -> str:
-    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points) if points else ""
-
-
-def _marks(policies: Sequence[PolicyResult], x: Scale, y: Scale) -> list[Mark]:
-    """A mark per policy; policies of the same choices share one, named after all of them."""
-    marks, told = [], set[str]()
+def _merged(policies: Sequence[PolicyResult]) -> list[PolicyResult]:
+    """One of the policies that make the same choices stands for all of them."""
+    kept, told = [], set[str]()
     for one in policies:
-        names = [one.name, *one.aliases]
-        if one.name in told or (one.kind == "single model" and one.aliases):
-            continue
-        told |= set(names)
-        # "always gpt-4" is the model's own mark, a baseline of one model is labelled with the model as well.
-        label = ", ".join(names) if one.kind != "single model" else str(one.model)
-        if one.model and one.kind == "baseline":
-            label = f"{one.model} ({label})"
-        marks.append(
-            Mark(kind=one.kind, label=label, x=x(one.cost_usd_per_call.value), y=y(one.success.value))
+        if one.name not in told and not (one.kind == "single model" and one.aliases):
+            kept.append(one)
+            told |= {one.name, *one.aliases}
+    return kept
+
+
+def _band(curve: CurveResult) -> Json:
+    cost = [usd * 1000 for usd in curve.cost_usd_per_call]
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [*cost, *reversed(cost)],
+        "y": [*curve.success_ci_high, *reversed(curve.success_ci_low)],
+        "fill": "toself",
+        "fillcolor": "band",
+        "line": {"width": 0, "color": "band"},
+        "hoverinfo": "skip",
+    }
+
+
+def _line(curve: CurveResult, number: int) -> Json:
+    said = [
+        typeset(f"{plain(curve.name)}<br>success {rate(success)} [{low * 100:.1f}, {high * 100:.1f}]")
+        + f"<br>{usd_per_thousand(cost)} per 1,000"
+        for success, low, high, cost in zip(
+            curve.success, curve.success_ci_low, curve.success_ci_high, curve.cost_usd_per_call, strict=True
         )
-    return marks
+    ]
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": plain(curve.name),
+        "x": [usd * 1000 for usd in curve.cost_usd_per_call],
+        "y": list(curve.success),
+        "line": {
+            "color": "router" if number == 0 else "other",
+            "width": 2.4 if number == 0 else 1.8,
+            "dash": DASHES[number % len(DASHES)],
+        },
+        "hoverinfo": "text",
+        "hovertext": said,
+    }
 
 
-def _labelled(marks: list[Mark], lines: Sequence[Box], plot: Box) -> tuple[Mark, ...]:
-    """The marks with their labels placed where they cover no other one, and no line if that can be."""
-    rank = {"router": 0, "baseline": 1, "control": 2, "bound": 3}
-    taken = [_around(mark) for mark in marks]
-    placed = []
-    for mark in sorted(marks, key=lambda mark: rank.get(mark.kind, 4)):
-        fitted = (
-            _fitted(mark, [*taken, *lines], plot) or _fitted(mark, taken, plot) or replace(mark, label="")
-        )
-        if fitted.label:
-            taken.append(_label_box(fitted))
-        placed.append(fitted)
-    return tuple(placed)
+def _points(kind: Kind, policies: Sequence[PolicyResult], comparison: Comparison) -> Json:
+    """One kind of policies, each with its intervals both ways."""
+    symbol, size, color = SYMBOLS[kind]
+    thin = symbol.endswith("thin")
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": kind,
+        "x": [one.cost_usd_per_call.value * 1000 for one in policies],
+        "y": [one.success.value for one in policies],
+        "error_x": _bars([one.cost_usd_per_call for one in policies], 1000, color),
+        "error_y": _bars([one.success for one in policies], 1, color),
+        "marker": {
+            "symbol": symbol,
+            "size": size,
+            "color": color,
+            "line": {"color": color if thin or kind == "bound" else "card", "width": 1.5},
+        },
+        "hoverinfo": "text",
+        "hovertext": [_said(one, comparison) for one in policies],
+    }
 
 
-def _fitted(mark: Mark, taken: Sequence[Box], plot: Box) -> Mark | None:
-    """The mark with its label beside, above or below it; None where each place is taken."""
-    longest = int((plot[2] - plot[0]) / CHARACTER) - 2
-    label = mark.label if len(mark.label) <= longest else mark.label[: longest - 1] + "…"
-    wide = len(label) * CHARACTER
-    # Pushed inside the plot, a label above or below its mark still spans it.
-    inside = min(max(mark.x - wide / 2, plot[0] + 2), plot[2] - wide - 2) - mark.x
-    sides = [(9.0, 4.0), (-9 - wide, 4.0), *((inside, step) for step in (-10.0, 19.0, -20.0, 29.0))]
-    sides += [(7.0, -7.0), (7.0, 16.0), (-7 - wide, -7.0), (-7 - wide, 16.0)]
-    for dx, dy in sides:
-        candidate = replace(mark, label=label, label_x=mark.x + dx, label_y=mark.y + dy)
-        box = _label_box(candidate)
-        fits = plot[0] <= box[0] and box[2] <= plot[2] and plot[1] - 4 <= box[1] and box[3] <= plot[3]
-        if fits and not any(_overlap(box, other) for other in taken):
-            return candidate
-    return None
+def _bars(intervals: Sequence[Interval], scale: float, color: str) -> Json:
+    def arm(value: float, end: float) -> float:
+        return abs(end - value) * scale if math.isfinite(end) else 0.0
+
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [arm(one.value, one.high) for one in intervals],
+        "arrayminus": [arm(one.value, one.low) for one in intervals],
+        "color": color,
+        "thickness": 1,
+        "width": 0,
+    }
 
 
-def _around(mark: Mark) -> Box:
-    return (mark.x - 5, mark.y - 5, mark.x + 5, mark.y + 5)
+def _said(one: PolicyResult, comparison: Comparison) -> str:
+    """A policy's hover text; the tags are Plotly's line breaks."""
+    names = plain(", ".join([one.name, *one.aliases]), 60)
+    model = f" ({plain(one.model)})" if one.model else ""
+    today = "<br>runs today" if one.name == comparison.change.today else ""
+    cost = one.cost_usd_per_call
+    numbers = (
+        f"<br>success {rate(one.success.value)} {bounds(one.success, 'rate')}"
+        f"<br>{usd_per_thousand(cost.value)} {bounds(cost, 'usd')} per 1,000"
+    )
+    return typeset(f"<b>{names}</b>{model}{numbers}{today}")
 
 
-def _label_box(mark: Mark) -> Box:
-    return (
-        mark.label_x,
-        mark.label_y - LINE + 3,
-        mark.label_x + len(mark.label) * CHARACTER,
-        mark.label_y + 3,
+def _labels(policies: Sequence[PolicyResult], *, logarithmic: bool) -> list[Json]:
+    rank = list(SYMBOLS)
+    return [
+        {
+            "x": _position(one.cost_usd_per_call.value * 1000, logarithmic=logarithmic),
+            "y": one.success.value,
+            "arms": [
+                [_position(end * 1000, logarithmic=logarithmic) for end in _ends(one.cost_usd_per_call)],
+                _ends(one.success),
+            ],
+            "text": plain(_label(one)),
+            "color": SYMBOLS[one.kind][2],
+            "bold": one.kind == "router",
+        }
+        for one in sorted(policies, key=lambda one: rank.index(one.kind))
+    ]
+
+
+def _label(one: PolicyResult) -> str:
+    if one.kind == "single model":
+        return str(one.model)
+    return f"{one.name} ({one.model})" if one.model and one.kind == "baseline" else one.name
+
+
+def _position(cost: float, *, logarithmic: bool) -> float:
+    return math.log10(cost) if logarithmic and cost > 0 else cost
+
+
+def _cost_axis(costs: Sequence[float], *, logarithmic: bool) -> Json:
+    """Axis in USD per 1,000 requests."""
+    title = "USD per 1,000 requests" + (", logarithmic scale" if logarithmic else "")
+    if not logarithmic:
+        form = "$,.2f" if max(costs) >= 0.05 else "$~g"
+        return _axis(title, [0.0, max(costs) * 1.08 or 1.0], tickformat=form)
+    low, high = min(costs) / 1.3, max(costs) * 1.3
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    marks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    inside = [mark for mark in marks if low <= mark <= high]
+    kept = [mark for place, mark in enumerate(inside) if place % math.ceil(len(inside) / 7) == 0]
+    ticks = {"tickvals": kept, "ticktext": [dollars(mark).removesuffix(".00") for mark in kept]}
+    return _axis(title, [math.log10(low), math.log10(high)], type="log", **ticks)
+
+
+def _padded(values: Sequence[float], share: float, limits: tuple[float, float]) -> list[float]:
+    """A range with room on both sides, little of it beyond limits that no value oversteps."""
+    least, most = min(values), max(values)
+    room = max((most - least) * share, 0.01)
+    low = max(least - room, limits[0] - 0.02) if least >= limits[0] else least - room
+    return [low, min(most + room, limits[1] + 0.02) if most <= limits[1] else most + room]
+
+
+def _axis(title: str, ends: Sequence[float], **more: Json) -> Json:
+    return {
+        "title": {"text": title, "font": {"color": "soft"}},
+        "range": list(ends),
+        "fixedrange": True,
+        "zeroline": False,
+        "gridcolor": "rule",
+        "linecolor": "soft",
+        "tickfont": {"color": "soft"},
+        **more,
+    }
+
+
+def reliability(comparison: Comparison) -> Chart | None:
+    """Success over stated confidence per bin with its interval, and the number of prompts in each below."""
+    bins = comparison.calibration.bins
+    if not bins:
+        return None
+    stated, seen = [one["confidence"] for one in bins], [one["success"] for one in bins]
+    count = [int(one["prompts"]) for one in bins]
+    ends = [wilson(one["success"], int(one["prompts"])) for one in bins]
+    said = [
+        typeset(f"confidence {rate(at)}<br>success {rate(what)} {bounds(end, 'rate')}<br>{many:,} prompts")
+        for at, what, end, many in zip(stated, seen, ends, count, strict=True)
+    ]
+    one_to_one = {"x": [0, 1], "y": [0, 1], "hoverinfo": "skip"}
+    lowest = max(0.0, math.floor(min(*stated, *(end.low for end in ends)) * 10 - 0.5) / 10)
+    ends_shown = [lowest, 1.02]
+    return Chart(
+        data=[
+            {
+                "type": "scatter",
+                "mode": "lines",
+                **one_to_one,
+                "line": {"color": "soft", "width": 1.2, "dash": "dot"},
+            },
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "x": stated,
+                "y": seen,
+                "error_y": _bars(ends, 1, "router"),
+                "line": {"color": "router", "width": 1.6},
+                "marker": {"color": "router", "size": 8},
+                "hoverinfo": "text",
+                "hovertext": said,
+            },
+            {
+                "type": "bar",
+                "x": stated,
+                "y": count,
+                "yaxis": "y2",
+                "width": [0.05 * (1 - lowest)] * len(bins),
+                "marker": {"color": "band", "line": {"color": "router", "width": 1}},
+                "hoverinfo": "text",
+                "hovertext": said,
+            },
+        ],
+        layout={
+            "xaxis": _axis("stated confidence", ends_shown, tickformat=".0%", anchor="y2", nticks=6),
+            "yaxis": _axis("success", ends_shown, tickformat=".0%", domain=[0.3, 1], nticks=6),
+            "yaxis2": _axis("prompts", [0, max(count) * 1.15], domain=[0, 0.2], nticks=3),
+        },
+        heights=(420, 400),
     )
 
 
-def _overlap(one: Box, other: Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+def wilson(share: float, prompts: int) -> Interval:
+    """A share with its 95 % score interval, as if the prompts were independent (Wilson 1927).
+
+    Args:
+        share: an off-policy estimate may lie outside [0, 1], and is drawn back to it.
+        prompts: at least 1.
+    """
+    share, spread = min(max(share, 0.0), 1.0), WILSON**2 / max(prompts, 1)
+    middle = (share + spread / 2) / (1 + spread)
+    half = WILSON / (1 + spread) * math.sqrt((share * (1 - share) + spread / 4) / max(prompts, 1))
+    return Interval(
+        value=share, low=min(share, middle - half), high=max(share, middle + half), above=math.nan
+    )
+
+
+def risk_coverage(comparison: Comparison) -> Chart | None:
+    """Failures among the prompts that the router keeps, over the part that it keeps."""
+    points = comparison.calibration.risk_coverage
+    if not points:
+        return None
+    risks = [point["risk"] for point in points]
+    said = [
+        typeset(
+            f"{rate(point['coverage'])} most confident<br>failures {rate(point['risk'])}"
+            f"<br>confidence from {decimal(point['threshold'], 2)}"
+        )
+        for point in points
+    ]
+    return Chart(
+        data=[
+            {
+                "type": "scatter",
+                "mode": "lines" if len(points) > 1 else "markers",
+                "x": [point["coverage"] for point in points],
+                "y": risks,
+                "line": {"color": "router", "width": 2.2},
+                "hoverinfo": "text",
+                "hovertext": said,
+            }
+        ],
+        layout={
+            "xaxis": _axis("part of the prompts that it keeps", [0, 1.02], tickformat=".0%"),
+            "yaxis": _axis("failures among them", [0, max(*risks, 0.05) * 1.15], tickformat=".0%"),
+        },
+        heights=(420, 340),
+    )

@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from router.records import BoolArray, FloatArray
-from training.comparing.contenders import Policy, Sweep
+from router.records import FloatArray
+from training.comparing.contenders import Policy
 from training.comparing.evaluated import Evaluated
 from training.intervals import Sums
 
 
-def policy_block(policy: Policy, router: Policy, best: tuple[FloatArray, FloatArray]) -> FloatArray:
-    """Columns: prompts that it can choose for, success, router's, cost, router's, best single's cost."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Yardsticks:
+    """What every policy is measured against; shape (n,) each.
+
+    Attributes:
+        router: the router's outcomes.
+        success: of the best single model.
+        cost: of the best single model.
+        bound: the oracle's success; NaN where it is not known.
+    """
+
+    router: Policy
+    success: FloatArray
+    cost: FloatArray
+    bound: FloatArray
+
+
+WIDTH = 7
+"""Columns of `policy_block`."""
+
+
+def policy_block(policy: Policy, against: Yardsticks) -> FloatArray:
+    """Columns: prompts it can choose for, success, router's, cost, router's, best single's cost, oracle's."""
     able = ~np.isnan(policy.success)
-    prompts = np.ones_like(best[0])
-    columns = [prompts, policy.success, router.success, policy.cost, router.cost, best[1]]
+    columns = [
+        np.ones_like(against.success), policy.success, against.router.success, policy.cost,
+        against.router.cost, against.cost, against.bound,
+    ]  # fmt: skip
     return np.where(able[:, None], np.stack(columns, axis=1), 0.0)
 
 
-def shuffle_block(evaluated: Evaluated, router: Policy, best: tuple[FloatArray, FloatArray]) -> FloatArray:
+def shuffle_block(evaluated: Evaluated, against: Yardsticks) -> FloatArray:
     """Columns of `policy_block` for the router, then per model: chosen by the router, success, cost."""
-    m = len(evaluated.models)
-    chosen = evaluated.choice[:, None] == np.arange(m)
-    own = policy_block(router, router, best)
+    chosen = evaluated.choice[:, None] == np.arange(len(evaluated.models))
+    own = policy_block(against.router, against)
     return np.concatenate([own, chosen.astype(np.float64), evaluated.success, evaluated.cost], axis=1)
 
 
@@ -36,7 +60,7 @@ def shuffled(sums: Sums) -> Sums:
 
 
 def _shuffled(sums: FloatArray) -> FloatArray:
-    own, rest = sums[..., :6], sums[..., 6:]
+    own, rest = sums[..., :WIDTH], sums[..., WIDTH:]
     chosen, success, cost = np.split(rest, 3, axis=-1)
     share, used = chosen / own[..., [0]], chosen > 0
     found = own.copy()
@@ -45,12 +69,20 @@ def _shuffled(sums: FloatArray) -> FloatArray:
     return found
 
 
-def sweep_block(sweep: Sweep, best: tuple[FloatArray, FloatArray]) -> FloatArray:
-    """Columns as `relative_cost_at_best` takes them."""
-    return np.concatenate([sweep.success, sweep.cost, np.stack(best, axis=1)], axis=1)
+def sweep_block(
+    outcomes: tuple[FloatArray, FloatArray], against: Yardsticks, ends: tuple[FloatArray, FloatArray]
+) -> FloatArray:
+    """Columns as `relative_cost_at_best` takes them, then costs of the cheapest and the dearest, and ones.
+
+    Args:
+        outcomes: success and cost at every weight, of shape (n, n_weights), as `Sweep.outcomes` gives them.
+        ends: cost on every prompt of the single model of least and of highest mean cost.
+    """
+    last = [against.success, against.cost, *ends, np.ones_like(against.success)]
+    return np.concatenate([*outcomes, np.stack(last, axis=1)], axis=1)
 
 
-def slice_block(rows: BoolArray, router: Policy, best: tuple[FloatArray, FloatArray]) -> FloatArray:
-    """Columns: prompts, router's success, best single's success, router's cost, best single's cost."""
-    columns = [np.ones_like(best[0]), router.success, best[0], router.cost, best[1]]
-    return np.where(rows[:, None], np.stack(columns, axis=1), 0.0)
+def slice_columns(router: Policy, reference: Policy) -> FloatArray:
+    """Columns: prompts, router's success, reference's success, router's cost, reference's cost."""
+    columns = [np.ones_like(router.success), router.success, reference.success, router.cost, reference.cost]
+    return np.where(~np.isnan(reference.success)[:, None], np.stack(columns, axis=1), 0.0)

@@ -6,14 +6,17 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from router.errors import CallLogError
-from router.records import FloatArray, IntArray, Json
+from router.records import FloatArray, IntArray, Json, Request
 from training.comparing.baselines import Baselines
 from training.intervals import Interval
+
+if TYPE_CHECKING:
+    from training.comparing.off_policy import Study
 
 Outcome = Literal["loss", "undecided", "trade-off", "win"]
 Kind = Literal[
@@ -36,6 +39,9 @@ class Provenance:
         objective: what the router was fitted for, in words.
         dominated: models that are no cheaper and no better than another one, and which one.
         warnings: sentences for the reader, printed as they are.
+        routers: policy version of each router compared, by where it came from.
+        command: that makes the report again; empty where there is none.
+        versions: of the libraries that the numbers depend on, by name.
     """
 
     router_version: str
@@ -44,39 +50,73 @@ class Provenance:
     objective: str = ""
     dominated: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    routers: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """A policy to compare, by what it does on every evaluated prompt.
+
+    Attributes:
+        choice: shape (n,); column of the model, or -1 where it can't choose; None where it mixes models.
+        shares: shape (n, m); chance of each model where it mixes, each row summing to 1; else None.
+        probability: shape (n, m); its chances of success, where it has them and can be swept; else None.
+        expected_cost: shape (n, m); USD, as `probability`.
+    """
+
+    name: str
+    kind: Kind
+    choice: IntArray | None = None
+    shares: FloatArray | None = None
+    probability: FloatArray | None = None
+    expected_cost: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        if (self.choice is None) == (self.shares is None):
+            raise ValueError(f"policy {self.name!r} needs either a choice per prompt or shares")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated:
-    """Held-out prompts whose outcome is known for every model, and what each policy does on them.
+    """Held-out prompts, what every model did on them, and what each policy does on them.
 
     Attributes:
         models: names of the columns, m of them.
         keys: prompt key of each of the n rows.
+        requests: of each row.
         clusters: shape (n,); rows that share a number (a session) are resampled together.
-        task_types: of each row.
-        success: shape (n, m); in [0, 1], no NaN.
-        cost: shape (n, m); USD a call. Unless every entry is known, costs count as unknown.
+        traffic: shape (n,); calls that each row stands for: 1 in an exact comparison.
+        success: shape (n, m); in [0, 1], no NaN. Off-policy: doubly robust scores, which may lie outside.
+        cost: shape (n, m); USD a call, or its scores. Unless every entry is known, costs count as unknown.
+        study: the log made ready to judge by, off-policy; None where every outcome is known.
         probability: shape (n, m); the router's chance of success.
         expected_cost: shape (n, m); USD, what the router expects.
         choice: shape (n,); column of the model that the router chose in the end.
         source: of each row, who chose: "learned", "rule", ...
         confidence: shape (n,); the router's chance that its choice succeeds.
+        others: policies beside the baselines: other routers, one's own, the logged one.
+        scores: further scores of how hard each prompt is, shape (n,), by name; ranked beside the router's.
     """
 
     models: tuple[str, ...]
     keys: Sequence[str]
+    requests: Sequence[Request]
     clusters: IntArray
-    task_types: Sequence[str | None]
+    traffic: FloatArray
     success: FloatArray
     cost: FloatArray
+    study: Study | None
     probability: FloatArray
     expected_cost: FloatArray
     choice: IntArray
     source: Sequence[str]
     confidence: FloatArray
     baselines: Baselines
+    others: Sequence[Contender]
     provenance: Provenance
+    scores: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n, m = len(self.keys), len(self.models)
@@ -84,18 +124,29 @@ class Evaluated:
             reasons = ", ".join(f"{count} {why}" for why, count in self.provenance.left_out.items())
             raise CallLogError(
                 f"no prompt is left to compare on (left out: {reasons or 'none'}); "
-                "give calls in which every model of the router answered the same prompts"
+                "give calls of the router's models that it was not trained on"
             )
         for name in ("success", "cost", "probability", "expected_cost"):
             if getattr(self, name).shape != (n, m):
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, expected {(n, m)}")
-        for name in ("clusters", "task_types", "choice", "source", "confidence"):
+        for name in ("requests", "clusters", "traffic", "choice", "source", "confidence"):
             if len(getattr(self, name)) != n:
                 raise ValueError(f"{name} has {len(getattr(self, name))} rows, expected {n}")
-        if not ((self.success >= 0) & (self.success <= 1)).all():
+        known = np.isfinite(self.success) if self.study else (self.success >= 0) & (self.success <= 1)
+        if not known.all():
             raise ValueError("success must be known and in [0, 1] on every row: leave the other rows out")
         if not ((self.choice >= 0) & (self.choice < m)).all():
             raise ValueError(f"choice must name a column, 0 to {m - 1}, on every row")
+
+    @property
+    def method(self) -> Method:
+        """Whether outcomes are known, or estimated from what was logged."""
+        return "off-policy" if self.study else "exact"
+
+    @property
+    def task_types(self) -> list[str | None]:
+        """Of each row."""
+        return [request.task_type for request in self.requests]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,8 +183,8 @@ class Difference:
         interval: of the difference or the ratio.
         p_value: two-sided, of no difference.
         p_adjusted: after Holm's correction over what was looked at together (Holm 1979).
-        calls_to_settle: independent prompts, beyond those compared, with which a difference of this size would
-            be told from none at 95 % with 80 % power; None where it is settled or no number could settle it.
+        calls_to_settle: independent prompts, beyond those compared, with which a difference of this size
+            would be told from none at 95 % with 80 % power; None where it is settled, or no number would do.
     """
 
     interval: Interval
@@ -157,7 +208,7 @@ class PolicyResult:
         cost_difference: the router's mean cost less this one's, USD a call.
         cost_at_equal_quality: cost at which the swept learned policy reaches this one's success rate, over
             this one's cost; infinity (null in JSON) where it never does.
-        quality_at_equal_cost: success of the swept learned policy at this one's cost, less this one's success.
+        quality_at_equal_cost: success of the swept learned policy at this one's cost, less this one's.
         regret: the oracle's success less this one's; unknown off-policy.
         label_agreement: part of the labelled prompts on which the policy takes the cheapest model that
             succeeded; NaN off-policy.
@@ -197,8 +248,8 @@ class CurveResult:
         cost_usd_per_call: mean at each weight.
         cost_at_best: cost at which the curve reaches the best single model's success rate, as a share of that
             model's cost; infinity (null in JSON) where it never does.
-        aiq: average improvement in quality: mean height of the non-decreasing convex hull between the cheapest
-            and the dearest single model's cost (Hu et al. 2024, RouterBench, section 3).
+        aiq: average improvement in quality: mean height of the non-decreasing convex hull between the
+            cheapest and the dearest single model's cost (Hu et al. 2024, RouterBench, section 3).
     """
 
     name: str
@@ -392,7 +443,7 @@ class Comparison:
         policies: all others.
         cost_at_equal_quality: cost at which the learned policy reaches the best single model's success rate,
             over that model's cost; infinity (null in JSON) where it never does.
-        quality_at_equal_cost: the learned policy's success at the best single model's cost, less that model's.
+        quality_at_equal_cost: the learned policy's success at the best single model's cost, less its success.
         curves: the learned policy, other routers and the mean per task type, where costs are known.
         equal_quality: the learned policy's cost over the mean per task type's, each at the best single
             model's success rate; None where one of the curves is missing.

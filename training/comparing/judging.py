@@ -1,125 +1,136 @@
-"""A router judged on logged calls that it was not fitted on."""
+"""Routers judged on logged calls that they were not fitted on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from router.errors import CallLogError
-from router.records import IntArray, Json
-from router.rules import whole_text
+from router.records import IntArray
 from router.version import Version
-from training.comparing.baselines import TrainingStatistics, baselines_on
 from training.comparing.comparison import compare
-from training.comparing.evaluated import Comparison, Evaluated, Provenance
+from training.comparing.evaluated import Comparison, Evaluated, Promise, Provenance
+from training.comparing.evaluating import evaluate
+from training.comparing.job import CompareJob
+from training.comparing.promising import promise_on
+from training.comparing.record import comparison_record
 from training.comparing.report import write_report
+from training.manifest import library_versions
 from training.outcomes import PromptTable
-from training.preparation import Reading, Reporter, calls_of, encodings_of, table_of
+from training.preparation import Reporter, calls_of, table_of
+from training.promise import Trial
+from training.publish import publish_comparison
 
 SEEN = "seen in training"
 PARTIAL = "without the outcome of every model"
+UNCALLED = "without a known outcome of any of the models"
+LEAST_FULL = 200
+"""Prompts with every outcome known from which a comparison is exact, however many others there are."""
 
 
-def compare_on_log(
-    sources: Sequence[str], router: Version, out: Path, reading: Reading, reporter: Reporter
-) -> Comparison:
-    """Judge a router on calls that it was not fitted on, and write `report.html` and `report.json`.
+def compare_on_log(job: CompareJob, reporter: Reporter) -> Comparison:
+    """Judge routers on calls that they were not fitted on; write the report, and record it in MLflow.
 
     Raises:
-        CallLogError: the calls can't be read, or hold no fresh prompt that every model answered.
+        CallLogError: the calls can't be read, or hold no fresh prompt to judge on.
+        RouterError: MLflow does not take the report; it is written by then.
     """
-    with calls_of(sources, reading, reporter) as files:
+    models = job.models()
+    with calls_of(job.sources, job.reading, reporter) as files:
         digest = files.summary.digest
-        table = table_of(files, reading.config, reporter).columns(router.models)
-    rows, left_out = comparable_rows(table, router)
-    if not len(rows):
-        why = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
-        raise CallLogError(
-            f"no prompt to judge the router on: {len(table)} prompts, {why}; give calls that it was not "
-            f"trained on, with the outcome of each of its models ({', '.join(router.models)})"
-        )
+        table = table_of(files, job.reading.config, reporter)
+    chosen = rows_to_judge(table.columns(models), job)
+    whole = table.rows(chosen.rows)
     provenance = Provenance(
-        router_version=router.policy_version,
+        router_version=job.judged.policy_version,
         data_digest=digest,
-        left_out=left_out,
-        objective=_objective(router),
-        dominated={name: found["by"] for name, found in router.manifest["data"]["dominated"].items()},
-        warnings=_warnings(table, rows),
+        left_out=chosen.left_out,
+        objective=_objective(job.judged),
+        dominated={name: found["by"] for name, found in job.judged.manifest["data"]["dominated"].items()},
+        warnings=_warnings(table, whole),
+        routers={name: version.policy_version for name, version in job.routers.items()},
+        command=job.command,
+        versions=library_versions(),
     )
-    evaluated = _evaluated(table.rows(rows), router, provenance, reading, reporter)
-    comparison = compare(evaluated)
-    write_report(comparison, out)
+    evaluated = evaluate(whole, chosen.exact, provenance, job, reporter)
+    comparison = compare(
+        evaluated, draws=job.draws, today=job.today, promise=_promise(evaluated, job), show_text=job.show_text
+    )
+    write_report(comparison, job.out)
+    if job.tracking_uri is not None:
+        publish_comparison(
+            job.out, comparison_record(comparison), job.tracking_uri, job.judged.policy_version
+        )
     return comparison
 
 
-def comparable_rows(table: PromptTable, router: Version) -> tuple[IntArray, dict[str, int]]:
-    """Prompts on which a router can be judged exactly, and the number of the others by reason."""
-    seen = router.training_keys()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The prompts of a log that routers can be judged on.
+
+    Attributes:
+        exact: every model's outcome is known on each of them.
+        left_out: number of the others by reason.
+    """
+
+    rows: IntArray
+    exact: bool
+    left_out: Mapping[str, int]
+
+
+def rows_to_judge(table: PromptTable, job: CompareJob) -> Chosen:
+    """Fresh prompts: with every outcome where those are enough, or most of all; else with any outcome.
+
+    Args:
+        table: with one column for each of `job.models()`.
+
+    Raises:
+        CallLogError: none is left.
+    """
+    seen = frozenset[int]().union(*(version.training_keys() for version in job.routers.values()))
     fresh = np.array([int(key[:16], 16) not in seen for key in table.keys], dtype=bool)
-    known = np.isfinite(table.success).all(axis=1)
-    reasons = {SEEN: int((~fresh).sum()), PARTIAL: int((fresh & ~known).sum())}
-    return np.flatnonzero(fresh & known), {why: count for why, count in reasons.items() if count}
+    known = np.isfinite(table.success)
+    full, any_ = known.all(axis=1), known.any(axis=1)
+    n_full, n_any = int((fresh & full).sum()), int((fresh & any_).sum())
+    enough = n_full >= min(LEAST_FULL, max(n_any, 1)) or 2 * n_full >= max(n_any, 1)
+    exact = job.method == "exact" or (job.method == "auto" and enough)
+    kept = fresh & (full if exact else any_)
+    reasons = {SEEN: ~fresh, (PARTIAL if exact else UNCALLED): fresh & ~kept}
+    left_out = {why: int(rows.sum()) for why, rows in reasons.items() if rows.any()}
+    if not kept.any():
+        told = ", ".join(f"{count} {why}" for why, count in left_out.items())
+        raise CallLogError(
+            f"no prompt to judge the router on: {len(table)} prompts, {told}; give calls of its models "
+            f"({', '.join(table.models)}) that it was not trained on"
+            + (
+                ""
+                if job.method != "exact"
+                else ", each prompt with the outcome of every model, or --method auto"
+            )
+        )
+    return Chosen(rows=np.flatnonzero(kept), exact=exact, left_out=left_out)
 
 
-def statistics_to_json(statistics: TrainingStatistics) -> dict[str, Json]:
-    """The training log's means as the manifest holds them; None is unknown."""
-    return {
-        "success": _plain(statistics.success),
-        "cost": _plain(statistics.cost),
-        "task_types": list(statistics.task_types),
-        "task_success": [_plain(row) for row in statistics.task_success],
-        "task_cost": [_plain(row) for row in statistics.task_cost],
-        "task_counts": statistics.task_counts.tolist(),
-    }
-
-
-def statistics_of(manifest: Mapping[str, Json]) -> TrainingStatistics:
-    """The training log's means out of a manifest."""
-    stored, models = manifest["statistics"], tuple(manifest["models"])
-    shape = (len(stored["task_types"]), len(models))
-    return TrainingStatistics(
-        models=models,
-        success=np.array(stored["success"], dtype=np.float64),
-        cost=np.array(stored["cost"], dtype=np.float64),
-        task_types=tuple(stored["task_types"]),
-        task_success=np.array(stored["task_success"], dtype=np.float64).reshape(shape),
-        task_cost=np.array(stored["task_cost"], dtype=np.float64).reshape(shape),
-        task_counts=np.array(stored["task_counts"], dtype=np.int64).reshape(shape),
+def _promise(evaluated: Evaluated, job: CompareJob) -> Promise | None:
+    """The promise that the team asked for, made on one half of the prompts and reported on the other."""
+    if job.promise is None:
+        return None
+    trial = Trial(
+        probability=evaluated.probability,
+        expected_cost=evaluated.expected_cost,
+        success=evaluated.success,
+        cost=evaluated.cost,
+        clusters=evaluated.clusters,
+        traffic=evaluated.traffic,
     )
-
-
-def _evaluated(
-    table: PromptTable, router: Version, provenance: Provenance, reading: Reading, reporter: Reporter
-) -> Evaluated:
-    """What the router and every baseline do on prompts whose outcomes are all known."""
-    encodings, _ = encodings_of(table, router.encoder, reading.cache, reporter)
-    forecast = router.forecast(table.requests, encodings)
-    decisions = router.decisions(table.requests, forecast)
-    column = {model: index for index, model in enumerate(router.models)}
-    task_types = [request.task_type for request in table.requests]
-    return Evaluated(
-        models=router.models,
-        keys=table.keys,
-        clusters=table.groups,
-        task_types=task_types,
-        success=table.success,
-        cost=table.cost,
-        probability=forecast.probability,
-        expected_cost=forecast.cost,
-        choice=np.array([column[decision.model] for decision in decisions], dtype=np.int64),
-        source=[decision.source for decision in decisions],
-        confidence=np.array([decision.confidence for decision in decisions], dtype=np.float64),
-        baselines=baselines_on(
-            statistics_of(router.manifest),
-            texts=[whole_text(request) for request in table.requests],
-            task_types=task_types,
-            success=table.success,
-            cost=table.cost,
-            heuristic=router.config.rules.heuristic,
-        ),
-        provenance=provenance,
+    return promise_on(
+        trial,
+        max_loss=job.promise.max_loss,
+        confidence=job.promise.confidence,
+        n_resamples=job.draws.number,
+        seed=job.draws.seed,
     )
 
 
@@ -133,13 +144,16 @@ def _objective(router: Version) -> str:
     return "cheapest at no less than the best single model's success rate"
 
 
-def _warnings(table: PromptTable, rows: IntArray) -> list[str]:
-    truncated = table.truncated_calls
-    sentences = [
-        f"{truncated} calls were logged with a text cut short: their prompts are judged on what is left"
-    ]
-    return sentences if truncated else []
-
-
-def _plain(values: np.ndarray) -> list[float | None]:
-    return [float(value) if np.isfinite(value) else None for value in values]
+def _warnings(table: PromptTable, judged: PromptTable) -> list[str]:
+    sentences = []
+    if judged.truncated_calls:
+        sentences.append(
+            f"{judged.truncated_calls} calls were logged with a text cut short: their prompts are judged on "
+            "what is left"
+        )
+    if (table.prompts_in_log or 0) > len(table):
+        sentences.append(
+            f"{table.prompts_in_log:,} prompts in the log, a uniform sample of {len(table):,} was used "
+            "(training.max_prompts)"
+        )
+    return sentences

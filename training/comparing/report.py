@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import math
 import os
+import platform
+from collections.abc import Mapping
+from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from router.errors import MissingExtra
-from training.comparing.charts import cost_quality_chart, reliability_chart
-from training.comparing.comparison import compare
-from training.comparing.evaluated import FORMAT, Comparison, Evaluated, Provenance, Verdict
-from training.comparing.verdicts import headline, percent
-from training.intervals import Interval
+from router.records import Json
+from training.comparing import numbers
+from training.comparing.answer import answer_of
+from training.comparing.charts import PALETTES, SYMBOLS, Chart, charts_of
+from training.comparing.evaluated import Comparison, Difference, Outcome, SliceResult
+from training.comparing.verdicts import headline
+from training.comparing.whiskers import whiskers
 
 if TYPE_CHECKING:
     import jinja2
 
-__all__ = ["FORMAT", "Comparison", "Evaluated", "Provenance", "Verdict", "compare", "html", "write_report"]
-
-TEMPLATE = "report.html.j2"
+TEMPLATE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"
 COVERAGES = (0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
-SIZES = ((860, 460), (370, 400))
-"""Of the cost and quality chart, in pixels: for screens and paper, and for phones."""
+SHOWN = 0.05
+"""An adjusted p-value below this shows a difference."""
+ESTIMATORS = ("direct method", "IPS", "self-normalised IPS", "doubly robust", "switch-DR")
+PACKAGES = ("pointsman", "numpy", "scikit-learn", "plotly")
+"""Whose versions are in the report."""
 
 
 def write_report(comparison: Comparison, out: Path) -> tuple[Path, Path]:
@@ -37,7 +45,7 @@ def write_report(comparison: Comparison, out: Path) -> tuple[Path, Path]:
         The paths of the two, in that order.
 
     Raises:
-        MissingExtra: jinja2 is not installed.
+        MissingExtra: jinja2 or plotly is not installed.
     """
     page = html(comparison)
     content = json.dumps(comparison.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
@@ -49,19 +57,33 @@ def write_report(comparison: Comparison, out: Path) -> tuple[Path, Path]:
 
 
 def html(comparison: Comparison) -> str:
-    """The report as one page that needs no other file.
+    """The report as one page that needs no other file and asks for none.
 
     Raises:
-        MissingExtra: jinja2 is not installed.
+        MissingExtra: jinja2 or plotly is not installed.
     """
-    return _template().render(
+    scripts = (_plotly(), _packaged(SCRIPT))
+    charts = charts_of(comparison)
+    page = _template().render(
         c=comparison,
-        best=next(one for one in comparison.policies if one.model == comparison.best_single),
+        answer=answer_of(comparison),
         headline=headline(comparison.verdict),
-        charts=[cost_quality_chart(comparison, width=width, height=height) for width, height in SIZES],
-        reliability=reliability_chart(comparison, size=300),
+        policies=(comparison.router, *comparison.policies),
+        slice_whisker=whiskers([one.success_difference.interval for one in comparison.slices]),
+        slices=_by_dimension(comparison),
+        lost=[one for one in comparison.slices if shown(one.success_difference) == "loss"],
         risks=_risks(comparison),
+        estimators=ESTIMATORS,
+        kinds=[kind for kind in SYMBOLS if any(one.kind == kind for one in comparison.policies)],
+        versions=_versions(),
+        palettes=PALETTES,
+        style=_packaged(STYLE),
+        charts=charts,
+        chart_data=_for_script({"charts": _plain(charts), "palettes": _plain(PALETTES)}),
+        scripts=scripts,
+        hashes=[_hash(script) for script in scripts],
     )
+    return page.lstrip()
 
 
 def _template() -> jinja2.Template:
@@ -69,70 +91,100 @@ def _template() -> jinja2.Template:
         import jinja2
     except ImportError as error:
         raise MissingExtra("jinja2", "train") from error
-    # Model names and task types come from users: everything is escaped.
+    # Names and texts come from users: everything is escaped, but for the page's own style and scripts.
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {
-        "usd": usd_per_thousand,
-        "rate": rate,
-        "points": signed_points,
-        "ratio": relative,
-        "range": bounds,
+        "usd": lambda value: numbers.typeset(numbers.usd_per_thousand(value)),
+        "usd_change": lambda value: numbers.typeset(numbers.dollars(value * 1000, signed=True)),
+        "rate": lambda value: numbers.typeset(numbers.rate(value)),
+        "points": lambda value: numbers.typeset(numbers.signed_points(value)),
+        "ratio": lambda value: numbers.typeset(numbers.relative(value)),
+        "range": lambda value, unit: numbers.typeset(numbers.bounds(value, unit)),
+        "decimal": numbers.decimal,
+        "p": numbers.p_value,
+        "typeset": numbers.typeset,
+        "short": numbers.shortened,
+        "found": shown,
     }
-    return environment.from_string(files("training.comparing").joinpath(TEMPLATE).read_text(encoding="utf-8"))
+    environment.tests |= {"known": math.isfinite}
+    return environment.from_string(_packaged(TEMPLATE))
+
+
+def _packaged(name: str) -> str:
+    return files("training.comparing").joinpath(name).read_text(encoding="utf-8")
+
+
+def _plotly() -> str:
+    """Plotly's script, from its package."""
+    try:
+        from plotly.offline import get_plotlyjs
+    except ImportError as error:
+        raise MissingExtra("plotly", "train") from error
+    script: str = get_plotlyjs()
+    return script
+
+
+def _hash(script: str) -> str:
+    """What the page's content security policy knows a script by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _plain(values: Mapping[str, Chart] | Mapping[str, Mapping[str, str]]) -> Json:
+    return {
+        name: value.to_json() if isinstance(value, Chart) else dict(value) for name, value in values.items()
+    }
+
+
+def _for_script(value: Json) -> str:
+    """JSON that nothing in it can end or escape: no `<`, `>` or `&`, and only ASCII."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _write_whole(path: Path, text: str) -> Path:
     """Write a text beside its place, then move it there in one step."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(text, encoding="utf-8")
+        # Half a surrogate pair, which a log may hold, is written as its escape.
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
     return path
 
 
+def shown(difference: Difference) -> Outcome:
+    """What a corrected difference shows, more being better."""
+    if not difference.p_adjusted < SHOWN:
+        return "undecided"
+    return "loss" if difference.interval.value < 0 else "win"
+
+
+def _by_dimension(comparison: Comparison) -> dict[str, list[SliceResult]]:
+    """The slices of each dimension, as they come."""
+    parts: dict[str, list[SliceResult]] = {}
+    for one in comparison.slices:
+        parts.setdefault(one.dimension, []).append(one)
+    return parts
+
+
 def _risks(comparison: Comparison) -> list[dict[str, float]]:
     """Points of the risk-coverage curve near round coverages."""
     points = [dict(point) for point in comparison.calibration.risk_coverage]
+    if not points:
+        return []
     near = [min(points, key=lambda point: abs(point["coverage"] - share)) for share in COVERAGES]
     return [point for place, point in enumerate(near) if point not in near[:place]]
 
 
-def usd_per_thousand(usd_per_call: float) -> str:
-    """A cost of a thousand calls, two decimals or two digits: "$1.13"."""
-    if not math.isfinite(usd_per_call):
-        return "unknown"
-    value = usd_per_call * 1000
-    if value >= 1000:
-        return f"${value:,.0f}"
-    decimals = 2 if value >= 1 or value <= 0 else 1 - math.floor(math.log10(value))
-    return f"${value:.{decimals}f}"
-
-
-def rate(share: float) -> str:
-    """A share in [0, 1] as per cent: "84.1 %"."""
-    return f"{share * 100:.1f} %" if math.isfinite(share) else "unknown"
-
-
-def signed_points(difference: float) -> str:
-    """A difference of two rates in points: "+1.1"."""
-    return f"{difference * 100:+.1f}" if math.isfinite(difference) else "unknown"
-
-
-def relative(ratio: float) -> str:
-    """A ratio of two costs in per cent: "38 %"; "unknown", or "never" where it is infinite."""
-    if math.isnan(ratio):
-        return "unknown"
-    return "never" if math.isinf(ratio) else f"{percent(ratio)} %"
-
-
-def bounds(interval: Interval, unit: str) -> str:
-    """The bounds of an interval: "[-0.9, +1.1]" for points, "[30, 47]" for a ratio; empty where unknown."""
-    if math.isnan(interval.low):
-        return ""
-    if unit == "points":
-        return f"[{signed_points(interval.low)}, {signed_points(interval.high)}]"
-    return f"[{percent(interval.low)}, {percent(interval.high)}]"
+def _versions() -> dict[str, str]:
+    """Of Python and of the packages that the numbers and the page come from, as far as they are installed."""
+    versions = {"Python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

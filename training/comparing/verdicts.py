@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from training.comparing.baselines import BEST_SINGLE, SHUFFLE, TASK_TYPE
-from training.comparing.evaluated import Comparison, CurveResult, Outcome, PolicyResult, SliceResult, Verdict
+from training.comparing.evaluated import (
+    Comparison,
+    CurveResult,
+    Difference,
+    Outcome,
+    PolicyResult,
+    SliceResult,
+    Verdict,
+)
 from training.evaluation import ROUNDING
 from training.intervals import UNKNOWN, Interval
 
@@ -14,6 +23,8 @@ SUCCESS_MARGIN = 0.01
 """A success rate that may be this much lower counts as equal."""
 COST_MARGIN = 0.05
 """A mean cost that may be this much higher, as a share, counts as equal."""
+SIGNIFICANT = 0.05
+"""A difference is shown where its p-value, corrected for the number of comparisons, is below."""
 FEW = 30
 """Fewer independent groups of prompts give no verdict: percentile intervals from them are too narrow."""
 MOST_SLICES = 3
@@ -27,8 +38,8 @@ LEADS = {
 }
 
 
-def classify(success: Interval, cost_ratio: Interval) -> Outcome:
-    """What two intervals say about the router against one baseline.
+def classify(success: Difference, cost_ratio: Difference) -> Outcome:
+    """What two differences say about the router against one baseline.
 
     A win is better success at no higher cost, or lower cost at no lower success, within the margins. A loss
     is one of the two shown to be worse and the other not shown to be better. Unknown intervals show nothing.
@@ -37,16 +48,27 @@ def classify(success: Interval, cost_ratio: Interval) -> Outcome:
         success: the router's less the baseline's.
         cost_ratio: the router's over the baseline's.
     """
-    better, worse = success.low > ROUNDING, success.high < -ROUNDING
-    cheaper, dearer = cost_ratio.high < 1 - ROUNDING, cost_ratio.low > 1 + ROUNDING
+    better, worse = shown_above(success, 0.0), shown_below(success, 0.0)
+    cheaper, dearer = shown_below(cost_ratio, 1.0), shown_above(cost_ratio, 1.0)
     if (better and dearer) or (worse and cheaper):
         return "trade-off"
     if worse or dearer:
         return "loss"
-    no_dearer = math.isnan(cost_ratio.value) or cost_ratio.high <= 1 + COST_MARGIN
-    if (better and no_dearer) or (cheaper and success.low >= -SUCCESS_MARGIN):
+    cost = cost_ratio.interval
+    no_dearer = math.isnan(cost.value) or cost.high <= 1 + COST_MARGIN
+    if (better and no_dearer) or (cheaper and success.interval.low >= -SUCCESS_MARGIN):
         return "win"
     return "undecided"
+
+
+def shown_above(difference: Difference, reference: float) -> bool:
+    """Whether a difference is shown to lie above a reference, after the correction for many looks."""
+    return difference.interval.low > reference + ROUNDING and difference.p_adjusted < SIGNIFICANT
+
+
+def shown_below(difference: Difference, reference: float) -> bool:
+    """Whether a difference is shown to lie below a reference, after the correction for many looks."""
+    return difference.interval.high < reference - ROUNDING and difference.p_adjusted < SIGNIFICANT
 
 
 def verdicts(comparison: Comparison) -> tuple[Verdict, ...]:
@@ -90,10 +112,10 @@ def _listed(parts: Sequence[str]) -> str:
 
 
 def _against_baselines(comparison: Comparison) -> Iterator[Verdict]:
-    """A sentence for each baseline and the shuffle, and for each single model that the router loses to."""
+    """A sentence for each policy and the shuffle, and for each single model that the router loses to."""
     told: set[str] = set()
     for result in comparison.policies:
-        if result.kind in ("baseline", "control") and result.name not in told:
+        if result.kind not in ("bound", "single model") and result.name not in told:
             told |= {result.name, *result.aliases}
             tell = _shuffle_verdict if result.kind == "control" else _baseline_verdict
             yield tell(result, comparison)
@@ -107,16 +129,24 @@ def _baseline_verdict(result: PolicyResult, comparison: Comparison) -> Verdict:
     names = _listed([result.name, *result.aliases])
     named = result.model and result.kind == "baseline"
     title = f"{names} ({result.model})" if named else names
+    if result.name == comparison.reference:
+        title += ", which runs today"
     if result.same_as_router:
         text = f"The router makes the same choices as {title}."
         return Verdict(outcome="undecided", against=result.name, text=text)
-    success = guarded(result.router_success_difference, comparison.clusters)
-    outcome = _settled(_resolved(classify(success, result.router_cost_ratio), result), comparison)
-    text = LEADS[outcome].format(title) + _difference(success, result.router_cost_ratio)
-    if (success.value < 0) == (result.router_cost_ratio.value < 1):
-        text += _at_its_success(result.learned_cost_at_equal_success)
+    if result.support is not None and result.support.refused:
+        text = f"The log can't speak for {title}: {result.support.refused}."
+        return Verdict(outcome="undecided", against=result.name, text=text)
+    success = guarded(result.success_difference, comparison.clusters)
+    cost = result.cost_ratio.interval
+    outcome = _settled(_resolved(classify(success, result.cost_ratio), result), comparison)
+    text = LEADS[outcome].format(title) + _difference(success.interval, cost)
+    if (success.interval.value < 0) == (cost.value < 1):
+        text += _at_its_success(result.cost_at_equal_quality)
     if result.prompts < comparison.prompts:
         text += f" (on the {result.prompts:,} prompts that it can choose for)"
+    if outcome == "undecided" and result.success_difference.calls_to_settle:
+        text += f"; about {result.success_difference.calls_to_settle:,} more prompts would settle the success"
     return Verdict(outcome=outcome, against=result.name, text=text + ".")
 
 
@@ -131,7 +161,7 @@ def _at_its_success(ratio: Interval) -> str:
 
 def _resolved(outcome: Outcome, result: PolicyResult) -> Outcome:
     """A trade-off is a loss where the learned policy is dearer at the baseline's own success rate as well."""
-    least = result.learned_cost_at_equal_success.low
+    least = result.cost_at_equal_quality.low
     dearer = math.isfinite(least) and least > 1 + COST_MARGIN
     return "loss" if outcome == "trade-off" and dearer else outcome
 
@@ -140,8 +170,8 @@ def _shuffle_verdict(result: PolicyResult, comparison: Comparison) -> Verdict:
     if result.same_as_router:
         text = "The router sends every prompt to one model: there is no choice to judge."
         return Verdict(outcome="undecided", against=SHUFFLE, text=text)
-    difference = result.router_success_difference
-    outcome = _settled(classify(difference, result.router_cost_ratio), comparison)
+    difference = result.success_difference
+    outcome = _settled(classify(difference, result.cost_ratio), comparison)
     claim = {
         "loss": "It does not know which prompt needs which model",
         "undecided": "It is not shown to know which prompt needs which model",
@@ -149,7 +179,7 @@ def _shuffle_verdict(result: PolicyResult, comparison: Comparison) -> Verdict:
         "win": "It knows which prompt needs which model",
     }[outcome]
     text = f"{claim}: against its own choices shuffled over the prompts, " + _difference(
-        difference, result.router_cost_ratio
+        difference.interval, result.cost_ratio.interval
     )
     return Verdict(outcome=outcome, against=SHUFFLE, text=text + ".")
 
@@ -201,46 +231,51 @@ def _reaches(curve: CurveResult, best: str) -> str:
 
 
 def _ranking(comparison: Comparison) -> Iterator[Verdict]:
-    apgr = comparison.apgr
-    if apgr is None or math.isnan(apgr.value):
+    ranking = comparison.ranking
+    if ranking is None or math.isnan(ranking.apgr.value):
         return
+    apgr = ranking.apgr
     shown: Outcome = "win" if apgr.low > 0.5 else "loss" if apgr.high < 0.5 else "undecided"
     outcome = _settled(shown, comparison)
     verb = {"win": "ranks", "loss": "ranks wrongly", "undecided": "is not shown to rank"}[outcome]
     text = (
-        f"It {verb} the prompts by their need of {comparison.best_single}: it recovers {apgr.value:.2f} "
-        f"[{apgr.low:.2f}, {apgr.high:.2f}] of the gap on average (APGR), random routing 0.50."
+        f"It {verb} the prompts by their need of {ranking.strong} over {ranking.weak}: it recovers "
+        f"{apgr.value:.2f} [{apgr.low:.2f}, {apgr.high:.2f}] of the gap on average (APGR), random routing "
+        "0.50."
     )
     yield Verdict(outcome=outcome, against="random ranking", text=text)
 
 
 def _on_slices(comparison: Comparison) -> Iterator[Verdict]:
-    """Task types on which the router is shown to succeed less often than the best single model."""
-    best = comparison.best_single
+    """Slices on which the router is shown to succeed less often than what runs today."""
     worse = [
         one
         for one in comparison.slices
         if one.prompts >= FEW
-        and one.success_difference.high < 0
-        and one.success_difference.value <= -SUCCESS_MARGIN
+        and shown_below(one.success_difference, 0.0)
+        and one.success_difference.interval.value <= -SUCCESS_MARGIN
     ]
     for outcome in ORDER:
-        found = [one for one in worse if classify(one.success_difference, one.cost_ratio) == outcome]
+        found = [one for one in worse if _slice_outcome(one) == outcome]
         if found:
-            text = f"On {_number_of_types(found)} it succeeds less often than {best}: {_worst(found)}."
+            number = "1 slice" if len(found) == 1 else f"{len(found)} slices"
+            text = (
+                f"On {number} of {len(comparison.slices)} it succeeds less often than "
+                f"{comparison.reference}: {_worst(found)}."
+            )
             settled = _settled(outcome, comparison)
-            yield Verdict(outcome=settled, against=f"{BEST_SINGLE} by task type", text=text)
+            yield Verdict(outcome=settled, against=f"{comparison.reference} by slice", text=text)
 
 
-def _number_of_types(slices: Sequence[SliceResult]) -> str:
-    return "1 task type" if len(slices) == 1 else f"{len(slices)} task types"
+def _slice_outcome(one: SliceResult) -> Outcome:
+    return "trade-off" if one.cost_ratio.high < 1 - ROUNDING else "loss"
 
 
 def _worst(slices: Sequence[SliceResult]) -> str:
     """The slices with the greatest loss of success, worst first, as a list in words."""
-    worst = sorted(slices, key=lambda one: one.success_difference.value)
+    worst = sorted(slices, key=lambda one: one.success_difference.interval.value)
     told = [
-        f"{one.task_type or 'prompts without one'} ({points(one.success_difference)}"
+        f"{one.dimension} {one.name} ({points(one.success_difference.interval)}"
         + ("" if math.isnan(one.cost_ratio.value) else f" at {share(one.cost_ratio)} of its cost")
         + ")"
         for one in worst[:MOST_SLICES]
@@ -248,21 +283,17 @@ def _worst(slices: Sequence[SliceResult]) -> str:
     return _listed([*told, *([f"{len(worst) - MOST_SLICES} more"] if len(worst) > MOST_SLICES else [])])
 
 
-def guarded(difference: Interval, clusters: int) -> Interval:
+def guarded(difference: Difference, clusters: int) -> Difference:
     """A difference of success rates, widened where no group of prompts shows any.
 
     Resampling equal values gives an interval of no width. With 0 of n groups differing, up to 3 / n of them
     may (the rule of three: Hanley & Lippman-Hand 1983).
     """
-    if difference.low != difference.high:
+    found = difference.interval
+    if found.low != found.high:
         return difference
     bound = 3 / clusters
-    return Interval(
-        value=difference.value,
-        low=difference.value - bound,
-        high=difference.value + bound,
-        above=difference.above,
-    )
+    return replace(difference, interval=replace(found, low=found.value - bound, high=found.value + bound))
 
 
 def _difference(success: Interval, cost_ratio: Interval = UNKNOWN) -> str:

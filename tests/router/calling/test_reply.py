@@ -5,18 +5,19 @@ from types import SimpleNamespace
 import pytest
 
 from router.calling.attempt import Usage
-from router.calling.litellm_import import litellm_module
 from router.calling.reply import (
     cost_at,
     cost_of_response,
     cost_of_stream,
     counted_in,
     finish_reason_of,
+    own_price,
     says_something,
     usage_of,
 )
+from router.litellm_import import litellm_module
 from router.records import Json
-from router.settings import Price
+from router.settings import ModelSettings, Price
 
 litellm = litellm_module()
 Piece = litellm.types.utils.ModelResponseStream
@@ -100,6 +101,9 @@ def test_token_counts_may_be_noted_beside_the_piece() -> None:
         pytest.param((1.0, 2.0), Usage(input_tokens=1000, output_tokens=500), 0.002, id="counted"),
         pytest.param((1.0, 2.0), Usage(output_tokens=500), None, id="not counted"),
         pytest.param((0.0, 0.0), Usage(), 0.0, id="free"),
+        pytest.param(
+            (1.0, 2.0), Usage(input_tokens=1000, output_tokens=0, cached_input_tokens=800), 0.001, id="cached"
+        ),
         pytest.param((0.0, 2.0), Usage(), None, id="only the input free"),
     ],
 )
@@ -108,6 +112,24 @@ def test_a_price_of_the_teams_own_is_per_million_tokens(
 ) -> None:
     own = Price(input_usd_per_million=price[0], output_usd_per_million=price[1])
     assert cost_at(own, usage) == (None if cost is None else pytest.approx(cost))
+
+
+@pytest.mark.parametrize(
+    ("model", "stated", "cost"),
+    [
+        pytest.param("gpt-5", None, 0.00028, id="a tenth, as LiteLLM lists it"),
+        pytest.param("gpt-5", 0.5, 0.0006, id="as stated"),
+        pytest.param("our-own", None, 0.001, id="not listed, so no discount"),
+    ],
+)
+def test_cached_input_costs_what_the_provider_asks_for_it(
+    model: str, stated: float | None, cost: float
+) -> None:
+    price = Price(input_usd_per_million=1.0, output_usd_per_million=2.0, cached_input_usd_per_million=stated)
+    own = own_price(model, ModelSettings(price=price))
+    usage = Usage(input_tokens=1000, output_tokens=0, cached_input_tokens=800)
+    assert own is not None
+    assert cost_at(own, usage) == pytest.approx(cost)
 
 
 @pytest.mark.parametrize(("noted", "cost"), [(0.5, 0.5), (0, 0.0), (None, None)])

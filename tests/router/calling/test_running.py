@@ -8,8 +8,8 @@ import pytest
 from router.calling.attempt import Attempt, Failed
 from router.calling.call_plan import Try
 from router.calling.cool_down import CoolDowns
-from router.calling.litellm_import import litellm_module
 from router.calling.running import Prepared, Running, Watch
+from router.litellm_import import litellm_module
 from router.settings import Calls, Price
 
 PRICE = Price(input_usd_per_million=1.0, output_usd_per_million=1.0)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from router.records import FloatArray, IntArray
-from training.comparing.baselines import TrainingStatistics, baselines_on, dominated_models
-from training.comparing.evaluated import Evaluated, Provenance
+from router.records import FloatArray, IntArray, Request
+from training.comparing.baselines import TrainingStatistics, baselines_on
+from training.comparing.evaluated import Contender, Evaluated, Provenance
 from training.evaluation import picked
 
 MODELS = ("small", "large")
@@ -33,6 +33,7 @@ def evaluated(
     *,
     models: Sequence[str] = MODELS,
     task_types: Sequence[str | None] | None = None,
+    others: Sequence[Contender] = (),
     known_costs: bool = True,
     warnings: Sequence[str] = (),
 ) -> Evaluated:
@@ -47,21 +48,23 @@ def evaluated(
     return Evaluated(
         models=tuple(models),
         keys=[f"{row:032x}" for row in range(n)],
+        requests=[Request.of(f"Question {row}?", task_type=task) for row, task in enumerate(tasks)],
         clusters=np.arange(n),
-        task_types=tasks,
+        traffic=np.ones(n),
         success=success,
         cost=judged,
+        study=None,
         probability=probability,
         expected_cost=cost,
         choice=choice,
         source=["rule" if row % 4 == 0 else "learned" for row in range(n)],
         confidence=picked(probability, choice),
         baselines=baselines_on(statistics, texts=["hi"] * n, task_types=tasks, success=success, cost=judged),
+        others=others,
         provenance=Provenance(
             router_version="v1",
             data_digest="d1",
             left_out={"seen in training": 12},
-            dominated=dominated_models(statistics),
             warnings=warnings,
         ),
     )

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from router.settings import HeuristicModels
+from router.records import Request
+from router.settings import HeuristicModels, Rules
 from training.comparing.baselines import (
     BEST_SINGLE,
     HEURISTIC,
@@ -17,10 +18,11 @@ from training.comparing.baselines import (
     baselines_on,
     best_single,
     default_heuristic_models,
-    dominated_models,
     keyword_heuristic,
     mean_per_task_type,
     oracle,
+    random_shares,
+    rule_table,
     task_estimates,
 )
 
@@ -53,27 +55,6 @@ def by_task() -> TrainingStatistics:
     success = np.array([[1.0, 0.9]] * 400 + [[0.0, 1.0]] * 400)
     cost = np.tile([1.0, 10.0], (800, 1))
     return TrainingStatistics.of(("small", "large"), ["easy"] * 400 + ["hard"] * 400, success, cost)
-
-
-def test_means_leave_unknown_outcomes_out() -> None:
-    found = TrainingStatistics.of(
-        ("a", "b"), ["x", None], np.array([[1.0, NAN], [0.0, 1.0]]), np.array([[NAN, NAN], [2.0, NAN]])
-    )
-    assert found.success.tolist() == [0.5, 1.0]
-    assert found.cost[0] == 2
-    assert np.isnan(found.cost[1])
-    assert found.task_types == ("x",)
-    assert found.task_counts.tolist() == [[1, 0]]
-
-
-def test_statistics_without_any_outcome_are_refused() -> None:
-    with pytest.raises(ValueError, match="no model has a known outcome"):
-        statistics([NAN] * 4, [1.0] * 4)
-
-
-def test_statistics_of_other_shapes_are_refused() -> None:
-    with pytest.raises(ValueError, match="4 models and 0 task types"):
-        replace(FOUR, success=np.ones(3))
 
 
 def test_single_model_baselines_send_everything_to_one_model() -> None:
@@ -133,6 +114,41 @@ def test_the_heuristic_can_t_choose_a_model_that_is_not_evaluated() -> None:
     assert keyword_heuristic(FOUR, [HARD, "hi"], named).tolist() == [-1, 3]
 
 
+def test_the_rule_table_chooses_by_task_type_then_by_default() -> None:
+    requests = [Request.of("hi", task_type="code"), Request.of("hi")]
+    rules = Rules(task_types={"code": "huge"}, default="medium")
+    found = rule_table(requests, rules, "large", MODELS)
+    assert found is not None
+    assert found.tolist() == [3, 1]
+
+
+def test_the_best_single_model_stands_in_for_a_default() -> None:
+    found = rule_table([Request.of("hi")], Rules(task_types={"code": "huge"}), "large", MODELS)
+    assert found is not None
+    assert found.tolist() == [2]
+
+
+def test_a_rule_that_names_no_evaluated_model_gives_way_to_the_next() -> None:
+    request = Request.of("hi", task_type="code")
+    found = rule_table([request], Rules(task_types={"code": "absent"}, default="small"), "large", MODELS)
+    assert found is not None
+    assert found.tolist() == [0]
+
+
+def test_where_no_rule_names_an_evaluated_model_there_is_no_choice() -> None:
+    found = rule_table([Request.of("hi")], Rules(default="absent"), "absent", MODELS)
+    assert found is not None
+    assert found.tolist() == [-1]
+
+
+def test_a_team_without_rules_has_no_rule_table() -> None:
+    assert rule_table([Request.of("hi")], Rules(), "large", MODELS) is None
+
+
+def test_at_random_every_model_has_the_same_share() -> None:
+    assert random_shares(2, 4).tolist() == [[0.25] * 4] * 2
+
+
 def test_the_oracle_takes_the_cheapest_success_else_the_cheapest_model() -> None:
     success = np.array([[0.0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 1, 1]])
     cost = np.array([[1.0, 2, 3, 4], [1, 2, 3, 4], [1, 2, 5, 4]])
@@ -141,14 +157,6 @@ def test_the_oracle_takes_the_cheapest_success_else_the_cheapest_model() -> None
 
 def test_the_oracle_falls_back_on_training_costs() -> None:
     assert oracle(FOUR, np.array([[0.0, 0, 1, 1]]), np.full((1, 4), NAN)).tolist() == [2]
-
-
-def test_a_model_that_is_dearer_and_worse_is_dominated() -> None:
-    assert dominated_models(FOUR) == {"huge": "large"}
-
-
-def test_models_of_unknown_cost_are_not_called_dominated() -> None:
-    assert dominated_models(statistics([0.5, 0.6, 0.9, 0.7], [NAN] * 4)) == {}
 
 
 def test_only_the_oracle_looks_at_the_evaluated_outcomes() -> None:

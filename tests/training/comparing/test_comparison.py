@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -10,15 +9,15 @@ import pytest
 from router.errors import CallLogError
 from tests.training.comparing.comparisons import evaluated, knowing
 from training.comparing.baselines import ALL_CHEAP, BEST_SINGLE, HEURISTIC, ORACLE, SHUFFLE
-from training.comparing.comparison import compare
+from training.comparing.comparison import Draws, compare
 from training.comparing.contenders import LEARNED
-from training.comparing.evaluated import Comparison, Evaluated, PolicyResult
+from training.comparing.evaluated import Comparison, Contender, PolicyResult
 
-DRAWS = 200
+DRAWS = Draws(number=200)
 
 
 def compared(choice: np.ndarray[tuple[int], np.dtype[np.int64]], **options: object) -> Comparison:
-    return compare(evaluated(choice, **options), n_resamples=DRAWS)  # type: ignore[arg-type]
+    return compare(evaluated(choice, **options), draws=DRAWS)  # type: ignore[arg-type]
 
 
 def policy(comparison: Comparison, name: str) -> PolicyResult:
@@ -35,10 +34,10 @@ def test_every_policy_has_its_mean_success_and_cost() -> None:
 
 def test_the_difference_is_the_router_s_less_the_baseline_s() -> None:
     result = policy(compared(knowing()), ALL_CHEAP)
-    assert result.router_success_difference.value == pytest.approx(0.5)
-    assert result.router_cost_ratio.value == pytest.approx(5.5)
-    assert result.router_cost_difference.value == pytest.approx(0.0045)
-    assert 0.4 < result.router_success_difference.low < 0.5 < result.router_success_difference.high < 0.6
+    assert result.success_difference.interval.value == pytest.approx(0.5)
+    assert result.cost_ratio.interval.value == pytest.approx(5.5)
+    assert result.cost_difference.value == pytest.approx(0.0045)
+    assert 0.4 < result.success_difference.interval.low < 0.5 < result.success_difference.interval.high < 0.6
 
 
 def test_the_shuffle_keeps_the_router_s_shares_and_loses_its_knowledge() -> None:
@@ -65,10 +64,10 @@ def test_a_baseline_is_compared_on_the_prompts_that_it_can_choose_for() -> None:
     case = evaluated(knowing(100))
     logged = np.where(np.arange(100) < 40, 1, -1)
     choices = {**case.baselines.choices, "logged policy": logged, "mute": np.full(100, -1)}
-    found = compare(replace(case, baselines=replace(case.baselines, choices=choices)), n_resamples=DRAWS)
+    found = compare(replace(case, baselines=replace(case.baselines, choices=choices)), draws=DRAWS)
     result = policy(found, "logged policy")
     assert result.prompts == 40
-    assert result.router_success_difference.value == pytest.approx(0.1)
+    assert result.success_difference.interval.value == pytest.approx(0.1)
     assert "mute" in found.warnings[-1]
 
 
@@ -76,8 +75,8 @@ def test_unknown_costs_leave_the_comparison_of_success() -> None:
     found = compared(knowing(), known_costs=False)
     assert not found.costs_known
     assert found.curves == ()
-    assert np.isnan(policy(found, BEST_SINGLE).router_cost_ratio.value)
-    assert policy(found, BEST_SINGLE).router_success_difference.value == pytest.approx(0.1)
+    assert np.isnan(policy(found, BEST_SINGLE).cost_ratio.interval.value)
+    assert policy(found, BEST_SINGLE).success_difference.interval.value == pytest.approx(0.1)
     assert "costs are left out" in found.warnings[0]
 
 
@@ -96,29 +95,61 @@ def test_one_model_is_compared_with_a_warning() -> None:
 
 def test_a_single_group_has_no_bounds() -> None:
     case = replace(evaluated(knowing(50)), clusters=np.zeros(50, dtype=np.int64))
-    assert np.isnan(compare(case, n_resamples=DRAWS).router.success.low)
+    assert np.isnan(compare(case, draws=DRAWS).router.success.low)
 
 
-def test_slices_show_the_router_against_the_best_single_model() -> None:
+def test_slices_show_the_router_against_what_runs_today() -> None:
+    found = [one for one in compared(knowing()).slices if one.dimension == "task type"]
+    assert [one.name for one in found] == ["even", "odd"]
+    assert sum(one.prompts for one in found) == 400
+    assert found[1].success_difference.interval.value == pytest.approx(0)
+    assert found[0].rule_share == pytest.approx(1 / 3)
+
+
+def test_what_runs_today_is_the_best_single_model_unless_somebody_says() -> None:
+    case = evaluated(knowing())
+    assert compare(case, draws=DRAWS).change.today == BEST_SINGLE
+    change = compare(case, draws=DRAWS, today=ALL_CHEAP).change
+    assert change.failures_per_1000.value == pytest.approx(-500)
+    assert change.usd_per_1000.value == pytest.approx(4.5)
+
+
+def test_a_policy_of_today_that_nobody_knows_is_refused_with_those_there_are() -> None:
+    with pytest.raises(CallLogError, match="no policy is named 'rumour'; --today takes one of: best single"):
+        compare(evaluated(knowing(60)), draws=DRAWS, today="rumour")
+
+
+def test_the_family_of_the_correction_counts_each_policy_once() -> None:
     found = compared(knowing())
-    assert [one.task_type for one in found.slices] == ["even", "odd"]
-    assert sum(one.prompts for one in found.slices) == found.prompts
-    assert found.slices[1].success_difference.value == pytest.approx(0)
-    assert found.slices[0].rule_share == pytest.approx(1 / 3)
+    assert found.looked_at["policies"] == 3  # large, small, the shuffle: the others are like one
+    assert policy(found, ALL_CHEAP).success_difference.p_adjusted < 0.001
 
 
-def test_rare_task_types_are_put_together() -> None:
-    tasks = [f"task {row % 60}" for row in range(240)]
-    found = compared(knowing(240), task_types=tasks)
-    assert len(found.slices) == 41
-    assert found.slices[-1].prompts == 80
+def test_the_router_never_regrets_more_than_the_oracle_allows() -> None:
+    found = compared(knowing())
+    assert found.router.regret.value == pytest.approx(0)
+    assert policy(found, ALL_CHEAP).regret.value == pytest.approx(0.5)
+    assert policy(found, ORACLE).regret.value == pytest.approx(0)
 
 
-def test_apgr_is_there_for_two_models_only() -> None:
-    assert compared(np.zeros(50, dtype=np.int64), models=("small",)).apgr is None
-    apgr = compared(knowing()).apgr
-    assert apgr is not None
-    assert apgr.value > 0.5
+def test_quality_at_equal_cost_is_read_off_the_sweep() -> None:
+    found = compared(knowing())
+    assert found.quality_at_equal_cost.value == pytest.approx(0.1)
+    assert policy(found, ALL_CHEAP).quality_at_equal_cost.value == pytest.approx(0.0)
+
+
+def test_a_policy_that_mixes_models_gets_their_mean() -> None:
+    mixed = Contender(name="coin", kind="baseline", shares=np.full((400, 2), 0.5))
+    found = policy(compared(knowing(), others=[mixed]), "coin")
+    assert found.success.value == pytest.approx(0.7)
+    assert found.shares == {"small": 0.5, "large": 0.5}
+
+
+def test_ranking_is_there_for_two_models_and_more() -> None:
+    assert compared(np.zeros(50, dtype=np.int64), models=("small",)).ranking is None
+    ranking = compared(knowing()).ranking
+    assert ranking is not None
+    assert ranking.apgr.value > 0.5
 
 
 def test_shares_of_sources_and_calibration_are_those_of_the_final_choice() -> None:
@@ -147,39 +178,12 @@ def test_what_does_not_fit_together_is_refused(change: dict[str, object], messag
         replace(evaluated(knowing(40)), **change)  # type: ignore[arg-type]
 
 
-def test_the_json_is_plain_and_its_top_keys_are_fixed() -> None:
+def test_the_json_is_plain() -> None:
     content = compared(knowing(80)).to_json()
     assert json.loads(json.dumps(content, allow_nan=False)) == content
-    assert list(content) == [
-        "format", "verdict", "provenance", "models", "prompts", "clusters", "costs_known", "best_single",
-        "router", "policies", "curves", "equal_quality", "apgr", "calibration", "sources", "slices",
-        "warnings", "n_resamples", "seed",
-    ]  # fmt: skip
+    assert content["format"] == 2
+    assert list(content["router"]["success"]) == ["value", "ci_low", "ci_high", "above"]
 
 
 def test_the_same_seed_gives_the_same_report() -> None:
     assert compared(knowing(80)).to_json() == compared(knowing(80)).to_json()
-
-
-def large() -> Evaluated:
-    rng = np.random.default_rng(0)
-    n, m = 15_000, 6
-    case = evaluated(knowing(n))
-    probability, cost = rng.random((n, m)), rng.random((n, m)) + 0.1
-    choices = {BEST_SINGLE: np.zeros(n, dtype=np.int64), ORACLE: cost.argmin(axis=1)}
-    return replace(
-        case,
-        models=tuple("abcdef"),
-        success=(rng.random((n, m)) < probability).astype(float),
-        cost=cost,
-        probability=probability,
-        expected_cost=cost,
-        choice=(probability - cost).argmax(axis=1),
-        baselines=replace(case.baselines, choices=choices),
-    )
-
-
-def test_fifteen_thousand_prompts_take_seconds() -> None:
-    case, start = large(), time.perf_counter()
-    compare(case)
-    assert time.perf_counter() - start < 30

@@ -8,18 +8,22 @@ import pytest
 from router.records import IntArray
 from tests.training.comparing.comparisons import evaluated, knowing
 from training.comparing.baselines import ALL_CHEAP, BEST_SINGLE, SHUFFLE
-from training.comparing.comparison import compare
-from training.comparing.evaluated import Verdict
+from training.comparing.comparison import Draws, compare
+from training.comparing.evaluated import Difference, Verdict
 from training.comparing.verdicts import ORDER, classify, guarded, headline, percent, points, share
 from training.intervals import UNKNOWN, Interval
 
 
-def of(low: float, high: float) -> Interval:
-    return Interval(value=(low + high) / 2, low=low, high=high, above=0.5)
+def of(low: float, high: float, p_adjusted: float = 0.001) -> Difference:
+    interval = Interval(value=(low + high) / 2, low=low, high=high, above=0.5)
+    return Difference(interval=interval, p_value=0.001, p_adjusted=p_adjusted, calls_to_settle=None)
+
+
+UNTOLD = Difference(interval=UNKNOWN, p_value=math.nan, p_adjusted=math.nan, calls_to_settle=None)
 
 
 def told(choice: IntArray, **options: object) -> dict[str, Verdict]:
-    found = compare(evaluated(choice, **options), n_resamples=200)  # type: ignore[arg-type]
+    found = compare(evaluated(choice, **options), draws=Draws(number=200))  # type: ignore[arg-type]
     return {verdict.against: verdict for verdict in found.verdict}
 
 
@@ -36,13 +40,14 @@ def told(choice: IntArray, **options: object) -> dict[str, Verdict]:
         pytest.param(of(-0.03, -0.01), of(0.9, 1.1), "loss", id="worse, no cheaper"),
         pytest.param(of(-0.01, 0.01), of(1.1, 1.2), "loss", id="dearer, no better"),
         pytest.param(of(-0.01, 0.01), of(0.9, 1.1), "undecided", id="nothing shown"),
-        pytest.param(of(0.01, 0.03), UNKNOWN, "win", id="better, costs unknown"),
-        pytest.param(of(-0.03, -0.01), UNKNOWN, "loss", id="worse, costs unknown"),
-        pytest.param(UNKNOWN, UNKNOWN, "undecided", id="nothing known"),
+        pytest.param(of(0.01, 0.03), UNTOLD, "win", id="better, costs unknown"),
+        pytest.param(of(-0.03, -0.01), UNTOLD, "loss", id="worse, costs unknown"),
+        pytest.param(of(0.01, 0.03, 0.2), of(0.9, 1.04), "undecided", id="better by one look of many"),
+        pytest.param(UNTOLD, UNTOLD, "undecided", id="nothing known"),
     ],
 )
 def test_an_outcome_is_claimed_only_as_far_as_the_intervals_go(
-    success: Interval, cost: Interval, outcome: str
+    success: Difference, cost: Difference, outcome: str
 ) -> None:
     assert classify(success, cost) == outcome
 
@@ -51,7 +56,8 @@ def test_a_router_that_knows_beats_the_best_single_model() -> None:
     verdict = told(knowing())[BEST_SINGLE]
     assert verdict.outcome == "win"
     assert verdict.text.startswith(
-        "The router beats best single, all-strong and mean per task type (large): it costs 55 % ["
+        "The router beats best single, all-strong and mean per task type (large), which runs today: it costs "
+        "55 % ["
     )
     assert "10.0 points [" in verdict.text
 
@@ -82,11 +88,11 @@ def test_losses_come_first() -> None:
     assert outcomes == sorted(outcomes)
 
 
-def test_a_task_type_on_which_it_is_worse_is_named() -> None:
+def test_a_slice_on_which_it_is_worse_is_named() -> None:
     choice = np.where(np.arange(400) % 4 == 1, 0, 1)
-    verdict = told(choice)["best single by task type"]
-    assert "On 1 task type" in verdict.text
-    assert "odd (100.0 points" in verdict.text
+    verdict = told(choice)["best single by slice"]
+    assert "it succeeds less often than best single" in verdict.text
+    assert "task type odd (100.0 points" in verdict.text
 
 
 def test_nothing_is_decided_from_few_prompts() -> None:
@@ -100,7 +106,7 @@ def test_without_costs_success_alone_decides() -> None:
 
 
 def test_equal_outcomes_on_all_prompts_still_leave_room_for_a_difference() -> None:
-    assert guarded(of(0.0, 0.0), 300).low == pytest.approx(-0.01)
+    assert guarded(of(0.0, 0.0), 300).interval.low == pytest.approx(-0.01)
     assert guarded(of(-0.1, 0.2), 300) == of(-0.1, 0.2)
 
 

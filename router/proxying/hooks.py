@@ -12,9 +12,10 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from router.calling.reply import hidden_in
 from router.errors import ConfigError, NoModelAllowed, RequestError
-from router.litellm_dispatch import Choice, Dispatcher, fitted, objection
-from router.litellm_outcome import CALLER_LEFT, answered, failed, told
-from router.litellm_ticket import TICKET, Order, Ticket
+from router.proxying.dispatch import Choice, Dispatcher, fitted, objection
+from router.proxying.ending import outlive_sigterm
+from router.proxying.outcome import CALLER_LEFT, answered, failed, told
+from router.proxying.ticket import TICKET, Order, Ticket
 from router.records import Json
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Callback(CustomLogger):
         """Give a request of the proxy its ticket."""
         if call_type not in GUARDED:
             return
+        outlive_sigterm()
         await self._dispatcher.ready()
         metadata = data.setdefault(metadata_name(call_type), {})
         said = {**(data.get("metadata") or {}), **metadata}

@@ -14,7 +14,7 @@ from router.config import parse_config
 from router.errors import ConfigError
 from router.limiting.limits import Limits
 from router.litellm_plugin import classifier
-from router.proxy_config import ProxyPlan, as_yaml, dispensable, proxy_config, served_models
+from router.proxying.proxy_config import ProxyPlan, as_yaml, dispensable, proxy_config, served_models
 from router.records import Json
 from router.version import Version
 
@@ -83,6 +83,7 @@ models:
         "stream_timeout": 20.0,
         "input_cost_per_token": 2e-6,
         "output_cost_per_token": 8e-6,
+        "cache_read_input_token_cost": pytest.approx(2e-7),
     }
 
 
@@ -237,3 +238,15 @@ def test_the_command_says_what_is_wrong(
         cli.main()
     assert "error: the alias 'gpt-5' is a model's name" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_a_file_that_can_not_be_written_is_one_line(
+    router_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "missing" / "proxy.yaml"
+    monkeypatch.setattr(
+        sys, "argv", ["pointsman", "litellm-config", "--router", str(router_folder), "--out", str(out)]
+    )
+    with pytest.raises(SystemExit, match="1"):
+        cli.main()
+    assert "proxy.yaml: can't be written: No such file" in " ".join(capsys.readouterr().err.split())

@@ -18,7 +18,7 @@ from router.client import Router
 from router.config import parse_config
 from router.errors import CallLogError, ConfigError
 from router.litellm_plugin import attach
-from router.litellm_proxy import Callback, Refused
+from router.proxying.hooks import Callback, Refused
 from router.records import Json
 from tests.provider import KEY, Provider, answer, rate_limit, server_error
 

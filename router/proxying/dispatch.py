@@ -12,18 +12,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from router.calling.attempt import Attempt
 from router.calling.litellm_call import takes
 from router.calling.parameters import arguments_for
 from router.errors import NoModelAllowed, RouterError
 from router.journal import Call
 from router.limiting.limits import Limits
-from router.litellm_ticket import PARAMETERS, Ticket
+from router.proxying.ticket import PARAMETERS, Ticket
 from router.records import Decision, Json, Request, Wishes
 from router.settings import Calls
 
 if TYPE_CHECKING:
-    from router.call_log import CallRecord
     from router.client import Router
     from router.version import Version
 
@@ -51,13 +49,6 @@ class Choice:
 
     groups: Collection[str] | None = None
     pinned: str | None = None
-
-
-class NamedCall(Call):
-    """A call of a model by its name: no policy chose it, so its rows have no propensity."""
-
-    def _record(self, attempt: Attempt) -> CallRecord:
-        return replace(super()._record(attempt), propensity=None)
 
 
 class Dispatcher:
@@ -136,8 +127,7 @@ def begun(router: Router, ticket: Ticket, choice: Choice, messages: Json) -> Cal
         NoModelAllowed: the limits left no model.
     """
     request, version = ticket.order.request(messages), router.version
-    kind = Call if choice.pinned is None else NamedCall
-    return kind(
+    return Call(
         version=version,
         request=request,
         decision=_decision(router, version, ticket.order.wishes(), choice, request),

@@ -8,7 +8,7 @@ from litellm.exceptions import APIConnectionError, RateLimitError, Timeout
 from litellm.types.utils import ModelResponse, ModelResponseStream, Usage
 
 from router.calling.attempt import ErrorKind
-from router.litellm_outcome import CACHED, answered, failed, streamed, told
+from router.proxying.outcome import CACHED, answered, failed, streamed, told
 from router.records import Json
 
 USAGE = Usage(prompt_tokens=10, completion_tokens=4, total_tokens=14)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from litellm.types.router import CustomRoutingStrategyBase
 
 from router.errors import ConfigError
-from router.litellm_dispatch import Choice, Dispatcher, fitted
-from router.litellm_proxy import Callback, check, ticket_of
-from router.litellm_ticket import TICKET, Order, Ticket
+from router.proxying.dispatch import Choice, Dispatcher, fitted
+from router.proxying.hooks import Callback, check, ticket_of
+from router.proxying.ticket import TICKET, Order, Ticket
 from router.records import Json
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from litellm.types.utils import Delta, ModelResponse, ModelResponseStream, Strea
 
 from router.client import Router
 from router.errors import ArtifactError, ConfigError
-from router.litellm_dispatch import Dispatcher
-from router.litellm_proxy import (
+from router.proxying.dispatch import Dispatcher
+from router.proxying.hooks import (
     CONFIG_VARIABLE,
     ROUTER_VARIABLE,
     Callback,
@@ -27,12 +27,12 @@ from router.litellm_proxy import (
     of_this_process,
     ticket_of,
 )
-from router.litellm_ticket import TICKET, Ticket
+from router.proxying.ticket import TICKET, Ticket
 from router.records import Json
 from router.settings import Config, Fallback, Rules
 from router.version import Version
-from tests.router.test_litellm_dispatch import LOCAL, router_with
-from tests.router.test_litellm_ticket import Kept
+from tests.router.proxying.test_dispatch import LOCAL, router_with
+from tests.router.proxying.test_ticket import Kept
 
 HI: Json = [{"role": "user", "content": "hi"}]
 GROUPS = ["gpt-4.1-mini", "gpt-4o", "gpt-5", LOCAL]

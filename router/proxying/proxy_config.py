@@ -10,6 +10,7 @@ from typing import Final
 import yaml
 
 from router.calling.litellm_call import NO_KEY, gets_no_key
+from router.calling.reply import own_price
 from router.calling.transport import chain_of
 from router.errors import ConfigError
 from router.limiting.locality import address_of
@@ -148,7 +149,7 @@ def _deployment(version: Version, model: str) -> dict[str, Json]:
             **{name: value for name, value in given.items() if value is not None},
             "timeout": timeout,
             "stream_timeout": timeout,
-            **_price(settings),
+            **_price(model, settings),
         },
     }
 
@@ -160,13 +161,15 @@ def _key(called: str, settings: ModelSettings) -> str | None:
     return NO_KEY if gets_no_key(called, settings) else None
 
 
-def _price(settings: ModelSettings) -> dict[str, float]:
+def _price(model: str, settings: ModelSettings) -> dict[str, float]:
     """The team's price, so that LiteLLM counts with it too."""
-    if settings.price is None:
+    price = own_price(model, settings)
+    if price is None or price.cached_input_usd_per_million is None:
         return {}
     return {
-        "input_cost_per_token": settings.price.input_usd_per_million / 1e6,
-        "output_cost_per_token": settings.price.output_usd_per_million / 1e6,
+        "input_cost_per_token": price.input_usd_per_million / 1e6,
+        "output_cost_per_token": price.output_usd_per_million / 1e6,
+        "cache_read_input_token_cost": price.cached_input_usd_per_million / 1e6,
     }
 
 

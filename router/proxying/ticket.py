@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 from router.calling.attempt import Attempt, ErrorKind
-from router.calling.reply import cost_at, counted_in, finish_reason_of, says_something
+from router.calling.reply import cost_at, counted_in, finish_reason_of, own_price, says_something
 from router.errors import RequestError, RouterError
 from router.journal import Call
-from router.litellm_outcome import BROKEN_OFF, CALLER_LEFT, Outcome, streamed
+from router.proxying.outcome import BROKEN_OFF, CALLER_LEFT, Outcome, streamed
 from router.records import WISH_FIELDS, Decision, Json, Request, Wishes
 from router.settings import Price
 
@@ -238,7 +238,8 @@ class Ticket:
                 call.sessions.sit(call.request.session_id, running.model, outcome.usage.input_tokens or 0)
         else:
             self.failure = (running.model, outcome.kind)
-        call.observe(_attempt(running, outcome, call.version.config.of(running.model).price))
+        price = own_price(running.model, call.version.config.of(running.model))
+        call.observe(_attempt(running, outcome, price))
 
 
 def handed_over(decision: Decision, model: str) -> Decision:

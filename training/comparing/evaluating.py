@@ -1,0 +1,225 @@
+"""What every router and every other policy does on the prompts to compare on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from router.features import Features
+from router.records import FloatArray, IntArray
+from router.rules import complexity_score, whole_text
+from router.version import Version
+from training.comparing.baselines import (
+    ALL_CHEAP,
+    HEURISTIC,
+    ORACLE,
+    RANDOM,
+    RULES,
+    Baselines,
+    baselines_on,
+    default_heuristic_models,
+    random_shares,
+    rule_table,
+)
+from training.comparing.evaluated import Contender, Evaluated, Provenance
+from training.comparing.job import CompareJob
+from training.comparing.litellm_scores import litellm_scores, tier_choices
+from training.comparing.logged import Logged
+from training.comparing.neighbours import NEIGHBOURS, neighbour_choice
+from training.comparing.off_policy import Study, study_of
+from training.comparing.own_policies import own_policies
+from training.comparing.training_means import statistics_of
+from training.labels import cheapest_success
+from training.outcomes import PromptTable
+from training.preparation import Reporter, encodings_of
+from training.runner_up import runner_up_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """One router on the evaluated prompts, in the columns of all models compared.
+
+    Attributes:
+        features: what its head sees of the prompts.
+        probability: shape (n, m); NaN in the columns of models that it does not know.
+        expected_cost: shape (n, m); USD, NaN likewise.
+        choice: shape (n,); column of its final choice.
+        source: of each row, who chose.
+        confidence: shape (n,).
+    """
+
+    version: Version
+    features: Features
+    probability: FloatArray
+    expected_cost: FloatArray
+    choice: IntArray
+    source: Sequence[str]
+    confidence: FloatArray
+
+    def contender(self, name: str) -> Contender:
+        """The router as a policy beside the judged one."""
+        return Contender(
+            name=name,
+            kind="other router",
+            choice=self.choice,
+            probability=self.probability,
+            expected_cost=self.expected_cost,
+        )
+
+
+def evaluate(
+    table: PromptTable, exact: bool, provenance: Provenance, job: CompareJob, reporter: Reporter
+) -> Evaluated:
+    """What every router and every other policy does on the prompts of a table.
+
+    Args:
+        table: with the log's own models; they may be more than the routers choose among.
+        exact: every model's outcome is known on every prompt; else scores stand in for it.
+    """
+    models = job.models()
+    judgements = _judgements(table, models, job, reporter)
+    judged = judgements[job.judged_name]
+    study = None if exact else study_of(Logged.of(table, models), covariates(judged), seed=job.draws.seed)
+    known = table.columns(models)
+    success = known.success if study is None else np.nan_to_num(study.success.scores)
+    cost = known.cost if study is None else _scored_costs(study)
+    heuristics, scores, unavailable = _litellm(known, job.judged)
+    own, notes = own_policies(job.policies, known, taken={*judgements, *(one.name for one in heuristics)})
+    return Evaluated(
+        models=models,
+        keys=known.keys,
+        requests=known.requests,
+        clusters=known.groups,
+        traffic=np.ones(len(known)) if study is None else study.logged.traffic,
+        success=success,
+        cost=cost,
+        study=study,
+        probability=judged.probability,
+        expected_cost=judged.expected_cost,
+        choice=judged.choice,
+        source=judged.source,
+        confidence=judged.confidence,
+        baselines=_baselines(known, judged, success, cost, exact=exact),
+        others=[
+            *(one.contender(name) for name, one in judgements.items() if name != job.judged_name),
+            *own,
+            *heuristics,
+            Contender(name=RANDOM, kind="baseline", shares=random_shares(len(known), len(models))),
+        ],
+        scores=scores,
+        provenance=replace(provenance, warnings=(*provenance.warnings, *notes, *unavailable)),
+    )
+
+
+def _judgements(
+    table: PromptTable, models: Sequence[str], job: CompareJob, reporter: Reporter
+) -> dict[str, Judgement]:
+    """Every router, and the estimator that each one's training did not publish, by name."""
+    found: dict[str, Judgement] = {}
+    for name, version in job.routers.items():
+        encodings, _ = encodings_of(table, version.encoder, job.reading.cache, reporter)
+        features = version.features(table.requests, encodings)
+        found[name] = _judgement(version, features, table, models)
+        runner_up = runner_up_of(version)
+        if runner_up is not None:
+            title = f"{runner_up.head.kind} estimator" + ("" if name == job.judged_name else f" of {name}")
+            found[title] = _judgement(runner_up, features, table, models)
+    return found
+
+
+def _judgement(version: Version, features: Features, table: PromptTable, models: Sequence[str]) -> Judgement:
+    forecast = version.forecast_from(features)
+    decisions = version.decisions(table.requests, forecast)
+    place = {model: column for column, model in enumerate(models)}
+    columns = [place[model] for model in version.models]
+    wide = {}
+    for what, values in (("probability", forecast.probability), ("expected_cost", forecast.cost)):
+        wide[what] = np.full((len(table), len(models)), np.nan)
+        wide[what][:, columns] = values
+    return Judgement(
+        version=version,
+        features=features,
+        choice=np.array([place[decision.model] for decision in decisions], dtype=np.int64),
+        source=[decision.source for decision in decisions],
+        confidence=np.array([decision.confidence for decision in decisions], dtype=np.float64),
+        **wide,
+    )
+
+
+def covariates(judged: Judgement) -> FloatArray:
+    """What outcomes, costs and the logging policy's choice may depend on, shape (n, p), finite.
+
+    The router's forecasts come from other prompts, so they may stand among the regressors of every fold.
+    """
+    known = np.isfinite(judged.expected_cost).all(axis=0)
+    costs = judged.expected_cost[:, known]
+    forecast = judged.probability[:, np.isfinite(judged.probability).all(axis=0)]
+    task_types = judged.features.labels
+    return np.concatenate([forecast, costs, judged.features.structure, task_types], axis=1, dtype=np.float64)
+
+
+def _scored_costs(study: Study) -> FloatArray:
+    """Scores of the cost; NaN throughout where the log knows no model's cost at all."""
+    unseen = study.cost.unseen
+    if len(unseen) == len(study.logged.models):
+        return np.full(study.logged.calls.shape, np.nan)
+    return np.nan_to_num(study.cost.scores)
+
+
+def _baselines(
+    table: PromptTable, judged: Judgement, success: FloatArray, cost: FloatArray, *, exact: bool
+) -> Baselines:
+    """The baselines that know the judged router's training log; the oracle only where outcomes are known."""
+    version = judged.version
+    own = len(version.models)
+    statistics = statistics_of(version.manifest)
+    found = baselines_on(
+        statistics,
+        texts=[whole_text(request) for request in table.requests],
+        task_types=[request.task_type for request in table.requests],
+        success=success[:, :own],
+        cost=cost[:, :own],
+        heuristic=version.config.rules.heuristic,
+    )
+    choices = dict(found.choices)
+    if not exact:
+        del choices[ORACLE]
+    elif success.shape[1] > own:
+        label = cheapest_success(table).label
+        choices[ORACLE] = np.where(label >= 0, label, choices[ALL_CHEAP])
+    ruled = rule_table(table.requests, version.config.rules, version.policy.best_single, version.models)
+    if ruled is not None:
+        choices[RULES] = ruled
+    near = neighbour_choice(version, judged.features)
+    if near is not None:
+        choices[NEIGHBOURS] = near
+    return Baselines(
+        choices=choices,
+        task_probability=_widened(found.task_probability, success.shape[1]),
+        task_cost=_widened(found.task_cost, success.shape[1]),
+    )
+
+
+def _widened(values: FloatArray, n_columns: int) -> FloatArray:
+    """The matrix with NaN in the columns of models that the judged router does not know."""
+    return np.pad(values, ((0, 0), (0, n_columns - values.shape[1])), constant_values=np.nan)
+
+
+def _litellm(
+    table: PromptTable, version: Version
+) -> tuple[list[Contender], dict[str, FloatArray], list[str]]:
+    """LiteLLM's complexity routers as policies; their scores and the keyword score; what is missing."""
+    scores, missing = litellm_scores(table.requests)
+    tiers = version.config.rules.heuristic or default_heuristic_models(statistics_of(version.manifest))
+    policies = (
+        []
+        if tiers is None
+        else [
+            Contender(name=name, kind="baseline", choice=tier_choices(one, tiers, table.models))
+            for name, one in scores.items()
+        ]
+    )
+    keywords = np.array([complexity_score(whole_text(request)) for request in table.requests])
+    return policies, {HEURISTIC: keywords, **{name: one.score for name, one in scores.items()}}, missing

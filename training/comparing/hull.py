@@ -1,0 +1,103 @@
+"""The non-decreasing convex hull of a cost-quality curve, and the mean quality under it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from router.records import BoolArray, FloatArray, IntArray
+
+
+def hull(cost: FloatArray, success: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Vertices of the non-decreasing convex hull of a curve (Hu et al. 2024, arXiv 2403.12031, section 3).
+
+    It is the least concave function that never falls and lies on or above every point: whatever lies on it
+    is reached by choosing at random between two points of the curve, or by paying more for the same.
+
+    Args:
+        cost: shape (..., n_points), in any order.
+        success: shape (..., n_points).
+
+    Returns:
+        Cost and success of the vertices by rising cost, both of shape (..., n_points); where a hull has fewer
+        vertices, its last one is repeated.
+    """
+    shape = cost.shape
+    cost, success = cost.reshape(-1, shape[-1]), success.reshape(-1, shape[-1])
+    order = np.argsort(cost, axis=1, kind="stable")
+    cost = np.take_along_axis(cost, order, axis=1)
+    success = np.maximum.accumulate(np.take_along_axis(success, order, axis=1), axis=1)
+    vertex = _upper_hull(cost, success)
+    ends = np.take_along_axis(cost, vertex, axis=1), np.take_along_axis(success, vertex, axis=1)
+    return ends[0].reshape(shape), ends[1].reshape(shape)
+
+
+def _upper_hull(x: FloatArray, y: FloatArray) -> IntArray:
+    """Index of each row's hull vertices, the last one repeated to the row's end; rows rise in x and in y.
+
+    Andrew's monotone chain (1979), on all rows at once: a point removes the vertices before it that lie on or
+    below the line to it.
+    """
+    n_rows, n_points = x.shape
+    stack = np.zeros((n_rows, n_points), dtype=np.int64)
+    size = np.ones(n_rows, dtype=np.int64)
+    for point in range(1, n_points):
+        rows = np.arange(n_rows)
+        while len(rows := rows[_removes(x, y, stack, size, rows, point)]):
+            size[rows] -= 1
+        stack[np.arange(n_rows), size] = point
+        size += 1
+    place = np.minimum(np.arange(n_points), size[:, None] - 1)
+    return np.take_along_axis(stack, place, axis=1)
+
+
+def _removes(
+    x: FloatArray, y: FloatArray, stack: IntArray, size: IntArray, rows: IntArray, point: int
+) -> BoolArray:
+    """Whether `point` removes the last vertex of each of the `rows`."""
+    held = size[rows]
+    last, before = stack[rows, held - 1], stack[rows, np.maximum(held - 2, 0)]
+    over, up = x[rows, last] - x[rows, before], y[rows, last] - y[rows, before]
+    on_or_below = over * (y[rows, point] - y[rows, before]) >= up * (x[rows, point] - x[rows, before])
+    alone = x[rows, point] <= x[rows, last]
+    removed: BoolArray = (held > 0) & np.where(held > 1, on_or_below, alone)
+    return removed
+
+
+def aiq(success: FloatArray, cost: FloatArray, cheapest: FloatArray, dearest: FloatArray) -> FloatArray:
+    """Average improvement in quality: mean height of a curve's hull between two costs.
+
+    Hu et al. 2024 (arXiv 2403.12031, section 3): the area under the non-decreasing convex hull over
+    [c_min, c_max], divided by c_max - c_min. Here c_min and c_max are the mean costs of the cheapest and of
+    the dearest single model, the same for every curve of a comparison. Beyond its dearest point a curve stays
+    at its highest success. Below its cheapest point it falls on a straight line to no success at no cost (the
+    paper's null router), which is joined on after the hull is taken: it never lifts the curve itself.
+
+    Args:
+        success: shape (..., n_points), of the curve.
+        cost: shape (..., n_points).
+        cheapest: shape (...), c_min in the unit of `cost`.
+        dearest: shape (...), c_max.
+
+    Returns:
+        Shape (...), in the unit of `success`; NaN where `dearest` is not above `cheapest`.
+    """
+    x, y = hull(cost, success)
+    reach = np.maximum(x[..., -1:], dearest[..., None])
+    nothing = np.zeros_like(reach)
+    x = np.concatenate([nothing, x, reach], axis=-1)
+    y = np.concatenate([nothing, y, y[..., -1:]], axis=-1)
+    width = dearest - cheapest
+    apart = width > 0
+    area = _area(x, y, cheapest[..., None], dearest[..., None])
+    return np.where(apart, area / np.where(apart, width, 1.0), np.nan)
+
+
+def _area(x: FloatArray, y: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
+    """Area under the lines between the points (x, y), x rising along the last axis, from `low` to `high`."""
+    left, right = x[..., :-1], x[..., 1:]
+    run = right - left
+    slope = np.diff(y, axis=-1) / np.where(run > 0, run, 1.0)
+    start, end = np.clip(left, low, high), np.clip(right, low, high)
+    height = y[..., :-1] + slope * ((start + end) / 2 - left)
+    area: FloatArray = (height * (end - start)).sum(axis=-1)
+    return area

@@ -1,0 +1,44 @@
+"""What a policy leaves on the table against choices made with the outcomes in sight."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from router.records import BoolArray, FloatArray, IntArray
+from training.comparing.baselines import SUCCEEDED
+from training.evaluation import picked
+
+
+def regret(success: FloatArray, choice: IntArray, oracle: IntArray) -> FloatArray:
+    """The oracle's success less the policy's on each prompt, shape (n,); NaN where the policy can't choose.
+
+    Where repeated calls make success a share, the oracle takes the cheapest model that mostly succeeded, and
+    a dearer one may do better: single values can be below 0.
+
+    Args:
+        success: shape (n, m).
+        choice: shape (n,), columns, or -1.
+        oracle: shape (n,), columns.
+    """
+    return picked(success, oracle) - picked(success, choice)
+
+
+def label_agreement(choice: IntArray, success: FloatArray, cost: FloatArray) -> float:
+    """Part of the labelled prompts on which a policy takes the cheapest model that succeeded.
+
+    A prompt is labelled where some model succeeded. Models of equal cost are equally right. Prompts on which
+    the policy can't choose are left out.
+
+    Args:
+        choice: shape (n,), columns, or -1.
+        success: shape (n, m).
+        cost: shape (n, m), USD, finite.
+
+    Returns:
+        NaN where no prompt is left.
+    """
+    succeeded: BoolArray = success >= SUCCEEDED
+    reach = np.where(succeeded, cost, np.inf)
+    labelled = succeeded.any(axis=1) & (choice >= 0)
+    agrees = picked(reach, choice) <= reach.min(axis=1)
+    return float(agrees[labelled].mean()) if labelled.any() else float("nan")
