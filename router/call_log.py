@@ -35,9 +35,9 @@ class CallLog:
     `write` copies the text and returns; the rest happens in the log's thread, in batches of at most 0.2
     seconds or 500 rows. A process that is killed loses the batch in flight and the rows that wait in memory,
     and nothing that was written before: the rows of the last moments, or those since the log could not be
-    written. SIGTERM kills a process that does not handle it, and one that uvicorn serves as soon as its requests
-    are answered: close the log in the application's own shutdown. (Our LiteLLM plugin needs none.) A loss of
-    power may also take the last commits, but never damages a database.
+    written. SIGTERM kills a process that does not handle it, and one that uvicorn serves as soon as its
+    requests are answered: close the log in the application's own shutdown. (Our LiteLLM plugin needs none.)
+    A loss of power may also take the last commits, but never damages a database.
 
     A full disk, a locked database or a server that is down fails no call: rows wait in memory, each batch is
     tried again, and no row is stored twice. A forked process gets a thread and a connection of its own.

@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 from joblib import Parallel, delayed
 
-from router.errors import MissingExtra
 from router.litellm_import import litellm_module
+from router.errors import MissingExtra
 from router.records import FloatArray, IntArray, Json, Request
 from router.settings import HeuristicModels
 from training.comparing.baselines import NO_CHOICE
