@@ -1,0 +1,100 @@
+"""Which logged prompts are worth calling the models on that were not tried on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from router.policy import assumed_cost
+from router.records import BoolArray, FloatArray, IntArray
+
+Strategy = Literal["informative", "random"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Prompts to replay.
+
+    Attributes:
+        rows: places among the prompts handed in, the first to be called first.
+        probability: chance in (0, 1] that a prompt was drawn, the same for all; None where it was not drawn
+            but chosen for what it teaches: what is measured on such prompts is biased.
+    """
+
+    rows: IntArray
+    probability: float | None
+
+
+def value_of_information(
+    probability: FloatArray, cost: FloatArray, weight: float, untried: BoolArray
+) -> FloatArray:
+    """What knowing the outcomes of the untried models is worth to the choice, per prompt, in success.
+
+    The expected value of perfect information (Howard, "Information Value Theory", 1966): the mean of the best
+    value there is once the outcomes are known, less the best value that is expected now. A model's value is
+    `probability - weight * cost`, as in `router.policy.choose`; an untried model's, once known, is
+    `1 - weight * cost` at its probability, else `-weight * cost`. So a prompt scores high where a model may
+    do otherwise than the heads believe (p is far from 0 and 1) and that would move the choice to one of a
+    clearly better value: dearer by little for a success, or cheaper by much.
+
+    Models are taken to succeed independently of each other given the prompt, which they do not quite: where
+    they share what makes a prompt hard, the score is somewhat too high for all prompts alike.
+
+    Args:
+        probability, cost, untried: shape (n, n_models); cost in USD, NaN is unknown.
+        weight: success that one USD is worth.
+
+    Returns:
+        Shape (n,), 0 where nothing is untried.
+    """
+    price = weight * assumed_cost(cost)
+    expected = probability - price
+    low = np.where(untried, -price, expected)
+    high = np.where(untried, 1.0 - price, expected)
+    chance = np.where(untried, 1.0 - probability, 1.0)
+    return np.asarray(_mean_of_best(low, high, chance) - expected.max(axis=1))
+
+
+def _mean_of_best(low: FloatArray, high: FloatArray, chance: FloatArray) -> FloatArray:
+    """Mean of the largest of independent variables that are `low` at `chance`, else `high`; shape (n,)."""
+    values = np.sort(np.concatenate([low, high], axis=1), axis=1)
+    at_most = np.ones_like(values)
+    for model in range(low.shape[1]):
+        below = np.where(values >= low[:, [model]], chance[:, [model]], 0.0)
+        at_most *= np.where(values >= high[:, [model]], 1.0, below)
+    # Equal values share one step: the product there is that of the last of them, and the others add nothing.
+    return np.asarray((values * np.diff(at_most, axis=1, prepend=0.0)).sum(axis=1))
+
+
+def most_informative(value: FloatArray, most: int) -> Selection:
+    """The prompts of the highest value, the highest first; equal ones in the order of the log.
+
+    A prompt without any value is left out: its outcomes could not move a choice.
+    """
+    order = np.argsort(-value, kind="stable")
+    return Selection(rows=order[value[order] > 1e-12][:most].astype(np.int64), probability=None)
+
+
+def stratified_sample(strata: Sequence[str], most: int, seed: int) -> Selection:
+    """Prompts drawn uniformly, each task type in proportion to its prompts; in random order.
+
+    Systematic sampling from the prompts in order of stratum and at random within (Madow 1949): each has the
+    same chance, `most / n`, and a stratum's number is its proportional one, rounded up or down at random.
+
+    Args:
+        strata: the task type of each prompt, "" where it has none.
+    """
+    count = len(strata)
+    if most >= count:
+        rows = np.random.default_rng(seed).permutation(count).astype(np.int64)
+        return Selection(rows=rows, probability=1.0)
+    generator = np.random.default_rng(seed)
+    shuffled = generator.permutation(count)
+    names = np.unique(np.array(strata, dtype=object).astype(str), return_inverse=True)[1]
+    ordered = shuffled[np.argsort(names[shuffled], kind="stable")]
+    places = np.floor((generator.random() + np.arange(most)) * (count / most)).astype(np.int64)
+    rows = ordered[np.minimum(places, count - 1)]
+    return Selection(rows=generator.permutation(rows).astype(np.int64), probability=most / count)
