@@ -18,7 +18,7 @@ from training.replay_bound import Bound, bound_of
 
 CUT = "the logged text is not the whole text"
 NO_TEXT = "holds images or files, whose price has no bound"
-TRIED = "every model was tried"
+NONE_LEFT = "every model was tried, or is ruled out by the limits"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,7 @@ def plan_replay(job: ReplayJob, version: Version, reporter: Reporter) -> ReplayP
     _rule_out(missing, table, version, forecast)
     rows = np.flatnonzero(missing.any(axis=1)).astype(np.int64)
     if len(rows) < len(table):
-        set_apart[TRIED] = len(table) - len(rows)
+        set_apart[NONE_LEFT] = len(table) - len(rows)
     value = value_of_information(
         forecast.probability[rows], forecast.cost[rows], version.policy.weight, missing[rows]
     )

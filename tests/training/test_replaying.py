@@ -70,7 +70,8 @@ def test_a_call_becomes_a_line_of_the_canonical_log_with_its_answer(provider: Pr
     assert line["cost_usd"] == pytest.approx(42e-6)
     assert line["answer"]["content"] == "One."
     assert (line["finish_reason"], "success" in line, "propensity" in line) == ("stop", False, False)
-    assert (done.answered, done.cost_usd) == (1, pytest.approx(42e-6))
+    assert done.answered == 1
+    assert done.cost_usd == pytest.approx(42e-6)
 
 
 def test_what_a_replay_writes_is_read_as_a_call_log(provider: Provider, out: Path, tmp_path: Path) -> None:
@@ -140,7 +141,8 @@ def test_a_budget_that_bears_no_call_makes_none(provider: Provider, out: Path) -
 def test_a_rate_limit_is_waited_for_and_costs_nothing(provider: Provider, out: Path) -> None:
     provider.script("small", rate_limit(0), rate_limit(0), answer("One.", usage=tokens(12, 3)))
     done = replayed(provider, out, prompts=1)
-    assert (done.answered, len(provider.requests), done.cost_usd) == (1, 3, pytest.approx(42e-6))
+    assert (done.answered, len(provider.requests)) == (1, 3)
+    assert done.cost_usd == pytest.approx(42e-6)
 
 
 def test_a_call_that_fails_leaves_no_line_and_is_tried_by_the_next_run(provider: Provider, out: Path) -> None:
