@@ -43,13 +43,13 @@ class Reading:
 
     Attributes:
         mapping: source column per canonical field.
-        rejects: file for the rows that can't be read.
+        rejects: file for the rows that can't be read; None: they are only counted.
         cache: folder of exported encoders and embeddings.
         format: name of a reader, or "auto".
     """
 
     mapping: Mapping[str, str]
-    rejects: Path
+    rejects: Path | None
     config: Config
     cache: Path
     format: str = AUTO
@@ -72,7 +72,7 @@ def calls_of(sources: Sequence[str], reading: Reading, reporter: Reporter) -> It
             runner=settings.runner,
             rejects=reading.rejects,
             max_reject_share=settings.max_reject_share,
-            progress=_steps(reporter, "reading calls"),
+            progress=stage_steps(reporter, "reading calls"),
         )
 
 
@@ -82,7 +82,7 @@ def table_of(files: CallFiles, config: Config, reporter: Reporter) -> PromptTabl
         files,
         success_score=config.training.success_score,
         max_prompts=config.training.max_prompts,
-        progress=_steps(reporter, "grouping prompts"),
+        progress=stage_steps(reporter, "grouping prompts"),
     )
 
 
@@ -94,7 +94,7 @@ def encodings_of(
     return encode_all(encoder, texts, cache / EMBEDDINGS, reporter.stage("embedding prompts", len(texts)))
 
 
-def _steps(reporter: Reporter, name: str) -> Callable[[int, int], None]:
+def stage_steps(reporter: Reporter, name: str) -> Callable[[int, int], None]:
     """A callback for (done, total), as the reading side calls it, that shows a stage."""
     advance: Advance | None = None
     shown = 0

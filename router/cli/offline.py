@@ -139,7 +139,7 @@ def _promising(config: Config, max_quality_loss: float | None, confidence: float
     return config.model_copy(update={"objective": objective})
 
 
-def reading_of(config: Config, mapping: list[str] | None, rejects: Path, cache: Path) -> Reading:
+def reading_of(config: Config, mapping: list[str] | None, rejects: Path | None, cache: Path) -> Reading:
     """How call logs are read, by the options of a command."""
     from training.preparation import Reading
 
