@@ -13,6 +13,7 @@ from router.cli import (  # noqa: F401 - adds commands
     comparing,
     demo,
     explaining,
+    exporting,
     inspecting,
     linting,
     offline,

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from router.errors import CallLogError, MissingExtra
+from router.errors import MissingExtra
 from training.comparing import numbers
 from training.comparing.charts import PALETTES
 from training.inspecting.counting import OPENING
 from training.inspecting.inspection import Inspection
 from training.read_summary import ReadSummary
+from training.whole_file import write_whole
 
 MOST_MODELS = 12
 MOST_ROWS = 40
@@ -27,22 +27,7 @@ def write_page(found: Inspection, missing: Sequence[str], out: Path) -> None:
         CallLogError: `out` can't be written.
         MissingExtra: jinja2 is not installed.
     """
-    text = page(found, missing)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(out, text)
-    except OSError as error:
-        raise CallLogError(f"{out}: can't be written: {error}; choose another place") from error
-
-
-def _write_whole(out: Path, text: str) -> None:
-    draft = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        # Half a surrogate pair, which a log may hold, is written as its escape.
-        draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-        draft.replace(out)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(out, page(found, missing))
 
 
 def page(found: Inspection, missing: Sequence[str]) -> str:
