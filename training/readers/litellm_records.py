@@ -165,16 +165,22 @@ def _error(record: Record, metadata: _Object) -> _Object:
 def _not_the_models(error: _Object) -> bool:
     category = words(error.get("error_rate_limit_category"))
     ours = category is not None and category.startswith("litellm")
-    return ours or error.get("error_class") in _CALLERS
+    return ours or is_callers(error.get("error_class"))
+
+
+def is_callers(error_class: Json) -> bool:
+    """Whether any model would have met with an error of this class, or none was asked."""
+    return isinstance(error_class, str) and error_class in _CALLERS
 
 
 def _outcome(error: _Object, metadata: _Object) -> Call:
     name = first_words(error.get("error_class"), error.get("error_code")) or "error"
     said = {**_own_outcome(metadata), "error": name}
-    return said if "success" in said else {**said, **_blame(name)}
+    return said if "success" in said else {**said, **blame(name)}
 
 
-def _blame(error: str) -> Call:
+def blame(error: str) -> Call:
+    """The outcome of a call that ended in an error of this class: a failure, or unknown."""
     return {"success": False if error in _MODELS else None, "outcome_source": "error"}
 
 
