@@ -16,9 +16,11 @@ import numpy as np
 import pyarrow as pa
 
 from router.errors import CallLogError, MissingExtra
-from training.cleaning import CALL_SCHEMA, CleanRows, clean_rows
+from router.settings import OutcomeRule
+from training.cleaning import CALL_SCHEMA, CleanRows, RawRows, clean_rows
 from training.formats import read_batches
 from training.log_file import LogFile
+from training.outcome_columns import RULE_COLUMNS, with_outcomes
 from training.places import place_at
 
 if TYPE_CHECKING:
@@ -44,17 +46,23 @@ SCRATCH_SCHEMA = pa.schema(
         pa.field("reason", pa.large_string()),
         pa.field("detail", pa.large_string()),
         pa.field("raw", pa.large_string()),
+        *(pa.field(name, type_) for name, type_ in RULE_COLUMNS.items()),
     ]
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the tasks of the read pass need to know; travels to workers."""
+    """What the tasks of the read pass need to know; travels to workers.
+
+    Attributes:
+        rules: find the outcomes; without any they are as the log has them.
+    """
 
     files: Sequence[LogFile]
     buckets: int
     meter: Meter | None
+    rules: Sequence[OutcomeRule] = ()
 
 
 class Meter:
@@ -162,7 +170,7 @@ def _part_batches(file: LogFile, part: int, plan: Plan) -> Iterator[pa.RecordBat
     fault = digest = None
     try:
         for batch in read_batches(file, part):
-            clean = clean_rows(batch.rows)
+            clean, ruled = with_outcomes(plan.rules, batch.rows, clean_rows(batch.rows))
             rows += len(clean.keys) if batch.rows_in is None else batch.rows_in
             joined += batch.joined
             apart.update(batch.apart)
@@ -170,7 +178,7 @@ def _part_batches(file: LogFile, part: int, plan: Plan) -> Iterator[pa.RecordBat
             without_text += len(clean.without_text)
             names |= batch.names
             digest = batch.digest or digest
-            yield from _batches(file, batch.rows.lines, clean, batch.rows.raw, plan.buckets)
+            yield from _batches(file, batch.rows, clean, ruled, plan.buckets)
             if plan.meter:
                 plan.meter.add(batch.bytes_read)
     except CallLogError as error:
@@ -187,15 +195,18 @@ def _part_batches(file: LogFile, part: int, plan: Plan) -> Iterator[pa.RecordBat
 
 
 def _batches(
-    file: LogFile, lines: Sequence[int], clean: CleanRows, raw: Callable[[int], str], buckets: int
+    file: LogFile, rows: RawRows, clean: CleanRows, ruled: Mapping[str, pa.Array], buckets: int
 ) -> Iterator[pa.RecordBatch]:
     """The calls of one batch, then its rejected rows; rows without their text are neither."""
-    places = np.asarray(lines, dtype=np.int64) + (0 if file.kind == "joined" else place_at(file.number, 0))
+    places = np.asarray(rows.lines, dtype=np.int64) + (
+        0 if file.kind == "joined" else place_at(file.number, 0)
+    )
     bad = sorted(clean.problems)
     numbers = [bucket_of(key, buckets) if key else REJECTED for key in clean.keys]
     calls = _padded(
         {
             **clean.columns,
+            **ruled,
             "bucket": pa.array(numbers, pa.int32()),
             "prompt_key": pa.array(clean.keys, pa.large_string()),
             "place": pa.array(places),
@@ -214,7 +225,7 @@ def _batches(
             "call_id": clean.columns["call_id"].take(pa.array(bad, pa.int64())),
             "reason": pa.array([clean.problems[row][0] for row in bad], pa.large_string()),
             "detail": pa.array([clean.problems[row][1] for row in bad], pa.large_string()),
-            "raw": pa.array([raw(row) for row in bad], pa.large_string()),
+            "raw": pa.array([rows.raw(row) for row in bad], pa.large_string()),
         }
     )
 

@@ -6,19 +6,28 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
 from router.errors import CallLogError, TooManyRejects
+from router.settings import OutcomeRule
 from training.call_source import REJECTED, Meter, Plan, Progress, Runner, call_source, start_daft
 from training.cleaning import CALL_SCHEMA, TEXT_NOT_KEPT
 from training.joining import spool
 from training.log_file import COMPRESSED, ROWS_ONLY, LogFile
-from training.read_summary import ReadSummary, bucket_frame, duplicates_path, place_of, summarise
+from training.read_summary import (
+    ReadSummary,
+    all_calls,
+    bucket_frame,
+    duplicates_path,
+    place_of,
+    summarise,
+)
 from training.recognising import AUTO, find_files
+from training.session_outcomes import count_outcomes, judge_sessions, verdicts_path, with_verdicts
 
 if TYPE_CHECKING:
     import daft
@@ -55,10 +64,20 @@ class CallFiles:
     def bucket(self, number: int) -> daft.DataFrame | None:
         """The calls of one bucket, with `prompt_key` and `place`, without repeats; None if there are none."""
         frame = bucket_frame(self.folder, number, self.runner)
-        if frame is None or not self.summary.duplicates:
-            return frame
-        repeated = start_daft(self.runner).read_parquet(str(duplicates_path(self.folder)))
-        return frame.join(repeated, on="place", how="anti")
+        return None if frame is None else self._settled(frame)
+
+    def whole(self) -> daft.DataFrame | None:
+        """The calls of all buckets, as `bucket` gives those of one; None if there are none."""
+        frame = all_calls(self.folder, self.buckets, self.runner)
+        return None if frame is None else self._settled(frame)
+
+    def _settled(self, frame: daft.DataFrame) -> daft.DataFrame:
+        """Without the repeated calls, and with what the sessions' rules said of the outcomes."""
+        read = start_daft(self.runner).read_parquet
+        if self.summary.duplicates:
+            frame = frame.join(read(str(duplicates_path(self.folder))), on="place", how="anti")
+        verdicts = verdicts_path(self.folder)
+        return with_verdicts(frame, read(str(verdicts))) if verdicts.exists() else frame
 
     def frames(self) -> Iterator[daft.DataFrame]:
         """The calls of each bucket that has some, in the order of the prompt keys."""
@@ -77,6 +96,7 @@ def read_calls(  # noqa: PLR0913 - each is a setting of its own, and callers hav
     runner: Runner = "native",
     rejects: Path | None = None,
     max_reject_share: float = 0.05,
+    rules: Sequence[OutcomeRule] = (),
     progress: Progress | None = None,
 ) -> CallFiles:
     """Read call logs into `scratch`, which the caller removes when done.
@@ -86,19 +106,21 @@ def read_calls(  # noqa: PLR0913 - each is a setting of its own, and callers hav
         mapping: source column per canonical field.
         format: name of a reader, or "auto": the surest for each file.
         rejects: gets one JSON line for each row that was turned away; not written if there is none.
+        rules: find the outcomes; without any they are as the log has them.
         progress: called with bytes read and bytes there are; with Ray only at the end.
 
     Raises:
-        CallLogError: a file is damaged or missing, or no row is readable.
+        CallLogError: a file is damaged or missing, no row is readable, or a function of the rules fails.
         TooManyRejects: more rows than `max_reject_share` of all were turned away.
     """
-    files = find_files(sources, mapping or {}, format)
+    files = find_files(sources, mapping or {}, format, evidence=bool(rules))
     size = sum(file.size for file in files)
     meter = Meter(progress, size) if progress and runner == "native" else None
     folder = scratch / "calls"
     shutil.rmtree(folder, ignore_errors=True)
+    verdicts_path(folder).unlink(missing_ok=True)
     spooled = spool(files, scratch / "joining")
-    plan = Plan(files=spooled.files, buckets=_bucket_count(files), meter=meter)
+    plan = Plan(files=spooled.files, buckets=_bucket_count(files), meter=meter, rules=rules)
     source = call_source(plan, start_daft(runner))
     source.read().write_parquet(str(folder), partition_cols=["bucket"])
     summary = summarise(files, folder, plan.buckets, runner, spooled.tallies)
@@ -106,7 +128,20 @@ def read_calls(  # noqa: PLR0913 - each is a setting of its own, and callers hav
     _refuse_bad_log(summary, rejects, max_reject_share)
     if progress:
         progress(size, size)
-    return CallFiles(folder=folder, buckets=plan.buckets, runner=runner, summary=summary)
+    found = CallFiles(folder=folder, buckets=plan.buckets, runner=runner, summary=summary)
+    return _with_rules(found, rules) if rules else found
+
+
+def _with_rules(files: CallFiles, rules: Sequence[OutcomeRule]) -> CallFiles:
+    """The calls with what the rules that look at a session say, and the count of what all of them did."""
+    calls = files.whole()
+    if calls is None:
+        return files
+    if any(rule.of_session for rule in rules):
+        judge_sessions(rules, calls, files.summary.calls, files.folder)
+        calls = files.whole()
+        assert calls is not None
+    return replace(files, summary=replace(files.summary, outcomes=count_outcomes(rules, calls)))
 
 
 def write_calls(files: CallFiles, out: Path) -> int:

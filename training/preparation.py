@@ -72,6 +72,7 @@ def calls_of(sources: Sequence[str], reading: Reading, reporter: Reporter) -> It
             runner=settings.runner,
             rejects=reading.rejects,
             max_reject_share=settings.max_reject_share,
+            rules=reading.config.outcomes.rules,
             progress=stage_steps(reporter, "reading calls"),
         )
 
@@ -80,7 +81,8 @@ def table_of(files: CallFiles, config: Config, reporter: Reporter) -> PromptTabl
     """Prompts with what every model did on them."""
     return prompt_table(
         files,
-        success_score=config.training.success_score,
+        success_score=None if config.outcomes.rules else config.training.success_score,
+        weights=config.outcomes.weights,
         max_prompts=config.training.max_prompts,
         progress=stage_steps(reporter, "grouping prompts"),
     )

@@ -21,6 +21,7 @@ from router.records import Json
 from training.call_source import REJECTED, TALLY, Runner, start_daft
 from training.log_file import ROWS_ONLY, LogFile, open_raw
 from training.places import LINE_BITS
+from training.session_outcomes import OutcomeCounts
 
 if TYPE_CHECKING:
     import daft
@@ -67,6 +68,7 @@ class ReadSummary:
         empty_files: those without a row.
         ignored_columns: names in the files that no field is read from; not those of the runtime's own log.
         digest: sha256 over the content of the files, whatever their names and order.
+        outcomes: what the declared rules did; None without any.
     """
 
     rows: int
@@ -83,6 +85,7 @@ class ReadSummary:
     empty_files: Sequence[str]
     ignored_columns: Sequence[str]
     digest: str
+    outcomes: OutcomeCounts | None = None
 
     @property
     def rejected(self) -> int:
@@ -101,7 +104,7 @@ def duplicates_path(folder: Path) -> Path:
     return folder.parent / "duplicates.parquet"
 
 
-def _calls(folder: Path, buckets: int, runner: Runner) -> daft.DataFrame | None:
+def all_calls(folder: Path, buckets: int, runner: Runner) -> daft.DataFrame | None:
     """All calls, duplicates included; None if there are none."""
     parts = [part for number in range(buckets) if (part := folder / f"bucket={number}").is_dir()]
     return start_daft(runner).read_parquet([f"{part}/*.parquet" for part in parts]) if parts else None
@@ -123,7 +126,7 @@ def summarise(
         CallLogError: a file turned out to be damaged, a mapped column is nowhere, or the counts don't add up.
     """
     tallies = _tallies(files, folder, runner, spooled)
-    calls = _calls(folder, buckets, runner)
+    calls = all_calls(folder, buckets, runner)
     kept, truncated = _count_calls(calls)
     duplicates = _find_duplicates(calls, kept, folder, runner)
     rejects = _count_rejects(files, folder, runner)

@@ -31,7 +31,7 @@ from training.log_file import (
     plain_name,
 )
 from training.readers.known import known_readers
-from training.readers.protocol import Sample
+from training.readers.protocol import EVIDENCE_FIELDS, Sample
 from training.source_rows import source_rows
 from training.sources import LOG_ENDINGS, expand, is_database
 
@@ -47,13 +47,16 @@ _SMALL = 256 << 10
 _OWN_SCORE = 0.5
 
 
-def find_files(sources: Sequence[str], mapping: Mapping[str, str], format: str = AUTO) -> list[LogFile]:
+def find_files(
+    sources: Sequence[str], mapping: Mapping[str, str], format: str = AUTO, *, evidence: bool = False
+) -> list[LogFile]:
     """The files and tables that `sources` stand for, each with its reader.
 
     Args:
         mapping: source column per canonical field; a field left out is read from the column of its own name,
             or from where the file's reader finds it.
         format: name of a reader for all of them, or "auto": the surest for each.
+        evidence: the `EVIDENCE_FIELDS` are fields too.
 
     Raises:
         CallLogError: nothing there, an ending no reader knows, a file or database that can't be opened, a
@@ -61,8 +64,9 @@ def find_files(sources: Sequence[str], mapping: Mapping[str, str], format: str =
         ConfigError: no reader has that name.
         MissingExtra: the package of a database or an object store is not installed.
     """
-    _check_names(mapping, format)
-    fields = (*CALL_SCHEMA.names, *RUNTIME_FIELDS)
+    extra = EVIDENCE_FIELDS if evidence else ()
+    _check_names(mapping, (*CALL_SCHEMA.names, *extra), format)
+    fields = dict.fromkeys((*CALL_SCHEMA.names, *RUNTIME_FIELDS, *extra))
     whole = {name: name for name in fields if name not in mapping.values()} | dict(mapping)
     schemes = [scheme for reader in known_readers().values() for scheme in reader.schemes]
     files: list[LogFile] = []
@@ -75,10 +79,10 @@ def find_files(sources: Sequence[str], mapping: Mapping[str, str], format: str =
     return files
 
 
-def _check_names(mapping: Mapping[str, str], format: str) -> None:
-    unknown = sorted(set(mapping) - set(CALL_SCHEMA.names))
+def _check_names(mapping: Mapping[str, str], fields: Sequence[str], format: str) -> None:
+    unknown = sorted(set(mapping) - set(fields))
     if unknown:
-        known = ", ".join(CALL_SCHEMA.names)
+        known = ", ".join(fields)
         raise CallLogError(f"can't map a column to {unknown[0]!r}: no such field; fields: {known}")
     names = (AUTO, OWN_LOG, *known_readers())
     if format not in names:
