@@ -129,8 +129,12 @@ def _tool_call(part: Mapping[str, Json]) -> Json:
     return {"id": part.get("id"), "type": "function", "function": function}
 
 
-def _text(value: Json) -> str:
-    return value if isinstance(value, str) else dump_json(value)
+def _text(value: Json) -> str | None:
+    """A value as its JSON text; None of one nested too deeply to be written."""
+    try:
+        return value if isinstance(value, str) else dump_json(value)
+    except RecursionError:
+        return None
 
 
 def _numbered(attributes: AttributeMap) -> list[Json]:

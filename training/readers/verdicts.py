@@ -27,7 +27,7 @@ _BAD = frozenset(
     "irrelevant unsafe rejected dislike disliked downvote thumbs_down thumbsdown down 👎".split()
 )
 _NO_GRADE = re.compile(
-    r"(?i)hallucinat|toxic|harm|bias|error|fail|refus|jailbreak|inject|\bpii\b|leak|latency|duration|cost|token|"
+    r"(?i)hallucinat|toxic|harm(?!less)|bias|error|fail|refus|jailbreak|inject|\bpii\b|leak|latency|duration|cost|token|"
     r"length|count|confidence"
 )
 """Names of measures in which more is not better, or that are no grade at all."""
