@@ -17,6 +17,7 @@ from router.litellm_import import litellm_module
 from router.records import FloatArray, IntArray, Json, Request, message_texts
 from router.settings import Config, HeuristicModels
 from training.comparing.litellm_scores import SETTINGS, TIERS, V2, tier_scores
+from training.labels import dominated_models
 from training.outcomes import PromptTable
 from training.preparation import Reading, Reporter, calls_of, table_of
 from training.split import split_groups
@@ -25,6 +26,8 @@ from training.whole_file import write_whole
 THRESHOLDS = tuple(round(0.02 * step, 2) for step in range(51))
 MOST_LOSS = 0.01
 """How far below the best single model's success, on the validation part, the threshold may leave it."""
+LEAST_PAIRS = 50
+"""Prompts that two models share from which one can be called better than the other."""
 
 Ladder = tuple[int, int, int, int]
 """Column of each tier's model, from easy to hard; one model may serve several."""
@@ -130,8 +133,9 @@ def tier_export(table: PromptTable, config: Config, out: Path) -> TierExport:
 def ladder_of(table: PromptTable, team: HeuristicModels | None) -> Ladder:
     """The tiers' models: the team's cheap, middle and strong (twice), else by what their calls cost.
 
-    By cost the cheapest is SIMPLE, the dearest REASONING, and the others are spread evenly between. Success
-    plays no part: a log in which the strong model got the hard prompts would call it the worst.
+    By cost the cheapest is SIMPLE, the dearest REASONING, and the others are spread evenly between, without
+    those that another model beats on the same prompts. Success on different prompts plays no part: a log in
+    which the strong model got the hard ones would call it the worst.
 
     Raises:
         TrainingError: fewer than two models, or no outcome of one of them.
@@ -150,16 +154,27 @@ def ladder_of(table: PromptTable, team: HeuristicModels | None) -> Ladder:
         simple, medium, hard, hardest = (place[name] for name in names)
         return simple, medium, hard, hardest
     cost = _mean_cost(table)
-    usable = [column for column in np.argsort(cost) if known[:, column].any() and np.isfinite(cost[column])]
+    usable = [
+        int(column) for column in np.argsort(cost) if known[:, column].any() and np.isfinite(cost[column])
+    ]
     if len(usable) < 2:
         raise TrainingError(
             f"{len(usable)} of the log's models have outcomes and costs, and tiers need two; log more, or "
             "name the "
             "models in rules.heuristic of pointsman.yaml"
         )
-    steps = np.linspace(0, len(usable) - 1, len(TIERS)).round().astype(int)
-    simple, medium, hard, hardest = (int(usable[step]) for step in steps)
+    rungs = _undominated(table, usable)
+    steps = np.linspace(0, len(rungs) - 1, len(TIERS)).round().astype(int)
+    simple, medium, hard, hardest = (rungs[step] for step in steps)
     return simple, medium, hard, hardest
+
+
+def _undominated(table: PromptTable, columns: list[int]) -> list[int]:
+    """The models that none of the others beats in cost and success on the same prompts, if two are left."""
+    among = table.columns([table.models[column] for column in columns])
+    beaten = {model for model, by in dominated_models(among).items() if by["prompts"] >= LEAST_PAIRS}
+    left = [column for column in columns if table.models[column] not in beaten]
+    return left if len(left) > 1 else columns
 
 
 def statistics(table: PromptTable, ladder: Ladder) -> dict[str, Json]:
@@ -290,7 +305,8 @@ def _loses(table: PromptTable, ladder: Ladder, artifact: Mapping[str, Json]) -> 
     if left:
         sentences.append(
             f"{len(set(ladder))} of the log's {len(table.models)} models: {', '.join(left)} "
-            f"{'is' if len(left) == 1 else 'are'} left out, as there are four tiers with one model each."
+            f"{'is' if len(left) == 1 else 'are'} left out, as there are four tiers with one model each, "
+            "and none for a model that another one beats."
         )
     return sentences
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +68,10 @@ def test_a_cost_off_the_list_price_is_named(tmp_path: Path) -> None:
 def test_rows_that_teach_nothing_are_named_by_reason(tmp_path: Path) -> None:
     found = missing_for_a_router(inspected(tmp_path, b"{bad", *many(2)))
     assert any("33.3 % of the rows can't be read" in one for one in found)
+
+
+def test_rows_set_apart_are_named_by_reason(tmp_path: Path) -> None:
+    found = inspected(tmp_path, *many(2))
+    reading = replace(found.reading, rows=4, set_apart={"redacted": 2})
+    sentences = missing_for_a_router(replace(found, reading=reading))
+    assert any("50.0 % of the rows are nothing to learn from: redacted (2)" in one for one in sentences)
