@@ -24,7 +24,8 @@ from router.errors import ConfigError, MissingExtra
 from router.settings import Config, Objective
 
 if TYPE_CHECKING:
-    from training.preparation import Reading
+    from training.preparation import Reading, Reporter
+    from training.task_groups import InferredTasks
 
 TRACKING = "sqlite:///mlflow.db"
 
@@ -55,21 +56,36 @@ def import_(
         typer.Option("--format", metavar="NAME", help="A reader's name, or auto: the surest for each file."),
     ] = "auto",
     config: SettingsFile = None,
+    infer_tasks: Annotated[
+        bool,
+        typer.Option("--infer-tasks", help="Group the prompts without a task type, and name the groups."),
+    ] = False,
     mapping: Fields = None,
     rejects: Rejects = None,
+    cache: Cache = CACHE,
     as_json: AsJson = False,
 ) -> None:
     """Read call logs into one canonical Parquet file."""
     training = offline()
     reading = replace(
-        reading_of(load_config(config), mapping, rejects or _beside(out), CACHE), format=format_
+        reading_of(load_config(config), mapping, rejects or _beside(out), cache), format=format_
     )
     with progress_bars() as progress:
-        summary = training.import_calls(sources, out, replace(reading, format=format_), progress)
+        summary = training.import_calls(sources, out, reading, progress)
+        tasks = _inferred(out, reading, progress) if infer_tasks else None
     if as_json:
-        print_json(training.asdict(summary))
-    else:
-        show().reading(summary, out)
+        print_json(training.asdict(summary) | ({"tasks": tasks.to_json()} if tasks else {}))
+        return
+    show().reading(summary, out)
+    if tasks:
+        show().console.print(str(tasks), markup=False, soft_wrap=True)
+
+
+def _inferred(out: Path, reading: Reading, reporter: Reporter) -> InferredTasks:
+    """The task groups of a log that was just written."""
+    from training.task_groups import infer_tasks
+
+    return infer_tasks(out, reading, reporter, reading.config.training.seed)
 
 
 @app.command()
