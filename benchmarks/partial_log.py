@@ -36,7 +36,7 @@ from training.evaluation import cost_at_quality, cost_quality_curve, picked
 from training.fitting import Fitted, Material, fit
 from training.outcomes import PromptTable
 from training.pipeline import material_of, usable_models
-from training.replay import Selection, most_informative, stratified_sample, value_of_information
+from training.replay import Selection, informative_sample, stratified_sample, value_of_information
 from training.split import folds, split_groups
 
 EXPLORED = 0.05
@@ -124,7 +124,7 @@ def selections(
     value = value_of_information(held.probability, held.cost, weight, ~known)
     types = [request.task_type or "" for request in table.requests]
     return {
-        WAYS[1]: most_informative(value, most),
+        WAYS[1]: informative_sample(value, most, seed),
         WAYS[2]: stratified_sample(types, most, seed),
     }
 

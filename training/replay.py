@@ -20,12 +20,16 @@ class Selection:
 
     Attributes:
         rows: places among the prompts handed in, the first to be called first.
-        probability: chance in (0, 1] that a prompt was drawn, the same for all; None where it was not drawn
-            but chosen for what it teaches: what is measured on such prompts is biased.
+        probability: chance in (0, 1] that each of them was drawn, shape of `rows`; what is measured on them
+            is unbiased where each counts with its inverse.
     """
 
     rows: IntArray
-    probability: float | None
+    probability: FloatArray
+
+
+EVEN_SHARE = 0.5
+"""Of the calls of a replay, what goes to all prompts alike, whatever their value."""
 
 
 def value_of_information(
@@ -69,13 +73,33 @@ def _mean_of_best(low: FloatArray, high: FloatArray, chance: FloatArray) -> Floa
     return np.asarray((values * np.diff(at_most, axis=1, prepend=0.0)).sum(axis=1))
 
 
-def most_informative(value: FloatArray, most: int) -> Selection:
-    """The prompts of the highest value, the highest first; equal ones in the order of the log.
+def informative_sample(value: FloatArray, most: int, seed: int) -> Selection:
+    """Prompts drawn with a chance that grows with their value, the likelier the earlier.
 
-    A prompt without any value is left out: its outcomes could not move a choice.
+    Of the chances, `EVEN_SHARE` is the same for all and the rest in proportion to the value. Only the most
+    valuable ones would be a sample of hard prompts, on which every model fails more often than it does: a
+    model of few other calls would look worse than it is beside one of many.
+
+    Sequential Poisson sampling (Ohlsson 1998): the smallest of uniform draws over wanted chances, so that a
+    smaller sample is the beginning of a larger one. The chances that it says are very nearly the true ones.
     """
-    order = np.argsort(-value, kind="stable")
-    return Selection(rows=order[value[order] > 1e-12][:most].astype(np.int64), probability=None)
+    generator = np.random.default_rng(seed)
+    total = value.sum()
+    worth = value / total if total > 0 else np.full(len(value), 1 / max(len(value), 1))
+    wanted = EVEN_SHARE / max(len(value), 1) + (1 - EVEN_SHARE) * worth
+    chance = _chances(wanted, min(most, len(value)))
+    rows = np.argsort(generator.random(len(value)) / wanted, kind="stable")[:most].astype(np.int64)
+    return Selection(rows=rows, probability=chance[rows])
+
+
+def _chances(wanted: FloatArray, most: int) -> FloatArray:
+    """Chances in proportion to `wanted` that sum to `most`, none above 1."""
+    chance = np.minimum(wanted * most, 1.0)
+    while len(chance) and most - chance.sum() > 1e-9:
+        free = chance < 1.0
+        left = most - (~free).sum()
+        chance = np.where(free, np.minimum(wanted / wanted[free].sum() * left, 1.0), 1.0)
+    return np.asarray(chance)
 
 
 def stratified_sample(strata: Sequence[str], most: int, seed: int) -> Selection:
@@ -90,11 +114,12 @@ def stratified_sample(strata: Sequence[str], most: int, seed: int) -> Selection:
     count = len(strata)
     if most >= count:
         rows = np.random.default_rng(seed).permutation(count).astype(np.int64)
-        return Selection(rows=rows, probability=1.0)
+        return Selection(rows=rows, probability=np.ones(count))
     generator = np.random.default_rng(seed)
     shuffled = generator.permutation(count)
     names = np.unique(np.array(strata, dtype=object).astype(str), return_inverse=True)[1]
     ordered = shuffled[np.argsort(names[shuffled], kind="stable")]
     places = np.floor((generator.random() + np.arange(most)) * (count / most)).astype(np.int64)
     rows = ordered[np.minimum(places, count - 1)]
-    return Selection(rows=generator.permutation(rows).astype(np.int64), probability=most / count)
+    drawn = generator.permutation(rows).astype(np.int64)
+    return Selection(rows=drawn, probability=np.full(most, most / count))

@@ -13,7 +13,7 @@ from router.version import Forecast, Version
 from training.calls import CallFiles
 from training.outcomes import PromptTable
 from training.preparation import Reading, Reporter, calls_of, encodings_of, table_of
-from training.replay import Selection, Strategy, most_informative, stratified_sample, value_of_information
+from training.replay import Selection, Strategy, informative_sample, stratified_sample, value_of_information
 from training.replay_bound import Bound, bound_of
 
 CUT = "the logged text is not the whole text"
@@ -49,6 +49,7 @@ class ReplayCall:
         arguments: LiteLLM's, without the model.
         confidence: chance of success that the router expects.
         expected_usd: by the router's forecast, at most `at_most_usd`.
+        sampling_probability: chance that the prompt was drawn.
     """
 
     key: str
@@ -58,6 +59,7 @@ class ReplayCall:
     confidence: float
     expected_usd: float
     bound: Bound
+    sampling_probability: float
 
     @property
     def at_most_usd(self) -> float:
@@ -71,13 +73,11 @@ class ReplayPlan:
 
     Attributes:
         set_apart: prompts that can't or need not be replayed, by reason.
-        sampling_probability: see `Selection.probability`.
     """
 
     calls: Sequence[ReplayCall]
     prompts: int
     set_apart: Mapping[str, int]
-    sampling_probability: float | None
     policy_version: str
 
 
@@ -110,7 +110,7 @@ def plan_replay(job: ReplayJob, version: Version, reporter: Reporter) -> ReplayP
     table = table.rows(np.flatnonzero([reason is None for reason in reasons]).astype(np.int64))
     set_apart = _counted(reason for reason in reasons if reason)
     if not len(table):
-        return _plan((), set_apart, None, version)
+        return _plan((), set_apart, version)
     encodings, _ = encodings_of(table, version.encoder, job.reading.cache, reporter)
     forecast = version.forecast(table.requests, encodings)
     missing = (table.calls == 0) & np.isin(version.models, called)
@@ -124,11 +124,11 @@ def plan_replay(job: ReplayJob, version: Version, reporter: Reporter) -> ReplayP
     chosen = select(job, value, [table.requests[row].task_type or "" for row in rows.tolist()])
     cells = _Cells(table=table, version=version, bounds=bounds, forecast=forecast)
     calls = [
-        cells.call(row, column)
-        for row in rows[chosen.rows].tolist()
+        cells.call(row, column, drawn)
+        for row, drawn in zip(rows[chosen.rows].tolist(), chosen.probability.tolist(), strict=True)
         for column in np.flatnonzero(missing[row]).tolist()
     ]
-    return _plan(calls, set_apart, chosen.probability, version)
+    return _plan(calls, set_apart, version)
 
 
 def select(job: ReplayJob, value: FloatArray, task_types: Sequence[str]) -> Selection:
@@ -136,7 +136,7 @@ def select(job: ReplayJob, value: FloatArray, task_types: Sequence[str]) -> Sele
     most = len(value) if job.most is None else job.most
     if job.strategy == "random":
         return stratified_sample(task_types, most, job.seed)
-    return most_informative(value, most)
+    return informative_sample(value, most, job.seed)
 
 
 def cost_of(calls: Iterable[ReplayCall]) -> ReplayCost:
@@ -209,7 +209,7 @@ class _Cells:
     bounds: Mapping[str, Bound]
     forecast: Forecast
 
-    def call(self, row: int, column: int) -> ReplayCall:
+    def call(self, row: int, column: int, drawn: float) -> ReplayCall:
         """The call of one model on one prompt."""
         model, request = self.version.models[column], self.table.requests[row]
         bound = self.bounds[model]
@@ -223,6 +223,7 @@ class _Cells:
             confidence=float(self.forecast.probability[row, column]),
             expected_usd=min(expected, at_most) if np.isfinite(expected) else at_most,
             bound=bound,
+            sampling_probability=drawn,
         )
 
 
@@ -232,14 +233,11 @@ def _arguments(request: Request) -> dict[str, Json]:
     return {"messages": list(request.messages), **{name: value for name, value in given.items() if value}}
 
 
-def _plan(
-    calls: Sequence[ReplayCall], set_apart: Mapping[str, int], probability: float | None, version: Version
-) -> ReplayPlan:
+def _plan(calls: Sequence[ReplayCall], set_apart: Mapping[str, int], version: Version) -> ReplayPlan:
     return ReplayPlan(
         calls=calls,
         prompts=len({call.key for call in calls}),
         set_apart=set_apart,
-        sampling_probability=probability,
         policy_version=version.policy_version,
     )
 

@@ -255,7 +255,7 @@ class _Run:
             "messages": list(request.messages),
             "tools": request.tools,
             "response_format": request.response_format,
-            "sampling_probability": self._plan.sampling_probability,
+            "sampling_probability": call.sampling_probability,
             "answer": _answer(attempt),
         }
         whole = {**row_to_json(fit_row(asdict(record))), **texts}

@@ -47,7 +47,9 @@ def replay(
     ] = None,
     strategy: Annotated[
         Literal["informative", "random"],
-        typer.Option(help="informative teaches most; random, by task type, keeps evaluation unbiased."),
+        typer.Option(
+            help="informative: likelier where outcomes are worth most; random: all alike, by task type."
+        ),
     ] = "informative",
     concurrency: Annotated[int, typer.Option(min=1, max=256, help="Most calls in flight.")] = 8,
     rate: Annotated[
@@ -56,7 +58,7 @@ def replay(
     max_tokens: Annotated[
         int, typer.Option(min=1, help="Longest answer, where a model's own settings name none.")
     ] = 4096,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random sample.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it would cost, and call nobody.")
     ] = False,
@@ -143,7 +145,6 @@ def _show_plan(
                 "at_most_usd": whole.at_most_usd,
                 "budget_usd": budget,
                 "spent_usd": spent,
-                "sampling_probability": plan.sampling_probability,
                 "set_apart": dict(plan.set_apart),
                 "models": {
                     name: {"calls": c.calls, "expected_usd": c.expected_usd, "at_most_usd": c.at_most_usd}

@@ -32,7 +32,7 @@ def config_of(api_base: str, *models: str, **calls: Json) -> Config:
 
 
 def plan_of(
-    prompts: int, *models: str, drawn: float | None = None, fields: Mapping[str, Json] | None = None
+    prompts: int, *models: str, drawn: float = 1.0, fields: Mapping[str, Json] | None = None
 ) -> ReplayPlan:
     """Calls of every model on prompts that are told apart by their number."""
     bound = Bound(
@@ -56,12 +56,11 @@ def plan_of(
                 confidence=0.5,
                 expected_usd=1e-4,
                 bound=bound,
+                sampling_probability=drawn,
             )
             for model in models
         ]
-    return ReplayPlan(
-        calls=calls, prompts=prompts, set_apart={}, sampling_probability=drawn, policy_version="v1"
-    )
+    return ReplayPlan(calls=calls, prompts=prompts, set_apart={}, policy_version="v1")
 
 
 def main(api_base: str, out: str, prompts: str, budget: str, concurrency: str) -> None:

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from training.replay import most_informative, stratified_sample, value_of_information
+from training.replay import informative_sample, stratified_sample, value_of_information
 
 
 def worth(
@@ -59,11 +59,33 @@ def test_an_unknown_cost_counts_as_the_dearest_known_one() -> None:
     assert worth([0.3, 0.9], [float("nan"), 0.2]) == worth([0.3, 0.9], [0.2, 0.2])
 
 
-def test_the_most_informative_come_first_and_the_worthless_not_at_all() -> None:
-    chosen = most_informative(np.array([0.1, 0.0, 0.3, 0.1]), 10)
-    assert chosen.rows.tolist() == [2, 0, 3]
-    assert chosen.probability is None
-    assert most_informative(np.array([0.1, 0.0, 0.3, 0.1]), 1).rows.tolist() == [2]
+def test_the_more_a_prompt_is_worth_the_likelier_it_is_drawn_and_none_is_left_out() -> None:
+    value = np.array([0.4, 0.1, 0.0, 0.0, 0.3, 0.0, 0.0, 0.2])
+    drawn, chance = np.zeros(8), np.zeros(8)
+    for seed in range(4000):
+        chosen = informative_sample(value, 3, seed)
+        drawn[chosen.rows] += 1
+        chance[chosen.rows] = chosen.probability
+    assert drawn / 4000 == pytest.approx(chance, abs=0.05)
+    assert chance[0] > chance[4] > chance[1] > chance[2] > 0.1
+
+
+def test_a_larger_informative_sample_begins_with_the_smaller_one() -> None:
+    value = np.random.default_rng(0).random(50)
+    small, large = (informative_sample(value, most, seed=3) for most in (5, 20))
+    assert large.rows[:5].tolist() == small.rows.tolist()
+
+
+def test_chances_are_at_most_one_and_add_up_to_the_number_drawn() -> None:
+    value = np.array([100.0, *[1.0] * 99])
+    whole = informative_sample(value, 100, seed=0)
+    assert whole.probability == pytest.approx(np.ones(100))
+    assert informative_sample(value, 10, seed=0).probability.max() == pytest.approx(1.0)
+
+
+def test_prompts_without_any_value_are_drawn_alike() -> None:
+    assert informative_sample(np.zeros(4), 2, seed=0).probability == pytest.approx([0.5, 0.5])
+    assert len(informative_sample(np.zeros(0), 2, seed=0).rows) == 0
 
 
 def test_a_random_sample_holds_each_task_type_in_proportion() -> None:
@@ -78,7 +100,7 @@ def test_every_prompt_has_the_chance_that_is_recorded() -> None:
     drawn = np.zeros(20)
     for seed in range(4000):
         chosen = stratified_sample(strata, 7, seed=seed)
-        assert chosen.probability == pytest.approx(0.35)
+        assert chosen.probability == pytest.approx(np.full(7, 0.35))
         drawn[chosen.rows] += 1
     assert drawn / 4000 == pytest.approx(np.full(20, 0.35), abs=0.04)
 
@@ -92,4 +114,4 @@ def test_a_seed_repeats_its_sample() -> None:
 def test_all_prompts_are_taken_where_fewer_are_there_than_wanted() -> None:
     drawn = stratified_sample(["a"] * 4, 9, seed=0)
     assert sorted(drawn.rows.tolist()) == [0, 1, 2, 3]
-    assert drawn.probability == 1.0
+    assert drawn.probability.tolist() == [1.0] * 4

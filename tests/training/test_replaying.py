@@ -88,7 +88,7 @@ def test_what_a_replay_writes_is_read_as_a_call_log(provider: Provider, out: Pat
     }
 
 
-def test_the_chance_of_a_random_prompt_is_recorded(provider: Provider, out: Path) -> None:
+def test_the_chance_of_a_prompt_is_recorded(provider: Provider, out: Path) -> None:
     terms = ReplayTerms(out=out, budget_usd=1.0)
     replay(plan_of(1, "small", drawn=0.1), terms, config_of(provider.api_base, "small"))
     assert read_lines(out)[0]["sampling_probability"] == 0.1
