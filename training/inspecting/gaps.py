@@ -79,6 +79,13 @@ def _outcomes(found: Inspection) -> Iterator[str]:
 
 
 def _conflicts(found: Inspection) -> Iterator[str]:
+    ruled = found.reading.outcomes
+    if ruled and ruled.conflicting:
+        pairs = _named([f"{pair} ({calls:,})" for pair, calls in ruled.conflicts.items()])
+        yield (
+            f"On {ruled.conflicting:,} calls two outcome rules say different things: {pairs}. The first one "
+            "decides; check that their order in pointsman.yaml is that of your trust."
+        )
     if found.conflicts:
         yield (
             f"{found.conflicts:,} of {found.repeated:,} repeated pairs of prompt and model have a success "
@@ -86,7 +93,7 @@ def _conflicts(found: Inspection) -> Iterator[str]:
             f"failure ({found.conflicts_of_sources:,} of them from different sources); training takes their "
             "mean."
         )
-    if found.total.contradicting:
+    if found.total.contradicting and ruled is None:
         yield (
             f"{found.total.contradicting:,} calls have a `success` that contradicts their score; `success` "
             "counts. "

@@ -31,6 +31,7 @@ def show(found: Inspection, missing: Sequence[str]) -> None:
         ("day", found.days[-MOST_ROWS:]),
     ):
         _groups(title, groups)
+    _rules(found)
     total = found.total.prompts
     _line(f"{found.several_models:,} prompts ({_share(found.several_models, total)}) tried on several models")
     _pairs("prompts in common", found.same, found)
@@ -54,6 +55,18 @@ def _rows(found: Inspection) -> None:
     _line(f"{found.reading.rows:,} rows in {len(found.reading.files)} file(s)")
     for what, rows in where_rows_went(found.reading).items():
         _line(f"  {rows:,} ({_share(rows, found.reading.rows)}) {what}")
+
+
+def _rules(found: Inspection) -> None:
+    """What each outcome rule decided, where the settings declare some."""
+    ruled = found.reading.outcomes
+    if ruled is None:
+        return
+    table = _table("outcome rule", "succeeded", "failed", "overruled")
+    for one in ruled.rules:
+        table.add_row(_name(one.rule), f"{one.succeeded:,}", f"{one.failed:,}", f"{one.overruled:,}")
+    console.print(table)
+    _line(f"{ruled.unjudged:,} calls that no rule judged; on {ruled.conflicting:,} two rules disagree")
 
 
 def _groups(title: str, groups: Sequence[Group]) -> None:

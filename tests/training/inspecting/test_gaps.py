@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from router.config import parse_config
 from tests.training.inspecting.logs import inspected, many
 from training.inspecting.gaps import LEAST_OUTCOMES, missing_for_a_router
 
@@ -75,3 +76,11 @@ def test_rows_set_apart_are_named_by_reason(tmp_path: Path) -> None:
     reading = replace(found.reading, rows=4, set_apart={"redacted": 2})
     sentences = missing_for_a_router(replace(found, reading=reading))
     assert any("50.0 % of the rows are nothing to learn from: redacted (2)" in one for one in sentences)
+
+
+def test_rules_that_disagree_are_named(tmp_path: Path) -> None:
+    config = parse_config("outcomes: {rules: [{feedback: {}}, {evaluation: {min_score: 0.7}}]}")
+    found = inspected(tmp_path, *many(4, score=1.0), config=config)
+    (sentence,) = (one for one in missing_for_a_router(found) if "outcome rules" in one)
+    assert sentence.startswith("On 2 calls two outcome rules say different things: 1. feedback over 2. ev")
+    assert not any("contradicts their score" in one for one in missing_for_a_router(found))

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from router.config import parse_config
 from router.errors import CallLogError
 from tests.training.inspecting.logs import inspected, many
 from tests.training.logs import call
 from training.inspecting.gaps import missing_for_a_router
 from training.inspecting.page import page, where_rows_went, write_page
+from training.inspecting.tables import show
 
 
 def test_the_page_escapes_names(tmp_path: Path) -> None:
@@ -16,6 +18,17 @@ def test_the_page_escapes_names(tmp_path: Path) -> None:
     text = page(found, missing_for_a_router(found))
     assert "<script" not in text
     assert "&lt;script&gt;" in text
+
+
+def test_outcome_rules_are_on_the_page_and_on_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = parse_config("outcomes: {rules: [{feedback: {}}]}")
+    found = inspected(tmp_path, *many(4), config=config)
+    assert "By outcome rule" in page(found, [])
+    assert "By outcome rule" not in page(inspected(tmp_path, *many(4)), [])
+    show(found, [])
+    assert "0 calls that no rule judged" in capsys.readouterr().out
 
 
 def test_the_page_asks_for_nothing(tmp_path: Path) -> None:
