@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from router.records import Json
 from training.cells import parse_json
@@ -101,11 +101,11 @@ def keeps_to_schema(
         None where the request asked for no form, the answer is not there or was cut by the log, or it can't
         be checked within the bounds.
     """
-    if any(CUT_MARK in text for text in (_as_text(evidence), response_format or "", tools or "")):
-        return None
-    answer = answer_of(evidence)
     checks: list[tuple[Json, str]] = []
     try:
+        if any(CUT_MARK in text for text in (_as_text(evidence), response_format or "", tools or "")):
+            return None
+        answer = answer_of(evidence)
         if tools and answer.calls:
             found = _tool_checks(answer, _bounded(tools, max_bytes))
             if found is None:
@@ -174,7 +174,16 @@ def _fits(value: Json, schema: str, max_bytes: int, deadline: float) -> bool:
         parsed = parse_json(text)[0]
     except ValueError:
         return False
-    return _validator(schema)(parsed, deadline)
+    validator = _validator(schema)
+    if validator is None:
+        raise _Unusable
+    _clock.ends = deadline
+    try:
+        return validator(parsed)
+    except _TooLong:
+        raise
+    except Exception as error:  # as where it is made: references are followed only here
+        raise _Unusable from error
 
 
 _LEFT_OUT = frozenset({"pattern", "format"})
@@ -183,33 +192,25 @@ _clock = threading.local()
 
 
 @lru_cache(maxsize=256)
-def _validator(schema: str) -> Callable[[Json, float], bool]:
-    from jsonschema import Draft202012Validator, SchemaError, validators
+def _validator(schema: str) -> Callable[[Json], bool] | None:
+    """A check by a schema that stops at the clock; None for one that is none, or has no bound."""
+    from jsonschema import Draft202012Validator, validators
     from referencing import Registry
-    from referencing.exceptions import Unresolvable
 
     if '"patternProperties"' in schema:
-        raise _Unusable
-    value = json.loads(schema)
-    base = validators.validator_for(value, default=Draft202012Validator)
+        return None
     try:
+        value = json.loads(schema)
+        base = validators.validator_for(value, default=Draft202012Validator)
         base.check_schema(value)
-    except SchemaError as error:
-        raise _Unusable from error
+    except Exception:  # noqa: BLE001 - jsonschema raises anything on what only looks like a schema
+        return None
     keywords: dict[str, Any] = {
         name: _timed(_ignored if name in _LEFT_OUT else check) for name, check in base.VALIDATORS.items()
     }
     keywords["uniqueItems"] = _timed(_unique)
-    bounded = validators.extend(base, keywords)
-
-    def check(parsed: Json, deadline: float) -> bool:
-        _clock.ends = deadline
-        try:
-            return bool(bounded(value, registry=Registry()).is_valid(parsed))
-        except Unresolvable as error:
-            raise _Unusable from error
-
-    return check
+    bounded = validators.extend(base, keywords)(value, registry=Registry())
+    return cast("Callable[[Json], bool]", bounded.is_valid)
 
 
 def _timed(check: Callable[..., Any]) -> Callable[..., Iterator[Any]]:

@@ -4,6 +4,8 @@ import json
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from router.records import Json
 from training.answer_check import keeps_to_schema
@@ -87,6 +89,8 @@ def test_a_long_answer_is_not_checked() -> None:
         pytest.param({"$ref": "https://example.com/schema.json"}, id="elsewhere"),
         pytest.param({"patternProperties": {"^(a+)+$": False}}, id="patterns of names"),
         pytest.param({"$ref": "#"}, id="refers to itself"),
+        pytest.param({"dependencies": {"city": 5}}, id="a library's own error"),
+        pytest.param({"$schema": ["x"]}, id="a draft of no name"),
     ],
 )
 def test_a_schema_that_can_t_be_used_says_nothing(schema: Json) -> None:
@@ -113,3 +117,27 @@ def test_a_check_ends_in_time() -> None:
 def test_distinct_items_are_told_by_their_content() -> None:
     form = asked({"uniqueItems": True})
     assert (check("[[1], [2]]", form), check("[[1], [1]]", form)) == (True, False)
+
+
+ANY_JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=9)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(
+                "type content role text tool_calls function name arguments input schema json_schema $ref "
+                "properties items required anyOf enum $schema $id $defs $dynamicRef dependentSchemas".split()
+            ),
+            inner,
+            max_size=4,
+        ),
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(answer=ANY_JSON, form=ANY_JSON, tools=ANY_JSON)
+def test_nothing_of_any_form_is_raised(answer: Json, form: Json, tools: Json) -> None:
+    for shape in (json.dumps(form), asked(form)):
+        assert check(answer, shape, json.dumps(tools)) in (True, False, None)
