@@ -14,6 +14,7 @@ alike (of six models: strongest 49 %, weakest 2 %); `strong` sends all but those
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -168,14 +169,18 @@ def one_seed(
 
 
 def figures(held: Held, table: PromptTable) -> dict[str, float]:
-    """Cost at the best single model's success; and success and cost at the weight that training chose."""
+    """Cost at the best single model's success; and success and cost at the weight that training chose.
+
+    A router that reaches that success nowhere is worth no more than the model itself: 1.
+    """
     success, cost = table.success, table.cost
     curve = cost_quality_curve(held.probability, held.cost, success, cost)
     best = int(success.mean(axis=0).argmax())
     choice = held.choice.astype(np.int64)
+    reached = float(cost_at_quality(curve, success[:, best].mean()) / cost[:, best].mean())
     return {
-        "cost at best": cost_at_quality(curve, success[:, best].mean()) / cost[:, best].mean(),
-        "as published: cost": picked(cost, choice).mean() / cost[:, best].mean(),
+        "cost at best": 1.0 if math.isnan(reached) else reached,
+        "as published: cost": float(picked(cost, choice).mean() / cost[:, best].mean()),
         "as published: success less the best's, points": 100
         * float(picked(success, choice).mean() - success[:, best].mean()),
     }

@@ -15,6 +15,7 @@ import pytest
 from router.calling.attempt import Attempt
 from router.errors import CallLogError, ConfigError
 from router.records import Json, Request
+from router.settings import OutcomeRule
 from tests.provider import (
     KEY,
     Provider,
@@ -86,6 +87,22 @@ def test_what_a_replay_writes_is_read_as_a_call_log(provider: Provider, out: Pat
     assert {(row["task_type"], row["outcome_source"], *row["tags"]) for row in rows} == {
         ("sums", "replay", "a")
     }
+
+
+def test_the_outcome_rules_see_the_answers_of_a_replay(provider: Provider, out: Path, tmp_path: Path) -> None:
+    schema = {"type": "object", "required": ["sum"], "properties": {"sum": {"type": "integer"}}}
+    form = {"type": "json_schema", "json_schema": {"name": "sum", "schema": schema}}
+    provider.script("small", answer("no JSON"), answer('{"sum": 2}'))
+    terms = ReplayTerms(out=out, budget_usd=1.0, concurrency=1)
+    plan = plan_of(2, "small", fields={"response_format": form})
+    replay(plan, terms, config_of(provider.api_base, "small"))
+    kinds: list[dict[str, Json]] = [{"answer_schema": {}}, {"otherwise": {"success": True}}]
+
+    rules = [OutcomeRule.model_validate(kind) for kind in kinds]
+    files = read_calls([str(out)], scratch=tmp_path / "scratch", rules=rules)
+
+    found = {row["prompt_key"]: row["success"] for frame in files.frames() for row in frame.to_pylist()}
+    assert [found[call.key] for call in plan.calls] == [False, True]
 
 
 def test_the_chance_of_a_prompt_is_recorded(provider: Provider, out: Path) -> None:
