@@ -29,7 +29,11 @@ class Selection:
 
 
 EVEN_SHARE = 0.5
-"""Of the calls of a replay, what goes to all prompts alike, whatever their value."""
+"""Of the calls of a replay, what goes to all prompts alike, whatever their value.
+
+On one drawn log (`benchmarks.partial_log`, one seed), cost at the best single model's success: 0.59 with
+half, 0.63 with all even, 0.75 with the most valuable only.
+"""
 
 
 def value_of_information(
