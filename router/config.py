@@ -58,6 +58,8 @@ def routing_part(config: Config) -> tuple[Config, tuple[str, ...]]:
     sent, which code runs on them, where they are logged, or which models count as the team's own machines.
     """
     kept = {"models", "rules", "objective", "fallback", "training", "prices", "baseline"}
+    if not any(rule.function for rule in config.outcomes.rules):
+        kept.add("outcomes")
     models = {
         name: ModelSettings(price=model.price, capabilities=model.capabilities)
         for name, model in config.models.items()
@@ -140,6 +142,10 @@ def _line_of(node: yaml.Node | None, location: list[str | int]) -> int:
     """Line, from 1, of the deepest key of `location` that the document holds."""
     line = node.start_mark.line + 1 if node else 1
     for part in location:
+        if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+            continue
         if not isinstance(node, yaml.MappingNode):
             break
         found = [(key, value) for key, value in node.value if key.value == str(part)]

@@ -26,12 +26,14 @@ from router.prices import Price, PriceTable, current_prices
 from router.records import NO_WISHES, Decision, FloatArray, Json, Request, Wishes
 from router.sessions import Seat
 from router.settings import Config
+from router.task_groups import ABOUT_FILE, TaskGroups
 
 logger = logging.getLogger(__name__)
 
 HEAD_FILE = "head.safetensors"
 KEYS_FILE = "training_keys.safetensors"
 ENCODER_FOLDER = "encoder"
+TASKS_FOLDER = "tasks"
 CANARY = Request.of("Is this router in order?")
 
 
@@ -76,6 +78,7 @@ class Version:
         models: LiteLLM model names it chooses among, in the order of every array.
         manifest: what training recorded of it.
         prices: today's price of each model, and where it comes from.
+        task_groups: stand in for the task type of a request that names none; None: nothing does.
     """
 
     def __init__(
@@ -102,6 +105,8 @@ class Version:
             tags=tuple(manifest["features"]["tags"]),
             gram_dimensions=manifest["features"]["gram_dimensions"],
         )
+        with_tasks = f"{TASKS_FOLDER}/{ABOUT_FILE}" in manifest["files"]
+        self.task_groups = TaskGroups.load(folder / TASKS_FOLDER) if with_tasks else None
         self._price_table = PriceTable.of([self.prices[model] for model in self.models])
         # More threads than cores at the arithmetic only pass the interpreter's lock to and fro.
         self._turns = BoundedSemaphore(os.cpu_count() or 1)
@@ -145,6 +150,16 @@ class Version:
         """The request's embedding."""
         return self.encoder.encode(embedded_text(request))
 
+    def typed(self, request: Request, encoding: Encoding | None = None) -> Request:
+        """The request with the group that it is in as its task type, where it names none.
+
+        Args:
+            encoding: its embedding where that is known already.
+        """
+        if self.task_groups is None:
+            return request
+        return self.task_groups.typed(request, self.encode if encoding is None else lambda _: encoding)
+
     def forecast(self, requests: Sequence[Request], encodings: Sequence[Encoding] | None = None) -> Forecast:
         """Success probability and expected cost of every model on each of one or more requests.
 
@@ -157,7 +172,8 @@ class Version:
 
     def features(self, requests: Sequence[Request], encodings: Sequence[Encoding]) -> Features:
         """What the head sees of requests whose embeddings are known."""
-        return featurize(requests, encodings, self.spec)
+        typed = [self.typed(request, one) for request, one in zip(requests, encodings, strict=True)]
+        return featurize(typed, encodings, self.spec)
 
     def forecast_from(self, features: Features) -> Forecast:
         """The forecast of requests by their features."""
@@ -193,13 +209,20 @@ class Version:
 
         Made for judging a router on a log, whose outcomes show what each model can do.
         """
-        return [self.settle(self._case(request, forecast, row)) for row, request in enumerate(requests)]
+        cases = (self._case(self.typed(one), forecast, row) for row, one in enumerate(requests))
+        return [self.settle(case) for case in cases]
 
     def case(self, request: Request, wishes: Wishes, circumstances: Circumstances) -> Case:
         """What is known of one request before the decision."""
         self._check_wishes(wishes)
+<<<<<<< HEAD
         with self._turns:
             forecast = self.forecast([request])
+=======
+        encoding = self.encode(request)
+        request = self.typed(request, encoding)
+        forecast = self.forecast([request], [encoding])
+>>>>>>> readers
         case = self._case(request, forecast, 0)
         cost = dict(zip(self.models, case.cost.tolist(), strict=True))
         rejected = self.limits.rule_out(request, wishes, case.tokens, cost)

@@ -34,6 +34,7 @@ from dataclasses import asdict, dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
+from uuid import uuid4
 
 import pytest
 
@@ -439,13 +440,17 @@ def _completion(reply: Reply, model: str) -> dict[str, Any]:
     message = {"role": "assistant", "content": reply.text, "tool_calls": _tool_calls(reply) or None}
     counted = {} if reply.uncounted else {"usage": _usage(reply)}
     return {
-        "id": "chatcmpl-1",
+        "id": _new_id(),
         "object": "chat.completion",
         "created": int(time.time()),
         "model": model,
         "choices": [{"index": 0, "message": message, "finish_reason": reply.finish_reason}],
         **counted,
     }
+
+
+def _new_id() -> str:
+    return f"chatcmpl-{uuid4().hex}"
 
 
 def _tool_calls(reply: Reply) -> list[dict[str, Any]]:
@@ -469,7 +474,7 @@ def _deltas(reply: Reply) -> Iterator[dict[str, Any]]:
 
 def _chunk_of(model: str) -> dict[str, Any]:
     created = int(time.time())
-    return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": created, "model": model}
+    return {"id": _new_id(), "object": "chat.completion.chunk", "created": created, "model": model}
 
 
 def _choice(delta: Mapping[str, Any], finish_reason: str | None = None) -> dict[str, Any]:

@@ -6,17 +6,22 @@ import asyncio
 import json
 import os
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
 from router.errors import CallLogError, MissingExtra
-from training.cleaning import CALL_SCHEMA, CleanRows, clean_rows
+from router.settings import OutcomeRule
+from training.cleaning import CALL_SCHEMA, CleanRows, RawRows, clean_rows
 from training.formats import read_batches
 from training.log_file import LogFile
+from training.outcome_columns import RULE_COLUMNS, with_outcomes
+from training.places import place_at
 
 if TYPE_CHECKING:
     import daft
@@ -28,8 +33,9 @@ Progress: TypeAlias = Callable[[int, int], None]
 REJECTED, TALLY = -1, -2
 """Buckets of the rows that are no calls: the rejected ones, and one row that sums up each task."""
 
-LINE_BITS = 40
-"""`place` is the file's number shifted by this, plus the line."""
+_TASK_BYTES = 16 << 20
+_TASK_FILES = 1000
+"""Small files share a task, up to these."""
 
 SCRATCH_SCHEMA = pa.schema(
     [
@@ -40,17 +46,23 @@ SCRATCH_SCHEMA = pa.schema(
         pa.field("reason", pa.large_string()),
         pa.field("detail", pa.large_string()),
         pa.field("raw", pa.large_string()),
+        *(pa.field(name, type_) for name, type_ in RULE_COLUMNS.items()),
     ]
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the tasks of the read pass need to know; travels to workers."""
+    """What the tasks of the read pass need to know; travels to workers.
+
+    Attributes:
+        rules: find the outcomes; without any they are as the log has them.
+    """
 
     files: Sequence[LogFile]
     buckets: int
     meter: Meter | None
+    rules: Sequence[OutcomeRule] = ()
 
 
 class Meter:
@@ -103,15 +115,15 @@ def call_source(plan: Plan, daft: Any) -> Any:  # noqa: ANN401, C901 - classes o
     shared_schema = daft.Schema.from_pyarrow_schema(SCRATCH_SCHEMA)
 
     class CallTask(DataSourceTask):
-        def __init__(self, file: LogFile, part: int) -> None:
-            self._file, self._part = file, part
+        def __init__(self, parts: Sequence[tuple[LogFile, int]]) -> None:
+            self._parts = parts
 
         @property
         def schema(self) -> daft.Schema:
             return shared_schema
 
         async def read(self) -> AsyncIterator[daft.recordbatch.RecordBatch]:
-            batches = _part_batches(self._file, self._part, plan)
+            batches = chain.from_iterable(_part_batches(file, part, plan) for file, part in self._parts)
             while (batch := await asyncio.to_thread(next, batches, None)) is not None:
                 yield RecordBatch.from_arrow_record_batches([batch], SCRATCH_SCHEMA)
 
@@ -125,11 +137,26 @@ def call_source(plan: Plan, daft: Any) -> Any:  # noqa: ANN401, C901 - classes o
             return shared_schema
 
         async def get_tasks(self, pushdowns: object) -> AsyncIterator[DataSourceTask]:
-            for file in plan.files:
-                for part in range(file.row_groups if file.size else 0):
-                    yield CallTask(file, part)
+            for parts in _tasks(plan.files):
+                yield CallTask(parts)
 
     return CallSource()
+
+
+def _tasks(files: Sequence[LogFile]) -> Iterator[list[tuple[LogFile, int]]]:
+    """The parts of the files; small files together, so that a million of them are some thousand tasks."""
+    parts: list[tuple[LogFile, int]] = []
+    size = 0
+    for file in files:
+        for part in range(file.row_groups if file.size else 0):
+            share = file.size // file.row_groups
+            if parts and (size + share > _TASK_BYTES or len(parts) >= _TASK_FILES):
+                yield parts
+                parts, size = [], 0
+            parts.append((file, part))
+            size += share
+    if parts:
+        yield parts
 
 
 def _part_batches(file: LogFile, part: int, plan: Plan) -> Iterator[pa.RecordBatch]:
@@ -137,41 +164,49 @@ def _part_batches(file: LogFile, part: int, plan: Plan) -> Iterator[pa.RecordBat
 
     A damaged file ends its task early and is reported in that last row, so that every damaged file is found.
     """
-    rows = repaired = without_text = 0
+    rows = repaired = without_text = joined = 0
+    apart: Counter[str] = Counter()
     names: set[str] = set()
     fault = digest = None
     try:
         for batch in read_batches(file, part):
-            clean = clean_rows(batch.rows)
-            rows += len(clean.keys)
+            clean, ruled = with_outcomes(plan.rules, batch.rows, clean_rows(batch.rows))
+            rows += len(clean.keys) if batch.rows_in is None else batch.rows_in
+            joined += batch.joined
+            apart.update(batch.apart)
             repaired += clean.repaired
             without_text += len(clean.without_text)
             names |= batch.names
             digest = batch.digest or digest
-            yield from _batches(file, batch.rows.lines, clean, batch.rows.raw, plan.buckets)
+            yield from _batches(file, batch.rows, clean, ruled, plan.buckets)
             if plan.meter:
                 plan.meter.add(batch.bytes_read)
     except CallLogError as error:
         fault = str(error)
     tally = {
         "file": file.number, "rows": rows, "repaired": repaired, "without_text": without_text,
-        "names": sorted(names), "fault": fault, "digest": digest,
+        "names": sorted(names), "fault": fault, "digest": digest, "apart": apart, "joined": joined,
     }  # fmt: skip
+    if file.kind == "joined":  # its rows were counted when they were spooled, each for its own file
+        tally |= {"file": -1, "rows": 0}
     yield _padded(
         {"bucket": pa.array([TALLY], pa.int32()), "detail": pa.array([json.dumps(tally)], pa.large_string())}
     )
 
 
 def _batches(
-    file: LogFile, lines: Sequence[int], clean: CleanRows, raw: Callable[[int], str], buckets: int
+    file: LogFile, rows: RawRows, clean: CleanRows, ruled: Mapping[str, pa.Array], buckets: int
 ) -> Iterator[pa.RecordBatch]:
     """The calls of one batch, then its rejected rows; rows without their text are neither."""
-    places = np.asarray(lines, dtype=np.int64) + (file.number << LINE_BITS)
+    places = np.asarray(rows.lines, dtype=np.int64) + (
+        0 if file.kind == "joined" else place_at(file.number, 0)
+    )
     bad = sorted(clean.problems)
     numbers = [bucket_of(key, buckets) if key else REJECTED for key in clean.keys]
     calls = _padded(
         {
             **clean.columns,
+            **ruled,
             "bucket": pa.array(numbers, pa.int32()),
             "prompt_key": pa.array(clean.keys, pa.large_string()),
             "place": pa.array(places),
@@ -190,7 +225,7 @@ def _batches(
             "call_id": clean.columns["call_id"].take(pa.array(bad, pa.int64())),
             "reason": pa.array([clean.problems[row][0] for row in bad], pa.large_string()),
             "detail": pa.array([clean.problems[row][1] for row in bad], pa.large_string()),
-            "raw": pa.array([raw(row) for row in bad], pa.large_string()),
+            "raw": pa.array([rows.raw(row) for row in bad], pa.large_string()),
         }
     )
 

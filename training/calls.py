@@ -6,25 +6,44 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
 from router.errors import CallLogError, TooManyRejects
+from router.settings import OutcomeRule
 from training.call_source import REJECTED, Meter, Plan, Progress, Runner, call_source, start_daft
 from training.cleaning import CALL_SCHEMA, TEXT_NOT_KEPT
-from training.log_file import LogFile
-from training.read_summary import ReadSummary, bucket_frame, duplicates_path, place_of, summarise
-from training.readers import find_files
+from training.joining import spool
+from training.log_file import COMPRESSED, ROWS_ONLY, LogFile
+from training.read_summary import (
+    ReadSummary,
+    all_calls,
+    bucket_frame,
+    duplicates_path,
+    place_of,
+    summarise,
+)
+from training.recognising import AUTO, find_files
+from training.session_outcomes import count_outcomes, judge_sessions, verdicts_path, with_verdicts
 
 if TYPE_CHECKING:
     import daft
 
 _BUCKET_BYTES = 128 << 20
 _MOST_BUCKETS = 256
-_UNPACKED = {"parquet": 6, "json": 1, "csv": 1, "database": 2}
+_UNPACKED = {
+    "parquet": 6,
+    "json": 1,
+    "csv": 1,
+    "database": 2,
+    "values": 1,
+    "table": 2,
+    "address": 2,
+    "joined": 1,
+}
 """Bytes of calls that a byte of a log file holds, roughly."""
 _SORTED_REJECTS = 200_000
 
@@ -45,10 +64,20 @@ class CallFiles:
     def bucket(self, number: int) -> daft.DataFrame | None:
         """The calls of one bucket, with `prompt_key` and `place`, without repeats; None if there are none."""
         frame = bucket_frame(self.folder, number, self.runner)
-        if frame is None or not self.summary.duplicates:
-            return frame
-        repeated = start_daft(self.runner).read_parquet(str(duplicates_path(self.folder)))
-        return frame.join(repeated, on="place", how="anti")
+        return None if frame is None else self._settled(frame)
+
+    def whole(self) -> daft.DataFrame | None:
+        """The calls of all buckets, as `bucket` gives those of one; None if there are none."""
+        frame = all_calls(self.folder, self.buckets, self.runner)
+        return None if frame is None else self._settled(frame)
+
+    def _settled(self, frame: daft.DataFrame) -> daft.DataFrame:
+        """Without the repeated calls, and with what the sessions' rules said of the outcomes."""
+        read = start_daft(self.runner).read_parquet
+        if self.summary.duplicates:
+            frame = frame.join(read(str(duplicates_path(self.folder))), on="place", how="anti")
+        verdicts = verdicts_path(self.folder)
+        return with_verdicts(frame, read(str(verdicts))) if verdicts.exists() else frame
 
     def frames(self) -> Iterator[daft.DataFrame]:
         """The calls of each bucket that has some, in the order of the prompt keys."""
@@ -63,37 +92,56 @@ def read_calls(  # noqa: PLR0913 - each is a setting of its own, and callers hav
     *,
     scratch: Path,
     mapping: Mapping[str, str] | None = None,
+    format: str = AUTO,
     runner: Runner = "native",
     rejects: Path | None = None,
     max_reject_share: float = 0.05,
+    rules: Sequence[OutcomeRule] = (),
     progress: Progress | None = None,
 ) -> CallFiles:
     """Read call logs into `scratch`, which the caller removes when done.
 
     Args:
-        sources: paths and globs of Parquet, JSON lines, CSV and SQLite files, and addresses of databases.
+        sources: files, folders, globs, objects in cloud storage and databases.
         mapping: source column per canonical field.
+        format: name of a reader, or "auto": the surest for each file.
         rejects: gets one JSON line for each row that was turned away; not written if there is none.
+        rules: find the outcomes; without any they are as the log has them.
         progress: called with bytes read and bytes there are; with Ray only at the end.
 
     Raises:
-        CallLogError: a file is damaged or missing, or no row is readable.
+        CallLogError: a file is damaged or missing, no row is readable, or a function of the rules fails.
         TooManyRejects: more rows than `max_reject_share` of all were turned away.
     """
-    files = find_files(sources, mapping or {})
+    files = find_files(sources, mapping or {}, format, evidence=bool(rules))
     size = sum(file.size for file in files)
     meter = Meter(progress, size) if progress and runner == "native" else None
-    plan = Plan(files=files, buckets=_bucket_count(files), meter=meter)
     folder = scratch / "calls"
     shutil.rmtree(folder, ignore_errors=True)
+    verdicts_path(folder).unlink(missing_ok=True)
+    spooled = spool(files, scratch / "joining")
+    plan = Plan(files=spooled.files, buckets=_bucket_count(files), meter=meter, rules=rules)
     source = call_source(plan, start_daft(runner))
     source.read().write_parquet(str(folder), partition_cols=["bucket"])
-    summary = summarise(files, folder, plan.buckets, runner)
+    summary = summarise(files, folder, plan.buckets, runner, spooled.tallies)
     _write_rejects(files, folder, runner, rejects if summary.rejected else None)
     _refuse_bad_log(summary, rejects, max_reject_share)
     if progress:
         progress(size, size)
-    return CallFiles(folder=folder, buckets=plan.buckets, runner=runner, summary=summary)
+    found = CallFiles(folder=folder, buckets=plan.buckets, runner=runner, summary=summary)
+    return _with_rules(found, rules) if rules else found
+
+
+def _with_rules(files: CallFiles, rules: Sequence[OutcomeRule]) -> CallFiles:
+    """The calls with what the rules that look at a session say, and the count of what all of them did."""
+    calls = files.whole()
+    if calls is None:
+        return files
+    if any(rule.of_session for rule in rules):
+        judge_sessions(rules, calls, files.summary.calls, files.folder)
+        calls = files.whole()
+        assert calls is not None
+    return replace(files, summary=replace(files.summary, outcomes=count_outcomes(rules, calls)))
 
 
 def write_calls(files: CallFiles, out: Path) -> int:
@@ -127,7 +175,7 @@ def write_calls(files: CallFiles, out: Path) -> int:
 
 def _bucket_count(files: Sequence[LogFile]) -> int:
     unpacked = sum(
-        file.size * _UNPACKED[file.kind] * (6 if file.path.endswith(".gz") else 1) for file in files
+        file.size * _UNPACKED[file.kind] * (6 if file.path.endswith(COMPRESSED) else 1) for file in files
     )
     return min(1 + unpacked // _BUCKET_BYTES, _MOST_BUCKETS)
 
@@ -144,7 +192,7 @@ def _write_rejects(files: Sequence[LogFile], folder: Path, runner: Runner, out: 
             for row in wanted.iter_rows():
                 file, line = place_of(files, row.pop("place"))
                 call_id = row.pop("call_id")
-                named = {"call_id": call_id} if file.kind == "database" else {}
+                named = {"call_id": call_id} if file.kind in ROWS_ONLY else {}
                 whole = {"file": file.path, "line": line, **named, **row}
                 stream.write(json.dumps(whole, ensure_ascii=False) + "\n")
     except OSError as error:

@@ -154,6 +154,8 @@ class _Cleaner:
         """One canonical column."""
         values = self.rows.columns.get(name)
         if values is None:
+            if name == "model":
+                self._need_model(self._given(name))
             return _fill_truncated(name, pa.nulls(len(self.rows.lines), CALL_SCHEMA.field(name).type))
         if name in _RANGES:
             return self._numbers(name, values)

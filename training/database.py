@@ -12,7 +12,7 @@ import orjson
 
 from router.call_log import read_rows
 from router.errors import CallLogError
-from router.log.address import DATABASE_FILES, LogAddress
+from router.log.address import LogAddress
 from router.log.lookup import log_bytes
 from router.log.rows import COLUMNS
 from router.records import Json
@@ -21,11 +21,6 @@ from training.log_file import BATCH_BYTES, BATCH_ROWS, LogFile, RawBatch
 
 _Row: TypeAlias = Mapping[str, Json]
 _AFTER_ALL = datetime(9000, 1, 1, tzinfo=UTC)
-
-
-def is_database(source: str) -> bool:
-    """Whether a source is a database: an address, or a file with the ending of SQLite's."""
-    return "://" in source or source.lower().endswith(DATABASE_FILES)
 
 
 def look_at_database(number: int, source: str, mapping: Mapping[str, str]) -> LogFile:

@@ -1,33 +1,36 @@
-"""Logs taken apart into raw rows: Parquet, JSON lines and CSV (the last two plain or gzipped), databases."""
+"""Canonical logs taken apart into raw rows: Parquet, JSON lines, CSV, databases; others by their readers."""
 
 from __future__ import annotations
 
-import csv
-import gzip
 import json
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from router.errors import CallLogError
 from router.records import Json
-from training.cells import drop_null_members, excerpt, parse_json
+from training.cells import excerpt, parse_json
 from training.cleaning import RawRows
+from training.converting import converted_batches
+from training.csv_rows import CsvRow, csv_rows
 from training.database import database_batches
 from training.feedback_file import Feedback
-from training.log_file import BATCH_BYTES, BATCH_ROWS, LogFile, RawBatch, open_log
+from training.joining import joined_batches
+from training.log_file import (
+    BATCH_BYTES,
+    BATCH_ROWS,
+    OWN_LOG,
+    Format,
+    LogFile,
+    RawBatch,
+    is_remote,
+    open_log,
+    open_raw,
+    reading,
+)
+from training.source_rows import parquet_values
 
-_LONGEST_FIELD = 1 << 26
 _MOST_NAMES = 1000
-COPY_AGAIN = "copy the file again, or leave it out"
-
-DAMAGED_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
 def read_batches(file: LogFile, row_group: int = 0) -> Iterator[RawBatch]:
@@ -36,41 +39,16 @@ def read_batches(file: LogFile, row_group: int = 0) -> Iterator[RawBatch]:
     Raises:
         CallLogError: the file is damaged, or the database can't be read.
     """
-    readers = {
-        "parquet": _parquet_batches, "json": _json_batches, "csv": _csv_batches, "database": database_batches,
-    }  # fmt: skip
-    try:
-        yield from readers[file.kind](file, row_group)
-    except DAMAGED_GZIP as error:
-        raise CallLogError(
-            f"{file.path}: the gzip data is cut short or damaged ({error}); {COPY_AGAIN}"
-        ) from error
-    except (pa.ArrowException, OSError) as error:
-        raise CallLogError(f"{file.path}: can't be read: {one_line(error)}; {COPY_AGAIN}") from error
-
-
-def csv_header(path: str) -> tuple[str, ...]:
-    """Column names of a CSV file; none if it is empty."""
-    content, raw = open_log(path)
-    with raw:
-        first = next(csv.reader(_CsvLines(content)), [])
-    return tuple(first)
-
-
-def refuse_array(path: str) -> None:
-    """Raise where a file of JSON lines is one JSON array instead."""
-    content, raw = open_log(path)
-    with raw:
-        start = content.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
-    if start.startswith(b"["):
-        raise CallLogError(
-            f"{path}: holds one JSON array; write one object a line instead: jq -c '.[]' {Path(path).name}"
-        )
-
-
-def one_line(error: Exception) -> str:
-    """An error's first words, without line breaks."""
-    return " ".join(str(error).split())[:200]
+    ways: dict[Format, Callable[[LogFile, int], Iterator[RawBatch]]] = {"joined": joined_batches}
+    if file.reader == OWN_LOG:
+        ways = {
+            "parquet": _parquet_batches,
+            "json": _json_batches,
+            "csv": _csv_batches,
+            "database": database_batches,
+        }
+    with reading(file.path):
+        yield from ways.get(file.kind, converted_batches)(file, row_group)
 
 
 def _json_batches(file: LogFile, _part: int) -> Iterator[RawBatch]:
@@ -134,40 +112,12 @@ def _json_object(line: bytes) -> tuple[Mapping[str, Json], bool]:
     return value, repaired
 
 
-class _CsvLines:
-    """Lines of a CSV file as text; remembers which were not UTF-8, and the text since the last row."""
-
-    def __init__(self, content: BinaryIO) -> None:
-        self._content = content
-        self._number = 0
-        self.held: list[str] = []
-        self.undecodable = False
-
-    def __iter__(self) -> Iterator[str]:
-        for line in self._content:
-            self._number += 1
-            try:
-                text = line.decode("utf-8-sig" if self._number == 1 else "utf-8")
-            except UnicodeDecodeError:
-                text = line.decode(errors="backslashreplace")
-                self.undecodable = True
-            self.held.append(text)
-            yield text
-
-    def take(self) -> tuple[str, bool]:
-        """The text since the last call, and whether all of it was UTF-8."""
-        taken = "".join(self.held), not self.undecodable
-        self.held, self.undecodable = [], False
-        return taken
-
-
 def _csv_batches(file: LogFile, _part: int) -> Iterator[RawBatch]:
-    csv.field_size_limit(_LONGEST_FIELD)  # the module's default of 128 KiB is shorter than many a prompt
     content, raw = open_log(file.path)
     names = file.names or ()
     position = 0
     with raw:
-        rows = _csv_rows(content, len(names))
+        rows = csv_rows(content, len(names))
         next(rows, None)
         for first in rows:
             some, size = [first], 0
@@ -183,38 +133,7 @@ def _csv_batches(file: LogFile, _part: int) -> Iterator[RawBatch]:
             position = raw.tell()
 
 
-@dataclass(frozen=True, slots=True)
-class _CsvRow:
-    line: int
-    cells: Sequence[str | None]
-    text: str
-    problem: str | None
-
-
-def _csv_rows(content: BinaryIO, width: int) -> Iterator[_CsvRow]:
-    """Every row, header included; one that can't be split has cells of None and says why."""
-    lines = _CsvLines(content)
-    reader = csv.reader(lines, strict=True)
-    while True:
-        line = reader.line_num + 1
-        problem = None
-        try:
-            cells: Sequence[str | None] | None = next(reader, None)
-        except csv.Error as error:
-            cells, problem = [None] * width, f"row is broken CSV ({error})"
-        if cells is None:
-            return
-        text, decoded = lines.take()
-        if not cells:
-            continue
-        if problem is None and not decoded:
-            problem = "row is not valid UTF-8"
-        elif problem is None and len(cells) != width:
-            problem = f"row has {len(cells)} cells, the header {width}"
-        yield _CsvRow(line, [None] * width if problem else cells, text, problem)
-
-
-def _csv_columns(rows: Sequence[_CsvRow], names: Sequence[str], mapping: Mapping[str, str]) -> RawRows:
+def _csv_columns(rows: Sequence[CsvRow], names: Sequence[str], mapping: Mapping[str, str]) -> RawRows:
     place = {name: number for number, name in enumerate(names)}
     return RawRows(
         lines=[row.line for row in rows],
@@ -235,7 +154,8 @@ def _csv_columns(rows: Sequence[_CsvRow], names: Sequence[str], mapping: Mapping
 
 def _parquet_batches(file: LogFile, row_group: int) -> Iterator[RawBatch]:
     wanted = {field: source for field, source in file.mapping.items() if source in (file.names or ())}
-    with pq.ParquetFile(file.path, pre_buffer=False, buffer_size=1 << 20) as parquet:
+    source = open_raw(file.path) if is_remote(file.path) else file.path
+    with pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20) as parquet:
         if not parquet.num_row_groups:
             return
         group = parquet.metadata.row_group(row_group)
@@ -253,7 +173,7 @@ def _parquet_batches(file: LogFile, row_group: int) -> Iterator[RawBatch]:
 
 
 def _parquet_rows(batch: pa.RecordBatch, first: int, wanted: Mapping[str, str]) -> RawRows:
-    columns = {field: _parquet_values(batch.column(source)) for field, source in wanted.items()}
+    columns = {field: parquet_values(batch.column(source)) for field, source in wanted.items()}
 
     def raw(row: int) -> str:
         return json.dumps({wanted[field]: values[row] for field, values in columns.items()}, default=str)
@@ -265,15 +185,3 @@ def _parquet_rows(batch: pa.RecordBatch, first: int, wanted: Mapping[str, str]) 
         repaired=frozenset(),
         raw=raw,
     )
-
-
-def _parquet_values(column: pa.Array) -> list[Json]:
-    """Python values of a column; text that is not UTF-8 comes as bytes, for the row's check to find."""
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        try:
-            column.validate(full=True)
-        except pa.ArrowInvalid:
-            binary = pa.binary() if pa.types.is_string(column.type) else pa.large_binary()
-            return list(column.view(binary).to_pylist())
-    values = pl.Series(column).to_list()
-    return [drop_null_members(value) for value in values] if pa.types.is_nested(column.type) else values

@@ -4,33 +4,53 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias, cast
 
+import pyarrow as pa
+
+from router.errors import CallLogError, MissingExtra
+from router.registry import without_credentials
 from training.cleaning import RawRows
 
-Format: TypeAlias = Literal["parquet", "json", "csv", "database"]
+Format: TypeAlias = Literal["parquet", "json", "csv", "database", "values", "table", "address", "joined"]
+"""How a file holds its records: "json" one a line, "values" as JSON values however laid out. "database" is
+the runtime's log, "table" another program's; "address" is what a reader fetches, "joined" are rows by key."""
 
+ROWS_ONLY: frozenset[Format] = frozenset({"database", "table", "address"})
+"""Kinds that are no files: their rows are numbered, and hashed while they are read."""
+OWN_LOG = "pointsman"
+"""The reader of the canonical call log, and of any table by `--map`."""
+COMPRESSED = (".gz", ".zst")
 BATCH_ROWS = 20_000
 BATCH_BYTES = 16 << 20
 """A batch ends at whichever comes first; memory per file being read is a small multiple of it."""
 
+COPY_AGAIN = "copy the file again, or leave it out"
+DAMAGED_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
+
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogFile:
-    """One file of a call log, or the runtime's log in a database.
+    """One file of a call log, or a table of a database.
 
     Attributes:
         number: place in the order given, from 0.
         path: names it to people; an address without its password.
         size: bytes on disk; of a database about the bytes that its calls take.
         mapping: source column per canonical field, defaults filled in.
-        names: the columns it has; None for JSON lines, where each row says.
+        names: the columns it has; None for JSON, where each row says.
         row_groups: number of row groups of a Parquet file, else 1: the parts it is read in.
         url: address of a database, as it was given; it may hold a password.
         feedback: the file of later feedback beside the runtime's log of JSON lines.
+        reader: name of the reader that its rows are for.
+        table: name of the table of a "table".
     """
 
     number: int
@@ -42,6 +62,13 @@ class LogFile:
     row_groups: int = 1
     url: str = field(default="", repr=False)
     feedback: Path | None = None
+    reader: str = OWN_LOG
+    table: str = ""
+
+    @property
+    def overrides(self) -> Mapping[str, str]:
+        """Source per canonical field that the user mapped."""
+        return {name: source for name, source in self.mapping.items() if name != source}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,17 +79,98 @@ class RawBatch:
         names: column names first seen in these rows.
         bytes_read: bytes of the file consumed for them.
         digest: of a database, a hash of all its rows up to these; a file is hashed as it is.
+        rows_in: rows of the source that these come from, counted before anything was done with them.
+        apart: number of rows set apart, per reason.
+        joined: number of rows whose content went into another row.
     """
 
     rows: RawRows
     names: frozenset[str]
     bytes_read: int
     digest: str | None = None
+    rows_in: int | None = None
+    apart: Mapping[str, int] = field(default_factory=dict)
+    joined: int = 0
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is the address of an object in a store that fsspec knows."""
+    return "://" in path
+
+
+def open_raw(path: str) -> BinaryIO:
+    """The file as it is stored, here or in an object store.
+
+    Raises:
+        CallLogError: the store can't be reached, or refuses.
+        MissingExtra: the store's package is not installed.
+        OSError: a local file can't be opened.
+    """
+    if not is_remote(path):
+        return Path(path).open("rb")
+    import fsspec
+
+    try:
+        return cast(BinaryIO, fsspec.open(path, "rb").open())
+    except Exception as error:
+        raise remote_error(path, error) from error
+
+
+def remote_error(path: str, error: Exception) -> CallLogError | MissingExtra:
+    """What to tell of a failure of an object store, whose packages raise errors of many kinds."""
+    scheme = path.partition("://")[0]
+    path = without_credentials(path)
+    if isinstance(error, ImportError):
+        return MissingExtra(str(error.name or f"for {scheme}://"), _EXTRAS.get(scheme, "s3"))
+    if isinstance(error, FileNotFoundError):
+        return CallLogError(f"{path}: no such object; check the address")
+    if isinstance(error, ValueError) and "rotocol" in str(error):
+        return CallLogError(f"{path}: no store has such an address; s3://, gs:// and postgresql:// are known")
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+    return CallLogError(
+        f"{path}: can't be read ({reason}); check the address, the credentials and the network"
+    )
 
 
 def open_log(path: str) -> tuple[BinaryIO, BinaryIO]:
-    """The file's plain content, and the file on disk below it (the same one without gzip)."""
-    raw = Path(path).open("rb")  # noqa: SIM115 - the reader closes it when its last row is out
-    if path.lower().endswith(".gz"):
+    """The file's plain content, and the file as stored below it (the same one where it is not compressed)."""
+    raw = open_raw(path)
+    ending = path.lower()
+    if ending.endswith(".gz"):
         return cast(BinaryIO, io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20)), raw
+    if ending.endswith(".zst"):
+        plain = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")
+        return cast(BinaryIO, io.BufferedReader(plain, 1 << 20)), raw
+    if is_remote(path):  # not every store's files have all methods of a file
+        return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, raw), 1 << 20)), raw
     return raw, raw
+
+
+def plain_name(path: str) -> str:
+    """A path in lower case without the ending of a compression."""
+    name = path.lower()
+    for ending in COMPRESSED:
+        name = name.removesuffix(ending)
+    return name
+
+
+@contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Errors of a damaged file as ours, wherever in it they come up.
+
+    Raises:
+        CallLogError: the file is damaged, or can't be read.
+    """
+    try:
+        yield
+    except DAMAGED_GZIP as error:
+        raise CallLogError(
+            f"{path}: the compressed data is cut short or damaged ({error}); {COPY_AGAIN}"
+        ) from error
+    except (pa.ArrowException, OSError) as error:
+        raise CallLogError(f"{path}: can't be read: {one_line(error)}; {COPY_AGAIN}") from error
+
+
+def one_line(error: Exception) -> str:
+    """An error's first words, without line breaks."""
+    return " ".join(str(error).split())[:200]

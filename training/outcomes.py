@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -98,7 +98,12 @@ _MEASURES = ("success", "score", "cost", "input_tokens", "output_tokens", "prope
 
 
 def prompt_table(
-    files: CallFiles, *, success_score: float, max_prompts: int, progress: Progress | None = None
+    files: CallFiles,
+    *,
+    success_score: float | None,
+    max_prompts: int,
+    weights: Mapping[str, float] | None = None,
+    progress: Progress | None = None,
 ) -> PromptTable:
     """What every model did on every prompt, sorted by prompt key; independent of the order of the log.
 
@@ -106,7 +111,8 @@ def prompt_table(
     of one prompt and model are averaged over what is known.
 
     Args:
-        success_score: a call without `success` succeeded from this score on.
+        success_score: a call without `success` succeeded from this score on; None: its outcome is unknown.
+        weights: of a call in the means of success and score, by its `outcome_source`; 1 where none is given.
         max_prompts: of more prompts, those with the smallest keys are kept; keys are hashes, so that this is
             a uniform sample.
         progress: called with the buckets done and the buckets there are.
@@ -119,7 +125,7 @@ def prompt_table(
     for number in range(files.buckets):
         frame = files.bucket(number)
         if frame is not None and seen < max_prompts:
-            parts.append(_group(frame, success_score, max_prompts - seen))
+            parts.append(_group(frame, success_score, weights or {}, max_prompts - seen))
             seen += parts[-1].prompts_seen
         elif frame is not None:
             seen += frame.select("prompt_key").distinct().count_rows()
@@ -149,11 +155,17 @@ class _Part:
     prompts_seen: int
 
 
-def _group(calls: daft.DataFrame, success_score: float, most: int) -> _Part:
+def _group(
+    calls: daft.DataFrame, success_score: float | None, weights: Mapping[str, float], most: int
+) -> _Part:
     """Group the calls of one bucket by prompt; the `most` smallest keys are kept."""
     col: dict[str, Any] = {name: calls[name] for name in calls.column_names}
-    by_score = (col["score"] >= success_score).cast("double")
-    scored = calls.with_column("succeeded", col["success"].cast("double").fill_null(by_score))
+    succeeded = col["success"].cast("double")
+    if success_score is not None:
+        succeeded = succeeded.fill_null((col["score"] >= success_score).cast("double"))
+    scored = calls.with_column("succeeded", succeeded)
+    if weights:
+        scored = scored.with_column("weight", _weight(col["outcome_source"], weights))
     key = "prompt_key"
     prompts = _frame(
         calls.groupby(key).agg(
@@ -168,7 +180,13 @@ def _group(calls: daft.DataFrame, success_score: float, most: int) -> _Part:
     means = {"success": "succeeded", "cost": "cost_usd"}
     outcomes = known.groupby(key, "model").agg(
         col["place"].count().alias("calls"),
-        *(scored[means.get(name, name)].mean().alias(name) for name in _MEASURES if name != "propensity"),
+        *(
+            _mean(
+                scored, means.get(name, name), weighted=bool(weights) and name in ("success", "score")
+            ).alias(name)
+            for name in _MEASURES
+            if name != "propensity"
+        ),
         (1.0 / col["propensity"].cast("double")).mean().alias("propensity"),
     )
     typed = known.where(col["task_type"].not_null())
@@ -181,6 +199,26 @@ def _group(calls: daft.DataFrame, success_score: float, most: int) -> _Part:
         tags=_frame(tagged.where(tagged["tags"].not_null()).distinct()),
         prompts_seen=len(prompts),
     )
+
+
+def _weight(source: Any, weights: Mapping[str, float]) -> Any:  # noqa: ANN401 - daft's expressions are untyped
+    from daft import lit
+    from daft.functions import when
+
+    found = lit(1.0)
+    for name, weight in weights.items():
+        found = when(source.fill_null("") == name, lit(float(weight))).otherwise(found)
+    return found
+
+
+def _mean(calls: daft.DataFrame, name: str, *, weighted: bool) -> Any:  # noqa: ANN401 - as above
+    """The mean of a column over the calls that have it; NaN where all that have it weigh nothing."""
+    value: Any = calls[name]
+    if not weighted:
+        return value.mean()
+    weight: Any = calls["weight"]
+    known = value.not_null().cast("double")
+    return (value * weight).sum() / (known * weight).sum()
 
 
 def _frame(result: daft.DataFrame) -> pl.DataFrame:

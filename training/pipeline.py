@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,8 @@ from router.features import FeatureSpec, embedded_text, featurize
 from router.prices import current_prices
 from router.records import Json, last_said
 from router.settings import Config
-from router.version import ENCODER_FOLDER, HEAD_FILE, KEYS_FILE, check_models
+from router.task_groups import TaskGroups
+from router.version import ENCODER_FOLDER, HEAD_FILE, KEYS_FILE, TASKS_FOLDER, check_models
 from training.calls import write_calls
 from training.export import INFO_FILE, encoder_info, prepared_encoder
 from training.fitting import Fitted, Material, fit, steps
@@ -31,6 +32,7 @@ from training.publish import Published, publish
 from training.read_summary import ReadSummary
 from training.runner_up import save_runner_up
 from training.split import Split, split_groups
+from training.task_groups import check_encoder, groups_of
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +120,7 @@ def train(job: TrainJob, reporter: Reporter) -> Trained:
     config = job.reading.config
     with calls_of(job.sources, job.reading, reporter) as files:
         reading = files.summary
+        groups = groups_of(reading.files)
         whole = table_of(files, config, reporter)
     report = data_report(whole, cheapest_success(whole))
     table, warnings = usable_models(whole, config)
@@ -126,13 +129,15 @@ def train(job: TrainJob, reporter: Reporter) -> Trained:
     encodings, embedded = encodings_of(
         table, load_encoder(encoder, encoder_info(encoder)), job.reading.cache, reporter
     )
+    if groups is not None:
+        table = _typed(table, encodings, groups, encoder_info(encoder).sha256)
     material = material_of(table, encodings, config)
     split = _split(table, config)
     fitted = fit(material, split, reporter.stage("fitting", steps(config)))
     manifest = manifest_of(material, split, fitted, reading, report, encoder_info(encoder))
     fitted_on = [table.keys[row] for row in np.concatenate([split.train, split.validation])]
     neighbours = stored_prompts(table.rows(fitted.points), keep_text=config.training.keep_text)
-    manifest = write_router(job.out, manifest, fitted, encoder, fitted_on, neighbours)
+    manifest = write_router(job.out, manifest, fitted, encoder, fitted_on, neighbours, groups=groups)
     record = run_record(manifest, fitted, report, reading)
     published = publish(job.out, record, job.tracking_uri, register=job.register)
     return Trained(
@@ -181,13 +186,15 @@ def usable_models(table: PromptTable, config: Config) -> tuple[PromptTable, list
     return table.rows(rows).columns(models), warnings
 
 
-def write_router(
+def write_router(  # noqa: PLR0913 - each is a part of the folder
     out: Path,
     manifest: Mapping[str, Json],
     fitted: Fitted,
     encoder: Path,
     keys: Sequence[str],
     neighbours: TrainingPrompts,
+    *,
+    groups: TaskGroups | None = None,
 ) -> dict[str, Json]:
     """Write a router's folder, whole or not at all; returns the manifest as written.
 
@@ -195,6 +202,7 @@ def write_router(
         encoder: folder of the exported encoder.
         keys: prompt keys that the router was fitted on; a comparison leaves them out.
         neighbours: the prompts in the head's neighbour store; an explanation shows the nearest.
+        groups: what stands in for a task type, where the log's was inferred.
     """
     with new_folder(out) as folder:
         save_arrays(folder / HEAD_FILE, fitted.head.to_arrays())
@@ -203,8 +211,27 @@ def write_router(
         numbers = np.array(sorted(int(key[:16], 16) for key in keys), dtype=np.uint64)
         save_arrays(folder / KEYS_FILE, {"keys": numbers})
         neighbours.save(folder)
+        if groups is not None:
+            groups.save(folder / TASKS_FOLDER)
         shutil.copytree(encoder, folder / ENCODER_FOLDER, ignore=shutil.ignore_patterns(INFO_FILE))
         return seal(folder, manifest)
+
+
+def _typed(
+    table: PromptTable, encodings: Sequence[Encoding], groups: TaskGroups, encoder_sha256: str
+) -> PromptTable:
+    """The table with the task types that the router will see at serving.
+
+    Raises:
+        TrainingError: the groups belong to another encoder.
+    """
+    check_encoder(groups, encoder_sha256)
+    rows = zip(table.requests, encodings, strict=True)
+    return replace(table, requests=[_typed_one(groups, request, encoding) for request, encoding in rows])
+
+
+def _typed_one(groups: TaskGroups, request: Request, encoding: Encoding) -> Request:
+    return groups.typed(request, lambda _: encoding)
 
 
 def stored_prompts(table: PromptTable, *, keep_text: bool) -> TrainingPrompts:

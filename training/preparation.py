@@ -15,6 +15,7 @@ from router.settings import Config
 from training.calls import CallFiles, read_calls
 from training.embeddings import encode_all
 from training.outcomes import PromptTable, prompt_table
+from training.recognising import AUTO
 
 Advance = Callable[[float], object]
 EMBEDDINGS = "embeddings.sqlite"
@@ -42,14 +43,16 @@ class Reading:
 
     Attributes:
         mapping: source column per canonical field.
-        rejects: file for the rows that can't be read.
+        rejects: file for the rows that can't be read; None: they are only counted.
         cache: folder of exported encoders and embeddings.
+        format: name of a reader, or "auto".
     """
 
     mapping: Mapping[str, str]
-    rejects: Path
+    rejects: Path | None
     config: Config
     cache: Path
+    format: str = AUTO
 
 
 @contextmanager
@@ -65,10 +68,12 @@ def calls_of(sources: Sequence[str], reading: Reading, reporter: Reporter) -> It
             sources,
             scratch=Path(scratch) / "calls",
             mapping=reading.mapping,
+            format=reading.format,
             runner=settings.runner,
             rejects=reading.rejects,
             max_reject_share=settings.max_reject_share,
-            progress=_steps(reporter, "reading calls"),
+            rules=reading.config.outcomes.rules,
+            progress=stage_steps(reporter, "reading calls"),
         )
 
 
@@ -76,9 +81,10 @@ def table_of(files: CallFiles, config: Config, reporter: Reporter) -> PromptTabl
     """Prompts with what every model did on them."""
     return prompt_table(
         files,
-        success_score=config.training.success_score,
+        success_score=None if config.outcomes.rules else config.training.success_score,
+        weights=config.outcomes.weights,
         max_prompts=config.training.max_prompts,
-        progress=_steps(reporter, "grouping prompts"),
+        progress=stage_steps(reporter, "grouping prompts"),
     )
 
 
@@ -90,7 +96,7 @@ def encodings_of(
     return encode_all(encoder, texts, cache / EMBEDDINGS, reporter.stage("embedding prompts", len(texts)))
 
 
-def _steps(reporter: Reporter, name: str) -> Callable[[int, int], None]:
+def stage_steps(reporter: Reporter, name: str) -> Callable[[int, int], None]:
     """A callback for (done, total), as the reading side calls it, that shows a stage."""
     advance: Advance | None = None
     shown = 0

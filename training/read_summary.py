@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 import pyarrow as pa
@@ -16,8 +18,10 @@ import pyarrow.parquet as pq
 from router.errors import CallLogError
 from router.log.rows import COLUMNS
 from router.records import Json
-from training.call_source import LINE_BITS, REJECTED, TALLY, Runner, start_daft
-from training.log_file import LogFile
+from training.call_source import REJECTED, TALLY, Runner, start_daft
+from training.log_file import ROWS_ONLY, LogFile, open_raw
+from training.places import LINE_BITS
+from training.session_outcomes import OutcomeCounts
 
 if TYPE_CHECKING:
     import daft
@@ -46,19 +50,25 @@ class RejectCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadSummary:
-    """What was read. `rows` = `calls` + `duplicates` + `without_text` + the rows of `rejects`.
+    """What was read.
+
+    `rows` = `calls` + `duplicates` + `without_text` + `joined` + the rows of `rejects` and of `set_apart`.
 
     Attributes:
         calls: rows kept.
         rejects: per reason, the most frequent first.
         duplicates: rows that repeat an earlier call_id.
         without_text: rows in order, but of whose prompt only the key was logged; nothing is learnt from them.
+        set_apart: rows that are in order and no calls to learn from, per reason, the most frequent first.
+        joined: rows whose content went into the call of another row, such as scores.
         repaired: rows in which a lone surrogate became U+FFFD.
         truncated: calls whose logged text is not the whole text.
         files: the files read, in the order given.
+        readers: number of files per reader.
         empty_files: those without a row.
         ignored_columns: names in the files that no field is read from; not those of the runtime's own log.
         digest: sha256 over the content of the files, whatever their names and order.
+        outcomes: what the declared rules did; None without any.
     """
 
     rows: int
@@ -66,12 +76,16 @@ class ReadSummary:
     rejects: Sequence[RejectCount]
     duplicates: int
     without_text: int
+    set_apart: Mapping[str, int]
+    joined: int
     repaired: int
     truncated: int
     files: Sequence[str]
+    readers: Mapping[str, int]
     empty_files: Sequence[str]
     ignored_columns: Sequence[str]
     digest: str
+    outcomes: OutcomeCounts | None = None
 
     @property
     def rejected(self) -> int:
@@ -90,31 +104,42 @@ def duplicates_path(folder: Path) -> Path:
     return folder.parent / "duplicates.parquet"
 
 
-def _calls(folder: Path, buckets: int, runner: Runner) -> daft.DataFrame | None:
+def all_calls(folder: Path, buckets: int, runner: Runner) -> daft.DataFrame | None:
     """All calls, duplicates included; None if there are none."""
     parts = [part for number in range(buckets) if (part := folder / f"bucket={number}").is_dir()]
     return start_daft(runner).read_parquet([f"{part}/*.parquet" for part in parts]) if parts else None
 
 
-def summarise(files: Sequence[LogFile], folder: Path, buckets: int, runner: Runner) -> ReadSummary:
+def summarise(
+    files: Sequence[LogFile],
+    folder: Path,
+    buckets: int,
+    runner: Runner,
+    spooled: Sequence[Mapping[str, Json]] = (),
+) -> ReadSummary:
     """Count what the read pass left in `folder`.
+
+    Args:
+        spooled: the sums of the files whose rows were joined, beside those that the pass itself left.
 
     Raises:
         CallLogError: a file turned out to be damaged, a mapped column is nowhere, or the counts don't add up.
     """
-    tallies = _tallies(files, folder, runner)
-    calls = _calls(folder, buckets, runner)
+    tallies = _tallies(files, folder, runner, spooled)
+    calls = all_calls(folder, buckets, runner)
     kept, truncated = _count_calls(calls)
     duplicates = _find_duplicates(calls, kept, folder, runner)
     rejects = _count_rejects(files, folder, runner)
     rows = sum(tally["rows"] for tally in tallies)
     without_text = sum(tally["without_text"] for tally in tallies)
-    if rows != kept + without_text + sum(reject.rows for reject in rejects):
-        raise CallLogError(
-            f"{rows} rows were read, but {kept} came out as calls, {without_text} as without their text and "
-            f"{sum(reject.rows for reject in rejects)} as rejected; "
-            "this is a defect of pointsman: please report it"
-        )
+    apart: Counter[str] = Counter()
+    for tally in tallies:
+        apart.update(tally["apart"])
+    joined = sum(tally["joined"] for tally in tallies)
+    rejected = sum(reject.rows for reject in rejects)
+    _check_sum(
+        rows, calls=kept, without_text=without_text, rejected=rejected, apart=apart.total(), joined=joined
+    )
     filled = {tally["file"] for tally in tallies if tally["rows"]}
     names = {name for tally in tallies for name in tally["names"]}
     used = set(files[0].mapping.values())
@@ -124,23 +149,34 @@ def summarise(files: Sequence[LogFile], folder: Path, buckets: int, runner: Runn
         rejects=rejects,
         duplicates=duplicates,
         without_text=without_text,
+        set_apart=dict(apart.most_common()),
+        joined=joined,
         repaired=sum(tally["repaired"] for tally in tallies),
         truncated=truncated,
         files=[file.path for file in files],
+        readers=dict(Counter(file.reader for file in files)),
         empty_files=[file.path for file in files if file.number not in filled],
         ignored_columns=sorted(names - used - (set(COLUMNS) if names >= set(COLUMNS) else set())),
         digest=_digest(files, {tally["file"]: tally["digest"] for tally in tallies}),
     )
 
 
-def _tallies(files: Sequence[LogFile], folder: Path, runner: Runner) -> list[dict[str, Json]]:
+def _check_sum(rows: int, **parts: int) -> None:
+    """Raise where a row has come out nowhere, or twice."""
+    if rows != sum(parts.values()):
+        told = ", ".join(f"{count} as {name}" for name, count in parts.items())
+        raise CallLogError(
+            f"{rows} rows were read, but came out {told}; this is a defect of pointsman: please report it"
+        )
+
+
+def _tallies(
+    files: Sequence[LogFile], folder: Path, runner: Runner, spooled: Sequence[Mapping[str, Json]]
+) -> list[Mapping[str, Json]]:
     """What each task said about its part of a file."""
     frame = bucket_frame(folder, TALLY, runner)
-    tallies = (
-        [json.loads(text) for text in frame.select("detail").to_pydict()["detail"]]
-        if frame is not None
-        else []
-    )
+    texts = frame.select("detail").to_pydict()["detail"] if frame is not None else []
+    tallies = [*spooled, *map(json.loads, texts)]
     faults = sorted({tally["fault"] for tally in tallies if tally["fault"]})
     if faults:
         raise CallLogError("; ".join(faults))
@@ -215,7 +251,7 @@ def place_of(files: Sequence[LogFile], place: int) -> tuple[LogFile, int]:
 
 
 def _place_text(file: LogFile, line: int, call_id: str | None) -> str:
-    if file.kind != "database":
+    if file.kind not in ROWS_ONLY:
         return f"{file.path}:{line}"
     return f"{file.path}: row {line}" + (f" (call_id {call_id})" if call_id else "")
 
@@ -233,13 +269,13 @@ def _digest(files: Sequence[LogFile], of_rows: Mapping[int, str | None]) -> str:
 def _content_digest(file: LogFile) -> str:
     """A hash of a file, and of the feedback beside it; of a database without rows that of nothing."""
     whole = hashlib.sha256()
-    if file.kind != "database":
-        whole = _file_digest(Path(file.path))
+    if file.kind not in ROWS_ONLY:
+        whole = _file_digest(file.path)
     if file.feedback:
-        whole.update(_file_digest(file.feedback).digest())
+        whole.update(_file_digest(str(file.feedback)).digest())
     return whole.hexdigest()
 
 
-def _file_digest(path: Path) -> hashlib._Hash:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256")
+def _file_digest(path: str) -> hashlib._Hash:
+    with open_raw(path) as stream:
+        return hashlib.file_digest(cast(io.BufferedReader, stream), "sha256")

@@ -27,8 +27,10 @@ from training.comparing.numbers import (
 from training.comparing.report import shown
 from training.comparing.verdicts import headline
 from training.intervals import Interval
+from training.log_file import OWN_LOG
 from training.pipeline import Trained
 from training.read_summary import ReadSummary
+from training.session_outcomes import OutcomeCounts
 
 console = Console(highlight=False, emoji=False)
 
@@ -44,12 +46,35 @@ def reading(summary: ReadSummary, out: Path | None = None) -> None:
         f"whose {TEXT_NOT_KEPT}": summary.without_text,
     }
     console.print("".join(f", {count} {what}" for what, count in counts.items() if count))
+    foreign = [f"{count} of {name}" for name, count in summary.readers.items() if name != OWN_LOG]
+    if foreign:
+        console.print(f"  files read by format: {', '.join(foreign)}", markup=False)
+    if summary.joined:
+        console.print(f"  joined to another row: {summary.joined}")
+    for reason, count in summary.set_apart.items():
+        console.print(f"  set apart: {count} x {reason}", markup=False)
     for reject in summary.rejects:
         console.print(f"  rejected: {reject}", markup=False, soft_wrap=True)
+    if summary.outcomes:
+        _outcomes(summary.outcomes)
     if summary.ignored_columns:
         console.print(f"  columns not used: {', '.join(summary.ignored_columns)}", markup=False)
     if out is not None:
         console.print(f"written: {out}", markup=False, soft_wrap=True)
+
+
+def _outcomes(counts: OutcomeCounts) -> None:
+    """What each rule decided, and where rules contradict each other."""
+    table = Table("outcome rule", "succeeded", "failed", "overruled", box=box.SIMPLE)
+    for count in counts.rules:
+        table.add_row(count.rule, str(count.succeeded), str(count.failed), str(count.overruled))
+    console.print(table)
+    console.print(
+        f"  outcome unknown: {counts.unjudged} calls; rules in conflict: {counts.conflicting} calls",
+        markup=False,
+    )
+    for pair, calls in counts.conflicts.items():
+        console.print(f"    {pair}: {calls}", markup=False)
 
 
 def trained(result: Trained) -> None:

@@ -8,7 +8,19 @@ from typing import NoReturn
 
 from rich.logging import RichHandler
 
-from router.cli import accounts, comparing, demo, explaining, linting, offline, proxy, serving  # noqa: F401 - adds commands
+from router.cli import (  # noqa: F401 - adds commands
+    accounts,
+    comparing,
+    demo,
+    explaining,
+    exporting,
+    inspecting,
+    linting,
+    offline,
+    proxy,
+    replaying,
+    serving,
+)
 from router.cli.console import app, people
 from router.errors import RouterError
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
@@ -23,14 +24,15 @@ from router.errors import ConfigError, MissingExtra
 from router.settings import Config, Objective
 
 if TYPE_CHECKING:
-    from training.preparation import Reading
+    from training.preparation import Reading, Reporter
+    from training.task_groups import InferredTasks
 
 TRACKING = "sqlite:///mlflow.db"
 
 Calls = Annotated[
     list[str],
     typer.Argument(
-        help="Call logs: Parquet, JSON lines, CSV, or our own in SQLite or postgresql://...; files and globs."
+        help="Call logs: files, folders, globs, s3://..., gs://..., postgresql://...; see --format of import."
     ),
 ]
 Fields = Annotated[
@@ -50,26 +52,40 @@ def import_(
     sources: Calls,
     out: Annotated[Path, typer.Option(help="The canonical call log to write (Parquet).")],
     format_: Annotated[
-        str, typer.Option("--format", help="auto: by each file's ending and columns.")
+        str,
+        typer.Option("--format", metavar="NAME", help="A reader's name, or auto: the surest for each file."),
     ] = "auto",
     config: SettingsFile = None,
+    infer_tasks: Annotated[
+        bool,
+        typer.Option("--infer-tasks", help="Group the prompts without a task type, and name the groups."),
+    ] = False,
     mapping: Fields = None,
     rejects: Rejects = None,
+    cache: Cache = CACHE,
     as_json: AsJson = False,
 ) -> None:
     """Read call logs into one canonical Parquet file."""
     training = offline()
-    if format_ != "auto":
-        raise ConfigError(
-            f"--format {format_!r}: only 'auto' is known; Parquet, JSON lines, CSV or our own log"
-        )
-    reading = reading_of(load_config(config), mapping, rejects or _beside(out), CACHE)
+    reading = replace(
+        reading_of(load_config(config), mapping, rejects or _beside(out), cache), format=format_
+    )
     with progress_bars() as progress:
         summary = training.import_calls(sources, out, reading, progress)
+        tasks = _inferred(out, reading, progress) if infer_tasks else None
     if as_json:
-        print_json(training.asdict(summary))
-    else:
-        show().reading(summary, out)
+        print_json(training.asdict(summary) | ({"tasks": tasks.to_json()} if tasks else {}))
+        return
+    show().reading(summary, out)
+    if tasks:
+        show().console.print(str(tasks), markup=False, soft_wrap=True)
+
+
+def _inferred(out: Path, reading: Reading, reporter: Reporter) -> InferredTasks:
+    """The task groups of a log that was just written."""
+    from training.task_groups import infer_tasks
+
+    return infer_tasks(out, reading, reporter, reading.config.training.seed)
 
 
 @app.command()
@@ -147,7 +163,7 @@ def promise_asked_for(max_quality_loss: float | None, confidence: float | None) 
         raise ConfigError(f"--{name}: {error.errors()[0]['msg'].lower()}") from error
 
 
-def reading_of(config: Config, mapping: list[str] | None, rejects: Path, cache: Path) -> Reading:
+def reading_of(config: Config, mapping: list[str] | None, rejects: Path | None, cache: Path) -> Reading:
     """How call logs are read, by the options of a command."""
     from training.preparation import Reading
 

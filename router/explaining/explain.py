@@ -11,7 +11,7 @@ from router.errors import NoModelAllowed
 from router.explaining.attribution import attribute
 from router.explaining.change import Change, change_of
 from router.explaining.nearest import Neighbour, TrainingPrompts, nearest_prompts
-from router.features import Features, featurize
+from router.features import Features
 from router.head import narrow_inputs, sigmoid
 from router.policy import Policy
 from router.records import NO_WISHES, Decision, Json, Request, Wishes
@@ -100,7 +100,7 @@ def explain(version: Version, request: Request, wishes: Wishes = NO_WISHES) -> E
         decision = None
     prospects = _prospects(case, version.policy)
     model = decision.model if decision else prospects[0].model
-    features = featurize([request], [version.encode(request)], version.spec)
+    features = version.features([request], [version.encode(request)])
     attribution, column = attribute(version.head, features), version.models.index(model)
     return Explanation(
         decision=decision,

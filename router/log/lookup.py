@@ -30,7 +30,7 @@ def log_bytes(url: str | Path) -> int:
     if address.kind == "postgres":
         from sqlalchemy import text
 
-        with _connection(address) as connection:
+        with connection_to(address) as connection:
             return int(connection.execute(text("SELECT pg_total_relation_size('calls')")).scalar_one())
     _need_file(address)
     beside = address.path.with_name(address.path.name + _WAL)
@@ -64,7 +64,7 @@ def _in_database(address: LogAddress, wanted: Collection[str]) -> set[str]:
 
     ids = sorted(wanted)
     found: set[str] = set()
-    with _connection(address) as connection:
+    with connection_to(address) as connection:
         if not is_log(connection, address.shown):
             raise CallLogError(f"{address.shown}: holds no call log; check the address, or make a call first")
         for start in range(0, len(ids), _IDS_AT_ONCE):
@@ -74,7 +74,7 @@ def _in_database(address: LogAddress, wanted: Collection[str]) -> set[str]:
 
 
 @contextmanager
-def _connection(address: LogAddress) -> Iterator[Connection]:
+def connection_to(address: LogAddress) -> Iterator[Connection]:
     """A connection for reading, whose errors are ours."""
     import sqlite3
 

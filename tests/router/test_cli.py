@@ -182,7 +182,7 @@ def test_wrong_settings_end_in_one_line_and_exit_code_1(
         ),
         pytest.param(
             ["import", "x.parquet", "--out", "o", "--format", "xml"],
-            "error: --format 'xml': only 'auto' is known",
+            "error: --format 'xml': no such format; it is one of auto, pointsman",
             id="format",
         ),
         pytest.param(

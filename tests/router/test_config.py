@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from router.config import load_config, parse_config
+from router.config import load_config, parse_config, routing_part, settings_text
 from router.errors import ConfigError
 from router.settings import Config, Price
 
@@ -33,6 +33,21 @@ def test_the_models_of_the_rules_are_those_of_every_part() -> None:
             "prices: log\nrules:\n  task_type: {}",
             r"x\.yaml:3: unknown setting 'rules\.task_type'; known here: default, heuristic, task_types",
             id="in a section",
+        ),
+        pytest.param(
+            "outcomes:\n  rules:\n    - feedback: {}\n    - evaluation: {min_score: 1, max: 2}",
+            r"x\.yaml:4: unknown setting 'outcomes\.rules\.1\.evaluation\.max'; known here: min_score",
+            id="in a list",
+        ),
+        pytest.param(
+            "outcomes:\n  rules:\n    - feedback: {}\n      error: {}",
+            r"x\.yaml:3: outcomes\.rules\.0: a rule is one kind with its settings",
+            id="two rules in one",
+        ),
+        pytest.param(
+            "outcomes:\n  rules:\n    - function: {call: outcomes.py}",
+            r"x\.yaml:3: outcomes\.rules\.0\.function\.call: .*pattern",
+            id="no function",
         ),
         pytest.param(
             "models:\n  a:\n    capabilities:\n      vison: true",
@@ -211,3 +226,12 @@ def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path, make: obj
     make(tmp_path / "team.yaml")
     with pytest.raises(ConfigError, match=r"team\.yaml: can't be read"):
         load_config(tmp_path / "team.yaml")
+
+
+def test_a_routers_folder_keeps_the_outcome_rules_but_none_with_code() -> None:
+    plain = parse_config(
+        "outcomes: {rules: [{feedback: {}}, {answer_schema: {timeout_s: 1}}], weights: {a: 0.5}}"
+    )
+    with_code = parse_config("outcomes: {rules: [{feedback: {}}, {function: {call: a:b}}]}")
+    assert parse_config(settings_text(routing_part(plain)[0])) == plain
+    assert routing_part(with_code) == (Config(), ("outcomes",))

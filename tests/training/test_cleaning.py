@@ -152,3 +152,8 @@ def test_a_failed_attempt_is_not_taken_for_a_free_answer(
 
 def test_an_error_column_of_another_log_means_nothing() -> None:
     assert cleaned(error="none", cost_usd=0).columns["cost_usd"][0].as_py() == 0
+
+
+def test_calls_without_a_column_of_models_are_rejected() -> None:
+    rows = RawRows(lines=[1], columns={"prompt": ["hi"]}, broken={}, repaired=frozenset(), raw=str)
+    assert clean_rows(rows).problems == {0: ("model is missing", "(nothing)")}

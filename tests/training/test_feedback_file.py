@@ -16,7 +16,7 @@ from tests.runtime_log import give, record, write_log
 from tests.training.logs import call, read, write_lines
 from training.calls import write_calls
 from training.feedback_file import Feedback, feedback_beside, log_beside
-from training.readers import find_files
+from training.recognising import find_files
 
 OUTCOME = ("success", "score", "outcome_source")
 SAME_NAMES = {name: name for name in ("call_id", *OUTCOME)}

@@ -12,7 +12,7 @@ from router.errors import CallLogError
 from tests.training.logs import call, write_lines
 from training.formats import read_batches
 from training.log_file import RawBatch
-from training.readers import find_files
+from training.recognising import find_files
 
 
 def batches_of(path: object, **mapping: str) -> list[RawBatch]:

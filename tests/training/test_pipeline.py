@@ -7,19 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from router.artifact import read_manifest
 from router.errors import ArtifactError, TrainingError
 from router.explaining.explain import explain
 from router.explaining.nearest import POINTS_FILE, TEXTS_FILE, TrainingPrompts
-from router.records import Json, Request, prompt_key
+from router.records import NO_WISHES, Json, Request, prompt_key
 from router.settings import Config, Training
-from router.version import Version
+from router.version import TASKS_FOLDER, Circumstances, Version
 from tests.training.logs import call, made_table, write_lines
-from training import pipeline
+from training import pipeline, task_groups
 from training.pipeline import Trained, TrainJob, import_calls, usable_models
 from training.preparation import Reading, Reporter
+from training.task_groups import infer_tasks
 
 TOPICS = {
     "math": "sum the numbers {} and {}",
@@ -307,3 +309,34 @@ def test_a_sampled_log_and_filled_in_outcomes_are_told(train: Trainer) -> None:
     said = train(calls, "sampled", config).warnings
     assert "120 prompts in the log, a uniform sample of 100 was used (training.max_prompts)" in said
     assert any("are unknown and filled in with the predicted" in sentence for sentence in said)
+
+
+def test_a_router_puts_prompts_into_the_groups_that_its_log_has(
+    tmp_path: Path, encoder_cache: Path, quiet: Reporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_groups, "MOST_FRAMES", 2)
+    monkeypatch.setattr(task_groups, "LEAST_CLUSTERED", 40)
+    source = write_lines(tmp_path / "log.jsonl", *({**one, "task_type": None} for one in synthetic_calls()))
+    reading, log = reading_of(tmp_path, encoder_cache, ONE_ESTIMATOR), tmp_path / "calls.parquet"
+    import_calls([source], log, reading, quiet)
+    found = infer_tasks(log, reading, quiet, seed=0)
+    job = TrainJob(
+        sources=[str(log)],
+        out=tmp_path / "router",
+        reading=reading,
+        tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}",
+        register=None,
+    )
+    router = Version.load(pipeline.train(job, quiet).out)
+    rows = pq.read_table(log, columns=["prompt", "task_type"]).to_pylist()
+    cases = (router.case(Request.of(row["prompt"]), NO_WISHES, Circumstances()) for row in rows[:20])
+    assert all(router.typed(Request.of(row["prompt"])).task_type == row["task_type"] for row in rows)
+    assert (len(found.calls), found.untyped) == (4, 0)
+    assert {case.request.task_type for case in cases} <= set(found.calls) == set(router.spec.task_types)
+    assert f"{TASKS_FOLDER}/groups.json" in router.manifest["files"]
+
+
+def test_a_router_of_a_log_without_groups_leaves_a_request_as_it_is(small: Trained) -> None:
+    router, request = Version.load(small.out), Request.of("sum the numbers 4 and 5")
+    assert router.task_groups is None
+    assert router.case(request, NO_WISHES, Circumstances()).request is request

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
+from router.config import parse_config
 from router.records import Json, Request
 from router.version import Version
 from tests.training.comparing.reports import CASES, exact, off_policy
+from tests.training.logs import call, read, write_lines
 from training import tables
 from training.pipeline import Trained
 
@@ -123,3 +125,14 @@ def test_real_decisions_fit_the_table(version: Version, capsys: pytest.CaptureFi
     decision = json.loads(json.dumps(version.decide(Request.of("hello")).to_json()))
     tables.decisions([({"id": "1"}, decision)])
     assert decision["model"] in capsys.readouterr().out
+
+
+def test_reading_says_what_each_outcome_rule_decided(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = parse_config("outcomes: {rules: [{feedback: {}}, {finish_reason: {}}]}").outcomes.rules
+    row = call(success=True, finish_reason="length")
+    tables.reading(read(tmp_path, write_lines(tmp_path / "calls.jsonl", row, call()), rules=rules).summary)
+    said = capsys.readouterr().out
+    assert "outcome unknown: 1 calls; rules in conflict: 1 calls" in said
+    assert "1. feedback over 2. finish_reason: 1" in said

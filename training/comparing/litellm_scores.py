@@ -53,7 +53,7 @@ def litellm_scores(requests: Sequence[Request]) -> tuple[dict[str, TierScores], 
     missing = []
     for name, settings in SETTINGS.items():
         try:
-            found[name] = _scores(name, settings, requests)
+            found[name] = tier_scores(settings, requests)
         except (MissingExtra, ImportError):
             missing.append(f"{name} is left out: LiteLLM is not installed, or has no complexity router")
         except (ValueError, TypeError, AttributeError, KeyError) as error:  # other than the one that we know
@@ -77,7 +77,13 @@ def tier_choices(scores: TierScores, tiers: HeuristicModels, models: Sequence[st
     return np.asarray(columns[scores.tier])
 
 
-def _scores(name: str, settings: Mapping[str, Json], requests: Sequence[Request]) -> TierScores:
+def tier_scores(settings: Mapping[str, Json], requests: Sequence[Request]) -> TierScores:
+    """What LiteLLM's complexity router makes of each request, with these `complexity_router_config` settings.
+
+    Raises:
+        MissingExtra: LiteLLM is not installed.
+        ImportError, ValueError: it has no complexity router, or does not take the settings.
+    """
     jobs = max(1, min(os.cpu_count() or 1, len(requests) // WORTH_A_PROCESS))
     parts = [requests[start::jobs] for start in range(jobs)]
     answers = Parallel(n_jobs=jobs)(delayed(_classified)(settings, part) for part in parts)

@@ -6,7 +6,7 @@ import pytest
 
 from router.errors import CallLogError
 from tests.training.logs import call, write_lines
-from training.readers import find_files
+from training.recognising import find_files
 
 
 def test_a_glob_gives_its_files_in_name_order_and_each_once(tmp_path: Path) -> None:
@@ -35,7 +35,6 @@ def test_the_ending_names_the_format(tmp_path: Path, ending: str) -> None:
         pytest.param("x.parquet.gz", b"a", "no reader for this ending", id="gzipped Parquet"),
         pytest.param("x.parquet", b"PAR1 no", r"x\.parquet: can't be read as parquet", id="not Parquet"),
         pytest.param("x.csv.gz", b"a,b", r"x\.csv\.gz: not gzip", id="not gzip"),
-        pytest.param("x.json", b' [{"prompt": "a"}]', "holds one JSON array", id="an array"),
         pytest.param(
             "x.csv", b"text,llm\n", "no column 'model'; map one with --map model=COLUMN", id="no model"
         ),
@@ -61,8 +60,17 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         find_files([f"{tmp_path}/gone.jsonl"], {})
 
 
-def test_a_folder_is_refused_with_a_pattern_to_use(tmp_path: Path) -> None:
-    with pytest.raises(CallLogError, match=r"is a folder; name its files, for example '.*\*\.parquet'"):
+def test_a_folder_stands_for_the_logs_below_it(tmp_path: Path) -> None:
+    (tmp_path / "day" / ".hidden").mkdir(parents=True)
+    for name in ("day/b.jsonl", "a.jsonl", "day/.hidden/c.jsonl"):
+        write_lines(tmp_path / name, call())
+    (tmp_path / "notes.txt").write_text("no log")
+    files = find_files([str(tmp_path)], {})
+    assert [Path(file.path).name for file in files] == ["a.jsonl", "b.jsonl"]
+
+
+def test_a_folder_without_a_log_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CallLogError, match=r"no log in this folder; endings read are \.parquet"):
         find_files([str(tmp_path)], {})
 
 

@@ -1,0 +1,196 @@
+"""The command that calls models on logged prompts that they were not tried on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from router.cli.console import (
+    AsJson,
+    RouterAt,
+    SettingsFile,
+    app,
+    loaded_version,
+    people,
+    print_json,
+    progress_bars,
+)
+from router.cli.offline import CACHE, Cache, Calls, Fields, Rejects, offline, reading_of
+from router.errors import ConfigError
+from router.records import Json
+
+if TYPE_CHECKING:
+    from training.replay_plan import ReplayCall, ReplayPlan
+    from training.replaying import Replayed
+
+Models = Annotated[
+    str | None, typer.Option("--models", metavar="NAME,NAME", help="The only models called; else all.")
+]
+
+
+@app.command()
+def replay(
+    calls: Calls,
+    router: RouterAt,
+    out: Annotated[Path, typer.Option(help="Call log (JSON lines) that finished calls are appended to.")],
+    budget: Annotated[
+        float, typer.Option(metavar="USD", min=0, help="Most that all runs with this --out may cost.")
+    ],
+    models: Models = None,
+    most: Annotated[
+        int | None, typer.Option(min=1, help="Prompts at most; else what the budget bears.")
+    ] = None,
+    strategy: Annotated[
+        Literal["informative", "random"],
+        typer.Option(
+            help="informative: likelier where outcomes are worth most; random: all alike, by task type."
+        ),
+    ] = "informative",
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Most calls in flight.")] = 8,
+    rate: Annotated[
+        float | None, typer.Option(metavar="PER_MINUTE", min=0.1, help="Most calls a minute, of each model.")
+    ] = None,
+    max_tokens: Annotated[
+        int, typer.Option(min=1, help="Longest answer, where a model's own settings name none.")
+    ] = 4096,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would cost, and call nobody.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before calling.")] = False,
+    config: SettingsFile = None,
+    mapping: Fields = None,
+    rejects: Rejects = None,
+    cache: Cache = CACHE,
+    as_json: AsJson = False,
+) -> None:
+    """Call the models that were not tried on logged prompts, within a budget; a stopped run goes on."""
+    offline()
+    from training.replay_budget import ledger_of, read_lines, spent_in
+    from training.replay_plan import ReplayJob, plan_replay
+    from training.replaying import ReplayTerms, unfinished
+    from training.replaying import replay as make_calls
+
+    if out.suffix != ".jsonl":
+        raise ConfigError(f"--out {out}: the calls are written as JSON lines; name a file ending in .jsonl")
+    version = loaded_version(router, config)
+    job = ReplayJob(
+        sources=calls,
+        reading=reading_of(version.config, mapping, rejects or out.with_suffix(".rejects.jsonl"), cache),
+        models=[name.strip() for name in models.split(",") if name.strip()] if models else (),
+        most=most,
+        strategy=strategy,
+        max_tokens=max_tokens,
+        seed=seed,
+    )
+    with progress_bars() as progress:
+        plan = plan_replay(job, version, progress)
+    left = unfinished(plan.calls, out)
+    spent = spent_in(read_lines(ledger_of(out)))
+    if dry_run or not as_json:
+        _show_plan(plan, left, budget, spent, as_json=as_json)
+    if dry_run or not left:
+        return
+    if not yes:
+        _confirm(left, budget, spent)
+    terms = ReplayTerms(out=out, budget_usd=budget, concurrency=concurrency, per_minute=rate)
+    with progress_bars() as progress:
+        done = make_calls(plan, terms, version.config, progress.stage("calling models", len(left)))
+    if as_json:
+        print_json(_replayed_json(done))
+    else:
+        _show_done(done, out, budget)
+
+
+def _confirm(left: Sequence[ReplayCall], budget: float, spent: float) -> None:
+    """Ask, with the price.
+
+    Raises:
+        ConfigError: there is nobody to ask.
+    """
+    from training.replay_plan import cost_of
+
+    cost = cost_of(left)
+    most = min(cost.at_most_usd, max(budget - spent, 0.0))
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            f"{cost.calls} calls would cost about {_usd(cost.expected_usd)}, at most {_usd(most)}, and there "
+            "is no terminal to ask at: give --yes to make them, or --dry-run to see the plan"
+        )
+    typer.confirm(
+        f"Make {cost.calls} calls for about {_usd(cost.expected_usd)}, at most {_usd(most)}?",
+        abort=True,
+        err=True,
+    )
+
+
+def _show_plan(
+    plan: ReplayPlan, left: Sequence[ReplayCall], budget: float, spent: float, *, as_json: bool
+) -> None:
+    from training.replay_plan import cost_by_model, cost_of
+
+    whole, by_model = cost_of(left), cost_by_model(left)
+    if as_json:
+        print_json(
+            {
+                "prompts": plan.prompts,
+                "calls": whole.calls,
+                "finished": len(plan.calls) - len(left),
+                "expected_usd": whole.expected_usd,
+                "at_most_usd": whole.at_most_usd,
+                "budget_usd": budget,
+                "spent_usd": spent,
+                "set_apart": dict(plan.set_apart),
+                "models": {
+                    name: {"calls": c.calls, "expected_usd": c.expected_usd, "at_most_usd": c.at_most_usd}
+                    for name, c in by_model.items()
+                },
+            }
+        )
+        return
+    table = Table(title=f"{plan.prompts} prompts, {len(plan.calls) - len(left)} calls finished before")
+    for name in ("model", "calls", "expected", "at most"):
+        table.add_column(name, justify="left" if name == "model" else "right")
+    for name, cost in [*by_model.items(), ("all", whole)]:
+        table.add_row(name, str(cost.calls), _usd(cost.expected_usd), _usd(cost.at_most_usd))
+    people.print(table)
+    for reason, count in plan.set_apart.items():
+        _say(f"{count} prompts are left out: {reason}")
+    _say(f"budget {_usd(budget)}, of which {_usd(spent)} is spent")
+
+
+def _show_done(done: Replayed, out: Path, budget: float) -> None:
+    _say(
+        f"{done.answered} calls are in {out}, for {_usd(done.cost_usd)}; "
+        f"{_usd(done.spent_usd)} of {_usd(budget)} is spent"
+    )
+    if done.over_budget:
+        _say(f"{done.over_budget} calls were not made: the budget could not bear what they may cost")
+    for what, count in done.failed.items():
+        _say(f"{count} calls failed ({what}); the next run tries them again")
+    for model, reason in done.given_up.items():
+        _say(f"{model} was given up: {reason}")
+
+
+def _replayed_json(done: Replayed) -> Json:
+    return {
+        "answered": done.answered,
+        "failed": dict(done.failed),
+        "over_budget": done.over_budget,
+        "given_up": dict(done.given_up),
+        "cost_usd": done.cost_usd,
+        "spent_usd": done.spent_usd,
+    }
+
+
+def _say(sentence: str) -> None:
+    people.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def _usd(amount: float) -> str:
+    return f"${amount:.2f}" if amount >= 1 else f"${amount:.4f}"

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router.config import parse_config
+from tests.training.inspecting.logs import inspected, many
+from training.inspecting.gaps import LEAST_OUTCOMES, missing_for_a_router
+
+WHOLE: dict[str, Any] = {
+    "task_type": "chat", "propensity": 0.5, "session_id": "s", "cost_usd": 0.1, "input_tokens": 1,
+    "output_tokens": 1,
+}  # fmt: skip
+
+
+def whole_log() -> list[dict[str, Any]]:
+    """A log that lacks nothing."""
+    rows = [row for model in ("small", "large") for row in many(600, **WHOLE, model=model)]
+    return [row | {"time": f"2026-01-{1 + place % 20:02}T00:00:00Z"} for place, row in enumerate(rows)]
+
+
+def test_a_log_that_lacks_nothing_has_no_sentence(tmp_path: Path) -> None:
+    assert missing_for_a_router(inspected(tmp_path, *whole_log())) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        pytest.param({"model": "small"}, "Only one model", id="one model"),
+        pytest.param({"success": None}, "None of the 1,200 calls has an outcome", id="no outcomes"),
+        pytest.param({"success": True}, "Outcomes that never differ", id="successes only"),
+        pytest.param({"task_type": None}, "have no task type", id="no task types"),
+        pytest.param({"session_id": None}, "No call names its session", id="no sessions"),
+        pytest.param({"time": None}, "No call has a time", id="no times"),
+        pytest.param({"time": "2026-01-01T00:00:00Z"}, "of 1 day only", id="one day"),
+        pytest.param({"truncated": True}, "100.0 % of the calls have a text that was cut", id="cut texts"),
+        pytest.param({"cost_usd": None}, "No cost is logged for", id="no costs"),
+        pytest.param({"score": 0.0}, "contradicts their score", id="success against score"),
+    ],
+)
+def test_what_is_missing_is_said(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
+    rows = [row | change for row in whole_log()]
+    assert any(sentence in one for one in missing_for_a_router(inspected(tmp_path, *rows)))
+
+
+def test_models_with_few_outcomes_are_named_with_their_number(tmp_path: Path) -> None:
+    rows = [*whole_log(), *many(3, **WHOLE, model="rare")]
+    (sentence,) = (one for one in missing_for_a_router(inspected(tmp_path, *rows)) if "rare" in one)
+    assert sentence.startswith(f"Fewer than {LEAST_OUTCOMES} known outcomes: rare (3)")
+
+
+def test_models_without_a_prompt_in_common_are_named(tmp_path: Path) -> None:
+    rows = [{"prompt": f"{model} {word}", "model": model} for model in ("x", "y") for word in ("one", "two")]
+    found = missing_for_a_router(inspected(tmp_path, *rows))
+    assert any("x and y" in one and "no prompt in common" in one for one in found)
+    assert any("No call has a `propensity`" in one for one in found)
+
+
+def test_a_cost_off_the_list_price_is_named(tmp_path: Path) -> None:
+    rows = many(5, model="gpt-4o", cost_usd=1.0, input_tokens=1000, output_tokens=100)
+    assert any(
+        "don't match" in one and "gpt-4o" in one for one in missing_for_a_router(inspected(tmp_path, *rows))
+    )
+
+
+def test_rows_that_teach_nothing_are_named_by_reason(tmp_path: Path) -> None:
+    found = missing_for_a_router(inspected(tmp_path, b"{bad", *many(2)))
+    assert any("33.3 % of the rows can't be read" in one for one in found)
+
+
+def test_rows_set_apart_are_named_by_reason(tmp_path: Path) -> None:
+    found = inspected(tmp_path, *many(2))
+    reading = replace(found.reading, rows=4, set_apart={"redacted": 2})
+    sentences = missing_for_a_router(replace(found, reading=reading))
+    assert any("50.0 % of the rows are nothing to learn from: redacted (2)" in one for one in sentences)
+
+
+def test_rules_that_disagree_are_named(tmp_path: Path) -> None:
+    config = parse_config("outcomes: {rules: [{feedback: {}}, {evaluation: {min_score: 0.7}}]}")
+    found = inspected(tmp_path, *many(4, score=1.0), config=config)
+    (sentence,) = (one for one in missing_for_a_router(found) if "outcome rules" in one)
+    assert sentence.startswith("On 2 calls two outcome rules say different things: 1. feedback over 2. ev")
+    assert not any("contradicts their score" in one for one in missing_for_a_router(found))

@@ -1,0 +1,241 @@
+"""Langfuse's exports and API rows, made from its reference of fields: joined, judged, and counted."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from router.records import Json
+from tests.training.logs import read, write_lines
+from tests.training.readers.counting import counted
+from tests.training.readers.example_langfuse import MESSAGES, OBSERVATION, PAGE, SCORE, TRACE, camel
+from training.calls import CallFiles
+
+
+def _types(row: Mapping[str, Json]) -> dict[str, pa.DataType]:
+    plain = {int: pa.float64(), float: pa.float64(), bool: pa.bool_(), list: pa.list_(pa.string())}
+    found = {name: plain[type(value)] for name, value in row.items() if type(value) in plain}
+    return {**found, **{name: kind for name, kind in _MAPS.items() if name in row}}
+
+
+_MAPS = {
+    "metadata": pa.map_(pa.string(), pa.string()), "usage_details": pa.map_(pa.string(), pa.uint64()),
+    "cost_details": pa.map_(pa.string(), pa.float64()), "tool_definitions": pa.map_(pa.string(), pa.string()),
+}  # fmt: skip
+SCHEMAS = {
+    folder: pa.schema({**dict.fromkeys(row, pa.string()), **_types(row)})
+    for folder, row in (("observations_v2", OBSERVATION), ("scores", SCORE))
+}
+"""Columns as the database writes them to Parquet: objects are maps."""
+
+
+def observation(**fields: Json) -> dict[str, Any]:
+    return {**OBSERVATION, **fields}
+
+
+def score(**fields: Json) -> dict[str, Any]:
+    return {**SCORE, **fields}
+
+
+def calls_of(files: CallFiles) -> dict[str, dict[str, Any]]:
+    """The calls by id."""
+    return {row["call_id"]: row for row in counted(files)}
+
+
+def read_rows(folder: Path, *rows: dict[str, Any]) -> CallFiles:
+    return read(folder, write_lines(folder / "rows.jsonl", *rows))
+
+
+def outcome(call: Mapping[str, Json]) -> tuple[Json, Json, Json]:
+    return call["success"], call["score"], call["outcome_source"]
+
+
+def test_a_generation_is_a_call_with_all_that_was_logged_of_it(tmp_path: Path) -> None:
+    (call,) = calls_of(read_rows(tmp_path, observation())).values()
+    assert json.loads(call["messages"]) == MESSAGES
+    assert (call["model"], call["session_id"], call["tags"]) == ("gpt-4o", "s1", ["web"])
+    assert (call["cost_usd"], call["input_tokens"], call["output_tokens"]) == (0.003, 15, 3)
+    assert (call["latency_s"], call["time"].isoformat()) == (1.5, "2026-05-29T13:46:19.963000+00:00")
+    assert outcome(call) == (None, None, None)
+
+
+@pytest.mark.parametrize("latency", [1.5, 1500, None])
+def test_latency_is_in_seconds_whichever_unit_the_export_has(tmp_path: Path, latency: float | None) -> None:
+    assert calls_of(read_rows(tmp_path, observation(latency=latency)))["o1"]["latency_s"] == 1.5
+
+
+def test_a_latency_that_no_times_explain_is_unknown(tmp_path: Path) -> None:
+    assert calls_of(read_rows(tmp_path, observation(end_time=None)))["o1"]["latency_s"] is None
+
+
+@pytest.mark.parametrize("layout", ["jsonl", "csv", "parquet", "camel"])
+def test_every_layout_and_spelling_holds_the_same_calls(tmp_path: Path, layout: str) -> None:
+    (tmp_path / "observations_v2").mkdir()
+    (tmp_path / "scores").mkdir()
+    for name, row in (("observations_v2", observation()), ("scores", score())):
+        write(tmp_path / name, layout, [row, {**row, "id": "other", "observation_id": "o1"}])
+    calls = calls_of(read(tmp_path, str(tmp_path / "observations_v2"), str(tmp_path / "scores")))
+    told = [
+        (call["cost_usd"], call["input_tokens"], call["tags"], call["latency_s"]) for call in calls.values()
+    ]
+    assert (set(calls), told) == ({"o1", "other"}, [(0.003, 15, ["web"], 1.5)] * 2)
+    assert outcome(calls["o1"]) == (True, None, "feedback")
+
+
+def write(folder: Path, layout: str, rows: list[dict[str, Any]]) -> None:
+    if layout == "csv":
+        with (folder / "a.csv").open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(rows[0])
+            writer.writerows(
+                [json.dumps(value) if isinstance(value, dict | list) else value for value in row.values()]
+                for row in [{name: row.get(name) for name in rows[0]} for row in rows]
+            )
+    elif layout == "parquet":
+        table = pa.Table.from_pylist(
+            [{name: row.get(name) for name in rows[0]} for row in rows], SCHEMAS[folder.name]
+        )
+        pq.write_table(table, folder / "a.parquet", row_group_size=1)
+    else:
+        write_lines(folder / "a.jsonl", *(camel(row) if layout == "camel" else row for row in rows))
+
+
+def test_tags_and_session_of_the_legacy_export_come_from_its_traces(tmp_path: Path) -> None:
+    legacy = observation()
+    for name in ("session_id", "tags", "user_id", "trace_name", "release", "bookmarked", "public"):
+        del legacy[name]
+    files = read_rows(tmp_path, dict(TRACE), legacy)
+    call = calls_of(files)["o1"]
+    assert (call["session_id"], call["tags"], files.summary.joined) == ("s1", ["web"], 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        pytest.param({}, (True, None, "feedback"), id="boolean"),
+        pytest.param({"value": 0}, (False, None, "feedback"), id="boolean, false"),
+        pytest.param(
+            {"value": 0.25, "data_type": "NUMERIC", "source": "EVAL"},
+            (None, 0.25, "evaluation"),
+            id="numeric",
+        ),
+        pytest.param(
+            {"value": 3, "data_type": "CATEGORICAL", "string_value": "Thumbs Down", "source": "ANNOTATION"},
+            (False, None, "annotation"),
+            id="categorical",
+        ),
+    ],
+)
+def test_a_score_is_the_outcome_of_its_observation(
+    tmp_path: Path, fields: dict[str, Json], told: tuple[Json, ...]
+) -> None:
+    assert outcome(calls_of(read_rows(tmp_path, score(**fields), observation()))["o1"]) == told
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"data_type": "TEXT", "string_value": "good"}, id="text"),
+        pytest.param({"data_type": "NUMERIC", "value": 4}, id="a scale that is not told"),
+        pytest.param({"name": "hallucination"}, id="a fault"),
+        pytest.param({"data_type": "CATEGORICAL", "string_value": "violet"}, id="no word for good or bad"),
+        pytest.param({"source": "ELSEWHERE"}, id="no known source"),
+    ],
+)
+def test_a_score_that_does_not_tell_good_from_bad_is_set_apart(
+    tmp_path: Path, fields: dict[str, Json]
+) -> None:
+    files = read_rows(tmp_path, observation(), score(**fields))
+    assert outcome(calls_of(files)["o1"]) == (None, None, None)
+    assert files.summary.set_apart == {"score without a verdict": 1}
+
+
+def test_a_traces_score_is_its_last_generations(tmp_path: Path) -> None:
+    later = observation(id="o2", start_time="2026-05-29 13:47:19.963000", end_time=None)
+    calls = calls_of(read_rows(tmp_path, later, observation(), score(observation_id=None)))
+    assert (calls["o1"]["success"], calls["o2"]["success"]) == (None, True)
+
+
+def test_people_are_believed_before_users_and_users_before_evaluators(tmp_path: Path) -> None:
+    rows = [
+        score(id=source, source=source, value=source == "ANNOTATION")
+        for source in ("EVAL", "ANNOTATION", "API")
+    ]
+    assert outcome(calls_of(read_rows(tmp_path, observation(), *rows))["o1"]) == (True, None, "annotation")
+
+
+def test_rows_that_a_later_export_repeats_are_one_call_with_the_newest_values(tmp_path: Path) -> None:
+    files = read_rows(
+        tmp_path, observation(output="", total_cost=None, cost_details={}), observation(),
+        score(), score(value=0),
+    )  # fmt: skip
+    call = calls_of(files)["o1"]
+    assert (call["cost_usd"], call["success"], files.summary.joined) == (0.003, False, 3)
+
+
+def test_what_is_no_call_is_set_apart_by_reason(tmp_path: Path) -> None:
+    files = read_rows(
+        tmp_path, observation(), observation(id="o2", type="SPAN"), score(observation_id="o2"),
+        {**TRACE, "id": "t2"}, observation(id="o3", input=""), observation(id="o4", input='{"q": 1}'),
+        score(id="c2", trace_id=None, observation_id=None, session_id="s1"),
+    )  # fmt: skip
+    assert set(calls_of(files)) == {"o1"}
+    assert files.summary.set_apart == {
+        "no generation": 1, "score of what is no call here": 2, "trace without a call": 1,
+        "no prompt logged": 1, "input is no chat": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("message", "success"),
+    [
+        pytest.param("litellm.ContextWindowExceededError: too long", False, id="the model's"),
+        pytest.param("openai.RateLimitError: slow down", None, id="nobody's"),
+        pytest.param("something went wrong", None, id="unknown"),
+    ],
+)
+def test_an_error_is_a_failure_where_it_says_something_of_the_model(
+    tmp_path: Path, message: str, success: bool | None
+) -> None:
+    call = calls_of(read_rows(tmp_path, observation(level="ERROR", status_message=message)))["o1"]
+    assert outcome(call) == (success, None, "error")
+
+
+def test_an_error_of_the_caller_is_set_apart(tmp_path: Path) -> None:
+    rows = (observation(id="o2", level="ERROR", status_message="AuthenticationError: no"), observation())
+    files = read_rows(tmp_path, *rows)
+    assert (set(calls_of(files)), files.summary.set_apart) == (
+        {"o1"},
+        {"error of the caller or the proxy": 1},
+    )
+
+
+def test_a_cost_of_zero_without_details_is_unknown(tmp_path: Path) -> None:
+    rows = (observation(total_cost=0, cost_details={}), observation(id="o2", total_cost=0))
+    calls = calls_of(read_rows(tmp_path, *rows))
+    assert (calls["o1"]["cost_usd"], calls["o2"]["cost_usd"]) == (None, 0.0)
+
+
+def test_tool_definitions_are_the_tools_of_the_chat_protocol(tmp_path: Path) -> None:
+    schema = {"type": "object", "properties": {}}
+    about = json.dumps({"description": "d", "parameters": schema})
+    call = calls_of(read_rows(tmp_path, observation(tool_definitions={"f": about})))["o1"]
+    assert json.loads(call["tools"]) == [
+        {"type": "function", "function": {"name": "f", "description": "d", "parameters": schema}}
+    ]
+
+
+def test_a_page_of_the_api_is_read_row_by_row(tmp_path: Path) -> None:
+    trace = {**camel(TRACE), "observations": [camel(observation(id="o2"))], "scores": [camel(score())]}
+    pages = [{**PAGE, "data": [camel(observation()), camel(score())]}, {**PAGE, "data": [trace]}]
+    files = read_rows(tmp_path, *pages)
+    assert set(calls_of(files)) == {"o1", "o2"}
+    assert set(files.summary.readers) == {"langfuse-api"}
+    assert (files.summary.rows, files.summary.joined) == (5, 3)

@@ -1,0 +1,247 @@
+"""What a real LiteLLM proxy logged, read back and compared with what was sent to it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from router.records import Json
+from tests.litellm_logs import callback_sink, fill_table, spend_rows, written_proxy
+from tests.postgres import Postgres
+from tests.provider import KEY, Provider, Reply
+from tests.proxy import running_proxy, wait_until
+from tests.training.logs import read
+from training.calls import CallFiles
+
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
+LONG = "a long prompt " * 300
+FORM = {"type": "json_object"}
+TOO_LONG = {"message": "This model's maximum context length is 10 tokens", "code": "context_length_exceeded"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """Both logs of the same requests.
+
+    Attributes:
+        rows: of the spend log, as LiteLLM was about to insert them.
+        payloads: of the callback.
+        bodies: of the callback's requests, as they were sent.
+    """
+
+    rows: list[dict[str, Json]]
+    payloads: list[dict[str, Json]]
+    bodies: list[bytes]
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
+    folder = tmp_path_factory.mktemp("litellm")
+    with Provider() as provider, callback_sink() as (sink, bodies):
+        config = written_proxy(folder, provider.api_base, KEY)
+        with running_proxy(config, folder, {"GENERIC_LOGGER_ENDPOINT": sink}) as proxy:
+            client = httpx.Client(
+                base_url=proxy.address, headers={"Authorization": f"Bearer {proxy.key}"}, timeout=120
+            )
+            _send_all(client, provider)
+            wait_until(lambda: len(_payloads(bodies)) >= 16 and len(spend_rows(folder)) >= 15)
+        yield Logged(rows=spend_rows(folder), payloads=_payloads(bodies), bodies=bodies)
+
+
+def _send_all(client: httpx.Client, provider: Provider) -> None:
+    def ask(model: str, text: str, headers: Mapping[str, str] | None = None, **fields: Json) -> None:
+        messages = [{"role": "user", "content": text}]
+        body = {"model": model, "messages": messages, **fields}
+        client.post("/chat/completions", json=body, headers=headers)
+
+    provider.script("broken", Reply(status=500, body={"error": {"message": "boom"}}))
+    said = {"spend_logs_metadata": {"task_type": "math", "success": True}, "tags": ["a", "b"]}
+    ask("small", "plain", metadata=said)
+    ask("small", "with tools", tools=TOOLS, response_format=FORM)
+    ask("small", "streamed", stream=True)
+    ask("broken", "falls back")
+    ask("small", LONG)
+    ask("smart", "hello there")
+    ask("small", "secret", headers={"x-litellm-enable-message-redaction": "true"})
+    for _ in range(2):
+        ask("small", "cached", cache={"use-cache": True})
+    provider.script("large", Reply(status=400, body={"error": TOO_LONG}))
+    ask("large", "too long")
+    provider.script("large", Reply(status=429, body={"error": {"message": "slow down"}}))
+    ask("large", "limited")
+    ask("nosuch", "no such model")
+    client.post("/embeddings", json={"model": "small", "input": "embedded"})
+    blocks = [{"role": "user", "content": [{"type": "text", "text": "in blocks"}]}]
+    tool = {"name": "g", "input_schema": {"type": "object", "properties": {}}}
+    spoken = {"model": "claude", "max_tokens": 50, "system": "Be brief.", "messages": blocks, "tools": [tool]}
+    client.post("/messages", json=spoken)
+    client.post("/responses", json={"model": "claude", "instructions": "Be brief.", "input": "in items"})
+
+
+def _payloads(bodies: list[bytes]) -> list[dict[str, Json]]:
+    return [payload for body in bodies for payload in json.loads(body)]
+
+
+def calls_of(files: CallFiles) -> dict[str, dict[str, Json]]:
+    """The calls by the text of the user's last message; of a long one by its beginning."""
+    rows = [row for frame in files.frames() for row in frame.to_pylist()]
+    return {f"{_last_text(row)[:20]}|{row['model']}": row for row in rows}
+
+
+def _last_text(row: Mapping[str, Json]) -> str:
+    content = json.loads(row["messages"])[-1]["content"]
+    return str(content if isinstance(content, str) else content[0]["text"])
+
+
+CALLS = {
+    "plain|openai/small", "with tools|openai/small", "streamed|openai/small", "falls back|openai/large",
+    f"{LONG[:20]}|openai/small", "hello there|openai/small", "cached|openai/small", "too long|openai/large",
+    "limited|openai/large", "in blocks|anthropic/claude-haiku-4-5", "in items|anthropic/claude-haiku-4-5",
+}  # fmt: skip
+"""Calls of the spend log; the alias `smart` is none, and `broken` failed before its fallback answered."""
+APART = {
+    "redacted": 1, "cache hit": 1, "error of the caller or the proxy": 1, "no chat or completion": 1,
+}  # fmt: skip
+
+
+@pytest.fixture
+def spend(logged: Logged, postgres: Postgres, tmp_path: Path) -> CallFiles:
+    url = postgres.new_database(f"spend_{tmp_path.name}")
+    fill_table(url, "LiteLLM_SpendLogs", logged.rows)
+    return read(tmp_path / "spend", url)
+
+
+@pytest.fixture
+def callback(logged: Logged, tmp_path: Path) -> CallFiles:
+    (tmp_path / "payloads.jsonl").write_text("".join(json.dumps(one) + "\n" for one in logged.payloads))
+    return read(tmp_path / "callback", str(tmp_path / "payloads.jsonl"))
+
+
+def test_every_request_is_a_call_of_the_spend_log_or_set_apart_by_reason(spend: CallFiles) -> None:
+    assert (set(calls_of(spend)), spend.summary.set_apart) == (CALLS, APART)
+    assert (spend.summary.rows, spend.summary.rejected, spend.summary.duplicates) == (15, 0, 0)
+
+
+def test_every_attempt_is_a_payload_of_the_callback(callback: CallFiles) -> None:
+    assert (set(calls_of(callback)), callback.summary.set_apart) == (
+        {*CALLS, "falls back|openai/broken"},
+        APART,
+    )
+
+
+def test_a_failed_attempt_and_its_fallback_share_session_and_prompt(callback: CallFiles) -> None:
+    calls = calls_of(callback)
+    failed, answered = calls["falls back|openai/broken"], calls["falls back|openai/large"]
+    shared = ("session_id", "prompt_key")
+    assert [failed[name] for name in shared] == [answered[name] for name in shared]
+
+
+def test_only_the_text_in_the_database_is_cut(spend: CallFiles, callback: CallFiles) -> None:
+    cut, whole = calls_of(spend), calls_of(callback)
+    assert [name for name, row in cut.items() if row["truncated"]] == [f"{LONG[:20]}|openai/small"]
+    assert _last_text(whole[f"{LONG[:20]}|openai/small"]) == LONG
+    assert not any(row["truncated"] for row in whole.values())
+    assert cut[f"{LONG[:20]}|openai/small"]["input_tokens"] == 10
+
+
+@pytest.mark.parametrize("log", ["spend", "callback"])
+def test_what_was_sent_is_what_is_read(log: str, request: pytest.FixtureRequest) -> None:
+    calls = calls_of(request.getfixturevalue(log))
+    with_tools = calls["with tools|openai/small"]
+    assert (json.loads(with_tools["tools"]), json.loads(with_tools["response_format"])) == (TOOLS, FORM)
+    plain = calls["plain|openai/small"]
+    assert (plain["tags"], plain["task_type"]) == (["a", "b"], "math")
+    assert (plain["success"], plain["outcome_source"]) == (True, "feedback")
+    assert (plain["input_tokens"], plain["output_tokens"]) == (10, 3)
+    assert plain["cost_usd"] == pytest.approx(10 * 1e-6 + 3 * 2e-6)
+    assert 0 <= plain["latency_s"] < 60
+    assert plain["time"] is not None
+
+
+@pytest.mark.parametrize("log", ["spend", "callback"])
+def test_an_error_is_a_failure_where_it_says_something_of_the_model(
+    log: str, request: pytest.FixtureRequest
+) -> None:
+    calls = calls_of(request.getfixturevalue(log))
+    found = {
+        name: (calls[f"{name}|openai/large"]["success"], calls[f"{name}|openai/large"]["outcome_source"])
+        for name in ("too long", "limited", "falls back")
+    }
+    assert found == {"too long": (False, "error"), "limited": (None, "error"), "falls back": (None, None)}
+
+
+def test_other_protocols_are_read_as_chat(spend: CallFiles) -> None:
+    calls = calls_of(spend)
+    for name in ("in blocks", "in items"):
+        messages = json.loads(calls[f"{name}|anthropic/claude-haiku-4-5"]["messages"])
+        assert messages[0] == {"role": "system", "content": "Be brief."}
+    tools = json.loads(calls["in blocks|anthropic/claude-haiku-4-5"]["tools"])
+    assert tools[0]["function"]["name"] == "g"
+
+
+@pytest.mark.parametrize("layout", ["array", "lines", "one object a file", "pretty", "csv"])
+def test_every_layout_holds_the_same_calls(logged: Logged, tmp_path: Path, layout: str) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    rows = logged.rows
+    if layout == "array":
+        (folder / "a.json").write_text(json.dumps(rows))
+    elif layout == "lines":
+        (folder / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    elif layout == "pretty":
+        (folder / "a.json").write_text("\n".join(json.dumps(row, indent=2) for row in rows))
+    elif layout == "csv":
+        with (folder / "a.csv").open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        for number, row in enumerate(rows):
+            (folder / f"{number:02}.json").write_text(json.dumps(row))
+    files = read(tmp_path, str(folder))
+    assert (set(calls_of(files)), files.summary.set_apart) == (CALLS, APART)
+
+
+def test_the_bodies_of_the_callback_are_read_as_they_were_posted(logged: Logged, tmp_path: Path) -> None:
+    folder = tmp_path / "posted"
+    folder.mkdir()
+    for number, body in enumerate(logged.bodies):
+        (folder / f"{number}.json").write_bytes(body)
+    files = read(tmp_path, str(folder))
+    assert set(files.summary.readers) == {"litellm-callback"}
+    assert set(calls_of(files)) == {*CALLS, "falls back|openai/broken"}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "real", "shadow"),
+    [
+        pytest.param("real", True, False, id="the real answer won"),
+        pytest.param("shadow", False, True, id="the shadow won"),
+        pytest.param("tie", True, True, id="a tie"),
+    ],
+)
+def test_a_judged_request_is_two_calls_of_one_prompt(
+    logged: Logged, postgres: Postgres, tmp_path: Path, verdict: str, real: bool, shadow: bool
+) -> None:
+    row = next(row for row in logged.rows if "streamed" in row["proxy_server_request"])
+    attempt = {
+        "id": "attempt-1", "job_id": "j", "request_id": row["request_id"], "outcome": verdict,
+        "real_model": row["model"], "shadow_model": "openai/large", "shadow_cost": 0.25, "judge_cost": 0.01,
+    }  # fmt: skip
+    url = postgres.new_database(f"shadow_{verdict}")
+    fill_table(url, "LiteLLM_SpendLogs", logged.rows)
+    fill_table(url, "LiteLLM_ShadowEvalAttempt", [attempt])
+    files = read(tmp_path, url)
+    calls = calls_of(files)
+    told = [calls["streamed|openai/small"], calls["streamed|openai/large"]]
+    assert [call["success"] for call in told] == [real, shadow]
+    assert {call["outcome_source"] for call in told} == {"shadow-evaluation"}
+    assert told[0]["prompt_key"] == told[1]["prompt_key"]
+    assert told[1]["cost_usd"] == 0.25
+    assert (files.summary.rows, set(files.summary.readers)) == (16, {"litellm-shadow"})

@@ -1,0 +1,208 @@
+"""Traces that `mlflow.litellm.autolog()` made on a real MLflow server, read from there and from files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import litellm
+import mlflow
+import pytest
+from mlflow.entities import AssessmentSource, SpanType
+
+from router.errors import CallLogError
+from router.records import Json
+from tests.mlflow_server import MlflowServer
+from tests.training.logs import read, write_lines
+from tests.training.readers.counting import counted
+from tests.training.readers.example_mlflow import SPAN, trace
+from training.calls import CallFiles
+
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
+PERSON = AssessmentSource(source_type="HUMAN", source_id="someone")
+JUDGE = AssessmentSource(source_type="LLM_JUDGE", source_id="some model")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """What was logged, as files.
+
+    Attributes:
+        address: of the experiment.
+        traces: JSON lines of `Trace.to_json`.
+        table: JSON lines of what `mlflow.search_traces` returns.
+    """
+
+    address: str
+    traces: str
+    table: str
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
+    folder = tmp_path_factory.mktemp("mlflow")
+    before = mlflow.get_tracking_uri()
+    with MlflowServer(folder) as server:
+        mlflow.set_tracking_uri(server.uri)
+        experiment = mlflow.set_experiment("shop / chat").experiment_id
+        mlflow.litellm.autolog()
+        try:
+            _log_all()
+        finally:
+            mlflow.litellm.autolog(disable=True)
+        found = mlflow.search_traces(locations=[experiment], return_type="list")
+        assert isinstance(found, list)
+        (folder / "traces.jsonl").write_text("".join(one.to_json() + "\n" for one in found))
+        table: Any = mlflow.search_traces(locations=[experiment])
+        table.to_json(folder / "table.jsonl", orient="records", lines=True)
+        yield Logged(
+            address="mlflow://shop / chat",
+            traces=str(folder / "traces.jsonl"),
+            table=str(folder / "table.jsonl"),
+        )
+    mlflow.set_tracking_uri(before)
+
+
+def _ask(text: str, answer: str = "Fine.", **fields: Json) -> None:
+    messages = [{"role": "user", "content": text}]
+    litellm.completion(model="openai/gpt-4o-mini", messages=messages, mock_response=answer, **fields)
+
+
+def _log_all() -> None:
+    for text in ("plain", "judged", "graded", "met", "unmet"):
+        with mlflow.start_span("root") as root:
+            _ask(text, tools=TOOLS if text == "plain" else None)
+        mlflow.flush_trace_async_logging()
+        _assess(text, root.trace_id)
+    with mlflow.start_span("agent", span_type=SpanType.AGENT) as root:
+        _ask("first step")
+        _ask("last step")
+    with mlflow.start_span("wrapper", span_type=SpanType.CHAT_MODEL) as wrapper:
+        wrapper.set_inputs({"messages": [{"role": "user", "content": "wrapped"}]})
+        _ask("wrapped")
+    mlflow.flush_trace_async_logging()
+    mlflow.log_feedback(trace_id=root.trace_id, name="helpful", value="yes", source=PERSON)
+
+
+def _assess(text: str, trace_id: str) -> None:
+    if text == "judged":
+        mlflow.log_feedback(trace_id=trace_id, name="correct", value=True, source=JUDGE)
+        mlflow.log_feedback(trace_id=trace_id, name="thumbs", value=False, source=PERSON)
+    elif text == "graded":
+        mlflow.log_feedback(trace_id=trace_id, name="quality", value=0.75, source=JUDGE)
+        mlflow.log_feedback(trace_id=trace_id, name="toxicity", value=0.01, source=JUDGE)
+    elif text in ("met", "unmet"):
+        value = "fine" if text == "met" else "Bad"
+        mlflow.log_expectation(trace_id=trace_id, name="expected_response", value=value, source=PERSON)
+
+
+def calls_of(files: CallFiles) -> dict[str, dict[str, Any]]:
+    """The calls by the text that was asked."""
+    return {json.loads(row["messages"])[-1]["content"]: row for row in counted(files)}
+
+
+@pytest.fixture(params=["server", "traces", "table"])
+def calls(request: pytest.FixtureRequest, logged: Logged, tmp_path: Path) -> dict[str, dict[str, Any]]:
+    source = {"server": logged.address, "traces": logged.traces, "table": logged.table}[request.param]
+    files = read(tmp_path, source)
+    assert files.summary.set_apart == {
+        "no span of a language model": 6, "span around another model call": 1,
+    }  # fmt: skip
+    return calls_of(files)
+
+
+def outcome(call: Mapping[str, Json]) -> tuple[Json, Json, Json]:
+    return call["success"], call["score"], call["outcome_source"]
+
+
+def test_every_call_and_its_outcome_is_read(calls: dict[str, dict[str, Any]]) -> None:
+    assert {text: outcome(call) for text, call in calls.items()} == {
+        "plain": (None, None, None), "judged": (False, None, "feedback"),
+        "graded": (None, 0.75, "evaluation"), "met": (True, None, "expectation"),
+        "unmet": (False, None, "expectation"), "first step": (None, None, None),
+        "last step": (True, None, "feedback"), "wrapped": (None, None, None),
+    }  # fmt: skip
+
+
+def test_what_was_sent_is_what_is_read(calls: dict[str, dict[str, Any]]) -> None:
+    plain = calls["plain"]
+    assert json.loads(plain["tools"]) == TOOLS
+    assert (plain["model"], plain["input_tokens"], plain["output_tokens"]) == ("gpt-4o-mini", 10, 20)
+    assert plain["cost_usd"] == pytest.approx(10 * 0.15e-6 + 20 * 0.6e-6)
+    assert 0 < plain["latency_s"] < 60
+    assert plain["time"] is not None
+    assert calls["first step"]["session_id"] == calls["last step"]["session_id"]
+
+
+def test_an_experiment_that_is_not_there_is_named(logged: Logged, tmp_path: Path) -> None:
+    with pytest.raises(CallLogError, match="mlflow://nowhere: no experiment of that name where MLFLOW"):
+        read(tmp_path, "mlflow://nowhere")
+
+
+def test_a_server_that_does_not_answer_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri("http://someone:secret@127.0.0.1:9")
+    try:
+        with pytest.raises(CallLogError, match=r"^mlflow://shop: .*is MLFLOW_TRACKING_URI set") as raised:
+            read(tmp_path, "mlflow://shop")
+    finally:
+        mlflow.set_tracking_uri(before)
+    assert "secret" not in str(raised.value)
+
+
+def of_file(folder: Path, *traces: dict[str, Json]) -> dict[str, dict[str, Any]]:
+    return calls_of(read(folder, write_lines(folder / "traces.jsonl", *traces)))
+
+
+def span(**attributes: Json) -> dict[str, Any]:
+    """The example's span, with these attributes besides; `__` in a name stands for a dot."""
+    more = {name.replace("__", "."): json.dumps(value) for name, value in attributes.items()}
+    return {**SPAN, "attributes": {**SPAN["attributes"], **more}}
+
+
+def test_the_session_and_the_provider_are_read_where_they_were_logged(tmp_path: Path) -> None:
+    (call,) = of_file(tmp_path, trace(span(mlflow__llm__provider="openai"))).values()
+    assert (call["session_id"], call["model"]) == ("s1", "openai/gpt-4o")
+
+
+def test_a_withdrawn_feedback_does_not_count(tmp_path: Path) -> None:
+    (said,) = trace()["info"]["assessments"]
+    (call,) = of_file(tmp_path, trace(SPAN, assessments=[{**said, "valid": False}])).values()
+    assert outcome(call) == (None, None, None)
+
+
+def test_an_error_is_a_failure_where_it_says_something_of_the_model(tmp_path: Path) -> None:
+    raised = {"name": "exception", "attributes": {"exception.type": "ContextWindowExceededError"}}
+    failed = {**SPAN, "status": {"code": "STATUS_CODE_ERROR", "message": ""}, "events": [raised]}
+    (call,) = of_file(tmp_path, trace(failed, assessments=[])).values()
+    assert outcome(call) == (False, None, "error")
+
+
+def test_langchains_messages_are_read_as_chat(tmp_path: Path) -> None:
+    said = [[{"type": "system", "content": "Be brief."}, {"type": "human", "content": "hello"}]]
+    (call,) = of_file(tmp_path, trace(span(mlflow__spanInputs=said))).values()
+    assert json.loads(call["messages"]) == [
+        {"role": "system", "content": "Be brief."}, {"role": "user", "content": "hello"},
+    ]  # fmt: skip
+
+
+def test_the_older_schema_of_spans_is_read_too(tmp_path: Path) -> None:
+    older = {
+        "name": "llm", "context": {"span_id": "0x1", "trace_id": "0x2"}, "parent_id": None, "events": [],
+        "start_time": SPAN["start_time_unix_nano"], "end_time": SPAN["end_time_unix_nano"],
+        "status_code": "OK", "status_message": "", "attributes": SPAN["attributes"],
+    }  # fmt: skip
+    info = {
+        "request_id": "r1",
+        "request_metadata": {"mlflow.trace.session": "s2"},
+        "tags": {},
+        "trace_id": None,
+    }
+    (call,) = of_file(tmp_path, {"info": info, "data": {"spans": [older]}}).values()
+    assert (call["session_id"], call["latency_s"]) == ("s2", pytest.approx(0.566, abs=0.001))

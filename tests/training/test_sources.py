@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from router.errors import CallLogError, ConfigError, MissingExtra
+from tests.training.logs import call, read, write_lines
+from training.log_file import remote_error
+from training.recognising import find_files
+from training.sources import expand, is_database
+
+ROWS = [call(prompt=f"p{number}") for number in range(3)]
+
+
+@pytest.fixture
+def bucket() -> Iterator[str]:
+    """An object store in memory: the same code path as s3:// and gs://."""
+    store = fsspec.filesystem("memory")
+    yield "memory://bucket"
+    store.store.clear()
+
+
+def put(address: str, content: bytes) -> None:
+    with fsspec.open(address, "wb") as stream:
+        stream.write(content)
+
+
+def lines() -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in ROWS).encode()
+
+
+def parquet() -> bytes:
+    sink = pa.BufferOutputStream()
+    pl.DataFrame(ROWS).write_parquet(sink)
+    return bytes(sink.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        pytest.param("a.jsonl", lines(), id="lines"),
+        pytest.param("a.jsonl.gz", gzip.compress(lines()), id="gzip"),
+        pytest.param("a.jsonl.zst", pa.compress(lines(), "zstd", asbytes=True), id="zstd"),
+        pytest.param("a.json", json.dumps(ROWS).encode(), id="array"),
+        pytest.param("a.csv", b"prompt,model\na,m\nb,m\nc,m\n", id="csv"),
+        pytest.param("a.parquet", parquet(), id="parquet"),
+    ],
+)
+@pytest.mark.parametrize("named", ["object", "prefix", "glob"])
+def test_an_object_store_is_read_like_files(
+    bucket: str, tmp_path: Path, name: str, content: bytes, named: str
+) -> None:
+    put(f"{bucket}/day/{name}", content)
+    source = {"object": f"{bucket}/day/{name}", "prefix": bucket, "glob": f"{bucket}/*/a.*"}[named]
+    summary = read(tmp_path, source).summary
+    assert (summary.rows, summary.calls) == (3, 3)
+
+
+def test_a_compressed_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.zst").write_bytes(pa.compress(lines(), "zstd", asbytes=True))
+    assert read(tmp_path, str(tmp_path / "a.jsonl.zst")).summary.calls == 3
+
+
+def test_a_damaged_zstandard_file_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.zst").write_bytes(pa.compress(lines(), "zstd", asbytes=True)[:-9])
+    with pytest.raises(CallLogError, match=r"a\.jsonl\.zst: "):
+        read(tmp_path, str(tmp_path / "a.jsonl.zst"))
+
+
+def test_an_object_that_is_not_there_is_refused(bucket: str) -> None:
+    with pytest.raises(CallLogError, match="no such object, and no log below it"):
+        expand([f"{bucket}/none.jsonl"])
+
+
+def test_an_unknown_store_is_refused_without_its_password() -> None:
+    with pytest.raises(CallLogError, match=r"^gopher://(?!.*hush).*no store has such an address"):
+        expand(["gopher://me:hush@host/x"])
+
+
+def test_the_extra_of_a_missing_store_is_named() -> None:
+    error = remote_error("s3://b/x", ImportError("Install s3fs", name="s3fs"))
+    assert isinstance(error, MissingExtra)
+    assert "pointsman[s3]" in str(error)
+
+
+@pytest.mark.parametrize("source", ["postgresql://h/d", "sqlite:///x", "calls.db", "x.sqlite#t"])
+def test_a_database_is_told_by_its_address_or_ending(source: str) -> None:
+    assert is_database(source)
+
+
+def test_a_named_table_of_any_database_is_read_by_its_columns(tmp_path: Path) -> None:
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "own.db") as connection:
+        connection.execute("CREATE TABLE asked (question TEXT, model TEXT)")
+        connection.executemany("INSERT INTO asked VALUES (?, ?)", [("a", "m"), ("b", "m")])
+    connection.close()
+    summary = read(tmp_path, f"{tmp_path}/own.db#asked", mapping={"prompt": "question"}).summary
+    assert (summary.rows, summary.calls) == (2, 2)
+
+
+def test_a_table_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "own.db") as connection:
+        connection.execute("CREATE TABLE asked (question TEXT)")
+    connection.close()
+    with pytest.raises(CallLogError, match="no table 'answered'; tables there: asked"):
+        find_files([f"{tmp_path}/own.db#answered"], {})
+
+
+def test_an_unknown_format_is_refused_with_those_known(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no such format; it is one of auto, pointsman, .*litellm-spend"):
+        find_files([write_lines(tmp_path / "a.jsonl", call())], {}, "nosuch")

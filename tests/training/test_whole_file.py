@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from router.errors import CallLogError
+from training.whole_file import write_whole
+
+
+def test_folders_are_made_and_nothing_is_left_beside_the_file(tmp_path: Path) -> None:
+    write_whole(tmp_path / "new" / "file.txt", "a\ud800")
+    assert (tmp_path / "new" / "file.txt").read_text() == "a\\ud800"
+    assert len(list((tmp_path / "new").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "place", [pytest.param("file/new", id="no folder"), pytest.param("folder", id="a folder")]
+)
+def test_a_place_that_can_t_be_written_is_named_and_left_alone(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "folder" / "inside").mkdir(parents=True)
+    with pytest.raises(CallLogError, match=f"{place}: can't be written"):
+        write_whole(tmp_path / place, "text")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]

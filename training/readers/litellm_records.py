@@ -1,0 +1,193 @@
+"""What LiteLLM's spend logs and callback payloads have in common: their members, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from router.records import Json
+from training.readers.protocol import NO_PROMPT, Apart, Call, Record, Rejected, Result
+from training.readers.request_shapes import answer_evidence, request_fields, texts_in
+from training.readers.values import first_given, first_words, listed, mapping, member, truth, words
+
+_Object: TypeAlias = Mapping[str, Json]
+
+INTERNAL = Apart("internal call")
+CACHED = Apart("cache hit")
+REDACTED = Apart("redacted")
+NOT_THE_MODELS = Apart("error of the caller or the proxy")
+OTHER_CALL = Apart("no chat or completion")
+NO_MODEL = Rejected("model is missing")
+
+CUT_MARK = "(litellm_truncated skipped "
+_REDACTED_TEXT = "redacted-by-litellm"
+_AGENT_TAG = "User-Agent:"
+_CHAT_CALLS = frozenset(
+    "completion text_completion anthropic_messages responses generate_content generate_content_stream "
+    "chat_completion messages pass_through_endpoint allm_passthrough_route llm_passthrough_route".split()
+)
+_CALLERS = frozenset(
+    "AuthenticationError PermissionDeniedError BudgetExceededError ProxyModelNotFoundError NotFoundError "
+    "BadRequestError UnprocessableEntityError HTTPException ProxyException RejectedRequestError "
+    "BlockedPiiEntityError GuardrailRaisedException InvalidRequestError CancelledError ClientDisconnect "
+    "LiteLLMUnknownProvider ModelNotFoundException KeyError TypeError ValueError AttributeError".split()
+)
+"""Errors that any model would have met with, or that the proxy raised before one was asked."""
+_MODELS = frozenset(
+    "ContextWindowExceededError ContentPolicyViolationError JSONSchemaValidationError "
+    "APIResponseValidationError UnsupportedParamsError".split()
+)
+"""Errors that say what the model can't do with this prompt. All others (rate limits, timeouts, 5xx) say
+nothing of the model's worth, as in the runtime's own log: the call is kept, its outcome is unknown."""
+
+
+def call_of(record: Record, body: _Object, metadata: _Object, answer: Json) -> Result:
+    """The call in a record, from the request's body and the metadata that each kind keeps elsewhere.
+
+    Args:
+        body: the request; its messages, tools and response format.
+        answer: the response, as far as it was kept.
+    """
+    apart = _set_apart(record, metadata)
+    if apart is not None:
+        return apart
+    failed = record.get("status") == "failure"
+    error = _error(record, metadata) if failed else {}
+    if failed and _not_the_models(error):
+        return NOT_THE_MODELS
+    fields = request_fields(body)
+    texts = texts_in(fields.get("messages") or fields.get("prompt"))
+    if any(text == _REDACTED_TEXT for text in texts):
+        return REDACTED
+    if not fields:
+        return NO_PROMPT
+    model = model_of(record, metadata)
+    if model is None:
+        return NO_MODEL
+    fields |= {"model": model, "truncated": any(CUT_MARK in text for text in texts)}
+    fields |= _labels(record, metadata)
+    fields |= _amounts(record, metadata, failed=failed)
+    fields |= _outcome(error, metadata) if failed else {**answer_evidence(answer), **_own_outcome(metadata)}
+    return fields
+
+
+def _set_apart(record: Record, metadata: _Object) -> Apart | None:
+    if metadata.get("internal_call_origin"):
+        return INTERNAL
+    if truth(record.get("cache_hit")):
+        return CACHED
+    kind = words(record.get("call_type"))
+    if kind is not None and kind.removeprefix("a") not in _CHAT_CALLS and kind not in _CHAT_CALLS:
+        return OTHER_CALL
+    return None
+
+
+def model_of(record: Record, metadata: _Object) -> str | None:
+    """The model that answered, with its provider in front; never the alias of a router.
+
+    The group that a router chose stands in for a model that was never reached.
+    """
+    model, group = words(record.get("model")), words(record.get("model_group"))
+    routed = words(member(metadata.get("routing_decision"), "routed_model"))
+    if model is None or (routed is not None and model == group):
+        return routed or model or group
+    provider = words(record.get("custom_llm_provider"))
+    known = provider is None or model.startswith(f"{provider}/")
+    return model if known else f"{provider}/{model}"
+
+
+def _labels(record: Record, metadata: _Object) -> Call:
+    said = mapping(metadata.get("spend_logs_metadata"))
+    tags = [tag for tag in listed(record.get("request_tags")) if isinstance(tag, str)]
+    tags = [tag for tag in tags if not tag.startswith(_AGENT_TAG)]
+    named = next(
+        (tag.partition(":")[2].strip() for tag in tags if tag.startswith(("task_type:", "task:"))), ""
+    )
+    found: Call = {
+        "call_id": _call_id(record),
+        "session_id": first_words(record.get("session_id"), record.get("trace_id")),
+        "time": record.get("startTime"),
+        "tags": tags,
+        "task_type": first_words(said.get("task_type"), said.get("task"), named),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _call_id(record: Record) -> str | None:
+    """The row's own id; failed attempts of one request share theirs, so their time is added."""
+    named = first_words(record.get("request_id"), record.get("id"))
+    attempt = named is not None and "request_id" not in record and record.get("status") == "failure"
+    return f"{named}@{record.get('startTime')}" if attempt else named
+
+
+def _amounts(record: Record, metadata: _Object, *, failed: bool) -> Call:
+    """Cost, tokens and latency; what stands at zero because there was no answer is left out."""
+    cost = first_given(record.get("response_cost"), record.get("spend"))
+    found: Call = {
+        "cost_usd": cost,
+        "input_tokens": record.get("prompt_tokens"),
+        "output_tokens": record.get("completion_tokens"),
+        "latency_s": _latency(record),
+    }
+    if failed:
+        found = {name: value for name, value in found.items() if not _is_zero(value)}
+    elif _is_zero(cost) and _unpriced(record, metadata):
+        del found["cost_usd"]
+    return {name: value for name, value in found.items() if value is not None and value != ""}
+
+
+def _is_zero(value: Json) -> bool:
+    return value in (0, "0", "0.0")
+
+
+def _unpriced(record: Record, metadata: _Object) -> bool:
+    """Whether a cost of zero says that LiteLLM knows no price; a price of zero it may have been told."""
+    if record.get("response_cost_failure_debug_info"):
+        return True
+    about = mapping(first_given(record.get("model_map_information"), metadata.get("model_map_information")))
+    return "model_map_value" in about and about["model_map_value"] is None
+
+
+def _latency(record: Record) -> Json:
+    milliseconds = record.get("request_duration_ms")
+    try:
+        if milliseconds not in (None, ""):
+            return float(milliseconds) / 1000
+        return float(record["endTime"]) - float(record["startTime"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def _error(record: Record, metadata: _Object) -> _Object:
+    return mapping(first_given(record.get("error_information"), metadata.get("error_information")))
+
+
+def _not_the_models(error: _Object) -> bool:
+    category = words(error.get("error_rate_limit_category"))
+    ours = category is not None and category.startswith("litellm")
+    return ours or is_callers(error.get("error_class"))
+
+
+def is_callers(error_class: Json) -> bool:
+    """Whether any model would have met with an error of this class, or none was asked."""
+    return isinstance(error_class, str) and error_class in _CALLERS
+
+
+def _outcome(error: _Object, metadata: _Object) -> Call:
+    name = first_words(error.get("error_class"), error.get("error_code")) or "error"
+    said = {**_own_outcome(metadata), "error": name}
+    return said if "success" in said else {**said, **blame(name)}
+
+
+def blame(error: str) -> Call:
+    """The outcome of a call that ended in an error of this class: a failure, or unknown."""
+    return {"success": False if error in _MODELS else None, "outcome_source": "error"}
+
+
+def _own_outcome(metadata: _Object) -> Call:
+    """What the application wrote of the answer's worth into `spend_logs_metadata`."""
+    said = mapping(metadata.get("spend_logs_metadata"))
+    found = {name: said[name] for name in ("success", "score") if said.get(name) is not None}
+    if found:
+        found["outcome_source"] = words(said.get("outcome_source")) or "feedback"
+    return found

@@ -1,0 +1,89 @@
+"""The spans of an MLflow trace, of either schema: their attributes, their nesting, their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from router.records import Json
+from training.cells import parse_json
+from training.readers.protocol import Record
+from training.readers.values import first_words, listed, mapping, member
+from training.readers.verdicts import error_class
+
+_MODELS = ("LLM", "CHAT_MODEL")
+
+
+def spans_of(trace: Record) -> Sequence[Record]:
+    """The spans of a trace, in order of their start where that is known."""
+    spans = listed(member(trace, "data", "spans")) or listed(trace.get("spans"))
+    return [span for span in spans if isinstance(span, dict)]
+
+
+def attributes_of(span: Record) -> Mapping[str, Json]:
+    """A span's attributes; MLflow keeps every value as its JSON text."""
+    return {name: _opened(value) for name, value in mapping(span.get("attributes")).items()}
+
+
+def _opened(value: Json) -> Json:
+    try:
+        return parse_json(value)[0] if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def is_model(span: Record) -> bool:
+    """Whether the span is a language model's."""
+    kind = mapping(span.get("attributes")).get("mlflow.spanType")
+    return isinstance(kind, str) and kind.strip('"') in _MODELS
+
+
+def span_id(span: Record) -> str | None:
+    """The span's id within its trace."""
+    return first_words(span.get("span_id"), member(span, "context", "span_id"))
+
+
+def llm_spans(spans: Sequence[Record]) -> tuple[Sequence[Record], Sequence[Record]]:
+    """The spans of language models without another inside, by their end; and those with one.
+
+    Where two libraries trace one call, both make a span of it, and the inner one knows more.
+    """
+    models = [span for span in spans if is_model(span)]
+    parent_of = {span_id(span): _parent(span) for span in spans}
+    around = {above for span in models for above in _ancestors(span, parent_of)}
+    inner = [span for span in models if span_id(span) not in around]
+    outer = [span for span in models if span_id(span) in around]
+    return sorted(inner, key=_end), outer
+
+
+def _parent(span: Record) -> str | None:
+    return first_words(span.get("parent_span_id"), span.get("parent_id"))
+
+
+def _ancestors(span: Record, parent_of: Mapping[str | None, str | None]) -> set[str]:
+    found: set[str] = set()
+    above = _parent(span)
+    while above is not None and above not in found:
+        found.add(above)
+        above = parent_of.get(above)
+    return found
+
+
+def _end(span: Record) -> int:
+    end = first_number(span.get("end_time_unix_nano"), span.get("end_time"))
+    return int(end) if end is not None else 0
+
+
+def first_number(*values: Json) -> int | None:
+    """The first of the values that is a whole number."""
+    whole = (value for value in values if isinstance(value, int) and not isinstance(value, bool))
+    return next(whole, None)
+
+
+def error_of(span: Record) -> str | None:
+    """The class of the error that the span ended in; "error" where that is not told, None without one."""
+    code = first_words(member(span, "status", "code"), span.get("status_code"))
+    if code not in ("STATUS_CODE_ERROR", "ERROR"):
+        return None
+    raised = [member(event, "attributes", "exception.type") for event in listed(span.get("events"))]
+    message = first_words(member(span, "status", "message"), span.get("status_message"))
+    return error_class(*(_opened(one) for one in raised), message) or "error"

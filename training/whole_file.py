@@ -1,0 +1,30 @@
+"""Text files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from router.errors import CallLogError
+
+
+def write_whole(out: Path, text: str) -> None:
+    """Write a text beside its place, then move it there in one step; folders are made.
+
+    Raises:
+        CallLogError: `out` can't be written.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _write(out.with_name(f".{out.name}.{os.getpid()}"), out, text)
+    except OSError as error:
+        raise CallLogError(f"{out}: can't be written: {error}; choose another place") from error
+
+
+def _write(draft: Path, out: Path, text: str) -> None:
+    try:
+        # Half a surrogate pair, which a log may hold, is written as its escape.
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        draft.replace(out)
+    finally:
+        draft.unlink(missing_ok=True)
