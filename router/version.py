@@ -215,14 +215,10 @@ class Version:
     def case(self, request: Request, wishes: Wishes, circumstances: Circumstances) -> Case:
         """What is known of one request before the decision."""
         self._check_wishes(wishes)
-<<<<<<< HEAD
         with self._turns:
-            forecast = self.forecast([request])
-=======
-        encoding = self.encode(request)
-        request = self.typed(request, encoding)
-        forecast = self.forecast([request], [encoding])
->>>>>>> readers
+            encoding = self.encode(request)
+            request = self.typed(request, encoding)
+            forecast = self.forecast([request], [encoding])
         case = self._case(request, forecast, 0)
         cost = dict(zip(self.models, case.cost.tolist(), strict=True))
         rejected = self.limits.rule_out(request, wishes, case.tokens, cost)

@@ -16,7 +16,7 @@ from router.errors import TrainingError
 from router.explaining.nearest import TrainingPrompts
 from router.features import FeatureSpec, embedded_text, featurize
 from router.prices import current_prices
-from router.records import Json, last_said
+from router.records import Json, Request, last_said
 from router.settings import Config
 from router.task_groups import TaskGroups
 from router.version import ENCODER_FOLDER, HEAD_FILE, KEYS_FILE, TASKS_FOLDER, check_models
