@@ -104,8 +104,8 @@ def table(dataset: Dataset, found: Comparison) -> Iterator[str]:
     if found.ranking is not None:
         areas = {"router": found.ranking.auc, **found.ranking.auc_by_score}
         listed = ", ".join(f"{name} {area.value:.3f}" for name, area in areas.items())
-        yield f"- APGR {found.ranking.apgr.value:.3f} {bounds(found.ranking.apgr, 'number')}; AUC for "
-        yield f'  "{found.ranking.weak} fails": {listed}.'
+        apgr = f"APGR {found.ranking.apgr.value:.3f} {bounds(found.ranking.apgr, 'number')}"
+        yield f'- {apgr}; AUC for "{found.ranking.weak} fails": {listed}.'
     yield from _calibrated(found)
     yield ""
 
