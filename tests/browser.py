@@ -25,9 +25,12 @@ FLAGS = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium for this test run; skipped where it is not installed, unless it is required."""
+    """Chromium for a module's tests; skipped where it is not installed, unless it is required.
+
+    Not for the whole run: as long as Playwright runs, its event loop does too, and no test may start another.
+    """
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
         missing = f"Chromium is not installed (no {', '.join(NAMES)} on PATH): install chromium"
