@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.training.readers.example_mlflow import SPAN, trace
 from training.calls import CallFiles
 
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
+EXPERIMENT = "shop / chat"
 PERSON = AssessmentSource(source_type="HUMAN", source_id="someone")
 JUDGE = AssessmentSource(source_type="LLM_JUDGE", source_id="some model")
 
@@ -46,20 +48,19 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
     folder = tmp_path_factory.mktemp("mlflow")
     before = mlflow.get_tracking_uri()
     with MlflowServer(folder) as server:
+        app = get_context("spawn").Process(target=_log_all, args=(server.uri, EXPERIMENT))
+        app.start()
+        app.join()
+        assert app.exitcode == 0
         mlflow.set_tracking_uri(server.uri)
-        experiment = mlflow.set_experiment("shop / chat").experiment_id
-        mlflow.litellm.autolog()
-        try:
-            _log_all()
-        finally:
-            mlflow.litellm.autolog(disable=True)
+        experiment = mlflow.set_experiment(EXPERIMENT).experiment_id
         found = mlflow.search_traces(locations=[experiment], return_type="list")
         assert isinstance(found, list)
         (folder / "traces.jsonl").write_text("".join(one.to_json() + "\n" for one in found))
         table: Any = mlflow.search_traces(locations=[experiment])
         table.to_json(folder / "table.jsonl", orient="records", lines=True)
         yield Logged(
-            address="mlflow://shop / chat",
+            address=f"mlflow://{EXPERIMENT}",
             traces=str(folder / "traces.jsonl"),
             table=str(folder / "table.jsonl"),
         )
@@ -71,7 +72,11 @@ def _ask(text: str, answer: str = "Fine.", **fields: Json) -> None:
     litellm.completion(model="openai/gpt-4o-mini", messages=messages, mock_response=answer, **fields)
 
 
-def _log_all() -> None:
+def _log_all(uri: str, experiment: str) -> None:
+    """What an application does; in a process of its own, as autolog outlives its switching off."""
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_experiment(experiment)
+    mlflow.litellm.autolog()
     for text in ("plain", "judged", "graded", "met", "unmet"):
         with mlflow.start_span("root") as root:
             _ask(text, tools=TOOLS if text == "plain" else None)
