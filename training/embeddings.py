@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
@@ -15,10 +14,9 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from router.encoder import Encoder, Encoding
+from router.log.store import use_wal
 
 BATCH = 512
-BUSY_SECONDS = 60
-"""Longest wait for another process that writes the cache."""
 SCHEMA = """
 create table if not exists encoding (
     encoder text not null, content blob not null, tokens integer not null, vector blob not null,
@@ -42,8 +40,8 @@ def encode_all(
     cache.parent.mkdir(parents=True, exist_ok=True)
     done: list[Encoding] = []
     computed = 0
-    with closing(sqlite3.connect(cache, timeout=BUSY_SECONDS)) as connection:
-        _use_wal(connection)
+    with closing(sqlite3.connect(cache, timeout=60)) as connection:
+        use_wal(connection)
         connection.execute("pragma synchronous = normal")  # a cache: what a power cut takes is computed anew
         connection.execute(SCHEMA)
         for batch in _batches(texts, BATCH):
@@ -52,23 +50,6 @@ def encode_all(
             done.extend(encodings)
             advance(len(batch))
     return done, computed
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch a new cache to a write-ahead log.
-
-    SQLite does not wait for another process that switches it at the same moment: it says "locked" at once.
-    """
-    until = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("pragma journal_mode = wal")
-        except sqlite3.OperationalError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.05)
-        else:
-            return
 
 
 def _encode_batch(

@@ -249,14 +249,14 @@ def _open_to_write(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA synchronous=NORMAL")
-        _use_wal(connection)
+        use_wal(connection)
     except sqlite3.Error:
         connection.close()
         raise
     return connection
 
 
-def _use_wal(connection: sqlite3.Connection) -> None:
+def use_wal(connection: sqlite3.Connection) -> None:
     """Switch to WAL; where two processes do it at once, SQLite fails one of them without waiting."""
     until = time.monotonic() + _BUSY_S
     while True:
