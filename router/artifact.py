@@ -17,7 +17,7 @@ from router.errors import ArtifactError, DamagedArtifact, ForeignArtifact, Newer
 from router.records import Json
 
 FORMAT = "pointsman-router"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 
 

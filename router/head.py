@@ -133,12 +133,14 @@ class LastLevel:
     """One logistic regression per model over its evidence.
 
     Attributes:
-        weights: shape (n_models, n_evidence).
+        shared: shape (n_models, n_evidence); of the evidence's mean over the models: how hard the prompt is.
+        weights: the same shape; of the model's difference from that mean, which alone moves a choice.
         intercept: shape (n_models,).
         table: shape (1 + n_task_types, n_models); log odds of the mean outcome, row 0 over all task types.
             The evidence counts as its difference from this floor.
     """
 
+    shared: FloatArray
     weights: FloatArray
     intercept: FloatArray
     table: FloatArray
@@ -151,8 +153,7 @@ class LastLevel:
             task_type: shape (n,); -1 for none.
         """
         floor = self.table[task_type + 1]
-        gain = ((evidence - floor[:, :, None]) * self.weights).sum(axis=2)
-        return sigmoid(floor + gain + self.intercept)
+        return combined(gains(evidence, floor), floor, self.shared, self.weights, self.intercept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,7 +239,8 @@ class Head:
         return Head(
             parts=parts,
             scaling=Scaling(**_named(arrays, "scaling", Scaling)),
-            last=LastLevel(**_named(arrays, "last", LastLevel)),
+            # Format 1 weighted both parts of the evidence alike.
+            last=LastLevel(**_named({"last.shared": arrays["last.weights"], **arrays}, "last", LastLevel)),
             store=NeighbourStore(**_named(arrays, "store", NeighbourStore)),
             lengths=Lengths(
                 log_tokens=_linear(arrays, "lengths.log_tokens"),
@@ -269,6 +271,36 @@ def evidence_of(
     deviation = level + DEVIATION_SHARE * (parts.deviation(narrow) + near[:, 1:])
     nearby = parts.centre + near[:, :1]
     return np.stack([log_odds(difficulty + deviation), log_odds(nearby + deviation)], axis=2)
+
+
+def gains(evidence: FloatArray, floor: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """What the evidence adds to the table of means: a mean over models, and differences from it.
+
+    They are weighted apart because they are known unequally well. Every outcome on a prompt tells how hard it
+    is; a difference between models is small, and where the log tried one model on a prompt, hardly seen. One
+    weight for both would trust the differences as much as the difficulty, and choose by their noise.
+
+    Args:
+        evidence: log odds, shape (n, n_models, n_evidence).
+        floor: log odds, shape (n, n_models).
+
+    Returns:
+        Shapes (n, 1, n_evidence) and (n, n_models, n_evidence).
+    """
+    gain = evidence - floor[:, :, None]
+    shared = gain.mean(axis=1, keepdims=True)
+    return shared, gain - shared
+
+
+def combined(
+    gain: tuple[FloatArray, FloatArray],
+    floor: FloatArray,
+    shared: FloatArray,
+    weights: FloatArray,
+    intercept: FloatArray,
+) -> FloatArray:
+    """Chance of success, shape (n, n_models), by what `gains` found over the floor and its weights."""
+    return sigmoid(floor + (gain[0] * shared + gain[1] * weights).sum(axis=2) + intercept)
 
 
 def wide_inputs(features: Features, scaling: Scaling) -> Float32Array:

@@ -22,7 +22,9 @@ from router.head import (
     NeighbourStore,
     Scaling,
     SuccessParts,
+    combined,
     evidence_of,
+    gains,
     level_inputs,
     log_odds,
     narrow_inputs,
@@ -44,7 +46,10 @@ LABEL_CS = (0.3, 0.03)
 TABLE_PRIOR = 5.0
 """Calls' worth of belief that a task type is like all others."""
 LAST_PENALTY = 1.0
-OWN_PENALTY = 300.0
+DIFFERENCE_PENALTY = 30.0
+"""Penalty on the weights of what models differ by. It is nothing where every model met hundreds of prompts;
+where the log tried one model a prompt, the table of means holds until differences have shown themselves."""
+OWN_PENALTY = 3000.0
 """Penalty on what a model's weights differ by from those all models share."""
 
 
@@ -110,9 +115,9 @@ class CrossFitted:
         """Calibrated probabilities, the last level cross-fitted too, so that no row calibrates itself."""
         out = np.zeros_like(outcome)
         for held in _held_out(groups, seed + 1):
-            weights, intercept = fit_last_level(self.evidence[~held], self.table[~held], outcome[~held])
-            gain = np.einsum("nme,me->nm", self.evidence[held] - self.table[held][:, :, None], weights)
-            out[held] = sigmoid(self.table[held] + gain + intercept)
+            last = fit_last_level(self.evidence[~held], self.table[~held], outcome[~held])
+            floor = self.table[held]
+            out[held] = combined(gains(self.evidence[held], floor), floor, *last)
         return out
 
 
@@ -160,43 +165,54 @@ def fit_head(sample: Sample, setting: Setting, fitted: CrossFitted, lengths: Len
         lengths: as `fit_lengths` finds them on the same sample.
     """
     base, (parts,) = _fit_parts(sample, [setting])
-    weights, intercept = fit_last_level(fitted.evidence, fitted.table, sample.outcome)
+    shared, weights, intercept = fit_last_level(fitted.evidence, fitted.table, sample.outcome)
     return Head(
         scaling=base.scaling,
         parts=parts,
-        last=LastLevel(weights=weights, intercept=intercept, table=base.table),
+        last=LastLevel(shared=shared, weights=weights, intercept=intercept, table=base.table),
         store=base.store,
         lengths=lengths,
     )
 
 
-def table_of_means(outcome: FloatArray, task_type: IntArray) -> FloatArray:
+def table_of_means(outcome: FloatArray, task_type: IntArray, easy: FloatArray) -> FloatArray:
     """Log odds of the mean outcome per task type and model, shrunk to the model's mean.
+
+    The mean is that of how easy the task type's prompts are, plus that of how much better the model did on
+    those it met: the regression estimator of a mean (Cochran 1977, section 7.1). So a model that met the hard
+    ones only is not blamed for it, and where every model met every prompt it is the plain mean.
+
+    Args:
+        outcome: shape (n, n_models), NaN where unknown.
+        task_type: shape (n,); -1 for none.
+        easy: shape (n, 1); the mean outcome over models that is expected of each prompt.
 
     Returns:
         Shape (1 + n_task_types, n_models); row 0 over all prompts, row 1 + t of task type t.
     """
     seen = np.isfinite(outcome)
-    filled = np.where(seen, outcome, 0.0)
-    overall = (filled.sum(axis=0) + TABLE_PRIOR * filled.sum() / seen.sum()) / (
+    better = np.where(seen, outcome - easy, 0.0)
+    overall = (better.sum(axis=0) + TABLE_PRIOR * better.sum() / seen.sum()) / (
         seen.sum(axis=0) + TABLE_PRIOR
     )
-    rows = [overall]
+    rows = [easy.mean() + overall]
     for task in range(int(task_type.max(initial=-1)) + 1):
         own = task_type == task
-        total, count = filled[own].sum(axis=0), seen[own].sum(axis=0)
-        rows.append((total + TABLE_PRIOR * overall) / (count + TABLE_PRIOR))
+        total, count = better[own].sum(axis=0), seen[own].sum(axis=0)
+        level = easy[own].mean() if own.any() else easy.mean()
+        rows.append(level + (total + TABLE_PRIOR * overall) / (count + TABLE_PRIOR))
     return log_odds(np.stack(rows))
 
 
 def fit_last_level(
     evidence: FloatArray, table: FloatArray, outcome: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """One logistic regression per model on its observed outcomes, over its evidence.
 
     The evidence enters as its difference from the table of means, whose log odds are the offset: with few
-    outcomes the penalty leaves the table as it is. A model's weights are those that all models share, not
-    negative, plus a difference of its own that is penalised harder.
+    outcomes the penalty leaves the table as it is. What the models share of it and what they differ by have
+    weights of their own (`router.head.gains`), the latter penalised harder. A model's weights are those that
+    all models share, not negative, plus a difference of its own that is penalised hardest.
 
     Args:
         evidence: log odds, shape (n, n_models, n_evidence).
@@ -204,38 +220,43 @@ def fit_last_level(
         outcome: shape (n, n_models), NaN where unknown.
 
     Returns:
-        Weights, shape (n_models, n_evidence), and intercept, shape (n_models,).
+        Weights of the shared part and of the differences, shape (n_models, n_evidence) each; and intercept,
+        shape (n_models,).
     """
     from scipy.optimize import minimize
 
     seen = np.isfinite(outcome)
-    gain, target = evidence - table[:, :, None], np.where(seen, outcome, 0.0)
-    _, models, kinds = evidence.shape
+    target = np.where(seen, outcome, 0.0)
+    shared, differences = gains(evidence, table)
+    gain = np.concatenate([np.broadcast_to(shared, differences.shape), differences], axis=2)
+    _, models, kinds = gain.shape
+    penalty = np.repeat([LAST_PENALTY, DIFFERENCE_PENALTY], kinds // 2)
     sizes = np.cumsum([kinds, models * kinds])
 
     def unpack(vector: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        shared, own, intercept = np.split(vector, sizes)
-        return shared, own.reshape(models, kinds), intercept
+        common, own, intercept = np.split(vector, sizes)
+        return common, own.reshape(models, kinds), intercept
 
     def loss(vector: FloatArray) -> tuple[float, FloatArray]:
-        shared, own, intercept = unpack(vector)
-        z = table + np.einsum("nme,me->nm", gain, shared + own) + intercept
+        common, own, intercept = unpack(vector)
+        z = table + np.einsum("nme,me->nm", gain, common + own) + intercept
         slope = np.where(seen, sigmoid(z) - target, 0.0)
         by_weight = np.einsum("nm,nme->me", slope, gain)
         value = np.where(seen, np.logaddexp(0.0, z) - target * z, 0.0).sum() + 0.5 * (
-            LAST_PENALTY * (shared @ shared + intercept @ intercept) + OWN_PENALTY * (own**2).sum()
+            penalty @ common**2 + LAST_PENALTY * (intercept @ intercept) + OWN_PENALTY * (own**2).sum()
         )
         gradient = (
-            by_weight.sum(axis=0) + LAST_PENALTY * shared,
+            by_weight.sum(axis=0) + penalty * common,
             (by_weight + OWN_PENALTY * own).ravel(),
             slope.sum(axis=0) + LAST_PENALTY * intercept,
         )
         return float(value), np.concatenate(gradient)
 
-    start = np.concatenate([np.full(kinds, 1.0 / kinds), np.zeros(models * kinds + models)])
+    start = np.concatenate([np.full(kinds, 2.0 / kinds), np.zeros(models * kinds + models)])
     bounds = [(0.0, None)] * kinds + [(None, None)] * (models * kinds + models)
-    shared, own, intercept = unpack(minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x)
-    return shared + own, intercept
+    common, own, intercept = unpack(minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x)
+    of_shared, of_difference = np.hsplit(common + own, 2)
+    return of_shared, of_difference, intercept
 
 
 def fit_lengths(sample: Sample) -> Lengths:
@@ -278,6 +299,7 @@ class _Common:
     """What success heads of every regularisation share; arrays over the sample's rows."""
 
     difficulty: Linear
+    easy: FloatArray
     centre: FloatArray
     spread: FloatArray
     level: Linear
@@ -295,7 +317,7 @@ def _fit_parts(sample: Sample, settings: Sequence[Setting]) -> tuple[Base, list[
     base = Base(
         scaling=scaling,
         store=_store(sample, narrow, common.values),
-        table=table_of_means(sample.outcome, sample.features.task_type),
+        table=table_of_means(sample.outcome, sample.features.task_type, common.easy),
     )
     return base, [_parts(common, sample, wide, setting) for setting in settings]
 
@@ -331,6 +353,7 @@ def _fit_common(sample: Sample, wide: Float32Array, narrow: Float32Array) -> _Co
     residual = np.where(seen, residual - level.leave_one_out(), 0.0)
     return _Common(
         difficulty=path.solution(penalty),
+        easy=easy,
         centre=centre,
         spread=spread,
         level=level.solution(),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -59,6 +61,7 @@ def made_head(kind: str) -> Head:
         scaling=Scaling(mean=np.zeros(STRUCTURE, np.float32), spread=np.full(STRUCTURE, np.inf, np.float32)),
         parts=parts,
         last=LastLevel(
+            shared=draw(size=(MODELS, evidence)),
             weights=draw(size=(MODELS, evidence)),
             intercept=draw(size=MODELS),
             table=draw(size=(1 + TYPES, MODELS)),
@@ -112,6 +115,14 @@ def test_a_head_taken_apart_and_put_together_predicts_the_same(kind: str) -> Non
     again = Head.from_arrays(head.to_arrays(), head.kind)
     assert again.kind == kind
     assert_equal_outlooks(again.predict(features), head.predict(features), 0)
+
+
+@pytest.mark.parametrize("kind", ["success", "label"])
+def test_a_head_of_format_1_weights_both_parts_of_the_evidence_alike(kind: str) -> None:
+    head, features = made_head(kind), made_features(9)
+    alike = replace(head, last=replace(head.last, shared=head.last.weights))
+    old = {name: values for name, values in alike.to_arrays().items() if name != "last.shared"}
+    assert_equal_outlooks(Head.from_arrays(old, head.kind).predict(features), alike.predict(features), 0)
 
 
 def test_the_trained_head_taken_apart_and_put_together_predicts_the_same(version: Version) -> None:

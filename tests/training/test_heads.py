@@ -7,7 +7,7 @@ import pytest
 
 from router.features import Features
 from router.head import Head, Kind, LabelParts, log_odds, sigmoid
-from router.records import BoolArray, FloatArray
+from router.records import BoolArray, FloatArray, IntArray
 from training import heads
 from training.heads import (
     FOLDS,
@@ -90,31 +90,44 @@ def log_loss(probability: FloatArray, chance: FloatArray) -> float:
 
 
 def table_probability(sample: Sample, fresh: Features) -> FloatArray:
-    table = table_of_means(sample.outcome, sample.features.task_type)
+    easy = np.full((len(sample), 1), np.nanmean(sample.outcome))
+    table = table_of_means(sample.outcome, sample.features.task_type, easy)
     return sigmoid(table[fresh.task_type + 1])
+
+
+def plain_table(outcome: FloatArray, task_type: IntArray) -> FloatArray:
+    """The table where all prompts are expected to be equally hard."""
+    return table_of_means(outcome, task_type, np.full((len(outcome), 1), np.nanmean(outcome)))
 
 
 def test_the_table_of_means_shrinks_a_rare_task_type_to_the_models_mean() -> None:
     outcome = np.array([[1.0]] * 50 + [[0.0]] * 50 + [[1.0]])
     task_type = np.array([0] * 100 + [1])
-    overall, often, rare = sigmoid(table_of_means(outcome, task_type))[:, 0]
+    overall, often, rare = sigmoid(plain_table(outcome, task_type))[:, 0]
     assert often < overall < rare < (1 + 5 * overall) / 6 + 1e-9
 
 
 def test_the_table_of_means_gives_a_task_type_with_many_calls_its_own_mean() -> None:
     outcome = np.array([[1.0]] * 500 + [[0.0]] * 1500)
-    table = table_of_means(outcome, np.array([0] * 1000 + [1] * 1000))
+    table = plain_table(outcome, np.array([0] * 1000 + [1] * 1000))
     assert sigmoid(table)[1, 0] == pytest.approx(0.5, abs=0.01)
 
 
 def test_the_table_of_means_skips_unknown_outcomes() -> None:
     outcome = np.array([[1.0], [np.nan], [1.0], [np.nan]] * 200)
-    assert sigmoid(table_of_means(outcome, np.zeros(800, dtype=np.int64)))[1, 0] > 0.97
+    assert sigmoid(plain_table(outcome, np.zeros(800, dtype=np.int64)))[1, 0] > 0.97
 
 
 def test_a_model_that_was_never_seen_gets_the_mean_of_all() -> None:
     outcome = np.array([[1.0, np.nan], [0.0, np.nan]] * 100)
-    assert sigmoid(table_of_means(outcome, np.full(200, -1)))[0, 1] == pytest.approx(0.5)
+    assert sigmoid(plain_table(outcome, np.full(200, -1)))[0, 1] == pytest.approx(0.5)
+
+
+def test_a_model_that_met_the_hard_prompts_only_is_not_blamed_for_it() -> None:
+    easy = np.repeat([0.9, 0.1], 200)[:, None]
+    met = np.repeat([[False, True], [True, False]], 200, axis=0)
+    outcome = np.where(met, easy, np.nan)
+    np.testing.assert_allclose(sigmoid(table_of_means(outcome, np.zeros(400, int), easy)), 0.5, atol=1e-9)
 
 
 def evidence_from(noise: float, n: int) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -129,19 +142,31 @@ def evidence_from(noise: float, n: int) -> tuple[FloatArray, FloatArray, FloatAr
 
 def test_the_last_level_without_outcomes_is_the_table_itself() -> None:
     evidence, table, outcome = evidence_from(0.0, 20)
-    weights, intercept = fit_last_level(evidence, table, np.full_like(outcome, np.nan))
-    np.testing.assert_allclose(weights, 0.0, atol=1e-4)
-    np.testing.assert_allclose(intercept, 0.0, atol=1e-4)
+    for values in fit_last_level(evidence, table, np.full_like(outcome, np.nan)):
+        np.testing.assert_allclose(values, 0.0, atol=1e-4)
 
 
 def test_the_last_level_trusts_evidence_that_predicts() -> None:
-    weights, _ = fit_last_level(*evidence_from(0.0, 2000))
+    shared, weights, _ = fit_last_level(*evidence_from(0.0, 2000))
+    np.testing.assert_allclose(shared[:, 0], 1.0, atol=0.2)
     np.testing.assert_allclose(weights[:, 0], 1.0, atol=0.2)
+
+
+def test_the_last_level_keeps_to_the_table_where_only_the_difficulty_shows() -> None:
+    evidence, table, outcome = evidence_from(0.0, 2000)
+    hard = evidence.mean(axis=1, keepdims=True)
+    noise = np.random.default_rng(5).normal(size=evidence.shape)
+    random = np.random.default_rng(6).random(outcome.shape)
+    one_each = np.arange(MODELS) == np.arange(2000)[:, None] % MODELS
+    outcome = np.where(one_each, random < sigmoid(hard[:, :, 0]), np.nan)
+    shared, weights, _ = fit_last_level(hard + noise - noise.mean(axis=1, keepdims=True), table, outcome)
+    assert shared[:, 0].min() > 0.6
+    assert np.abs(weights).max() < 0.2
 
 
 def test_a_few_rows_of_evidence_that_points_the_wrong_way_are_hardly_believed() -> None:
     evidence, table, outcome = evidence_from(0.0, 10)
-    assert np.abs(fit_last_level(-evidence, table, outcome)[0]).max() < 0.1
+    assert all(np.abs(found).max() < 0.1 for found in fit_last_level(-evidence, table, outcome)[:2])
 
 
 def test_unknown_outcomes_do_not_move_the_last_level() -> None:
@@ -152,6 +177,7 @@ def test_unknown_outcomes_do_not_move_the_last_level() -> None:
         fit_last_level(evidence, table, outcome),
     )
     np.testing.assert_allclose(few[0], all_rows[0], atol=1e-4)
+    np.testing.assert_allclose(few[1], all_rows[1], atol=1e-4)
 
 
 def first_held_out(sample: Sample) -> BoolArray:
