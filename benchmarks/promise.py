@@ -219,7 +219,7 @@ def trainings(
         judged, groups, rest = trained(table, encodings, config, np.sort(order[:size]), np.sort(order[size:]))
         for max_loss in LOSSES:
             objective = Objective(max_quality_loss=max_loss, confidence=CONFIDENCE)
-            promise = promised_weight(judged, objective, groups)
+            promise = promised_weight(judged, objective, groups, np.ones(len(judged)))
             assert promise is not None
             found[max_loss].append(outcome_of(rest, promise.weight, whole=False))
     noise = size / (len(table) - size)

@@ -31,7 +31,7 @@ from router.policy import choose
 from router.prices import PriceTable
 from router.records import BoolArray, FloatArray, IntArray
 from router.rules import heuristic_model, whole_text
-from router.settings import Config, Training
+from router.settings import Config, HeuristicModels, Training
 from training.comparing.baselines import TrainingStatistics, default_heuristic_models, task_estimates
 from training.evaluation import (
     Curve,
@@ -260,8 +260,11 @@ def _statistics(table: PromptTable) -> TrainingStatistics:
 
 
 def _heuristic(statistics: TrainingStatistics, table: PromptTable) -> IntArray:
+    """The keyword heuristic's column; without any cost, the model that succeeds least is the cheap one."""
     models = default_heuristic_models(statistics)
-    assert models is not None
+    if models is None:
+        cheap, *_, strong = (statistics.models[place] for place in np.argsort(statistics.success))
+        models = HeuristicModels(strong=strong, middle=cheap, cheap=cheap)
     chosen = [heuristic_model(whole_text(request), models) for request in table.requests]
     return np.array([table.models.index(model) for model in chosen], dtype=np.int64)
 

@@ -83,8 +83,17 @@ class Material:
         )
 
     def judged(self, rows: IntArray, probability: FloatArray, expected_cost: FloatArray) -> Judged:
-        """Forecasts for some of the prompts, beside what happened."""
-        return Judged.of(probability, expected_cost, self.table.success[rows], self.table.cost[rows])
+        """Forecasts for some of the prompts, beside what happened.
+
+        A promise rests on the prompts with every outcome alone. Else those that a replay drew by their value
+        are no judge without the others: they are the hard ones.
+        """
+        success, drawn = self.table.success[rows], self.table.drawn[rows]
+        full = np.isfinite(success).all(axis=1)
+        whole = None if len(np.unique(drawn[full])) <= 1 else False
+        if self.config.objective.max_quality_loss is not None:
+            whole = True
+        return Judged.of(probability, expected_cost, success, self.table.cost[rows], whole=whole)
 
     def price_table(self) -> PriceTable:
         """Today's prices in the order of the table's models."""
@@ -320,8 +329,9 @@ def _held_out(material: Material, head: Head, rows: IntArray) -> Judged:
 
 def _promise(material: Material, rows: IntArray, judged: Judged) -> PromisedWeight | None:
     """What the objective promises, on cross-fitted forecasts, with what that assumes beside the test."""
-    groups = material.table.groups[rows[judged.rows]]
-    found = promised_weight(judged, material.config.objective, groups)
+    on = rows[judged.rows]
+    table = material.table
+    found = promised_weight(judged, material.config.objective, table.groups[on], 1.0 / table.drawn[on])
     if found is None:
         return None
     assumptions = (CROSS_FITTED,) if len(judged) == len(rows) else (CROSS_FITTED, FULLY_KNOWN)

@@ -38,6 +38,8 @@ class PromptTable:
         output_tokens: shape (n_prompts, n_models); mean a call.
         propensity: shape (n_prompts, n_models); harmonic mean of the chances that the logging policy gave:
             calls are weighted by 1 / chance, so it is 1 / chance that is averaged.
+        drawn: shape (n_prompts,); chance in (0, 1] with which a replay drew the prompt to call every model on
+            it; 1 where none did. Complete prompts are like the log's where each counts with its inverse.
         prompts_in_log: prompts of the log that the table was made from, before it was sampled; None when
             the table was not made from a log.
         truncated_calls: calls of these prompts whose logged text is not the whole text.
@@ -55,6 +57,7 @@ class PromptTable:
     input_tokens: FloatArray
     output_tokens: FloatArray
     propensity: FloatArray
+    drawn: FloatArray
     prompts_in_log: int | None = None
     truncated_calls: int = 0
 
@@ -172,6 +175,7 @@ def _group(
             *(col[name].min() for name in ("prompt", "messages", "tools", "response_format")),
             col["time"].max(),
             col["truncated"].cast("int64").sum(),
+            col["sampling_probability"].max(),
         )
     ).sort(key)
     kept = prompts.head(most)
@@ -252,6 +256,7 @@ def _assemble(part: _Part) -> PromptTable:
         times=times.fill_null(np.nan).to_numpy().copy(),
         calls=calls,
         prompts_in_log=part.prompts_seen,
+        drawn=part.prompts["sampling_probability"].fill_null(1.0).to_numpy().copy(),
         truncated_calls=int(part.prompts["truncated"].sum()),
         **measures,
     )

@@ -201,7 +201,7 @@ def promised(
         n=len(trial),
         clusters=len(losses.size),
         method=BOUNDED if test is gaffke_p_value else UNBOUNDED,
-        assumptions=_assumptions(losses, test),
+        assumptions=_assumptions(len(losses.size) < len(trial), test),
     )
 
 
@@ -278,8 +278,7 @@ def _bounded(success: FloatArray) -> bool:
     return bool((success >= 0).all() and (success <= 1).all())
 
 
-def _assumptions(losses: Losses, test: Test) -> tuple[str, ...]:
-    linked = bool(losses.size.max() > 1)
+def _assumptions(linked: bool, test: Test) -> tuple[str, ...]:
     units = "sessions" if linked else "prompts"
     of_test = CONJECTURED if test is gaffke_p_value else LARGE_SAMPLE.format(units=units)
     return (SAME_TRAFFIC, LINKED if linked else ALONE, of_test, LEARNED_ONLY)

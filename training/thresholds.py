@@ -16,7 +16,9 @@ from training.promise import PromisedWeight, Trial, promised
 STAKES = np.geomspace(0.01, 0.3, 8)
 """Success that one call of the best single model is worth: where cost and quality are in the balance."""
 LEAST_FULL = 200
-"""With fewer prompts on which every model's outcome is known, the unknown ones are filled in."""
+"""With fewer prompts on which every model's outcome is known, nothing is judged on them alone."""
+MANY_FULL = 2000
+"""With so many, the other prompts are not needed, however many there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +44,27 @@ class Judged:
 
     @staticmethod
     def of(
-        probability: FloatArray, expected_cost: FloatArray, success: FloatArray, cost: FloatArray
+        probability: FloatArray,
+        expected_cost: FloatArray,
+        success: FloatArray,
+        cost: FloatArray,
+        *,
+        whole: bool | None = None,
     ) -> Judged:
-        """Judge on the prompts where every outcome is known if they are enough, else fill in the others."""
+        """Judge on the prompts where every outcome is known if they are enough, else fill in the others.
+
+        They are enough from `LEAST_FULL` on, where they are half of all prompts or `MANY_FULL`. Fewer are
+        a noisier judge than all prompts with forecasts in the gaps (`benchmarks.partial_log`).
+
+        Args:
+            whole: True: `LEAST_FULL` of them are enough; False: however many, they are not (they are unlike
+                the others).
+        """
         known = np.isfinite(success)
-        full = known.all(axis=1)
-        rows = full if full.sum() >= LEAST_FULL else known.any(axis=1)
+        full, some = known.all(axis=1), known.any(axis=1)
+        count = int(full.sum())
+        alone = 2 * count >= some.sum() or count >= MANY_FULL if whole is None else whole
+        rows = full if count >= LEAST_FULL and alone else some
         expected = assumed_cost(expected_cost[rows])
         return Judged(
             rows=np.flatnonzero(rows),
@@ -125,11 +142,14 @@ def choose_weight(judged: Judged, objective: Objective) -> float:
     return weight_inside(curve, index)
 
 
-def promised_weight(judged: Judged, objective: Objective, groups: IntArray) -> PromisedWeight | None:
+def promised_weight(
+    judged: Judged, objective: Objective, groups: IntArray, traffic: FloatArray
+) -> PromisedWeight | None:
     """The weight that keeps the objective's promise, and what is known of it; None where none is asked for.
 
     Args:
         groups: shape (n,); prompts of a session share a number.
+        traffic: shape (n,); prompts that each one stands for.
 
     Raises:
         TrainingError: outcomes are unknown. Filled in with the forecasts, they would vouch for themselves.
@@ -148,7 +168,7 @@ def promised_weight(judged: Judged, objective: Objective, groups: IntArray) -> P
         success=judged.success,
         cost=judged.cost,
         clusters=groups,
-        traffic=np.ones(len(judged)),
+        traffic=traffic,
     )
     return promised(trial, max_loss=most, confidence=objective.confidence)
 

@@ -60,4 +60,5 @@ def made_table(
         input_tokens=unknown,
         output_tokens=unknown,
         propensity=unknown,
+        drawn=np.ones(rows),
     )

@@ -27,6 +27,14 @@ def test_propensities_of_repeated_calls_are_averaged_as_the_weights_that_they_be
     assert_array_equal(1 / table.propensity[[first, 1 - first]], [[3.0], [np.nan]])
 
 
+def test_a_prompt_that_a_replay_drew_keeps_the_chance_of_it(tmp_path: Path) -> None:
+    table = table_of(
+        tmp_path, call(), call(model="b", sampling_probability=0.25), call(model="c", prompt="never drawn")
+    )
+    first = table.keys.index(key_of("2 + 2?"))
+    assert_array_equal(table.drawn[[first, 1 - first]], [0.25, 1.0])
+
+
 def test_a_model_that_was_not_asked_is_unknown(tmp_path: Path) -> None:
     table = table_of(tmp_path, call(prompt="x", model="a", success=True), call(prompt="y", model="b"))
     first = table.keys.index(key_of("x"))

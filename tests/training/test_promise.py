@@ -215,6 +215,12 @@ def test_doubly_robust_scores_take_the_t_test(trial: Trial) -> None:
     assert found.bound == losses.bound(0.95, t_p_value)
 
 
+def test_prompts_that_stand_for_several_are_no_sessions(trial: Trial) -> None:
+    drawn = replace(trial, traffic=np.where(np.arange(len(trial)) % 2, 4.0, 1.0))
+    found = promised(drawn, max_loss=0.05, confidence=0.95)
+    assert not any("sessions are independent" in sentence for sentence in found.assumptions)
+
+
 def test_sessions_are_named_among_the_assumptions(trial: Trial) -> None:
     linked = replace(trial, clusters=trial.clusters // 3)
     found = promised(linked, max_loss=0.05, confidence=0.95)

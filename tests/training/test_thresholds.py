@@ -10,6 +10,7 @@ from router.settings import Fallback, Objective
 from training.evaluation import picked
 from training.thresholds import (
     LEAST_FULL,
+    MANY_FULL,
     Judged,
     choose_weight,
     cost_at_best,
@@ -215,13 +216,13 @@ def test_an_unfamiliar_share_of_zero_trusts_every_prompt() -> None:
     assert least_familiarity(np.array([-0.9, 0.5]), 0.0) == -1.0
 
 
-def with_unknown(full: int, partial: int) -> Judged:
+def with_unknown(full: int, partial: int, *, whole: bool | None = None) -> Judged:
     """Prompts with every outcome, then prompts on which the second model's is unknown."""
     probability = np.full((full + partial, 2), 0.7)
     success = np.ones_like(probability)
     success[full:, 1] = np.nan
     cost = np.full_like(probability, 0.001)
-    return Judged.of(probability, cost, success, cost)
+    return Judged.of(probability, cost, success, cost, whole=whole)
 
 
 def test_unknown_outcomes_are_filled_in_when_full_rows_are_few() -> None:
@@ -235,6 +236,16 @@ def test_with_enough_full_rows_only_they_judge() -> None:
     case = with_unknown(LEAST_FULL, 50)
     np.testing.assert_array_equal(case.rows, np.arange(LEAST_FULL))
     assert case.filled == 0.0
+
+
+def test_a_minority_of_full_rows_judges_only_where_it_is_large() -> None:
+    assert len(with_unknown(LEAST_FULL, LEAST_FULL + 1)) == 2 * LEAST_FULL + 1
+    assert len(with_unknown(MANY_FULL, MANY_FULL + 1)) == MANY_FULL
+
+
+def test_full_rows_unlike_the_others_do_not_judge_alone_and_those_of_a_promise_do() -> None:
+    assert len(with_unknown(LEAST_FULL, 50, whole=False)) == LEAST_FULL + 50
+    assert len(with_unknown(LEAST_FULL, 1000, whole=True)) == LEAST_FULL
 
 
 def test_rows_without_any_outcome_never_judge() -> None:
@@ -275,13 +286,13 @@ def test_without_costs_the_decision_value_falls_with_the_forecasts_error() -> No
 
 def test_an_objective_without_a_largest_loss_promises_nothing() -> None:
     case = judged(n=300)
-    assert promised_weight(case, Objective(), np.arange(300)) is None
+    assert promised_weight(case, Objective(), np.arange(300), np.ones(300)) is None
     refuse_unsafe(None)
 
 
 def test_a_promised_weight_keeps_the_loss_on_the_calibration_prompts_well_within_it() -> None:
     case = judged(n=600)
-    found = promised_weight(case, Objective(max_quality_loss=0.1), np.arange(600))
+    found = promised_weight(case, Objective(max_quality_loss=0.1), np.arange(600), np.ones(600))
     assert found is not None
     assert found.weight is not None
     loss = case.success.mean(axis=0).max() - at(case, found.weight)[0]
@@ -294,11 +305,11 @@ def test_filled_in_outcomes_can_promise_nothing() -> None:
     with pytest.raises(
         TrainingError, match=r"where 10% of the outcomes are unknown; log every model's outcome"
     ):
-        promised_weight(case, Objective(max_quality_loss=0.1), np.arange(len(case)))
+        promised_weight(case, Objective(max_quality_loss=0.1), np.arange(len(case)), np.ones(len(case)))
 
 
 def test_a_promise_that_cannot_be_shown_is_refused_with_what_can_be() -> None:
-    found = promised_weight(judged(n=30), Objective(max_quality_loss=0.01), np.arange(30))
+    found = promised_weight(judged(n=30), Objective(max_quality_loss=0.01), np.arange(30), np.ones(30))
     assert found is not None
     with pytest.raises(TrainingError, match=rf"30 prompts .* \(at weight 0: at most {found.bound:.3g}\)"):
         refuse_unsafe(found)

@@ -220,7 +220,7 @@ def _change(today: str, sums: Sums) -> Change:
 
 def _warnings(evaluated: Evaluated, best: int, n_clusters: int) -> list[str]:
     """What the reader must know before believing the numbers."""
-    n, mean = len(evaluated.keys), evaluated.success.mean(axis=0)
+    n, mean = len(evaluated.keys), evaluated.mean(evaluated.success)
     found = []
     if n_clusters < FEW:
         found.append(

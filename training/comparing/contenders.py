@@ -80,8 +80,8 @@ def best_single_column(evaluated: Evaluated) -> int:
     named = evaluated.baselines.choices.get(BEST_SINGLE)
     if named is not None and named[0] >= 0:
         return int(named[0])
-    mean_cost = np.nan_to_num(evaluated.cost.mean(axis=0), nan=0.0)
-    return int(best_column(evaluated.success.mean(axis=0)[None], mean_cost[None])[0])
+    mean_cost = np.nan_to_num(evaluated.mean(evaluated.cost), nan=0.0)
+    return int(best_column(evaluated.mean(evaluated.success)[None], mean_cost[None])[0])
 
 
 def policies_on(evaluated: Evaluated) -> list[Policy]:

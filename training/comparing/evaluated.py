@@ -87,7 +87,8 @@ class Evaluated:
         keys: prompt key of each of the n rows.
         requests: of each row.
         clusters: shape (n,); rows that share a number (a session) are resampled together.
-        traffic: shape (n,); calls that each row stands for: 1 in an exact comparison.
+        traffic: shape (n,); calls that each row stands for. In an exact comparison 1, or for a prompt
+            that a replay drew, one over the chance of it.
         success: shape (n, m); in [0, 1], no NaN. Off-policy: doubly robust scores, which may lie outside.
         cost: shape (n, m); USD a call, or its scores. Unless every entry is known, costs count as unknown.
         study: the log made ready to judge by, off-policy; None where every outcome is known.
@@ -142,6 +143,10 @@ class Evaluated:
     def method(self) -> Method:
         """Whether outcomes are known, or estimated from what was logged."""
         return "off-policy" if self.study else "exact"
+
+    def mean(self, values: FloatArray) -> FloatArray:
+        """Mean over the traffic of values by model, shape (n, m); NaN where one is NaN."""
+        return np.asarray(self.traffic @ values / self.traffic.sum())
 
     @property
     def task_types(self) -> list[str | None]:

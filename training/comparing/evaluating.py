@@ -92,7 +92,7 @@ def evaluate(
         keys=known.keys,
         requests=known.requests,
         clusters=known.groups,
-        traffic=np.ones(len(known)) if study is None else study.logged.traffic,
+        traffic=1.0 / known.drawn if study is None else study.logged.traffic,
         success=success,
         cost=cost,
         study=study,

@@ -49,7 +49,7 @@ def compare_on_log(job: CompareJob, reporter: Reporter) -> Comparison:
         left_out=chosen.left_out,
         objective=_objective(job.judged),
         dominated={name: found["by"] for name, found in job.judged.manifest["data"]["dominated"].items()},
-        warnings=_warnings(table, whole),
+        warnings=_warnings(table, whole, chosen.exact),
         routers={name: version.policy_version for name, version in job.routers.items()},
         command=job.command,
         versions=library_versions(),
@@ -149,8 +149,14 @@ def _objective(router: Version) -> str:
     return "cheapest at no less than the best single model's success rate"
 
 
-def _warnings(table: PromptTable, judged: PromptTable) -> list[str]:
+def _warnings(table: PromptTable, judged: PromptTable, exact: bool) -> list[str]:
     sentences = []
+    drawn = int((judged.drawn < 1).sum())
+    if exact and drawn:
+        sentences.append(
+            f"a replay drew {drawn:,} of the {len(judged):,} prompts: each counts with the inverse of its "
+            "chance to be drawn, so that they stand for the log"
+        )
     if judged.truncated_calls:
         sentences.append(
             f"{judged.truncated_calls} calls were logged with a text cut short: their prompts are judged on "

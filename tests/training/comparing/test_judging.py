@@ -83,6 +83,19 @@ def test_the_routers_own_decisions_are_what_is_judged(
     assert found.router.cost_usd_per_call.value == pytest.approx(0.001)
 
 
+def test_prompts_that_a_replay_drew_stand_for_the_log_they_were_drawn_from(
+    job: CompareJob, version: Version, quiet: Reporter
+) -> None:
+    drawn = [
+        {**one, "sampling_probability": 0.25 if one["success"] else 0.5, "outcome_source": "replay"}
+        for one in full_calls(version)
+    ]
+    found = judged(job, quiet, drawn)
+    assert found.prompts == 12
+    assert found.router.success.value == pytest.approx(6 * 4 / (6 * 4 + 6 * 2))
+    assert any("a replay drew 12 of the 12 prompts" in warning for warning in found.warnings)
+
+
 def test_every_policy_that_there_is_stands_beside_the_router(
     job: CompareJob, version: Version, quiet: Reporter
 ) -> None:
