@@ -65,6 +65,7 @@ def _show(made: TierExport) -> None:
     for line in lines:
         console.print(shown(line))
     console.print(_snippet(made.tiers), markup=False)
+    console.print(shown(made.licence))
     console.print("What it loses against a router of pointsman's:")
     for sentence in made.loses:
         console.print(shown(f"- {sentence}"))

@@ -24,4 +24,5 @@ def test_export_writes_the_artifact_and_says_what_it_loses(
     said = capsys.readouterr().out
     assert json.loads(out.read_text())["schema_version"] == 1
     assert "No embedding and no neighbours" in said
+    assert "unless LITELLM_LICENSE holds a signed licence" in said
     assert "held_out" in said if as_json else "REASONING: large" in said
