@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,8 +24,7 @@ from training.comparing.numbers import (
     usd_per_thousand,
 )
 from training.comparing.report import shown
-from training.comparing.verdicts import headline
-from training.intervals import Interval
+from training.comparing.verdicts import headline, share
 from training.log_file import OWN_LOG
 from training.pipeline import Trained
 from training.read_summary import ReadSummary
@@ -252,15 +250,8 @@ def _policy_row(policy: PolicyResult, *, is_router: bool) -> list[str]:
     return [
         *cells,
         escape(f"{signed_points(difference.value)} {bounds(difference, 'points')}"),
-        escape(_times(ratio)),
+        escape(share(ratio)),
     ]
-
-
-def _times(ratio: Interval) -> str:
-    """A ratio in per cent, or as a factor where that is shorter: "38 % [30, 47]", "14x [13, 15]"."""
-    if not 10 <= ratio.value < math.inf:
-        return f"{relative(ratio.value)} {bounds(ratio, 'ratio')}"
-    return f"{ratio.value:,.0f}x [{ratio.low:,.0f}, {ratio.high:,.0f}]"
 
 
 def _lost_slices(result: Comparison) -> None:
