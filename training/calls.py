@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
-from router.errors import CallLogError
 from router.settings import OutcomeRule
 from training.call_source import REJECTED, Meter, Plan, Progress, Runner, call_source, start_daft
 from training.cleaning import CALL_SCHEMA
@@ -29,6 +28,7 @@ from training.read_summary import (
 from training.recognising import AUTO, find_files
 from training.refusing import refuse_bad_log
 from training.session_outcomes import count_outcomes, judge_sessions, verdicts_path, with_verdicts
+from training.whole_file import not_written
 
 if TYPE_CHECKING:
     import daft
@@ -158,7 +158,7 @@ def write_calls(files: CallFiles, out: Path) -> int:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CallLogError(f"{out}: can't be written: {error}; choose another place") from error
+        raise not_written(out, error) from error
     try:
         with pq.ParquetWriter(part, CALL_SCHEMA, compression="zstd") as writer:
             for frame in files.frames():
@@ -168,7 +168,7 @@ def write_calls(files: CallFiles, out: Path) -> int:
                     count += batch.num_rows
         part.replace(out)
     except OSError as error:
-        raise CallLogError(f"{out}: can't be written: {error}; choose another place") from error
+        raise not_written(out, error) from error
     finally:
         part.unlink(missing_ok=True)
     return count
@@ -197,6 +197,4 @@ def _write_rejects(files: Sequence[LogFile], folder: Path, runner: Runner, out: 
                 whole = {"file": file.path, "line": line, **named, **row}
                 stream.write(json.dumps(whole, ensure_ascii=False) + "\n")
     except OSError as error:
-        raise CallLogError(
-            f"{out}: the rejected rows can't be written: {error}; choose another place"
-        ) from error
+        raise not_written(out, error) from error
