@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import zlib
@@ -33,7 +34,8 @@ BATCH_BYTES = 16 << 20
 COPY_AGAIN = "copy the file again, or leave it out"
 DAMAGED_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
 
-_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+_STORES = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "gs": ("gcsfs", "gcs"), "gcs": ("gcsfs", "gcs")}
+"""Package and extra of each scheme."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +123,8 @@ def remote_error(path: str, error: Exception) -> CallLogError | MissingExtra:
     scheme = path.partition("://")[0]
     path = without_credentials(path)
     if isinstance(error, ImportError):
-        return MissingExtra(str(error.name or f"for {scheme}://"), _EXTRAS.get(scheme, "s3"))
+        package, extra = _STORES.get(scheme, (f"of fsspec for {scheme}://", "s3"))
+        return MissingExtra(error.name or package, extra)
     if isinstance(error, FileNotFoundError):
         return CallLogError(f"{path}: no such object; check the address")
     if isinstance(error, ValueError) and "rotocol" in str(error):
@@ -144,6 +147,18 @@ def open_log(path: str) -> tuple[BinaryIO, BinaryIO]:
     if is_remote(path):  # not every store's files have all methods of a file
         return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, raw), 1 << 20)), raw
     return raw, raw
+
+
+def check_encoding(path: str) -> None:
+    """Refuse a text of two bytes a character, as some programs of Windows write it.
+
+    Raises:
+        CallLogError: it is one, by its first bytes.
+    """
+    content, raw = open_log(path)
+    with raw:
+        if content.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise CallLogError(f"{path}: is UTF-16, not UTF-8; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)")
 
 
 def plain_name(path: str) -> str:

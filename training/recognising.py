@@ -24,6 +24,7 @@ from training.log_file import (
     OWN_LOG,
     Format,
     LogFile,
+    check_encoding,
     is_remote,
     one_line,
     open_log,
@@ -249,6 +250,8 @@ def _look_at_file(number: int, path: str, mapping: Mapping[str, str]) -> LogFile
     row_groups = 1
     try:
         size = _size(path)
+        if size and kind != "parquet":
+            check_encoding(path)
         if size and kind == "parquet":
             with open_raw(path) as raw, pq.ParquetFile(raw) as parquet:
                 names, row_groups = tuple(parquet.schema_arrow.names), parquet.num_row_groups

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from router.errors import CallLogError, TooManyRejects
 from training.cleaning import TEXT_NOT_KEPT
+from training.log_file import OWN_LOG
 from training.read_summary import ReadSummary
 from training.readers import (
     batch_reader,
@@ -17,6 +18,7 @@ from training.readers import (
     otel_genai,
     protocol,
 )
+from training.readers.known import known_readers
 
 _FILES_NAMED = 3
 _BATCH = "name the input, output and error files of a batch together"
@@ -56,8 +58,7 @@ def refuse_bad_log(summary: ReadSummary, rejects: Path | None, max_reject_share:
         raise TooManyRejects(
             f"{summary.rejected} of {summary.rows} rows can't be read "
             f"({summary.rejected / summary.rows:.1%}, and at most {max_reject_share:.1%} may be bad):\n"
-            f"  {reasons}\n{where}; correct the log, map its columns with --map field=column, "
-            f"or raise training.max_reject_share"
+            f"  {reasons}\n{where}; {_correct(summary)}, or raise training.max_reject_share"
         )
     if summary.calls:
         return
@@ -69,7 +70,20 @@ def refuse_bad_log(summary: ReadSummary, rejects: Path | None, max_reject_share:
         )
     if summary.set_apart:
         raise CallLogError(f"{nothing}: {_apart(summary.set_apart)}" + (f"\n  {reasons}" if reasons else ""))
-    raise CallLogError(f"{nothing}:\n  {reasons}\n{where}" if reasons else f"{nothing}; the files are empty")
+    if reasons:
+        raise CallLogError(f"{nothing}:\n  {reasons}\n{where}; {_correct(summary)}")
+    raise CallLogError(f"{nothing}; the files are empty")
+
+
+def _correct(summary: ReadSummary) -> str:
+    """What to do about rejected rows."""
+    ways = ["correct the log", "map its columns with --map field=column"]
+    if any("UTF-8" in reject.reason for reject in summary.rejects):
+        ways[0] = "save it as UTF-8"
+    if OWN_LOG in summary.readers and not summary.calls:
+        formats = ", ".join(name for name in known_readers() if name != OWN_LOG)
+        ways.append(f"name its format with --format, as it was not recognised as one of {formats}")
+    return ", ".join(ways)
 
 
 def _apart(counts: Mapping[str, int]) -> str:

@@ -69,3 +69,16 @@ def test_of_many_files_three_are_named(tmp_path: Path) -> None:
 def test_the_text_that_was_not_kept_comes_first(tmp_path: Path) -> None:
     with pytest.raises(CallLogError, match=r"the text was not kept .* log\.text 'full'"):
         read_rows(tmp_path, call(prompt=None, prompt_key="ab" * 16))
+
+
+def test_a_format_that_was_not_recognised_can_be_named(tmp_path: Path) -> None:
+    row = spend()
+    assert isinstance(row, dict)
+    del row["cache_hit"]
+    assert "name its format with --format, as it was not recognised" in refused(tmp_path, row)
+
+
+def test_bytes_that_are_no_utf_8_are_to_be_saved_as_such(tmp_path: Path) -> None:
+    (tmp_path / "calls.csv").write_bytes("prompt,model\nGrüße,m\nok,m\n".encode("latin-1"))
+    with pytest.raises(CallLogError, match=r"(?s)row is not valid UTF-8, .* save it as UTF-8"):
+        read(tmp_path, str(tmp_path / "calls.csv"), max_reject_share=0.1)

@@ -88,6 +88,7 @@ def test_the_extra_of_a_missing_store_is_named() -> None:
     error = remote_error("s3://b/x", ImportError("Install s3fs", name="s3fs"))
     assert isinstance(error, MissingExtra)
     assert "pointsman[s3]" in str(error)
+    assert "package 'gcsfs'" in str(remote_error("gs://b/x", ImportError("Please install gcsfs")))
 
 
 @pytest.mark.parametrize("source", ["postgresql://h/d", "sqlite:///x", "calls.db", "x.sqlite#t"])
