@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from router.errors import CallLogError, ConfigError
 from router.log.address import DATABASE_FILES, LogAddress
+from router.registry import without_credentials
 from training.cleaning import CALL_SCHEMA, RUNTIME_FIELDS
 from training.csv_rows import csv_header
 from training.database import look_at_database
@@ -239,11 +240,12 @@ def _taken_over(files: Sequence[LogFile]) -> list[LogFile]:
 
 def _look_at_file(number: int, path: str, mapping: Mapping[str, str]) -> LogFile:
     name = plain_name(path)
+    shown = without_credentials(path) if is_remote(path) else path
     kind = _ENDINGS.get(Path(name).suffix)
     if kind is None or (kind == "parquet" and path.lower().endswith(COMPRESSED)):
         known = ", ".join((*LOG_ENDINGS, *DATABASE_FILES))
         raise CallLogError(
-            f"{path}: no reader for this ending; it must be one of {known}, "
+            f"{shown}: no reader for this ending; it must be one of {known}, "
             "and .gz or .zst after JSON's and CSV's"
         )
     names: tuple[str, ...] | None = None
@@ -260,12 +262,13 @@ def _look_at_file(number: int, path: str, mapping: Mapping[str, str]) -> LogFile
         elif size:
             kind = _json_layout(path)
     except DAMAGED_GZIP as error:
-        raise CallLogError(f"{path}: not gzip, or cut short ({error}); {COPY_AGAIN}") from error
+        raise CallLogError(f"{shown}: not gzip, or cut short ({error}); {COPY_AGAIN}") from error
     except (pa.ArrowException, OSError) as error:
-        raise CallLogError(f"{path}: can't be read as {kind}: {one_line(error)}; {COPY_AGAIN}") from error
+        raise CallLogError(f"{shown}: can't be read as {kind}: {one_line(error)}; {COPY_AGAIN}") from error
     return LogFile(
         number=number,
-        path=path,
+        path=shown,
+        url="" if shown == path else path,
         kind=kind,
         size=size,
         mapping=mapping,

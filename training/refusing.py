@@ -80,7 +80,8 @@ def _correct(summary: ReadSummary) -> str:
     ways = ["correct the log", "map its columns with --map field=column"]
     if any("UTF-8" in reject.reason for reject in summary.rejects):
         ways[0] = "save it as UTF-8"
-    if OWN_LOG in summary.readers and not summary.calls:
+    columns = any("missing" in reject.reason for reject in summary.rejects)
+    if columns and OWN_LOG in summary.readers and not summary.calls:
         formats = ", ".join(name for name in known_readers() if name != OWN_LOG)
         ways.append(f"name its format with --format, as it was not recognised as one of {formats}")
     return ", ".join(ways)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from router.errors import CallLogError
 from router.log.address import DATABASE_FILES
+from router.registry import without_credentials
 from training.feedback_file import log_beside
 from training.log_file import is_remote, plain_name, remote_error
 
@@ -88,7 +89,8 @@ def _remote(source: str) -> list[str]:
     except Exception as error:
         raise remote_error(source, error) from error
     if not found:
-        raise CallLogError(f"{source}: no such object, and no log below it; endings read are {_known()}")
+        shown = without_credentials(source)
+        raise CallLogError(f"{shown}: no such object, and no log below it; endings read are {_known()}")
     return sorted(found)
 
 

@@ -79,6 +79,15 @@ def test_an_object_that_is_not_there_is_refused(bucket: str) -> None:
         expand([f"{bucket}/none.jsonl"])
 
 
+def test_a_password_in_an_address_opens_the_object_and_is_told_nobody(tmp_path: Path) -> None:
+    put("memory://me:hush@bucket/a.jsonl", lines())
+    summary = read(tmp_path, "memory://me:hush@bucket/a.jsonl").summary
+    assert (summary.calls, summary.files) == (3, ["memory:///***@bucket/a.jsonl"])
+    assert len(summary.digest) == 64
+    with pytest.raises(CallLogError, match=r"^memory://\*\*\*@bucket/none\.jsonl: no such object"):
+        expand(["memory://me:hush@bucket/none.jsonl"])
+
+
 def test_an_unknown_store_is_refused_without_its_password() -> None:
     with pytest.raises(CallLogError, match=r"^gopher://(?!.*hush).*no store has such an address"):
         expand(["gopher://me:hush@host/x"])
