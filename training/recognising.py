@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -250,7 +251,7 @@ def _look_at_file(number: int, path: str, mapping: Mapping[str, str]) -> LogFile
         )
     names: tuple[str, ...] | None = None
     row_groups = 1
-    try:
+    with _opening(shown, kind):
         size = _size(path)
         if size and kind != "parquet":
             check_encoding(path)
@@ -261,10 +262,6 @@ def _look_at_file(number: int, path: str, mapping: Mapping[str, str]) -> LogFile
             names = csv_header(path)
         elif size:
             kind = _json_layout(path)
-    except DAMAGED_GZIP as error:
-        raise CallLogError(f"{shown}: not gzip, or cut short ({error}); {COPY_AGAIN}") from error
-    except (pa.ArrowException, OSError) as error:
-        raise CallLogError(f"{shown}: can't be read as {kind}: {one_line(error)}; {COPY_AGAIN}") from error
     return LogFile(
         number=number,
         path=shown,
@@ -276,6 +273,20 @@ def _look_at_file(number: int, path: str, mapping: Mapping[str, str]) -> LogFile
         row_groups=row_groups,
         feedback=feedback_beside(path) if kind == "json" and not is_remote(path) else None,
     )
+
+
+@contextmanager
+def _opening(shown: str, kind: Format) -> Iterator[None]:
+    """Errors of a file that is opened for the first time as ours."""
+    try:
+        yield
+    except DAMAGED_GZIP as error:
+        raise CallLogError(f"{shown}: not gzip, or cut short ({error}); {COPY_AGAIN}") from error
+    except PermissionError as error:
+        why = error.strerror
+        raise CallLogError(f"{shown}: can't be opened: {why}; allow it, or leave it out") from error
+    except (pa.ArrowException, OSError) as error:
+        raise CallLogError(f"{shown}: can't be read as {kind}: {one_line(error)}; {COPY_AGAIN}") from error
 
 
 def _size(path: str) -> int:
