@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
-from router.errors import CallLogError, TooManyRejects
 from router.settings import OutcomeRule
 from training.call_source import REJECTED, Meter, Plan, Progress, Runner, call_source, start_daft
-from training.cleaning import CALL_SCHEMA, TEXT_NOT_KEPT
+from training.cleaning import CALL_SCHEMA
 from training.joining import spool
 from training.log_file import COMPRESSED, ROWS_ONLY, LogFile
 from training.read_summary import (
@@ -27,7 +26,9 @@ from training.read_summary import (
     summarise,
 )
 from training.recognising import AUTO, find_files
+from training.refusing import refuse_bad_log
 from training.session_outcomes import count_outcomes, judge_sessions, verdicts_path, with_verdicts
+from training.whole_file import not_written
 
 if TYPE_CHECKING:
     import daft
@@ -125,7 +126,7 @@ def read_calls(  # noqa: PLR0913 - each is a setting of its own, and callers hav
     source.read().write_parquet(str(folder), partition_cols=["bucket"])
     summary = summarise(files, folder, plan.buckets, runner, spooled.tallies)
     _write_rejects(files, folder, runner, rejects if summary.rejected else None)
-    _refuse_bad_log(summary, rejects, max_reject_share)
+    refuse_bad_log(summary, rejects, max_reject_share)
     if progress:
         progress(size, size)
     found = CallFiles(folder=folder, buckets=plan.buckets, runner=runner, summary=summary)
@@ -157,7 +158,7 @@ def write_calls(files: CallFiles, out: Path) -> int:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CallLogError(f"{out}: can't be written: {error}; choose another place") from error
+        raise not_written(out, error) from error
     try:
         with pq.ParquetWriter(part, CALL_SCHEMA, compression="zstd") as writer:
             for frame in files.frames():
@@ -167,7 +168,7 @@ def write_calls(files: CallFiles, out: Path) -> int:
                     count += batch.num_rows
         part.replace(out)
     except OSError as error:
-        raise CallLogError(f"{out}: can't be written: {error}; choose another place") from error
+        raise not_written(out, error) from error
     finally:
         part.unlink(missing_ok=True)
     return count
@@ -196,27 +197,4 @@ def _write_rejects(files: Sequence[LogFile], folder: Path, runner: Runner, out: 
                 whole = {"file": file.path, "line": line, **named, **row}
                 stream.write(json.dumps(whole, ensure_ascii=False) + "\n")
     except OSError as error:
-        raise CallLogError(
-            f"{out}: the rejected rows can't be written: {error}; choose another place"
-        ) from error
-
-
-def _refuse_bad_log(summary: ReadSummary, rejects: Path | None, max_reject_share: float) -> None:
-    reasons = "\n  ".join(map(str, summary.rejects))
-    where = f"all of them are in {rejects}" if rejects else "give a path for rejected rows to see them all"
-    if summary.rejected > max_reject_share * summary.rows:
-        raise TooManyRejects(
-            f"{summary.rejected} of {summary.rows} rows can't be read "
-            f"({summary.rejected / summary.rows:.1%}, and at most {max_reject_share:.1%} may be bad):\n"
-            f"  {reasons}\n{where}; correct the log, map its columns with --map field=column, "
-            f"or raise training.max_reject_share"
-        )
-    if summary.calls:
-        return
-    nothing = f"no readable call in {', '.join(summary.files)} ({summary.rows} rows)"
-    if summary.without_text:
-        raise CallLogError(
-            f"{nothing}: of {summary.without_text} the {TEXT_NOT_KEPT}, and a router learns from texts; "
-            "log with log.text 'full' or 'redacted' from now on" + (f"\n  {reasons}" if reasons else "")
-        )
-    raise CallLogError(f"{nothing}:\n  {reasons}\n{where}" if reasons else f"{nothing}; the files are empty")
+        raise not_written(out, error) from error

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from training.log_file import open_log
+from training.log_file import lines_of, open_log
 
 _LONGEST_FIELD = 1 << 26
 
@@ -16,7 +16,7 @@ def csv_header(path: str) -> tuple[str, ...]:
     """Column names of a CSV file; none if it is empty."""
     content, raw = open_log(path)
     with raw:
-        first = next(csv.reader(_CsvLines(content)), [])
+        first = next(csv.reader(_CsvLines(content, path)), [])
     return tuple(first)
 
 
@@ -30,10 +30,14 @@ class CsvRow:
     problem: str | None
 
 
-def csv_rows(content: BinaryIO, width: int) -> Iterator[CsvRow]:
-    """Every row, header included; one that can't be split has cells of None and says why."""
+def csv_rows(content: BinaryIO, path: str, width: int) -> Iterator[CsvRow]:
+    """Every row, header included; one that can't be split has cells of None and says why.
+
+    Raises:
+        CallLogError: a line is too long.
+    """
     csv.field_size_limit(_LONGEST_FIELD)  # the module's default of 128 KiB is shorter than many a prompt
-    lines = _CsvLines(content)
+    lines = _CsvLines(content, path)
     reader = csv.reader(lines, strict=True)
     while True:
         line = reader.line_num + 1
@@ -57,14 +61,14 @@ def csv_rows(content: BinaryIO, width: int) -> Iterator[CsvRow]:
 class _CsvLines:
     """Lines of a CSV file as text; remembers which were not UTF-8, and the text since the last row."""
 
-    def __init__(self, content: BinaryIO) -> None:
-        self._content = content
+    def __init__(self, content: BinaryIO, path: str) -> None:
+        self._lines = lines_of(content, path)
         self._number = 0
         self.held: list[str] = []
         self.undecodable = False
 
     def __iter__(self) -> Iterator[str]:
-        for line in self._content:
+        for line in self._lines:
             self._number += 1
             try:
                 text = line.decode("utf-8-sig" if self._number == 1 else "utf-8")

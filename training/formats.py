@@ -24,6 +24,7 @@ from training.log_file import (
     LogFile,
     RawBatch,
     is_remote,
+    line_batches,
     open_log,
     open_raw,
     reading,
@@ -52,19 +53,17 @@ def read_batches(file: LogFile, row_group: int = 0) -> Iterator[RawBatch]:
 
 
 def _json_batches(file: LogFile, _part: int) -> Iterator[RawBatch]:
-    content, raw = open_log(file.path)
+    content, raw = open_log(file.place)
     feedback = Feedback(file.feedback) if file.feedback else None
     seen: set[str] = set()
     line, position = 0, 0
     with raw:
-        while lines := content.readlines(BATCH_BYTES):
-            for start in range(0, len(lines), BATCH_ROWS):
-                some = lines[start : start + BATCH_ROWS]
-                rows, names = _json_rows(some, line + 1, file.mapping, feedback)
-                new = frozenset(names - seen) if len(seen) < _MOST_NAMES else frozenset()
-                seen |= new
-                yield RawBatch(rows=rows, names=new, bytes_read=raw.tell() - position)
-                line, position = line + len(some), raw.tell()
+        for lines in line_batches(content, file.path, BATCH_BYTES):
+            rows, names = _json_rows(lines, line + 1, file.mapping, feedback)
+            new = frozenset(names - seen) if len(seen) < _MOST_NAMES else frozenset()
+            seen |= new
+            yield RawBatch(rows=rows, names=new, bytes_read=raw.tell() - position)
+            line, position = line + len(lines), raw.tell()
 
 
 def _json_rows(
@@ -113,11 +112,11 @@ def _json_object(line: bytes) -> tuple[Mapping[str, Json], bool]:
 
 
 def _csv_batches(file: LogFile, _part: int) -> Iterator[RawBatch]:
-    content, raw = open_log(file.path)
+    content, raw = open_log(file.place)
     names = file.names or ()
     position = 0
     with raw:
-        rows = csv_rows(content, len(names))
+        rows = csv_rows(content, file.path, len(names))
         next(rows, None)
         for first in rows:
             some, size = [first], 0
@@ -154,7 +153,7 @@ def _csv_columns(rows: Sequence[CsvRow], names: Sequence[str], mapping: Mapping[
 
 def _parquet_batches(file: LogFile, row_group: int) -> Iterator[RawBatch]:
     wanted = {field: source for field, source in file.mapping.items() if source in (file.names or ())}
-    source = open_raw(file.path) if is_remote(file.path) else file.path
+    source = open_raw(file.place) if is_remote(file.place) else file.place
     with pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20) as parquet:
         if not parquet.num_row_groups:
             return

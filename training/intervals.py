@@ -8,8 +8,8 @@ from typing import TypeAlias, TypeVar
 
 import numpy as np
 
-from router.records import BoolArray, FloatArray, IntArray
-from training.evaluation import ROUNDING, PolicyPath, apgr, picked
+from router.records import FloatArray, IntArray
+from training.evaluation import ROUNDING, PolicyPath, picked
 
 Statistic: TypeAlias = Callable[[FloatArray], FloatArray]
 """Sums of shape (..., n_columns) to values of shape (...)."""
@@ -215,71 +215,12 @@ def success_within(success: FloatArray, cost: FloatArray, budget: FloatArray) ->
     return np.where(np.isfinite(most), most, np.nan)
 
 
-def cost_at_best_interval(  # noqa: PLR0913 - two matrices judge, one path decides, three steer the draws
-    path: PolicyPath,
-    weights: FloatArray,
-    success: FloatArray,
-    cost: FloatArray,
-    best: int,
-    clusters: IntArray,
-    *,
-    n_resamples: int = 2000,
-    seed: int = 0,
-) -> Interval:
+def relative_cost_at_best(sums: FloatArray, n_weights: int) -> FloatArray:
     """Cost at which a policy reaches one model's success rate, as a share of that model's cost.
 
-    Every resample draws its own curve and its own rate to reach.
-
     Args:
-        weights: shape (n_weights,), the points of the curve that are looked at, as `weight_grid` gives them.
-        success: shape (n, m).
-        cost: shape (n, m), USD.
-        best: column of the model to reach.
-        clusters: shape (n,).
+        sums: shape (..., 2 * n_weights + 2): the curve's success, its cost, the model's success, its cost.
     """
-    succeeded, spent = path_columns(path, weights, success, cost)
-    columns = np.concatenate([succeeded, spent, success[:, [best]], cost[:, [best]]], axis=1)
-    sums = resampled_sums(columns, clusters, n_resamples=n_resamples, seed=seed)
-    return interval(sums, lambda s: relative_cost_at_best(s, len(weights)), reference=1.0)
-
-
-def relative_cost_at_best(sums: FloatArray, n_weights: int) -> FloatArray:
-    """Statistic of `cost_at_best_interval`; columns: curve's success, its cost, best's success, its cost."""
     success, cost = sums[..., :n_weights], sums[..., n_weights : 2 * n_weights]
     target, paid = sums[..., 2 * n_weights], sums[..., 2 * n_weights + 1]
     return np.where(paid > 0, cost_reaching(success, cost, target) / np.where(paid > 0, paid, 1), np.nan)
-
-
-def apgr_interval(
-    gap: FloatArray,
-    weak: FloatArray,
-    strong: FloatArray,
-    clusters: IntArray,
-    *,
-    n_resamples: int = 2000,
-    seed: int = 0,
-) -> Interval:
-    """`apgr` with its interval; `Interval.above` counts resamples above 0.5, which random routing gets.
-
-    Args:
-        gap: shape (n,), as the other arrays.
-    """
-    order = np.argsort(-gap, kind="stable")
-    sorted_gap, gain = gap[order], (strong - weak)[order]
-    ties = np.flatnonzero(np.append(True, sorted_gap[1:] != sorted_gap[:-1]))
-    number, n_clusters = cluster_numbers(clusters)
-    draws = [
-        _weighted_apgr(counts[:, number[order]], gain, ties)
-        for counts in resampled_counts(n_clusters, n_resamples=n_resamples, seed=seed)
-    ]
-    return _interval(apgr(gap, weak, strong), np.concatenate([np.empty(0), *draws]), 0.5)
-
-
-def _weighted_apgr(weight: FloatArray, gain: FloatArray, ties: IntArray) -> FloatArray:
-    """APGR per resample; `weight` of shape (n_block, n) counts each prompt, widest gap first."""
-    size = np.add.reduceat(weight, ties, axis=1)
-    gained = np.add.reduceat(weight * gain, ties, axis=1)
-    whole, total = size.sum(axis=1), gained.sum(axis=1)
-    after = whole[:, None] - np.cumsum(size, axis=1) + size / 2
-    enough: BoolArray = total > 0
-    return np.where(enough, (gained * after).sum(axis=1) / whole / np.where(enough, total, 1), np.nan)

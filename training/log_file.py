@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
+import itertools
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ import pyarrow as pa
 from router.errors import CallLogError, MissingExtra
 from router.registry import without_credentials
 from training.cleaning import RawRows
+from training.json_values import LONGEST_VALUE
 
 Format: TypeAlias = Literal["parquet", "json", "csv", "database", "values", "table", "address", "joined"]
 """How a file holds its records: "json" one a line, "values" as JSON values however laid out. "database" is
@@ -33,7 +36,8 @@ BATCH_BYTES = 16 << 20
 COPY_AGAIN = "copy the file again, or leave it out"
 DAMAGED_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
 
-_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+_STORES = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "gs": ("gcsfs", "gcs"), "gcs": ("gcsfs", "gcs")}
+"""Package and extra of each scheme."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +51,7 @@ class LogFile:
         mapping: source column per canonical field, defaults filled in.
         names: the columns it has; None for JSON, where each row says.
         row_groups: number of row groups of a Parquet file, else 1: the parts it is read in.
-        url: address of a database, as it was given; it may hold a password.
+        url: address of a database or an object, as it was given; it may hold a password.
         feedback: the file of later feedback beside the runtime's log of JSON lines.
         reader: name of the reader that its rows are for.
         table: name of the table of a "table".
@@ -64,6 +68,11 @@ class LogFile:
     feedback: Path | None = None
     reader: str = OWN_LOG
     table: str = ""
+
+    @property
+    def place(self) -> str:
+        """What a file or object is opened by."""
+        return self.url or self.path
 
     @property
     def overrides(self) -> Mapping[str, str]:
@@ -121,7 +130,8 @@ def remote_error(path: str, error: Exception) -> CallLogError | MissingExtra:
     scheme = path.partition("://")[0]
     path = without_credentials(path)
     if isinstance(error, ImportError):
-        return MissingExtra(str(error.name or f"for {scheme}://"), _EXTRAS.get(scheme, "s3"))
+        package, extra = _STORES.get(scheme, (f"of fsspec for {scheme}://", "s3"))
+        return MissingExtra(error.name or package, extra)
     if isinstance(error, FileNotFoundError):
         return CallLogError(f"{path}: no such object; check the address")
     if isinstance(error, ValueError) and "rotocol" in str(error):
@@ -144,6 +154,55 @@ def open_log(path: str) -> tuple[BinaryIO, BinaryIO]:
     if is_remote(path):  # not every store's files have all methods of a file
         return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, raw), 1 << 20)), raw
     return raw, raw
+
+
+def lines_of(content: BinaryIO, path: str) -> Iterator[bytes]:
+    """The lines of a file with their ends.
+
+    Raises:
+        CallLogError: one is longer than `LONGEST_VALUE`, and might not fit into memory.
+    """
+    for number in itertools.count(1):
+        line = content.readline(LONGEST_VALUE)
+        if len(line) == LONGEST_VALUE and not line.endswith(b"\n"):
+            raise CallLogError(
+                f"{without_credentials(path)}: line {number} is longer than {LONGEST_VALUE >> 20} MiB; "
+                "take it out, or leave the file out"
+            )
+        if not line:
+            return
+        yield line
+
+
+def line_batches(content: BinaryIO, path: str, most_bytes: int) -> Iterator[Sequence[bytes]]:
+    """The lines of a file in lists that end at `BATCH_ROWS`, or once they have `most_bytes`.
+
+    Raises:
+        CallLogError: a line is too long.
+    """
+    some: list[bytes] = []
+    size = 0
+    for line in lines_of(content, path):
+        some.append(line)
+        size += len(line)
+        if size >= most_bytes or len(some) >= BATCH_ROWS:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def check_encoding(path: str) -> None:
+    """Refuse a text of two bytes a character, as some programs of Windows write it.
+
+    Raises:
+        CallLogError: it is one, by its first bytes.
+    """
+    content, raw = open_log(path)
+    with raw:
+        if content.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            shown = without_credentials(path)
+            raise CallLogError(f"{shown}: is UTF-16, not UTF-8; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)")
 
 
 def plain_name(path: str) -> str:

@@ -270,7 +270,7 @@ def _content_digest(file: LogFile) -> str:
     """A hash of a file, and of the feedback beside it; of a database without rows that of nothing."""
     whole = hashlib.sha256()
     if file.kind not in ROWS_ONLY:
-        whole = _file_digest(file.path)
+        whole = _file_digest(file.place)
     if file.feedback:
         whole.update(_file_digest(str(file.feedback)).digest())
     return whole.hexdigest()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 
 from router.errors import CallLogError, ConfigError
 from router.log.address import DATABASE_FILES, LogAddress
+from router.registry import without_credentials
 from training.cleaning import CALL_SCHEMA, RUNTIME_FIELDS
 from training.csv_rows import csv_header
 from training.database import look_at_database
@@ -24,6 +26,7 @@ from training.log_file import (
     OWN_LOG,
     Format,
     LogFile,
+    check_encoding,
     is_remote,
     one_line,
     open_log,
@@ -238,17 +241,20 @@ def _taken_over(files: Sequence[LogFile]) -> list[LogFile]:
 
 def _look_at_file(number: int, path: str, mapping: Mapping[str, str]) -> LogFile:
     name = plain_name(path)
+    shown = without_credentials(path) if is_remote(path) else path
     kind = _ENDINGS.get(Path(name).suffix)
     if kind is None or (kind == "parquet" and path.lower().endswith(COMPRESSED)):
         known = ", ".join((*LOG_ENDINGS, *DATABASE_FILES))
         raise CallLogError(
-            f"{path}: no reader for this ending; it must be one of {known}, "
+            f"{shown}: no reader for this ending; it must be one of {known}, "
             "and .gz or .zst after JSON's and CSV's"
         )
     names: tuple[str, ...] | None = None
     row_groups = 1
-    try:
+    with _opening(shown, kind):
         size = _size(path)
+        if size and kind != "parquet":
+            check_encoding(path)
         if size and kind == "parquet":
             with open_raw(path) as raw, pq.ParquetFile(raw) as parquet:
                 names, row_groups = tuple(parquet.schema_arrow.names), parquet.num_row_groups
@@ -256,13 +262,10 @@ def _look_at_file(number: int, path: str, mapping: Mapping[str, str]) -> LogFile
             names = csv_header(path)
         elif size:
             kind = _json_layout(path)
-    except DAMAGED_GZIP as error:
-        raise CallLogError(f"{path}: not gzip, or cut short ({error}); {COPY_AGAIN}") from error
-    except (pa.ArrowException, OSError) as error:
-        raise CallLogError(f"{path}: can't be read as {kind}: {one_line(error)}; {COPY_AGAIN}") from error
     return LogFile(
         number=number,
-        path=path,
+        path=shown,
+        url="" if shown == path else path,
         kind=kind,
         size=size,
         mapping=mapping,
@@ -270,6 +273,20 @@ def _look_at_file(number: int, path: str, mapping: Mapping[str, str]) -> LogFile
         row_groups=row_groups,
         feedback=feedback_beside(path) if kind == "json" and not is_remote(path) else None,
     )
+
+
+@contextmanager
+def _opening(shown: str, kind: Format) -> Iterator[None]:
+    """Errors of a file that is opened for the first time as ours."""
+    try:
+        yield
+    except DAMAGED_GZIP as error:
+        raise CallLogError(f"{shown}: not gzip, or cut short ({error}); {COPY_AGAIN}") from error
+    except PermissionError as error:
+        why = error.strerror
+        raise CallLogError(f"{shown}: can't be opened: {why}; allow it, or leave it out") from error
+    except (pa.ArrowException, OSError) as error:
+        raise CallLogError(f"{shown}: can't be read as {kind}: {one_line(error)}; {COPY_AGAIN}") from error
 
 
 def _size(path: str) -> int:

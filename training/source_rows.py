@@ -17,7 +17,7 @@ from training.cells import drop_null_members, dump_json, excerpt, parse_json
 from training.csv_rows import csv_rows
 from training.foreign_table import table_records
 from training.json_values import split_values
-from training.log_file import BATCH_BYTES, BATCH_ROWS, LogFile, open_log
+from training.log_file import BATCH_BYTES, BATCH_ROWS, LogFile, line_batches, open_log
 from training.readers.known import known_readers
 from training.readers.protocol import Record
 
@@ -101,14 +101,12 @@ def source_rows(file: LogFile, part: int = 0, batch_bytes: int = BATCH_BYTES) ->
 
 
 def _lines(file: LogFile, batch_bytes: int) -> Iterator[SourceRows]:
-    content, raw = open_log(file.path)
+    content, raw = open_log(file.place)
     line, position = 0, 0
     with raw:
-        while lines := content.readlines(batch_bytes):
-            for start in range(0, len(lines), BATCH_ROWS):
-                some = lines[start : start + BATCH_ROWS]
-                yield SourceRows(rows=_json_rows(some, line + 1), size=raw.tell() - position)
-                line, position = line + len(some), raw.tell()
+        for lines in line_batches(content, file.path, batch_bytes):
+            yield SourceRows(rows=_json_rows(lines, line + 1), size=raw.tell() - position)
+            line, position = line + len(lines), raw.tell()
 
 
 def _json_rows(lines: Sequence[bytes], first: int) -> Iterator[SourceRow]:
@@ -119,7 +117,7 @@ def _json_rows(lines: Sequence[bytes], first: int) -> Iterator[SourceRow]:
 
 
 def _values(file: LogFile, batch_bytes: int) -> Iterator[SourceRows]:
-    content, raw = open_log(file.path)
+    content, raw = open_log(file.place)
     position, size = 0, 0
     some: list[SourceRow] = []
     with raw:
@@ -155,12 +153,12 @@ def _broken(line: int, text: bytes, reason: str) -> SourceRow:
 
 
 def _csv(file: LogFile, batch_bytes: int) -> Iterator[SourceRows]:
-    content, raw = open_log(file.path)
+    content, raw = open_log(file.place)
     names = file.names or ()
     position, size = 0, 0
     some: list[SourceRow] = []
     with raw:
-        rows = csv_rows(content, len(names))
+        rows = csv_rows(content, file.path, len(names))
         next(rows, None)
         for row in rows:
             text = row.text.encode("utf-8", "surrogatepass")
@@ -177,7 +175,7 @@ def _csv(file: LogFile, batch_bytes: int) -> Iterator[SourceRows]:
 
 
 def _parquet(file: LogFile, group: int) -> Iterator[SourceRows]:
-    with open_log(file.path)[1] as raw, pq.ParquetFile(raw, pre_buffer=False) as parquet:
+    with open_log(file.place)[1] as raw, pq.ParquetFile(raw, pre_buffer=False) as parquet:
         if not parquet.num_row_groups:
             return
         about = parquet.metadata.row_group(group)

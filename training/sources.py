@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from router.errors import CallLogError
 from router.log.address import DATABASE_FILES
+from router.registry import without_credentials
 from training.feedback_file import log_beside
 from training.log_file import is_remote, plain_name, remote_error
 
@@ -59,17 +61,26 @@ def _matches(source: str, schemes: tuple[str, ...]) -> list[str]:
 
 
 def _in_folder(folder: str) -> list[str]:
-    """The logs below a folder; what is hidden, or has another ending, is left out."""
+    """The logs below a folder; what is hidden, or has another ending, is left out.
+
+    Raises:
+        CallLogError: there is none, or a folder in it can't be listed, so that its logs would be missing.
+    """
     whole = Path(folder)
-    found = sorted(
-        str(path)
-        for path in whole.rglob("*")
-        if path.is_file() and _is_log(path.name) and not _hidden(path.relative_to(whole))
-    )
-    found = [path for path in found if not log_beside(path)]
+    found = []
+    for parent, _, names in os.walk(folder, onerror=_refuse):
+        paths = [Path(parent, name) for name in names if _is_log(name)]
+        found += [str(path) for path in paths if not _hidden(path.relative_to(whole)) and path.is_file()]
+    found = sorted(path for path in found if not log_beside(path))
     if not found:
         raise CallLogError(f"{folder}: no log in this folder; endings read are {_known()}")
     return found
+
+
+def _refuse(error: OSError) -> None:
+    raise CallLogError(
+        f"{error.filename}: the folder can't be listed: {error.strerror}; allow it, or name the files to read"
+    ) from error
 
 
 def _remote(source: str) -> list[str]:
@@ -88,7 +99,8 @@ def _remote(source: str) -> list[str]:
     except Exception as error:
         raise remote_error(source, error) from error
     if not found:
-        raise CallLogError(f"{source}: no such object, and no log below it; endings read are {_known()}")
+        shown = without_credentials(source)
+        raise CallLogError(f"{shown}: no such object, and no log below it; endings read are {_known()}")
     return sorted(found)
 
 

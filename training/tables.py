@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,8 +24,7 @@ from training.comparing.numbers import (
     usd_per_thousand,
 )
 from training.comparing.report import shown
-from training.comparing.verdicts import headline
-from training.intervals import Interval
+from training.comparing.verdicts import headline, share
 from training.log_file import OWN_LOG
 from training.pipeline import Trained
 from training.read_summary import ReadSummary
@@ -118,9 +116,11 @@ def comparison(result: Comparison, out: Path) -> None:
 
 def decisions(rows: Sequence[tuple[Mapping[str, Json], Mapping[str, Json]]]) -> None:
     """Requests beside their decisions."""
-    table = Table()
-    for column in ("request", "task type", "model", "source", "confidence", "expected $ per 1k"):
-        table.add_column(column, justify="right" if column[0] in "ce" else "left")
+    table = _compact(None)
+    for column in ("\nrequest", "\ntask type", "\nmodel", "\nsource"):
+        table.add_column(column, overflow="fold")
+    for column in ("confi-\ndence", "expected\n$ per 1k"):
+        table.add_column(column, justify="right", no_wrap=True)
     for request, answer in rows:
         if "error" in answer:
             table.add_row(escape(str(request.get("id", ""))), "", escape(str(answer["error"])))
@@ -137,22 +137,18 @@ def decisions(rows: Sequence[tuple[Mapping[str, Json], Mapping[str, Json]]]) -> 
     console.print(table)
 
 
+def _compact(title: str | None) -> Table:
+    """A table without lines between its columns, so that a terminal of 80 characters has room for them."""
+    return Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+
+
 def _models(result: Trained) -> None:
-    table = Table(title=f"{result.report['prompts']} prompts, {result.report['calls']} calls")
-    table.add_column("model")
-    for column in (
-        "calls",
-        "outcomes",
-        "success",
-        "cost",
-        "label exact",
-        "label upper bound",
-        "dominated by",
-    ):
-        table.add_column(column, justify="right")
+    table = _compact(f"{result.report['prompts']} prompts, {result.report['calls']} calls")
+    table.add_column("\nmodel", overflow="fold")
+    for column in ("\ncalls", "\noutcomes", "\nsuccess", "\n$ per 1k", "label\nexact", "upper\nbound"):
+        table.add_column(column, justify="right", no_wrap=True)
     for model, found in result.report["models"].items():
         success, cost = found["success_rate"], found["mean_cost_usd"]
-        dominated = result.report["dominated"].get(model)
         table.add_row(
             escape(model),
             str(found["calls"]),
@@ -161,18 +157,20 @@ def _models(result: Trained) -> None:
             "unknown" if cost is None else usd_per_thousand(cost),
             str(found["labels"]["exact"]),
             str(found["labels"]["upper bound"]),
-            escape(dominated["by"]) if dominated else "",
         )
-    console.print(table)
+    console.print(table, "")
+    for model, found in result.report["dominated"].items():
+        line = f"{model} is dominated: {found['by']} is no dearer and no worse on the same prompts"
+        console.print(line, markup=False, soft_wrap=True)
     status = ", ".join(f"{count} {name}" for name, count in result.report["label_status"].items())
     console.print(f"labels: {status}")
 
 
 def _estimators(result: Trained) -> None:
-    table = Table(title="estimators on the validation part")
-    table.add_column("estimator")
+    table = _compact("estimators on the validation part")
+    table.add_column("estimator", overflow="fold")
     for column in ("regularisation", "cost at best", "value", "Brier", "ECE"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for kind, candidate in result.fitted.candidates.items():
         name = f"{kind} (published)" if kind == result.fitted.published else kind
         scores = candidate.validation
@@ -218,7 +216,7 @@ def _change(answer: Answer) -> None:
 def _policies(result: Comparison) -> None:
     """Every policy; differences are the router's, on the same prompts."""
     title = f"prompts: {result.prompts:,}, independent groups: {result.clusters:,}; 95 % intervals"
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
+    table = _compact(title)
     table.add_column("\npolicy", overflow="fold", max_width=24)
     for column in (
         "\nsuccess",
@@ -252,15 +250,8 @@ def _policy_row(policy: PolicyResult, *, is_router: bool) -> list[str]:
     return [
         *cells,
         escape(f"{signed_points(difference.value)} {bounds(difference, 'points')}"),
-        escape(_times(ratio)),
+        escape(share(ratio)),
     ]
-
-
-def _times(ratio: Interval) -> str:
-    """A ratio in per cent, or as a factor where that is shorter: "38 % [30, 47]", "14x [13, 15]"."""
-    if not 10 <= ratio.value < math.inf:
-        return f"{relative(ratio.value)} {bounds(ratio, 'ratio')}"
-    return f"{ratio.value:,.0f}x [{ratio.low:,.0f}, {ratio.high:,.0f}]"
 
 
 def _lost_slices(result: Comparison) -> None:

@@ -28,6 +28,13 @@ MOST_LOSS = 0.01
 """How far below the best single model's success, on the validation part, the threshold may leave it."""
 LEAST_PAIRS = 50
 """Prompts that two models share from which one can be called better than the other."""
+LICENCE = (
+    "LiteLLM's proxy serves one router of classifier_type heuristic_v2; with a second one in config.yaml it "
+    "does not start, unless LITELLM_LICENSE holds a signed licence with the feature auto_router (LiteLLM "
+    "1.106). The SDK's litellm.Router has no such limit."
+)
+"""proxy/auth/litellm_license.py, auto_router_capability_limit; proxy/proxy_server.py,
+validate_auto_router_capability_limits; router_utils/auto_router_model_naming.py, HEURISTIC_V2_CAPABILITY."""
 
 Ladder = tuple[int, int, int, int]
 """Column of each tier's model, from easy to hard; one model may serve several."""
@@ -52,6 +59,7 @@ class TierExport:
             chosen tier's model and of the best single one.
         chosen: held-out prompts per tier, as LiteLLM's own router chose.
         loses: what the router has and the artifact has not, a sentence each.
+        licence: what LiteLLM's proxy allows without one.
     """
 
     out: Path
@@ -63,6 +71,7 @@ class TierExport:
     worth: Worth
     best_single: Worth
     loses: Sequence[str]
+    licence: str = LICENCE
 
     def to_json(self) -> dict[str, Json]:
         """Plain values."""

@@ -18,7 +18,13 @@ def write_whole(out: Path, text: str) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         _write(out.with_name(f".{out.name}.{os.getpid()}"), out, text)
     except OSError as error:
-        raise CallLogError(f"{out}: can't be written: {error}; choose another place") from error
+        raise not_written(out, error) from error
+
+
+def not_written(out: Path, error: OSError) -> CallLogError:
+    """The error for a place that can't be written; without the draft's name, which the user never chose."""
+    why = os.strerror(error.errno) if error.errno else str(error)
+    return CallLogError(f"{out}: can't be written: {why}; choose another place")
 
 
 def _write(draft: Path, out: Path, text: str) -> None:

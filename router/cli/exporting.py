@@ -60,11 +60,12 @@ def _show(made: TierExport) -> None:
             for one in (made.worth, made.best_single)
         ),
         f"on the {made.compared:,} held-out prompts where the outcome and the cost of both are known",
-        f"written: {made.out}; it goes into the proxy's configuration as it is:",
+        f"written: {made.out}; it goes into the model_list of the proxy's config.yaml:",
     ]
     for line in lines:
         console.print(shown(line))
     console.print(_snippet(made.tiers), markup=False)
+    console.print(shown(made.licence))
     console.print("What it loses against a router of pointsman's:")
     for sentence in made.loses:
         console.print(shown(f"- {sentence}"))
@@ -72,7 +73,11 @@ def _show(made: TierExport) -> None:
 
 def _snippet(tiers: Mapping[str, str]) -> str:
     named = ", ".join(f"{tier}: {json.dumps(model)}" for tier, model in tiers.items())
-    return (
-        "  complexity_router_config:\n    classifier_type: heuristic_v2\n"
-        f"    tiers: {{{named}}}\n    heuristic_v2_artifact: <the line in the file, which is YAML too>"
-    )
+    return f"""\
+  - model_name: smart   # what the application asks for; the tiers' models are model_names beside it
+    litellm_params:
+      model: auto_router/complexity_router
+      complexity_router_config:
+        classifier_type: heuristic_v2
+        tiers: {{{named}}}
+        heuristic_v2_artifact: <the line in the file, which is YAML too>"""

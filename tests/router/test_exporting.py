@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from router import cli
 from tests.training.logs import write_lines
@@ -24,4 +25,10 @@ def test_export_writes_the_artifact_and_says_what_it_loses(
     said = capsys.readouterr().out
     assert json.loads(out.read_text())["schema_version"] == 1
     assert "No embedding and no neighbours" in said
-    assert "held_out" in said if as_json else "REASONING: large" in said
+    assert "unless LITELLM_LICENSE holds a signed licence" in said
+    if as_json:
+        assert "held_out" in said
+    else:
+        (alias,) = yaml.safe_load(said[said.index("  - model_name") : said.index("LiteLLM's proxy serves")])
+        tiers = alias["litellm_params"]["complexity_router_config"]["tiers"]
+        assert tiers == {"SIMPLE": "small", "MEDIUM": "small", "COMPLEX": "large", "REASONING": "large"}

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from router.errors import CallLogError
-from tests.training.logs import call, write_lines
+from tests.training.logs import call, read, write_lines
+from training import log_file
 from training.formats import read_batches
 from training.log_file import RawBatch
 from training.recognising import find_files
@@ -120,3 +121,16 @@ def test_a_damaged_parquet_page_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(content)
     with pytest.raises(CallLogError, match=r"a\.parquet: can't be read"):
         batches_of(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("calls.jsonl.gz", b'{"model": "m"}\n{"a": "'), ("calls.csv.gz", b"prompt,model\n")]
+)
+@pytest.mark.parametrize("format_", ["pointsman", "langfuse"])
+def test_a_line_that_might_not_fit_into_memory_stops_the_reading(
+    name: str, start: bytes, format_: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(log_file, "LONGEST_VALUE", 4096)
+    (tmp_path / name).write_bytes(gzip.compress(start + b"a" * 1_000_000))
+    with pytest.raises(CallLogError, match=rf"{name}: line 2 is longer than \d+ MiB; take it out"):
+        read(tmp_path, str(tmp_path / name), format=format_)

@@ -4,11 +4,8 @@ import numpy as np
 import pytest
 
 from router.records import FloatArray, IntArray
-from training.evaluation import apgr, curve_of_path, policy_path, weight_grid
 from training.intervals import (
     Interval,
-    apgr_interval,
-    cost_at_best_interval,
     cost_reaching,
     joined,
     mean_difference,
@@ -105,34 +102,3 @@ def test_blocks_share_their_resamples() -> None:
 def test_a_target_that_a_curve_never_reaches_costs_without_limit() -> None:
     success, cost = np.array([[0.9, 0.5], [0.4, 0.3]]), np.array([[2.0, 1.0], [2.0, 1.0]])
     assert cost_reaching(success, cost, np.array([0.5, 0.5])).tolist() == [1.0, np.inf]
-
-
-def test_the_best_model_s_quality_at_half_its_cost() -> None:
-    # The learned policy knows that the strong model is needed on every second prompt only.
-    success = np.tile([[0.0, 1.0], [1.0, 1.0]], (200, 1))
-    cost = np.tile([0.0, 1.0], (400, 1))
-    path = policy_path(success, cost)
-    weights = weight_grid(curve_of_path(path, success, cost))
-    result = cost_at_best_interval(path, weights, success, cost, 1, np.arange(400), n_resamples=300)
-    assert result.value == pytest.approx(0.5)
-    assert 0.42 < result.low < 0.5 < result.high < 0.58
-    assert result.above == 0
-
-
-def test_the_interval_of_apgr_holds_its_value_and_leaves_out_chance() -> None:
-    rng = np.random.default_rng(8)
-    need = rng.random(600)
-    weak, strong = (rng.random(600) > need).astype(float), np.ones(600)
-    result = apgr_interval(np.round(need, 2), weak, strong, np.arange(600), n_resamples=200)
-    assert result.value == pytest.approx(apgr(np.round(need, 2), weak, strong))
-    assert 0.5 < result.low < result.value < result.high
-    assert result.above == 1
-
-
-def test_weighted_apgr_equals_apgr_of_the_repeated_prompts() -> None:
-    rng = np.random.default_rng(9)
-    gap, weak, strong = rng.integers(0, 4, 12) / 4, rng.random(12), rng.random(12) + 0.5
-    count = next(resampled_counts(12, n_resamples=1, seed=3))[0].astype(int)
-    repeated = apgr(np.repeat(gap, count), np.repeat(weak, count), np.repeat(strong, count))
-    result = apgr_interval(gap, weak, strong, np.arange(12), n_resamples=1, seed=3)
-    assert result.low == pytest.approx(repeated)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from router.errors import CallLogError, ConfigError, MissingExtra
 from tests.training.logs import call, read, write_lines
+from training import log_file
 from training.log_file import remote_error
 from training.recognising import find_files
 from training.sources import expand, is_database
@@ -74,9 +76,43 @@ def test_a_damaged_zstandard_file_is_refused_by_name(tmp_path: Path) -> None:
         read(tmp_path, str(tmp_path / "a.jsonl.zst"))
 
 
+def test_a_folder_that_can_t_be_listed_is_not_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a.jsonl").write_bytes(lines())
+    listed = os.scandir
+
+    def scandir(path: str) -> object:  # root, who may run the tests, may list everything
+        if path.endswith("closed"):
+            raise PermissionError(13, "Permission denied", path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(CallLogError, match=r"closed: the folder can't be listed: Permission denied; allow"):
+        expand([str(tmp_path)])
+
+
+def test_a_file_that_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.jsonl").write_bytes(lines())
+    denied = PermissionError(13, "Permission denied")
+    monkeypatch.setattr(log_file, "open_raw", lambda _: (_ for _ in ()).throw(denied))
+    with pytest.raises(CallLogError, match=r"a\.jsonl: can't be opened: Permission denied; allow it"):
+        find_files([str(tmp_path / "a.jsonl")], {})
+
+
 def test_an_object_that_is_not_there_is_refused(bucket: str) -> None:
     with pytest.raises(CallLogError, match="no such object, and no log below it"):
         expand([f"{bucket}/none.jsonl"])
+
+
+def test_a_password_in_an_address_opens_the_object_and_is_told_nobody(tmp_path: Path) -> None:
+    put("memory://me:hush@bucket/a.jsonl", lines())
+    summary = read(tmp_path, "memory://me:hush@bucket/a.jsonl").summary
+    assert (summary.calls, summary.files) == (3, ["memory:///***@bucket/a.jsonl"])
+    assert len(summary.digest) == 64
+    with pytest.raises(CallLogError, match=r"^memory://\*\*\*@bucket/none\.jsonl: no such object"):
+        expand(["memory://me:hush@bucket/none.jsonl"])
 
 
 def test_an_unknown_store_is_refused_without_its_password() -> None:
@@ -88,6 +124,7 @@ def test_the_extra_of_a_missing_store_is_named() -> None:
     error = remote_error("s3://b/x", ImportError("Install s3fs", name="s3fs"))
     assert isinstance(error, MissingExtra)
     assert "pointsman[s3]" in str(error)
+    assert "package 'gcsfs'" in str(remote_error("gs://b/x", ImportError("Please install gcsfs")))
 
 
 @pytest.mark.parametrize("source", ["postgresql://h/d", "sqlite:///x", "calls.db", "x.sqlite#t"])

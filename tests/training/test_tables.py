@@ -41,6 +41,18 @@ def test_training_says_models_estimators_and_where_the_router_is(
     assert f"router {trained.manifest['policy_version']} written: {trained.out}" in said
 
 
+def test_no_model_name_is_cut_on_a_terminal_of_80_characters(
+    trained: Trained, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables.console, "_width", 80)
+    dominated = {"anthropic/claude-opus-4-5": {"by": "small", "prompts": 60}}
+    tables.trained(replace(trained, report={**trained.report, "dominated": dominated}))
+    tables.decisions([({"id": "1"}, answer("anthropic/claude-opus-4-5"))])
+    said = capsys.readouterr().out
+    assert "…" not in said
+    assert "anthropic/claude-opus-4-5 is dominated: small is no dearer and no worse" in said
+
+
 def test_every_warning_of_training_is_shown(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
     tables.trained(replace(trained, warnings=["[bold] is no markup here"]))
     assert "note: [bold] is no markup here" in capsys.readouterr().out

@@ -47,23 +47,22 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> TierExport:
     return export_tiers([source], reading, folder / "new" / "tiers.json", Silent())
 
 
-def routed(made: TierExport, *texts: str) -> list[str]:
-    """The model that a real LiteLLM router with the file in its configuration answers with, per text."""
+def deployments_of(made: TierExport, *aliases: str) -> list[dict[str, Any]]:
+    """LiteLLM's model list, with the file in the configuration of each alias."""
     config = yaml.safe_load(
         f"classifier_type: heuristic_v2\ntiers: {json.dumps(dict(made.tiers))}\n"
         f"heuristic_v2_artifact: {made.out.read_text()}"
     )
     smart = {"model": "auto_router/complexity_router", "complexity_router_config": config}
-    deployments = [
-        {
-            "model_name": name,
-            "litellm_params": {"model": f"openai/{name}", "api_key": "none", "mock_response": name},
-        }
-        for name in COSTS
-    ]
-    router = litellm_module().Router(
-        model_list=[{"model_name": "smart", "litellm_params": smart}, *deployments]
-    )
+    models = {
+        name: {"model": f"openai/{name}", "api_key": "none", "mock_response": name} for name in COSTS
+    } | dict.fromkeys(aliases, smart)
+    return [{"model_name": name, "litellm_params": params} for name, params in models.items()]
+
+
+def routed(made: TierExport, *texts: str) -> list[str]:
+    """The model that a real LiteLLM router with the file in its configuration answers with, per text."""
+    router = litellm_module().Router(model_list=deployments_of(made, "smart"))
 
     async def ask() -> list[str]:
         answers = [
@@ -85,6 +84,19 @@ def test_litellm_s_own_loader_takes_the_file(made: TierExport) -> None:
 
 def test_a_real_litellm_router_routes_by_what_the_log_teaches(made: TierExport) -> None:
     assert routed(made, CODE.format(1000), CHAT.format(1000)) == ["large", "small"]
+
+
+def test_the_proxy_without_a_licence_serves_one_such_router(
+    made: TierExport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    litellm = litellm_module()
+    from litellm.proxy.auth.litellm_license import LicenseCheck
+
+    monkeypatch.delenv("LITELLM_LICENSE", raising=False)
+    limit = LicenseCheck().auto_router_capability_limit
+    litellm.Router(model_list=deployments_of(made, "smart"), auto_router_capability_limit=limit)
+    with pytest.raises(ValueError, match=r"At most 1 auto-router\(s\) using the heuristic_v2 classifier"):
+        litellm.Router(model_list=deployments_of(made, "smart", "second"), auto_router_capability_limit=limit)
 
 
 def test_what_it_is_worth_is_measured_on_prompts_held_out(made: TierExport) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 
-from training.comparing.verdicts import percent
 from training.intervals import Interval
 
 UNKNOWN = "unknown"
 NEVER = "never"
+FACTOR = 10
+"""A ratio of this or more is told as a factor, a smaller one in per cent."""
 MUCH = 5
 """A text that was cut to less than this part of it says how long it was."""
 _STEERING = "[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
@@ -50,10 +51,22 @@ def signed(value: float) -> str:
 
 
 def relative(ratio: float) -> str:
-    """A ratio of two costs in per cent: "38 %"; "unknown", or "never" where it is infinite."""
+    """A ratio of two costs: "38 %", "14x"; "unknown", or "never" where it is infinite."""
     if math.isnan(ratio):
         return UNKNOWN
-    return NEVER if math.isinf(ratio) else f"{percent(ratio)} %"
+    if math.isinf(ratio):
+        return NEVER
+    return f"{ratio:,.0f}x" if as_factor(ratio) else f"{_percent(ratio)} %"
+
+
+def as_factor(ratio: float) -> bool:
+    """Whether a ratio is told as a factor."""
+    return FACTOR <= ratio < math.inf
+
+
+def _percent(ratio: float) -> str:
+    """A ratio in per cent without the sign, two digits or more."""
+    return f"{ratio * 100:,.0f}" if ratio >= 0.1 or ratio == 0 else f"{ratio * 100:.2g}"
 
 
 def decimal(value: float, digits: int = 3) -> str:
@@ -74,11 +87,14 @@ def bounds(interval: Interval, unit: str) -> str:
     """The bounds of an interval in brackets, without units; empty where unknown.
 
     Args:
-        unit: "points": "[-0.9, +1.1]"; "ratio": "[30, 47]"; "rate": "[83.1, 85.0]"; "usd" a call, told per
-            thousand: "[$1.10, $1.20]"; "number": "[0.71, 0.75]".
+        unit: "points": "[-0.9, +1.1]"; "ratio", as `relative` tells the value: "[30, 47]", "[13, 15]";
+            "rate": "[83.1, 85.0]"; "usd" a call, told per thousand: "[$1.10, $1.20]"; "number":
+            "[0.71, 0.75]".
     """
     if math.isnan(interval.low):
         return ""
+    if unit == "ratio" and as_factor(interval.value):
+        unit = "factor"
     return f"[{_bound(interval.low, unit)}, {_bound(interval.high, unit)}]"
 
 
@@ -91,7 +107,9 @@ def _bound(value: float, unit: str) -> str:
         return usd_per_thousand(value)
     if unit == "rate":
         return f"{value * 100:.1f}"
-    return percent(value) if unit == "ratio" else f"{value:.2f}"
+    if unit == "factor":
+        return f"{value:,.0f}" if value >= FACTOR else f"{value:.1f}"
+    return _percent(value) if unit == "ratio" else f"{value:.2f}"
 
 
 def typeset(text: str) -> str:

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import math
-import os
 import platform
 from collections.abc import Mapping
 from importlib import metadata
@@ -22,6 +21,7 @@ from training.comparing.charts import PALETTES, SYMBOLS, Chart, charts_of
 from training.comparing.evaluated import Comparison, Difference, Outcome, SliceResult
 from training.comparing.verdicts import headline
 from training.comparing.whiskers import whiskers
+from training.whole_file import write_whole
 
 if TYPE_CHECKING:
     import jinja2
@@ -45,15 +45,15 @@ def write_report(comparison: Comparison, out: Path) -> tuple[Path, Path]:
         The paths of the two, in that order.
 
     Raises:
+        CallLogError: the folder can't be written.
         MissingExtra: jinja2 or plotly is not installed.
     """
     page = html(comparison)
     content = json.dumps(comparison.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
-    out.mkdir(parents=True, exist_ok=True)
-    return (
-        _write_whole(out / "report.json", content + "\n"),
-        _write_whole(out / "report.html", page),
-    )
+    data, whole_page = out / "report.json", out / "report.html"
+    write_whole(data, content + "\n")
+    write_whole(whole_page, page)
+    return data, whole_page
 
 
 def html(comparison: Comparison) -> str:
@@ -141,18 +141,6 @@ def _for_script(value: Json) -> str:
     """JSON that nothing in it can end or escape: no `<`, `>` or `&`, and only ASCII."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _write_whole(path: Path, text: str) -> Path:
-    """Write a text beside its place, then move it there in one step."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        # Half a surrogate pair, which a log may hold, is written as its escape.
-        draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    return path
 
 
 def shown(difference: Difference) -> Outcome:

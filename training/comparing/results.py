@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from router.records import BoolArray, FloatArray
+from training.comparing.agreement import label_agreement
 from training.comparing.contenders import LEARNED, Policy, Sweep, same_choices
 from training.comparing.differences import Look, differences
 from training.comparing.evaluated import (
@@ -20,7 +21,6 @@ from training.comparing.evaluated import (
     Support,
 )
 from training.comparing.hull import aiq
-from training.comparing.regret import label_agreement
 from training.comparing.slices import Slice
 from training.intervals import (
     LEVEL,

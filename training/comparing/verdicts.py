@@ -16,6 +16,7 @@ from training.comparing.evaluated import (
     SliceResult,
     Verdict,
 )
+from training.comparing.numbers import as_factor, bounds, relative
 from training.evaluation import ROUNDING
 from training.intervals import UNKNOWN, Interval
 
@@ -156,7 +157,7 @@ def _at_its_success(ratio: Interval) -> str:
         return ""
     if math.isinf(ratio.value):
         return "; the learned policy never reaches its success rate"
-    return f"; at equal success the learned policy costs {share(ratio)} of it"
+    return f"; at equal success the learned policy costs {_of_it(ratio)}"
 
 
 def _resolved(outcome: Outcome, result: PolicyResult) -> Outcome:
@@ -212,7 +213,7 @@ def _table_verdict(
     }[outcome]
     text = f"{claim}: the table {_reaches(table, best)}, the learned policy {_reaches(learned, best)}"
     if math.isfinite(ratio.value):
-        text += f": {share(ratio)} of the table's cost"
+        text += ": " + share_of(ratio, "the table's cost")
     return Verdict(outcome=outcome, against=f"{TASK_TYPE} at equal quality", text=f"{text}.")
 
 
@@ -227,7 +228,7 @@ def _reaches(curve: CurveResult, best: str) -> str:
         return f"can't be priced against {best}"
     if math.isinf(curve.cost_at_best.value):
         return f"never reaches the success rate of {best}"
-    return f"reaches the success rate of {best} at {share(curve.cost_at_best)} of its cost"
+    return f"reaches the success rate of {best} at {share_of(curve.cost_at_best, 'its cost')}"
 
 
 def _ranking(comparison: Comparison) -> Iterator[Verdict]:
@@ -276,7 +277,7 @@ def _worst(slices: Sequence[SliceResult]) -> str:
     worst = sorted(slices, key=lambda one: one.success_difference.interval.value)
     told = [
         f"{one.dimension} {one.name} ({points(one.success_difference.interval)}"
-        + ("" if math.isnan(one.cost_ratio.value) else f" at {share(one.cost_ratio)} of its cost")
+        + ("" if math.isnan(one.cost_ratio.value) else f" at {share_of(one.cost_ratio, 'its cost')}")
         + ")"
         for one in worst[:MOST_SLICES]
     ]
@@ -300,7 +301,12 @@ def _difference(success: Interval, cost_ratio: Interval = UNKNOWN) -> str:
     """Cost and success of the router against a baseline, as a clause."""
     if math.isnan(cost_ratio.value):
         return f"{points(success)} (costs are not known)"
-    return f"it costs {share(cost_ratio)} of it at {points(success)}"
+    return f"it costs {_of_it(cost_ratio)} at {points(success)}"
+
+
+def _of_it(ratio: Interval) -> str:
+    """A cost against another that was named just before: "38 % [30, 47] of it", "14x [13, 15] as much"."""
+    return f"{share(ratio)} as much" if as_factor(ratio.value) else f"{share(ratio)} of it"
 
 
 def points(difference: Interval) -> str:
@@ -313,13 +319,10 @@ def points(difference: Interval) -> str:
 
 
 def share(ratio: Interval) -> str:
-    """A ratio as per cent: "38 % [30, 47]"; a bound that is infinite reads "no limit"."""
-    value = f"{percent(ratio.value)} %"
-    return value if math.isnan(ratio.low) else f"{value} [{percent(ratio.low)}, {percent(ratio.high)}]"
+    """A ratio with its interval: "38 % [30, 47]"."""
+    return f"{relative(ratio.value)} {bounds(ratio, 'ratio')}".rstrip()
 
 
-def percent(ratio: float) -> str:
-    """A ratio in per cent without the sign, two digits or more."""
-    if math.isinf(ratio):
-        return "no limit"
-    return f"{ratio * 100:,.0f}" if ratio >= 0.1 or ratio == 0 else f"{ratio * 100:.2g}"
+def share_of(ratio: Interval, whole: str) -> str:
+    """A ratio of something: "38 % [30, 47] of its cost", "14x [13, 15] its cost"."""
+    return f"{share(ratio)} {whole}" if as_factor(ratio.value) else f"{share(ratio)} of {whole}"

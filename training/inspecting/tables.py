@@ -17,6 +17,8 @@ from training.inspecting.page import where_rows_went
 console = Console(highlight=False, emoji=False)
 MOST_ROWS = 15
 MOST_MODELS = 8
+LEAST_NUMBER, GAP = 5, 2
+"""Characters that a number takes, and that stand between columns."""
 UNKNOWN = "-"
 
 
@@ -43,7 +45,8 @@ def show(found: Inspection, missing: Sequence[str]) -> None:
     )
     _line(f"{found.in_templates:,} prompts ({_share(found.in_templates, total)}) are of a repeated template")
     for template in found.templates[:5]:
-        _line(f"  {template.prompts:,} prompts, {len(template.models)} models  {template.opening or ''}")
+        opening = f": {template.opening}" if template.opening else ""
+        _line(f"one of {template.prompts:,} prompts on {len(template.models)} models{opening}", indent="  ")
     read = sum(found.languages.values())
     spoken = [f"{name} {_share(prompts, read)}" for name, prompts in [*found.languages.items()][:8]]
     _line(f"languages of {read:,} prompts: {', '.join(spoken)}")
@@ -54,7 +57,7 @@ def show(found: Inspection, missing: Sequence[str]) -> None:
 def _rows(found: Inspection) -> None:
     _line(f"{found.reading.rows:,} rows in {len(found.reading.files)} file(s)")
     for what, rows in where_rows_went(found.reading).items():
-        _line(f"  {rows:,} ({_share(rows, found.reading.rows)}) {what}")
+        _line(f"{rows:,} ({_share(rows, found.reading.rows)}) {what}", indent="  ")
 
 
 def _rules(found: Inspection) -> None:
@@ -71,7 +74,7 @@ def _rules(found: Inspection) -> None:
 
 def _groups(title: str, groups: Sequence[Group]) -> None:
     table = _table(
-        title, "calls", "prompts", "outcome known", "succeeded", "cost", "with propensity", "text cut"
+        title, "calls", "prompts", "outcome\nknown", "of these\nsucceed", "cost", "propen-\nsity", "cut"
     )
     for one in groups[:MOST_ROWS]:
         table.add_row(
@@ -86,21 +89,31 @@ def _groups(title: str, groups: Sequence[Group]) -> None:
         )
     console.print(table)
     if len(groups) > MOST_ROWS:
-        _line(f"  and {len(groups) - MOST_ROWS} more; --json has all")
+        _line(f"and {len(groups) - MOST_ROWS} more; --json has all", indent="  ")
 
 
 def _pairs(title: str, cells: Mapping[str, Mapping[str, int]], found: Inspection) -> None:
     if len(found.models) < 2:
         return
     names = [model.name for model in found.models[:MOST_MODELS]]
-    table = _table(title, *names)
-    for model in names:
-        table.add_row(_name(model), *(f"{cells.get(model, {}).get(other, 0):,}" for other in names))
+    heads = names
+    if _too_wide(title, names):
+        heads = [f"({number})" for number in range(1, len(names) + 1)]
+    table = _table(title, *heads)
+    for model, head in zip(names, heads, strict=True):
+        row = model if head == model else f"{head} {model}"
+        table.add_row(_name(row), *(f"{cells.get(model, {}).get(other, 0):,}" for other in names))
     console.print(table)
 
 
+def _too_wide(title: str, names: Sequence[str]) -> bool:
+    """Whether a table of these columns, and rows of the same names, is wider than the terminal."""
+    first = max(map(len, (title, *names)))
+    return first + sum(max(len(name), LEAST_NUMBER) + GAP for name in names) > console.width
+
+
 def _costs(found: Inspection) -> None:
-    table = _table("model", "compared", "logged", "tokens x list price", "ratio", "over 5 % off")
+    table = _table("model", "compared", "logged", "tokens x\nlist price", "ratio", "over\n5 % off")
     for one in found.costs[:MOST_ROWS]:
         table.add_row(
             _name(one.model),
@@ -123,10 +136,12 @@ def _missing(missing: Sequence[str]) -> None:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(title, no_wrap=True)
+    """A table that folds long names, and never cuts a number, where the terminal is narrow."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column(title, overflow="fold", vertical="bottom")
     for column in columns:
-        table.add_column(_name(column), justify="right")
+        head = Text("\n").join(map(_name, column.split("\n")))
+        table.add_column(head, justify="right", vertical="bottom", no_wrap=True)
     return table
 
 
@@ -138,5 +153,5 @@ def _share(part: int, whole: int) -> str:
     return rate(part / whole) if whole else UNKNOWN
 
 
-def _line(text: str) -> None:
-    console.print(shortened(text, 300), markup=False, soft_wrap=True)
+def _line(text: str, *, indent: str = "") -> None:
+    console.print(indent + shortened(text, 300), markup=False, soft_wrap=True)

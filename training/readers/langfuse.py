@@ -40,6 +40,10 @@ _TELLING: Mapping[_Kind, Sequence[str]] = {
 }
 _JUDGES: Mapping[str, Judge] = {"ANNOTATION": "annotation", "API": "feedback", "EVAL": "evaluation"}
 
+_MANIFEST = ("exportSource", "window", "tables", "files")
+"""Members of what an export writes last of all, beside its folders: `manifests/TIME.json`."""
+
+MANIFEST = Apart("manifest of an export")
 NO_GENERATION = Apart("no generation")
 NO_CHAT = Apart("input is no chat")
 NO_VERDICT = Apart("score without a verdict")
@@ -94,11 +98,11 @@ class Langfuse(JoiningReader):
     name = "langfuse"
 
     def recognise(self, sample: Sample) -> float:
-        """By the names of any of its three kinds of row, in snake or camel case."""
+        """By the names of any of its three kinds of row, in snake or camel case, or by a manifest's."""
         spelled = [names for some in _TELLING.values() for names in (some, [_camel(name) for name in some])]
         if any(set(names) <= sample.columns for names in spelled):
             return 0.9
-        return 0.9 * max(sample.share(*names) for names in spelled)
+        return 0.9 * max(sample.share(*names) for names in (*spelled, _MANIFEST))
 
     def key(self, row: Record) -> str | None:
         """The trace."""
@@ -106,7 +110,7 @@ class Langfuse(JoiningReader):
 
     def join(self, rows: Sequence[Record]) -> Sequence[Result]:
         """The generations as calls, and what became of the other rows of their trace."""
-        results: list[Result] = [JOINED if _kind(row) else _NO_ROW if row else NO_RECORD for row in rows]
+        results = [_alone(row) for row in rows]
         newest = _newest(rows)
         trace = next((row.fields for row in newest if row.kind == "trace"), {})
         calls = {row.named: _call(row.fields, trace) for row in newest if row.kind == "observation"}
@@ -121,6 +125,15 @@ class Langfuse(JoiningReader):
             elif not any(isinstance(call, dict) for call in calls.values()):
                 results[row.number] = NO_CALL_IN_TRACE
         return results
+
+
+def _alone(row: Record) -> Result:
+    """What becomes of a row before those of its trace are looked at."""
+    if _kind(row):
+        return JOINED
+    if all(name in row for name in _MANIFEST):
+        return MANIFEST
+    return _NO_ROW if row else NO_RECORD
 
 
 def _kind(row: Record) -> _Kind | None:

@@ -60,6 +60,10 @@ def test_a_ratio_without_an_end_is_never_reached() -> None:
     assert [decimal(value, 2) for value in (0.714, math.inf, math.nan)] == ["0.71", "never", "unknown"]
 
 
+def test_a_ratio_of_ten_or_more_is_a_factor() -> None:
+    assert [relative(ratio) for ratio in (9.99, 10, 1234)] == ["999 %", "10x", "1,234x"]
+
+
 def test_a_p_value_is_as_precise_as_it_is_small() -> None:
     assert [p_value(p) for p in (0.0004, 0.0124, 0.31, 1.0, math.nan)] == [
         "p < 0.001",
@@ -76,6 +80,9 @@ def test_a_p_value_is_as_precise_as_it_is_small() -> None:
         pytest.param(UNKNOWN, "ratio", "", id="unknown"),
         pytest.param(between(-0.009, 0.011), "points", "[-0.9, +1.1]", id="points"),
         pytest.param(between(0.3, math.inf), "ratio", "[30, no limit]", id="no limit"),
+        pytest.param(
+            Interval(value=14, low=9.2, high=math.inf, above=1), "ratio", "[9.2, no limit]", id="factor"
+        ),
         pytest.param(between(0.7, 0.9), "rate", "[70.0, 90.0]", id="rate"),
         pytest.param(between(0.001, 0.003), "usd", "[$1.00, $3.00]", id="usd"),
         pytest.param(between(0.68, 0.74), "number", "[0.68, 0.74]", id="number"),

@@ -9,7 +9,7 @@ from router.records import FloatArray
 from tests.training.comparing.comparisons import evaluated, knowing
 from training.comparing.ranking import Recovered, ranking, recovery, weak_column
 from training.evaluation import apgr
-from training.intervals import apgr_interval, resampled_counts
+from training.intervals import resampled_counts
 
 ALONE = np.arange(6)
 seeds = st.integers(0, 10_000)
@@ -65,15 +65,11 @@ def test_cpt_equals_the_first_share_on_a_fine_grid(seed: int) -> None:
     assert found.cpt_80.value == pytest.approx(naive_cpt(*prompts(seed), 0.8), abs=1e-3)
 
 
-def test_apgr_is_the_closed_form_with_the_interval_of_the_same_resamples() -> None:
+def test_apgr_is_the_closed_form() -> None:
     gap, weak, strong = prompts(1, 200)
-    clusters = np.arange(200) // 2
-    expected = apgr_interval(gap, weak, strong, clusters, n_resamples=100, seed=4)
-    found = recovery(gap, strong - weak, clusters, n_resamples=100, seed=4).apgr
-    assert (found.value, found.low, found.high) == pytest.approx(
-        (expected.value, expected.low, expected.high)
-    )
+    found = recovery(gap, strong - weak, np.arange(200) // 2, n_resamples=100, seed=4).apgr
     assert found.value == pytest.approx(apgr(gap, weak, strong))
+    assert found.low < found.value < found.high
 
 
 def test_a_draw_is_the_measure_of_the_repeated_prompts() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from router.errors import MissingExtra
+from router.errors import CallLogError, MissingExtra
 from tests.training.comparing.reports import CASES, exact, hostile, off_policy, one_model, unknown_costs
 from training.comparing.report import html, shown, write_report
 
@@ -79,10 +79,16 @@ def test_a_failed_write_leaves_the_old_report(tmp_path: Path, monkeypatch: pytes
     data, _ = write_report(exact(), tmp_path)
     before = data.read_bytes()
     monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(CallLogError, match=r"report\.json: can't be written: disk full; choose another"):
         write_report(replace(exact(), warnings=("second",)), tmp_path)
     assert data.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_folder_that_can_t_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(CallLogError, match=r"file/report\.json: can't be written"):
+        write_report(exact(), tmp_path / "file")
 
 
 def test_half_a_surrogate_pair_is_written_as_its_escape(tmp_path: Path) -> None:

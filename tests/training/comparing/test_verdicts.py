@@ -10,7 +10,7 @@ from tests.training.comparing.comparisons import evaluated, knowing
 from training.comparing.baselines import ALL_CHEAP, BEST_SINGLE, SHUFFLE
 from training.comparing.comparison import Draws, compare
 from training.comparing.evaluated import Difference, Verdict
-from training.comparing.verdicts import ORDER, classify, guarded, headline, percent, points, share
+from training.comparing.verdicts import ORDER, classify, guarded, headline, points, share, share_of
 from training.intervals import UNKNOWN, Interval
 
 
@@ -125,7 +125,15 @@ def test_a_difference_reads_as_points(value: float, low: float, high: float, tex
 def test_a_ratio_reads_as_per_cent() -> None:
     assert share(Interval(value=0.38, low=0.3, high=0.47, above=0)) == "38 % [30, 47]"
     assert share(Interval(value=0.9, low=0.8, high=math.inf, above=0)) == "90 % [80, no limit]"
-    assert percent(0.0123) == "1.2"
+    assert share(Interval(value=0.0123, low=math.nan, high=math.nan, above=0)) == "1.2 %"
+
+
+def test_a_large_ratio_is_a_factor_as_in_the_tables() -> None:
+    ratio = Interval(value=10.48, low=8.7, high=13.2, above=1)
+    assert share(ratio) == "10x [8.7, 13]"
+    assert share_of(ratio, "its cost") == "10x [8.7, 13] its cost"
+    half = Interval(value=0.5, low=0.4, high=0.6, above=0)
+    assert share_of(half, "its cost") == "50 % [40, 60] of its cost"
 
 
 def test_the_headline_counts_losses_first() -> None:

@@ -34,6 +34,21 @@ TRACE: Mapping[str, Json] = {
     "public": False, "bookmarked": False, "tags": ["web"], "input": None, "output": None,
     "created_at": "2026-05-29 13:46:22.000000", "updated_at": "2026-05-29 13:46:22.000000",
 }  # fmt: skip
+MANIFEST: Mapping[str, Json] = {
+    "version": 1, "projectId": "p", "exportSource": "OBSERVATIONS_V2",
+    "window": {"minTimestamp": "2026-05-29T13:00:00.000Z", "maxTimestamp": "2026-05-29T14:00:00.000Z"},
+    "maxTimestamp": "2026-05-29T14:00:00.000Z", "createdAt": "2026-05-29T14:21:07.000Z",
+    "tables": ["observations_v2", "scores"],
+    "files": [
+        {
+            "key": f"p/{table}/2026-05-29T14-00-00.jsonl.gz", "table": table, "fileType": "JSONL",
+            "format": "jsonl-gzip", "compressed": True, "contentType": "application/gzip", "sizeBytes": 800,
+            "rowCount": 1,
+        }
+        for table in ("observations_v2", "scores")
+    ],
+}  # fmt: skip
+"""What an export writes last, to `PROJECT/manifests/TIME.json`."""
 
 
 def camel(row: Mapping[str, Json]) -> dict[str, Json]:

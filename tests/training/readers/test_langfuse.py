@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from router.records import Json
 from tests.training.logs import read, write_lines
 from tests.training.readers.counting import counted
-from tests.training.readers.example_langfuse import MESSAGES, OBSERVATION, PAGE, SCORE, TRACE, camel
+from tests.training.readers.example_langfuse import MANIFEST, MESSAGES, OBSERVATION, PAGE, SCORE, TRACE, camel
 from training.calls import CallFiles
 
 
@@ -105,6 +106,23 @@ def write(folder: Path, layout: str, rows: list[dict[str, Any]]) -> None:
         pq.write_table(table, folder / "a.parquet", row_group_size=1)
     else:
         write_lines(folder / "a.jsonl", *(camel(row) if layout == "camel" else row for row in rows))
+
+
+@pytest.mark.parametrize("indent", [pytest.param(None, id="on one line"), pytest.param(2, id="indented")])
+def test_the_manifests_in_a_bucket_are_set_apart(tmp_path: Path, indent: int | None) -> None:
+    bucket = tmp_path / "bucket" / "p"
+    for table, row in (("observations_v2", observation()), ("scores", score())):
+        (bucket / table).mkdir(parents=True)
+        packed = gzip.compress(json.dumps(row).encode() + b"\n")
+        (bucket / table / "2026-05-29T14-00-00.jsonl.gz").write_bytes(packed)
+    (bucket / "manifests").mkdir()
+    for hour in (14, 15):
+        manifest = bucket / "manifests" / f"2026-05-29T{hour}-00-00.json"
+        manifest.write_text(json.dumps(MANIFEST, indent=indent))
+    files = read(tmp_path, str(tmp_path / "bucket"), max_reject_share=0.0)
+    assert outcome(calls_of(files)["o1"]) == (True, None, "feedback")
+    assert (files.summary.rows, files.summary.set_apart) == (4, {"manifest of an export": 2})
+    assert files.summary.readers == {"langfuse": 4}
 
 
 def test_tags_and_session_of_the_legacy_export_come_from_its_traces(tmp_path: Path) -> None:

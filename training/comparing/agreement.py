@@ -1,4 +1,4 @@
-"""What a policy leaves on the table against choices made with the outcomes in sight."""
+"""How often a policy takes what the outcomes in sight would have taken."""
 
 from __future__ import annotations
 
@@ -7,20 +7,6 @@ import numpy as np
 from router.records import BoolArray, FloatArray, IntArray
 from training.comparing.baselines import SUCCEEDED
 from training.evaluation import picked
-
-
-def regret(success: FloatArray, choice: IntArray, oracle: IntArray) -> FloatArray:
-    """The oracle's success less the policy's on each prompt, shape (n,); NaN where the policy can't choose.
-
-    Where repeated calls make success a share, the oracle takes the cheapest model that mostly succeeded, and
-    a dearer one may do better: single values can be below 0.
-
-    Args:
-        success: shape (n, m).
-        choice: shape (n,), columns, or -1.
-        oracle: shape (n,), columns.
-    """
-    return picked(success, oracle) - picked(success, choice)
 
 
 def label_agreement(choice: IntArray, success: FloatArray, cost: FloatArray) -> float:

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.records import FloatArray, IntArray
-from training.comparing.baselines import TrainingStatistics, oracle
-from training.comparing.regret import label_agreement, regret
+from training.comparing.agreement import label_agreement
 
 SUCCESS = np.array([[0.0, 1.0, 1.0], [1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 COST = np.tile([1.0, 2.0, 5.0], (4, 1))
@@ -63,17 +62,3 @@ def test_label_agreement_does_not_depend_on_the_order_of_prompts(seed: int) -> N
     assert label_agreement(choice[order], success[order], cost[order]) == pytest.approx(
         label_agreement(*drawn(seed)), nan_ok=True
     )
-
-
-def test_regret_by_hand() -> None:
-    assert regret(SUCCESS, np.array([0, 0, 0, -1]), np.array([1, 0, 0, 2])) == pytest.approx(
-        [1, 0, 0, math.nan], nan_ok=True
-    )
-
-
-@given(st.integers(0, 10_000))
-def test_no_policy_beats_the_oracle(seed: int) -> None:
-    choice, success, cost = drawn(seed)
-    statistics = TrainingStatistics.of(("a", "b", "c"), [None] * 25, success, cost)
-    lost = regret(success, choice, oracle(statistics, success, cost))
-    assert (lost[choice >= 0] >= 0).all()
