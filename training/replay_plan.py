@@ -11,10 +11,10 @@ from router.errors import ConfigError
 from router.records import NO_WISHES, BoolArray, FloatArray, Json, Request
 from router.version import Forecast, Version
 from training.calls import CallFiles
+from training.cost_bound import Bound, bound_of
 from training.outcomes import PromptTable
 from training.preparation import Reading, Reporter, calls_of, encodings_of, table_of
 from training.replay import Selection, Strategy, informative_sample, stratified_sample, value_of_information
-from training.replay_bound import Bound, bound_of
 
 CUT = "the logged text is not the whole text"
 NO_TEXT = "holds images or files, whose price has no bound"

@@ -25,8 +25,8 @@ from router.errors import ConfigError
 from router.records import Json
 
 if TYPE_CHECKING:
+    from training.paid_calls import CallsMade
     from training.replay_plan import ReplayCall, ReplayPlan
-    from training.replaying import Replayed
 
 Models = Annotated[
     str | None, typer.Option("--models", metavar="NAME,NAME", help="The only models called; else all.")
@@ -71,10 +71,11 @@ def replay(
 ) -> None:
     """Call the models that were not tried on logged prompts, within a budget; a stopped run goes on."""
     offline()
-    from training.replay_budget import ledger_of, read_lines, spent_in
+    from training.budget import ledger_of, read_lines, spent_in
+    from training.paid_calls import CallTerms
     from training.replay_plan import ReplayJob, plan_replay
-    from training.replaying import ReplayTerms, unfinished
     from training.replaying import replay as make_calls
+    from training.replaying import unfinished
 
     if out.suffix != ".jsonl":
         raise ConfigError(f"--out {out}: the calls are written as JSON lines; name a file ending in .jsonl")
@@ -98,7 +99,7 @@ def replay(
         return
     if not yes:
         _confirm(left, budget, spent)
-    terms = ReplayTerms(out=out, budget_usd=budget, concurrency=concurrency, per_minute=rate)
+    terms = CallTerms(out=out, budget_usd=budget, concurrency=concurrency, per_minute=rate)
     with progress_bars() as progress:
         done = make_calls(plan, terms, version.config, progress.stage("calling models", len(left)))
     if as_json:
@@ -164,7 +165,7 @@ def _show_plan(
     _say(f"budget {_usd(budget)}, of which {_usd(spent)} is spent")
 
 
-def _show_done(done: Replayed, out: Path, budget: float) -> None:
+def _show_done(done: CallsMade, out: Path, budget: float) -> None:
     _say(
         f"{done.answered} calls are in {out}, for {_usd(done.cost_usd)}; "
         f"{_usd(done.spent_usd)} of {_usd(budget)} is spent"
@@ -177,7 +178,7 @@ def _show_done(done: Replayed, out: Path, budget: float) -> None:
         _say(f"{model} was given up: {reason}")
 
 
-def _replayed_json(done: Replayed) -> Json:
+def _replayed_json(done: CallsMade) -> Json:
     return {
         "answered": done.answered,
         "failed": dict(done.failed),

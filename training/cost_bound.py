@@ -83,7 +83,7 @@ def bound_of(model: str, config: Config, price: Price, max_tokens: int) -> Bound
     if not bounds:
         raise ConfigError(
             f"models.{model}: it takes no 'max_tokens', and how long its answers get is stated nowhere, so "
-            "no budget could be kept; leave it out of --models"
+            "no budget could be kept; call another model"
         )
     answers = sent.get("n")
     return Bound(
@@ -107,8 +107,8 @@ def _dearest(model: str, config: Config, price: Price, entry: Entry | None) -> t
         made.append(price.per_output_token)
     if not given or not made:
         raise ConfigError(
-            f"models.{model}.price: no price is known, so no budget could be kept; state one, or leave the "
-            "model out of --models"
+            f"models.{model}.price: no price is known, so no budget could be kept; state one, or call "
+            "another model"
         )
     return max(given), max(made)
 
