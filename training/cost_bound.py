@@ -60,6 +60,19 @@ def most_input_tokens(request: Request) -> int:
     return size + FRAME_TOKENS + (TOOL_TOKENS if request.tools or request.response_format else 0)
 
 
+def only_texts(request: Request) -> bool:
+    """Whether a request holds nothing but texts: no images, no files."""
+    contents = (message.get("content") for message in request.messages)
+    return all(_all_text(content) for content in contents if not isinstance(content, str | None))
+
+
+def _all_text(content: Json) -> bool:
+    """Whether the parts of a message are all text."""
+    return isinstance(content, list | tuple) and all(
+        isinstance(part, Mapping) and part.get("type") == "text" for part in content
+    )
+
+
 def bound_of(model: str, config: Config, price: Price, max_tokens: int) -> Bound:
     """What a model can cost at most under these settings.
 
