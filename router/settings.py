@@ -317,6 +317,36 @@ class FunctionRule(Settings):
     source: Annotated[str, Field(min_length=1)] = "function"
 
 
+class JudgeRule(Settings):
+    """What a judge model says of the answer, on a sample of the calls that no rule before it judges.
+
+    Only `pointsman import` asks the model. Elsewhere the rule finds what was judged then.
+
+    Attributes:
+        model: its name under `models`, or LiteLLM's.
+        rubric: file that says what a good answer is, from the working directory; None: the package's own.
+        most: calls judged at most: a uniform sample.
+        budget_usd: what all imports into one file may spend on it; None: the command has to say it.
+        repeats: how often each answer is judged; more than half of the verdicts must be the same.
+        own_answers: the judge may grade answers of its own model.
+        max_tokens: longest reply, its thinking included, where the model's own settings name none.
+        max_characters: a longer request and answer, together, is not judged.
+        concurrency: most calls in flight.
+        per_minute: most calls a minute; None: no limit.
+    """
+
+    model: Annotated[str, Field(min_length=1)]
+    rubric: str | None = None
+    most: Annotated[int, Field(ge=1)] = 500
+    budget_usd: Usd | None = None
+    repeats: Annotated[int, Field(ge=1, le=25)] = 1
+    own_answers: bool = False
+    max_tokens: Annotated[int, Field(ge=1)] = 512
+    max_characters: Annotated[int, Field(gt=0)] = 100_000
+    concurrency: Annotated[int, Field(ge=1, le=256)] = 8
+    per_minute: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+
 class OtherwiseRule(Settings):
     """What a call without an error is that no other rule judges."""
 
@@ -334,6 +364,7 @@ class OutcomeRule(Settings):
     retried: RetriedRule | None = None
     next_turn: NextTurnRule | None = None
     function: FunctionRule | None = None
+    judge: JudgeRule | None = None
     otherwise: OtherwiseRule | None = None
 
     @model_validator(mode="after")
@@ -374,6 +405,18 @@ class Outcomes(Settings):
         if any(rule.otherwise for rule in self.rules[:-1]):
             raise ValueError("'otherwise' goes last: no rule after it would be asked")
         return self
+
+    @model_validator(mode="after")
+    def _has_one_judge(self) -> Self:
+        if sum(rule.judge is not None for rule in self.rules) > 1:
+            raise ValueError("there is one 'judge' at most: the verdicts of two could not be told apart")
+        return self
+
+    @property
+    def judge(self) -> tuple[int, JudgeRule] | None:
+        """The rule of the judge and its number from 0; None without one."""
+        found = ((number, rule.judge) for number, rule in enumerate(self.rules) if rule.judge is not None)
+        return next(found, None)
 
 
 class Limits(Settings):

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
+from router.encoder import well_formed
 from router.records import Json
-from training.cells import parse_json
+from training.cells import dump_json, parse_json
 from training.readers.litellm_records import CUT_MARK
 from training.readers.values import listed, mapping, words
 
@@ -43,6 +44,17 @@ def answer_of(evidence: Json) -> Answer:
     if isinstance(value, list) and all(isinstance(part, dict) for part in value):
         return _of_parts(value)
     return Answer(text=evidence if isinstance(evidence, str) else None, calls=())
+
+
+def whole_answer(evidence: Json) -> str | None:
+    """The answer as JSON text, in one form for all protocols; None where there is none, or the log cut it."""
+    if evidence is None or CUT_MARK in _as_text(evidence):
+        return None
+    answer = answer_of(evidence)
+    calls = [{"name": name, "arguments": arguments} for name, arguments in answer.calls]
+    if not answer.text and not calls:
+        return None
+    return well_formed(dump_json({"text": answer.text} | ({"tool_calls": calls} if calls else {})))
 
 
 def _opened(evidence: Json) -> Json:

@@ -16,6 +16,7 @@ from router.settings import OutcomeRule
 from training.call_source import REJECTED, Meter, Plan, Progress, Runner, call_source, start_daft
 from training.cleaning import CALL_SCHEMA
 from training.joining import spool
+from training.judge.agreement import JudgeReport
 from training.log_file import COMPRESSED, ROWS_ONLY, LogFile
 from training.read_summary import (
     ReadSummary,
@@ -27,7 +28,8 @@ from training.read_summary import (
 )
 from training.recognising import AUTO, find_files
 from training.refusing import refuse_bad_log
-from training.session_outcomes import count_outcomes, judge_sessions, verdicts_path, with_verdicts
+from training.session_outcomes import count_outcomes, judge_sessions
+from training.verdicts import judge_verdicts, session_verdicts, with_verdicts
 from training.whole_file import not_written
 
 if TYPE_CHECKING:
@@ -73,12 +75,14 @@ class CallFiles:
         return None if frame is None else self._settled(frame)
 
     def _settled(self, frame: daft.DataFrame) -> daft.DataFrame:
-        """Without the repeated calls, and with what the sessions' rules said of the outcomes."""
+        """Without the repeated calls, and with what sessions' rules and judge said of the outcomes."""
         read = start_daft(self.runner).read_parquet
         if self.summary.duplicates:
             frame = frame.join(read(str(duplicates_path(self.folder))), on="place", how="anti")
-        verdicts = verdicts_path(self.folder)
-        return with_verdicts(frame, read(str(verdicts))) if verdicts.exists() else frame
+        for verdicts in (session_verdicts(self.folder), judge_verdicts(self.folder)):
+            if verdicts.exists():
+                frame = with_verdicts(frame, read(str(verdicts)))
+        return frame
 
     def frames(self) -> Iterator[daft.DataFrame]:
         """The calls of each bucket that has some, in the order of the prompt keys."""
@@ -119,7 +123,8 @@ def read_calls(  # noqa: PLR0913 - each is a setting of its own, and callers hav
     meter = Meter(progress, size) if progress and runner == "native" else None
     folder = scratch / "calls"
     shutil.rmtree(folder, ignore_errors=True)
-    verdicts_path(folder).unlink(missing_ok=True)
+    for verdicts in (session_verdicts(folder), judge_verdicts(folder)):
+        verdicts.unlink(missing_ok=True)
     spooled = spool(files, scratch / "joining")
     plan = Plan(files=spooled.files, buckets=_bucket_count(files), meter=meter, rules=rules)
     source = call_source(plan, start_daft(runner))
@@ -140,9 +145,15 @@ def _with_rules(files: CallFiles, rules: Sequence[OutcomeRule]) -> CallFiles:
         return files
     if any(rule.of_session for rule in rules):
         judge_sessions(rules, calls, files.summary.calls, files.folder)
-        calls = files.whole()
-        assert calls is not None
-    return replace(files, summary=replace(files.summary, outcomes=count_outcomes(rules, calls)))
+    return counted(files, rules)
+
+
+def counted(files: CallFiles, rules: Sequence[OutcomeRule], judge: JudgeReport | None = None) -> CallFiles:
+    """The calls with the count of what the rules did, after everything that they said."""
+    calls = files.whole()
+    assert calls is not None, "a log that was read has calls"
+    outcomes = replace(count_outcomes(rules, calls), judge=judge)
+    return replace(files, summary=replace(files.summary, outcomes=outcomes))
 
 
 def write_calls(files: CallFiles, out: Path) -> int:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from router.records import Json, message_texts
 from router.settings import OutcomeRule
+from training.answer_check import whole_answer
 from training.cells import parse_json
 from training.cleaning import CALL_SCHEMA, CleanRows, RawRows
 from training.outcome_rules import NO_TURNS, CallEvidence, Said, said_of_call, source_of
@@ -17,10 +18,10 @@ from training.readers.values import words
 
 RULE_COLUMNS = {
     "yes": pa.int64(), "no": pa.int64(), "failed": pa.bool_(), "in_session": pa.bool_(),
-    "turn": pa.large_string(),
+    "turn": pa.large_string(), "answer": pa.large_string(),
 }  # fmt: skip
-"""What the scratch folder holds of a call beside its fields, where there are rules: the bits of `Said`, and
-what the rules of a session look at."""
+"""What the scratch folder holds of a call beside its fields, where there are rules: the bits of `Said`, what
+the rules of a session look at, and what a judge does."""
 
 _JSON_FIELDS = ("messages", "tools", "response_format")
 _TURN_CHARACTERS = 500
@@ -65,6 +66,12 @@ def with_outcomes(
     if any(rule.next_turn for rule in rules):
         texts = zip(columns["prompt"], columns["messages"], strict=True)
         extra["turn"] = [_turn(*one) if key else None for one, key in zip(texts, clean.keys, strict=True)]
+    judge = next((number for number, rule in enumerate(rules) if rule.judge), None)
+    if judge is not None:
+        extra["answer"] = [
+            whole_answer(call.answer) if call and not call.failed and not one.heard(judge) else None
+            for call, one in zip(calls, said, strict=True)
+        ]
     return (
         replace(clean, columns={**clean.columns, **arrays}),
         {name: pa.array(values, RULE_COLUMNS[name]) for name, values in extra.items()},

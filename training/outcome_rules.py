@@ -18,6 +18,7 @@ from router.settings import (
     FeedbackRule,
     FinishReasonRule,
     FunctionRule,
+    JudgeRule,
     NextTurnRule,
     OtherwiseRule,
     OutcomeRule,
@@ -29,6 +30,8 @@ from training.complaints import complains
 
 FEEDBACK, ERROR = "feedback", "error"
 """Sources of outcomes that the log itself has."""
+JUDGE = "judge"
+"""Source of the outcomes that a judge model found, in an import before this one."""
 NO_TURNS = frozenset({"replay", "shadow-evaluation"})
 """Sources of the calls that nobody in a session made."""
 
@@ -83,6 +86,10 @@ class Said:
 
     def __or__(self, other: Said) -> Said:
         return Said(self.yes | other.yes, self.no | other.no)
+
+    def heard(self, number: int) -> bool:
+        """Whether a rule up to this one, counted from 0, says anything."""
+        return bool((self.yes | self.no) & ((2 << number) - 1))
 
     def decision(self) -> tuple[int, bool] | None:
         """Number of the rule that decides, from 0, and what it says; None if none says anything."""
@@ -177,13 +184,19 @@ def _loaded(name: str) -> Callable[[Any], Any]:
     return load_function(name)
 
 
+def _judged(rule: JudgeRule, call: CallEvidence) -> bool | None:
+    del rule
+    return call.success if call.source == JUDGE else None
+
+
 def _otherwise(rule: OtherwiseRule, call: CallEvidence) -> bool | None:
     return None if call.failed else rule.success
 
 
 _CHECKS: Mapping[type, Callable[[Any, CallEvidence], bool | None]] = {
     FeedbackRule: _feedback, EvaluationRule: _evaluation, ErrorRule: _error, SchemaRule: _schema,
-    FinishReasonRule: _finish_reason, FunctionRule: _function, OtherwiseRule: _otherwise,
+    FinishReasonRule: _finish_reason, FunctionRule: _function, JudgeRule: _judged,
+    OtherwiseRule: _otherwise,
 }  # fmt: skip
 
 

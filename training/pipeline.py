@@ -23,6 +23,7 @@ from router.version import ENCODER_FOLDER, HEAD_FILE, KEYS_FILE, TASKS_FOLDER, c
 from training.calls import write_calls
 from training.export import INFO_FILE, encoder_info, prepared_encoder
 from training.fitting import Fitted, Material, fit, steps
+from training.judge.run import JudgeTerms, judged
 from training.labels import cheapest_success, data_report
 from training.manifest import manifest_of, run_record
 from training.outcomes import PromptTable
@@ -95,13 +96,25 @@ class Trained:
         }
 
 
-def import_calls(sources: Sequence[str], out: Path, reading: Reading, reporter: Reporter) -> ReadSummary:
+def import_calls(
+    sources: Sequence[str],
+    out: Path,
+    reading: Reading,
+    reporter: Reporter,
+    judge: JudgeTerms | None = None,
+) -> ReadSummary:
     """Read call logs into one canonical Parquet file; returns what was read.
+
+    Args:
+        judge: how the judge among the outcome rules is asked; None: it is not, and calls nobody.
 
     Raises:
         CallLogError: a file can't be read, too many rows can't, or `out` can't be written.
+        ConfigError: as `judged`.
     """
     with calls_of(sources, reading, reporter) as files:
+        if judge is not None:
+            files = judged(files, reading.config, judge, reporter)
         write_calls(files, out)
         return files.summary
 

@@ -11,10 +11,10 @@ from router.errors import ConfigError
 from router.records import NO_WISHES, BoolArray, FloatArray, Json, Request
 from router.version import Forecast, Version
 from training.calls import CallFiles
+from training.cost_bound import Bound, bound_of, only_texts
 from training.outcomes import PromptTable
 from training.preparation import Reading, Reporter, calls_of, encodings_of, table_of
 from training.replay import Selection, Strategy, informative_sample, stratified_sample, value_of_information
-from training.replay_bound import Bound, bound_of
 
 CUT = "the logged text is not the whole text"
 NO_TEXT = "holds images or files, whose price has no bound"
@@ -178,17 +178,7 @@ def _unfit(key: str, request: Request, cut: frozenset[str]) -> str | None:
     """Why a prompt can't be sent again; None where it can."""
     if key in cut:
         return CUT
-    contents = (message.get("content") for message in request.messages)
-    listed = (content for content in contents if not isinstance(content, str | None))
-    texts = all(_only_texts(content) for content in listed)
-    return None if texts else NO_TEXT
-
-
-def _only_texts(content: Json) -> bool:
-    """Whether the parts of a message are all text."""
-    return isinstance(content, list | tuple) and all(
-        isinstance(part, Mapping) and part.get("type") == "text" for part in content
-    )
+    return None if only_texts(request) else NO_TEXT
 
 
 def _rule_out(missing: BoolArray, table: PromptTable, version: Version, forecast: Forecast) -> None:

@@ -13,18 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from router.settings import OutcomeRule
-from training.outcome_rules import Said, SessionCall, said_of_session, source_of
+from training.judge.agreement import JudgeReport
+from training.outcome_rules import Said, SessionCall, said_of_session
+from training.verdicts import VERDICTS, session_verdicts, verdict
 
 if TYPE_CHECKING:
     import daft
 
 _CALLS_AT_ONCE = 1_000_000
-_SCHEMA = pa.schema(
-    {
-        "place": pa.int64(), "yes": pa.int64(), "no": pa.int64(),
-        "found": pa.bool_(), "found_source": pa.large_string(),
-    }
-)  # fmt: skip
 _LOOKED_AT = ("place", "session_id", "time", "prompt_key", "model", "yes", "no", "failed", "turn")
 
 
@@ -53,17 +49,14 @@ class OutcomeCounts:
         unjudged: calls whose outcome no rule found.
         conflicting: calls of which two rules said different things.
         conflicts: calls per pair of the rule that decided and one that it overruled, the most first.
+        judge: what asking the judge came to; None where none was asked.
     """
 
     rules: Sequence[RuleCount]
     unjudged: int
     conflicting: int
     conflicts: Mapping[str, int]
-
-
-def verdicts_path(folder: Path) -> Path:
-    """The file, beside the scratch folder, that holds what the sessions' rules said."""
-    return folder.parent / "verdicts.parquet"
+    judge: JudgeReport | None = None
 
 
 def judge_sessions(rules: Sequence[OutcomeRule], calls: daft.DataFrame, kept: int, folder: Path) -> None:
@@ -82,12 +75,12 @@ def judge_sessions(rules: Sequence[OutcomeRule], calls: daft.DataFrame, kept: in
     ).select(*_LOOKED_AT)
     slices = 1 + kept // _CALLS_AT_ONCE
     hashed: Any = with_session["session_id"].hash()
-    with pq.ParquetWriter(verdicts_path(folder), _SCHEMA) as writer:
+    with pq.ParquetWriter(session_verdicts(folder), VERDICTS) as writer:
         for number in range(slices):
             some = with_session.where(hashed % slices == number) if slices > 1 else with_session
             frame = pl.DataFrame(some.to_arrow()).sort("session_id", "time", "place")
             found = [row for session in _sessions(frame) for row in _said(rules, session)]
-            writer.write_table(pa.Table.from_pylist(found, _SCHEMA))
+            writer.write_table(pa.Table.from_pylist(found, VERDICTS))
 
 
 def _sessions(frame: pl.DataFrame) -> Iterator[Sequence[Mapping[str, Any]]]:
@@ -117,45 +110,14 @@ def _said(rules: Sequence[OutcomeRule], session: Sequence[Mapping[str, Any]]) ->
     ]
     for position, said in said_of_session(rules, calls).items():
         call = session[position]
-        whole = Said(call["yes"], call["no"]) | said
-        decided = whole.decision()
-        assert decided is not None
-        by_session = decided[0] == _first(said)
-        yield {
-            "place": call["place"],
-            "yes": whole.yes,
-            "no": whole.no,
-            "found": decided[1] if by_session else None,
-            "found_source": source_of(rules[decided[0]], None) if by_session else None,
-        }
-
-
-def _first(said: Said) -> int | None:
-    decided = said.decision()
-    return decided and decided[0]
-
-
-def with_verdicts(frame: daft.DataFrame, verdicts: daft.DataFrame) -> daft.DataFrame:
-    """Calls with the outcomes that the sessions' rules found, in the place of those of later rules."""
-    named = verdicts.select(
-        "place", "found", "found_source", verdicts["yes"].alias("all_yes"), verdicts["no"].alias("all_no")
-    )
-    joined = frame.join(named, on="place", how="left")
-    return joined.with_columns(
-        {
-            "success": joined["found"].fill_null(joined["success"]),
-            "outcome_source": joined["found_source"].fill_null(joined["outcome_source"]),
-            "yes": joined["all_yes"].fill_null(joined["yes"]),
-            "no": joined["all_no"].fill_null(joined["no"]),
-        }
-    ).exclude("found", "found_source", "all_yes", "all_no")
+        yield verdict(rules, call["place"], Said(call["yes"], call["no"]), said)
 
 
 def count_outcomes(rules: Sequence[OutcomeRule], calls: daft.DataFrame) -> OutcomeCounts:
     """What every rule did; an `otherwise` overrules nothing and is not overruled.
 
     Args:
-        calls: without repeats, with the sessions' verdicts.
+        calls: without repeats, with the verdicts of sessions and judge.
     """
     groups = calls.groupby("yes", "no").agg(calls["place"].count().alias("calls")).to_pydict()
     names = [f"{number}. {rule.kind}" for number, rule in enumerate(rules, start=1)]

@@ -25,6 +25,7 @@ from training.comparing.numbers import (
 )
 from training.comparing.report import shown
 from training.comparing.verdicts import headline, share
+from training.judge.agreement import JudgeReport
 from training.log_file import OWN_LOG
 from training.pipeline import Trained
 from training.read_summary import ReadSummary
@@ -73,6 +74,40 @@ def _outcomes(counts: OutcomeCounts) -> None:
     )
     for pair, calls in counts.conflicts.items():
         console.print(f"    {pair}: {calls}", markup=False)
+    if counts.judge:
+        _judge(counts.judge)
+
+
+def _judge(report: JudgeReport) -> None:
+    """What a judge was asked, what it said, whether it agrees with itself, and what it cost."""
+    successes = f", {rate(report.succeeded / report.judged)} of them successes" if report.judged else ""
+    lines = [
+        f"judge {report.model}: {report.judged} calls judged{successes}; {report.sampled} were sampled of "
+        f"{report.eligible}, {report.undecided} are undecided, {report.unfinished} unfinished",
+        f"verdicts: {_counts(report.replies) or 'none'}; {report.reused} of them from earlier imports",
+    ]
+    if report.unanimous is not None:
+        kappa = "undefined" if report.kappa is None else f"{report.kappa:.2f}"
+        lines.append(
+            f"agreement of {report.repeats} verdicts: all the same on {rate(report.unanimous)} of "
+            f"{report.compared} answers, Fleiss' kappa {kappa}"
+        )
+    lines += [f"left out: {count} x {reason}" for reason, count in report.set_apart.items()]
+    lines += [
+        f"failed: {count} calls ({what}); the next import asks again" for what, count in report.failed.items()
+    ]
+    lines += [f"given up: {model}, {reason}" for model, reason in report.given_up.items()]
+    if report.over_budget:
+        lines.append(f"not asked: {report.over_budget} calls that the budget could not bear")
+    lines.append(
+        f"cost: ${report.cost_usd:.4f}; ${report.spent_usd:.4f} of ${report.budget_usd:.4f} is spent"
+    )
+    for line in lines:
+        console.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
 def trained(result: Trained) -> None:

@@ -48,6 +48,11 @@ def _plain(value: Json) -> Json:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
+def say(sentence: str) -> None:
+    """A sentence to people, on standard error."""
+    people.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
 def shown(text: str) -> Text:
     """A text that only says something: one line, without markup, and without codes for the terminal."""
     line = " ".join(text.split())

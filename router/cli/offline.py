@@ -19,6 +19,20 @@ from router.cli.console import (
     print_json,
     progress_bars,
 )
+from router.cli.judging import (
+    BudgetUsd,
+    DryRun,
+    Judge,
+    Most,
+    OwnAnswers,
+    Repeats,
+    Rubric,
+    Yes,
+    asked_first,
+    judge_options,
+    judge_terms,
+    with_judge,
+)
 from router.config import load_config
 from router.errors import ConfigError, MissingExtra
 from router.settings import Config, Objective
@@ -60,18 +74,33 @@ def import_(
         bool,
         typer.Option("--infer-tasks", help="Group the prompts without a task type, and name the groups."),
     ] = False,
+    judge: Judge = None,
+    judge_rubric: Rubric = None,
+    judge_most: Most = None,
+    judge_budget: BudgetUsd = None,
+    judge_repeats: Repeats = None,
+    judge_own_answers: OwnAnswers = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     mapping: Fields = None,
     rejects: Rejects = None,
     cache: Cache = CACHE,
     as_json: AsJson = False,
 ) -> None:
-    """Read call logs into one canonical Parquet file."""
+    """Read call logs into one canonical Parquet file; a judge among the outcome rules is asked first."""
     training = offline()
-    reading = replace(
-        reading_of(load_config(config), mapping, rejects or _beside(out), cache), format=format_
+    given = judge_options(
+        judge, judge_rubric, judge_most, judge_budget, judge_repeats, own_answers=judge_own_answers
     )
+    settings = with_judge(load_config(config), given)
+    if dry_run and settings.outcomes.judge is None:
+        raise ConfigError("--dry-run says what a judge would cost: give --judge MODEL as well")
+    reading = replace(reading_of(settings, mapping, rejects or _beside(out), cache), format=format_)
     with progress_bars() as progress:
-        summary = training.import_calls(sources, out, reading, progress)
+        terms = None
+        if settings.outcomes.judge:
+            terms = judge_terms(out, asked_first(progress, yes=yes, dry_run=dry_run, as_json=as_json))
+        summary = training.import_calls(sources, out, reading, progress, terms)
         tasks = _inferred(out, reading, progress) if infer_tasks else None
     if as_json:
         print_json(training.asdict(summary) | ({"tasks": tasks.to_json()} if tasks else {}))

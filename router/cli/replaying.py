@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -19,14 +18,16 @@ from router.cli.console import (
     people,
     print_json,
     progress_bars,
+    say,
 )
 from router.cli.offline import CACHE, Cache, Calls, Fields, Rejects, offline, reading_of
+from router.cli.paying import confirm_price, usd
 from router.errors import ConfigError
 from router.records import Json
 
 if TYPE_CHECKING:
+    from training.paid_calls import CallsMade
     from training.replay_plan import ReplayCall, ReplayPlan
-    from training.replaying import Replayed
 
 Models = Annotated[
     str | None, typer.Option("--models", metavar="NAME,NAME", help="The only models called; else all.")
@@ -71,10 +72,11 @@ def replay(
 ) -> None:
     """Call the models that were not tried on logged prompts, within a budget; a stopped run goes on."""
     offline()
-    from training.replay_budget import ledger_of, read_lines, spent_in
+    from training.budget import ledger_of, read_lines, spent_in
+    from training.paid_calls import CallTerms
     from training.replay_plan import ReplayJob, plan_replay
-    from training.replaying import ReplayTerms, unfinished
     from training.replaying import replay as make_calls
+    from training.replaying import unfinished
 
     if out.suffix != ".jsonl":
         raise ConfigError(f"--out {out}: the calls are written as JSON lines; name a file ending in .jsonl")
@@ -98,7 +100,7 @@ def replay(
         return
     if not yes:
         _confirm(left, budget, spent)
-    terms = ReplayTerms(out=out, budget_usd=budget, concurrency=concurrency, per_minute=rate)
+    terms = CallTerms(out=out, budget_usd=budget, concurrency=concurrency, per_minute=rate)
     with progress_bars() as progress:
         done = make_calls(plan, terms, version.config, progress.stage("calling models", len(left)))
     if as_json:
@@ -116,17 +118,7 @@ def _confirm(left: Sequence[ReplayCall], budget: float, spent: float) -> None:
     from training.replay_plan import cost_of
 
     cost = cost_of(left)
-    most = min(cost.at_most_usd, max(budget - spent, 0.0))
-    if not sys.stdin.isatty():
-        raise ConfigError(
-            f"{cost.calls} calls would cost about {_usd(cost.expected_usd)}, at most {_usd(most)}, and there "
-            "is no terminal to ask at: give --yes to make them, or --dry-run to see the plan"
-        )
-    typer.confirm(
-        f"Make {cost.calls} calls for about {_usd(cost.expected_usd)}, at most {_usd(most)}?",
-        abort=True,
-        err=True,
-    )
+    confirm_price(cost.calls, cost.expected_usd, min(cost.at_most_usd, max(budget - spent, 0.0)))
 
 
 def _show_plan(
@@ -157,27 +149,27 @@ def _show_plan(
     for name in ("model", "calls", "expected", "at most"):
         table.add_column(name, justify="left" if name == "model" else "right")
     for name, cost in [*by_model.items(), ("all", whole)]:
-        table.add_row(name, str(cost.calls), _usd(cost.expected_usd), _usd(cost.at_most_usd))
+        table.add_row(name, str(cost.calls), usd(cost.expected_usd), usd(cost.at_most_usd))
     people.print(table)
     for reason, count in plan.set_apart.items():
-        _say(f"{count} prompts are left out: {reason}")
-    _say(f"budget {_usd(budget)}, of which {_usd(spent)} is spent")
+        say(f"{count} prompts are left out: {reason}")
+    say(f"budget {usd(budget)}, of which {usd(spent)} is spent")
 
 
-def _show_done(done: Replayed, out: Path, budget: float) -> None:
-    _say(
-        f"{done.answered} calls are in {out}, for {_usd(done.cost_usd)}; "
-        f"{_usd(done.spent_usd)} of {_usd(budget)} is spent"
+def _show_done(done: CallsMade, out: Path, budget: float) -> None:
+    say(
+        f"{done.answered} calls are in {out}, for {usd(done.cost_usd)}; "
+        f"{usd(done.spent_usd)} of {usd(budget)} is spent"
     )
     if done.over_budget:
-        _say(f"{done.over_budget} calls were not made: the budget could not bear what they may cost")
+        say(f"{done.over_budget} calls were not made: the budget could not bear what they may cost")
     for what, count in done.failed.items():
-        _say(f"{count} calls failed ({what}); the next run tries them again")
+        say(f"{count} calls failed ({what}); the next run tries them again")
     for model, reason in done.given_up.items():
-        _say(f"{model} was given up: {reason}")
+        say(f"{model} was given up: {reason}")
 
 
-def _replayed_json(done: Replayed) -> Json:
+def _replayed_json(done: CallsMade) -> Json:
     return {
         "answered": done.answered,
         "failed": dict(done.failed),
@@ -186,11 +178,3 @@ def _replayed_json(done: Replayed) -> Json:
         "cost_usd": done.cost_usd,
         "spent_usd": done.spent_usd,
     }
-
-
-def _say(sentence: str) -> None:
-    people.print(sentence, markup=False, highlight=False, soft_wrap=True)
-
-
-def _usd(amount: float) -> str:
-    return f"${amount:.2f}" if amount >= 1 else f"${amount:.4f}"

@@ -13,7 +13,7 @@ from router.records import Json
 from router.version import Version
 from tests.provider import KEY, Provider, provider
 from tests.training.replay_calls import KEY_VARIABLE
-from training.replay_budget import ledger_of, read_lines
+from training.budget import ledger_of, read_lines
 
 __all__ = ["provider"]
 

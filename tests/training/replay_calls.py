@@ -9,9 +9,10 @@ from pathlib import Path
 
 from router.records import Json, Request, prompt_key
 from router.settings import Config
-from training.replay_bound import Bound
+from training.cost_bound import Bound
+from training.paid_calls import CallTerms
 from training.replay_plan import ReplayCall, ReplayPlan
-from training.replaying import ReplayTerms, replay
+from training.replaying import replay
 
 KEY_VARIABLE = "POINTSMAN_TEST_PROVIDER_KEY"
 INPUT_USD, OUTPUT_USD = 1.0, 10.0
@@ -65,7 +66,7 @@ def plan_of(
 
 def main(api_base: str, out: str, prompts: str, budget: str, concurrency: str) -> None:
     """Replay, for a test that kills this process."""
-    terms = ReplayTerms(out=Path(out), budget_usd=float(budget), concurrency=int(concurrency))
+    terms = CallTerms(out=Path(out), budget_usd=float(budget), concurrency=int(concurrency))
     replay(plan_of(int(prompts), "small"), terms, config_of(api_base, "small"))
 
 

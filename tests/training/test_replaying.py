@@ -30,9 +30,10 @@ from tests.provider import (
     wrong_key,
 )
 from tests.training.replay_calls import KEY_VARIABLE, config_of, plan_of
+from training.budget import ledger_of, read_lines, spent_in
 from training.calls import read_calls
-from training.replay_budget import ledger_of, read_lines, spent_in
-from training.replaying import Replayed, ReplayTerms, replay, unfinished
+from training.paid_calls import CallsMade, CallTerms
+from training.replaying import replay, unfinished
 
 __all__ = ["provider"]
 
@@ -50,10 +51,10 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "replayed.jsonl"
 
 
-def replayed(provider: Provider, out: Path, prompts: int = 3, **terms: Json) -> Replayed:
+def replayed(provider: Provider, out: Path, prompts: int = 3, **terms: Json) -> CallsMade:
     whole = {"budget_usd": 1.0, "concurrency": 4, **terms}
     return replay(
-        plan_of(prompts, "small"), ReplayTerms(out=out, **whole), config_of(provider.api_base, "small")
+        plan_of(prompts, "small"), CallTerms(out=out, **whole), config_of(provider.api_base, "small")
     )
 
 
@@ -78,7 +79,7 @@ def test_a_call_becomes_a_line_of_the_canonical_log_with_its_answer(provider: Pr
 def test_what_a_replay_writes_is_read_as_a_call_log(provider: Provider, out: Path, tmp_path: Path) -> None:
     fields = {"task_type": "sums", "tags": ("a",), "tools": [{"type": "function", "function": {"name": "f"}}]}
     plan = plan_of(3, "small", fields=fields)
-    replay(plan, ReplayTerms(out=out, budget_usd=1.0), config_of(provider.api_base, "small"))
+    replay(plan, CallTerms(out=out, budget_usd=1.0), config_of(provider.api_base, "small"))
 
     files = read_calls([str(out)], scratch=tmp_path / "scratch")
 
@@ -93,7 +94,7 @@ def test_the_outcome_rules_see_the_answers_of_a_replay(provider: Provider, out: 
     schema = {"type": "object", "required": ["sum"], "properties": {"sum": {"type": "integer"}}}
     form = {"type": "json_schema", "json_schema": {"name": "sum", "schema": schema}}
     provider.script("small", answer("no JSON"), answer('{"sum": 2}'))
-    terms = ReplayTerms(out=out, budget_usd=1.0, concurrency=1)
+    terms = CallTerms(out=out, budget_usd=1.0, concurrency=1)
     plan = plan_of(2, "small", fields={"response_format": form})
     replay(plan, terms, config_of(provider.api_base, "small"))
     kinds: list[dict[str, Json]] = [{"answer_schema": {}}, {"otherwise": {"success": True}}]
@@ -106,7 +107,7 @@ def test_the_outcome_rules_see_the_answers_of_a_replay(provider: Provider, out: 
 
 
 def test_the_chance_of_a_prompt_is_recorded(provider: Provider, out: Path) -> None:
-    terms = ReplayTerms(out=out, budget_usd=1.0)
+    terms = CallTerms(out=out, budget_usd=1.0)
     replay(plan_of(1, "small", drawn=0.1), terms, config_of(provider.api_base, "small"))
     assert read_lines(out)[0]["sampling_probability"] == 0.1
 
@@ -117,7 +118,7 @@ def test_one_place_says_whether_a_call_succeeded(provider: Provider, out: Path) 
 
     replay(
         plan_of(2, "small"),
-        ReplayTerms(out=out, budget_usd=1.0),
+        CallTerms(out=out, budget_usd=1.0),
         config_of(provider.api_base, "small"),
         outcome=has_an_answer,
     )
@@ -209,7 +210,7 @@ def test_a_second_run_makes_only_what_is_left(provider: Provider, out: Path) -> 
 
 def test_an_output_of_something_else_is_left_alone(provider: Provider, out: Path) -> None:
     out.write_text("notes\nof mine")
-    with pytest.raises(CallLogError, match="no replay wrote it"):
+    with pytest.raises(CallLogError, match="no earlier run wrote it"):
         replayed(provider, out)
     assert (out.read_text(), provider.requests) == ("notes\nof mine", ())
 

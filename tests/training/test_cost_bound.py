@@ -8,7 +8,7 @@ from router.model_list import entry_of
 from router.prices import Price
 from router.records import Json, Request
 from router.settings import Config
-from training.replay_bound import Bound, bound_of, most_input_tokens
+from training.cost_bound import Bound, bound_of, most_input_tokens
 
 LOGGED = Price(per_input_token=1e-6, per_output_token=2e-6, per_call=0.5, source="log")
 LISTED = {"litellm_model": "openai/gpt-4o-mini"}

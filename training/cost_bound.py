@@ -60,6 +60,19 @@ def most_input_tokens(request: Request) -> int:
     return size + FRAME_TOKENS + (TOOL_TOKENS if request.tools or request.response_format else 0)
 
 
+def only_texts(request: Request) -> bool:
+    """Whether a request holds nothing but texts: no images, no files."""
+    contents = (message.get("content") for message in request.messages)
+    return all(_all_text(content) for content in contents if not isinstance(content, str | None))
+
+
+def _all_text(content: Json) -> bool:
+    """Whether the parts of a message are all text."""
+    return isinstance(content, list | tuple) and all(
+        isinstance(part, Mapping) and part.get("type") == "text" for part in content
+    )
+
+
 def bound_of(model: str, config: Config, price: Price, max_tokens: int) -> Bound:
     """What a model can cost at most under these settings.
 
@@ -83,7 +96,7 @@ def bound_of(model: str, config: Config, price: Price, max_tokens: int) -> Bound
     if not bounds:
         raise ConfigError(
             f"models.{model}: it takes no 'max_tokens', and how long its answers get is stated nowhere, so "
-            "no budget could be kept; leave it out of --models"
+            "no budget could be kept; call another model"
         )
     answers = sent.get("n")
     return Bound(
@@ -107,8 +120,8 @@ def _dearest(model: str, config: Config, price: Price, entry: Entry | None) -> t
         made.append(price.per_output_token)
     if not given or not made:
         raise ConfigError(
-            f"models.{model}.price: no price is known, so no budget could be kept; state one, or leave the "
-            "model out of --models"
+            f"models.{model}.price: no price is known, so no budget could be kept; state one, or call "
+            "another model"
         )
     return max(given), max(made)
 

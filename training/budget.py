@@ -1,4 +1,4 @@
-"""A hard limit on what a replay may spend, kept across runs in a ledger beside its output."""
+"""A hard limit on what calls may cost, kept across runs in a ledger beside their output."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from router.records import Json
 
 try:
     import fcntl
-except ImportError:  # Windows, where the user sees to it that one replay at a time writes a file
+except ImportError:  # Windows, where the user sees to it that one run at a time writes a file
     fcntl = None  # type: ignore[assignment]
 
-_RUNNING = "another replay is writing there; wait for its end, or give another --out"
+_RUNNING = "another run is writing there; wait for its end, or give another --out"
 
 
 class LineFile:
@@ -30,7 +30,7 @@ class LineFile:
         """Open the file, or make it.
 
         Raises:
-            CallLogError: it can't be written, or another replay has it open.
+            CallLogError: it can't be written, or another run has it open.
         """
         self.path = path
         try:
@@ -90,7 +90,7 @@ def read_lines(path: Path) -> list[dict[str, Json]]:
     """The objects in a file of lines, without half a one at its end; none where there is no file.
 
     Raises:
-        CallLogError: it can't be read, or another line holds no object: the file is no replay's.
+        CallLogError: it can't be read, or another line holds no object: the file is of something else.
     """
     return _objects(path)[0]
 
@@ -159,7 +159,7 @@ def spent_in(lines: list[dict[str, Json]]) -> float:
 
 
 def ledger_of(out: Path) -> Path:
-    """Where the ledger of a replay's output is; no pattern for call logs finds it there."""
+    """Where the ledger of an output is; no pattern for call logs finds it there."""
     return out.with_name(f"{out.name}.ledger")
 
 
@@ -174,8 +174,8 @@ def _objects(path: Path) -> tuple[list[dict[str, Json]], bytes]:
     found = [_object(line) for line in lines]
     if None in found:
         raise CallLogError(
-            f"{path}: line {found.index(None) + 1} is no JSON object, so no replay wrote it; choose another "
-            "place"
+            f"{path}: line {found.index(None) + 1} is no JSON object, so no earlier run wrote it; choose "
+            "another place"
         )
     return [value for value in [*found, _object(rest)] if value is not None], rest
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from router.errors import CallLogError
-from training.replay_budget import Budget, LineFile, ledger_of, spent_in
+from training.budget import Budget, LineFile, ledger_of, spent_in
 
 
 @pytest.fixture
@@ -124,8 +124,8 @@ def test_a_file_of_something_else_is_refused_and_left_as_it_is(tmp_path: Path) -
     assert path.read_text() == "first\nsecond"
 
 
-def test_two_replays_do_not_write_one_file(ledger: LineFile) -> None:
-    with pytest.raises(CallLogError, match="another replay is writing there"):
+def test_two_runs_do_not_write_one_file(ledger: LineFile) -> None:
+    with pytest.raises(CallLogError, match="another run is writing there"):
         LineFile(ledger.path)
 
 
