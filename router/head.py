@@ -70,8 +70,8 @@ class NeighbourStore:
     Attributes:
         axes: shape (n_narrow, n_axes); principal axes of the narrow inputs.
         points: shape (n_points, n_axes); unit rows.
-        values: shape (n_points, 1 + n_models); the shared part, then each model's residual; 0 if unseen.
-        seen: the same shape; 1 where observed.
+        values: shape (n_points, 1 + n_models); the shared part, then each model's residual times its weight.
+        seen: the same shape; weight of what was observed, 0 of what was not.
     """
 
     axes: Float32Array

@@ -393,8 +393,7 @@ class Outcomes(Settings):
     Attributes:
         rules: the first one that says anything of a call decides; none: the log's own `success`, else its
             score against `training.success_score`.
-        weights: how much an outcome counts beside others of the same prompt and model, by its
-            `outcome_source`; 1 if not given, and 0 leaves it out.
+        weights: how much an outcome teaches, by its `outcome_source`; 1 if not given, and 0 leaves it out.
     """
 
     rules: Annotated[list[OutcomeRule], Field(max_length=MOST_OUTCOME_RULES)] = []

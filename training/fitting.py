@@ -73,9 +73,11 @@ class Material:
 
     def sample(self, rows: IntArray) -> Sample:
         """What heads are fitted on, for some of the prompts."""
+        outcome = self.table.success[rows]
         return Sample(
             features=self.features.rows(rows),
-            outcome=self.table.success[rows],
+            outcome=outcome,
+            weight=np.where(np.isfinite(outcome), self.table.weight[rows], 0.0),
             output_tokens=self.table.output_tokens[rows],
             input_tokens=self.table.input_tokens[rows],
             label=self.label[rows],
@@ -304,7 +306,7 @@ class _Part:
     def judged(self, material: Material, fitted: CrossFitted) -> Judged:
         """Cross-fitted forecasts beside what happened."""
         seed = material.config.training.seed
-        probability = fitted.probability(self.sample.outcome, self.sample.groups, seed)
+        probability = fitted.probability(self.sample.outcome, self.sample.weight, self.sample.groups, seed)
         return material.judged(self.rows, probability, self.cost)
 
 

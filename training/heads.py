@@ -59,6 +59,7 @@ class Sample:
 
     Attributes:
         outcome: shape (n, n_models); success in [0, 1], NaN where unknown.
+        weight: shape (n, n_models); what an outcome counts, above 0; 0 where it is unknown.
         output_tokens, input_tokens: shape (n, n_models), NaN where unknown.
         label: shape (n,); column of the cheapest model that succeeded, -1 without one.
         groups: shape (n,); rows that never part in a fold.
@@ -66,6 +67,7 @@ class Sample:
 
     features: Features
     outcome: FloatArray
+    weight: FloatArray
     output_tokens: FloatArray
     input_tokens: FloatArray
     label: IntArray
@@ -111,11 +113,12 @@ class CrossFitted:
     table: FloatArray
     familiarity: FloatArray
 
-    def probability(self, outcome: FloatArray, groups: IntArray, seed: int) -> FloatArray:
+    def probability(self, outcome: FloatArray, weight: FloatArray, groups: IntArray, seed: int) -> FloatArray:
         """Calibrated probabilities, the last level cross-fitted too, so that no row calibrates itself."""
         out = np.zeros_like(outcome)
         for held in _held_out(groups, seed + 1):
-            last = fit_last_level(self.evidence[~held], self.table[~held], outcome[~held])
+            rest = ~held
+            last = fit_last_level(self.evidence[rest], self.table[rest], outcome[rest], weight[rest])
             floor = self.table[held]
             out[held] = combined(gains(self.evidence[held], floor), floor, *last)
         return out
@@ -165,7 +168,7 @@ def fit_head(sample: Sample, setting: Setting, fitted: CrossFitted, lengths: Len
         lengths: as `fit_lengths` finds them on the same sample.
     """
     base, (parts,) = _fit_parts(sample, [setting])
-    shared, weights, intercept = fit_last_level(fitted.evidence, fitted.table, sample.outcome)
+    shared, weights, intercept = fit_last_level(fitted.evidence, fitted.table, sample.outcome, sample.weight)
     return Head(
         scaling=base.scaling,
         parts=parts,
@@ -175,7 +178,9 @@ def fit_head(sample: Sample, setting: Setting, fitted: CrossFitted, lengths: Len
     )
 
 
-def table_of_means(outcome: FloatArray, task_type: IntArray, easy: FloatArray) -> FloatArray:
+def table_of_means(
+    outcome: FloatArray, weight: FloatArray, task_type: IntArray, easy: FloatArray
+) -> FloatArray:
     """Log odds of the mean outcome per task type and model, shrunk to the model's mean.
 
     The mean is that of how easy the task type's prompts are, plus that of how much better the model did on
@@ -183,29 +188,28 @@ def table_of_means(outcome: FloatArray, task_type: IntArray, easy: FloatArray) -
     ones only is not blamed for it, and where every model met every prompt it is the plain mean.
 
     Args:
-        outcome: shape (n, n_models), NaN where unknown.
+        outcome, weight: shape (n, n_models); NaN and 0 where unknown.
         task_type: shape (n,); -1 for none.
         easy: shape (n, 1); the mean outcome over models that is expected of each prompt.
 
     Returns:
         Shape (1 + n_task_types, n_models); row 0 over all prompts, row 1 + t of task type t.
     """
-    seen = np.isfinite(outcome)
-    better = np.where(seen, outcome - easy, 0.0)
-    overall = (better.sum(axis=0) + TABLE_PRIOR * better.sum() / seen.sum()) / (
-        seen.sum(axis=0) + TABLE_PRIOR
+    better = weight * np.where(weight > 0, outcome - easy, 0.0)
+    overall = (better.sum(axis=0) + TABLE_PRIOR * better.sum() / weight.sum()) / (
+        weight.sum(axis=0) + TABLE_PRIOR
     )
     rows = [easy.mean() + overall]
     for task in range(int(task_type.max(initial=-1)) + 1):
         own = task_type == task
-        total, count = better[own].sum(axis=0), seen[own].sum(axis=0)
+        total, count = better[own].sum(axis=0), weight[own].sum(axis=0)
         level = easy[own].mean() if own.any() else easy.mean()
         rows.append(level + (total + TABLE_PRIOR * overall) / (count + TABLE_PRIOR))
     return log_odds(np.stack(rows))
 
 
 def fit_last_level(
-    evidence: FloatArray, table: FloatArray, outcome: FloatArray
+    evidence: FloatArray, table: FloatArray, outcome: FloatArray, weight: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """One logistic regression per model on its observed outcomes, over its evidence.
 
@@ -217,7 +221,7 @@ def fit_last_level(
     Args:
         evidence: log odds, shape (n, n_models, n_evidence).
         table: log odds, shape (n, n_models).
-        outcome: shape (n, n_models), NaN where unknown.
+        outcome, weight: shape (n, n_models); NaN and 0 where unknown.
 
     Returns:
         Weights of the shared part and of the differences, shape (n_models, n_evidence) each; and intercept,
@@ -225,8 +229,7 @@ def fit_last_level(
     """
     from scipy.optimize import minimize
 
-    seen = np.isfinite(outcome)
-    target = np.where(seen, outcome, 0.0)
+    target = np.where(weight > 0, outcome, 0.0)
     shared, differences = gains(evidence, table)
     gain = np.concatenate([np.broadcast_to(shared, differences.shape), differences], axis=2)
     _, models, kinds = gain.shape
@@ -240,9 +243,9 @@ def fit_last_level(
     def loss(vector: FloatArray) -> tuple[float, FloatArray]:
         common, own, intercept = unpack(vector)
         z = table + np.einsum("nme,me->nm", gain, common + own) + intercept
-        slope = np.where(seen, sigmoid(z) - target, 0.0)
+        slope = weight * (sigmoid(z) - target)
         by_weight = np.einsum("nm,nme->me", slope, gain)
-        value = np.where(seen, np.logaddexp(0.0, z) - target * z, 0.0).sum() + 0.5 * (
+        value = (weight * (np.logaddexp(0.0, z) - target * z)).sum() + 0.5 * (
             penalty @ common**2 + LAST_PENALTY * (intercept @ intercept) + OWN_PENALTY * (own**2).sum()
         )
         gradient = (
@@ -270,7 +273,7 @@ def fit_lengths(sample: Sample) -> Lengths:
     head = Linear(weights=np.zeros((width, models)), intercept=np.zeros(models))
     fitted = np.zeros_like(target)
     if usable.any():
-        heads = RidgeHeads.of(inputs, target[:, usable], seen[:, usable])
+        heads = RidgeHeads.of(inputs, target[:, usable], seen[:, usable].astype(np.float64))
         solution, fitted[:, usable] = heads.solution(), heads.leave_one_out()
         head.weights[:, usable], head.intercept[usable] = solution.weights, solution.intercept
     most = np.array([column[rows].max(initial=-1.0) for column, rows in zip(wanted.T, seen.T, strict=True)])
@@ -317,7 +320,7 @@ def _fit_parts(sample: Sample, settings: Sequence[Setting]) -> tuple[Base, list[
     base = Base(
         scaling=scaling,
         store=_store(sample, narrow, common.values),
-        table=table_of_means(sample.outcome, sample.features.task_type, common.easy),
+        table=table_of_means(sample.outcome, sample.weight, sample.features.task_type, common.easy),
     )
     return base, [_parts(common, sample, wide, setting) for setting in settings]
 
@@ -341,15 +344,15 @@ def _fit_common(sample: Sample, wide: Float32Array, narrow: Float32Array) -> _Co
 
     Each step sees the leave-one-out predictions of the one before, so that none learns its errors by heart.
     """
-    outcome, features = sample.outcome, sample.features
-    seen = np.isfinite(outcome)
-    shared = _shared_outcome(outcome)
-    path = RidgePath.of(wide, shared, seen.mean(axis=1))
+    outcome, weight, features = sample.outcome, sample.weight, sample.features
+    seen = weight > 0
+    shared = _shared_outcome(outcome, weight)
+    path = RidgePath.of(wide, shared, weight.mean(axis=1))
     penalty = path.best_penalty(shared)
     easy = path.leave_one_out(shared, penalty)
     centre, spread = easy.mean(axis=0), easy.std(axis=0) + 1e-6
     residual = np.where(seen, outcome - easy, 0.0)
-    level = RidgeHeads.of(level_inputs(features, easy, centre, spread), residual, seen)
+    level = RidgeHeads.of(level_inputs(features, easy, centre, spread), residual, weight)
     residual = np.where(seen, residual - level.leave_one_out(), 0.0)
     return _Common(
         difficulty=path.solution(penalty),
@@ -357,22 +360,22 @@ def _fit_common(sample: Sample, wide: Float32Array, narrow: Float32Array) -> _Co
         centre=centre,
         spread=spread,
         level=level.solution(),
-        deviation=RidgeHeads.of(narrow, residual, seen),
+        deviation=RidgeHeads.of(narrow, residual, weight),
         values=np.hstack([shared - centre, residual]),
     )
 
 
-def _shared_outcome(outcome: FloatArray) -> FloatArray:
+def _shared_outcome(outcome: FloatArray, weight: FloatArray) -> FloatArray:
     """Mean outcome of each prompt over models, shape (n, 1), as if all models had met it.
 
     Each observed outcome counts as its distance from its model's mean, so that a prompt that met only strong
     models does not look easy.
     """
-    seen = np.isfinite(outcome)
-    filled = np.where(seen, outcome, 0.0)
-    overall = filled.sum() / seen.sum()
-    means = (filled.sum(axis=0) + 2.0 * overall) / (seen.sum(axis=0) + 2.0)
-    excess = np.where(seen, outcome - means, 0.0).sum(axis=1) / seen.sum(axis=1)
+    seen = weight > 0
+    filled = weight * np.where(seen, outcome, 0.0)
+    overall = filled.sum() / weight.sum()
+    means = (filled.sum(axis=0) + 2.0 * overall) / (weight.sum(axis=0) + 2.0)
+    excess = (weight * np.where(seen, outcome - means, 0.0)).sum(axis=1) / weight.sum(axis=1)
     return np.asarray(means.mean() + excess)[:, None]
 
 
@@ -417,11 +420,11 @@ def _store(sample: Sample, inputs: Float32Array, values: FloatArray) -> Neighbou
         np.float32
     )
     kept = _kept(len(sample))
-    seen = np.hstack([np.ones((len(sample), 1)), np.isfinite(sample.outcome)])
+    seen = np.hstack([np.ones((len(sample), 1)), sample.weight])
     return NeighbourStore(
         axes=axes,
         points=unit(narrow @ axes)[kept],
-        values=values[kept].astype(np.float32),
+        values=(seen * values)[kept].astype(np.float32),
         seen=seen[kept].astype(np.float32),
     )
 

@@ -38,6 +38,8 @@ class PromptTable:
         output_tokens: shape (n_prompts, n_models); mean a call.
         propensity: shape (n_prompts, n_models); harmonic mean of the chances that the logging policy gave:
             calls are weighted by 1 / chance, so it is 1 / chance that is averaged.
+        weight: shape (n_prompts, n_models); mean weight of the calls with an outcome, by their sources;
+            above 0. It says how much an outcome teaches; thresholds and comparisons count each once.
         drawn: shape (n_prompts,); chance in (0, 1] with which a replay drew the prompt to call every model on
             it; 1 where none did. Complete prompts are like the log's where each counts with its inverse.
         prompts_in_log: prompts of the log that the table was made from, before it was sampled; None when
@@ -57,6 +59,7 @@ class PromptTable:
     input_tokens: FloatArray
     output_tokens: FloatArray
     propensity: FloatArray
+    weight: FloatArray
     drawn: FloatArray
     prompts_in_log: int | None = None
     truncated_calls: int = 0
@@ -192,6 +195,7 @@ def _group(
             if name != "propensity"
         ),
         (1.0 / col["propensity"].cast("double")).mean().alias("propensity"),
+        *([_mean_weight(scored).alias("weight")] if weights else []),
     )
     typed = known.where(col["task_type"].not_null())
     tagged = known.select(key, "tags").explode("tags")
@@ -225,6 +229,13 @@ def _mean(calls: daft.DataFrame, name: str, *, weighted: bool) -> Any:  # noqa: 
     return (value * weight).sum() / (known * weight).sum()
 
 
+def _mean_weight(calls: daft.DataFrame) -> Any:  # noqa: ANN401 - as above
+    """Of the calls with an outcome that weighs anything."""
+    weight: Any = calls["weight"]
+    known = (calls["succeeded"].not_null() & (weight > 0)).cast("double")
+    return (known * weight).sum() / known.sum()
+
+
 def _frame(result: daft.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(result.to_arrow())
 
@@ -244,10 +255,12 @@ def _assemble(part: _Part) -> PromptTable:
     times = part.prompts["time"].cast(pl.Int64).cast(pl.Float64) / 1e6
     calls = np.zeros((len(keys), len(models)), dtype=np.int64)
     calls[rows, columns] = part.outcomes["calls"].to_numpy()
-    measures = {name: np.full(calls.shape, np.nan) for name in _MEASURES}
+    weighted = "weight" in part.outcomes.columns
+    measures = {name: np.full(calls.shape, np.nan) for name in (*_MEASURES, *(["weight"] * weighted))}
     for name, matrix in measures.items():
         matrix[rows, columns] = part.outcomes[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
     measures["propensity"] = 1.0 / measures["propensity"]
+    measures.setdefault("weight", np.ones(calls.shape))
     return PromptTable(
         models=tuple(models),
         keys=keys,

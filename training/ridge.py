@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from router.head import AnyArray, Linear
-from router.records import BoolArray, FloatArray
+from router.records import FloatArray
 
 PENALTIES: FloatArray = np.logspace(-1.0, 4.5, 23)
 
@@ -82,25 +82,29 @@ class RidgePath:
 class RidgeHeads:
     """One ridge regression per column of the targets, each on its own observed rows.
 
-    Complete outcomes share one decomposition; otherwise each column has its own.
+    Complete outcomes of weight 1 share one decomposition; otherwise each column has its own.
+
+    Attributes:
+        weight: of each target, shape (n, k); 0 where it was not observed.
     """
 
     paths: tuple[RidgePath, ...]
     penalties: tuple[float, ...]
     inputs: AnyArray
     targets: FloatArray
-    seen: BoolArray
+    weight: FloatArray
 
     @staticmethod
-    def of(inputs: AnyArray, targets: FloatArray, seen: BoolArray) -> RidgeHeads:
-        """Decompose for inputs (n, p), targets (n, k) and which of them were observed (n, k)."""
-        if seen.all():
-            columns = [(inputs, targets)]
+    def of(inputs: AnyArray, targets: FloatArray, weight: FloatArray) -> RidgeHeads:
+        """Decompose for inputs (n, p), targets (n, k) and their weights (n, k)."""
+        if _alike(weight):
+            columns = [(inputs, targets, weight[:, 0])]
         else:
-            columns = [(inputs[rows], targets[rows][:, [k]]) for k, rows in enumerate(seen.T)]
-        paths = tuple(RidgePath.of(x, y, np.ones(len(x))) for x, y in columns)
-        penalties = tuple(path.best_penalty(y) for path, (_, y) in zip(paths, columns, strict=True))
-        return RidgeHeads(paths=paths, penalties=penalties, inputs=inputs, targets=targets, seen=seen)
+            by_column = ((rows > 0, k, rows) for k, rows in enumerate(weight.T))
+            columns = [(inputs[seen], targets[seen][:, [k]], rows[seen]) for seen, k, rows in by_column]
+        paths = tuple(RidgePath.of(*column) for column in columns)
+        penalties = tuple(path.best_penalty(y) for path, (_, y, _) in zip(paths, columns, strict=True))
+        return RidgeHeads(paths=paths, penalties=penalties, inputs=inputs, targets=targets, weight=weight)
 
     def solution(self, penalty: float | None = None) -> Linear:
         """The heads at one penalty, or each at its best for squared error; (p, k)."""
@@ -114,9 +118,15 @@ class RidgeHeads:
 
     def leave_one_out(self) -> FloatArray:
         """Prediction of each entry without its row where it was observed, else as fitted; (n, k)."""
-        if len(self.paths) == 1 and self.seen.all():
+        if _alike(self.weight):
             return self.paths[0].leave_one_out(self.targets, self.penalties[0])
         out = self.solution()(self.inputs)
-        for k, (path, penalty, rows) in enumerate(zip(self.paths, self.penalties, self.seen.T, strict=True)):
+        for k, (path, penalty) in enumerate(zip(self.paths, self.penalties, strict=True)):
+            rows = self.weight[:, k] > 0
             out[rows, k] = path.leave_one_out(self.targets[rows][:, [k]], penalty)[:, 0]
         return out
+
+
+def _alike(weight: FloatArray) -> bool:
+    """Whether every target was observed and weighs 1."""
+    return bool((weight == 1.0).all())

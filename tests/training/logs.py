@@ -60,5 +60,6 @@ def made_table(
         input_tokens=unknown,
         output_tokens=unknown,
         propensity=unknown,
+        weight=np.ones(known.shape),
         drawn=np.ones(rows),
     )

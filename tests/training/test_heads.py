@@ -66,6 +66,7 @@ def sample_with(features: Features, outcome: FloatArray) -> Sample:
     return Sample(
         features=features,
         outcome=outcome,
+        weight=np.isfinite(outcome).astype(np.float64),
         output_tokens=tokens,
         input_tokens=1.5 * tokens / [1.0, 2.0, 3.0],
         label=label.astype(np.int64),
@@ -91,13 +92,14 @@ def log_loss(probability: FloatArray, chance: FloatArray) -> float:
 
 def table_probability(sample: Sample, fresh: Features) -> FloatArray:
     easy = np.full((len(sample), 1), np.nanmean(sample.outcome))
-    table = table_of_means(sample.outcome, sample.features.task_type, easy)
+    table = table_of_means(sample.outcome, sample.weight, sample.features.task_type, easy)
     return sigmoid(table[fresh.task_type + 1])
 
 
 def plain_table(outcome: FloatArray, task_type: IntArray) -> FloatArray:
     """The table where all prompts are expected to be equally hard."""
-    return table_of_means(outcome, task_type, np.full((len(outcome), 1), np.nanmean(outcome)))
+    easy = np.full((len(outcome), 1), np.nanmean(outcome))
+    return table_of_means(outcome, np.isfinite(outcome).astype(float), task_type, easy)
 
 
 def test_the_table_of_means_shrinks_a_rare_task_type_to_the_models_mean() -> None:
@@ -127,7 +129,8 @@ def test_a_model_that_met_the_hard_prompts_only_is_not_blamed_for_it() -> None:
     easy = np.repeat([0.9, 0.1], 200)[:, None]
     met = np.repeat([[False, True], [True, False]], 200, axis=0)
     outcome = np.where(met, easy, np.nan)
-    np.testing.assert_allclose(sigmoid(table_of_means(outcome, np.zeros(400, int), easy)), 0.5, atol=1e-9)
+    found = table_of_means(outcome, met.astype(float), np.zeros(400, int), easy)
+    np.testing.assert_allclose(sigmoid(found), 0.5, atol=1e-9)
 
 
 def evidence_from(noise: float, n: int) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -140,14 +143,44 @@ def evidence_from(noise: float, n: int) -> tuple[FloatArray, FloatArray, FloatAr
     return evidence, np.zeros((n, MODELS)), outcome
 
 
+def last_level(
+    evidence: FloatArray, table: FloatArray, outcome: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The last level where every known outcome weighs 1."""
+    return fit_last_level(evidence, table, outcome, np.isfinite(outcome).astype(float))
+
+
+def test_an_outcome_of_weight_2_counts_as_two() -> None:
+    evidence, table, outcome = evidence_from(0.3, 200)
+    twice = np.where(np.arange(200) % 2, 2.0, 1.0)
+    rows = np.repeat(np.arange(200), twice.astype(int))
+    heavy = fit_last_level(evidence, table, outcome, np.broadcast_to(twice[:, None], outcome.shape))
+    for found, wanted in zip(heavy, last_level(evidence[rows], table[rows], outcome[rows]), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
+def test_outcomes_that_weigh_little_teach_little() -> None:
+    honest = one_model_a_prompt(800, signal=2.0)
+    lies = np.random.default_rng(1).random(len(honest)) < 0.5
+    outcome = np.where(lies[:, None], 1.0 - honest.outcome, honest.outcome)
+    lied_to = sample_with(honest.features, outcome)
+    fresh = features_of(np.arange(1000) % 2, seed=50)
+
+    def loss(weight: float) -> float:
+        light = replace(lied_to, weight=np.where(lies[:, None], weight, 1.0) * lied_to.weight)
+        return log_loss(fitted_head(light).predict(fresh).probability, true_chance(fresh, 2.0))
+
+    assert loss(0.01) < loss(0.3) < loss(1.0)
+
+
 def test_the_last_level_without_outcomes_is_the_table_itself() -> None:
     evidence, table, outcome = evidence_from(0.0, 20)
-    for values in fit_last_level(evidence, table, np.full_like(outcome, np.nan)):
+    for values in last_level(evidence, table, np.full_like(outcome, np.nan)):
         np.testing.assert_allclose(values, 0.0, atol=1e-4)
 
 
 def test_the_last_level_trusts_evidence_that_predicts() -> None:
-    shared, weights, _ = fit_last_level(*evidence_from(0.0, 2000))
+    shared, weights, _ = last_level(*evidence_from(0.0, 2000))
     np.testing.assert_allclose(shared[:, 0], 1.0, atol=0.2)
     np.testing.assert_allclose(weights[:, 0], 1.0, atol=0.2)
 
@@ -159,22 +192,22 @@ def test_the_last_level_keeps_to_the_table_where_only_the_difficulty_shows() -> 
     random = np.random.default_rng(6).random(outcome.shape)
     one_each = np.arange(MODELS) == np.arange(2000)[:, None] % MODELS
     outcome = np.where(one_each, random < sigmoid(hard[:, :, 0]), np.nan)
-    shared, weights, _ = fit_last_level(hard + noise - noise.mean(axis=1, keepdims=True), table, outcome)
+    shared, weights, _ = last_level(hard + noise - noise.mean(axis=1, keepdims=True), table, outcome)
     assert shared[:, 0].min() > 0.6
     assert np.abs(weights).max() < 0.2
 
 
 def test_a_few_rows_of_evidence_that_points_the_wrong_way_are_hardly_believed() -> None:
     evidence, table, outcome = evidence_from(0.0, 10)
-    assert all(np.abs(found).max() < 0.1 for found in fit_last_level(-evidence, table, outcome)[:2])
+    assert all(np.abs(found).max() < 0.1 for found in last_level(-evidence, table, outcome)[:2])
 
 
 def test_unknown_outcomes_do_not_move_the_last_level() -> None:
     evidence, table, outcome = evidence_from(0.3, 300)
     outcome[200:] = np.nan
     few, all_rows = (
-        fit_last_level(evidence[:200], table[:200], outcome[:200]),
-        fit_last_level(evidence, table, outcome),
+        last_level(evidence[:200], table[:200], outcome[:200]),
+        last_level(evidence, table, outcome),
     )
     np.testing.assert_allclose(few[0], all_rows[0], atol=1e-4)
     np.testing.assert_allclose(few[1], all_rows[1], atol=1e-4)
@@ -220,7 +253,9 @@ def test_a_prompts_own_outcome_never_calibrates_it() -> None:
     fitted = cross_fit(sample, [SUCCESS], seed=0)[0]
     held = folds(sample.groups, FOLDS, 1) == 2
     turned = np.where(held[:, None], 1.0 - sample.outcome, sample.outcome)
-    before, after = (fitted.probability(outcome, sample.groups, 0) for outcome in (sample.outcome, turned))
+    before, after = (
+        fitted.probability(outcome, sample.weight, sample.groups, 0) for outcome in (sample.outcome, turned)
+    )
     np.testing.assert_array_equal(before[held], after[held])
 
 
@@ -266,7 +301,9 @@ def test_logs_where_each_prompt_met_one_model_train_a_head(setting: Setting) -> 
 
 def test_probabilities_are_calibrated_on_prompts_not_seen() -> None:
     sample = sample_of(1500)
-    probability = cross_fit(sample, [SUCCESS], seed=0)[0].probability(sample.outcome, sample.groups, 0)
+    probability = cross_fit(sample, [SUCCESS], seed=0)[0].probability(
+        sample.outcome, sample.weight, sample.groups, 0
+    )
     np.testing.assert_allclose(probability.mean(axis=0), sample.outcome.mean(axis=0), atol=0.01)
 
 

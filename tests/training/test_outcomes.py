@@ -27,6 +27,23 @@ def test_propensities_of_repeated_calls_are_averaged_as_the_weights_that_they_be
     assert_array_equal(1 / table.propensity[[first, 1 - first]], [[3.0], [np.nan]])
 
 
+def test_the_weight_of_an_outcome_is_the_mean_of_its_calls(tmp_path: Path) -> None:
+    calls = [
+        call(success=True, outcome_source="retried"),
+        call(success=True, outcome_source="feedback"),
+        call(success=True, outcome_source="judge"),
+        call(outcome_source="feedback"),
+        call(success=False, outcome_source="retried", prompt="x"),
+    ]
+    weights = {"retried": 0.5, "judge": 0.0}
+    files = read_rows(tmp_path, *calls)
+    table = prompt_table(files, success_score=None, max_prompts=10, weights=weights)
+    first = table.keys.index(key_of("2 + 2?"))
+    assert_array_equal(table.weight[[first, 1 - first]], [[0.75], [0.5]])
+    plain = prompt_table(files, success_score=None, max_prompts=10)
+    assert_array_equal(plain.weight, [[1.0], [1.0]])
+
+
 def test_a_prompt_that_a_replay_drew_keeps_the_chance_of_it(tmp_path: Path) -> None:
     table = table_of(
         tmp_path, call(), call(model="b", sampling_probability=0.25), call(model="c", prompt="never drawn")

@@ -89,7 +89,7 @@ def test_a_column_that_says_nothing_gets_no_weight() -> None:
 def test_each_column_is_fitted_on_its_own_observed_rows() -> None:
     inputs, targets = design()
     seen = partly_seen()
-    together = RidgeHeads.of(inputs, np.where(seen, targets, 0.0), seen).solution(3.0)
+    together = RidgeHeads.of(inputs, np.where(seen, targets, 0.0), seen.astype(float)).solution(3.0)
     alone = by_hand(inputs[seen[:, 1]], targets[seen[:, 1]][:, [1]], np.ones(seen[:, 1].sum()), 3.0)
     np.testing.assert_allclose(together.weights[:, 1], alone[:-1, 0], atol=1e-8)
 
@@ -97,28 +97,30 @@ def test_each_column_is_fitted_on_its_own_observed_rows() -> None:
 def test_what_stands_in_for_an_unknown_target_does_not_matter() -> None:
     inputs, targets = design()
     seen = partly_seen()
-    zero, huge = (RidgeHeads.of(inputs, np.where(seen, targets, other), seen) for other in (0.0, 1e6))
+    zero, huge = (
+        RidgeHeads.of(inputs, np.where(seen, targets, other), seen.astype(float)) for other in (0.0, 1e6)
+    )
     np.testing.assert_allclose(zero.leave_one_out(), huge.leave_one_out(), atol=1e-8)
 
 
 def test_an_unobserved_entry_is_predicted_as_fitted() -> None:
     inputs, targets = design()
     seen = partly_seen()
-    heads = RidgeHeads.of(inputs, np.where(seen, targets, 0.0), seen)
+    heads = RidgeHeads.of(inputs, np.where(seen, targets, 0.0), seen.astype(float))
     np.testing.assert_allclose(heads.leave_one_out()[~seen], heads.solution()(inputs)[~seen])
 
 
 def test_complete_columns_predict_as_columns_do_on_their_own() -> None:
     inputs, targets = design()
-    whole = RidgeHeads.of(inputs, targets, np.ones_like(targets, dtype=bool))
+    whole = RidgeHeads.of(inputs, targets, np.ones_like(targets))
     apart = RidgePath.of(inputs, targets, np.ones(24)).leave_one_out(targets, whole.penalties[0])
     np.testing.assert_allclose(whole.leave_one_out(), apart)
 
 
 def test_a_column_that_no_row_observed_predicts_nothing() -> None:
     inputs, targets = design()
-    seen = np.ones_like(targets, dtype=bool)
-    seen[:, 1] = False
-    heads = RidgeHeads.of(inputs, targets, seen)
+    weight = np.ones_like(targets)
+    weight[:, 1] = 0.0
+    heads = RidgeHeads.of(inputs, targets, weight)
     assert not heads.solution().weights[:, 1].any()
     assert not heads.leave_one_out()[:, 1].any()
