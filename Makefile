@@ -36,7 +36,7 @@ bench: $(READY) ## measure quality and speed; DATA=folder of call logs, the bund
 lock: ## write requirements-dev.txt anew from pyproject.toml, in an environment of its own
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/pip install --quiet torch==2.13.0
-	$(VENV)-lock/bin/pip install --quiet --editable '.[train,proxy,postgres,dev]'
+	$(VENV)-lock/bin/pip install --quiet --editable '.[train,proxy,postgres,s3,gcs,dev]'
 	head -1 requirements-dev.txt > requirements-dev.head && mv requirements-dev.head requirements-dev.txt
 	$(VENV)-lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' >> requirements-dev.txt
 	rm -rf $(VENV)-lock

@@ -33,6 +33,7 @@ from router.policy import choose
 from router.prices import PriceTable
 from router.records import BoolArray, FloatArray
 from router.settings import Config, Training
+from training.comparing.baselines import TrainingStatistics, mean_per_task_type, task_estimates
 from training.evaluation import cost_at_quality, cost_quality_curve, picked
 from training.fitting import Fitted, Material, fit
 from training.outcomes import PromptTable
@@ -44,6 +45,7 @@ EXPLORED = 0.05
 LEAST_CALLS = 10
 """Known outcomes that a model needs here: under `strong` a model has some thirty calls."""
 WAYS = ("one call a prompt", "and a replay, informative", "and a replay, random", "every outcome")
+MEANS = "one call a prompt, means per task type"
 console = Console(highlight=False)
 Logging = Literal["tilted", "strong"]
 
@@ -118,6 +120,15 @@ def forecast(
     return whole
 
 
+def means(table: PromptTable, held: PromptTable) -> Held:
+    """The baseline: what the means per task type of a log expect of some prompts."""
+    types, asked = ([request.task_type for request in one.requests] for one in (table, held))
+    statistics = TrainingStatistics.of(table.models, types, table.success, table.cost)
+    probability, cost = task_estimates(statistics, asked)
+    choice = mean_per_task_type(statistics, asked).astype(np.float64)
+    return Held(probability=probability, cost=cost, choice=choice)
+
+
 def selections(
     held: Held, known: BoolArray, table: PromptTable, weight: float, most: int, seed: int
 ) -> dict[str, Selection]:
@@ -142,7 +153,7 @@ def one_seed(
     shape = table.success.shape
     found = {
         way: Held(probability=np.zeros(shape), cost=np.zeros(shape), choice=np.zeros(len(table)))
-        for way in WAYS
+        for way in (MEANS, *WAYS)
     }
     fold = folds(table.groups, FOLDS, seed)
     rng = np.random.default_rng([seed, 5])
@@ -160,8 +171,9 @@ def one_seed(
         logs[WAYS[3]] = np.ones_like(known)
         routers = {WAYS[0]: (material, fitted)}
         routers |= {way: trained(only(learnt, log), texts, config) for way, log in logs.items()}
-        for way, router in routers.items():
-            part = forecast(*router, held, asked)
+        parts = {way: forecast(*router, held, asked) for way, router in routers.items()}
+        parts[MEANS] = means(only(learnt, known), held)
+        for way, part in parts.items():
             for name in ("probability", "cost", "choice"):
                 getattr(found[way], name)[outer] = getattr(part, name)
         console.print(f"seed {seed}, fold {number}: {time.perf_counter() - began:.0f} s")
@@ -200,7 +212,7 @@ def main(
     table, encodings = load(PUBLIC[0], data, config, cache)
     full = np.flatnonzero(np.isfinite(table.success).all(axis=1))
     table, encodings = table.rows(full), [encodings[row] for row in full.tolist()]
-    found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
+    found: dict[str, list[dict[str, float]]] = {way: [] for way in (MEANS, *WAYS)}
     for seed in range(seeds):
         for way, held in one_seed(table, encodings, seed, policy, share, config).items():
             found[way].append(figures(held, table))
