@@ -98,7 +98,11 @@ def _judge(report: JudgeReport) -> None:
     ]
     lines += [f"given up: {model}, {reason}" for model, reason in report.given_up.items()]
     if report.over_budget:
-        lines.append(f"not asked: {report.over_budget} calls that the budget could not bear")
+        lines.append(
+            f"not asked: {report.over_budget} calls that the budget could not bear. Dear ones, on long "
+            "answers, are missing first, so those that were judged are no uniform sample: raise "
+            "--judge-budget, or lower --judge-most"
+        )
     lines.append(
         f"cost: ${report.cost_usd:.4f}; ${report.spent_usd:.4f} of ${report.budget_usd:.4f} is spent"
     )
