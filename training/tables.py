@@ -76,6 +76,7 @@ def _outcomes(counts: OutcomeCounts) -> None:
         console.print(f"    {pair}: {calls}", markup=False)
     if counts.judge:
         _judge(counts.judge)
+        _one_sided(counts.judge, counts.only_failures)
 
 
 def _judge(report: JudgeReport) -> None:
@@ -108,6 +109,20 @@ def _judge(report: JudgeReport) -> None:
     )
     for line in lines:
         console.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def _one_sided(report: JudgeReport, failures: Mapping[str, int]) -> None:
+    """Warn where failures were looked for in all calls, and successes in a sample."""
+    if report.judged < report.eligible and failures:
+        console.print(
+            f"note: {', '.join(failures)} found {sum(failures.values())} failures and no success, among all "
+            f"calls, and the judge judged {report.judged} of {report.eligible}: known outcomes hold too many "
+            "failures. Before you train or compare: judge all, or put the judge before these rules and give "
+            "their sources weight 0 (outcomes.weights)",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _counts(counts: Mapping[str, int]) -> str:

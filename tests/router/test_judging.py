@@ -129,6 +129,18 @@ def test_at_a_terminal_the_price_is_shown_before_anything_is_called(
     assert (code, len(provider.requests)) == (0 if calls else 1, calls)
 
 
+@pytest.mark.parametrize(("most", "warned"), [(1, True), (2, False)])
+def test_failures_known_of_all_calls_beside_a_judged_sample_are_warned_of(
+    import_log: Import, most: int, warned: bool
+) -> None:
+    _, said, _ = import_log(*ASKED, "--judge-most", most, "--yes")
+    note = (
+        "note: 1. feedback found 1 failures and no success, among all calls, and the judge judged 1 of 2: "
+        "known outcomes hold too many failures."
+    )
+    assert (note in " ".join(said.split())) is warned
+
+
 def test_people_are_told_that_a_small_budget_leaves_out_long_answers_first(import_log: Import) -> None:
     _, said, _ = import_log("--judge", "referee", "--judge-budget", 0, "--yes")
     assert "not asked: 2 calls that the budget could not bear. Dear ones" in " ".join(said.split())
