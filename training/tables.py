@@ -87,6 +87,11 @@ def _judge(report: JudgeReport) -> None:
         f"{report.eligible}, {report.undecided} are undecided, {report.unfinished} unfinished",
         f"verdicts: {_counts(report.replies) or 'none'}; {report.reused} of them from earlier imports",
     ]
+    if unreadable := report.replies.get("unreadable"):
+        lines.append(
+            f"unreadable: {unreadable} replies hold no single verdict; a judge that thinks first needs more "
+            "max_tokens in its rule"
+        )
     if report.unanimous is not None:
         kappa = "undefined" if report.kappa is None else f"{report.kappa:.2f}"
         lines.append(

@@ -14,7 +14,7 @@ from router.cli.judging import with_judge
 from router.config import parse_config
 from router.errors import ConfigError
 from router.records import Json
-from tests.provider import KEY, Provider, answer, provider, tokens
+from tests.provider import KEY, Provider, Reply, answer, provider, tokens
 from tests.training.judge.judging import KEY_VARIABLE, answered, log_of
 
 __all__ = ["provider"]
@@ -139,6 +139,12 @@ def test_failures_known_of_all_calls_beside_a_judged_sample_are_warned_of(
         "known outcomes hold too many failures."
     )
     assert (note in " ".join(said.split())) is warned
+
+
+def test_people_are_told_why_replies_may_be_unreadable(import_log: Import, provider: Provider) -> None:
+    provider.script("judge", Reply(text="<think>Well, ", finish_reason="length"))
+    _, said, _ = import_log(*ASKED, "--yes")
+    assert "unreadable: 2 replies hold no single verdict; a judge that thinks first" in " ".join(said.split())
 
 
 def test_people_are_told_that_a_small_budget_leaves_out_long_answers_first(import_log: Import) -> None:
