@@ -16,6 +16,12 @@ from training.cells import dump_json, parse_json
 from training.readers.litellm_records import CUT_MARK
 from training.readers.values import listed, mapping, words
 
+_MEDIA = frozenset(
+    "image image_url input_image output_image image_generation_call audio input_audio output_audio video "
+    "video_url file document".split()
+)
+"""Types of parts, in the chat protocol, Anthropic's and Responses."""
+
 
 class _TooLong(Exception):
     """The check took longer than it may."""
@@ -47,14 +53,29 @@ def answer_of(evidence: Json) -> Answer:
 
 
 def whole_answer(evidence: Json) -> str | None:
-    """The answer as JSON text, in one form for all protocols; None where there is none, or the log cut it."""
-    if evidence is None or CUT_MARK in _as_text(evidence):
+    """The answer as JSON text, in one form for all protocols.
+
+    None where there is none, the log cut it, or more than text and tool calls belong to it.
+    """
+    if evidence is None or CUT_MARK in _as_text(evidence) or _has_media(_opened(evidence)):
         return None
     answer = answer_of(evidence)
     calls = [{"name": name, "arguments": arguments} for name, arguments in answer.calls]
     if not answer.text and not calls:
         return None
     return well_formed(dump_json({"text": answer.text} | ({"tool_calls": calls} if calls else {})))
+
+
+def _has_media(answer: Json) -> bool:
+    """Whether a message, or parts, hold images, sounds or files."""
+    outer = _objects_in(answer if isinstance(answer, list) else [answer])
+    inner = [part for one in outer for part in _objects_in(one.get("content"))]
+    named = (part.get("images") or part.get("audio") for part in outer)
+    return any(named) or any(words(part.get("type")) in _MEDIA for part in (*outer, *inner))
+
+
+def _objects_in(parts: Json) -> Sequence[Mapping[str, Json]]:
+    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else ()
 
 
 def _opened(evidence: Json) -> Json:

@@ -34,6 +34,7 @@ from training.read_summary import ReadSummary
 from training.runner_up import save_runner_up
 from training.split import Split, split_groups
 from training.task_groups import check_encoder, groups_of
+from training.whole_file import check_place
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +113,7 @@ def import_calls(
         CallLogError: a file can't be read, too many rows can't, or `out` can't be written.
         ConfigError: as `judged`.
     """
+    check_place(out)
     with calls_of(sources, reading, reporter) as files:
         if judge is not None:
             files = judged(files, reading.config, judge, reporter)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from router.settings import OutcomeRule
 from training.judge.agreement import JudgeReport
-from training.outcome_rules import Said, SessionCall, said_of_session
+from training.outcome_rules import JUDGE, Said, SessionCall, said_of_session
 from training.verdicts import VERDICTS, session_verdicts, verdict
 
 if TYPE_CHECKING:
@@ -57,6 +57,12 @@ class OutcomeCounts:
     conflicting: int
     conflicts: Mapping[str, int]
     judge: JudgeReport | None = None
+
+    @property
+    def only_failures(self) -> Mapping[str, int]:
+        """Failures by rule, of the rules that looked at every call and found no success."""
+        found = (count for count in self.rules if count.failed and not count.succeeded)
+        return {count.rule: count.failed for count in found if not count.rule.endswith(f". {JUDGE}")}
 
 
 def judge_sessions(rules: Sequence[OutcomeRule], calls: daft.DataFrame, kept: int, folder: Path) -> None:

@@ -76,6 +76,7 @@ def _outcomes(counts: OutcomeCounts) -> None:
         console.print(f"    {pair}: {calls}", markup=False)
     if counts.judge:
         _judge(counts.judge)
+        _one_sided(counts.judge, counts.only_failures)
 
 
 def _judge(report: JudgeReport) -> None:
@@ -86,6 +87,11 @@ def _judge(report: JudgeReport) -> None:
         f"{report.eligible}, {report.undecided} are undecided, {report.unfinished} unfinished",
         f"verdicts: {_counts(report.replies) or 'none'}; {report.reused} of them from earlier imports",
     ]
+    if unreadable := report.replies.get("unreadable"):
+        lines.append(
+            f"unreadable: {unreadable} replies hold no single verdict; a judge that thinks first needs more "
+            "max_tokens in its rule"
+        )
     if report.unanimous is not None:
         kappa = "undefined" if report.kappa is None else f"{report.kappa:.2f}"
         lines.append(
@@ -98,12 +104,30 @@ def _judge(report: JudgeReport) -> None:
     ]
     lines += [f"given up: {model}, {reason}" for model, reason in report.given_up.items()]
     if report.over_budget:
-        lines.append(f"not asked: {report.over_budget} calls that the budget could not bear")
+        lines.append(
+            f"not asked: {report.over_budget} calls that the budget could not bear. Dear ones, on long "
+            "answers, are missing first, so those that were judged are no uniform sample: raise "
+            "--judge-budget, or lower --judge-most"
+        )
     lines.append(
         f"cost: ${report.cost_usd:.4f}; ${report.spent_usd:.4f} of ${report.budget_usd:.4f} is spent"
     )
     for line in lines:
         console.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def _one_sided(report: JudgeReport, failures: Mapping[str, int]) -> None:
+    """Warn where failures were looked for in all calls, and successes in a sample."""
+    if report.judged < report.eligible and failures:
+        console.print(
+            f"note: {', '.join(failures)} found {sum(failures.values())} failures and no success, among all "
+            f"calls, and the judge judged {report.judged} of {report.eligible}: known outcomes hold too many "
+            "failures. Before you train or compare: judge all, or put the judge before these rules and give "
+            "their sources weight 0 (outcomes.weights)",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _counts(counts: Mapping[str, int]) -> str:

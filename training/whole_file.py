@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -19,6 +20,16 @@ def write_whole(out: Path, text: str) -> None:
         _write(out.with_name(f".{out.name}.{os.getpid()}"), out, text)
     except OSError as error:
         raise not_written(out, error) from error
+
+
+def check_place(out: Path) -> None:
+    """Refuse a file's place that is a folder, before there is anything to lose.
+
+    Raises:
+        CallLogError: it is one.
+    """
+    if out.is_dir():
+        raise not_written(out, IsADirectoryError(errno.EISDIR, ""))
 
 
 def not_written(out: Path, error: OSError) -> CallLogError:

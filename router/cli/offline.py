@@ -95,7 +95,8 @@ def import_(
     settings = with_judge(load_config(config), given)
     if dry_run and settings.outcomes.judge is None:
         raise ConfigError("--dry-run says what a judge would cost: give --judge MODEL as well")
-    reading = replace(reading_of(settings, mapping, rejects or _beside(out), cache), format=format_)
+    rejects = None if dry_run else rejects or _beside(out)
+    reading = replace(reading_of(settings, mapping, rejects, cache), format=format_)
     with progress_bars() as progress:
         terms = None
         if settings.outcomes.judge:

@@ -14,7 +14,7 @@ from router.cli.judging import with_judge
 from router.config import parse_config
 from router.errors import ConfigError
 from router.records import Json
-from tests.provider import KEY, Provider, answer, provider, tokens
+from tests.provider import KEY, Provider, Reply, answer, provider, tokens
 from tests.training.judge.judging import KEY_VARIABLE, answered, log_of
 
 __all__ = ["provider"]
@@ -90,6 +90,25 @@ def test_a_dry_run_says_what_the_judge_would_cost_and_writes_nothing(
     assert (provider.requests, sorted(tmp_path.glob("calls*"))) == ((), [])
 
 
+def test_a_dry_run_writes_no_rejected_rows_either(import_log: Import, tmp_path: Path) -> None:
+    with (tmp_path / "log.jsonl").open("a") as log:
+        log.write('{"model": 3}\n')
+    config = tmp_path / "pointsman.yaml"
+    text = json.loads(config.read_text()) | {"training": {"max_reject_share": 0.5}}
+    config.write_text(json.dumps(text))
+    code, _, _ = import_log(*ASKED, "--dry-run")
+    assert (code, sorted(path.name for path in tmp_path.iterdir())) == (0, ["log.jsonl", "pointsman.yaml"])
+
+
+def test_a_place_that_can_not_be_written_is_told_before_anything_is_paid(
+    import_log: Import, tmp_path: Path, provider: Provider
+) -> None:
+    (tmp_path / "calls.parquet").mkdir()
+    code, _, messages = import_log(*ASKED, "--yes")
+    assert (code, provider.requests) == (1, ())
+    assert "calls.parquet: can't be written: Is a directory" in " ".join(messages.split())
+
+
 def test_without_a_terminal_nothing_is_called_unless_yes_is_said(
     import_log: Import, tmp_path: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +127,29 @@ def test_at_a_terminal_the_price_is_shown_before_anything_is_called(
     code, said, messages = import_log(*ASKED)
     assert "Make 2 calls for about $" in said + messages
     assert (code, len(provider.requests)) == (0 if calls else 1, calls)
+
+
+@pytest.mark.parametrize(("most", "warned"), [(1, True), (2, False)])
+def test_failures_known_of_all_calls_beside_a_judged_sample_are_warned_of(
+    import_log: Import, most: int, warned: bool
+) -> None:
+    _, said, _ = import_log(*ASKED, "--judge-most", most, "--yes")
+    note = (
+        "note: 1. feedback found 1 failures and no success, among all calls, and the judge judged 1 of 2: "
+        "known outcomes hold too many failures."
+    )
+    assert (note in " ".join(said.split())) is warned
+
+
+def test_people_are_told_why_replies_may_be_unreadable(import_log: Import, provider: Provider) -> None:
+    provider.script("judge", Reply(text="<think>Well, ", finish_reason="length"))
+    _, said, _ = import_log(*ASKED, "--yes")
+    assert "unreadable: 2 replies hold no single verdict; a judge that thinks first" in " ".join(said.split())
+
+
+def test_people_are_told_that_a_small_budget_leaves_out_long_answers_first(import_log: Import) -> None:
+    _, said, _ = import_log("--judge", "referee", "--judge-budget", 0, "--yes")
+    assert "not asked: 2 calls that the budget could not bear. Dear ones" in " ".join(said.split())
 
 
 def test_a_budget_that_bears_no_call_asks_nobody_and_imports(import_log: Import, provider: Provider) -> None:

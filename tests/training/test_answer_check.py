@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.records import Json
-from training.answer_check import keeps_to_schema
+from training.answer_check import keeps_to_schema, whole_answer
 from training.readers.litellm_records import CUT_MARK
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -141,3 +141,30 @@ ANY_JSON = st.recursive(
 def test_nothing_of_any_form_is_raised(answer: Json, form: Json, tools: Json) -> None:
     for shape in (json.dumps(form), asked(form)):
         assert check(answer, shape, json.dumps(tools)) in (True, False, None)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(
+            {"role": "assistant", "content": "Here.", "images": [{"type": "image_url"}]}, id="beside"
+        ),
+        pytest.param([{"type": "text", "text": "Here."}, {"type": "image"}], id="among the parts"),
+        pytest.param({"role": "assistant", "content": "", "audio": {"transcript": "Hi"}}, id="sound"),
+        pytest.param(
+            [{"type": "image_generation_call"}, {"type": "message", "content": [{"text": "Here."}]}],
+            id="Responses' output",
+        ),
+    ],
+)
+def test_an_answer_with_an_image_or_a_sound_is_not_whole_without_it(answer: Json) -> None:
+    assert whole_answer(answer) is None
+
+
+def test_a_text_that_speaks_of_an_image_is_a_text() -> None:
+    assert whole_answer('{"type": "image", "images": 3}') is not None
+
+
+def test_a_whole_answer_has_one_form_for_all_protocols() -> None:
+    said = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "Hi"}]
+    assert whole_answer(said) == whole_answer({"role": "assistant", "content": "Hi"}) == '{"text":"Hi"}'

@@ -14,6 +14,7 @@ _VENDOR = re.compile(r"(?:[a-z-]+\.)+")
 _VERSION = re.compile(
     r"(?:-v\d+)?(?:@.*|:\d+)$"
     r"|[-:](?:latest|default|preview|exp|experimental)$"
+    r"|:(?:free|beta|nitro|floor|online|extended|exacto)$"
     r"|-(?:\d{4}-\d{2}-\d{2}|\d{2}-\d{4}|\d{2}-\d{2}|\d{8}|\d{6}|\d{3,4})$"
 )
 
@@ -33,7 +34,7 @@ def plain_model(name: str) -> str:
     bare = bare.removeprefix(_HOST)
     while (shorter := _VERSION.sub("", bare)) != bare and shorter:
         bare = shorter
-    return bare.replace(".", "-")
+    return bare.replace(".", "-").replace(":", "-")
 
 
 def names_of(model: str, config: Config) -> Set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ MARK_BYTES: Final = 8
 _VERDICTS: dict[bool | None, Verdict] = {True: "success", False: "failure", None: "unclear"}
 _MOST_REPLY: Final = 20_000
 """Characters at the end of a reply that are looked at: what comes before them is thinking."""
+_SAID: Final = re.compile(r'"success"\s*:\s*(true|false|null)\b')
 _TASK = """\
 You grade the answer that a language model gave to a request. Grade it by this rubric alone:
 
@@ -110,7 +112,8 @@ def told_hash(instructions: str, arguments: Json) -> str:
 def verdict_of(reply: Json) -> Verdict:
     """The verdict in a reply: an object with `success`, alone, in a code fence, or with words around it.
 
-    Where a reply holds several that differ, it is unreadable: one of them may be a quotation.
+    A reply is unreadable where it says several things that differ, in broken JSON too: one of them may be a
+    quotation. So is one that ends while it thinks: what it holds is a draft, or the form that was asked for.
 
     Args:
         reply: the judge's message, as `message_of` gives it; anything is taken.
@@ -118,13 +121,17 @@ def verdict_of(reply: Json) -> Verdict:
     content = reply.get("content") if isinstance(reply, dict) else None
     if not isinstance(content, str):
         return "unreadable"
-    text = content.rpartition("</think>")[2][-_MOST_REPLY:]
+    text = content.rpartition("</think>")[2]
+    if text.lstrip().startswith("<think>"):
+        return "unreadable"
+    text = text[-_MOST_REPLY:]
     found = {
         _VERDICTS[value["success"]]
         for value in _objects(text)
         if "success" in value and (value["success"] is None or isinstance(value["success"], bool))
     }
-    return found.pop() if len(found) == 1 else "unreadable"
+    said = {_VERDICTS[json.loads(word)] for word in _SAID.findall(text)}
+    return found.pop() if len(found) == 1 and len(found | said) == 1 else "unreadable"
 
 
 def _objects(text: str) -> Iterator[dict[str, Json]]:

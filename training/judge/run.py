@@ -142,7 +142,7 @@ def _line(call: JudgeCall, attempt: Attempt) -> dict[str, Json]:
         "judge": call.called,
         "told": call.told,
         "repeat": call.repeat,
-        "verdict": verdict_of(message_of(attempt)) if attempt.answered else "refused",
+        "verdict": _verdict(attempt),
         "time": attempt.started,
         "cost_usd": attempt.cost_usd,
         "input_tokens": usage.input_tokens,
@@ -150,6 +150,13 @@ def _line(call: JudgeCall, attempt: Attempt) -> dict[str, Json]:
         "error": attempt.kind,
     }
     return {name: value for name, value in whole.items() if value is not None}
+
+
+def _verdict(attempt: Attempt) -> Verdict:
+    """What a reply says; one that was cut says nothing, because its verdict was still to come."""
+    if not attempt.answered:
+        return "refused"
+    return "unreadable" if attempt.finish_reason == "length" else verdict_of(message_of(attempt))
 
 
 def _found(plan: JudgePlan, lines: Sequence[Line]) -> Found:

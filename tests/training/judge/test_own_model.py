@@ -23,6 +23,8 @@ from training.judge.own_model import names_of, plain_model
         pytest.param("github_copilot/claude-haiku-4.5", "claude-haiku-4-5@20251001", id="dots and dashes"),
         pytest.param("databricks/databricks-claude-opus-4", "claude-opus-4-20250514", id="host"),
         pytest.param("ft:gpt-4o-mini-2024-07-18:acme::1", "gpt-4o-mini", id="fine-tuned"),
+        pytest.param("openrouter/deepseek/deepseek-r1-0528:free", "deepseek/deepseek-r1", id="variant"),
+        pytest.param("ollama/gpt-oss:120b", "groq/openai/gpt-oss-120b", id="size as a tag"),
         pytest.param("ollama/llama3.1", "ollama_chat/llama3.1:latest", id="tag"),
     ],
 )

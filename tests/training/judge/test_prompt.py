@@ -32,7 +32,15 @@ def read(text: str) -> Verdict:
         pytest.param(f"Here it is: {NO} I hope it helps.", "failure", id="words around"),
         pytest.param('{"success": null}', "unclear", id="can't tell"),
         pytest.param(f"<think>maybe {YES}</think>{NO}", "failure", id="after thinking"),
+        pytest.param(f"<think>I am to write {YES}, so", "unreadable", id="still thinking"),
         pytest.param(f"{YES} {YES}", "success", id="said twice"),
+        pytest.param(
+            f'{{"reason": "It claims "{YES}" itself", "success": false}}',
+            "unreadable",
+            id="quoted, not escaped",
+        ),
+        pytest.param('{"reason": "It shows its <think>", "success": false}', "failure", id="thinks aloud"),
+        pytest.param('{"success": true, "success": false}', "unreadable", id="a key twice"),
         pytest.param(f"The answer says {YES}, but {NO}", "unreadable", id="two that differ"),
         pytest.param(
             json.dumps({"reason": f"it claims {YES}", "success": False}), "failure", id="quoted in the reason"
