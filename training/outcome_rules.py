@@ -32,6 +32,12 @@ FEEDBACK, ERROR = "feedback", "error"
 """Sources of outcomes that the log itself has."""
 JUDGE = "judge"
 """Source of the outcomes that a judge model found, in an import before this one."""
+ONLY_FAILURES = frozenset({"error", "finish_reason", "answer_schema", "retried", "next_turn"})
+"""Kinds of the rules that look at every call and find no success."""
+NOT_DRAWN = "not-drawn"
+"""Source of a call whose failure one of these found, but which is not in a judge's sample. Its outcome counts
+as unknown, like those of its neighbours: known failures of all calls beside known successes of a sample would
+make every model look worse, and the one that fails most the worst."""
 NO_TURNS = frozenset({"replay", "shadow-evaluation"})
 """Sources of the calls that nobody in a session made."""
 
@@ -107,7 +113,7 @@ def said_of_call(rules: Sequence[OutcomeRule], call: CallEvidence) -> Said:
         CallLogError: a function raised, or returned something else than true, false or None.
     """
     yes = no = 0
-    for number, rule in enumerate(rules):
+    for number, rule in enumerate(rules if call.source != NOT_DRAWN else ()):
         verdict = _says(rule, call)
         if verdict is not None:
             yes |= verdict << number

@@ -14,14 +14,16 @@ import pyarrow.parquet as pq
 
 from router.settings import OutcomeRule
 from training.judge.agreement import JudgeReport
-from training.outcome_rules import JUDGE, Said, SessionCall, said_of_session
+from training.outcome_rules import JUDGE, NOT_DRAWN, ONLY_FAILURES, Said, SessionCall, said_of_session
 from training.verdicts import VERDICTS, session_verdicts, verdict
 
 if TYPE_CHECKING:
     import daft
 
 _CALLS_AT_ONCE = 1_000_000
-_LOOKED_AT = ("place", "session_id", "time", "prompt_key", "model", "yes", "no", "failed", "turn")
+_LOOKED_AT = (
+    "place", "session_id", "time", "prompt_key", "model", "outcome_source", "yes", "no", "failed", "turn",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +61,11 @@ class OutcomeCounts:
     judge: JudgeReport | None = None
 
     @property
-    def only_failures(self) -> Mapping[str, int]:
-        """Failures by rule, of the rules that looked at every call and found no success."""
-        found = (count for count in self.rules if count.failed and not count.succeeded)
-        return {count.rule: count.failed for count in found if not count.rule.endswith(f". {JUDGE}")}
+    def one_sided(self) -> Mapping[str, int]:
+        """Failures by rule, of the rules that could have found a success, and found none."""
+        found = {one.rule: one.failed for one in self.rules if one.failed and not one.succeeded}
+        able = {rule: rule.partition(". ")[2] for rule in found}
+        return {rule: found[rule] for rule, kind in able.items() if kind not in ONLY_FAILURES | {JUDGE}}
 
 
 def judge_sessions(rules: Sequence[OutcomeRule], calls: daft.DataFrame, kept: int, folder: Path) -> None:
@@ -116,7 +119,8 @@ def _said(rules: Sequence[OutcomeRule], session: Sequence[Mapping[str, Any]]) ->
     ]
     for position, said in said_of_session(rules, calls).items():
         call = session[position]
-        yield verdict(rules, call["place"], Said(call["yes"], call["no"]), said)
+        if call["outcome_source"] != NOT_DRAWN:
+            yield verdict(rules, call["place"], Said(call["yes"], call["no"]), said)
 
 
 def count_outcomes(rules: Sequence[OutcomeRule], calls: daft.DataFrame) -> OutcomeCounts:

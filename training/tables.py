@@ -76,7 +76,7 @@ def _outcomes(counts: OutcomeCounts) -> None:
         console.print(f"    {pair}: {calls}", markup=False)
     if counts.judge:
         _judge(counts.judge)
-        _one_sided(counts.judge, counts.only_failures)
+        _one_sided(counts.judge, counts.one_sided)
 
 
 def _judge(report: JudgeReport) -> None:
@@ -103,6 +103,11 @@ def _judge(report: JudgeReport) -> None:
         f"failed: {count} calls ({what}); the next import asks again" for what, count in report.failed.items()
     ]
     lines += [f"given up: {model}, {reason}" for model, reason in report.given_up.items()]
+    if report.left_out:
+        lines.append(
+            f"left out: {report.left_out} failures of calls that the sample is without count as unknown "
+            "(source not-drawn), or the known outcomes would hold too many failures"
+        )
     if report.over_budget:
         lines.append(
             f"not asked: {report.over_budget} calls that the budget could not bear. Dear ones, on long "
@@ -117,7 +122,7 @@ def _judge(report: JudgeReport) -> None:
 
 
 def _one_sided(report: JudgeReport, failures: Mapping[str, int]) -> None:
-    """Warn where failures were looked for in all calls, and successes in a sample."""
+    """Warn where failures come from all calls, and successes from a sample."""
     if report.judged < report.eligible and failures:
         console.print(
             f"note: {', '.join(failures)} found {sum(failures.values())} failures and no success, among all "

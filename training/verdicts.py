@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from router.records import Json
 from router.settings import OutcomeRule
-from training.outcome_rules import Said, source_of
+from training.outcome_rules import NOT_DRAWN, Said, source_of
 
 if TYPE_CHECKING:
     import daft
@@ -49,15 +49,25 @@ def verdict(rules: Sequence[OutcomeRule], place: int, before: Said, said: Said) 
     }
 
 
+def not_drawn(place: int, said: Said) -> Mapping[str, Json]:
+    """The row of a call whose outcome counts as unknown, because a judge's sample is without it."""
+    return {"place": place, "yes": said.yes, "no": said.no, "found": None, "found_source": NOT_DRAWN}
+
+
 def with_verdicts(frame: daft.DataFrame, verdicts: daft.DataFrame) -> daft.DataFrame:
     """Calls with the outcomes that were found later, in the place of those of later rules."""
+    from daft import DataType, lit
+    from daft.functions import when
+
     named = verdicts.select(
         "place", "found", "found_source", verdicts["yes"].alias("all_yes"), verdicts["no"].alias("all_no")
     )
     joined = frame.join(named, on="place", how="left")
     return joined.with_columns(
         {
-            "success": joined["found"].fill_null(joined["success"]),
+            "success": when(
+                joined["found_source"].fill_null("") == NOT_DRAWN, lit(None).cast(DataType.bool())
+            ).otherwise(joined["found"].fill_null(joined["success"])),
             "outcome_source": joined["found_source"].fill_null(joined["outcome_source"]),
             "yes": joined["all_yes"].fill_null(joined["yes"]),
             "no": joined["all_no"].fill_null(joined["no"]),

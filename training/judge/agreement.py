@@ -26,6 +26,7 @@ class JudgeReport:
         judged: calls drawn of which it says something; `succeeded` of them are successes.
         undecided: calls drawn with all their verdicts, none of which has more than half of them.
         unfinished: calls drawn that lack verdicts which would have mattered; the next import asks for them.
+        left_out: failures that other rules found, of calls that the sample is without: they count as unknown.
         repeats: verdicts asked for per answer.
         compared: answers with all their verdicts, all of them readable; `unanimous` is the share of these on
             which all verdicts are the same, `kappa` is Fleiss' kappa over them. Both None where there is
@@ -47,6 +48,7 @@ class JudgeReport:
     succeeded: int
     undecided: int
     unfinished: int
+    left_out: int
     repeats: int
     compared: int
     unanimous: float | None

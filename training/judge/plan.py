@@ -100,6 +100,7 @@ class JudgePlan:
         number: of the rule, from 0.
         calls: all verdicts on one answer together.
         eligible: calls that the sample was drawn from.
+        within: the largest number that `draw` gives a call of the sample; None where all calls are in it.
         set_apart: calls that no rule before the judge decides and that it can't be asked about, by reason.
     """
 
@@ -108,6 +109,7 @@ class JudgePlan:
     sample: Sequence[Sampled]
     calls: Sequence[JudgeCall]
     eligible: int
+    within: int | None
     set_apart: Mapping[str, int]
 
 
@@ -134,7 +136,7 @@ def plan_judging(files: CallFiles, config: Config) -> JudgePlan:
             set_apart[reason] += 1
             continue
         eligible += 1
-        rank = -_draw(row, config.training.seed)
+        rank = -draw(row, config.training.seed)
         if len(drawn) < rule.most or rank > drawn[0][0]:
             one = (rank, -row["place"], _sampled(row, request))
             (heapq.heappush if len(drawn) < rule.most else heapq.heapreplace)(drawn, one)
@@ -145,6 +147,7 @@ def plan_judging(files: CallFiles, config: Config) -> JudgePlan:
         sample=sample,
         calls=[call for one in _distinct(sample) for call in asking.calls(one)],
         eligible=eligible,
+        within=-drawn[0][0] if len(drawn) < eligible and drawn else None,
         set_apart=dict(set_apart.most_common()),
     )
 
@@ -158,7 +161,7 @@ def _undecided(files: CallFiles, number: int) -> Iterator[Mapping[str, Json]]:
             yield from batch.filter(pa.array([not (yes | no) & heard for yes, no in bits])).to_pylist()
 
 
-def _draw(row: Mapping[str, Json], seed: int) -> int:
+def draw(row: Mapping[str, Json], seed: int) -> int:
     """A number that is as good as random, and always the same for a call."""
     name = f"{seed} {row['call_id'] or row['place']}"
     return int.from_bytes(hashlib.sha256(name.encode("utf-8", "replace")).digest()[:8])

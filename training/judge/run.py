@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,13 +19,14 @@ from router.settings import Config
 from training.budget import ledger_of, read_lines, spent_in
 from training.calls import CallFiles, counted
 from training.judge.agreement import JudgeReport, agreement, majority
-from training.judge.plan import JudgeCall, JudgePlan, plan_judging
+from training.judge.plan import JudgeCall, JudgePlan, draw, plan_judging
 from training.judge.prompt import Verdict, verdict_of
-from training.outcome_rules import Said
+from training.outcome_rules import ONLY_FAILURES, Said
 from training.paid_calls import CallsMade, CallTerms, Work, make_calls, message_of
 from training.preparation import Reporter
-from training.verdicts import VERDICTS, judge_verdicts, verdict
+from training.verdicts import VERDICTS, judge_verdicts, not_drawn, verdict
 
+_ROWS_AT_ONCE = 100_000
 Line: TypeAlias = Mapping[str, Json]
 Found: TypeAlias = Mapping[tuple[str, str], Sequence[Verdict]]
 """Verdicts by prompt key and hash of the answer."""
@@ -103,8 +105,8 @@ def judged(files: CallFiles, config: Config, terms: JudgeTerms, reporter: Report
         )
         made = make_calls(Work(calls=plan.calls, left=_left, line=_line), how, config, advance)
     found = _found(plan, read_lines(terms.record))
-    _write(plan, found, files, config)
-    return counted(files, config.outcomes.rules, _report(plan, found, offer, made))
+    left_out = _write(plan, found, files, config)
+    return counted(files, config.outcomes.rules, _report(plan, found, offer, made, left_out))
 
 
 def _offer(plan: JudgePlan, lines: Sequence[Line], budget: float, spent: float) -> JudgeOffer:
@@ -169,18 +171,51 @@ def _found(plan: JudgePlan, lines: Sequence[Line]) -> Found:
     return found
 
 
-def _write(plan: JudgePlan, found: Found, files: CallFiles, config: Config) -> None:
-    """Write what the judge says of each call of the sample, where it says something."""
+def _write(plan: JudgePlan, found: Found, files: CallFiles, config: Config) -> int:
+    """Write what the judge says of each call of the sample; returns the number of failures it is without."""
     rows = []
     for one in plan.sample:
         success = majority(found.get(one.identity, ()), plan.rule.repeats)
         if success is not None:
             said = Said(yes=success << plan.number, no=(not success) << plan.number)
             rows.append(verdict(config.outcomes.rules, one.place, one.said, said))
-    pq.write_table(pa.Table.from_pylist(rows, VERDICTS), judge_verdicts(files.folder))
+    left_out, gone = 0, _failures_not_drawn(plan, found, files, config)
+    path = judge_verdicts(files.folder)
+    part = path.with_suffix(".part")  # the calls are read meanwhile, and joined to what has the file's name
+    with pq.ParquetWriter(part, VERDICTS) as writer:
+        writer.write_table(pa.Table.from_pylist(rows, VERDICTS))
+        while rows := list(islice(gone, _ROWS_AT_ONCE)):
+            writer.write_table(pa.Table.from_pylist(rows, VERDICTS))
+            left_out += len(rows)
+    part.replace(path)
+    return left_out
 
 
-def _report(plan: JudgePlan, found: Found, offer: JudgeOffer, made: CallsMade) -> JudgeReport:
+def _failures_not_drawn(
+    plan: JudgePlan, found: Found, files: CallFiles, config: Config
+) -> Iterator[Mapping[str, Json]]:
+    """The failures that a rule found among all calls, of those that the sample would not have had.
+
+    As many are kept as the judge came to judge: where it did not finish its sample, the share that it did;
+    where it judged nothing, all.
+    """
+    finished = sum(len(found.get(one.identity, ())) == plan.rule.repeats for one in plan.sample)
+    if plan.within is None or not finished:
+        return
+    within, sampled = plan.within * finished // len(plan.sample), {one.place for one in plan.sample}
+    rules = config.outcomes.rules
+    for frame in files.frames():
+        for batch in frame.select("place", "call_id", "yes", "no").to_arrow_iter():
+            for row in batch.to_pylist():
+                said = Said(row["yes"], row["no"])
+                decided = said.decision()
+                if decided is None or decided[1] or rules[decided[0]].kind not in ONLY_FAILURES:
+                    continue
+                if draw(row, config.training.seed) > within and row["place"] not in sampled:
+                    yield not_drawn(row["place"], said)
+
+
+def _report(plan: JudgePlan, found: Found, offer: JudgeOffer, made: CallsMade, left_out: int) -> JudgeReport:
     repeats = plan.rule.repeats
     verdicts = [found.get(one.identity, ()) for one in plan.sample]
     decisions = [majority(each, repeats) for each in verdicts]
@@ -195,6 +230,7 @@ def _report(plan: JudgePlan, found: Found, offer: JudgeOffer, made: CallsMade) -
         succeeded=decisions.count(True),
         undecided=open_.count(repeats),
         unfinished=len(open_) - open_.count(repeats),
+        left_out=left_out,
         repeats=repeats,
         compared=compared,
         unanimous=unanimous,

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -35,6 +36,7 @@ from tests.training.logs import read
 from training.budget import ledger_of, read_lines, spent_in
 from training.judge.agreement import JudgeReport
 from training.judge.run import JudgeOffer, record_beside
+from training.outcome_rules import NOT_DRAWN
 from training.outcomes import prompt_table
 
 __all__ = ["provider"]
@@ -370,6 +372,33 @@ def test_conflicts_with_other_rules_are_counted(provider: Provider, tmp_path: Pa
         ("5. otherwise", 1, 0),
     ]
     assert outcomes(log)["c1"] == (True, "judge")
+
+
+def test_failures_of_all_calls_count_at_the_share_that_was_judged(provider: Provider, tmp_path: Path) -> None:
+    provider.script("judge", GOOD)
+    failed = [answered(100 + n, success=False, outcome_source="error") for n in range(200)]
+    log = log_of(tmp_path, *[answered(n) for n in range(40)], *failed)
+    config = config_of(provider.api_base)
+    kinds = [{"error": {}}, {"judge": {"model": "referee", "budget_usd": 1.0, "most": 20}}]
+    config = config.model_copy(update={"outcomes": config.outcomes.model_validate({"rules": kinds})})
+    found = imported(log, config).outcomes
+    assert found is not None
+    assert found.judge is not None
+    sources = Counter(outcomes(log).values())
+    assert sources[True, "judge"] == 20
+    assert sources[None, NOT_DRAWN] == found.judge.left_out
+    assert sources[False, "error"] == 200 - found.judge.left_out
+    assert 60 < found.judge.left_out < 140
+    again = read(tmp_path, str(tmp_path / "calls.parquet"), rules=config.outcomes.rules)
+    known = np.isfinite(prompt_table(again, success_score=None, max_prompts=999).success)
+    assert known.sum() == 220 - found.judge.left_out
+
+
+def test_all_failures_count_where_all_calls_are_judged_or_none_is(provider: Provider, tmp_path: Path) -> None:
+    provider.script("judge", GOOD)
+    log = log_of(tmp_path, *TWO, *[answered(9 + n, success=False, outcome_source="error") for n in range(9)])
+    assert report(log, provider).left_out == 0
+    assert report(log, provider, most=1, budget_usd=0.0).left_out == 0
 
 
 def test_a_session_rule_before_the_judge_keeps_a_call_from_it(provider: Provider, tmp_path: Path) -> None:
