@@ -24,6 +24,7 @@ from router.settings import (
 
 if TYPE_CHECKING:
     from training.judge.run import JudgeOffer, JudgeTerms
+    from training.read_summary import ReadSummary
 
 Judge = Annotated[
     str | None,
@@ -148,6 +149,12 @@ def asked_first(progress: Stages, *, yes: bool, dry_run: bool, as_json: bool) ->
             progress.bars.start()
 
     return agree
+
+
+def calls_failed(summary: ReadSummary) -> bool:
+    """Whether an import lacks verdicts because calls of its judge failed."""
+    report = summary.outcomes.judge if summary.outcomes else None
+    return bool(report and (report.failed or report.given_up))
 
 
 def _offer_json(offer: JudgeOffer) -> Json:

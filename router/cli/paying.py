@@ -8,6 +8,9 @@ import typer
 
 from router.errors import ConfigError
 
+CALLS_FAILED = 3
+"""Exit code when what was answered is written, but calls failed or a model was given up."""
+
 
 def confirm_price(calls: int, expected_usd: float, at_most_usd: float) -> None:
     """Ask whether to make calls, with their price.

@@ -21,12 +21,12 @@ from router.cli.console import (
     say,
 )
 from router.cli.offline import CACHE, Cache, Calls, Fields, Rejects, offline, reading_of
-from router.cli.paying import confirm_price, usd
+from router.cli.paying import CALLS_FAILED, confirm_price, usd
 from router.errors import ConfigError
 from router.records import Json
 
 if TYPE_CHECKING:
-    from training.paid_calls import CallsMade
+    from training.calls_made import CallsMade
     from training.replay_plan import ReplayCall, ReplayPlan
 
 Models = Annotated[
@@ -70,7 +70,10 @@ def replay(
     cache: Cache = CACHE,
     as_json: AsJson = False,
 ) -> None:
-    """Call the models that were not tried on logged prompts, within a budget; a stopped run goes on."""
+    """Call the models that were not tried on logged prompts, within a budget; a stopped run goes on.
+
+    Exit code 3: what was answered is written, but calls failed or a model was given up.
+    """
     offline()
     from training.budget import ledger_of, read_lines, spent_in
     from training.paid_calls import CallTerms
@@ -107,6 +110,8 @@ def replay(
         print_json(_replayed_json(done))
     else:
         _show_done(done, out, budget)
+    if done.failed or done.given_up:
+        raise typer.Exit(CALLS_FAILED)
 
 
 def _confirm(left: Sequence[ReplayCall], budget: float, spent: float) -> None:
@@ -161,12 +166,16 @@ def _show_done(done: CallsMade, out: Path, budget: float) -> None:
         f"{done.answered} calls are in {out}, for {usd(done.cost_usd)}; "
         f"{usd(done.spent_usd)} of {usd(budget)} is spent"
     )
-    if done.over_budget:
-        say(f"{done.over_budget} calls were not made: the budget could not bear what they may cost")
     for what, count in done.failed.items():
         say(f"{count} calls failed ({what}); the next run tries them again")
     for model, reason in done.given_up.items():
         say(f"{model} was given up: {reason}")
+    if done.unanswered_usd:
+        say(
+            f"{usd(done.unanswered_usd)} of that is what attempts without an answer may have been billed with"
+        )
+    if done.over_budget:
+        say(f"{done.over_budget} calls were not made: the budget could not bear what they may cost")
 
 
 def _replayed_json(done: CallsMade) -> Json:
@@ -176,5 +185,6 @@ def _replayed_json(done: CallsMade) -> Json:
         "over_budget": done.over_budget,
         "given_up": dict(done.given_up),
         "cost_usd": done.cost_usd,
+        "unanswered_usd": done.unanswered_usd,
         "spent_usd": done.spent_usd,
     }

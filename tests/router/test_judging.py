@@ -110,6 +110,17 @@ def test_at_a_terminal_the_price_is_shown_before_anything_is_called(
     assert (code, len(provider.requests)) == (0 if calls else 1, calls)
 
 
+def test_a_judge_that_can_not_be_reached_costs_nothing_and_the_exit_code_says_so(
+    import_log: Import, tmp_path: Path, provider: Provider
+) -> None:
+    provider.close()
+    code, said, _ = import_log(*ASKED, "--yes", "--json")
+    report = json.loads(said)["outcomes"]["judge"]
+    assert (code, report["spent_usd"], report["over_budget"]) == (3, 0.0, 0)
+    assert "refuses connections" in next(iter(report["failed"]))
+    assert (tmp_path / "calls.parquet").exists()
+
+
 def test_a_budget_that_bears_no_call_asks_nobody_and_imports(import_log: Import, provider: Provider) -> None:
     code, said, _ = import_log("--judge", "referee", "--judge-budget", 0, "--json")
     assert (code, json.loads(said)["outcomes"]["judge"]["over_budget"], provider.requests) == (0, 2, ())

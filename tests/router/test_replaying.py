@@ -124,6 +124,17 @@ def test_the_price_shown_is_never_above_the_budget(
     assert "at most $0.0001?" in said + messages
 
 
+def test_calls_that_fail_are_named_and_the_exit_code_says_so(
+    replay: Replay, out: Path, provider: Provider
+) -> None:
+    provider.close()
+    code, said, messages = replay("--out", out, "--budget", 1, "--yes")
+    assert code == 3
+    assert "refuses connections); the next run tries them again" in said + messages
+    assert "$0.0000 of $1.00 is spent" in said + messages
+    assert "could not bear" not in said + messages
+
+
 def test_an_output_that_is_no_json_lines_is_refused(replay: Replay, out: Path) -> None:
     code, _, messages = replay("--out", out.with_suffix(".parquet"), "--budget", 1, "--yes")
     assert code == 1

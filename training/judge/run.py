@@ -17,11 +17,12 @@ from router.records import Json
 from router.settings import Config
 from training.budget import ledger_of, read_lines, spent_in
 from training.calls import CallFiles, counted
+from training.calls_made import CallsMade
 from training.judge.agreement import JudgeReport, agreement, majority
 from training.judge.plan import JudgeCall, JudgePlan, plan_judging
 from training.judge.prompt import Verdict, verdict_of
 from training.outcome_rules import Said
-from training.paid_calls import CallsMade, CallTerms, Work, make_calls, message_of
+from training.paid_calls import CallTerms, Work, make_calls, message_of
 from training.preparation import Reporter
 from training.verdicts import VERDICTS, judge_verdicts, verdict
 
