@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 from router.calling.attempt import Attempt, Failed
 from router.calling.call_plan import WORTH_REPEATING, Wait, plan_calls
-from router.calling.litellm_call import connection_of, no_detours
+from router.calling.litellm_call import connection_of, no_detours, one_request_a_call
 from router.calling.provider_errors import retry_after_s
 from router.calling.transport import Transport
 from router.errors import CallFailed
@@ -111,7 +111,8 @@ def make_calls(
     with LineFile(terms.out) as lines, LineFile(ledger_of(terms.out)) as ledger:
         budget = Budget(terms.budget_usd, ledger)
         run = _Run(work.line, terms, config, lines, budget)
-        asyncio.run(run.all(work.left(work.calls, lines.lines), advance))
+        with one_request_a_call():
+            asyncio.run(run.all(work.left(work.calls, lines.lines), advance))
         return run.tally.result(budget.spent)
 
 

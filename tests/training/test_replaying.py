@@ -173,6 +173,17 @@ def test_a_failure_whose_retry_the_budget_can_not_bear_is_told_as_a_failure(
     assert done.unanswered_usd == pytest.approx(at_most)
 
 
+def test_no_attempt_sends_its_request_twice(provider: Provider, out: Path) -> None:
+    provider.script("small", reset(), answer("One.", usage=tokens(12, 3)))
+    config = config_of(provider.api_base, "small")
+    own = config.of("small").model_copy(update={"litellm_model": "hosted_vllm/small"})
+    config = config.model_copy(update={"models": {"small": own}})
+    done = replay(plan_of(1, "small"), CallTerms(out=out, budget_usd=1.0), config)
+
+    paid_attempts = [line for line in read_lines(ledger_of(out)) if line.get("cost_usd")]
+    assert (done.answered, len(provider.requests), len(paid_attempts)) == (1, 2, 2)
+
+
 def test_a_budget_that_bears_no_call_makes_none(provider: Provider, out: Path) -> None:
     done = replayed(provider, out, budget_usd=1e-9)
     assert (done.answered, done.over_budget, provider.requests) == (0, 3, ())
