@@ -21,11 +21,12 @@ from router.cli.console import (
     say,
 )
 from router.cli.offline import CACHE, Cache, Calls, Fields, Rejects, offline, reading_of
-from router.cli.paying import CALLS_FAILED, confirm_price, usd
+from router.cli.paying import CALLS_FAILED, confirm_price, told_borne, usd
 from router.errors import ConfigError
 from router.records import Json
 
 if TYPE_CHECKING:
+    from training.budget import Borne
     from training.calls_made import CallsMade
     from training.replay_plan import ReplayCall, ReplayPlan
 
@@ -122,8 +123,16 @@ def _confirm(left: Sequence[ReplayCall], budget: float, spent: float) -> None:
     """
     from training.replay_plan import cost_of
 
-    cost = cost_of(left)
-    confirm_price(cost.calls, cost.expected_usd, min(cost.at_most_usd, max(budget - spent, 0.0)))
+    cost, free = cost_of(left), max(budget - spent, 0.0)
+    bears = _borne(left, budget, spent)
+    confirm_price(cost.calls, min(cost.expected_usd, free), min(cost.at_most_usd, free), bears)
+
+
+def _borne(left: Sequence[ReplayCall], budget: float, spent: float) -> Borne:
+    """How many of the calls what is left of the budget bears."""
+    from training.budget import borne
+
+    return borne(max(budget - spent, 0.0), ((call.expected_usd, call.at_most_usd) for call in left))
 
 
 def _show_plan(
@@ -132,6 +141,7 @@ def _show_plan(
     from training.replay_plan import cost_by_model, cost_of
 
     whole, by_model = cost_of(left), cost_by_model(left)
+    bears = _borne(left, budget, spent)
     if as_json:
         print_json(
             {
@@ -142,6 +152,8 @@ def _show_plan(
                 "at_most_usd": whole.at_most_usd,
                 "budget_usd": budget,
                 "spent_usd": spent,
+                "surely_borne": bears.surely,
+                "expected_borne": bears.expected,
                 "set_apart": dict(plan.set_apart),
                 "models": {
                     name: {"calls": c.calls, "expected_usd": c.expected_usd, "at_most_usd": c.at_most_usd}
@@ -158,7 +170,7 @@ def _show_plan(
     people.print(table)
     for reason, count in plan.set_apart.items():
         say(f"{count} prompts are left out: {reason}")
-    say(f"budget {usd(budget)}, of which {usd(spent)} is spent")
+    say(f"budget {usd(budget)}, of which {usd(spent)} is spent: {told_borne(bears, whole.calls)}")
 
 
 def _show_done(done: CallsMade, out: Path, budget: float) -> None:

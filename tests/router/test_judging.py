@@ -87,6 +87,7 @@ def test_a_dry_run_says_what_the_judge_would_cost_and_writes_nothing(
     offer = json.loads(said)
     assert (code, offer["calls"], offer["sampled"]) == (0, 2, 2)
     assert 0 < offer["expected_usd"] <= offer["at_most_usd"]
+    assert (offer["surely_borne"], offer["expected_borne"]) == (2, 2)
     assert (provider.requests, sorted(tmp_path.glob("calls*"))) == ((), [])
 
 
