@@ -32,6 +32,7 @@ from training.log_file import (
     open_log,
     open_raw,
     plain_name,
+    without_query,
 )
 from training.readers.known import known_readers
 from training.readers.protocol import EVIDENCE_FIELDS, Sample
@@ -241,9 +242,9 @@ def _taken_over(files: Sequence[LogFile]) -> list[LogFile]:
 
 def _look_at_file(number: int, path: str, mapping: Mapping[str, str]) -> LogFile:
     name = plain_name(path)
-    shown = without_credentials(path) if is_remote(path) else path
+    shown = without_credentials(without_query(path)) if is_remote(path) else path
     kind = _ENDINGS.get(Path(name).suffix)
-    if kind is None or (kind == "parquet" and path.lower().endswith(COMPRESSED)):
+    if kind is None or (kind == "parquet" and without_query(path).lower().endswith(COMPRESSED)):
         known = ", ".join((*LOG_ENDINGS, *DATABASE_FILES))
         raise CallLogError(
             f"{shown}: no reader for this ending; it must be one of {known}, "
