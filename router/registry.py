@@ -170,7 +170,7 @@ class RegistrySource:
         except Exception as error:  # noqa: BLE001 - MLflow lets through its stores', clients' and clouds' errors
             final = getattr(error, "error_code", None) in _FINAL
             safe = error if str(error) == without_credentials(str(error)) else None
-            raise (ArtifactError if final else NoAnswer)(_told(self.uri, _cause(error))) from safe
+            raise (ArtifactError if final else NoAnswer)(_told(self.uri, cause_of(error))) from safe
 
     def _in_time(self, call: Callable[[], _Answer], wait_s: float) -> _Answer:
         self._late = [thread for thread in self._late if thread.is_alive()]
@@ -246,7 +246,7 @@ def _told(uri: str, why: str) -> str:
     return f"{uri}: can't be fetched: {why}; is MLFLOW_TRACKING_URI set as in training?"
 
 
-def _cause(error: BaseException) -> str:
+def cause_of(error: BaseException) -> str:
     """One line of an error; of a long tale of retries only its end."""
     text = str(error).strip() or repr(error)
     refused = re.search(r"Max retries exceeded.*\[Errno -?\d+\] ([^\"'()]+)", text, re.DOTALL)

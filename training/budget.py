@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -147,6 +148,36 @@ class Budget:
 
     def _may_fit(self, usd: float) -> bool:
         return bool(self._set_aside) and self.spent + usd <= self.limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Borne:
+    """How many of some calls a budget bears, made in order and once each.
+
+    Attributes:
+        surely: the first so many, whatever they cost.
+        expected: so many, where each costs what is expected; one whose worst case does not fit is left out.
+    """
+
+    surely: int
+    expected: int
+
+
+def borne(usd: float, prices: Iterable[tuple[float, float]]) -> Borne:
+    """How many calls a sum bears.
+
+    Args:
+        prices: of each call, in order, what is expected and the most, in USD.
+    """
+    worst = spent = 0.0
+    surely = expected = 0
+    for likely, most in prices:
+        worst += most
+        surely += worst <= usd
+        if spent + most <= usd:
+            expected += 1
+            spent += likely
+    return Borne(surely=surely, expected=expected)
 
 
 def spent_in(lines: list[dict[str, Json]]) -> float:

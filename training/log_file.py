@@ -6,6 +6,7 @@ import codecs
 import gzip
 import io
 import itertools
+import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ BATCH_BYTES = 16 << 20
 COPY_AGAIN = "copy the file again, or leave it out"
 DAMAGED_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
 
+_QUERY = re.compile(r"(?i)(https?://[^\s?'\"]+\?)[^\s'\"()]+")
 _STORES = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "gs": ("gcsfs", "gcs"), "gcs": ("gcsfs", "gcs")}
 """Package and extra of each scheme."""
 
@@ -102,6 +104,16 @@ class RawBatch:
     joined: int = 0
 
 
+def without_query(path: str) -> str:
+    """The address of a web page without what stands after its name, which may be a signature."""
+    return path.partition("?")[0] if path.lower().startswith(("http://", "https://")) else path
+
+
+def shown_text(text: str) -> str:
+    """A text without credentials and without the queries of the web addresses in it."""
+    return without_credentials(_QUERY.sub(r"\1***", text))
+
+
 def is_remote(path: str) -> bool:
     """Whether a path is the address of an object in a store that fsspec knows."""
     return "://" in path
@@ -128,15 +140,16 @@ def open_raw(path: str) -> BinaryIO:
 def remote_error(path: str, error: Exception) -> CallLogError | MissingExtra:
     """What to tell of a failure of an object store, whose packages raise errors of many kinds."""
     scheme = path.partition("://")[0]
-    path = without_credentials(path)
+    path = without_credentials(without_query(path))
     if isinstance(error, ImportError):
         package, extra = _STORES.get(scheme, (f"of fsspec for {scheme}://", "s3"))
         return MissingExtra(error.name or package, extra)
     if isinstance(error, FileNotFoundError):
-        return CallLogError(f"{path}: no such object; check the address")
+        signed = ", or its signature is none for reading it" if scheme.lower().startswith("http") else ""
+        return CallLogError(f"{path}: no such object{signed}; check the address")
     if isinstance(error, ValueError) and "rotocol" in str(error):
         return CallLogError(f"{path}: no store has such an address; s3://, gs:// and postgresql:// are known")
-    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+    reason = f"{type(error).__name__}: {' '.join(shown_text(str(error)).split())[:160]}"
     return CallLogError(
         f"{path}: can't be read ({reason}); check the address, the credentials and the network"
     )
@@ -145,7 +158,7 @@ def remote_error(path: str, error: Exception) -> CallLogError | MissingExtra:
 def open_log(path: str) -> tuple[BinaryIO, BinaryIO]:
     """The file's plain content, and the file as stored below it (the same one where it is not compressed)."""
     raw = open_raw(path)
-    ending = path.lower()
+    ending = without_query(path).lower()
     if ending.endswith(".gz"):
         return cast(BinaryIO, io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20)), raw
     if ending.endswith(".zst"):
@@ -166,7 +179,7 @@ def lines_of(content: BinaryIO, path: str) -> Iterator[bytes]:
         line = content.readline(LONGEST_VALUE)
         if len(line) == LONGEST_VALUE and not line.endswith(b"\n"):
             raise CallLogError(
-                f"{without_credentials(path)}: line {number} is longer than {LONGEST_VALUE >> 20} MiB; "
+                f"{shown_text(path)}: line {number} is longer than {LONGEST_VALUE >> 20} MiB; "
                 "take it out, or leave the file out"
             )
         if not line:
@@ -201,13 +214,13 @@ def check_encoding(path: str) -> None:
     content, raw = open_log(path)
     with raw:
         if content.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            shown = without_credentials(path)
+            shown = without_credentials(without_query(path))
             raise CallLogError(f"{shown}: is UTF-16, not UTF-8; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)")
 
 
 def plain_name(path: str) -> str:
-    """A path in lower case without the ending of a compression."""
-    name = path.lower()
+    """A path in lower case without the ending of a compression, and without a query."""
+    name = without_query(path).lower()
     for ending in COMPRESSED:
         name = name.removesuffix(ending)
     return name
@@ -231,5 +244,5 @@ def reading(path: str) -> Iterator[None]:
 
 
 def one_line(error: Exception) -> str:
-    """An error's first words, without line breaks."""
-    return " ".join(str(error).split())[:200]
+    """An error's first words, without line breaks and credentials."""
+    return " ".join(shown_text(str(error)).split())[:200]

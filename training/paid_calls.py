@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 from router.calling.attempt import Attempt, Failed
 from router.calling.call_plan import WORTH_REPEATING, Wait, plan_calls
-from router.calling.litellm_call import connection_of, no_detours
+from router.calling.litellm_call import connection_of, no_detours, one_request_a_call
 from router.calling.provider_errors import retry_after_s
 from router.calling.transport import Transport
 from router.errors import CallFailed
@@ -22,17 +21,17 @@ from router.litellm_import import litellm_module
 from router.records import Json
 from router.settings import Calls, Config, CoolDown
 from training.budget import Budget, LineFile, ledger_of
+from training.calls_made import CallsMade, Tally
 from training.cost_bound import Bound
 from training.preparation import Advance
+from training.unsent import why_unsent
 
 LEAST_RETRIES = 4
 """These calls are in no hurry: they rather wait than are left out."""
 LONGEST_WAIT_S = 60.0
-FAILURES_IN_A_ROW = 5
-"""Calls of a model that fail one after the other, each after its retries, before the model is given up."""
 NEVER_BILLED = frozenset({"rate_limit", "authentication", "bad_request", "context_window"})
-"""Failures by which the provider says that it did nothing. After any other the answer may have been made, and
-billed, so the attempt counts in the budget with what it can cost at most."""
+"""Failures by which the provider says that it did nothing. After any other that was sent the answer may have
+been made, and billed, so the attempt counts in the budget with what it can cost at most."""
 
 
 class PaidCall(Protocol):
@@ -89,27 +88,6 @@ class CallTerms:
     per_minute: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallsMade:
-    """What was done.
-
-    Attributes:
-        answered: calls whose answer is in the file now, with those that the model itself failed on.
-        failed: calls without an answer, by model and kind of failure; the next run tries them again.
-        over_budget: calls that were not made because the budget could not bear their worst case.
-        given_up: reason for each model that was called no more.
-        cost_usd: of the calls of this run, attempts that may have been billed included.
-        spent_usd: of all runs with this file.
-    """
-
-    answered: int
-    failed: Mapping[str, int]
-    over_budget: int
-    given_up: Mapping[str, str]
-    cost_usd: float
-    spent_usd: float
-
-
 def make_calls(
     work: Work[C], terms: CallTerms, config: Config, advance: Advance = lambda done: None
 ) -> CallsMade:
@@ -131,9 +109,11 @@ def make_calls(
     for model in {call.model for call in work.calls}:
         connection_of(model, config.of(model))
     with LineFile(terms.out) as lines, LineFile(ledger_of(terms.out)) as ledger:
-        run = _Run(work.line, terms, config, lines, Budget(terms.budget_usd, ledger))
-        asyncio.run(run.all(work.left(work.calls, lines.lines), advance))
-        return run.result()
+        budget = Budget(terms.budget_usd, ledger)
+        run = _Run(work.line, terms, config, lines, budget)
+        with one_request_a_call():
+            asyncio.run(run.all(work.left(work.calls, lines.lines), advance))
+        return run.tally.result(budget.spent)
 
 
 def is_finished(attempt: Attempt) -> bool:
@@ -165,31 +145,16 @@ class _Run(Generic[C]):
         self._patient = _patient(config.calls)
         self._transport = Transport(_one_attempt(config))
         self._pace = _Pace(terms.per_minute)
-        self._before = budget.spent
-        self._answered = self._over_budget = 0
-        self._failed: Counter[str] = Counter()
-        self._in_a_row: Counter[str] = Counter()
-        self._given_up: dict[str, str] = {}
+        self.tally = Tally()
 
     async def all(self, calls: Sequence[C], advance: Advance) -> None:
         """Make the calls, so many at once."""
         left = iter(calls)
         await asyncio.gather(*(self._some(left, advance) for _ in range(self._terms.concurrency)))
 
-    def result(self) -> CallsMade:
-        """What was done."""
-        return CallsMade(
-            answered=self._answered,
-            failed=dict(self._failed),
-            over_budget=self._over_budget,
-            given_up=dict(self._given_up),
-            cost_usd=self._budget.spent - self._before,
-            spent_usd=self._budget.spent,
-        )
-
     async def _some(self, left: Iterator[C], advance: Advance) -> None:
         for call in left:
-            if call.model not in self._given_up:
+            if not self.tally.leaves_out(call.model):
                 await self._call(call)
             advance(1)
 
@@ -199,6 +164,7 @@ class _Run(Generic[C]):
         retries = max(LEAST_RETRIES, self._config.calls.retries if own is None else own)
         steps = plan_calls([call.model], self._patient, lambda model: retries, random.random)
         step = next(steps)
+        failed: Attempt | None = None
         while True:
             if isinstance(step, Wait):
                 await asyncio.sleep(step.seconds)
@@ -206,18 +172,18 @@ class _Run(Generic[C]):
                 continue
             attempt = await self._attempt(call)
             if attempt is None:
-                self._over_budget += 1
+                self.tally.not_borne(call.model, failed)
                 return
             if is_finished(attempt):
-                self._answered += 1
-                self._in_a_row.pop(call.model, None)
+                self.tally.answered(call.model)
                 return
+            failed = attempt
             try:
                 if attempt.kind not in WORTH_REPEATING:
                     raise CallFailed([(call.model, str(attempt.kind))])
                 step = steps.send(_failure(attempt))
             except CallFailed:
-                self._give_up(call.model, attempt)
+                self.tally.failed(call.model, attempt)
                 return
 
     async def _attempt(self, call: C) -> Attempt | None:
@@ -232,17 +198,10 @@ class _Run(Generic[C]):
         attempt = seen[-1]
         if is_finished(attempt):
             self._lines.append(self._line(call, attempt))
-        await self._budget.settle(number, cost_of(call, attempt))
+        cost = cost_of(call, attempt)
+        self.tally.paid(cost, attempt)
+        await self._budget.settle(number, cost)
         return attempt
-
-    def _give_up(self, model: str, attempt: Attempt) -> None:
-        """Count a call that failed; a model that keeps failing is called no more."""
-        self._failed[f"{model}: {attempt.kind}"] += 1
-        self._in_a_row[model] += 1
-        if attempt.kind == "authentication":
-            self._given_up[model] = "the provider refuses the key"
-        elif self._in_a_row[model] >= FAILURES_IN_A_ROW:
-            self._given_up[model] = f"{FAILURES_IN_A_ROW} calls in a row failed (last: {attempt.kind})"
 
 
 class _Pace:
@@ -263,7 +222,8 @@ class _Pace:
 def cost_of(call: PaidCall, attempt: Attempt) -> float:
     """USD that an attempt counts with in the budget."""
     if not attempt.answered:
-        return 0.0 if attempt.kind in NEVER_BILLED else call.at_most_usd
+        free = attempt.kind in NEVER_BILLED or why_unsent(attempt.error) is not None
+        return 0.0 if free else call.at_most_usd
     # LiteLLM says 0 for a model without a price, too.
     by_tokens = call.bound.of(attempt.usage)
     return attempt.cost_usd or (call.at_most_usd if by_tokens is None else by_tokens)

@@ -2,47 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from router.errors import CallLogError, ConfigError
-from router.log.address import DATABASE_FILES, LogAddress
-from router.registry import without_credentials
+from router.log.address import LogAddress
 from training.cleaning import CALL_SCHEMA, RUNTIME_FIELDS
-from training.csv_rows import csv_header
 from training.database import look_at_database
-from training.feedback_file import feedback_beside, log_beside
+from training.feedback_file import log_beside
+from training.first_look import look_at_file
 from training.foreign_table import Table, no_table, tables_of, without_table
-from training.json_values import LOOKED_AT, layout_of
+from training.json_values import LOOKED_AT
 from training.log_file import (
-    COMPRESSED,
-    COPY_AGAIN,
     DAMAGED_GZIP,
     OWN_LOG,
-    Format,
     LogFile,
-    check_encoding,
-    is_remote,
-    one_line,
-    open_log,
-    open_raw,
-    plain_name,
 )
 from training.readers.known import known_readers
 from training.readers.protocol import EVIDENCE_FIELDS, Sample
 from training.source_rows import source_rows
-from training.sources import LOG_ENDINGS, expand, is_database
+from training.sources import expand, is_database
 
 AUTO = "auto"
-_ENDINGS: Mapping[str, Format] = {
-    ".parquet": "parquet", ".pq": "parquet", ".jsonl": "json", ".ndjson": "json", ".json": "json",
-    ".csv": "csv",
-}  # fmt: skip
 _SAMPLED = 20
 _LOOKED_AT_EACH = 200
 """Files that are looked at one by one; of more, small ones are taken to be of the format that all had."""
@@ -108,7 +91,7 @@ def _look_at(
             ]  # fmt: skip
     if (log := log_beside(path)) is not None:
         raise CallLogError(f"{path}: holds feedback, no calls; name {log}, whose calls it is joined to")
-    file = _look_at_file(number, path, mapping)
+    file = look_at_file(number, path, mapping)
     if not file.size:
         return [file]
     trusted = _trusted(file, before) if wanted == AUTO else wanted
@@ -237,69 +220,6 @@ def _taken_over(files: Sequence[LogFile]) -> list[LogFile]:
         if reader.takes_over in present and reader.name in present
     }
     return [replace(file, reader=takers.get(file.reader, file.reader)) for file in files]
-
-
-def _look_at_file(number: int, path: str, mapping: Mapping[str, str]) -> LogFile:
-    name = plain_name(path)
-    shown = without_credentials(path) if is_remote(path) else path
-    kind = _ENDINGS.get(Path(name).suffix)
-    if kind is None or (kind == "parquet" and path.lower().endswith(COMPRESSED)):
-        known = ", ".join((*LOG_ENDINGS, *DATABASE_FILES))
-        raise CallLogError(
-            f"{shown}: no reader for this ending; it must be one of {known}, "
-            "and .gz or .zst after JSON's and CSV's"
-        )
-    names: tuple[str, ...] | None = None
-    row_groups = 1
-    with _opening(shown, kind):
-        size = _size(path)
-        if size and kind != "parquet":
-            check_encoding(path)
-        if size and kind == "parquet":
-            with open_raw(path) as raw, pq.ParquetFile(raw) as parquet:
-                names, row_groups = tuple(parquet.schema_arrow.names), parquet.num_row_groups
-        elif size and kind == "csv":
-            names = csv_header(path)
-        elif size:
-            kind = _json_layout(path)
-    return LogFile(
-        number=number,
-        path=shown,
-        url="" if shown == path else path,
-        kind=kind,
-        size=size,
-        mapping=mapping,
-        names=names,
-        row_groups=row_groups,
-        feedback=feedback_beside(path) if kind == "json" and not is_remote(path) else None,
-    )
-
-
-@contextmanager
-def _opening(shown: str, kind: Format) -> Iterator[None]:
-    """Errors of a file that is opened for the first time as ours."""
-    try:
-        yield
-    except DAMAGED_GZIP as error:
-        raise CallLogError(f"{shown}: not gzip, or cut short ({error}); {COPY_AGAIN}") from error
-    except PermissionError as error:
-        why = error.strerror
-        raise CallLogError(f"{shown}: can't be opened: {why}; allow it, or leave it out") from error
-    except (pa.ArrowException, OSError) as error:
-        raise CallLogError(f"{shown}: can't be read as {kind}: {one_line(error)}; {COPY_AGAIN}") from error
-
-
-def _size(path: str) -> int:
-    if not is_remote(path):
-        return Path(path).stat().st_size
-    with open_raw(path) as raw:
-        return raw.seek(0, 2)
-
-
-def _json_layout(path: str) -> Format:
-    content, raw = open_log(path)
-    with raw:
-        return layout_of(content.read(LOOKED_AT))
 
 
 def _check_columns(file: LogFile, mapped: set[str]) -> None:

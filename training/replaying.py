@@ -14,7 +14,8 @@ from router.log.rows import CallRecord, fit_row, row_to_json
 from router.records import Json, Request
 from router.settings import Config
 from training.budget import read_lines
-from training.paid_calls import CallsMade, CallTerms, Work, make_calls, message_of
+from training.calls_made import CallsMade
+from training.paid_calls import CallTerms, Work, make_calls, message_of
 from training.preparation import Advance
 from training.replay_plan import ReplayCall, ReplayPlan
 

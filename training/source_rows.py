@@ -17,7 +17,7 @@ from training.cells import drop_null_members, dump_json, excerpt, parse_json
 from training.csv_rows import csv_rows
 from training.foreign_table import table_records
 from training.json_values import split_values
-from training.log_file import BATCH_BYTES, BATCH_ROWS, LogFile, line_batches, open_log
+from training.log_file import BATCH_BYTES, BATCH_ROWS, LogFile, line_batches, open_log, open_raw
 from training.readers.known import known_readers
 from training.readers.protocol import Record
 
@@ -175,7 +175,7 @@ def _csv(file: LogFile, batch_bytes: int) -> Iterator[SourceRows]:
 
 
 def _parquet(file: LogFile, group: int) -> Iterator[SourceRows]:
-    with open_log(file.place)[1] as raw, pq.ParquetFile(raw, pre_buffer=False) as parquet:
+    with open_raw(file.place) as raw, pq.ParquetFile(raw, pre_buffer=False) as parquet:
         if not parquet.num_row_groups:
             return
         about = parquet.metadata.row_group(group)

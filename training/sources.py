@@ -11,7 +11,7 @@ from router.errors import CallLogError
 from router.log.address import DATABASE_FILES
 from router.registry import without_credentials
 from training.feedback_file import log_beside
-from training.log_file import is_remote, plain_name, remote_error
+from training.log_file import is_remote, plain_name, remote_error, without_query
 
 LOG_ENDINGS = (".parquet", ".pq", ".jsonl", ".ndjson", ".json", ".csv")
 _DATABASES = ("postgresql", "postgres", "sqlite")
@@ -89,6 +89,8 @@ def _remote(source: str) -> list[str]:
 
     try:
         store, path = fsspec.core.url_to_fs(source)
+        if without_query(source) != source:  # a signature is for reading, and often for nothing else
+            return [source]
         if glob.has_magic(source):
             found = [name for name in store.glob(path) if store.isfile(name)]
         elif not source.endswith("/") and store.isfile(path):

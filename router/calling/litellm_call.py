@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
@@ -81,6 +83,31 @@ def no_detours(client: Client) -> dict[str, Json]:
         )
     # An empty policy, because `num_retries=0` does not stop the retries of litellm.num_retries.
     return {"num_retries": 0, "max_retries": 0, "retry_policy": _no_retries()}
+
+
+@contextmanager
+def one_request_a_call() -> Iterator[None]:
+    """Within it no call of LiteLLM's sends its request a second time, for all threads.
+
+    Where a connection breaks, even after the request went out, LiteLLM's transport sends it again, whatever
+    the number of retries; no argument or setting turns that off (1.106). A provider may bill both.
+    """
+    litellm_module()
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+
+    again = AsyncHTTPHandler.single_connection_post_request
+    AsyncHTTPHandler.single_connection_post_request = _raise_what_broke  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        AsyncHTTPHandler.single_connection_post_request = again  # type: ignore[method-assign]
+
+
+async def _raise_what_broke(*_: Reply, **__: Reply) -> Reply:
+    """Stands in for LiteLLM's second request, which is made while the first one's error is handled."""
+    broken = sys.exc_info()[1]
+    assert broken is not None, "there is a second request only after an error"
+    raise broken
 
 
 @cache

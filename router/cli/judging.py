@@ -10,7 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from router.cli.console import Stages, print_json, say
-from router.cli.paying import confirm_price, usd
+from router.cli.paying import confirm_price, told_borne, usd
 from router.errors import ConfigError
 from router.records import Json
 from router.settings import (
@@ -24,6 +24,7 @@ from router.settings import (
 
 if TYPE_CHECKING:
     from training.judge.run import JudgeOffer, JudgeTerms
+    from training.read_summary import ReadSummary
 
 Judge = Annotated[
     str | None,
@@ -143,11 +144,17 @@ def asked_first(progress: Stages, *, yes: bool, dry_run: bool, as_json: bool) ->
         if dry_run:
             raise typer.Exit
         if offer.calls and not yes:
-            confirm_price(offer.calls, offer.expected_usd, offer.at_most_usd)
+            confirm_price(offer.calls, offer.expected_usd, offer.at_most_usd, offer.borne)
         if not progress.bars.disable:
             progress.bars.start()
 
     return agree
+
+
+def calls_failed(summary: ReadSummary) -> bool:
+    """Whether an import lacks verdicts because calls of its judge failed."""
+    report = summary.outcomes.judge if summary.outcomes else None
+    return bool(report and (report.failed or report.given_up))
 
 
 def _offer_json(offer: JudgeOffer) -> Json:
@@ -159,6 +166,8 @@ def _offer_json(offer: JudgeOffer) -> Json:
         "set_apart": dict(plan.set_apart),
         "repeats": plan.rule.repeats,
         "calls": offer.calls,
+        "surely_borne": offer.borne.surely,
+        "expected_borne": offer.borne.expected,
         "over_budget": offer.over_budget,
         "reused": offer.reused,
         "expected_usd": offer.expected_usd,
@@ -182,5 +191,6 @@ def _show(offer: JudgeOffer) -> None:
         say(f"  {offer.over_budget} calls may cost more than what is left of the budget, and are not made")
     say(
         f"  {offer.calls} calls for about {usd(offer.expected_usd)}, at most {usd(offer.at_most_usd)}; "
-        f"of the budget of {usd(offer.budget_usd)}, {usd(offer.spent_usd)} is spent"
+        f"of the budget of {usd(offer.budget_usd)}, {usd(offer.spent_usd)} is spent: "
+        f"{told_borne(offer.borne, offer.calls)}"
     )

@@ -29,10 +29,12 @@ from router.cli.judging import (
     Rubric,
     Yes,
     asked_first,
+    calls_failed,
     judge_options,
     judge_terms,
     with_judge,
 )
+from router.cli.paying import CALLS_FAILED
 from router.config import load_config
 from router.errors import ConfigError, MissingExtra
 from router.settings import Config, Objective
@@ -87,7 +89,10 @@ def import_(
     cache: Cache = CACHE,
     as_json: AsJson = False,
 ) -> None:
-    """Read call logs into one canonical Parquet file; a judge among the outcome rules is asked first."""
+    """Read call logs into one canonical Parquet file; a judge among the outcome rules is asked first.
+
+    Exit code 3: the file is written, but calls of the judge failed.
+    """
     training = offline()
     given = judge_options(
         judge, judge_rubric, judge_most, judge_budget, judge_repeats, own_answers=judge_own_answers
@@ -105,10 +110,12 @@ def import_(
         tasks = _inferred(out, reading, progress) if infer_tasks else None
     if as_json:
         print_json(training.asdict(summary) | ({"tasks": tasks.to_json()} if tasks else {}))
-        return
-    show().reading(summary, out)
-    if tasks:
-        show().console.print(str(tasks), markup=False, soft_wrap=True)
+    else:
+        show().reading(summary, out)
+        if tasks:
+            show().console.print(str(tasks), markup=False, soft_wrap=True)
+    if calls_failed(summary):
+        raise typer.Exit(CALLS_FAILED)
 
 
 def _inferred(out: Path, reading: Reading, reporter: Reporter) -> InferredTasks:

@@ -21,12 +21,13 @@ from router.cli.console import (
     say,
 )
 from router.cli.offline import CACHE, Cache, Calls, Fields, Rejects, offline, reading_of
-from router.cli.paying import confirm_price, usd
+from router.cli.paying import CALLS_FAILED, confirm_price, told_borne, usd
 from router.errors import ConfigError
 from router.records import Json
 
 if TYPE_CHECKING:
-    from training.paid_calls import CallsMade
+    from training.budget import Borne
+    from training.calls_made import CallsMade
     from training.replay_plan import ReplayCall, ReplayPlan
 
 Models = Annotated[
@@ -70,7 +71,10 @@ def replay(
     cache: Cache = CACHE,
     as_json: AsJson = False,
 ) -> None:
-    """Call the models that were not tried on logged prompts, within a budget; a stopped run goes on."""
+    """Call the models that were not tried on logged prompts, within a budget; a stopped run goes on.
+
+    Exit code 3: what was answered is written, but calls failed or a model was given up.
+    """
     offline()
     from training.budget import ledger_of, read_lines, spent_in
     from training.paid_calls import CallTerms
@@ -107,6 +111,8 @@ def replay(
         print_json(_replayed_json(done))
     else:
         _show_done(done, out, budget)
+    if done.failed or done.given_up:
+        raise typer.Exit(CALLS_FAILED)
 
 
 def _confirm(left: Sequence[ReplayCall], budget: float, spent: float) -> None:
@@ -117,8 +123,16 @@ def _confirm(left: Sequence[ReplayCall], budget: float, spent: float) -> None:
     """
     from training.replay_plan import cost_of
 
-    cost = cost_of(left)
-    confirm_price(cost.calls, cost.expected_usd, min(cost.at_most_usd, max(budget - spent, 0.0)))
+    cost, free = cost_of(left), max(budget - spent, 0.0)
+    bears = _borne(left, budget, spent)
+    confirm_price(cost.calls, min(cost.expected_usd, free), min(cost.at_most_usd, free), bears)
+
+
+def _borne(left: Sequence[ReplayCall], budget: float, spent: float) -> Borne:
+    """How many of the calls what is left of the budget bears."""
+    from training.budget import borne
+
+    return borne(max(budget - spent, 0.0), ((call.expected_usd, call.at_most_usd) for call in left))
 
 
 def _show_plan(
@@ -127,6 +141,7 @@ def _show_plan(
     from training.replay_plan import cost_by_model, cost_of
 
     whole, by_model = cost_of(left), cost_by_model(left)
+    bears = _borne(left, budget, spent)
     if as_json:
         print_json(
             {
@@ -137,6 +152,8 @@ def _show_plan(
                 "at_most_usd": whole.at_most_usd,
                 "budget_usd": budget,
                 "spent_usd": spent,
+                "surely_borne": bears.surely,
+                "expected_borne": bears.expected,
                 "set_apart": dict(plan.set_apart),
                 "models": {
                     name: {"calls": c.calls, "expected_usd": c.expected_usd, "at_most_usd": c.at_most_usd}
@@ -153,7 +170,7 @@ def _show_plan(
     people.print(table)
     for reason, count in plan.set_apart.items():
         say(f"{count} prompts are left out: {reason}")
-    say(f"budget {usd(budget)}, of which {usd(spent)} is spent")
+    say(f"budget {usd(budget)}, of which {usd(spent)} is spent: {told_borne(bears, whole.calls)}")
 
 
 def _show_done(done: CallsMade, out: Path, budget: float) -> None:
@@ -161,12 +178,16 @@ def _show_done(done: CallsMade, out: Path, budget: float) -> None:
         f"{done.answered} calls are in {out}, for {usd(done.cost_usd)}; "
         f"{usd(done.spent_usd)} of {usd(budget)} is spent"
     )
-    if done.over_budget:
-        say(f"{done.over_budget} calls were not made: the budget could not bear what they may cost")
     for what, count in done.failed.items():
         say(f"{count} calls failed ({what}); the next run tries them again")
     for model, reason in done.given_up.items():
         say(f"{model} was given up: {reason}")
+    if done.unanswered_usd:
+        say(
+            f"{usd(done.unanswered_usd)} of that is what attempts without an answer may have been billed with"
+        )
+    if done.over_budget:
+        say(f"{done.over_budget} calls were not made: the budget could not bear what they may cost")
 
 
 def _replayed_json(done: CallsMade) -> Json:
@@ -176,5 +197,6 @@ def _replayed_json(done: CallsMade) -> Json:
         "over_budget": done.over_budget,
         "given_up": dict(done.given_up),
         "cost_usd": done.cost_usd,
+        "unanswered_usd": done.unanswered_usd,
         "spent_usd": done.spent_usd,
     }

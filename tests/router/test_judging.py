@@ -87,6 +87,7 @@ def test_a_dry_run_says_what_the_judge_would_cost_and_writes_nothing(
     offer = json.loads(said)
     assert (code, offer["calls"], offer["sampled"]) == (0, 2, 2)
     assert 0 < offer["expected_usd"] <= offer["at_most_usd"]
+    assert (offer["surely_borne"], offer["expected_borne"]) == (2, 2)
     assert (provider.requests, sorted(tmp_path.glob("calls*"))) == ((), [])
 
 
@@ -150,6 +151,17 @@ def test_people_are_told_why_replies_may_be_unreadable(import_log: Import, provi
 def test_people_are_told_that_a_small_budget_leaves_out_long_answers_first(import_log: Import) -> None:
     _, said, _ = import_log("--judge", "referee", "--judge-budget", 0, "--yes")
     assert "not asked: 2 calls that the budget could not bear. Dear ones" in " ".join(said.split())
+
+
+def test_a_judge_that_can_not_be_reached_costs_nothing_and_the_exit_code_says_so(
+    import_log: Import, tmp_path: Path, provider: Provider
+) -> None:
+    provider.close()
+    code, said, _ = import_log(*ASKED, "--yes", "--json")
+    report = json.loads(said)["outcomes"]["judge"]
+    assert (code, report["spent_usd"], report["over_budget"]) == (3, 0.0, 0)
+    assert "refuses connections" in next(iter(report["failed"]))
+    assert (tmp_path / "calls.parquet").exists()
 
 
 def test_a_budget_that_bears_no_call_asks_nobody_and_imports(import_log: Import, provider: Provider) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from router.errors import CallLogError
-from training.budget import Budget, LineFile, ledger_of, spent_in
+from training.budget import Borne, Budget, LineFile, borne, ledger_of, spent_in
 
 
 @pytest.fixture
@@ -97,6 +97,23 @@ def test_calls_of_two_runs_are_told_apart(ledger: LineFile) -> None:
     again = reopened(ledger)
     asyncio.run(one_call(again))
     assert spent_in(reopened(again).lines) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("usd", "surely", "expected"),
+    [
+        pytest.param(0.9, 0, 0, id="no call"),
+        pytest.param(1.0, 1, 1, id="the first alone"),
+        pytest.param(1.3, 1, 4, id="a dear one passed over"),
+        pytest.param(5.2, 2, 5, id="two for sure"),
+        pytest.param(8.0, 5, 5, id="all"),
+    ],
+)
+def test_a_sum_surely_bears_the_worst_cases_in_order_and_more_where_calls_cost_what_is_expected(
+    usd: float, surely: int, expected: int
+) -> None:
+    prices = [(0.1, 1.0), (0.1, 4.0), (0.1, 1.0), (0.1, 1.0), (0.1, 1.0)]
+    assert borne(usd, prices) == Borne(surely=surely, expected=expected)
 
 
 def test_half_a_line_of_a_killed_process_is_cut_off(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ from tests.provider import (
 from tests.training.replay_calls import KEY_VARIABLE, config_of, plan_of
 from training.budget import ledger_of, read_lines, spent_in
 from training.calls import read_calls
-from training.paid_calls import CallsMade, CallTerms
+from training.calls_made import CallsMade
+from training.paid_calls import CallTerms
 from training.replaying import replay, unfinished
 
 __all__ = ["provider"]
@@ -151,6 +152,38 @@ def test_attempts_that_may_have_been_billed_count_in_full(provider: Provider, ou
     assert done.cost_usd == pytest.approx(at_most + 42e-6)
 
 
+def test_a_refused_connection_costs_nothing_and_is_named(provider: Provider, out: Path) -> None:
+    provider.close()
+    place = provider.api_base.removeprefix("http://").removesuffix("/v1")
+    done = replayed(provider, out, prompts=20, budget_usd=plan_of(1, "small").calls[0].at_most_usd)
+
+    reason = f"connection, {place} refuses connections"
+    assert (done.cost_usd, done.spent_usd, done.over_budget) == (0.0, 0.0, 0)
+    assert list(done.failed) == [f"small: {reason}"]
+    assert done.given_up["small"].startswith(f"5 calls in a row failed (last: {reason}); ")
+
+
+def test_a_failure_whose_retry_the_budget_can_not_bear_is_told_as_a_failure(
+    provider: Provider, out: Path
+) -> None:
+    provider.script("small", reset())
+    at_most = plan_of(1, "small").calls[0].at_most_usd
+    done = replayed(provider, out, prompts=3, budget_usd=1.5 * at_most, concurrency=1)
+    assert (done.failed, done.over_budget) == ({"small: connection": 1}, 2)
+    assert done.unanswered_usd == pytest.approx(at_most)
+
+
+def test_no_attempt_sends_its_request_twice(provider: Provider, out: Path) -> None:
+    provider.script("small", reset(), answer("One.", usage=tokens(12, 3)))
+    config = config_of(provider.api_base, "small")
+    own = config.of("small").model_copy(update={"litellm_model": "hosted_vllm/small"})
+    config = config.model_copy(update={"models": {"small": own}})
+    done = replay(plan_of(1, "small"), CallTerms(out=out, budget_usd=1.0), config)
+
+    paid_attempts = [line for line in read_lines(ledger_of(out)) if line.get("cost_usd")]
+    assert (done.answered, len(provider.requests), len(paid_attempts)) == (1, 2, 2)
+
+
 def test_a_budget_that_bears_no_call_makes_none(provider: Provider, out: Path) -> None:
     done = replayed(provider, out, budget_usd=1e-9)
     assert (done.answered, done.over_budget, provider.requests) == (0, 3, ())
@@ -173,14 +206,16 @@ def test_a_call_that_fails_leaves_no_line_and_is_tried_by_the_next_run(provider:
 def test_a_model_that_keeps_failing_is_given_up(provider: Provider, out: Path) -> None:
     provider.script("small", rate_limit(999))
     done = replayed(provider, out, prompts=20, concurrency=1)
-    assert done.given_up == {"small": "5 calls in a row failed (last: rate_limit)"}
+    assert done.given_up == {
+        "small": "5 calls in a row failed (last: rate_limit); 15 more calls were not made"
+    }
     assert len(provider.requests) == 5
 
 
 def test_a_refused_key_ends_a_model_at_once_and_is_not_shown(provider: Provider, out: Path) -> None:
     provider.script("small", wrong_key())
     done = replayed(provider, out, prompts=20, concurrency=1)
-    assert done.given_up == {"small": "the provider refuses the key"}
+    assert done.given_up == {"small": "the provider refuses the key; 19 more calls were not made"}
     assert len(provider.requests) == 1
     assert KEY not in repr(done) + out.read_text() + ledger_of(out).read_text()
 

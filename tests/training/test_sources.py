@@ -4,7 +4,10 @@ import gzip
 import json
 import os
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 
 import fsspec
 import polars as pl
@@ -14,7 +17,7 @@ import pytest
 from router.errors import CallLogError, ConfigError, MissingExtra
 from tests.training.logs import call, read, write_lines
 from training import log_file
-from training.log_file import remote_error
+from training.log_file import remote_error, shown_text
 from training.recognising import find_files
 from training.sources import expand, is_database
 
@@ -125,6 +128,91 @@ def test_the_extra_of_a_missing_store_is_named() -> None:
     assert isinstance(error, MissingExtra)
     assert "pointsman[s3]" in str(error)
     assert "package 'gcsfs'" in str(remote_error("gs://b/x", ImportError("Please install gcsfs")))
+
+
+SIGNATURE = "X-Amz-Expires=60&X-Amz-Signature=hush"
+
+
+class Signed(BaseHTTPRequestHandler):
+    """Serves `files` to those who sign for GET, as presigned addresses do; parts of a file as well."""
+
+    files: ClassVar[dict[str, bytes]] = {}
+
+    def do_GET(self) -> None:
+        name, _, query = self.path.partition("?")
+        content = self.files.get(name.removeprefix("/"))
+        if query != SIGNATURE or content is None:
+            self.send_error(403)
+            return
+        first, last = 0, len(content) - 1
+        if part := self.headers.get("Range"):
+            begin, _, end = part.removeprefix("bytes=").partition("-")
+            first, last = int(begin), min(int(end or last), last)
+        self.send_response(206 if part else 200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(last - first + 1))
+        self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+        self.end_headers()
+        self.wfile.write(content[first : last + 1])
+
+    def do_HEAD(self) -> None:
+        self.send_error(403)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def signed() -> Iterator[str]:
+    """The address of a server of signed files."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Signed)
+    Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        pytest.param("a.jsonl", lines(), id="lines"),
+        pytest.param("a.jsonl.gz", gzip.compress(lines()), id="gzip"),
+        pytest.param("a.csv", b"prompt,model\na,m\nb,m\nc,m\n", id="csv"),
+        pytest.param("a.parquet", parquet(), id="parquet"),
+    ],
+)
+def test_a_signed_address_is_read_by_the_ending_before_its_query_and_the_signature_is_told_nobody(
+    signed: str, tmp_path: Path, name: str, content: bytes
+) -> None:
+    Signed.files = {name: content}
+    files = read(tmp_path, f"{signed}/{name}?{SIGNATURE}")
+    assert (files.summary.calls, files.summary.files) == (3, [f"{signed}/{name}"])
+    assert "hush" not in repr(files.summary)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        pytest.param("a.jsonl", None, "signature is none for reading", id="refused"),
+        pytest.param("a.txt", b"", "no reader for this ending", id="ending"),
+        pytest.param("a.parquet", b"x" * 100, "can't be read as parquet", id="damaged"),
+        pytest.param("a.jsonl.gz", b"x" * 100, "not gzip", id="not compressed"),
+        pytest.param("a.jsonl", "ab".encode("utf-16"), "is UTF-16", id="encoding"),
+        pytest.param("a.csv", b"a,b\n1,2\n", "no column 'model'", id="columns"),
+        pytest.param("a.jsonl", b"{}\n", "no readable call", id="rows"),
+    ],
+)
+def test_no_error_tells_a_signature(
+    signed: str, tmp_path: Path, name: str, content: bytes | None, told: str
+) -> None:
+    Signed.files = {} if content is None else {name: content}
+    with pytest.raises(CallLogError, match=rf"^(?!.*hush)(?s:.*){told}"):
+        read(tmp_path, f"{signed}/{name}?{SIGNATURE}")
+
+
+def test_the_queries_of_addresses_in_a_text_are_not_shown() -> None:
+    text = "403, url=URL('https://h/a.jsonl?Policy=x&sp=r'): https://u:p@h/b?c=d"
+    assert shown_text(text) == "403, url=URL('https://h/a.jsonl?***'): https://***@h/b?***"
 
 
 @pytest.mark.parametrize("source", ["postgresql://h/d", "sqlite:///x", "calls.db", "x.sqlite#t"])

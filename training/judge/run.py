@@ -16,13 +16,14 @@ from router.calling.attempt import Attempt
 from router.errors import ConfigError
 from router.records import Json
 from router.settings import Config
-from training.budget import ledger_of, read_lines, spent_in
+from training.budget import Borne, borne, ledger_of, read_lines, spent_in
 from training.calls import CallFiles, counted
+from training.calls_made import CallsMade
 from training.judge.agreement import JudgeReport, agreement, majority
 from training.judge.plan import JudgeCall, JudgePlan, draw, plan_judging
 from training.judge.prompt import Verdict, verdict_of
 from training.outcome_rules import ONLY_FAILURES, Said
-from training.paid_calls import CallsMade, CallTerms, Work, make_calls, message_of
+from training.paid_calls import CallTerms, Work, make_calls, message_of
 from training.preparation import Reporter
 from training.verdicts import VERDICTS, judge_verdicts, not_drawn, verdict
 
@@ -40,11 +41,13 @@ class JudgeOffer:
         calls: that the budget bears, each taken by itself.
         over_budget: further ones, whose worst case alone is more than is left.
         reused: verdicts that are there from earlier imports.
+        borne: how many of `calls` it bears together.
         expected_usd, at_most_usd: of `calls`, if each is made once; the second is never above what is left.
     """
 
     plan: JudgePlan
     calls: int
+    borne: Borne
     over_budget: int
     reused: int
     expected_usd: float
@@ -112,14 +115,15 @@ def judged(files: CallFiles, config: Config, terms: JudgeTerms, reporter: Report
 def _offer(plan: JudgePlan, lines: Sequence[Line], budget: float, spent: float) -> JudgeOffer:
     left = _left(plan.calls, lines)
     free = max(budget - spent, 0.0)
-    borne = [call for call in left if call.at_most_usd <= free]
+    fitting = [call for call in left if call.at_most_usd <= free]
     return JudgeOffer(
         plan=plan,
-        calls=len(borne),
-        over_budget=len(left) - len(borne),
+        calls=len(fitting),
+        borne=borne(free, ((call.expected_usd, call.at_most_usd) for call in fitting)),
+        over_budget=len(left) - len(fitting),
         reused=len(plan.calls) - len(left),
-        expected_usd=min(sum(call.expected_usd for call in borne), free),
-        at_most_usd=min(sum(call.at_most_usd for call in borne), free),
+        expected_usd=min(sum(call.expected_usd for call in fitting), free),
+        at_most_usd=min(sum(call.at_most_usd for call in fitting), free),
         budget_usd=budget,
         spent_usd=spent,
     )

@@ -18,6 +18,8 @@ REDACTED = Apart("redacted")
 NOT_THE_MODELS = Apart("error of the caller or the proxy")
 OTHER_CALL = Apart("no chat or completion")
 NO_MODEL = Rejected("model is missing")
+ONLY_GROUP = Rejected("model is missing (model_group may be an alias): export the column 'model', too")
+NOT_REACHED = Apart("failed before a model was chosen")
 
 CUT_MARK = "(litellm_truncated skipped "
 _REDACTED_TEXT = "redacted-by-litellm"
@@ -63,7 +65,7 @@ def call_of(record: Record, body: _Object, metadata: _Object, answer: Json) -> R
         return NO_PROMPT
     model = model_of(record, metadata)
     if model is None:
-        return NO_MODEL
+        return _without_model(record, failed=failed)
     fields |= {"model": model, "truncated": any(CUT_MARK in text for text in texts)}
     fields |= _labels(record, metadata)
     fields |= _amounts(record, metadata, failed=failed)
@@ -83,17 +85,20 @@ def _set_apart(record: Record, metadata: _Object) -> Apart | None:
 
 
 def model_of(record: Record, metadata: _Object) -> str | None:
-    """The model that answered, with its provider in front; never the alias of a router.
-
-    The group that a router chose stands in for a model that was never reached.
-    """
-    model, group = words(record.get("model")), words(record.get("model_group"))
+    """The model that answered, with its provider in front; never the alias of a router."""
+    model = words(record.get("model"))
     routed = words(member(metadata.get("routing_decision"), "routed_model"))
-    if model is None or (routed is not None and model == group):
-        return routed or model or group
+    if model is None or (routed is not None and model == words(record.get("model_group"))):
+        return routed or model
     provider = words(record.get("custom_llm_provider"))
     known = provider is None or model.startswith(f"{provider}/")
     return model if known else f"{provider}/{model}"
+
+
+def _without_model(record: Record, *, failed: bool) -> Apart | Rejected:
+    if failed and "model" in record:
+        return NOT_REACHED
+    return NO_MODEL if words(record.get("model_group")) is None else ONLY_GROUP
 
 
 def _labels(record: Record, metadata: _Object) -> Call:

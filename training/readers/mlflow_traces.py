@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from router.errors import CallLogError, MissingExtra
 from router.records import Json
-from router.registry import without_credentials
+from router.registry import cause_of, without_credentials
+from training.log_file import without_query
 from training.readers.litellm_records import CACHED
+from training.readers.mlflow_server import AT_FIRST, ONCE_IT_ANSWERED, asking
 from training.readers.mlflow_spans import attributes_of, error_of, llm_spans, span_id, spans_of
 from training.readers.protocol import NO_PROMPT, Apart, Call, Reader, Record, Rejected, Result, Sample
 from training.readers.request_shapes import answer_evidence, request_fields, texts_in
@@ -79,15 +81,18 @@ class MLflowTraces(Reader):
             MissingExtra: MLflow is not installed.
         """
         try:
-            from mlflow import MlflowClient
+            from mlflow import MlflowClient, get_tracking_uri
             from mlflow.exceptions import MlflowException
         except ImportError as error:
             raise MissingExtra("mlflow", "train") from error
         try:
             yield from _traces(MlflowClient(), address)
         except MlflowException as error:
-            told = without_credentials(str(error).strip().splitlines()[0])[:300]
-            raise CallLogError(f"{address}: {told}; is MLFLOW_TRACKING_URI set?") from None
+            server = without_credentials(without_query(get_tracking_uri()))
+            raise CallLogError(
+                f"{address}: can't be read from {server}: {cause_of(error)}; is MLFLOW_TRACKING_URI set "
+                "right, and does the server run?"
+            ) from None
 
     def convert(self, row: Record) -> Result:
         """The request and the answer are the span's inputs and outputs."""
@@ -109,19 +114,21 @@ def _is_info(value: Json) -> bool:
 
 def _traces(client: MlflowClient, address: str) -> Iterator[Record]:
     name = address.removeprefix(_SCHEME)
-    experiment = client.get_experiment_by_name(name)
+    with asking(AT_FIRST):
+        experiment = client.get_experiment_by_name(name)
     if experiment is None:
         raise CallLogError(
             f"{address}: no experiment of that name where MLFLOW_TRACKING_URI points; check both"
         )
     token: str | None = None
     while True:
-        page = client.search_traces(
-            locations=[experiment.experiment_id],
-            max_results=_PAGE,
-            order_by=["timestamp_ms ASC"],
-            page_token=token,
-        )
+        with asking(ONCE_IT_ANSWERED):
+            page = client.search_traces(
+                locations=[experiment.experiment_id],
+                max_results=_PAGE,
+                order_by=["timestamp_ms ASC"],
+                page_token=token,
+            )
         yield from (json.loads(trace.to_json()) for trace in page)
         token = page.token
         if not token:

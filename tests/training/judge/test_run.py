@@ -338,7 +338,10 @@ def test_a_refused_key_ends_the_asking_and_is_not_shown(provider: Provider, tmp_
     provider.script("judge", wrong_key())
     log = log_of(tmp_path, *[answered(number) for number in range(10)])
     found = report(log, provider, concurrency=1)
-    assert (found.given_up, len(provider.requests)) == ({"referee": "the provider refuses the key"}, 1)
+    assert (found.given_up, len(provider.requests)) == (
+        {"referee": "the provider refuses the key; 9 more calls were not made"},
+        1,
+    )
     assert KEY not in repr(found)
 
 

@@ -11,12 +11,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from router.errors import CallLogError
 from router.records import Json
 from tests.litellm_logs import callback_sink, fill_table, spend_rows, written_proxy
 from tests.postgres import Postgres
 from tests.provider import KEY, Provider, Reply
 from tests.proxy import running_proxy, wait_until
-from tests.training.logs import read
+from tests.training.logs import read, write_lines
+from tests.training.readers.example_litellm import EXAMPLES
 from training.calls import CallFiles
 
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
@@ -216,6 +218,19 @@ def test_the_bodies_of_the_callback_are_read_as_they_were_posted(logged: Logged,
     files = read(tmp_path, str(folder))
     assert set(files.summary.readers) == {"litellm-callback"}
     assert set(calls_of(files)) == {*CALLS, "falls back|openai/broken"}
+
+
+def test_a_spend_log_without_the_models_is_rejected_and_says_what_to_do(tmp_path: Path) -> None:
+    rows = EXAMPLES["litellm-spend"]
+    nameless = [{name: value for name, value in row.items() if name != "model"} for row in rows]
+    with pytest.raises(CallLogError, match=r"2 x model is missing .*: export the column 'model', too"):
+        read(tmp_path, write_lines(tmp_path / "spend.jsonl", *nameless))
+
+
+def test_a_request_that_failed_before_a_model_was_chosen_is_set_apart(tmp_path: Path) -> None:
+    row, failed = EXAMPLES["litellm-spend"]
+    files = read(tmp_path, write_lines(tmp_path / "spend.jsonl", row, {**failed, "model": ""}))
+    assert (files.summary.calls, files.summary.set_apart) == (1, {"failed before a model was chosen": 1})
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -147,18 +149,34 @@ def test_an_experiment_that_is_not_there_is_named(logged: Logged, tmp_path: Path
         read(tmp_path, "mlflow://nowhere")
 
 
-def test_a_server_that_does_not_answer_is_told_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+TOLD = (
+    r"^mlflow://shop: can't be read from http://\*\*\*@127\.0\.0\.1:9: no answer \(Connection refused\); is "
+    "MLFLOW_TRACKING_URI set"
+)
+
+
+@pytest.mark.parametrize("retries", [pytest.param("0", id="the user's"), pytest.param(None, id="ours")])
+def test_a_server_that_does_not_answer_is_told_soon_in_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    retries: str | None,
 ) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.delenv(RETRIES, raising=False)
+    if retries is not None:
+        monkeypatch.setenv(RETRIES, retries)
+    begun = time.monotonic()
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri("http://someone:secret@127.0.0.1:9")
     try:
-        with pytest.raises(CallLogError, match=r"^mlflow://shop: .*is MLFLOW_TRACKING_URI set") as raised:
+        with pytest.raises(CallLogError, match=TOLD) as raised:
             read(tmp_path, "mlflow://shop")
     finally:
         mlflow.set_tracking_uri(before)
     assert "secret" not in str(raised.value)
+    assert "Retrying" not in caplog.text
+    assert (os.environ.get(RETRIES), time.monotonic() - begun < 20) == (retries, True)
 
 
 def of_file(folder: Path, *traces: dict[str, Json]) -> dict[str, dict[str, Any]]:

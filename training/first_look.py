@@ -1,0 +1,106 @@
+"""What a file is by its name and its beginning: its kind, its size, its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from router.errors import CallLogError
+from router.log.address import DATABASE_FILES
+from router.registry import without_credentials
+from training.csv_rows import csv_header
+from training.feedback_file import feedback_beside
+from training.json_values import LOOKED_AT, layout_of
+from training.log_file import (
+    COMPRESSED,
+    COPY_AGAIN,
+    DAMAGED_GZIP,
+    Format,
+    LogFile,
+    check_encoding,
+    is_remote,
+    one_line,
+    open_log,
+    open_raw,
+    plain_name,
+    without_query,
+)
+from training.sources import LOG_ENDINGS
+
+_ENDINGS: Mapping[str, Format] = {
+    ".parquet": "parquet", ".pq": "parquet", ".jsonl": "json", ".ndjson": "json", ".json": "json",
+    ".csv": "csv",
+}  # fmt: skip
+
+
+def look_at_file(number: int, path: str, mapping: Mapping[str, str]) -> LogFile:
+    """A file or an object of a store, its reader not yet known.
+
+    Raises:
+        CallLogError: no reader takes such an ending, or it can't be opened.
+        MissingExtra: the package of an object store is not installed.
+    """
+    name = plain_name(path)
+    shown = without_credentials(without_query(path)) if is_remote(path) else path
+    kind = _ENDINGS.get(Path(name).suffix)
+    if kind is None or (kind == "parquet" and without_query(path).lower().endswith(COMPRESSED)):
+        known = ", ".join((*LOG_ENDINGS, *DATABASE_FILES))
+        raise CallLogError(
+            f"{shown}: no reader for this ending; it must be one of {known}, "
+            "and .gz or .zst after JSON's and CSV's"
+        )
+    names: tuple[str, ...] | None = None
+    row_groups = 1
+    with _opening(shown, kind):
+        size = _size(path)
+        if size and kind != "parquet":
+            check_encoding(path)
+        if size and kind == "parquet":
+            with open_raw(path) as raw, pq.ParquetFile(raw) as parquet:
+                names, row_groups = tuple(parquet.schema_arrow.names), parquet.num_row_groups
+        elif size and kind == "csv":
+            names = csv_header(path)
+        elif size:
+            kind = _json_layout(path)
+    return LogFile(
+        number=number,
+        path=shown,
+        url="" if shown == path else path,
+        kind=kind,
+        size=size,
+        mapping=mapping,
+        names=names,
+        row_groups=row_groups,
+        feedback=feedback_beside(path) if kind == "json" and not is_remote(path) else None,
+    )
+
+
+@contextmanager
+def _opening(shown: str, kind: Format) -> Iterator[None]:
+    """Errors of a file that is opened for the first time as ours."""
+    try:
+        yield
+    except DAMAGED_GZIP as error:
+        raise CallLogError(f"{shown}: not gzip, or cut short ({error}); {COPY_AGAIN}") from error
+    except PermissionError as error:
+        why = error.strerror
+        raise CallLogError(f"{shown}: can't be opened: {why}; allow it, or leave it out") from error
+    except (pa.ArrowException, OSError) as error:
+        raise CallLogError(f"{shown}: can't be read as {kind}: {one_line(error)}; {COPY_AGAIN}") from error
+
+
+def _size(path: str) -> int:
+    if not is_remote(path):
+        return Path(path).stat().st_size
+    with open_raw(path) as raw:
+        return raw.seek(0, 2)
+
+
+def _json_layout(path: str) -> Format:
+    content, raw = open_log(path)
+    with raw:
+        return layout_of(content.read(LOOKED_AT))
