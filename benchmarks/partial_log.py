@@ -8,6 +8,8 @@ replay should take, and is trained again with the outcomes of all models on thos
 relative to the best single model, at which the router reaches that model's success, on forecasts for held-out
 prompts.
 
+Beside it stand the means per task type of the same log, at the weight that they would choose themselves.
+
 Logging policies: `tilted` gives each model half the share of the next better one, and 5 % of the calls to all
 alike (of six models: strongest 49 %, weakest 2 %); `strong` sends all but those 5 % to the best single model.
 """
