@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+
 from router.errors import CallLogError
-from router.records import Json
+from router.records import BoolArray, Json
 
 try:
     import fcntl
@@ -103,6 +105,10 @@ class Budget:
     when it has ended. What was set aside and never settled, because the process was killed, counts as spent
     in full: the call may have been paid. So the sum of all costs is never above the limit, whatever happens.
 
+    First come, first served: the first call that does not fit any more is the last one. So calls in a random
+    order are a random sample however far the budget goes; with cheap ones that still fit it would be one of
+    short prompts. Only a call that the whole limit could not bear is left out by itself.
+
     Used from one event loop.
 
     Attributes:
@@ -117,17 +123,22 @@ class Budget:
         self._ledger = ledger
         self._set_aside: dict[int, float] = {}
         self._changed = asyncio.Condition()
+        self._turn = asyncio.Lock()
+        self._at_its_end = False
         self._number = max((int(line.get("call", 0)) for line in ledger.lines), default=0)
 
     async def set_aside(self, usd: float) -> int | None:
-        """Wait until the amount is free, and hold it; None where it never will be.
+        """Wait until the amount is free, and hold it; None where it never will be, or never was.
 
         Returns:
             What `settle` is to be called with.
         """
-        async with self._changed:
+        if usd > self.limit:
+            return None
+        async with self._turn, self._changed:
             await self._changed.wait_for(lambda: self._fits(usd) or not self._may_fit(usd))
-            if not self._fits(usd):
+            self._at_its_end |= not self._fits(usd)
+            if self._at_its_end:
                 return None
             self._number += 1
             number = self._number
@@ -155,29 +166,31 @@ class Borne:
     """How many of some calls a budget bears, made in order and once each.
 
     Attributes:
-        surely: the first so many, whatever they cost.
-        expected: so many, where each costs what is expected; one whose worst case does not fit is left out.
+        surely: so many, whatever they cost.
+        expected: so many, where each costs what is expected.
     """
 
     surely: int
     expected: int
 
 
-def borne(usd: float, prices: Iterable[tuple[float, float]]) -> Borne:
-    """How many calls a sum bears.
+def borne(limit: float, spent: float, prices: Iterable[tuple[float, float]]) -> Borne:
+    """How many calls a `Budget` bears of which some is spent.
 
     Args:
         prices: of each call, in order, what is expected and the most, in USD.
     """
-    worst = spent = 0.0
-    surely = expected = 0
-    for likely, most in prices:
-        worst += most
-        surely += worst <= usd
-        if spent + most <= usd:
-            expected += 1
-            spent += likely
-    return Borne(surely=surely, expected=expected)
+    able = [price for price in prices if price[1] <= limit]
+    most = np.array([price[1] for price in able])
+    likely = np.array([price[0] for price in able])
+    surely = spent + np.cumsum(most) <= limit
+    expected = spent + np.cumsum(likely) - likely + most <= limit
+    return Borne(surely=_first(surely), expected=_first(expected))
+
+
+def _first(fits: BoolArray) -> int:
+    """How many of the first ones fit, up to the first that does not."""
+    return len(fits) if fits.all() else int(np.argmin(fits))
 
 
 def spent_in(lines: list[dict[str, Json]]) -> float:

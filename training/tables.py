@@ -110,9 +110,8 @@ def _judge(report: JudgeReport) -> None:
         )
     if report.over_budget:
         lines.append(
-            f"not asked: {report.over_budget} calls that the budget could not bear. Dear ones, on long "
-            "answers, are missing first, so those that were judged are no uniform sample: raise "
-            "--judge-budget, or lower --judge-most"
+            f"not asked: {report.over_budget} calls that the budget could not bear: raise --judge-budget. "
+            "Those that were asked come first in the sample's random order, and are a sample as well"
         )
     lines.append(
         f"cost: ${report.cost_usd:.4f}; ${report.spent_usd:.4f} of ${report.budget_usd:.4f} is spent"

@@ -132,7 +132,7 @@ def _borne(left: Sequence[ReplayCall], budget: float, spent: float) -> Borne:
     """How many of the calls what is left of the budget bears."""
     from training.budget import borne
 
-    return borne(max(budget - spent, 0.0), ((call.expected_usd, call.at_most_usd) for call in left))
+    return borne(budget, spent, ((call.expected_usd, call.at_most_usd) for call in left))
 
 
 def _show_plan(

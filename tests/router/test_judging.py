@@ -148,9 +148,9 @@ def test_people_are_told_why_replies_may_be_unreadable(import_log: Import, provi
     assert "unreadable: 2 replies hold no single verdict; a judge that thinks first" in " ".join(said.split())
 
 
-def test_people_are_told_that_a_small_budget_leaves_out_long_answers_first(import_log: Import) -> None:
+def test_people_are_told_what_the_budget_could_not_bear(import_log: Import) -> None:
     _, said, _ = import_log("--judge", "referee", "--judge-budget", 0, "--yes")
-    assert "not asked: 2 calls that the budget could not bear. Dear ones" in " ".join(said.split())
+    assert "not asked: 2 calls that the budget could not bear: raise --judge-budget" in " ".join(said.split())
 
 
 def test_a_judge_that_can_not_be_reached_costs_nothing_and_the_exit_code_says_so(

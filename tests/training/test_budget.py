@@ -72,6 +72,20 @@ def test_an_amount_that_can_never_be_free_is_refused_at_once(ledger: LineFile) -
     assert asyncio.run(scenario()) is None
 
 
+def test_the_first_call_that_does_not_fit_is_the_last(ledger: LineFile) -> None:
+    async def scenario() -> list[bool]:
+        budget = Budget(1.0, ledger)
+        first = await budget.set_aside(0.5)
+        assert first is not None
+        waiting = [asyncio.create_task(budget.set_aside(usd)) for usd in (1.1, 0.4, 0.7, 0.1)]
+        await asyncio.sleep(0.01)
+        await budget.settle(first, 0.5)
+        await budget.settle(2, 0.4)
+        return [await one is not None for one in waiting]
+
+    assert asyncio.run(scenario()) == [False, True, False, False]
+
+
 def test_the_next_run_goes_on_with_what_is_left_and_counts_what_was_not_settled_in_full(
     ledger: LineFile,
 ) -> None:
@@ -100,20 +114,21 @@ def test_calls_of_two_runs_are_told_apart(ledger: LineFile) -> None:
 
 
 @pytest.mark.parametrize(
-    ("usd", "surely", "expected"),
+    ("limit", "spent", "surely", "expected"),
     [
-        pytest.param(0.9, 0, 0, id="no call"),
-        pytest.param(1.0, 1, 1, id="the first alone"),
-        pytest.param(1.3, 1, 4, id="a dear one passed over"),
-        pytest.param(5.2, 2, 5, id="two for sure"),
-        pytest.param(8.0, 5, 5, id="all"),
+        pytest.param(0.9, 0.0, 0, 0, id="no call"),
+        pytest.param(1.0, 0.0, 1, 1, id="the first alone"),
+        pytest.param(1.3, 0.0, 1, 4, id="one is too dear for the whole"),
+        pytest.param(5.2, 0.0, 2, 5, id="two for sure"),
+        pytest.param(5.2, 2.0, 1, 1, id="none after the first that does not fit"),
+        pytest.param(8.0, 0.0, 5, 5, id="all"),
     ],
 )
 def test_a_sum_surely_bears_the_worst_cases_in_order_and_more_where_calls_cost_what_is_expected(
-    usd: float, surely: int, expected: int
+    limit: float, spent: float, surely: int, expected: int
 ) -> None:
     prices = [(0.1, 1.0), (0.1, 4.0), (0.1, 1.0), (0.1, 1.0), (0.1, 1.0)]
-    assert borne(usd, prices) == Borne(surely=surely, expected=expected)
+    assert borne(limit, spent, prices) == Borne(surely=surely, expected=expected)
 
 
 def test_half_a_line_of_a_killed_process_is_cut_off(tmp_path: Path) -> None:

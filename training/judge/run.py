@@ -38,8 +38,9 @@ class JudgeOffer:
     """What is about to be asked, and its price; nothing has been called yet.
 
     Attributes:
-        calls: that the budget bears, each taken by itself.
-        over_budget: further ones, whose worst case alone is more than is left.
+        calls: that the whole budget bears, each taken by itself; none where the rest of it does not bear the
+            next.
+        over_budget: the others.
         reused: verdicts that are there from earlier imports.
         borne: how many of `calls` it bears together.
         expected_usd, at_most_usd: of `calls`, if each is made once; the second is never above what is left.
@@ -115,11 +116,13 @@ def judged(files: CallFiles, config: Config, terms: JudgeTerms, reporter: Report
 def _offer(plan: JudgePlan, lines: Sequence[Line], budget: float, spent: float) -> JudgeOffer:
     left = _left(plan.calls, lines)
     free = max(budget - spent, 0.0)
-    fitting = [call for call in left if call.at_most_usd <= free]
+    fitting = [call for call in left if call.at_most_usd <= budget]
+    if fitting and fitting[0].at_most_usd > free:
+        fitting = []  # the first that does not fit is the last
     return JudgeOffer(
         plan=plan,
         calls=len(fitting),
-        borne=borne(free, ((call.expected_usd, call.at_most_usd) for call in fitting)),
+        borne=borne(budget, spent, ((call.expected_usd, call.at_most_usd) for call in fitting)),
         over_budget=len(left) - len(fitting),
         reused=len(plan.calls) - len(left),
         expected_usd=min(sum(call.expected_usd for call in fitting), free),
