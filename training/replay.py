@@ -77,7 +77,7 @@ def _mean_of_best(low: FloatArray, high: FloatArray, chance: FloatArray) -> Floa
     return np.asarray((values * np.diff(at_most, axis=1, prepend=0.0)).sum(axis=1))
 
 
-def informative_sample(value: FloatArray, most: int, seed: int) -> Selection:
+def informative_sample(value: FloatArray, most: int, seed: int, reached: int | None = None) -> Selection:
     """Prompts drawn with a chance that grows with their value, the likelier the earlier.
 
     Of the chances, `EVEN_SHARE` is the same for all and the rest in proportion to the value. Only the most
@@ -86,12 +86,16 @@ def informative_sample(value: FloatArray, most: int, seed: int) -> Selection:
 
     Sequential Poisson sampling (Ohlsson 1998): the smallest of uniform draws over wanted chances, so that a
     smaller sample is the beginning of a larger one. The chances that it says are very nearly the true ones.
+
+    Args:
+        reached: how many of the `most` prompts will be called, where something else ends the sample earlier;
+            the chances are those of so many.
     """
     generator = np.random.default_rng(seed)
     total = value.sum()
     worth = value / total if total > 0 else np.full(len(value), 1 / max(len(value), 1))
     wanted = EVEN_SHARE / max(len(value), 1) + (1 - EVEN_SHARE) * worth
-    chance = _chances(wanted, min(most, len(value)))
+    chance = _chances(wanted, min(most if reached is None else reached, len(value)))
     rows = np.argsort(generator.random(len(value)) / wanted, kind="stable")[:most].astype(np.int64)
     return Selection(rows=rows, probability=chance[rows])
 
@@ -106,7 +110,7 @@ def _chances(wanted: FloatArray, most: int) -> FloatArray:
     return np.asarray(chance)
 
 
-def stratified_sample(strata: Sequence[str], most: int, seed: int) -> Selection:
+def stratified_sample(strata: Sequence[str], most: int, seed: int, reached: int | None = None) -> Selection:
     """Prompts drawn uniformly, each task type in proportion to its prompts; in random order.
 
     Systematic sampling from the prompts in order of stratum and at random within (Madow 1949): each has the
@@ -114,11 +118,13 @@ def stratified_sample(strata: Sequence[str], most: int, seed: int) -> Selection:
 
     Args:
         strata: the task type of each prompt, "" where it has none.
+        reached: as in `informative_sample`.
     """
     count = len(strata)
+    chance = min(most if reached is None else reached, count) / max(count, 1)
     if most >= count:
         rows = np.random.default_rng(seed).permutation(count).astype(np.int64)
-        return Selection(rows=rows, probability=np.ones(count))
+        return Selection(rows=rows, probability=np.full(count, chance))
     generator = np.random.default_rng(seed)
     shuffled = generator.permutation(count)
     names = np.unique(np.array(strata, dtype=object).astype(str), return_inverse=True)[1]
@@ -126,4 +132,4 @@ def stratified_sample(strata: Sequence[str], most: int, seed: int) -> Selection:
     places = np.floor((generator.random() + np.arange(most)) * (count / most)).astype(np.int64)
     rows = ordered[np.minimum(places, count - 1)]
     drawn = generator.permutation(rows).astype(np.int64)
-    return Selection(rows=drawn, probability=np.full(most, most / count))
+    return Selection(rows=drawn, probability=np.full(most, chance))

@@ -28,6 +28,7 @@ class ReplayJob:
     Attributes:
         models: the only ones called; empty for all that the router knows.
         most: prompts at most; None for no limit but the budget.
+        budget_usd: where the calls will end; None: nowhere.
         max_tokens: longest answer, where a model's settings name none.
     """
 
@@ -35,6 +36,7 @@ class ReplayJob:
     reading: Reading
     models: Sequence[str] = ()
     most: int | None = None
+    budget_usd: float | None = None
     strategy: Strategy = "informative"
     max_tokens: int = 4096
     seed: int = 0
@@ -121,8 +123,13 @@ def plan_replay(job: ReplayJob, version: Version, reporter: Reporter) -> ReplayP
     value = value_of_information(
         forecast.probability[rows], forecast.cost[rows], version.policy.weight, missing[rows]
     )
-    chosen = select(job, value, [table.requests[row].task_type or "" for row in rows.tolist()])
+    task_types = [table.requests[row].task_type or "" for row in rows.tolist()]
+    chosen = select(job, value, task_types)
     cells = _Cells(table=table, version=version, bounds=bounds, forecast=forecast)
+    if job.budget_usd is not None:
+        price = np.array([cells.expected_usd(row, missing[row]) for row in rows[chosen.rows].tolist()])
+        reached = max(1, int((np.cumsum(price) <= job.budget_usd).sum()))
+        chosen = select(job, value, task_types, reached)
     calls = [
         cells.call(row, column, drawn)
         for row, drawn in zip(rows[chosen.rows].tolist(), chosen.probability.tolist(), strict=True)
@@ -131,12 +138,18 @@ def plan_replay(job: ReplayJob, version: Version, reporter: Reporter) -> ReplayP
     return _plan(calls, set_apart, version)
 
 
-def select(job: ReplayJob, value: FloatArray, task_types: Sequence[str]) -> Selection:
-    """The prompts that the job's strategy takes, of those with a model to call."""
+def select(
+    job: ReplayJob, value: FloatArray, task_types: Sequence[str], reached: int | None = None
+) -> Selection:
+    """The prompts that the job's strategy takes, of those with a model to call.
+
+    Args:
+        reached: how many of them the budget is expected to pay for: the chances are those of so many.
+    """
     most = len(value) if job.most is None else job.most
     if job.strategy == "random":
-        return stratified_sample(task_types, most, job.seed)
-    return informative_sample(value, most, job.seed)
+        return stratified_sample(task_types, most, job.seed, reached)
+    return informative_sample(value, most, job.seed, reached)
 
 
 def cost_of(calls: Iterable[ReplayCall]) -> ReplayCost:
@@ -199,19 +212,26 @@ class _Cells:
     bounds: Mapping[str, Bound]
     forecast: Forecast
 
+    def expected_usd(self, row: int, missing: BoolArray) -> float:
+        """USD that the calls of a prompt are expected to cost."""
+        return sum(self._expected_usd(row, column) for column in np.flatnonzero(missing).tolist())
+
+    def _expected_usd(self, row: int, column: int) -> float:
+        at_most = self.bounds[self.version.models[column]].at_most(self.table.requests[row])
+        expected = float(self.forecast.cost[row, column])
+        return min(expected, at_most) if np.isfinite(expected) else at_most
+
     def call(self, row: int, column: int, drawn: float) -> ReplayCall:
         """The call of one model on one prompt."""
         model, request = self.version.models[column], self.table.requests[row]
         bound = self.bounds[model]
-        at_most = bound.at_most(request)
-        expected = float(self.forecast.cost[row, column])
         return ReplayCall(
             key=self.table.keys[row],
             request=request,
             model=model,
             arguments={**_arguments(request), **bound.arguments},
             confidence=float(self.forecast.probability[row, column]),
-            expected_usd=min(expected, at_most) if np.isfinite(expected) else at_most,
+            expected_usd=self._expected_usd(row, column),
             bound=bound,
             sampling_probability=drawn,
         )

@@ -90,6 +90,7 @@ def replay(
         reading=reading_of(version.config, mapping, rejects or out.with_suffix(".rejects.jsonl"), cache),
         models=[name.strip() for name in models.split(",") if name.strip()] if models else (),
         most=most,
+        budget_usd=budget,
         strategy=strategy,
         max_tokens=max_tokens,
         seed=seed,

@@ -13,6 +13,7 @@ from router.settings import Config, Limits, ModelSettings, Price
 from router.version import Version
 from tests.conftest import Quiet
 from training.preparation import Reading
+from training.replay import Strategy
 from training.replay_plan import (
     CUT,
     NO_TEXT,
@@ -99,6 +100,20 @@ def test_a_random_sample_says_its_chance(priced: Version, reading: Reading) -> N
     plan = planned(priced, reading, rows, strategy="random", most=4)
     assert plan.prompts == 4
     assert {call.sampling_probability for call in plan.calls} == {0.2}
+
+
+@pytest.mark.parametrize("strategy", ["random", "informative"])
+def test_the_chance_to_be_drawn_is_that_of_what_the_budget_pays_for(
+    priced: Version, reading: Reading, strategy: Strategy
+) -> None:
+    rows = [row(number, priced.models[0]) for number in range(20)]
+    whole = planned(priced, reading, rows, strategy=strategy)
+    price = cost_of(whole.calls).expected_usd
+    half = planned(priced, reading, rows, strategy=strategy, budget_usd=0.501 * price)
+    assert [call.key for call in half.calls] == [call.key for call in whole.calls]
+    chance = {call.key: call.sampling_probability for call in half.calls}
+    assert sum(chance.values()) == pytest.approx(10, abs=1)
+    assert {call.sampling_probability for call in whole.calls} == {1.0}
 
 
 def test_what_can_not_be_sent_again_is_set_apart(priced: Version, reading: Reading) -> None:
