@@ -11,6 +11,8 @@ from training.unsent import why_unsent
 
 FAILURES_IN_A_ROW = 5
 """Calls of a model that fail one after the other, each after its retries, before the model is given up."""
+WASTED_IN_A_ROW = 20
+"""Likewise calls that are answered, and of no use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,7 @@ class Tally:
         self._answered = self._over_budget = 0
         self._failed: Counter[str] = Counter()
         self._in_a_row: Counter[str] = Counter()
+        self._wasted: Counter[str] = Counter()
         self._given_up: dict[str, str] = {}
         self._left_out: Counter[str] = Counter()
         self._cost = self._unanswered = 0.0
@@ -58,10 +61,17 @@ class Tally:
         self._cost += usd
         self._unanswered += 0.0 if attempt.answered else usd
 
-    def answered(self, model: str) -> None:
-        """A call is finished."""
+    def answered(self, model: str, wasted: str | None) -> None:
+        """A call is finished; a model that answers to no use again and again is given up.
+
+        Args:
+            wasted: why it was of no use.
+        """
         self._answered += 1
         self._in_a_row.pop(model, None)
+        self._wasted[model] = 0 if wasted is None else self._wasted[model] + 1
+        if wasted and self._wasted[model] >= WASTED_IN_A_ROW:
+            self._given_up[model] = f"{WASTED_IN_A_ROW} replies in a row {wasted}"
 
     def not_borne(self, model: str, before: Attempt | None) -> None:
         """The budget can't bear a call; what failed before and now can't be tried again, failed.

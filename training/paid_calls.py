@@ -64,11 +64,13 @@ class Work(Generic[C]):
     Attributes:
         left: of the calls, those that no line of the output holds yet.
         line: what the output gets of a call that is finished.
+        wasted: why a finished call was of no use, though it is paid for; None: it was of use.
     """
 
     calls: Sequence[C]
     left: Callable[[Sequence[C], Sequence[Mapping[str, Json]]], Sequence[C]]
     line: Callable[[C, Attempt], Mapping[str, Json]]
+    wasted: Callable[[Attempt], str | None] = lambda attempt: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +112,7 @@ def make_calls(
         connection_of(model, config.of(model))
     with LineFile(terms.out) as lines, LineFile(ledger_of(terms.out)) as ledger:
         budget = Budget(terms.budget_usd, ledger)
-        run = _Run(work.line, terms, config, lines, budget)
+        run = _Run(work, terms, config, lines, budget)
         with one_request_a_call():
             asyncio.run(run.all(work.left(work.calls, lines.lines), advance))
         return run.tally.result(budget.spent)
@@ -134,13 +136,13 @@ class _Run(Generic[C]):
 
     def __init__(
         self,
-        line: Callable[[C, Attempt], Mapping[str, Json]],
+        work: Work[C],
         terms: CallTerms,
         config: Config,
         lines: LineFile,
         budget: Budget,
     ) -> None:
-        self._line, self._terms, self._config = line, terms, config
+        self._work, self._terms, self._config = work, terms, config
         self._lines, self._budget = lines, budget
         self._patient = _patient(config.calls)
         self._transport = Transport(_one_attempt(config))
@@ -175,7 +177,7 @@ class _Run(Generic[C]):
                 self.tally.not_borne(call.model, failed)
                 return
             if is_finished(attempt):
-                self.tally.answered(call.model)
+                self.tally.answered(call.model, self._work.wasted(attempt))
                 return
             failed = attempt
             try:
@@ -197,7 +199,7 @@ class _Run(Generic[C]):
             await self._transport.acompletion([call.model], call.arguments, seen.append)
         attempt = seen[-1]
         if is_finished(attempt):
-            self._lines.append(self._line(call, attempt))
+            self._lines.append(self._work.line(call, attempt))
         cost = cost_of(call, attempt)
         self.tally.paid(cost, attempt)
         await self._budget.settle(number, cost)

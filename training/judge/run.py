@@ -107,7 +107,9 @@ def judged(files: CallFiles, config: Config, terms: JudgeTerms, reporter: Report
             concurrency=plan.rule.concurrency,
             per_minute=plan.rule.per_minute,
         )
-        made = make_calls(Work(calls=plan.calls, left=_left, line=_line), how, config, advance)
+        made = make_calls(
+            Work(calls=plan.calls, left=_left, line=_line, wasted=_unreadable), how, config, advance
+        )
     found = _found(plan, read_lines(terms.record))
     left_out = _write(plan, found, files, config)
     return counted(files, config.outcomes.rules, _report(plan, found, offer, made, left_out))
@@ -166,6 +168,10 @@ def _verdict(attempt: Attempt) -> Verdict:
     if not attempt.answered:
         return "refused"
     return "unreadable" if attempt.finish_reason == "length" else verdict_of(message_of(attempt))
+
+
+def _unreadable(attempt: Attempt) -> str | None:
+    return "held no single verdict" if _verdict(attempt) == "unreadable" else None
 
 
 def _found(plan: JudgePlan, lines: Sequence[Line]) -> Found:
