@@ -31,9 +31,9 @@ class Selection:
 EVEN_SHARE = 0.5
 """Of the calls of a replay, what goes to all prompts alike, whatever their value.
 
-Cost at the best single model's success (`benchmarks.partial_log`, mean of six drawn logs): 0.47 with half, 0.49
-with all even. That is within the noise of six; on one, before the heads weighed differences apart, the most
-valuable only came to 0.75.
+Cost at the best single model's success (`benchmarks.partial_log`, mean of six drawn logs): 0.47 with half,
+0.49 with all even. That is within the noise of six; on one, before the heads weighed differences apart, the
+most valuable only came to 0.75.
 """
 
 
