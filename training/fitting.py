@@ -85,17 +85,17 @@ class Material:
         )
 
     def judged(self, rows: IntArray, probability: FloatArray, expected_cost: FloatArray) -> Judged:
-        """Forecasts for some of the prompts, beside what happened.
-
-        A promise rests on the prompts with every outcome alone. Else those that a replay drew by their value
-        are no judge without the others: they are the hard ones.
-        """
-        success, drawn = self.table.success[rows], self.table.drawn[rows]
-        full = np.isfinite(success).all(axis=1)
-        whole = None if len(np.unique(drawn[full])) <= 1 else False
-        if self.config.objective.max_quality_loss is not None:
-            whole = True
-        return Judged.of(probability, expected_cost, success, self.table.cost[rows], whole=whole)
+        """Forecasts for some of the prompts, beside what happened."""
+        success = self.table.success[rows]
+        drawn = self.table.drawn[rows][np.isfinite(success).all(axis=1)]
+        return Judged.of(
+            probability,
+            expected_cost,
+            success,
+            self.table.cost[rows],
+            fair=len(np.unique(drawn)) <= 1,  # a replay draws by the value, and so the hard ones
+            promised=self.config.objective.max_quality_loss is not None,
+        )
 
     def price_table(self) -> PriceTable:
         """Today's prices in the order of the table's models."""

@@ -49,7 +49,8 @@ class Judged:
         success: FloatArray,
         cost: FloatArray,
         *,
-        whole: bool | None = None,
+        fair: bool = True,
+        promised: bool = False,
     ) -> Judged:
         """Judge on the prompts where every outcome is known if they are enough, else fill in the others.
 
@@ -57,14 +58,14 @@ class Judged:
         a noisier judge than all prompts with forecasts in the gaps (`benchmarks.partial_log`).
 
         Args:
-            whole: True: `LEAST_FULL` of them are enough; False: however many, they are not (they are unlike
-                the others).
+            fair: whether those prompts are like the others; else they are never enough by themselves.
+            promised: a promise rests on them alone: `LEAST_FULL` of them are enough.
         """
         known = np.isfinite(success)
         full, some = known.all(axis=1), known.any(axis=1)
         count = int(full.sum())
-        alone = 2 * count >= some.sum() or count >= MANY_FULL if whole is None else whole
-        rows = full if count >= LEAST_FULL and alone else some
+        enough = promised or (fair and (2 * count >= some.sum() or count >= MANY_FULL))
+        rows = full if count >= LEAST_FULL and enough else some
         expected = assumed_cost(expected_cost[rows])
         return Judged(
             rows=np.flatnonzero(rows),

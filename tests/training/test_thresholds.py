@@ -216,13 +216,13 @@ def test_an_unfamiliar_share_of_zero_trusts_every_prompt() -> None:
     assert least_familiarity(np.array([-0.9, 0.5]), 0.0) == -1.0
 
 
-def with_unknown(full: int, partial: int, *, whole: bool | None = None) -> Judged:
+def with_unknown(full: int, partial: int, *, fair: bool = True, promised: bool = False) -> Judged:
     """Prompts with every outcome, then prompts on which the second model's is unknown."""
     probability = np.full((full + partial, 2), 0.7)
     success = np.ones_like(probability)
     success[full:, 1] = np.nan
     cost = np.full_like(probability, 0.001)
-    return Judged.of(probability, cost, success, cost, whole=whole)
+    return Judged.of(probability, cost, success, cost, fair=fair, promised=promised)
 
 
 def test_unknown_outcomes_are_filled_in_when_full_rows_are_few() -> None:
@@ -244,8 +244,8 @@ def test_a_minority_of_full_rows_judges_only_where_it_is_large() -> None:
 
 
 def test_full_rows_unlike_the_others_do_not_judge_alone_and_those_of_a_promise_do() -> None:
-    assert len(with_unknown(LEAST_FULL, 50, whole=False)) == LEAST_FULL + 50
-    assert len(with_unknown(LEAST_FULL, 1000, whole=True)) == LEAST_FULL
+    assert len(with_unknown(LEAST_FULL, 50, fair=False)) == LEAST_FULL + 50
+    assert len(with_unknown(LEAST_FULL, 1000, promised=True)) == LEAST_FULL
 
 
 def test_rows_without_any_outcome_never_judge() -> None:
