@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,6 +51,7 @@ class ReplayCall:
         arguments: LiteLLM's, without the model.
         confidence: chance of success that the router expects.
         expected_usd: by the router's forecast, at most `at_most_usd`.
+        at_most_usd: that one attempt can cost.
         sampling_probability: chance that the prompt was drawn.
     """
 
@@ -60,13 +61,9 @@ class ReplayCall:
     arguments: Mapping[str, Json]
     confidence: float
     expected_usd: float
+    at_most_usd: float
     bound: Bound
     sampling_probability: float
-
-    @property
-    def at_most_usd(self) -> float:
-        """USD that one attempt can cost."""
-        return self.bound.at_most(self.request)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,14 +123,14 @@ def plan_replay(job: ReplayJob, version: Version, reporter: Reporter) -> ReplayP
     task_types = [table.requests[row].task_type or "" for row in rows.tolist()]
     chosen = select(job, value, task_types)
     cells = _Cells(table=table, version=version, bounds=bounds, forecast=forecast)
+    prompts = [cells.calls(row, missing[row]) for row in rows[chosen.rows].tolist()]
     if job.budget_usd is not None:
-        price = np.array([cells.expected_usd(row, missing[row]) for row in rows[chosen.rows].tolist()])
-        reached = max(1, int((np.cumsum(price) <= job.budget_usd).sum()))
-        chosen = select(job, value, task_types, reached)
+        spent = np.cumsum([sum(call.expected_usd for call in calls) for calls in prompts])
+        chosen = select(job, value, task_types, reached=max(1, int((spent <= job.budget_usd).sum())))
     calls = [
-        cells.call(row, column, drawn)
-        for row, drawn in zip(rows[chosen.rows].tolist(), chosen.probability.tolist(), strict=True)
-        for column in np.flatnonzero(missing[row]).tolist()
+        replace(call, sampling_probability=drawn)
+        for calls, drawn in zip(prompts, chosen.probability.tolist(), strict=True)
+        for call in calls
     ]
     return _plan(calls, set_apart, version)
 
@@ -212,28 +209,25 @@ class _Cells:
     bounds: Mapping[str, Bound]
     forecast: Forecast
 
-    def expected_usd(self, row: int, missing: BoolArray) -> float:
-        """USD that the calls of a prompt are expected to cost."""
-        return sum(self._expected_usd(row, column) for column in np.flatnonzero(missing).tolist())
+    def calls(self, row: int, missing: BoolArray) -> Sequence[ReplayCall]:
+        """The calls of the missing models on one prompt, as if it was surely drawn."""
+        return [self._call(row, column) for column in np.flatnonzero(missing).tolist()]
 
-    def _expected_usd(self, row: int, column: int) -> float:
-        at_most = self.bounds[self.version.models[column]].at_most(self.table.requests[row])
-        expected = float(self.forecast.cost[row, column])
-        return min(expected, at_most) if np.isfinite(expected) else at_most
-
-    def call(self, row: int, column: int, drawn: float) -> ReplayCall:
-        """The call of one model on one prompt."""
+    def _call(self, row: int, column: int) -> ReplayCall:
         model, request = self.version.models[column], self.table.requests[row]
         bound = self.bounds[model]
+        at_most = bound.at_most(request)
+        expected = float(self.forecast.cost[row, column])
         return ReplayCall(
             key=self.table.keys[row],
             request=request,
             model=model,
             arguments={**_arguments(request), **bound.arguments},
             confidence=float(self.forecast.probability[row, column]),
-            expected_usd=self._expected_usd(row, column),
+            expected_usd=min(expected, at_most) if np.isfinite(expected) else at_most,
+            at_most_usd=at_most,
             bound=bound,
-            sampling_probability=drawn,
+            sampling_probability=1.0,
         )
 
 

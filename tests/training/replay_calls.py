@@ -56,6 +56,7 @@ def plan_of(
                 arguments=arguments,
                 confidence=0.5,
                 expected_usd=1e-4,
+                at_most_usd=bound.at_most(request),
                 bound=bound,
                 sampling_probability=drawn,
             )
