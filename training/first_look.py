@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 
 from router.errors import CallLogError
 from router.log.address import DATABASE_FILES
-from router.registry import without_credentials
 from training.csv_rows import csv_header
 from training.feedback_file import feedback_beside
 from training.json_values import LOOKED_AT, layout_of
@@ -21,12 +20,12 @@ from training.log_file import (
     DAMAGED_GZIP,
     Format,
     LogFile,
-    check_encoding,
+    beginning_of,
     is_remote,
     one_line,
-    open_log,
     open_raw,
     plain_name,
+    shown_address,
     without_query,
 )
 from training.sources import LOG_ENDINGS
@@ -45,7 +44,7 @@ def look_at_file(number: int, path: str, mapping: Mapping[str, str]) -> LogFile:
         MissingExtra: the package of an object store is not installed.
     """
     name = plain_name(path)
-    shown = without_credentials(without_query(path)) if is_remote(path) else path
+    shown = shown_address(path) if is_remote(path) else path
     kind = _ENDINGS.get(Path(name).suffix)
     if kind is None or (kind == "parquet" and without_query(path).lower().endswith(COMPRESSED)):
         known = ", ".join((*LOG_ENDINGS, *DATABASE_FILES))
@@ -57,15 +56,15 @@ def look_at_file(number: int, path: str, mapping: Mapping[str, str]) -> LogFile:
     row_groups = 1
     with _opening(shown, kind):
         size = _size(path)
-        if size and kind != "parquet":
-            check_encoding(path)
         if size and kind == "parquet":
             with open_raw(path) as raw, pq.ParquetFile(raw) as parquet:
                 names, row_groups = tuple(parquet.schema_arrow.names), parquet.num_row_groups
-        elif size and kind == "csv":
-            names = csv_header(path)
         elif size:
-            kind = _json_layout(path)
+            beginning = beginning_of(path, LOOKED_AT)
+            if kind == "csv":
+                names = csv_header(path)
+            else:
+                kind = layout_of(beginning)
     return LogFile(
         number=number,
         path=shown,
@@ -98,9 +97,3 @@ def _size(path: str) -> int:
         return Path(path).stat().st_size
     with open_raw(path) as raw:
         return raw.seek(0, 2)
-
-
-def _json_layout(path: str) -> Format:
-    content, raw = open_log(path)
-    with raw:
-        return layout_of(content.read(LOOKED_AT))

@@ -109,6 +109,11 @@ def without_query(path: str) -> str:
     return path.partition("?")[0] if path.lower().startswith(("http://", "https://")) else path
 
 
+def shown_address(path: str) -> str:
+    """A path or an address without credentials and query."""
+    return without_credentials(without_query(path))
+
+
 def shown_text(text: str) -> str:
     """A text without credentials and without the queries of the web addresses in it."""
     return without_credentials(_QUERY.sub(r"\1***", text))
@@ -140,7 +145,7 @@ def open_raw(path: str) -> BinaryIO:
 def remote_error(path: str, error: Exception) -> CallLogError | MissingExtra:
     """What to tell of a failure of an object store, whose packages raise errors of many kinds."""
     scheme = path.partition("://")[0]
-    path = without_credentials(without_query(path))
+    path = shown_address(path)
     if isinstance(error, ImportError):
         package, extra = _STORES.get(scheme, (f"of fsspec for {scheme}://", "s3"))
         return MissingExtra(error.name or package, extra)
@@ -205,17 +210,20 @@ def line_batches(content: BinaryIO, path: str, most_bytes: int) -> Iterator[Sequ
         yield some
 
 
-def check_encoding(path: str) -> None:
-    """Refuse a text of two bytes a character, as some programs of Windows write it.
+def beginning_of(path: str, size: int) -> bytes:
+    """The first bytes of a text file, plain.
 
     Raises:
-        CallLogError: it is one, by its first bytes.
+        CallLogError: it has two bytes a character, as some programs of Windows write it.
     """
     content, raw = open_log(path)
     with raw:
-        if content.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            shown = without_credentials(without_query(path))
-            raise CallLogError(f"{shown}: is UTF-16, not UTF-8; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)")
+        first = content.read(size)
+    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise CallLogError(
+            f"{shown_address(path)}: is UTF-16, not UTF-8; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)"
+        )
+    return first
 
 
 def plain_name(path: str) -> str:

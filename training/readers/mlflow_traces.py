@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from router.errors import CallLogError, MissingExtra
 from router.records import Json
-from router.registry import cause_of, without_credentials
-from training.log_file import without_query
+from router.registry import cause_of
+from training.log_file import shown_address
 from training.readers.litellm_records import CACHED
 from training.readers.mlflow_server import AT_FIRST, ONCE_IT_ANSWERED, asking
 from training.readers.mlflow_spans import attributes_of, error_of, llm_spans, span_id, spans_of
@@ -88,7 +88,7 @@ class MLflowTraces(Reader):
         try:
             yield from _traces(MlflowClient(), address)
         except MlflowException as error:
-            server = without_credentials(without_query(get_tracking_uri()))
+            server = shown_address(get_tracking_uri())
             raise CallLogError(
                 f"{address}: can't be read from {server}: {cause_of(error)}; is MLFLOW_TRACKING_URI set "
                 "right, and does the server run?"
