@@ -255,8 +255,8 @@ def _assemble(part: _Part) -> PromptTable:
     times = part.prompts["time"].cast(pl.Int64).cast(pl.Float64) / 1e6
     calls = np.zeros((len(keys), len(models)), dtype=np.int64)
     calls[rows, columns] = part.outcomes["calls"].to_numpy()
-    weighted = "weight" in part.outcomes.columns
-    measures = {name: np.full(calls.shape, np.nan) for name in (*_MEASURES, *(["weight"] * weighted))}
+    names = (*_MEASURES, "weight") if "weight" in part.outcomes.columns else _MEASURES
+    measures = {name: np.full(calls.shape, np.nan) for name in names}
     for name, matrix in measures.items():
         matrix[rows, columns] = part.outcomes[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
     measures["propensity"] = 1.0 / measures["propensity"]

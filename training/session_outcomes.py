@@ -41,6 +41,11 @@ class RuleCount:
     failed: int
     overruled: int
 
+    @property
+    def kind(self) -> str:
+        """The rule's, without its place."""
+        return self.rule.partition(". ")[2]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutcomeCounts:
@@ -63,9 +68,8 @@ class OutcomeCounts:
     @property
     def one_sided(self) -> Mapping[str, int]:
         """Failures by rule, of the rules that could have found a success, and found none."""
-        found = {one.rule: one.failed for one in self.rules if one.failed and not one.succeeded}
-        able = {rule: rule.partition(". ")[2] for rule in found}
-        return {rule: found[rule] for rule, kind in able.items() if kind not in ONLY_FAILURES | {JUDGE}}
+        able = (one for one in self.rules if one.kind not in ONLY_FAILURES | {JUDGE})
+        return {one.rule: one.failed for one in able if one.failed and not one.succeeded}
 
 
 def judge_sessions(rules: Sequence[OutcomeRule], calls: daft.DataFrame, kept: int, folder: Path) -> None:

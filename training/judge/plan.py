@@ -154,11 +154,10 @@ def plan_judging(files: CallFiles, config: Config) -> JudgePlan:
 
 def _undecided(files: CallFiles, number: int) -> Iterator[Mapping[str, Json]]:
     """The calls of which no rule up to the judge's says anything."""
-    heard = (2 << number) - 1
     for frame in files.frames():
         for batch in frame.select(*_COLUMNS).to_arrow_iter():
-            bits = zip(batch["yes"].to_pylist(), batch["no"].to_pylist(), strict=True)
-            yield from batch.filter(pa.array([not (yes | no) & heard for yes, no in bits])).to_pylist()
+            said = map(Said, batch["yes"].to_pylist(), batch["no"].to_pylist())
+            yield from batch.filter(pa.array([not one.heard(number) for one in said])).to_pylist()
 
 
 def draw(row: Mapping[str, Json], seed: int) -> int:
