@@ -14,7 +14,7 @@ demo: $(READY) ## import, train, compare, route and register on the bundled samp
 	$(BIN)/pointsman demo
 
 test: $(READY) ## every check: format, lint, types, tests, notebooks
-	tests/install_services.sh
+	tests/services/install.sh
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

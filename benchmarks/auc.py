@@ -25,16 +25,16 @@ from rich.table import Table
 
 from benchmarks.measuring import machine
 from benchmarks.quality import Dataset, load
-from router.encoder import Encoding
+from router.deciding.rules import complexity_score, whole_text
+from router.forecasting.encoder import Encoding
 from router.records import BoolArray, Float32Array, FloatArray, IntArray
-from router.rules import complexity_score, whole_text
-from router.settings import Config
-from training.comparing.auc import clustered_auc
-from training.comparing.baselines import HEURISTIC, SUCCEEDED
-from training.comparing.litellm_scores import V1, V2, litellm_scores
-from training.intervals import Interval
-from training.outcomes import PromptTable
-from training.split import folds
+from router.settings.sections import Config
+from training.comparing.policies.baselines import HEURISTIC, SUCCEEDED
+from training.complexity_router.litellm_scores import V1, V2, litellm_scores
+from training.prompts.split import folds
+from training.prompts.table import PromptTable
+from training.statistics.auc import clustered_auc
+from training.statistics.intervals import Interval
 
 REGRESSION = "embedding and logistic regression, 5 folds"
 FOLDS = 5

@@ -24,15 +24,15 @@ import typer
 
 from benchmarks.measuring import machine
 from benchmarks.quality import PUBLIC, SAMPLE, Dataset
-from router.settings import Config
+from router.settings.sections import Config
 from router.version import Version
 from training.comparing.comparison import Draws
 from training.comparing.evaluated import Comparison, PolicyResult
 from training.comparing.job import CompareJob, Wanted
-from training.comparing.judging import compare_on_log
-from training.comparing.numbers import bounds, rate, relative, signed_points, usd_per_thousand
+from training.comparing.on_log import compare_on_log
+from training.pages.numbers import bounds, rate, relative, signed_points, usd_per_thousand
 from training.pipeline import TrainJob, train
-from training.preparation import Reading, Silent
+from training.prompts.from_logs import Reading, Silent
 
 HELD_OUT = 0.3
 SEED = 0

@@ -15,14 +15,22 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measuring import machine
+from router.deciding.rules import heuristic_model
 from router.records import FloatArray, IntArray
-from router.rules import heuristic_model
-from router.settings import HeuristicModels
-from training.comparing.baselines import TrainingStatistics, mean_per_task_type
-from training.comparing.logged import Logged, chosen_shares
-from training.comparing.off_policy import DIRECT, DOUBLY_ROBUST, IPS, SNIPS, SWITCH, Study, study_of
-from training.comparing.support import cost_warnings, policy_block, support_of, support_warnings
-from training.intervals import Interval, Sums, resampled_counts
+from router.settings.sections import HeuristicModels
+from training.comparing.estimating.logged import Logged, chosen_shares
+from training.comparing.estimating.off_policy import (
+    DIRECT,
+    DOUBLY_ROBUST,
+    IPS,
+    SNIPS,
+    SWITCH,
+    Study,
+    study_of,
+)
+from training.comparing.estimating.support import cost_warnings, policy_block, support_of, support_warnings
+from training.comparing.policies.baselines import TrainingStatistics, mean_per_task_type
+from training.statistics.intervals import Interval, Sums, resampled_counts
 
 ESTIMATORS = (DOUBLY_ROBUST, DIRECT, IPS, SNIPS, SWITCH)
 DRAWS = 500

@@ -30,18 +30,23 @@ import typer
 from rich.console import Console
 
 from benchmarks.quality import FOLDS, PUBLIC, load, machine
-from router.encoder import Encoding
-from router.policy import choose
-from router.prices import PriceTable
+from router.deciding.policy import choose
+from router.forecasting.encoder import Encoding
+from router.models.prices import PriceTable
 from router.records import BoolArray, FloatArray
-from router.settings import Config, Training
-from training.comparing.baselines import TrainingStatistics, mean_per_task_type, task_estimates
-from training.evaluation import cost_at_quality, cost_quality_curve, picked
-from training.fitting import Fitted, Material, fit
-from training.outcomes import PromptTable
+from router.settings.sections import Config, Training
+from training.comparing.policies.baselines import TrainingStatistics, mean_per_task_type, task_estimates
+from training.learning.fitting import Fitted, Material, fit
 from training.pipeline import material_of, usable_models
-from training.replay import Selection, informative_sample, stratified_sample, value_of_information
-from training.split import folds, split_groups
+from training.prompts.split import folds, split_groups
+from training.prompts.table import PromptTable
+from training.replaying.selection import (
+    Selection,
+    informative_sample,
+    stratified_sample,
+    value_of_information,
+)
+from training.statistics.policy_curves import cost_at_quality, cost_quality_curve, picked
 
 EXPLORED = 0.05
 LEAST_CALLS = 10

@@ -35,17 +35,17 @@ from scipy.stats import binom, norm
 
 from benchmarks.measuring import machine
 from benchmarks.quality import PUBLIC, SAMPLE, Dataset, cross_validate, load
-from router.encoder import Encoding
-from router.prices import PriceTable
+from router.forecasting.encoder import Encoding
+from router.models.prices import PriceTable
 from router.records import FloatArray, IntArray
-from router.settings import Config, Objective, Training
-from training.evaluation import picked, policy_path
-from training.fitting import fit
-from training.outcomes import PromptTable
+from router.settings.sections import Config, Objective, Training
+from training.learning.fitting import fit
+from training.learning.thresholds import Judged, choose_weight, promised_weight
 from training.pipeline import material_of
-from training.promise import Test, Trial, gaffke_p_value, promised, t_p_value
-from training.split import split_groups
-from training.thresholds import Judged, choose_weight, promised_weight
+from training.prompts.split import split_groups
+from training.prompts.table import PromptTable
+from training.statistics.policy_curves import picked, policy_path
+from training.statistics.promise import Test, Trial, gaffke_p_value, promised, t_p_value
 
 LOSSES = (0.02, 0.05)
 CONFIDENCE = 0.95

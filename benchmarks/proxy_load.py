@@ -25,9 +25,9 @@ import yaml
 
 from benchmarks.measuring import Figure, figure, machine, show
 from benchmarks.speed import PROMPT
-from router.call_log import read_rows
-from router.config import load_config
+from router.call_log.log import read_rows
 from router.proxying.proxy_config import ProxyPlan, proxy_config
+from router.settings.yaml_file import load_config
 from router.version import Version
 
 ALIAS = "smart"

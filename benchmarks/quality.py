@@ -26,14 +26,22 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from router.encoder import Encoding, load_encoder
-from router.policy import choose
-from router.prices import PriceTable
+from router.deciding.policy import choose
+from router.deciding.rules import heuristic_model, whole_text
+from router.forecasting.encoder import Encoding, load_encoder
+from router.models.prices import PriceTable
 from router.records import BoolArray, FloatArray, IntArray
-from router.rules import heuristic_model, whole_text
-from router.settings import Config, HeuristicModels, Training
-from training.comparing.baselines import TrainingStatistics, default_heuristic_models, task_estimates
-from training.evaluation import (
+from router.settings.sections import Config, HeuristicModels, Training
+from training.comparing.policies.baselines import TrainingStatistics, default_heuristic_models, task_estimates
+from training.learning.fitting import fit
+from training.learning.thresholds import weight_inside
+from training.pipeline import material_of
+from training.prompts.encoder_export import encoder_info, prepared_encoder
+from training.prompts.from_logs import Reading, Silent, calls_of, encodings_of, table_of
+from training.prompts.split import folds, split_groups
+from training.prompts.table import PromptTable
+from training.statistics.intervals import Interval, mean_difference, paired_bootstrap
+from training.statistics.policy_curves import (
     Curve,
     apgr,
     cost_at_quality,
@@ -42,14 +50,6 @@ from training.evaluation import (
     expected_calibration_error,
     picked,
 )
-from training.export import encoder_info, prepared_encoder
-from training.fitting import fit
-from training.intervals import Interval, mean_difference, paired_bootstrap
-from training.outcomes import PromptTable
-from training.pipeline import material_of
-from training.preparation import Reading, Silent, calls_of, encodings_of, table_of
-from training.split import folds, split_groups
-from training.thresholds import weight_inside
 
 FOLDS = 5
 LIBRARIES = ("numpy", "scikit-learn", "onnxruntime", "sentence-transformers")

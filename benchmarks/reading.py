@@ -78,9 +78,9 @@ def write(path: Path, count: int) -> int:
 
 def imported(path: str, out: str) -> dict[str, float]:
     """Seconds and most memory of an import of one file into the canonical log, and what came out."""
-    from router.config import load_config
+    from router.settings.yaml_file import load_config
     from training.pipeline import import_calls
-    from training.preparation import Reading, Silent
+    from training.prompts.from_logs import Reading, Silent
 
     reading = Reading(
         mapping={}, rejects=Path(out).with_suffix(".rejects"), config=load_config(None), cache=Path(out)

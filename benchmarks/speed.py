@@ -41,8 +41,8 @@ MODULE = "benchmarks.speed"
 
 def timed_decisions(router: str) -> dict[str, list[float]]:
     """Milliseconds of each decision and of its steps, warm, on one core; and its processor time."""
-    from router.encoder import token_ids
-    from router.features import embedded_text, featurize
+    from router.forecasting.encoder import token_ids
+    from router.forecasting.features import embedded_text, featurize
     from router.records import Request
     from router.version import Version
 
@@ -88,7 +88,7 @@ def neighbour_search(points: str, models: str) -> list[float]:
     """Milliseconds of one search among random stored prompts, on one core."""
     import numpy as np
 
-    from router.head import NeighbourStore, unit
+    from router.forecasting.head import NeighbourStore, unit
 
     stay_on_one_core()
     random = np.random.default_rng(0)
@@ -122,9 +122,9 @@ def make_log(path: str, calls: str) -> None:
 
 def label_log(path: str, folder: str) -> dict[str, float]:
     """Seconds and peak memory in MB of reading, keying and labelling a log."""
-    from router.settings import Config
-    from training.labels import cheapest_success
-    from training.preparation import Reading, calls_of, table_of
+    from router.settings.sections import Config
+    from training.prompts.from_logs import Reading, calls_of, table_of
+    from training.prompts.labels import cheapest_success
 
     config = Config()
     reading = Reading(mapping={}, rejects=Path(folder) / "rejects.jsonl", config=config, cache=Path(folder))
@@ -138,9 +138,9 @@ def label_log(path: str, folder: str) -> dict[str, float]:
 
 def train_router(encoder: str, out: str, cache: str) -> dict[str, float]:
     """Train on the sample; seconds, and how many prompts had to be embedded."""
-    from router.settings import Config
+    from router.settings.sections import Config
     from training.pipeline import TrainJob, train
-    from training.preparation import Reading
+    from training.prompts.from_logs import Reading
 
     config = Config.model_validate({"training": {"encoder": encoder}})
     reading = Reading(mapping={}, rejects=Path(f"{out}.rejects"), config=config, cache=Path(cache))

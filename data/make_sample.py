@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 from data.sample_outcomes import MINI, MODELS, OLDER, STRONG, Answer, draw_answer, failed_answer
 from data.sample_pen import read_vocabulary
 from data.sample_requests import Draft, draw_conversation
+from router.deciding.rules import heuristic_model
 from router.records import Json, prompt_key
-from router.rules import heuristic_model
-from router.settings import HeuristicModels
+from router.settings.sections import HeuristicModels
 
 SAMPLE = Path(__file__).with_name("sample_calls.parquet")
 SEED = 20260914

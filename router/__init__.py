@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from router.client import Router
     from router.errors import RouterError
     from router.records import Decision, Request
+    from router.serving.client import Router
 
 __version__ = "0.1.0"
 __all__ = ["Decision", "Request", "Router", "RouterError", "__version__"]
 
-_HOMES = {"Router": "client", "Decision": "records", "Request": "records", "RouterError": "errors"}
+_HOMES = {"Router": "serving.client", "Decision": "records", "Request": "records", "RouterError": "errors"}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562: whatever the module holds

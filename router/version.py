@@ -12,21 +12,21 @@ from threading import BoundedSemaphore
 
 import numpy as np
 
-from router.artifact import load_arrays, read_manifest
-from router.config import parse_config, routing_part
-from router.decide import Case, Stay, decide
-from router.encoder import Encoder, EncoderInfo, Encoding, load_encoder
+from router.deciding.decide import Case, Stay, decide
+from router.deciding.limits import Limits
+from router.deciding.policy import Policy
+from router.deciding.sessions import Seat
 from router.errors import ConfigError, DamagedArtifact, RequestError
-from router.features import Features, FeatureSpec, embedded_text, featurize
-from router.head import Head
-from router.limiting.limits import Limits
-from router.model_list import cached_price_share
-from router.policy import Policy
-from router.prices import Price, PriceTable, current_prices
+from router.forecasting.encoder import Encoder, EncoderInfo, Encoding, load_encoder
+from router.forecasting.features import Features, FeatureSpec, embedded_text, featurize
+from router.forecasting.head import Head
+from router.forecasting.task_groups import ABOUT_FILE, TaskGroups
+from router.loading.artifact import load_arrays, read_manifest
+from router.models.model_list import cached_price_share
+from router.models.prices import Price, PriceTable, current_prices
 from router.records import NO_WISHES, Decision, FloatArray, Json, Request, Wishes
-from router.sessions import Seat
-from router.settings import Config
-from router.task_groups import ABOUT_FILE, TaskGroups
+from router.settings.sections import Config
+from router.settings.yaml_file import parse_config, routing_part
 
 logger = logging.getLogger(__name__)
 

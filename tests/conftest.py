@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from router.client import Router
-from router.config import load_config
+from router.serving.client import Router
+from router.settings.yaml_file import load_config
 from router.version import Version
-from tests.browser import browser as browser
-from tests.postgres import postgres as postgres
+from tests.services.browser import browser as browser
+from tests.services.postgres import postgres as postgres
 from training.pipeline import Trained, TrainJob, train
-from training.preparation import Reading
+from training.prompts.from_logs import Reading
 
 DATA = Path(__file__).parent.parent / "data"
 CACHE_VARIABLE = "POINTSMAN_TEST_CACHE"

@@ -10,30 +10,30 @@ from pathlib import Path
 
 import numpy as np
 
-from router.artifact import check_target, new_folder, save_arrays, seal
-from router.encoder import Encoding, load_encoder, well_formed
 from router.errors import TrainingError
 from router.explaining.nearest import TrainingPrompts
-from router.features import FeatureSpec, embedded_text, featurize
-from router.prices import current_prices
+from router.forecasting.encoder import Encoding, load_encoder, well_formed
+from router.forecasting.features import FeatureSpec, embedded_text, featurize
+from router.forecasting.task_groups import TaskGroups
+from router.loading.artifact import check_target, new_folder, save_arrays, seal
+from router.models.prices import current_prices
 from router.records import Json, Request, last_said
-from router.settings import Config
-from router.task_groups import TaskGroups
+from router.settings.sections import Config
 from router.version import ENCODER_FOLDER, HEAD_FILE, KEYS_FILE, TASKS_FOLDER, check_models
-from training.calls import write_calls
-from training.export import INFO_FILE, encoder_info, prepared_encoder
-from training.fitting import Fitted, Material, fit, steps
-from training.judge.run import JudgeTerms, judged
-from training.labels import cheapest_success, data_report
-from training.manifest import manifest_of, run_record
-from training.outcomes import PromptTable
-from training.preparation import Reading, Reporter, calls_of, encodings_of, table_of
-from training.pricing import logged_prices, price_differences
-from training.publish import Published, publish
-from training.read_summary import ReadSummary
-from training.runner_up import save_runner_up
-from training.split import Split, split_groups
-from training.task_groups import check_encoder, groups_of
+from training.judging.run import JudgeTerms, judged
+from training.learning.fitting import Fitted, Material, fit, steps
+from training.learning.manifest import manifest_of, run_record
+from training.learning.runner_up import save_runner_up
+from training.prompts.encoder_export import INFO_FILE, encoder_info, prepared_encoder
+from training.prompts.from_logs import Reading, Reporter, calls_of, encodings_of, table_of
+from training.prompts.labels import cheapest_success, data_report
+from training.prompts.pricing import logged_prices, price_differences
+from training.prompts.split import Split, split_groups
+from training.prompts.table import PromptTable
+from training.prompts.task_groups import check_encoder, groups_of
+from training.reading.calls import write_calls
+from training.reading.summary import ReadSummary
+from training.tracking.publish import Published, publish
 from training.whole_file import check_place
 
 logger = logging.getLogger(__name__)

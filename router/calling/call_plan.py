@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from router.calling.attempt import ErrorKind, Failed
 from router.errors import CallFailed
-from router.settings import Calls
+from router.settings.sections import Calls
 
 WORTH_REPEATING: frozenset[ErrorKind] = frozenset({"rate_limit", "timeout", "connection", "server"})
 """Failures that may be over in a moment, on the same model."""

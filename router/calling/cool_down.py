@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from router.calling.attempt import ErrorKind
-from router.settings import Calls
+from router.settings.sections import Calls
 
 FAULTS_OF_THE_MODEL: frozenset[ErrorKind] = frozenset(
     {"rate_limit", "timeout", "connection", "server", "broken_stream"}

@@ -13,11 +13,11 @@ from typing import Any, TypeAlias
 from router.calling.attempt import Failed
 from router.calling.provider_errors import failure_of
 from router.errors import ConfigError
-from router.limiting.locality import ANY_SERVER, address_of
-from router.litellm_import import litellm_module
-from router.model_list import provider_of
+from router.models.litellm_import import litellm_module
+from router.models.locality import ANY_SERVER, address_of
+from router.models.model_list import provider_of
 from router.records import Json
-from router.settings import ModelSettings
+from router.settings.sections import ModelSettings
 
 NO_KEY = "no-key"
 """LiteLLM wants one; an endpoint without authentication ignores it."""

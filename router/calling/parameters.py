@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from router.model_list import entry_of, stated_ability
+from router.models.model_list import entry_of, stated_ability
 from router.records import Json
-from router.settings import Config, ModelSettings
+from router.settings.sections import Config, ModelSettings
 
 Supported: TypeAlias = Callable[[str, Json], bool]
 """Whether a model takes a parameter with this value."""

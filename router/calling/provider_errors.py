@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from router.calling.attempt import ErrorKind, Failed
-from router.litellm_import import litellm_module
+from router.models.litellm_import import litellm_module
 
 DEPTH = 12
 """Causes looked at below an error: LiteLLM's class, the SDK's, httpx's, httpcore's and the socket's."""

@@ -7,9 +7,9 @@ from typing import Any
 
 from router.calling.attempt import Usage
 from router.calling.litellm_call import Reply, cost_of_tokens
-from router.model_list import cached_price_share
-from router.prices import PER_MILLION
-from router.settings import ModelSettings, Price
+from router.models.model_list import cached_price_share
+from router.models.prices import PER_MILLION
+from router.settings.sections import ModelSettings, Price
 
 _SAYING = (
     "content",

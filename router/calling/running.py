@@ -21,7 +21,7 @@ from router.calling.reply import (
     usage_of,
 )
 from router.records import Json
-from router.settings import Price
+from router.settings.sections import Price
 
 logger = logging.getLogger(__name__)
 

@@ -28,9 +28,9 @@ from router.calling.reply import own_price
 from router.calling.running import Observe, Prepared, Running, Watch
 from router.calling.streams import AsyncStream, Stream
 from router.errors import RequestError
-from router.litellm_import import litellm_module
+from router.models.litellm_import import litellm_module
 from router.records import Json
-from router.settings import Calls, Config, ModelSettings
+from router.settings.sections import Calls, Config, ModelSettings
 
 __all__ = ["AsyncStream", "Attempt", "Clock", "ErrorKind", "Stream", "Transport", "Usage", "chain_of"]
 

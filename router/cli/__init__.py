@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+from importlib.metadata import entry_points
 from typing import NoReturn
 
 from rich.logging import RichHandler
 
-from router.cli import (  # noqa: F401 - adds commands
-    accounts,
-    comparing,
-    demo,
-    explaining,
-    exporting,
-    inspecting,
-    linting,
-    offline,
-    proxy,
-    replaying,
-    serving,
-)
+from router.cli import accounts, explaining, linting, proxy, serving  # noqa: F401 - adds commands
 from router.cli.console import app, people
 from router.errors import RouterError
+
+COMMANDS = "pointsman.commands"
+"""Entry points of this group name modules that add commands to `router.cli.console.app` when imported."""
 
 
 def main() -> None:
@@ -32,10 +24,25 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     for noisy in ("mlflow", "alembic", "sentence_transformers", "transformers"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    _add_commands()
     try:
         app()
     except RouterError as error:
         _fail(error)
+
+
+def _add_commands() -> None:
+    """Import the installed modules that add commands; one that fails is named, and the others still work."""
+    for point in entry_points(group=COMMANDS):
+        try:
+            point.load()
+        except Exception as error:  # noqa: BLE001 - a foreign module may raise anything
+            people.print(
+                f"warning: the commands of {point.value!r} can't be loaded: {type(error).__name__}: {error}",
+                style="yellow",
+                markup=False,
+                highlight=False,
+            )
 
 
 def _fail(error: RouterError) -> NoReturn:

@@ -11,12 +11,12 @@ from zoneinfo import ZoneInfo
 
 import typer
 
+from router.call_log.costs import GROUPINGS, CostLine, CostReport, Grouping, bound_of, cost_report
+from router.call_log.feedback import FeedbackWriter
 from router.cli.console import AsJson, Stages, app, people, print_json, progress_bars
 from router.cli.cost_table import notes_on, print_costs
 from router.cli.serving import BAD_LINES
-from router.costs import GROUPINGS, CostLine, CostReport, Grouping, bound_of, cost_report
 from router.errors import ConfigError
-from router.feedback import FeedbackWriter
 from router.records import Json
 
 LogAt = Annotated[
@@ -39,8 +39,8 @@ def costs(
     as_json: AsJson = False,
 ) -> None:
     """Add up what the logged calls cost, beside what the always-strong model would have cost."""
-    from router.call_log import read_rows
-    from router.log.address import LogAddress
+    from router.call_log.address import LogAddress
+    from router.call_log.log import read_rows
 
     groupings, zone = [_grouping(name) for name in dict.fromkeys(by or ())], _zone(timezone)
     start, end = _bound("--since", since, zone), _bound("--until", until, zone)

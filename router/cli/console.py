@@ -13,8 +13,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from router.config import load_config
 from router.records import Json
+from router.settings.yaml_file import load_config
 
 if TYPE_CHECKING:
     from router.version import Version
@@ -69,7 +69,7 @@ class Stages:
         self.bars = Progress(*columns, console=people, disable=not people.is_terminal)
 
     def stage(self, name: str, total: float | None) -> Callable[[float], None]:
-        """See `training.preparation.Reporter`."""
+        """See `training.prompts.from_logs.Reporter`."""
         task = self.bars.add_task(name, total=total)
         return lambda done: self.bars.advance(task, done)
 
@@ -89,6 +89,6 @@ def loaded_version(where: str, config: Path | None) -> Version:
     Raises:
         ArtifactError, ConfigError: as `Version.load`.
     """
-    from router.client import load_version
+    from router.serving.client import load_version
 
     return load_version(where, load_config(config) if config else None)[0]

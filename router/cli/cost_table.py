@@ -9,8 +9,8 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from router.call_log.costs import CostLine, CostReport
 from router.cli.console import shown
-from router.costs import CostLine, CostReport
 
 _Columns: TypeAlias = Mapping[str, Callable[[CostLine], str]]
 """Per header, what stands in a line's cell."""

@@ -8,8 +8,8 @@ from math import factorial
 
 import numpy as np
 
-from router.features import STRUCTURE, Features
-from router.head import Head, evidence_of, narrow_inputs, wide_inputs
+from router.forecasting.features import STRUCTURE, Features
+from router.forecasting.head import Head, evidence_of, narrow_inputs, wide_inputs
 from router.records import BoolArray, FloatArray
 
 GROUPS = ("meaning", "words", "structure", "task type and tags", "tools", "neighbours")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from router.decide import Case, values_of, weight_of
-from router.policy import Policy, assumed_cost
+from router.deciding.decide import Case, values_of, weight_of
+from router.deciding.policy import Policy, assumed_cost
 from router.records import Decision, FloatArray
 
 NOTHING_USD = 1e-12

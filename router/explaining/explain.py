@@ -6,14 +6,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from router.decide import Case, values_of
+from router.deciding.decide import Case, values_of
+from router.deciding.policy import Policy
 from router.errors import NoModelAllowed
 from router.explaining.attribution import attribute
 from router.explaining.change import Change, change_of
 from router.explaining.nearest import Neighbour, TrainingPrompts, nearest_prompts
-from router.features import Features
-from router.head import narrow_inputs, sigmoid
-from router.policy import Policy
+from router.forecasting.features import Features
+from router.forecasting.head import narrow_inputs, sigmoid
 from router.records import NO_WISHES, Decision, Json, Request, Wishes
 from router.version import Circumstances, Version
 

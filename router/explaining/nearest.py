@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from router.artifact import load_arrays, save_arrays
 from router.errors import DamagedArtifact
-from router.head import NeighbourStore, unit
+from router.forecasting.head import NeighbourStore, unit
+from router.loading.artifact import load_arrays, save_arrays
 from router.records import Float32Array, Json
 
 POINTS_FILE = "neighbours.safetensors"

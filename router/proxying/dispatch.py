@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Self
 
 from router.calling.litellm_call import takes
 from router.calling.parameters import arguments_for
+from router.deciding.limits import Limits
 from router.errors import NoModelAllowed, RouterError
-from router.journal import Call
-from router.limiting.limits import Limits
 from router.proxying.ticket import PARAMETERS, Ticket
 from router.records import Decision, Json, Request, Wishes
-from router.settings import Calls
+from router.serving.completion import Call
+from router.settings.sections import Calls
 
 if TYPE_CHECKING:
-    from router.client import Router
+    from router.serving.client import Router
     from router.version import Version
 
 logger = logging.getLogger(__name__)

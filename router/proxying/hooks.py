@@ -21,7 +21,7 @@ from router.records import Json
 if TYPE_CHECKING:
     from litellm.types.router import RoutingContext
 
-    from router.client import Router
+    from router.serving.client import Router
 
 ROUTER_VARIABLE = "POINTSMAN_ROUTER"
 CONFIG_VARIABLE = "POINTSMAN_CONFIG"
@@ -278,7 +278,7 @@ def load_by_environment() -> Router:
     Raises:
         RouterError: it names none, or that can't be loaded.
     """
-    from router.client import Router
+    from router.serving.client import Router
 
     where = os.environ.get(ROUTER_VARIABLE)
     if not where:

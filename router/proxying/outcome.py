@@ -17,7 +17,7 @@ from router.calling.reply import (
     hidden_in,
     usage_of,
 )
-from router.model_list import entry_of, stated_number
+from router.models.model_list import entry_of, stated_number
 from router.records import Json
 
 _UNCOUNTED: Final = Usage()

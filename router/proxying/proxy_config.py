@@ -13,10 +13,10 @@ from router.calling.litellm_call import NO_KEY, gets_no_key
 from router.calling.reply import own_price
 from router.calling.transport import chain_of
 from router.errors import ConfigError
-from router.limiting.locality import address_of
+from router.loading.registry import SCHEMES
+from router.models.locality import address_of
 from router.records import Json
-from router.registry import SCHEMES
-from router.settings import ModelSettings
+from router.settings.sections import ModelSettings
 from router.version import Version
 
 MOST_TIERS: Final = 8

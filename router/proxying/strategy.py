@@ -16,7 +16,7 @@ from router.records import Json
 if TYPE_CHECKING:
     from litellm.router import Router as LiteLLMRouter
 
-    from router.client import Router
+    from router.serving.client import Router
 
 ALIAS = "smart"
 

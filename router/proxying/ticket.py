@@ -14,10 +14,10 @@ from typing import Any, Final, Self
 from router.calling.attempt import Attempt, ErrorKind
 from router.calling.reply import cost_at, counted_in, finish_reason_of, own_price, says_something
 from router.errors import RequestError, RouterError
-from router.journal import Call
 from router.proxying.outcome import BROKEN_OFF, CALLER_LEFT, Outcome, streamed
 from router.records import WISH_FIELDS, Decision, Json, Request, Wishes
-from router.settings import Price
+from router.serving.completion import Call
+from router.settings.sections import Price
 
 TICKET: Final = "pointsman_ticket"
 """Where a request's metadata holds its ticket. LiteLLM hands the metadata to every hook and callback of the

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from router.limiting.needs import PARTS
+from router.deciding.needs import PARTS
 from router.records import Json, Request
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function", "someone")

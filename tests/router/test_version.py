@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import router
-from router.client import Router
-from router.config import parse_config
+from router.deciding.policy import Policy
 from router.errors import ConfigError, RequestError
-from router.policy import Policy
-from router.prices import Price, PriceTable
+from router.models.prices import Price, PriceTable
 from router.records import Decision, Request
-from router.settings import Config
+from router.serving.client import Router
+from router.settings.sections import Config
+from router.settings.yaml_file import parse_config
 from router.version import Forecast, Version, check_models
 
 NEVER_SURE = "fallback: {confidence: 1.0}\n"

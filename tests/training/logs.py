@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from router.records import Json, Request
-from training.calls import CallFiles, read_calls
-from training.outcomes import PromptTable, prompt_table
+from training.prompts.table import PromptTable, prompt_table
+from training.reading.calls import CallFiles, read_calls
 
 
 def call(**fields: Json) -> dict[str, Any]:

@@ -10,18 +10,19 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from router.artifact import read_manifest
 from router.errors import ArtifactError, TrainingError
 from router.explaining.explain import explain
 from router.explaining.nearest import POINTS_FILE, TEXTS_FILE, TrainingPrompts
+from router.loading.artifact import read_manifest
 from router.records import NO_WISHES, Json, Request, prompt_key
-from router.settings import Config, Training
+from router.settings.sections import Config, Training
 from router.version import TASKS_FOLDER, Circumstances, Version
 from tests.training.logs import call, made_table, write_lines
-from training import pipeline, task_groups
+from training import pipeline
 from training.pipeline import Trained, TrainJob, import_calls, usable_models
-from training.preparation import Reading, Reporter
-from training.task_groups import infer_tasks
+from training.prompts import task_groups
+from training.prompts.from_logs import Reading, Reporter
+from training.prompts.task_groups import infer_tasks
 
 TOPICS = {
     "math": "sum the numbers {} and {}",

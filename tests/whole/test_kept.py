@@ -25,7 +25,7 @@ def decisions_kept(name: str) -> list[dict[str, object]]:
 
 def ask(router: Router, request: dict[str, Any]) -> dict[str, object]:
     options = {name: value for name, value in request.items() if name not in {"prompt", "messages"}}
-    return router.route(request.get("prompt", request.get("messages")), **options).to_json()
+    return router.route(request["prompt" if "prompt" in request else "messages"], **options).to_json()
 
 
 def about(decision: dict[str, object]) -> object:

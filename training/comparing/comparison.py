@@ -10,9 +10,15 @@ import numpy as np
 
 from router.errors import CallLogError
 from router.records import FloatArray
-from training.comparing.baselines import BEST_SINGLE, ORACLE, SHUFFLE, TASK_TYPE
-from training.comparing.calibration import calibration
-from training.comparing.columns import (
+from training.comparing.estimating.support import policy_block as support_block
+from training.comparing.evaluated import (
+    Change,
+    Comparison,
+    Evaluated,
+    Promise,
+)
+from training.comparing.measuring.calibration import calibration
+from training.comparing.measuring.columns import (
     Yardsticks,
     policy_block,
     shuffle_block,
@@ -20,7 +26,7 @@ from training.comparing.columns import (
     slice_columns,
     sweep_block,
 )
-from training.comparing.contenders import (
+from training.comparing.measuring.contenders import (
     LEARNED,
     LOGGED,
     Policy,
@@ -29,17 +35,10 @@ from training.comparing.contenders import (
     policies_on,
     sweeps_on,
 )
-from training.comparing.evaluated import (
-    Change,
-    Comparison,
-    Evaluated,
-    Promise,
-)
-from training.comparing.examples import examples
-from training.comparing.overlap import off_policy_report, supports
-from training.comparing.ranking import ranking
-from training.comparing.resampling import grouped, resampled_parts
-from training.comparing.results import (
+from training.comparing.measuring.examples import examples
+from training.comparing.measuring.overlap import off_policy_report, supports
+from training.comparing.measuring.ranking import ranking
+from training.comparing.measuring.results import (
     Resampled,
     at_equal,
     cost_gained,
@@ -50,15 +49,11 @@ from training.comparing.results import (
     slice_results,
     success_gained,
 )
-from training.comparing.slices import Slice, slices_of
-from training.comparing.support import policy_block as support_block
-from training.comparing.verdicts import FEW, verdicts
-from training.intervals import (
-    Sums,
-    cluster_numbers,
-    interval,
-    resampled_blocks,
-)
+from training.comparing.measuring.slices import Slice, slices_of
+from training.comparing.policies.baselines import BEST_SINGLE, ORACLE, SHUFFLE, TASK_TYPE
+from training.comparing.report.sentences import FEW, verdicts
+from training.statistics.intervals import Sums, cluster_numbers, interval, resampled_blocks
+from training.statistics.resampling import grouped, resampled_parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,11 @@ import numpy as np
 
 from router.errors import CallLogError
 from router.records import FloatArray, IntArray, Json, Request
-from training.comparing.baselines import Baselines
-from training.intervals import Interval
+from training.comparing.policies.baselines import Baselines
+from training.statistics.intervals import Interval
 
 if TYPE_CHECKING:
-    from training.comparing.off_policy import Study
+    from training.comparing.estimating.off_policy import Study
 
 Outcome = Literal["loss", "undecided", "trade-off", "win"]
 Kind = Literal[

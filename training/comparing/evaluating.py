@@ -7,11 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from router.features import Features
+from router.deciding.rules import complexity_score, whole_text
+from router.forecasting.features import Features
 from router.records import FloatArray, IntArray
-from router.rules import complexity_score, whole_text
 from router.version import Version
-from training.comparing.baselines import (
+from training.comparing.estimating.logged import Logged
+from training.comparing.estimating.off_policy import Study, study_of
+from training.comparing.evaluated import Contender, Evaluated, Provenance
+from training.comparing.job import CompareJob
+from training.comparing.policies.baselines import (
     ALL_CHEAP,
     HEURISTIC,
     ORACLE,
@@ -23,18 +27,14 @@ from training.comparing.baselines import (
     random_shares,
     rule_table,
 )
-from training.comparing.evaluated import Contender, Evaluated, Provenance
-from training.comparing.job import CompareJob
-from training.comparing.litellm_scores import litellm_scores, tier_choices
-from training.comparing.logged import Logged
-from training.comparing.neighbours import NEIGHBOURS, neighbour_choice
-from training.comparing.off_policy import Study, study_of
-from training.comparing.own_policies import own_policies
-from training.comparing.training_means import statistics_of
-from training.labels import cheapest_success
-from training.outcomes import PromptTable
-from training.preparation import Reporter, encodings_of
-from training.runner_up import runner_up_of
+from training.comparing.policies.neighbours import NEIGHBOURS, neighbour_choice
+from training.comparing.policies.own_policies import own_policies
+from training.complexity_router.litellm_scores import litellm_scores, tier_choices
+from training.learning.runner_up import runner_up_of
+from training.learning.training_means import statistics_of
+from training.prompts.from_logs import Reporter, encodings_of
+from training.prompts.labels import cheapest_success
+from training.prompts.table import PromptTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from router.settings import Objective
+from router.settings.sections import Objective
 from router.version import Version
 from training.comparing.comparison import USUAL_DRAWS, Draws
-from training.preparation import Reading
+from training.prompts.from_logs import Reading
 
 Method = Literal["auto", "exact", "off-policy"]
 

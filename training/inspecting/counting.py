@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from router.prices import Price
+from router.models.prices import Price
 from router.records import Json, Request
-from training.cells import parse_json
-from training.comparing.slices import MOST_READ, asked_text
+from training.comparing.measuring.slices import MOST_READ, asked_text
+from training.readers.cells import parse_json
 
 if TYPE_CHECKING:
     import daft
 
-    from training.call_source import Progress
-    from training.calls import CallFiles
+    from training.reading.calls import CallFiles
+    from training.reading.read_pass import Progress
 
 OPENING = 60
 """Characters of the user's text, digits apart, that prompts of one template share."""

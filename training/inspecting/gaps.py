@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from training.comparing.numbers import rate
 from training.inspecting.counting import NONE
 from training.inspecting.inspection import CostCheck, Group, Inspection
+from training.pages.numbers import rate
 
 LEAST_PROMPTS = 500
 """Fewer distinct prompts teach little beyond each model's mean."""

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, replace
 
 import polars as pl
 
-from router.prices import listed_price
+from router.models.prices import listed_price
 from router.records import Json
-from router.settings import Config
-from training.comparing.slices import languages
+from router.settings.sections import Config
+from training.comparing.measuring.slices import languages
 from training.inspecting.counting import Counts, count, matrix
-from training.preparation import Reading, Reporter, calls_of, stage_steps
-from training.read_summary import ReadSummary
+from training.prompts.from_logs import Reading, Reporter, calls_of, stage_steps
+from training.reading.summary import ReadSummary
 
 MOST_TEMPLATES = 20
 REPEATED = 5

@@ -8,11 +8,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from router.errors import MissingExtra
-from training.comparing import numbers
-from training.comparing.charts import PALETTES
+from training.comparing.report.charts import PALETTES
 from training.inspecting.counting import OPENING
 from training.inspecting.inspection import Inspection
-from training.read_summary import ReadSummary
+from training.pages import numbers
+from training.reading.summary import ReadSummary
 from training.whole_file import write_whole
 
 MOST_MODELS = 12
@@ -65,7 +65,7 @@ def page(found: Inspection, missing: Sequence[str]) -> str:
         most=MOST_ROWS,
         days=MOST_DAYS,
         palettes=PALETTES,
-        style=files("training.comparing").joinpath("report.css").read_text(encoding="utf-8"),
+        style=files("training.pages").joinpath("report.css").read_text(encoding="utf-8"),
     )
     return whole.lstrip()
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from router.model_list import Entry, entry_of, stated_number
+from router.models.model_list import Entry, entry_of, stated_number
 from router.records import Json
 from training.readers.values import mapping, member
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from router.records import Json
+from training.readers.judgements import Verdict, verdict, with_verdicts
 from training.readers.litellm_records import CACHED, NO_MODEL, OTHER_CALL
 from training.readers.protocol import NO_PROMPT, Apart, Call, Reader, Record, Rejected, Result, Sample
 from training.readers.provider_errors import provider_outcome
 from training.readers.request_shapes import answer_evidence, request_fields
 from training.readers.values import first_given, first_words, listed, mapping, member, words
-from training.readers.verdicts import Verdict, verdict, with_verdicts
 
 _TELLING = ("response_id", "response_status", "request_created_at", "request_body")
 _NO_CACHE = "00000000-0000-0000-0000-000000000000"

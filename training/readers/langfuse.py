@@ -13,7 +13,8 @@ from functools import cache
 from typing import Literal, TypeAlias
 
 from router.records import Json
-from training.cells import number
+from training.readers.cells import number
+from training.readers.judgements import Judge, Verdict, error_class, verdict, with_error, with_verdicts
 from training.readers.protocol import (
     JOINED,
     NO_PROMPT,
@@ -29,7 +30,6 @@ from training.readers.protocol import (
 from training.readers.request_shapes import answer_evidence, request_fields
 from training.readers.times import seconds_between
 from training.readers.values import first_given, first_words, mapping, member, unpacked, words
-from training.readers.verdicts import Judge, Verdict, error_class, verdict, with_error, with_verdicts
 
 _Kind: TypeAlias = Literal["score", "observation", "trace"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from router.records import Json
-from training.cells import parse_json
+from training.readers.cells import parse_json
+from training.readers.judgements import error_class
 from training.readers.protocol import Record
 from training.readers.values import first_words, listed, mapping, member
-from training.readers.verdicts import error_class
 
 _MODELS = ("LLM", "CHAT_MODEL")
 

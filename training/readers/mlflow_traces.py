@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from router.errors import CallLogError, MissingExtra
+from router.loading.registry import cause_of
 from router.records import Json
-from router.registry import cause_of
-from training.log_file import shown_address
+from training.readers.judgements import Judge, Verdict, expected, verdict, with_error, with_verdicts
 from training.readers.litellm_records import CACHED
 from training.readers.mlflow_server import AT_FIRST, ONCE_IT_ANSWERED, asking
 from training.readers.mlflow_spans import attributes_of, error_of, llm_spans, span_id, spans_of
@@ -21,7 +21,7 @@ from training.readers.protocol import NO_PROMPT, Apart, Call, Reader, Record, Re
 from training.readers.request_shapes import answer_evidence, request_fields, texts_in
 from training.readers.times import from_nanoseconds, seconds_between
 from training.readers.values import first_given, first_words, listed, mapping, member, truth, unpacked, words
-from training.readers.verdicts import Judge, Verdict, expected, verdict, with_error, with_verdicts
+from training.reading.files.log_file import shown_address
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from router.records import Json
+from training.readers.judgements import Verdict, error_class, verdict, with_error, with_verdicts
 from training.readers.otel_messages import AttributeMap, Event, messages_of, tools_of
 from training.readers.otel_records import plain_rows
 from training.readers.protocol import (
@@ -25,7 +26,6 @@ from training.readers.protocol import (
 )
 from training.readers.times import seconds_between
 from training.readers.values import first_given, first_words, listed, mapping, member, unpacked, words
-from training.readers.verdicts import Verdict, error_class, verdict, with_error, with_verdicts
 
 NO_GENAI = Apart("no GenAI span")
 OTHER_CALL = Apart("no chat or completion")

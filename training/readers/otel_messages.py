@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self, TypeAlias
 
 from router.records import Json
-from training.cells import dump_json
+from training.readers.cells import dump_json
 from training.readers.protocol import Call, Record
 from training.readers.request_shapes import request_fields
 from training.readers.values import first_given, listed, mapping, unpacked, words

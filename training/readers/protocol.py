@@ -46,8 +46,8 @@ class Joined:
 
 
 Call: TypeAlias = dict[str, Json]
-"""Raw values by canonical field (and `EVIDENCE_FIELDS`); what is left out is unknown. `training.cleaning`
-checks them."""
+"""Raw values by canonical field (and `EVIDENCE_FIELDS`); what is left out is unknown.
+`training.reading.rows.cleaning` checks them."""
 Result: TypeAlias = Call | Apart | Rejected | Joined
 
 NO_PROMPT = Apart("no prompt logged")

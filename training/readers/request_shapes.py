@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from router.records import Json
-from training.cells import dump_json
+from training.readers.cells import dump_json
 from training.readers.values import first_given, listed, mapping, unpacked, words
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from router.records import Json
-from training.cells import microseconds
+from training.readers.cells import microseconds
 
 
 def seconds_between(start: Json, end: Json) -> float | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from router.records import Json
-from training.cells import parse_json
+from training.readers.cells import parse_json
 
 _UNTRUE = frozenset({"", "false", "0", "no", "none", "null"})
 

@@ -7,7 +7,7 @@ import pytest
 from router.calling.attempt import ErrorKind, Failed
 from router.calling.call_plan import Try, Wait, plan_calls
 from router.errors import CallFailed
-from router.settings import Calls
+from router.settings.sections import Calls
 
 
 def failed(

@@ -6,7 +6,7 @@ import pytest
 
 from router.calling.attempt import ErrorKind
 from router.calling.cool_down import CoolDowns
-from router.settings import Calls
+from router.settings.sections import Calls
 
 CHAIN = ("a", "b")
 

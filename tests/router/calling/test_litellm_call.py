@@ -21,10 +21,10 @@ from router.calling.litellm_call import (
     takes,
 )
 from router.errors import ConfigError, MissingExtra
-from router.litellm_import import litellm_module
+from router.models.litellm_import import litellm_module
 from router.records import Json
-from router.settings import ModelSettings
-from tests.router.four_ways import run
+from router.settings.sections import ModelSettings
+from tests.router.calling.four_ways import run
 
 litellm = litellm_module()
 VARIABLE = "POINTSMAN_TEST_PROVIDER_KEY"
@@ -175,7 +175,7 @@ def test_importing_litellm_asks_the_network_nothing() -> None:
         "import socket\n"
         "def refuse(*where): raise AssertionError(where)\n"
         "socket.socket.connect = socket.getaddrinfo = refuse\n"
-        "from router.litellm_import import litellm_module\n"
+        "from router.models.litellm_import import litellm_module\n"
         "litellm = litellm_module()\n"
         "print(litellm.suppress_debug_info, litellm.disable_hf_tokenizer_download)\n"
         "print('gpt-4o' in litellm.model_cost)"

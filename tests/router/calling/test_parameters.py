@@ -4,7 +4,7 @@ import pytest
 
 from router.calling.parameters import Supported, arguments_for, as_text
 from router.records import Json
-from router.settings import Config
+from router.settings.sections import Config
 
 SECRET = "Bearer sk-0123"
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "track", "schema": {"type": "object"}}}

@@ -9,7 +9,7 @@ import pytest
 
 from router.calling.attempt import ErrorKind
 from router.calling.provider_errors import failure_of, kind_of, retry_after_s
-from router.litellm_import import litellm_module
+from router.models.litellm_import import litellm_module
 
 litellm = litellm_module()
 REQUEST = httpx.Request("POST", "http://127.0.0.1/v1/chat/completions")

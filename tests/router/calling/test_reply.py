@@ -15,9 +15,9 @@ from router.calling.reply import (
     says_something,
     usage_of,
 )
-from router.litellm_import import litellm_module
+from router.models.litellm_import import litellm_module
 from router.records import Json
-from router.settings import ModelSettings, Price
+from router.settings.sections import ModelSettings, Price
 
 litellm = litellm_module()
 Piece = litellm.types.utils.ModelResponseStream

@@ -9,8 +9,8 @@ from router.calling.attempt import Attempt, Failed
 from router.calling.call_plan import Try
 from router.calling.cool_down import CoolDowns
 from router.calling.running import Prepared, Running, Watch
-from router.litellm_import import litellm_module
-from router.settings import Calls, Price
+from router.models.litellm_import import litellm_module
+from router.settings.sections import Calls, Price
 
 PRICE = Price(input_usd_per_million=1.0, output_usd_per_million=1.0)
 FAILED = Failed(kind="server", error=RuntimeError("no"))

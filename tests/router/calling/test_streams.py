@@ -11,8 +11,7 @@ import pytest
 from router.calling.transport import AsyncStream, Stream
 from router.errors import CallFailed, StreamBroken
 from router.records import Json
-from tests.provider import Provider, Reply, answer, provider, silence, tokens
-from tests.router.four_ways import (
+from tests.router.calling.four_ways import (
     MESSAGES,
     STREAMED,
     Caller,
@@ -24,6 +23,7 @@ from tests.router.four_ways import (
     run,
     streamed_async,
 )
+from tests.services.provider import Provider, Reply, answer, provider, silence, tokens
 
 __all__ = ["key", "provider"]  # fixtures
 

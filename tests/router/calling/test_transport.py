@@ -11,8 +11,22 @@ from router.calling.parameters import ANY_OTHER
 from router.calling.transport import Attempt, Transport, chain_of
 from router.errors import CallFailed, ConfigError, RequestError
 from router.records import Json
-from router.settings import Calls, Config
-from tests.provider import (
+from router.settings.sections import Calls, Config
+from tests.router.calling.four_ways import (
+    EVERY_WAY,
+    KEY_VARIABLE,
+    MESSAGES,
+    PLAIN,
+    Way,
+    caller,
+    config_of,
+    key,
+    run,
+    streamed,
+    streamed_async,
+    whole,
+)
+from tests.services.provider import (
     KEY,
     Provider,
     Reply,
@@ -29,20 +43,6 @@ from tests.provider import (
     too_long,
     tool_call,
     wrong_key,
-)
-from tests.router.four_ways import (
-    EVERY_WAY,
-    KEY_VARIABLE,
-    MESSAGES,
-    PLAIN,
-    Way,
-    caller,
-    config_of,
-    key,
-    run,
-    streamed,
-    streamed_async,
-    whole,
 )
 
 __all__ = ["key", "provider"]  # fixtures

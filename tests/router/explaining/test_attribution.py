@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.explaining.attribution import GROUPS, TOOL_COLUMNS, attribute, coalitions, shapley_values
-from router.features import STRUCTURE, Features, featurize
-from router.head import Head, sigmoid
+from router.forecasting.features import STRUCTURE, Features, featurize
+from router.forecasting.head import Head, sigmoid
 from router.records import FloatArray, Request
 from router.version import Version
-from tests.router.test_head import made_features, made_head
+from tests.router.forecasting.test_head import made_features, made_head
 
 PROMPTS = {
     "a question": Request.of("When do you open?"),

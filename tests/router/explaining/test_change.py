@@ -9,11 +9,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from router.decide import Case, decide, values_of, weight_of
+from router.deciding.decide import Case, decide, values_of, weight_of
+from router.deciding.policy import Policy
 from router.explaining.change import Change, change_of
-from router.policy import Policy
 from router.records import Decision, Json, Request, Wishes
-from router.settings import Rules
+from router.settings.sections import Rules
 
 POLICY = Policy(weight=100.0, least_confidence=0.0, least_familiarity=-1.0, best_single="strong")
 FIGURES = [field.name for field in fields(Change) if field.name != "model"]

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from router.config import parse_config
 from router.errors import DamagedArtifact, RequestError
 from router.explaining.attribution import GROUPS
 from router.explaining.explain import NEIGHBOURS, Explanation, explain
 from router.explaining.nearest import POINTS_FILE
-from router.features import featurize
-from router.prices import Price, PriceTable
+from router.forecasting.features import featurize
+from router.models.prices import Price, PriceTable
 from router.records import Json, Request, Wishes
+from router.settings.yaml_file import parse_config
 from router.version import Version
 from tests.router.messages import requests
 

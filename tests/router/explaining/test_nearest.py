@@ -8,7 +8,7 @@ import pytest
 
 from router.errors import DamagedArtifact
 from router.explaining.nearest import POINTS_FILE, TEXTS_FILE, TrainingPrompts, nearest_prompts, short_key
-from router.head import NeighbourStore, unit
+from router.forecasting.head import NeighbourStore, unit
 
 MODELS = ("small", "large")
 FILES = {POINTS_FILE: "", TEXTS_FILE: ""}

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.linting.wording import RULES, may_hold_wordings, wordings
-from tests.router.prompt_lines import naming, talking
+from tests.router.linting.prompt_lines import naming, talking
 
 
 def words(text: str, *, prose: bool = True) -> list[str]:

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from router.calling.attempt import Attempt
-from router.client import Router
 from router.errors import ArtifactError, NoModelAllowed, RequestError
 from router.proxying import dispatch
 from router.proxying.dispatch import NOT_SERVED, Choice, Dispatcher, fitted, objection
 from router.proxying.ticket import WISHES, Order, Ticket
 from router.records import Decision, Json
-from router.settings import Calls, Config, ModelSettings
+from router.serving.client import Router
+from router.settings.sections import Calls, Config, ModelSettings
 from router.version import Version
 
 LOCAL = "ollama/llama3.1"

@@ -11,7 +11,6 @@ from litellm.exceptions import APIConnectionError, RateLimitError
 from litellm.types.router import RoutingContext
 from litellm.types.utils import Delta, ModelResponse, ModelResponseStream, StreamingChoices, Usage
 
-from router.client import Router
 from router.errors import ArtifactError, ConfigError
 from router.proxying.dispatch import Dispatcher
 from router.proxying.hooks import (
@@ -29,7 +28,8 @@ from router.proxying.hooks import (
 )
 from router.proxying.ticket import TICKET, Ticket
 from router.records import Json
-from router.settings import Config, Fallback, Rules
+from router.serving.client import Router
+from router.settings.sections import Config, Fallback, Rules
 from router.version import Version
 from tests.router.proxying.test_dispatch import LOCAL, router_with
 from tests.router.proxying.test_ticket import Kept

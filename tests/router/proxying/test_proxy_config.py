@@ -10,12 +10,12 @@ import yaml
 from litellm.router_strategy.complexity_router.config import ComplexityRouterConfig
 
 from router import cli
-from router.config import parse_config
+from router.deciding.limits import Limits
 from router.errors import ConfigError
-from router.limiting.limits import Limits
 from router.litellm_plugin import classifier
 from router.proxying.proxy_config import ProxyPlan, as_yaml, dispensable, proxy_config, served_models
 from router.records import Json
+from router.settings.yaml_file import parse_config
 from router.version import Version
 
 LOCAL = "ollama/llama3.1"

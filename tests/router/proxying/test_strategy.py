@@ -13,14 +13,14 @@ import openai
 import pytest
 from litellm.router import Router as LiteLLMRouter
 
-from router.call_log import read_rows
-from router.client import Router
-from router.config import parse_config
+from router.call_log.log import read_rows
 from router.errors import CallLogError, ConfigError
 from router.litellm_plugin import attach
 from router.proxying.hooks import Callback, Refused
 from router.records import Json
-from tests.provider import KEY, Provider, answer, rate_limit, server_error
+from router.serving.client import Router
+from router.settings.yaml_file import parse_config
+from tests.services.provider import KEY, Provider, answer, rate_limit, server_error
 
 LOCAL = "ollama/llama3.1"
 CALLED = {"gpt-4.1-mini": "mini", "gpt-5": "five", LOCAL: "llama"}

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from router.calling.attempt import Attempt, Usage
-from router.client import Router
 from router.errors import RequestError
-from router.journal import Call
 from router.proxying.outcome import BROKEN_OFF, CALLER_LEFT, Outcome
 from router.proxying.ticket import WISHES, Order, Ticket
 from router.records import Json, Request
-from router.settings import Config, ModelSettings, Price
+from router.serving.client import Router
+from router.serving.completion import Call
+from router.settings.sections import Config, ModelSettings, Price
 from router.version import Version
 
 HI: Json = [{"role": "user", "content": "hi"}]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from router.records import FloatArray, IntArray
-from training.comparing.logged import Logged
+from training.comparing.estimating.logged import Logged
 
 
 def logged_of(

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from router.records import FloatArray, IntArray, Request
-from training.comparing.baselines import TrainingStatistics, baselines_on
 from training.comparing.evaluated import Contender, Evaluated, Provenance
-from training.evaluation import picked
+from training.comparing.policies.baselines import TrainingStatistics, baselines_on
+from training.statistics.policy_curves import picked
 
 MODELS = ("small", "large")
 COST = (0.001, 0.01)

@@ -8,10 +8,10 @@ import pytest
 
 from router.errors import CallLogError
 from tests.training.comparing.comparisons import evaluated, knowing
-from training.comparing.baselines import ALL_CHEAP, BEST_SINGLE, HEURISTIC, ORACLE, SHUFFLE
 from training.comparing.comparison import Draws, compare
-from training.comparing.contenders import LEARNED
 from training.comparing.evaluated import Comparison, Contender, PolicyResult
+from training.comparing.measuring.contenders import LEARNED
+from training.comparing.policies.baselines import ALL_CHEAP, BEST_SINGLE, HEURISTIC, ORACLE, SHUFFLE
 
 DRAWS = Draws(number=200)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from router.settings import Config
+from router.settings.sections import Config
 from tests.training.logs import write_lines
 from training.inspecting.inspection import Inspection, InspectJob, inspect_calls
-from training.preparation import Reading, Silent
+from training.prompts.from_logs import Reading, Silent
 
 
 def inspected(

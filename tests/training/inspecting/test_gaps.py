@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from router.config import parse_config
+from router.settings.yaml_file import parse_config
 from tests.training.inspecting.logs import inspected, many
 from training.inspecting.gaps import LEAST_OUTCOMES, missing_for_a_router
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from router.prices import listed_price
+from router.models.prices import listed_price
 from tests.training.inspecting.logs import inspected, many
 from tests.training.logs import call
 

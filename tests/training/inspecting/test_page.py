@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from router.config import parse_config
 from router.errors import CallLogError
+from router.settings.yaml_file import parse_config
 from tests.training.inspecting.logs import inspected, many
 from tests.training.logs import call
+from training.commands.inspection_tables import show
 from training.inspecting.gaps import missing_for_a_router
 from training.inspecting.page import page, where_rows_went, write_page
-from training.inspecting.tables import show
 
 
 def test_the_page_escapes_names(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from training.calls import CallFiles
+from training.reading.calls import CallFiles
 
 
 def counted(files: CallFiles) -> list[dict[str, Any]]:

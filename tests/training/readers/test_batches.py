@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from router.model_list import price_list
+from router.models.model_list import price_list
 from router.records import Json
 from tests.training.logs import read, write_lines
 from tests.training.readers.example_batches import (
@@ -19,11 +19,11 @@ from tests.training.readers.example_batches import (
     openai_output,
     openai_request,
 )
-from training.calls import CallFiles
 from training.readers import batch_prices
 from training.readers.batch_prices import Usage, batch_cost
 from training.readers.known import known_readers
 from training.readers.protocol import JOINED, Apart, JoiningReader, Rejected, Result
+from training.reading.calls import CallFiles
 
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2 + 2?"}]
 
@@ -68,7 +68,7 @@ def prices(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Json]]:
             "cache_read_input_token_cost": 0.2e-6,
         },
     }  # fmt: skip
-    monkeypatch.setattr("router.model_list.price_list", lambda: listed)
+    monkeypatch.setattr("router.models.model_list.price_list", lambda: listed)
     batch_prices._tell.cache_clear()
     return listed
 

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from router.records import Json
 from tests.training.logs import read
 from tests.training.readers.examples import COMPANIONS, EXAMPLES
-from training.cleaning import CALL_SCHEMA
 from training.readers.known import known_readers
 from training.readers.protocol import (
     EVIDENCE_FIELDS,
@@ -27,6 +26,7 @@ from training.readers.protocol import (
     Result,
     Sample,
 )
+from training.reading.rows.cleaning import CALL_SCHEMA
 
 READERS = sorted(known_readers())
 README = Path(__file__).parents[3] / "training" / "readers" / "README.md"

@@ -17,7 +17,7 @@ from router.records import Json
 from tests.training.logs import read, write_lines
 from tests.training.readers.counting import counted
 from tests.training.readers.example_langfuse import MANIFEST, MESSAGES, OBSERVATION, PAGE, SCORE, TRACE, camel
-from training.calls import CallFiles
+from training.reading.calls import CallFiles
 
 
 def _types(row: Mapping[str, Json]) -> dict[str, pa.DataType]:

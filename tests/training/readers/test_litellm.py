@@ -13,13 +13,13 @@ import pytest
 
 from router.errors import CallLogError
 from router.records import Json
-from tests.litellm_logs import callback_sink, fill_table, spend_rows, written_proxy
-from tests.postgres import Postgres
-from tests.provider import KEY, Provider, Reply
-from tests.proxy import running_proxy, wait_until
+from tests.services.litellm_logs import callback_sink, fill_table, spend_rows, written_proxy
+from tests.services.postgres import Postgres
+from tests.services.provider import KEY, Provider, Reply
+from tests.services.proxy import running_proxy, wait_until
 from tests.training.logs import read, write_lines
 from tests.training.readers.example_litellm import EXAMPLES
-from training.calls import CallFiles
+from training.reading.calls import CallFiles
 
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
 LONG = "a long prompt " * 300

@@ -18,11 +18,11 @@ from mlflow.entities import AssessmentSource, SpanType
 
 from router.errors import CallLogError
 from router.records import Json
-from tests.mlflow_server import MlflowServer
+from tests.services.mlflow_server import MlflowServer
 from tests.training.logs import read, write_lines
 from tests.training.readers.counting import counted
 from tests.training.readers.example_mlflow import SPAN, trace
-from training.calls import CallFiles
+from training.reading.calls import CallFiles
 
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
 EXPERIMENT = "shop / chat"

@@ -22,7 +22,7 @@ from opentelemetry.trace import Span, Status, StatusCode
 from router.records import Json
 from tests.training.logs import read
 from tests.training.readers.counting import counted
-from training.calls import CallFiles
+from training.reading.calls import CallFiles
 
 CHAT = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o"}
 OLD = {"gen_ai.system": "openai", "gen_ai.request.model": "gpt-4o"}

@@ -1,0 +1,90 @@
+"""Where a call log is: the kind of store that an address names, and how it is shown without its secrets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from router.errors import CallLogError
+from router.loading.registry import without_credentials
+
+DATABASE_FILES = (".db", ".sqlite", ".sqlite3")
+LINE_FILES = (".jsonl", ".ndjson")
+_POSTGRES = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
+_SQLITE = "sqlite:///"
+_FORMS = (
+    "a file ending in .db, .sqlite or .jsonl, or postgresql://USER@HOST/DATABASE (password in PGPASSWORD)"
+)
+_LONGEST_REASON = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogAddress:
+    """Where a call log is.
+
+    Attributes:
+        path: the file, absolute, so that a process that changes its folder keeps its log; "." for PostgreSQL.
+        url: PostgreSQL's, secrets included; "" for a file.
+        shown: what messages call it.
+        secrets: passwords in the URL, as it holds them and decoded.
+    """
+
+    kind: Literal["sqlite", "postgres", "lines"]
+    path: Path = Path()
+    url: str = field(default="", repr=False)
+    shown: str
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+
+    @staticmethod
+    def of(url: str | Path) -> LogAddress:
+        """The address in a setting.
+
+        Raises:
+            CallLogError: no store has such an address.
+        """
+        text = str(url)
+        if "://" in text and not text.startswith(_SQLITE):
+            return _postgres(text)
+        path = Path(text.removeprefix(_SQLITE)).expanduser()
+        if path.suffix not in DATABASE_FILES + LINE_FILES and not text.startswith(_SQLITE):
+            raise CallLogError(f"{text!r} is no address of a call log: it must be {_FORMS}")
+        kind: Literal["sqlite", "lines"] = "lines" if path.suffix in LINE_FILES else "sqlite"
+        return LogAddress(kind=kind, path=path.absolute(), shown=str(path))
+
+    def reason(self, error: BaseException) -> str:
+        """What went wrong, in one line without secrets.
+
+        Only the first line of a database's message: the next ones may quote the row.
+        """
+        cause = getattr(error, "orig", None) or error
+        text = next(iter(str(cause).strip().splitlines()), "") or type(cause).__name__
+        for secret in sorted(self.secrets, key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return without_credentials(text)[:_LONGEST_REASON]
+
+
+def _postgres(url: str) -> LogAddress:
+    scheme, _, rest = url.partition("://")
+    if scheme.lower() not in _POSTGRES:
+        raise CallLogError(f"{scheme}:// is no address of a call log: it must be {_FORMS}")
+    server = rest.partition("/")[0]
+    if rest.count("@") > server.count("@") or server.count("@") > 1:
+        raise CallLogError(
+            f"{scheme}://...: the password holds a character that an address gives a meaning (@, /, ?): "
+            "put it into PGPASSWORD, or write it as %40, %2F and so on"
+        )
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        raise CallLogError(f"{scheme}://...: host and port can't be read; it must be {_FORMS}") from None
+    query = parse_qs(parts.query)
+    raw = [parts.password or "", *query.get("password", []), *query.get("sslpassword", [])]
+    return LogAddress(
+        kind="postgres",
+        url=f"postgresql+psycopg://{rest}",
+        shown=f"postgresql://{parts.hostname or ''}{port}{parts.path}",
+        secrets=frozenset(text for secret in raw for text in (secret, unquote(secret)) if text),
+    )

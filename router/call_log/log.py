@@ -1,0 +1,186 @@
+"""The call log: one row per attempt, kept for the next training without a request waiting for it."""
+
+from __future__ import annotations
+
+import math
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import datetime
+from functools import partial
+from itertools import count
+from operator import attrgetter
+from pathlib import Path
+
+from router.call_log.address import LogAddress
+from router.call_log.rows import COLUMNS, TEXTS, CallRecord, Row, fit_row
+from router.call_log.text import Redact, TextMode, TextRule, load_function, take_snapshot
+from router.call_log.writer import Buffer, Counts, LogWriter, Store
+from router.errors import CallLogError
+from router.records import Json
+
+__all__ = ["Buffer", "CallLog", "CallRecord", "Counts", "load_function", "read_rows"]
+
+_OWN = tuple(name for name in COLUMNS if name not in TEXTS)
+_own_values = attrgetter(*_OWN)
+_text_values = attrgetter(*TEXTS)
+_ROW_BYTES = 1000
+"""About what a waiting row takes beside its text."""
+_NO_BUFFER = Buffer()
+
+
+class CallLog:
+    """The rows of this process, written by a thread of their own.
+
+    `write` copies the text and returns; the rest happens in the log's thread, in batches of at most 0.2
+    seconds or 500 rows. A process that is killed loses the batch in flight and the rows that wait in memory,
+    and nothing that was written before: the rows of the last moments, or those since the log could not be
+    written. SIGTERM kills a process that does not handle it, and one that uvicorn serves once its requests
+    are answered: close the log in the application's own shutdown. (The LiteLLM plugin sees to that itself.)
+    A loss of power may also take the last commits, but never damages a database.
+
+    A full disk, a locked database or a server that is down fails no call: rows wait in memory, each batch is
+    tried again, and no row is stored twice. A forked process gets a thread and a connection of its own.
+    """
+
+    def __init__(self, writer: LogWriter, rule: TextRule) -> None:
+        self._writer = writer
+        self._rule = rule
+        self._feedback_number = count()
+
+    @classmethod
+    def open(
+        cls,
+        url: str | Path,
+        text: TextMode = "full",
+        redact: Redact | None = None,
+        buffer: Buffer = _NO_BUFFER,
+    ) -> CallLog:
+        """A log, ready to be written; its file or its tables are made with the first row.
+
+        Args:
+            url: a file ending in .db or .sqlite (SQLite) or .jsonl (JSON lines), or postgresql://...
+            text: "full"; "redacted": messages, tools and response format with every text as `redact` returns
+                it, or no text where it fails; "hash": the prompt key only. An image or another file inside a
+                message is left out of a redacted one, and from 32 kB on replaced by its hash in a full one.
+            redact: runs in the log's thread.
+
+        Raises:
+            CallLogError: the address is wrong.
+            MissingExtra: the database's driver is not installed.
+            ValueError: `text` and `redact` don't go together.
+        """
+        address = LogAddress.of(url)
+        rule = TextRule(mode=text, redact=redact)
+        return cls(LogWriter(partial(_store_at, address), buffer, address.shown), rule)
+
+    def write(self, record: CallRecord) -> None:
+        """Log an attempt. Never waits for the log, never raises; the caller may change its messages after."""
+        try:
+            texts = take_snapshot(_text_values(record))
+            self._writer.put(partial(self._row, _own_values(record), texts), len(texts) + _ROW_BYTES)
+        except Exception as error:  # noqa: BLE001 - no request may fail because of its log
+            self._writer.drop()
+            self._writer.alarm.refused([type(error).__name__])
+
+    def feedback(
+        self,
+        call_id: str,
+        *,
+        success: bool | None = None,
+        score: float | None = None,
+        source: str = "feedback",
+    ) -> None:
+        """Log what became of a call, of any process and any time; the latest feedback of a call counts.
+
+        Args:
+            score: in [0, 1].
+
+        Raises:
+            ValueError: neither success nor score, or a value of the wrong form.
+        """
+        _check_feedback(call_id, success, score, source)
+        moment = time.time_ns()
+        values: Row = {
+            "feedback_id": f"{moment:020d}-{next(self._feedback_number):08d}-{uuid.uuid4().hex[:12]}",
+            "call_id": call_id,
+            "time": moment / 1e9,
+            "success": success,
+            "score": score,
+            "source": source,
+        }
+        self._writer.put(partial(fit_row, values), _ROW_BYTES, is_feedback=True)
+
+    def flush(self, timeout_s: float = 10) -> bool:
+        """Wait until what was logged before is stored or dropped; False when the time is over."""
+        return self._writer.flush(timeout_s)
+
+    def close(self) -> None:
+        """Write what waits, for at most the buffer's `close_s` seconds; the process's end does so too."""
+        self._writer.close()
+
+    @property
+    def counts(self) -> Counts:
+        """What became of the rows so far."""
+        return self._writer.counts
+
+    def _row(self, own: tuple[Json, ...], texts: bytes) -> Row:
+        """The stored form of a record; runs in the writer's thread."""
+        values = dict(zip(_OWN, own, strict=True))
+        kept = self._rule.keep(texts, values["prompt_key"])
+        if kept.redaction_error is not None:
+            self._writer.unredacted += 1
+            self._writer.alarm.once(
+                f"redaction failed ({kept.redaction_error}): prompts are logged without text"
+            )
+        values |= {"messages": kept.messages, "tools": kept.tools, "response_format": kept.response_format}
+        values |= {"prompt_key": kept.prompt_key, "truncated": values["truncated"] or kept.cut}
+        return fit_row({name: values[name] for name in COLUMNS})
+
+
+def read_rows(
+    url: str | Path, *, since: datetime | None = None, until: datetime | None = None
+) -> Iterator[dict[str, Json]]:
+    """Every call of a log, by time and call id, with its latest feedback in place of its own outcome.
+
+    Rows are plain JSON values: `time` is ISO 8601 in UTC. A feedback without success or score leaves that of
+    the row. Memory does not grow with the log.
+
+    Args:
+        since, until: only calls from the first and before the second, both with a time zone.
+
+    Raises:
+        CallLogError: there is no such log, or it can't be read.
+        MissingExtra: the database's driver is not installed.
+        ValueError: a time without a zone.
+    """
+    for name, moment in (("since", since), ("until", until)):
+        if moment is not None and moment.tzinfo is None:
+            raise ValueError(f"{name} needs a time zone, got {moment.isoformat()}")
+    address = LogAddress.of(url)
+    if address.kind != "postgres" and not address.path.is_file():
+        raise CallLogError(f"{address.shown}: no such call log (from {Path.cwd()}); check the path")
+    return _store_at(address).read(since, until)
+
+
+def _store_at(address: LogAddress) -> Store:
+    if address.kind == "lines":
+        from router.call_log.lines import LineStore
+
+        return LineStore(address)
+    from router.call_log.store import DatabaseStore
+
+    return DatabaseStore(address)
+
+
+def _check_feedback(call_id: str, success: bool | None, score: float | None, source: str) -> None:
+    for name, text in (("call_id", call_id), ("source", source)):
+        if not isinstance(text, str) or not text:
+            raise ValueError(f"{name} must be a text, got {text!r}")
+    if success is None and score is None:
+        raise ValueError(f"feedback on {call_id!r} has neither success nor score; give one of them")
+    if not isinstance(success, bool | None):
+        raise ValueError(f"success must be true or false, got {success!r}")
+    is_number = isinstance(score, int | float) and not isinstance(score, bool)
+    if score is not None and not (is_number and math.isfinite(score) and 0 <= score <= 1):
+        raise ValueError(f"score must be a number from 0 to 1, got {score!r}")

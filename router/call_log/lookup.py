@@ -1,0 +1,118 @@
+"""What can be asked of a call log without reading all of it: how large it is, and which calls it knows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from router.call_log.address import LogAddress
+from router.call_log.rows import fit_identifier
+from router.errors import CallLogError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_IDS_AT_ONCE = 500
+_WAL = "-wal"
+
+
+def log_bytes(url: str | Path) -> int:
+    """About the bytes that a log's calls take, as stored.
+
+    Raises:
+        CallLogError: the log is not there, or can't be read.
+        MissingExtra: the database's driver is not installed.
+    """
+    address = LogAddress.of(url)
+    if address.kind == "postgres":
+        from sqlalchemy import text
+
+        with connection_to(address) as connection:
+            return int(connection.execute(text("SELECT pg_total_relation_size('calls')")).scalar_one())
+    _need_file(address)
+    beside = address.path.with_name(address.path.name + _WAL)
+    return sum(file.stat().st_size for file in (address.path, beside) if file.is_file())
+
+
+def known_calls(url: str | Path, call_ids: Collection[str]) -> set[str]:
+    """Those of the ids that name a call in the log.
+
+    Raises:
+        CallLogError: there is no such log, or it can't be read.
+        MissingExtra: the database's driver is not installed.
+    """
+    address = LogAddress.of(url)
+    _need_file(address)
+    stored = {fit_identifier(call_id): call_id for call_id in call_ids}
+    wanted = {name for name in stored if name is not None}
+    found = _in_lines(address, wanted) if address.kind == "lines" else _in_database(address, wanted)
+    return {stored[name] for name in found}
+
+
+def _need_file(address: LogAddress) -> None:
+    if address.kind != "postgres" and not address.path.is_file():
+        raise CallLogError(f"{address.shown}: no such call log (from {Path.cwd()}); check the path")
+
+
+def _in_database(address: LogAddress, wanted: Collection[str]) -> set[str]:
+    from sqlalchemy import select
+
+    from router.call_log.tables import CALLS, is_log
+
+    ids = sorted(wanted)
+    found: set[str] = set()
+    with connection_to(address) as connection:
+        if not is_log(connection, address.shown):
+            raise CallLogError(f"{address.shown}: holds no call log; check the address, or make a call first")
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            some = CALLS.c.call_id.in_(ids[start : start + _IDS_AT_ONCE])
+            found.update(connection.execute(select(CALLS.c.call_id).where(some)).scalars())
+    return found
+
+
+@contextmanager
+def connection_to(address: LogAddress) -> Iterator[Connection]:
+    """A connection for reading, whose errors are ours."""
+    import sqlite3
+
+    from sqlalchemy import create_engine, exc
+    from sqlalchemy.pool import NullPool
+
+    from router.call_log.store import check_driver
+
+    check_driver(address)
+    try:
+        if address.kind == "postgres":
+            engine = create_engine(address.url, poolclass=NullPool, connect_args={"connect_timeout": 5})
+        else:
+            file = f"{address.path.as_uri()}?mode=rw"  # never made where it is not there
+            engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(file, uri=True))
+        with engine.connect() as connection:
+            yield connection
+    except (exc.SQLAlchemyError, ValueError) as error:
+        raise CallLogError(f"{address.shown}: can't be read: {address.reason(error)}") from None
+
+
+def _in_lines(address: LogAddress, wanted: Collection[str]) -> set[str]:
+    left, found = set(wanted), set[str]()
+    try:
+        with address.path.open("rb") as lines:
+            for line in lines:
+                if not left:
+                    break
+                found |= left & {_call_id(line)}
+                left -= found
+    except OSError as error:
+        raise CallLogError(f"{address.shown}: can't be read: {error.strerror}") from error
+    return found
+
+
+def _call_id(line: bytes) -> str | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value.get("call_id") if isinstance(value, dict) else None

@@ -1,0 +1,1 @@
+"""Which models may serve a request, and which one does."""

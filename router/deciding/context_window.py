@@ -1,0 +1,137 @@
+"""How many tokens a request may have: a sure bound first, an estimate, and a count where it matters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+from router.deciding.needs import MEDIA
+from router.errors import MissingExtra
+from router.forecasting.encoder import well_formed
+from router.models.litellm_import import litellm_module
+from router.records import Json, Request
+
+MEDIA_TOKENS: Final = 1_600
+"""What an image counts, or a file: the most that Anthropic counts for an image of its usual size."""
+NODE_TOKENS: Final = 8
+"""Most tokens that a provider puts around a message, a part or a member of an object."""
+FAR: Final = 3
+"""Below this part of the window the estimate is trusted: no usual text has more than three tokens where
+it sees one (base64 has 2.8)."""
+MOST_NODES: Final = 100_000
+"""Values of a request that are looked at; one of more has more tokens than that."""
+SAMPLE: Final = 160_000
+"""Characters of a longer text that are counted, in pieces from all over it."""
+PIECE: Final = 4_000
+"""Characters counted at once: the time of a tokenizer grows with the square of a run without a break."""
+
+
+class RequestSize:
+    """The tokens of one request; counted at most once, and only when a window is near.
+
+    Attributes:
+        at_most: no tokenizer makes more of its texts, as each token is at least a byte.
+    """
+
+    __slots__ = ("_aside", "_counted", "_estimate", "_nodes", "_texts", "at_most")
+
+    def __init__(self, request: Request, estimate: float) -> None:
+        """Measure a request.
+
+        Args:
+            estimate: the encoder's, of all its texts and tools.
+        """
+        texts: list[str] = []
+        functions = request.parameters.get("functions")
+        waiting = [part for part in (request.tools, request.response_format, functions) if part is not None]
+        for message in request.messages:
+            for value in message.values():
+                (texts if isinstance(value, str) else waiting).append(value)
+        media, nodes = _collect(waiting, texts) if waiting else (0, 0)
+        size = sum(len(text) if text.isascii() else 4 * len(text) for text in texts)
+        nodes += 3 * len(request.messages)
+        self._texts, self._nodes, self._aside = texts, nodes, MEDIA_TOKENS * media
+        self._estimate = max(estimate, size / 4)
+        self._counted: float | None = None
+        self.at_most = math.inf if nodes >= MOST_NODES else size + NODE_TOKENS * nodes + self._aside
+
+    def exceeds(self, window: int, answer: int = 0) -> bool:
+        """Whether the request does not fit a window that it shares with an answer of so many tokens."""
+        if self.at_most + answer <= window:
+            return False
+        if self._nodes < MOST_NODES and self._estimate * FAR + self._aside + answer <= window:
+            return False
+        return self.count() + answer > window
+
+    def count(self) -> float:
+        """The tokens by LiteLLM's tokenizer; without LiteLLM, about the encoder's estimate.
+
+        Of a very long text a sample is counted, which takes about 50 ms.
+        """
+        if self._counted is None:
+            counted = _count("\n".join(self._texts))
+            if not counted or self._nodes >= MOST_NODES:
+                counted = max(counted or 0.0, self._estimate, self._nodes)
+            self._counted = counted + self._aside
+        return self._counted
+
+
+def asked_tokens(parameters: Mapping[str, Json]) -> int:
+    """The length of the answer that a request asks for; 0 where it does not say."""
+    asked = parameters.get("max_completion_tokens") or parameters.get("max_tokens")
+    return max(asked, 0) if isinstance(asked, int) else 0
+
+
+def _collect(waiting: list[Json], texts: list[str]) -> tuple[int, int]:
+    """Add the texts in some JSON values to `texts`, an object's names too.
+
+    Returns:
+        How many parts hold something else than text, and how many values were looked at.
+    """
+    media = nodes = 0
+    while waiting and nodes < MOST_NODES:
+        value = waiting.pop()
+        nodes += 1
+        if isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, Mapping):
+            kind = value.get("type")
+            if isinstance(kind, str) and kind in MEDIA and not _is_text(value):
+                media += 1
+                continue
+            nodes += len(value)
+            texts.extend(map(str, value))
+            waiting.extend(value.values())
+        elif isinstance(value, list | tuple):
+            waiting.extend(value)
+    return media, nodes
+
+
+def _is_text(part: Mapping[str, Json]) -> bool:
+    """Whether a document is given as text."""
+    source = part.get("source")
+    return isinstance(source, Mapping) and source.get("type") in ("text", "content")
+
+
+def _count(text: str) -> float | None:
+    """Tokens by the tokenizer that LiteLLM brings along; None without LiteLLM.
+
+    By that for no model in particular: for some LiteLLM would fetch one from a hub.
+    """
+    try:
+        litellm = litellm_module()
+    except MissingExtra:
+        return None
+    pieces = _sampled(text)
+    counted = float(sum(litellm.token_counter(model="", text=well_formed(piece)) for piece in pieces))
+    return counted * len(text) / max(sum(map(len, pieces)), 1)
+
+
+def _sampled(text: str) -> list[str]:
+    """The text in pieces; of a long one pieces that lie evenly over it."""
+    count = SAMPLE // PIECE
+    if len(text) <= SAMPLE:
+        return [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
+    last = len(text) - PIECE
+    return [text[start : start + PIECE] for start in (last * index // (count - 1) for index in range(count))]

@@ -1,0 +1,58 @@
+"""Conversations: which model each session is on, and when it had its last request."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from router.settings.sections import Sessions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """A session's place.
+
+    Attributes:
+        model: where its last request went.
+        tokens: of that request; as many of the next one's are in the model's prompt cache, about.
+        seen: seconds on the clock of the memory.
+    """
+
+    model: str
+    tokens: float
+    seen: float
+
+
+class SessionMemory:
+    """The seats of the latest sessions of this process; safe under threads."""
+
+    def __init__(self, settings: Sessions, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._seats: OrderedDict[str, Seat] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._seats)
+
+    def seat(self, session_id: str | None) -> Seat | None:
+        """Where a session is; None for a new or forgotten one, or where sessions don't stay."""
+        if session_id is None or not self._settings.stay:
+            return None
+        with self._lock:
+            seat = self._seats.get(session_id)
+        fresh = seat and self._clock() - seat.seen <= self._settings.forget_after_s
+        return seat if fresh else None
+
+    def sit(self, session_id: str | None, model: str, tokens: float) -> None:
+        """Remember where a session's latest request went."""
+        if session_id is None or not self._settings.stay:
+            return
+        with self._lock:
+            self._seats[session_id] = Seat(model=model, tokens=tokens, seen=self._clock())
+            self._seats.move_to_end(session_id)
+            while len(self._seats) > self._settings.most:
+                self._seats.popitem(last=False)

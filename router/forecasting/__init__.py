@@ -1,0 +1,1 @@
+"""A request in, each model's chance of success out."""

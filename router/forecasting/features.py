@@ -1,0 +1,286 @@
+"""What the heads see of a request: its embedding, its structure, its words, its task type and its tags."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from router.forecasting.encoder import Encoding, head_and_tail
+from router.records import Float32Array, Json, Request, message_texts
+
+STRUCTURE = (
+    "tokens", "words", "lines", "word_length", "digits", "numbers", "longest_number", "non_ascii",
+    "upper_case", "symbols", "code", "questions", "brackets", "equals", "commas", "sentences", "quotes",
+    "backslashes", "negations", "options", "list_items", "turns", "system", "images", "response_format",
+    "tools", "tool_characters", "tool_properties", "tool_required", "tool_depth", "tool_overlap",
+)  # fmt: skip
+"""Names of the structure features, in order. Counts are log(1 + count); shares are ten times the share."""
+
+READ_CHARACTERS = 8_000
+"""Structure and words are read from this many characters, head and tail: a huge prompt costs no more."""
+MAX_GRAMS = 2_000
+SYSTEM_ROLES = ("system", "developer")
+"""Roles of standing instructions; OpenAI's newer models call theirs `developer`."""
+CODE = re.compile(r"\b(?:def \w+\(|class \w+|function\b|return\b|SELECT\b)|```|[{};]\s*$|=>|#include", re.M)
+NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
+NEGATION = re.compile(r"\b(?:not|except|never|without)\b|n't\b", re.I)
+OPTION = re.compile(r"^[^\S\n]*\(?[A-Za-z][.):]\s", re.M)
+LIST_ITEM = re.compile(r"^[^\S\n]*(?:[-*•]|\d+[.)])\s", re.M)
+SENTENCE = re.compile(r"[.!?](?:\s|$)|[\u3002\uff01\uff1f]")
+WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]")
+STEM = re.compile(r"[^\W\d_]{3,}")
+CHARACTER_KINDS = (str.isdigit, str.isupper, str.isalnum, str.isspace)
+ASCII_KINDS = tuple(bytes(code for code in range(128) if kind(chr(code))) for kind in CHARACTER_KINDS)
+"""The ASCII characters of each kind: counting them by `bytes.translate` is twenty times faster."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureSpec:
+    """Which columns there are; fixed when a router is trained and written into its manifest.
+
+    Attributes:
+        task_types: task types seen in training, in order; another one at serving is as good as none.
+        tags: likewise.
+        gram_dimensions: columns of the hashed word n-grams.
+    """
+
+    task_types: tuple[str, ...]
+    tags: tuple[str, ...]
+    gram_dimensions: int = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    """Features of n requests.
+
+    Attributes:
+        embedding: shape (n, dimensions), unit rows.
+        structure: shape (n, len(STRUCTURE)), as they come, not standardised.
+        grams: shape (n, gram_dimensions), unit rows: signed hashed word uni- and bigrams.
+        labels: shape (n, len(task_types) + len(tags)), 0 or 1.
+        task_type: shape (n,); position in the specification's task types, -1 for none or another.
+        tokens: shape (n,); input tokens as the encoder's tokenizer counts them, tools included.
+    """
+
+    embedding: Float32Array
+    structure: Float32Array
+    grams: Float32Array
+    labels: Float32Array
+    task_type: np.ndarray
+    tokens: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.embedding)
+
+    def rows(self, index: np.ndarray | slice) -> Features:
+        """The requests at `index`."""
+        return Features(**{name: getattr(self, name)[index] for name in self.__slots__})
+
+
+def embedded_text(request: Request) -> str:
+    """The text that is embedded: the last user turn first, then the turns before it, newest first.
+
+    The encoder keeps a long text's head and tail, so the last turn always counts. System text is left out: it
+    is the same for every request of an application and would drown the question; its words are among the
+    n-grams.
+    """
+    turns = [
+        (role, text) for role, text in message_texts(request.messages) if role not in SYSTEM_ROLES and text
+    ]
+    last = max((i for i, (role, _) in enumerate(turns) if role == "user"), default=len(turns) - 1)
+    ordered = turns[last : last + 1] + turns[last + 1 :][::-1] + turns[: max(last, 0)][::-1]
+    return "\n\n".join(text for _, text in ordered)
+
+
+def featurize(requests: Sequence[Request], encodings: Sequence[Encoding], spec: FeatureSpec) -> Features:
+    """The features of requests whose `embedded_text` has been encoded."""
+    texts = [_read_text(request) for request in requests]
+    tokens = np.array(
+        [_input_tokens(r, e) for r, e in zip(requests, encodings, strict=True)], dtype=np.float64
+    )
+    structure = [_structure(r, t, n) for r, t, n in zip(requests, texts, tokens, strict=True)]
+    grams = np.zeros((len(requests), spec.gram_dimensions), dtype=np.float32)
+    labels = np.zeros((len(requests), len(spec.task_types) + len(spec.tags)), dtype=np.float32)
+    for row, (request, text) in enumerate(zip(requests, texts, strict=True)):
+        _hash_grams(_grams(request, text), grams[row])
+        _mark_labels(request, spec, labels[row])
+    places = {name: place for place, name in enumerate(spec.task_types)}
+    return Features(
+        embedding=np.stack([one.vector for one in encodings]).astype(np.float32),
+        structure=np.array(structure, dtype=np.float32).reshape(len(requests), len(STRUCTURE)),
+        grams=grams,
+        labels=labels,
+        task_type=np.array([places.get(request.task_type or "", -1) for request in requests], dtype=np.int64),
+        tokens=tokens,
+    )
+
+
+def _read_text(request: Request) -> str:
+    """The text that structure and words are read from: all turns but the system's."""
+    whole = "\n".join(text for role, text in message_texts(request.messages) if role not in SYSTEM_ROLES)
+    return head_and_tail(whole, READ_CHARACTERS)
+
+
+def _input_tokens(request: Request, encoding: Encoding) -> float:
+    """Tokens of the whole request, about: the encoder's count; for the rest a quarter token a character."""
+    system = sum(len(text) for role, text in message_texts(request.messages) if role in SYSTEM_ROLES)
+    return encoding.tokens + (system + len(_tools_json(request))) / 4
+
+
+def _structure(request: Request, text: str, tokens: float) -> list[float]:
+    """The `STRUCTURE` features of one request."""
+    size = max(len(text), 1)
+    words = text.split()
+    numbers = NUMBER.findall(text)
+    digits, upper, letters, spaces = _character_counts(text)
+    log = math.log1p
+    return [
+        log(tokens),
+        log(len(words)),
+        log(text.count("\n")),
+        min(size / max(len(words), 1), 30.0) / 5,
+        10 * digits / size,
+        log(len(numbers)),
+        log(max(map(len, numbers), default=0)),
+        0.0 if text.isascii() else 10 * sum(character > "\x7f" for character in text) / size,
+        10 * upper / size,
+        10 * (size - letters - spaces) / size,
+        log(len(CODE.findall(text))),
+        log(text.count("?")),
+        log(text.count("(") + text.count("[")),
+        log(text.count("=")),
+        log(text.count(",")),
+        log(len(SENTENCE.findall(text))),
+        log(text.count('"') + text.count("'")),
+        log(text.count("\\")),
+        log(len(NEGATION.findall(text))),
+        log(len(OPTION.findall(text))),
+        log(len(LIST_ITEM.findall(text))),
+        log(len(request.messages)),
+        float(any(message["role"] in SYSTEM_ROLES for message in request.messages)),
+        log(_images(request)),
+        float(request.response_format is not None),
+        *_tool_structure(request, text),
+    ]
+
+
+def _character_counts(text: str) -> list[int]:
+    """Digits, upper-case letters, letters with digits, and white space in a text."""
+    if not text.isascii():
+        return [sum(map(kind, text)) for kind in CHARACTER_KINDS]
+    plain = text.encode("ascii")
+    return [len(plain) - len(plain.translate(None, members)) for members in ASCII_KINDS]
+
+
+def _tool_structure(request: Request, text: str) -> list[float]:
+    """Number, size and shape of the tools, and how much of their wording the prompt repeats."""
+    tools = _tool_list(request)
+    if not tools:
+        return [0.0] * 6
+    properties, required, depth = _schema_size(tools, 0)
+    described = _stems(" ".join(_tool_words(tools)))
+    asked = _stems(text)
+    overlap = len(described & asked) / max(1, min(len(described), len(asked)))
+    size = len(_tools_json(request))
+    return [*map(math.log1p, (len(tools), size, properties, required)), float(depth), overlap]
+
+
+def _schema_size(schema: Json, depth: int) -> tuple[int, int, int]:
+    """Properties, required properties and depth, anywhere inside a JSON schema; not in lists of lists."""
+    if isinstance(schema, list):
+        parts = [_schema_size(part, depth) for part in schema if isinstance(part, dict)]
+        own = (0, 0)
+    elif isinstance(schema, dict) and depth < 32:
+        inner = [part for part in schema.values() if isinstance(part, list | dict)]
+        parts = [_schema_size(part, depth + 1) for part in inner]
+        own = (_size(schema.get("properties")), _size(schema.get("required")))
+    else:
+        return 0, 0, depth
+    deepest = max((part[2] for part in parts), default=depth)
+    return own[0] + sum(p[0] for p in parts), own[1] + sum(p[1] for p in parts), deepest
+
+
+def _size(value: Json) -> int:
+    return len(value) if isinstance(value, list | dict) else 0
+
+
+def _images(request: Request) -> int:
+    """Parts of the messages that hold something other than text."""
+    parts = (message.get("content") for message in request.messages)
+    return sum(
+        isinstance(part, dict) and part.get("type") not in (None, "text")
+        for content in parts
+        if isinstance(content, list | tuple)
+        for part in content
+    )
+
+
+def _tool_list(request: Request) -> list[Json]:
+    tools = request.tools
+    return tools if isinstance(tools, list) else [tools] if tools else []
+
+
+def _tools_json(request: Request) -> str:
+    return json.dumps(request.tools, ensure_ascii=False, default=str) if request.tools else ""
+
+
+def _tool_words(tools: Sequence[Json]) -> Iterator[str]:
+    """Name and description of each tool, wherever the provider's form puts them."""
+    for tool in tools:
+        if isinstance(tool, dict):
+            inner = tool.get("function", tool)
+            inner = inner if isinstance(inner, dict) else tool
+            yield f"{inner.get('name', '')} {inner.get('description', '')}"
+
+
+def _stems(text: str) -> set[str]:
+    """The words of a text, cut to five letters so that forms of one word meet."""
+    return {word[:5] for word in STEM.findall(text.lower())}
+
+
+def _grams(request: Request, text: str) -> Iterator[str]:
+    """Word unigrams and bigrams of the prompt, and the words of the system text and the tools, marked."""
+    words = [_masked(word) for word in WORD.findall(text.lower())[:MAX_GRAMS]]
+    yield from words
+    yield from map(" ".join, pairwise(words))
+    for role, said in message_texts(request.messages):
+        if role in SYSTEM_ROLES:
+            yield from (
+                f"s:{_masked(word)}" for word in WORD.findall(said.lower()[:READ_CHARACTERS])[:MAX_GRAMS]
+            )
+    for described in _tool_words(_tool_list(request)):
+        yield from (f"t:{word}" for word in WORD.findall(described.lower()[:READ_CHARACTERS])[:300])
+
+
+def _masked(word: str) -> str:
+    """A number as its length: which number it is says nothing about who can answer."""
+    return "#" * min(len(word), 8) if word.isdigit() else word
+
+
+def _hash_grams(grams: Iterator[str], row: Float32Array) -> None:
+    """Fill one row: signed feature hashing (Weinberger et al. 2009), 1 + log(count), then unit length."""
+    counts: dict[str, int] = {}
+    for gram in grams:
+        counts[gram] = counts.get(gram, 0) + 1
+    codes = [zlib.crc32(gram.encode("utf-8", "replace")) for gram in counts]
+    sizes = [1.0 if count == 1 else 1.0 + math.log(count) for count in counts.values()]
+    signed = [size if code >> 31 else -size for code, size in zip(codes, sizes, strict=True)]
+    places = np.array([code % len(row) for code in codes], dtype=np.int64)
+    np.add.at(row, places, np.array(signed, dtype=np.float32))
+    row /= max(math.sqrt(float(row @ row)), 1e-12)
+
+
+def _mark_labels(request: Request, spec: FeatureSpec, row: Float32Array) -> None:
+    """Set the columns of the request's task type and tags."""
+    if request.task_type in spec.task_types:
+        row[spec.task_types.index(request.task_type)] = 1.0
+    for tag in request.tags:
+        if tag in spec.tags:
+            row[len(spec.task_types) + spec.tags.index(tag)] = 1.0

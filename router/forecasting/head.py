@@ -1,0 +1,379 @@
+"""The fitted heads at serving time: features in, success probability and token counts per model out.
+
+The success estimator adds up three parts that need different amounts of shrinkage: what makes a prompt hard
+for every model, how each model differs by task type and difficulty, and how it deviates on prompts like this
+one. Only differences between models move a choice, and they are small, so the last part is shrunk hardest.
+A logistic regression per model on these parts gives the probability. Everything here is numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.forecasting.features import Features
+from router.records import Float32Array, FloatArray, IntArray, Json
+
+NEIGHBOURS = 400
+"""Most neighbours that give evidence; at most a quarter of the store."""
+SHARPNESS = 8.0
+"""Weight of a neighbour: exp(SHARPNESS * cosine)."""
+PRIOR_NEIGHBOURS = 5.0
+"""Neighbours' worth of belief that a model does as its level says."""
+NEAREST = 10
+"""Neighbours whose mean cosine is a prompt's familiarity."""
+STRUCTURE_SCALE = 0.1
+NARROW_STRUCTURE_SCALE = 0.2
+LABEL_SCALE = 0.5
+"""Length of a task type's or tag's column beside the unit embedding."""
+LEVEL_SCALE = 3.0
+DEVIATION_SHARE = 0.7
+"""Part of each of the two estimates of a deviation that counts: they overlap."""
+CLIP = 0.02
+CHUNK = 512
+Kind = Literal["success", "label"]
+AnyArray: TypeAlias = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linear:
+    """Weights, shape (n_inputs, n_outputs), and intercept, shape (n_outputs,)."""
+
+    weights: FloatArray
+    intercept: FloatArray
+
+    def __call__(self, inputs: AnyArray) -> FloatArray:
+        """Outputs, shape (n, n_outputs)."""
+        return np.asarray(inputs @ self.weights + self.intercept)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """Mean and spread of the structure features; a constant one has an infinite spread."""
+
+    mean: Float32Array
+    spread: Float32Array
+
+    def standard(self, structure: Float32Array) -> Float32Array:
+        """The features less their mean, over their spread, cut at four spreads."""
+        return np.asarray(within((structure - self.mean) / self.spread, -4, 4), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeighbourStore:
+    """A compact copy of training prompts, and what was seen on them.
+
+    Attributes:
+        axes: shape (n_narrow, n_axes); principal axes of the narrow inputs.
+        points: shape (n_points, n_axes); unit rows.
+        values: shape (n_points, 1 + n_models); the shared part, then each model's residual times its weight.
+        seen: the same shape; weight of what was observed, 0 of what was not.
+    """
+
+    axes: Float32Array
+    points: Float32Array
+    values: Float32Array
+    seen: Float32Array
+
+    def search(self, inputs: Float32Array) -> tuple[FloatArray, FloatArray]:
+        """Evidence of the neighbours of n prompts.
+
+        Args:
+            inputs: shape (n, n_narrow), as `narrow_inputs` gives them.
+
+        Returns:
+            Weighted mean values, shrunk to 0, shape (n, 1 + n_models); and familiarity, shape (n,).
+        """
+        parts = [self._search(inputs[i : i + CHUNK]) for i in range(0, len(inputs), CHUNK)]
+        return np.vstack([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+    def _search(self, inputs: Float32Array) -> tuple[FloatArray, FloatArray]:
+        cosine = unit(inputs @ self.axes) @ self.points.T
+        near = nearest(cosine, min(NEIGHBOURS, max(1, len(self.points) // 4)))
+        close = cosine[np.arange(len(cosine))[:, None], near]
+        weight = np.exp(SHARPNESS * (close - close.max(axis=1, keepdims=True)))
+        weight *= near.shape[1] / weight.sum(axis=1, keepdims=True)
+        total = np.matmul(weight[:, None, :], self.values[near])[:, 0]
+        mass = np.matmul(weight[:, None, :], self.seen[near])[:, 0]
+        familiarity = np.sort(close, axis=1)[:, -NEAREST:].mean(axis=1)
+        return (total / (mass + PRIOR_NEIGHBOURS)).astype(np.float64), familiarity.astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuccessParts:
+    """The success estimator before its last level.
+
+    Attributes:
+        difficulty: wide inputs to the mean outcome over models, one output.
+        level: `level_inputs` to each model's difference from it.
+        deviation: narrow inputs to what is left, one output a model.
+        centre, spread: shape (1,); of the difficulty over the training prompts.
+    """
+
+    difficulty: Linear
+    centre: FloatArray
+    spread: FloatArray
+    level: Linear
+    deviation: Linear
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelParts:
+    """The label estimator before its last level: a multinomial logistic regression on the label."""
+
+    logits: Linear
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastLevel:
+    """One logistic regression per model over its evidence.
+
+    Attributes:
+        shared: shape (n_models, n_evidence); of the evidence's mean over the models: how hard the prompt is.
+        weights: the same shape; of the model's difference from that mean, which alone moves a choice.
+        intercept: shape (n_models,).
+        table: shape (1 + n_task_types, n_models); log odds of the mean outcome, row 0 over all task types.
+            The evidence counts as its difference from this floor.
+    """
+
+    shared: FloatArray
+    weights: FloatArray
+    intercept: FloatArray
+    table: FloatArray
+
+    def probability(self, evidence: FloatArray, task_type: IntArray) -> FloatArray:
+        """Calibrated chance of success, shape (n, n_models).
+
+        Args:
+            evidence: log odds, shape (n, n_models, n_evidence).
+            task_type: shape (n,); -1 for none.
+        """
+        floor = self.table[task_type + 1]
+        return combined(gains(evidence, floor), floor, self.shared, self.weights, self.intercept)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lengths:
+    """Expected tokens per model.
+
+    Attributes:
+        log_tokens: narrow inputs to log(1 + output tokens).
+        smearing: shape (n_models,); puts the mean right after the exponential (Duan 1983).
+        most: shape (n_models,); the longest output seen.
+        input_ratio: shape (n_models,); the model's input tokens per token of the encoder's.
+    """
+
+    log_tokens: Linear
+    smearing: FloatArray
+    most: FloatArray
+    input_ratio: FloatArray
+
+    def expected(self, features: Features, narrow: Float32Array) -> tuple[FloatArray, FloatArray]:
+        """Expected input and output tokens, shape (n, n_models); 0 output if a model never logged any."""
+        log = np.clip(self.log_tokens(narrow), 0.0, np.log1p(self.most))
+        made = np.minimum(np.expm1(log) * self.smearing, self.most)
+        return features.tokens[:, None] * self.input_ratio, made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What the head says of n requests; arrays of shape (n, n_models), familiarity (n,)."""
+
+    probability: FloatArray
+    input_tokens: FloatArray
+    output_tokens: FloatArray
+    familiarity: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """A whole fitted head; arrays only."""
+
+    scaling: Scaling
+    parts: SuccessParts | LabelParts
+    last: LastLevel
+    store: NeighbourStore
+    lengths: Lengths
+
+    @property
+    def kind(self) -> Kind:
+        """Which estimator it is."""
+        return "success" if isinstance(self.parts, SuccessParts) else "label"
+
+    def predict(self, features: Features) -> Outlook:
+        """Success probability, tokens and familiarity of n requests."""
+        wide = wide_inputs(features, self.scaling)
+        narrow = narrow_inputs(features, self.scaling)
+        near, familiarity = self.store.search(narrow)
+        evidence = evidence_of(self.parts, features, wide, narrow, near)
+        given, made = self.lengths.expected(features, narrow)
+        return Outlook(
+            probability=self.last.probability(evidence, features.task_type),
+            input_tokens=given,
+            output_tokens=made,
+            familiarity=familiarity,
+        )
+
+    def to_arrays(self) -> dict[str, AnyArray]:
+        """Every array by its dotted name, as the artifact keeps them."""
+        return _flatten(self)
+
+    @staticmethod
+    def from_arrays(arrays: Mapping[str, AnyArray], kind: Kind) -> Head:
+        """The head that `to_arrays` took apart."""
+        parts: SuccessParts | LabelParts
+        if kind == "success":
+            parts = SuccessParts(
+                difficulty=_linear(arrays, "parts.difficulty"),
+                centre=arrays["parts.centre"],
+                spread=arrays["parts.spread"],
+                level=_linear(arrays, "parts.level"),
+                deviation=_linear(arrays, "parts.deviation"),
+            )
+        else:
+            parts = LabelParts(logits=_linear(arrays, "parts.logits"))
+        return Head(
+            parts=parts,
+            scaling=Scaling(**_named(arrays, "scaling", Scaling)),
+            # Format 1 weighted both parts of the evidence alike.
+            last=LastLevel(**_named({"last.shared": arrays["last.weights"], **arrays}, "last", LastLevel)),
+            store=NeighbourStore(**_named(arrays, "store", NeighbourStore)),
+            lengths=Lengths(
+                log_tokens=_linear(arrays, "lengths.log_tokens"),
+                smearing=arrays["lengths.smearing"],
+                most=arrays["lengths.most"],
+                input_ratio=arrays["lengths.input_ratio"],
+            ),
+        )
+
+
+def evidence_of(
+    parts: SuccessParts | LabelParts,
+    features: Features,
+    wide: Float32Array,
+    narrow: Float32Array,
+    near: FloatArray,
+) -> FloatArray:
+    """Log odds of success from each kind of evidence, shape (n, n_models, n_evidence).
+
+    For the success estimator two: by the linear difficulty and by the neighbours', each with the model's
+    level and deviation; the deviation is the linear head's plus the neighbours', each at `DEVIATION_SHARE`.
+    For the label estimator one.
+    """
+    if isinstance(parts, LabelParts):
+        return log_odds(softmax(parts.logits(wide)))[:, :, None]
+    difficulty = parts.difficulty(wide)
+    level = parts.level(level_inputs(features, difficulty, parts.centre, parts.spread))
+    deviation = level + DEVIATION_SHARE * (parts.deviation(narrow) + near[:, 1:])
+    nearby = parts.centre + near[:, :1]
+    return np.stack([log_odds(difficulty + deviation), log_odds(nearby + deviation)], axis=2)
+
+
+def gains(evidence: FloatArray, floor: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """What the evidence adds to the table of means: a mean over models, and differences from it.
+
+    They are weighted apart because they are known unequally well. Every outcome on a prompt tells how hard it
+    is; a difference between models is small, and where the log tried one model on a prompt, hardly seen. One
+    weight for both would trust the differences as much as the difficulty, and choose by their noise.
+
+    Args:
+        evidence: log odds, shape (n, n_models, n_evidence).
+        floor: log odds, shape (n, n_models).
+
+    Returns:
+        Shapes (n, 1, n_evidence) and (n, n_models, n_evidence).
+    """
+    gain = evidence - floor[:, :, None]
+    shared = gain.mean(axis=1, keepdims=True)
+    return shared, gain - shared
+
+
+def combined(
+    gain: tuple[FloatArray, FloatArray],
+    floor: FloatArray,
+    shared: FloatArray,
+    weights: FloatArray,
+    intercept: FloatArray,
+) -> FloatArray:
+    """Chance of success, shape (n, n_models), by what `gains` found over the floor and its weights."""
+    return sigmoid(floor + (gain[0] * shared + gain[1] * weights).sum(axis=2) + intercept)
+
+
+def wide_inputs(features: Features, scaling: Scaling) -> Float32Array:
+    """Everything, for what the models share, the word n-grams too; shape (n, n_wide)."""
+    structure = STRUCTURE_SCALE * scaling.standard(features.structure)
+    blocks = [features.embedding, LABEL_SCALE * features.labels, structure, features.grams]
+    return np.hstack(blocks).astype(np.float32, copy=False)
+
+
+def narrow_inputs(features: Features, scaling: Scaling) -> Float32Array:
+    """All but the n-grams, for what differs between models and for the neighbours; shape (n, n_narrow)."""
+    structure = NARROW_STRUCTURE_SCALE * scaling.standard(features.structure)
+    blocks = [features.embedding, LABEL_SCALE * features.labels, structure]
+    return np.hstack(blocks).astype(np.float32, copy=False)
+
+
+def level_inputs(
+    features: Features, difficulty: FloatArray, centre: FloatArray, spread: FloatArray
+) -> FloatArray:
+    """Labels, difficulty, and their products; shape (n, 1 + 2 * n_labels)."""
+    standard = (difficulty - centre) / spread
+    return np.hstack(
+        [LEVEL_SCALE * standard, LEVEL_SCALE * features.labels, LEVEL_SCALE * features.labels * standard]
+    )
+
+
+def nearest(cosine: Float32Array, count: int) -> IntArray:
+    """Columns of the `count` highest entries of each row, in no order; shape (n, count)."""
+    if count >= cosine.shape[1]:
+        return np.broadcast_to(np.arange(cosine.shape[1]), cosine.shape)
+    return np.argpartition(cosine, cosine.shape[1] - count, axis=1)[:, -count:]
+
+
+def unit(rows: Float32Array) -> Float32Array:
+    """Rows scaled to length 1; a zero row stays zero."""
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(length, 1e-9), dtype=np.float32)
+
+
+def within(values: AnyArray, least: float, most: float) -> AnyArray:
+    """The values cut to a range, like `np.clip` with a fraction of its overhead on one row."""
+    return np.minimum(np.maximum(values, least), most)
+
+
+def log_odds(probability: FloatArray) -> FloatArray:
+    """Log odds of a probability clipped to [CLIP, 1 - CLIP]."""
+    clipped = within(probability, CLIP, 1.0 - CLIP)
+    return np.log(clipped / (1.0 - clipped))
+
+
+def sigmoid(log: FloatArray) -> FloatArray:
+    """The probability of log odds."""
+    return 1.0 / (1.0 + np.exp(-within(log, -30, 30)))
+
+
+def softmax(logits: FloatArray) -> FloatArray:
+    """Class probabilities, rows summing to 1."""
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+
+
+def _flatten(value: Json, prefix: str = "") -> dict[str, AnyArray]:
+    arrays: dict[str, AnyArray] = {}
+    for field in fields(value):
+        inner = getattr(value, field.name)
+        name = f"{prefix}{field.name}"
+        arrays.update(_flatten(inner, f"{name}.") if is_dataclass(inner) else {name: inner})
+    return arrays
+
+
+def _named(arrays: Mapping[str, AnyArray], prefix: str, kind: type) -> dict[str, AnyArray]:
+    return {field.name: arrays[f"{prefix}.{field.name}"] for field in fields(kind)}
+
+
+def _linear(arrays: Mapping[str, AnyArray], prefix: str) -> Linear:
+    return Linear(**_named(arrays, prefix, Linear))

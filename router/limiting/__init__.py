@@ -1,1 +1,0 @@
-"""What rules a model out for a request."""

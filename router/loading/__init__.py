@@ -1,0 +1,1 @@
+"""A router's folder, from disk or a registry, and a newer version in its place."""

@@ -1,0 +1,206 @@
+"""Following a registry alias: a new version takes over while the application runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from inspect import ismethod
+from typing import Generic, Protocol, TypeVar
+
+from router.errors import DamagedArtifact, ForeignArtifact, NewerArtifact, RouterError
+from router.loading.copies import Copy, RegisteredVersion
+
+logger = logging.getLogger(__name__)
+
+_Loaded = TypeVar("_Loaded")
+_BAD_VERSION = (DamagedArtifact, ForeignArtifact, NewerArtifact)
+
+
+class Source(Protocol):
+    """What is followed; `router.loading.registry.RegistrySource` is one."""
+
+    uri: str
+
+    def resolve(self) -> RegisteredVersion:
+        """The version the address points to now; raises RouterError where it can't be told."""
+
+    def fetch(self, version: RegisteredVersion) -> Copy:
+        """Its files; raises one of `_BAD_VERSION` where they are no good, else RouterError."""
+
+    def remember(self, copy: Copy) -> None:
+        """Note that the address points to this version and that it works."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A version that was not taken, and why."""
+
+    version: RegisteredVersion
+    reason: str
+
+
+class Follower(Generic[_Loaded]):
+    """Looks at an address every so often, and puts a new version into use once it has been loaded.
+
+    It looks from a daemon thread, in a forked child from one of the child's own. It keeps no owner alive:
+    when the object whose method `use` is goes away, the thread ends.
+
+    Attributes:
+        version: the one in use.
+        refused: the version that the address points to, when it was found to be no good; it is not tried
+            again until the address points elsewhere.
+        last_error: why the address could not be followed at the last look; None: it could.
+        last_check: unix seconds of the last look; None: there was none yet.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        copy: Copy,
+        *,
+        load: Callable[[Copy], _Loaded],
+        use: Callable[[_Loaded], object],
+        poll_s: float,
+    ) -> None:
+        """Follow `source` from the version that is in use already.
+
+        Args:
+            load: makes the object to use, and checks it; whatever it raises refuses the version. What it
+                makes should hold the copy, so that the files stay. It must not refer to the owner of `use`.
+            use: puts the object into use, at once and whole.
+            poll_s: seconds between two looks, give or take a quarter; 0: only when asked.
+        """
+        self.refused: Refusal | None = None
+        self.last_error: str | None = None
+        self.last_check: float | None = None
+        self.poll_s = poll_s
+        self._source = source
+        self._copy = copy
+        self._load = load
+        self._use = weakref.WeakMethod(use, self._abandon) if ismethod(use) else lambda: use
+        self._trouble: type[RouterError] | None = None
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def version(self) -> RegisteredVersion:
+        """The version in use."""
+        return self._copy.version
+
+    def start(self) -> None:
+        """Begin to look; a second call does nothing."""
+        if self.poll_s > 0 and self._thread is None:
+            _restart_after_fork(self)
+            self._spawn()
+
+    def stop(self) -> None:
+        """Look no more; a look that is under way may still put its version into use."""
+        self._ended.set()
+
+    def check_now(self) -> bool:
+        """Look at once, and say whether another version was put into use."""
+        with self._lock:
+            self.last_check = time.time()
+            try:
+                taken = self._follow(self._source.resolve())
+            except RouterError as error:
+                self._note_trouble(error)
+                return False
+            self._note_answer()
+            return taken
+
+    def _follow(self, version: RegisteredVersion) -> bool:
+        """Take the version that the address points to, unless it is in use or refused already."""
+        if self.refused and self.refused.version != version:
+            self.refused = None
+        if version == self.version:
+            self._source.remember(self._copy)
+        if version == self.version or self.refused:
+            return False
+        try:
+            return self._take(self._source.fetch(version))
+        except _BAD_VERSION as error:
+            return self._refuse(version, str(error))
+
+    def _take(self, copy: Copy) -> bool:
+        use = self._use()
+        if use is None:
+            return False
+        try:
+            use(self._load(copy))
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a new version, the old one serves on
+            return self._refuse(copy.version, f"{type(error).__name__}: {error}")
+        before, self._copy = self._copy, copy
+        self._source.remember(copy)
+        logger.info("%s: %s took over from %s", self._source.uri, copy.version.name, before.version.name)
+        return True
+
+    def _refuse(self, version: RegisteredVersion, reason: str) -> bool:
+        self.refused = Refusal(version=version, reason=reason)
+        logger.error(
+            "%s: %s is refused and %s goes on serving: %s",
+            self._source.uri, version.name, self.version.name, reason,
+        )  # fmt: skip
+        return False
+
+    def _note_trouble(self, error: RouterError) -> None:
+        """Once for each outage: the next look would say the same."""
+        self.last_error = str(error)
+        if self._trouble is not type(error):
+            logger.warning(
+                "%s goes on serving, as its address can't be followed: %s", self.version.name, error
+            )
+        self._trouble = type(error)
+
+    def _note_answer(self) -> None:
+        if self._trouble is not None:
+            logger.info("%s: the registry answers again", self._source.uri)
+        self._trouble = self.last_error = None
+
+    def _spawn(self) -> None:
+        self._thread = threading.Thread(target=self._run, daemon=True, name="pointsman-follower")
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._ended.wait(self.poll_s * random.uniform(0.75, 1.25)):
+            self.check_now()
+
+    def _abandon(self, _: object) -> None:
+        self._ended.set()
+
+    def _after_fork(self) -> None:
+        """In a child: the thread is gone, and the lock may have been held by it."""
+        self._lock = threading.Lock()
+        ended, self._ended = self._ended, threading.Event()
+        if ended.is_set():
+            self._ended.set()
+        else:
+            self._spawn()
+
+
+_followers: weakref.WeakSet[Follower[object]] = weakref.WeakSet()
+
+
+def _restart_after_fork(follower: Follower[_Loaded]) -> None:
+    """Let every child that this process forks follow for itself; without fork there is nothing to do."""
+    _followers.add(follower)  # type: ignore[arg-type] # the set never loads anything
+    _watch_forks()
+
+
+@cache
+def _watch_forks() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_restart_all)
+
+
+def _restart_all() -> None:
+    for follower in list(_followers):
+        follower._after_fork()

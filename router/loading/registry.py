@@ -1,0 +1,254 @@
+"""Where a router comes from: a folder, or a version in the MLflow registry."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextvars import copy_context
+from functools import partial
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, TypeVar
+
+import platformdirs
+
+from router.errors import ArtifactError, MissingExtra, NoAnswer
+from router.loading.copies import Copies, Copy, RegisteredVersion, digest
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+logger = logging.getLogger(__name__)
+
+SCHEMES = ("models:/", "runs:/")
+WAIT_S = 10.0
+"""Longest wait for the registry's answer while there is a copy to serve from."""
+WAIT_WITHOUT_COPY_S = 60.0
+DOWNLOAD_WAIT_S = 600.0
+MOST_LATE_CALLS = 3
+"""Calls that may still be waiting for an answer nobody needs any more."""
+_THREAD = "pointsman-registry"
+_DATABRICKS = ("databricks", "uc:")
+_FINAL = frozenset(
+    "RESOURCE_DOES_NOT_EXIST INVALID_PARAMETER_VALUE BAD_REQUEST PERMISSION_DENIED UNAUTHENTICATED "
+    "CUSTOMER_UNAUTHORIZED ENDPOINT_NOT_FOUND NOT_FOUND".split()
+)
+"""MLflow's codes for an answer that asking again does not change; any other means trouble over there."""
+_CREDENTIALS = re.compile(r"//[^/\s]+@")
+_SECRETS = re.compile(r"(?i)([?&][^=&\s]*(?:key|token|secret|sig|credential|password)[^=&\s]*=)[^&\s'\")]+")
+_Answer = TypeVar("_Answer")
+
+
+def without_credentials(text: str) -> str:
+    """The text with user, password and signatures taken out of the addresses in it."""
+    return _SECRETS.sub(r"\1***", _CREDENTIALS.sub("//***@", text))
+
+
+class RegistrySource:
+    """One address in the MLflow registry, and the copies of what it points to.
+
+    The registry is the one that MLflow was set to when the object was made; a later `mlflow.set_tracking_uri`
+    of the application changes nothing here. MLflow's own settings for retries stay as they are; the wait is
+    bounded all the same, as its calls run in threads of their own that may be left behind.
+
+    Attributes:
+        uri: `models:/NAME@ALIAS`, `models:/NAME/latest`, `models:/NAME/3`, `models:/<model id>` or
+            `runs:/<run id>/<path>`.
+        moves: the address may point to another version later: it is an alias, or the latest version.
+    """
+
+    def __init__(self, uri: str, *, copies: str | Path | None = None) -> None:
+        """Take the address apart; the registry is not asked yet.
+
+        Args:
+            copies: folder for the copies, several registries may share it; None: the user's cache folder.
+
+        Raises:
+            ArtifactError: the address has none of the forms.
+            MissingExtra: MLflow is not installed.
+        """
+        self.uri = uri
+        self._name, self._version, self._alias = _parsed(uri)
+        self.moves = self._alias is not None
+        self._tracking, self._registry = _addresses()
+        root = Path(copies) if copies else Path(platformdirs.user_cache_dir("pointsman")) / "registry"
+        self._copies = Copies(root / digest(_place(self._tracking), _place(self._registry)))
+        self._late: list[Thread] = []
+
+    def current(self) -> Copy:
+        """The version that the address points to; the last one in use when the registry does not answer.
+
+        Raises:
+            NoAnswer: no answer, and no copy of the last version either.
+            ArtifactError: the registry has no such version, or what it has is no whole router.
+        """
+        last = self._copies.recall(self.uri)
+        try:
+            return self.fetch(self.resolve(WAIT_S if last else WAIT_WITHOUT_COPY_S))
+        except NoAnswer as error:
+            copy = self._copies.find(last.version) if last else None
+            if copy is None or last is None:
+                raise
+            logger.warning(
+                "starting with %s, which %s pointed to at %s: %s",
+                copy.version.name, self.uri, last.seen.isoformat(timespec="seconds"), error,
+            )  # fmt: skip
+            return copy
+
+    def resolve(self, wait_s: float = WAIT_S) -> RegisteredVersion:
+        """The version that the address points to now.
+
+        Raises:
+            NoAnswer: the registry does not answer within `wait_s` seconds, or is in trouble.
+            ArtifactError: the registry has no such version.
+        """
+        if self._name is None:
+            return RegisteredVersion(name=self.uri, identity=digest(self.uri))
+        name, number, *rest = self._ask(self._look_up, wait_s)
+        return RegisteredVersion(name=f"{name}/{number}", identity=digest(name, number, *rest))
+
+    def fetch(self, version: RegisteredVersion) -> Copy:
+        """The files of a version: the copy on this machine where it is whole, else a new one.
+
+        Raises:
+            NoAnswer: they can't be downloaded now.
+            DamagedArtifact, ForeignArtifact, NewerArtifact: the registry's version itself is no good.
+            ArtifactError: the copy can't be written.
+        """
+        found = self._copies.find(version)
+        if found is not None:
+            return found
+        return self._copies.add(
+            version, lambda folder: self._ask(partial(self._download, version, folder), DOWNLOAD_WAIT_S)
+        )
+
+    def remember(self, copy: Copy) -> None:
+        """Note that the address points to this version and that it works, for when the registry is down."""
+        self._copies.remember(self.uri, copy.version)
+
+    def _client(self) -> MlflowClient:
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=self._tracking, registry_uri=self._registry)
+
+    def _look_up(self) -> tuple[str, ...]:
+        """Name and number of the version, when it was made, and from what."""
+        assert self._name is not None
+        if self._version is not None:
+            found = self._client().get_model_version(self._name, self._version)
+        else:
+            found = self._client().get_model_version_by_alias(self._name, str(self._alias))
+        return self._name, str(found.version), str(found.creation_timestamp), str(found.source)
+
+    def _download(self, version: RegisteredVersion, folder: Path) -> None:
+        from mlflow.artifacts import download_artifacts
+
+        download_artifacts(
+            artifact_uri=self._location(version),
+            dst_path=str(folder),
+            tracking_uri=self._tracking,
+            registry_uri=self._registry,
+        )
+
+    def _location(self, version: RegisteredVersion) -> str:
+        """Where the files are; MLflow resolves `models:/` too, but in the registry it is set to by then."""
+        if self._name is None:
+            model = re.fullmatch(r"models:/([^/]+)", self.uri)
+            return str(self._client().get_logged_model(model[1]).artifact_location) if model else self.uri
+        if self._registry.startswith(_DATABRICKS):
+            return f"models:/{version.name}"
+        number = version.name.rpartition("/")[2]
+        return str(self._client().get_model_version_download_uri(self._name, number))
+
+    def _ask(self, call: Callable[[], _Answer], wait_s: float) -> _Answer:
+        """MLflow's answer, with its failures told as ours."""
+        try:
+            return self._in_time(call, wait_s)
+        except Exception as error:  # noqa: BLE001 - MLflow lets through its stores', clients' and clouds' errors
+            final = getattr(error, "error_code", None) in _FINAL
+            safe = error if str(error) == without_credentials(str(error)) else None
+            raise (ArtifactError if final else NoAnswer)(_told(self.uri, cause_of(error))) from safe
+
+    def _in_time(self, call: Callable[[], _Answer], wait_s: float) -> _Answer:
+        self._late = [thread for thread in self._late if thread.is_alive()]
+        if len(self._late) >= MOST_LATE_CALLS:
+            raise TimeoutError(f"no answer yet to {len(self._late)} earlier requests")
+        answer: Future[_Answer] = Future()
+        target = partial(copy_context().run, _answer_into, answer, call)
+        thread = Thread(target=target, daemon=True, name=_THREAD)
+        thread.start()
+        thread.join(wait_s)
+        if thread.is_alive():
+            self._late.append(thread)
+            raise TimeoutError(f"no answer within {wait_s:g} s")
+        return answer.result()
+
+
+def _answer_into(answer: Future[_Answer], call: Callable[[], _Answer]) -> None:
+    try:
+        answer.set_result(call())
+    except BaseException as error:  # noqa: BLE001 - the thread that waits raises it
+        answer.set_exception(error)
+
+
+def _parsed(uri: str) -> tuple[str | None, str | None, str | None]:
+    """Registered name, version and alias in an address; all None where it names one thing for good.
+
+    Raises:
+        ArtifactError: none of the known forms.
+    """
+    if found := re.fullmatch(r"models:/([^/]+)@([^/@]+)", uri):
+        return found[1], None, found[2]
+    if found := re.fullmatch(r"models:/([^/]+)/(?:([0-9]+)|((?i:latest)))", uri):
+        return found[1], found[2], "latest" if found[3] else None
+    if re.fullmatch(r"runs:/[^/]+/.+|models:/[^/@]+", uri):
+        return None, None, None
+    forms = "models:/NAME@ALIAS, models:/NAME/3 or runs:/RUN/PATH"
+    raise ArtifactError(_told(uri, f"write {forms}"))
+
+
+def _addresses() -> tuple[str, str]:
+    """MLflow's tracking and registry addresses, once it can be imported and keeps quiet.
+
+    The settings left in the environment only take effect where the team has none of its own: no telemetry,
+    and no progress bars among an application's output.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    try:
+        import mlflow
+        import mlflow.artifacts
+    except ImportError as error:
+        raise MissingExtra("mlflow-skinny", "registry") from error
+    urllib3 = logging.getLogger("urllib3.connectionpool")
+    if _not_of_ours not in urllib3.filters:
+        urllib3.addFilter(_not_of_ours)
+    return mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+
+
+def _not_of_ours(record: logging.LogRecord) -> bool:
+    """Each retry of ours would be a line in the application's log; the outage is told once instead."""
+    return record.threadName != _THREAD
+
+
+def _place(address: str) -> str:
+    """An address that means the same from every working folder, whoever asks."""
+    scheme, found, path = address.partition(":///")
+    if found and scheme.startswith("sqlite"):
+        return f"{scheme}:///{Path(path).absolute()}"
+    return without_credentials(address) if ":" in address else str(Path(address).absolute())
+
+
+def _told(uri: str, why: str) -> str:
+    return f"{uri}: can't be fetched: {why}; is MLFLOW_TRACKING_URI set as in training?"
+
+
+def cause_of(error: BaseException) -> str:
+    """One line of an error; of a long tale of retries only its end."""
+    text = str(error).strip() or repr(error)
+    refused = re.search(r"Max retries exceeded.*\[Errno -?\d+\] ([^\"'()]+)", text, re.DOTALL)
+    line = f"no answer ({refused[1].strip()})" if refused else text.splitlines()[0]
+    return without_credentials(line)[:300]

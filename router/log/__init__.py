@@ -1,1 +1,0 @@
-"""The call log's parts: rows, text, stores, and the thread that writes."""

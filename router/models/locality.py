@@ -1,0 +1,95 @@
+"""Which models run on the team's own machines; where that is in doubt, a model does not."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address, ip_network
+from urllib.parse import urlsplit
+
+from router.models.model_list import entry_of, listed_providers, provider_of, stated_number
+from router.settings.sections import ModelSettings
+
+DEFAULT_ADDRESSES = {
+    "ollama": "http://localhost:11434",
+    "ollama_chat": "http://localhost:11434",
+    "llamafile": "http://127.0.0.1:8080/v1",
+}
+"""Where LiteLLM sends a call of these providers that has no address. Without one, it sends those of
+`lm_studio/` and `hosted_vllm/` to OpenAI, so they are not here."""
+SELF_HOSTED = frozenset({*DEFAULT_ADDRESSES, "lm_studio", "hosted_vllm", "vllm"})
+"""Providers that are programs, not companies."""
+ANY_SERVER = frozenset({"openai", "custom_openai", "text-completion-openai"})
+"""Providers that also stand for whatever speaks OpenAI's protocol."""
+RELAYS = frozenset({"litellm_proxy"})
+PRIVATE = tuple(
+    map(
+        ip_network,
+        (
+            "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16",
+            "::1/128", "fc00::/7", "fe80::/10",
+        ),
+    )
+)  # fmt: skip
+PRIVATE_NAMES = re.compile(r"(?:.+\.)?localhost|.+\.(?:local|internal|home\.arpa)", re.I)
+"""Names that have no public address (RFC 6761, 6762 and 8375; ICANN reserved `internal` in 2024)."""
+CLOUD = re.compile(r"(?:^|[-:_./])cloud(?:$|[-:_./])", re.I)
+"""In a model's name: Ollama passes the prompts of `gpt-oss:120b-cloud` on to its makers' machines."""
+ADDRESS = re.compile(r"https?://[!-\[\]-~]+", re.I)
+"""What every program reads alike: no white space, no backslash, nothing outside ASCII."""
+
+
+def is_local(called: str, settings: ModelSettings) -> bool:
+    """Whether a model's calls stay on the team's own machines.
+
+    The setting `local` decides. Without it a model is local that is called at a private address, unless it is
+    known to be another company's: a gateway in the team's network passes `gpt-4o` on. Without an address
+    those of `DEFAULT_ADDRESSES` are.
+
+    Args:
+        called: the name that LiteLLM is called with.
+    """
+    if settings.local is not None:
+        return settings.local
+    if CLOUD.search(called):
+        return False
+    if settings.api_base is None:
+        return provider_of(called) in DEFAULT_ADDRESSES
+    return is_private(settings.api_base) and not _is_a_companys(called)
+
+
+def address_of(called: str, settings: ModelSettings) -> str | None:
+    """Where a model is called; None: at its provider's own address.
+
+    Stated for local models too: LiteLLM would else read it from an environment variable, and what counts as
+    local would go wherever that points.
+    """
+    return settings.api_base or DEFAULT_ADDRESSES.get(provider_of(called) or "")
+
+
+def is_private(address: str) -> bool:
+    """Whether a web address names a loopback or private network; by its text alone, nothing is asked."""
+    if not ADDRESS.fullmatch(address):
+        return False
+    try:
+        host = urlsplit(address).hostname or ""
+    except ValueError:
+        return False
+    try:
+        number = ip_address(host)
+    except ValueError:
+        return PRIVATE_NAMES.fullmatch(host.removesuffix(".")) is not None
+    number = getattr(number, "ipv4_mapped", None) or number
+    return any(number in network for network in PRIVATE if network.version == number.version)
+
+
+def _is_a_companys(called: str) -> bool:
+    """Whether a model at a private address must be a gateway's, as far as the list of models tells."""
+    provider = provider_of(called)
+    if provider in SELF_HOSTED:
+        return False
+    if not listed_providers():
+        return True
+    if "/" in called and provider not in ANY_SERVER:
+        return provider in listed_providers() | RELAYS
+    entry = entry_of(called)
+    return entry is not None and (stated_number(entry, "input_cost_per_token") or 0.0) > 0.0

@@ -1,0 +1,108 @@
+"""What a call is expected to cost: token prices of today times predicted tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from router.models.model_list import entry_of
+from router.records import FloatArray, Json
+from router.settings.sections import Config
+
+PER_MILLION = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What one model costs.
+
+    Attributes:
+        per_input_token, per_output_token: USD.
+        per_call: USD on top; the log's mean cost, for a model whose log has costs but no token counts.
+        source: "config", "log", "litellm", or "unknown" (then the rest is NaN).
+    """
+
+    per_input_token: float
+    per_output_token: float
+    per_call: float
+    source: str
+
+    @staticmethod
+    def unknown() -> Price:
+        """No price: the expected cost is NaN."""
+        return Price(per_input_token=np.nan, per_output_token=np.nan, per_call=np.nan, source="unknown")
+
+    def to_json(self) -> dict[str, Json]:
+        """Plain JSON values, as the manifest holds them."""
+        return {
+            "per_input_token": self.per_input_token,
+            "per_output_token": self.per_output_token,
+            "per_call": self.per_call,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceTable:
+    """Prices of a router's models, in the order of its columns; arrays of shape (n_models,), USD."""
+
+    per_input_token: FloatArray
+    per_output_token: FloatArray
+    per_call: FloatArray
+
+    @staticmethod
+    def of(prices: Sequence[Price]) -> PriceTable:
+        """The prices as arrays."""
+        return PriceTable(
+            per_input_token=np.array([price.per_input_token for price in prices]),
+            per_output_token=np.array([price.per_output_token for price in prices]),
+            per_call=np.array([price.per_call for price in prices]),
+        )
+
+    def expected_cost(self, input_tokens: FloatArray, output_tokens: FloatArray) -> FloatArray:
+        """USD a call, shape (..., n_models), from token counts of the same shape; NaN where unknown."""
+        return input_tokens * self.per_input_token + output_tokens * self.per_output_token + self.per_call
+
+
+def current_prices(models: Sequence[str], logged: Mapping[str, Json], config: Config) -> dict[str, Price]:
+    """Today's price of each model.
+
+    The configuration comes first. Then the price that the team's calls show, or LiteLLM's list: the log first
+    with `prices: log` (it knows discounts and cached tokens), the list first with `prices: litellm`.
+
+    Args:
+        logged: per model the members of `Price.to_json`, as fitted on the log; a model may be missing.
+    """
+    return {model: _price(model, logged.get(model), config) for model in models}
+
+
+def _price(model: str, logged: Json, config: Config) -> Price:
+    settings = config.of(model)
+    if settings.price:
+        return Price(
+            per_input_token=settings.price.input_usd_per_million * PER_MILLION,
+            per_output_token=settings.price.output_usd_per_million * PER_MILLION,
+            per_call=0.0,
+            source="config",
+        )
+    from_log = Price(**logged, source="log") if logged else None
+    if from_log and config.prices == "log":
+        return from_log
+    return listed_price(settings.litellm_model, model) or from_log or Price.unknown()
+
+
+def listed_price(*names: str | None) -> Price | None:
+    """LiteLLM's list price of a model by the first of its names that is listed.
+
+    None when LiteLLM is not installed or lists none of them with a price per token.
+    """
+    entry = entry_of(*names)
+    if not entry or "input_cost_per_token" not in entry:
+        return None
+    return Price(
+        per_input_token=float(entry["input_cost_per_token"] or 0),
+        per_output_token=float(entry.get("output_cost_per_token") or 0),
+        per_call=0.0,
+        source="litellm",
+    )

@@ -1,0 +1,1 @@
+"""The `Router` that an application holds: decide, call, log."""

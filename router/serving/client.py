@@ -1,0 +1,314 @@
+"""The router an application loads: it decides, calls, keeps the log, and follows its registry."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from router.call_log.log import CallLog, load_function
+from router.calling.transport import Transport
+from router.deciding.sessions import SessionMemory
+from router.errors import CallLogError, RequestError
+from router.loading.copies import Copy
+from router.loading.follow import Follower
+from router.loading.registry import SCHEMES, RegistrySource
+from router.records import NO_WISHES, WISH_FIELDS, Decision, Json, Request, Wishes
+from router.serving.completion import OUR_ARGUMENTS, Call, litellm_arguments
+from router.settings.sections import Config
+from router.settings.yaml_file import load_config
+from router.version import Circumstances, Version
+
+if TYPE_CHECKING:
+    from router.explaining.explain import Explanation
+
+REQUEST_ARGUMENTS = frozenset({"messages", "tools", "response_format"})
+
+
+class Router:
+    """A trained router in an application; threads and coroutines may share one.
+
+    Attributes:
+        log: the call log, or None.
+        follower: looks where the registry's alias points; None for a folder or a fixed version.
+    """
+
+    def __init__(
+        self,
+        version: Version,
+        *,
+        transport: Any = None,  # noqa: ANN401 - litellm.Router
+        log: CallLog | None = None,
+        shadow: bool = False,
+    ) -> None:
+        """Serve a loaded version; `Router.load` is the usual way.
+
+        Args:
+            transport: see `load`.
+        """
+        config = version.config
+        self.log = log
+        self._version = version
+        self._shadow = shadow
+        self._transport = Transport(config, transport)
+        self._sessions = SessionMemory(config.sessions)
+        self._draws = random.Random(config.exploration.seed)
+        self.follower: Follower[Version] | None = None
+
+    @classmethod
+    def load(
+        cls,
+        where: str | Path,
+        *,
+        config: Config | str | Path | None = None,
+        transport: Any = None,  # noqa: ANN401 - litellm.Router
+        log: CallLog | str | Path | None = None,
+        shadow: bool = False,
+    ) -> Self:
+        """Load a router, every file checked against its hash.
+
+        Args:
+            where: a folder, or an MLflow URI such as `models:/support@champion`.
+            config: settings, or the path of a `pointsman.yaml`; None: those that it was trained with, as far
+                as a router's folder may bring them along.
+            transport: a `litellm.Router` whose model groups have the router's model names; None: LiteLLM
+                itself.
+            log: a call log, or its address; None: that of the settings.
+            shadow: serve the rule table, and only log what the learned policy would have done.
+
+        Raises:
+            ArtifactError: missing, damaged, foreign or newer than this code.
+            ConfigError: the settings are wrong, or name a model that the router does not know.
+            CallLogError: the log's address is wrong.
+        """
+        settings = config if isinstance(config, Config | None) else load_config(Path(config))
+        version, origin = load_version(where, settings)
+        router = cls(version, transport=transport, log=_opened(log, version.config), shadow=shadow)
+        if origin is not None and origin[0].moves:
+            router._follow(*origin, settings)
+        return router
+
+    @property
+    def version(self) -> Version:
+        """The version in force; a moved alias puts another in its place."""
+        return self._version
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """LiteLLM model names it chooses among."""
+        return self._version.models
+
+    @property
+    def config(self) -> Config:
+        """The settings in force."""
+        return self._version.config
+
+    @property
+    def policy_version(self) -> str:
+        """Names the version in force, as decisions and log rows carry it."""
+        return self._version.policy_version
+
+    def route(self, prompt: str | Sequence[Json], **fields: Json) -> Decision:
+        """The model for one prompt; no model is called.
+
+        Args:
+            prompt: the user's text, or chat messages.
+            **fields: `tools`, `response_format`, `task_type`, `tags`, `session_id` and `parameters`, as in
+                `Request`; `model`, `allow`, `deny`, `tradeoff`, `max_cost_usd`, `local_only` and `explore`,
+                as in `Wishes`.
+
+        Raises:
+            RequestError: the request has the wrong form.
+            NoModelAllowed: the limits left no model.
+        """
+        return self.decide(*_asked(prompt, fields))
+
+    def decide(self, request: Request, wishes: Wishes = NO_WISHES) -> Decision:
+        """The model for one request; no model is called. A session is remembered to be on it.
+
+        Raises:
+            NoModelAllowed: the limits left no model.
+            RequestError: the wishes name a model that the router does not know.
+        """
+        return self._decided(self._version, request, wishes)
+
+    def explain(self, prompt: str | Sequence[Json], **fields: Json) -> Explanation:
+        """Why a prompt goes where it goes, on what grounds, and what would change it; no model is called.
+
+        No session is remembered.
+
+        Args:
+            prompt: as in `route`.
+            **fields: likewise.
+
+        Raises:
+            RequestError: the request has the wrong form.
+        """
+        from router.explaining.explain import explain
+
+        return explain(self._version, *_asked(prompt, fields))
+
+    def completion(self, model: str | None = None, messages: Sequence[Json] = (), **arguments: Json) -> Any:  # noqa: ANN401 - LiteLLM's response
+        """Choose a model, call it through LiteLLM, fall back where it fails, and log every attempt.
+
+        Args:
+            model: pins a model; None or "auto" lets the router choose.
+            messages: chat messages.
+            **arguments: those of `route`, and LiteLLM's own; with `stream=True` a stream is returned.
+
+        Returns:
+            LiteLLM's response, or a stream of its pieces, with the decision as `.decision`.
+
+        Raises:
+            RequestError: the request has the wrong form.
+            NoModelAllowed: the limits left no model.
+            CallFailed: no model of the chain answered.
+            litellm.exceptions.APIError: the request itself is wrong (authentication, bad request, content
+                policy).
+        """
+        call = self._prepared(model, messages, arguments)
+        return call.answered(self._transport.completion(call.chain, call.arguments, call.observe))
+
+    async def acompletion(
+        self, model: str | None = None, messages: Sequence[Json] = (), **arguments: Json
+    ) -> Any:  # noqa: ANN401 - LiteLLM's response
+        """Like `completion`; the decision runs in a thread, so that the event loop goes on meanwhile."""
+        call = await asyncio.to_thread(self._prepared, model, messages, arguments)
+        return call.answered(await self._transport.acompletion(call.chain, call.arguments, call.observe))
+
+    def feedback(
+        self,
+        call_id: str,
+        *,
+        success: bool | None = None,
+        score: float | None = None,
+        source: str = "feedback",
+    ) -> None:
+        """Say how a call turned out, at any later time; any process that knows the log can do it.
+
+        Args:
+            call_id: `response.decision.call_id`.
+            score: a grade in [0, 1].
+            source: who says so.
+
+        Raises:
+            CallLogError: the router keeps no log.
+            ValueError: neither success nor score, or a score outside [0, 1].
+        """
+        if self.log is None:
+            raise CallLogError("the router keeps no call log, so there is nothing to add to: set log.url")
+        self.log.feedback(call_id, success=success, score=score, source=source)
+
+    def close(self) -> None:
+        """Write what the log still holds, and stop following the registry."""
+        if self.follower is not None:
+            self.follower.stop()
+        if self.log is not None:
+            self.log.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _follow(self, source: RegistrySource, copy: Copy, settings: Config | None) -> None:
+        self.follower = Follower(
+            source,
+            copy,
+            load=partial(_of_copy, settings),
+            use=self._use,
+            poll_s=self.config.registry.poll_s,
+        )
+        self.follower.start()
+
+    def _use(self, version: Version) -> None:
+        """Put a version in force: a request that is under way goes on with the one it began with."""
+        self._version = version
+
+    def _decided(self, version: Version, request: Request, wishes: Wishes) -> Decision:
+        circumstances = Circumstances(
+            cooling=self._transport.cooling(),
+            seat=self._sessions.seat(request.session_id),
+            draw=self._draws.random(),
+            serve_rules=self._shadow,
+        )
+        case = version.case(request, wishes, circumstances)
+        decision = version.settle(case)
+        self._sessions.sit(request.session_id, decision.model, case.tokens)
+        return decision
+
+    def _prepared(self, model: str | None, messages: Sequence[Json], arguments: Mapping[str, Json]) -> Call:
+        """A call before its first attempt; all of it sees the one version that is in force now.
+
+        Raises:
+            RequestError: the request has the wrong form.
+            NoModelAllowed: the limits left no model.
+        """
+        version = self._version
+        if not messages:
+            raise RequestError("a completion needs messages: completion(messages=[...])")
+        theirs = litellm_arguments(messages, arguments)
+        ours = {name: arguments[name] for name in OUR_ARGUMENTS & arguments.keys()}
+        wishes = {name: ours.pop(name) for name in WISH_FIELDS & ours.keys()}
+        rest = {name: value for name, value in theirs.items() if name not in REQUEST_ARGUMENTS}
+        request = Request.of(
+            messages,
+            tools=arguments.get("tools"),
+            response_format=arguments.get("response_format"),
+            parameters=rest,
+            **ours,
+        )
+        decision = self._decided(version, request, Wishes(model=None if model == "auto" else model, **wishes))
+        return Call(
+            version=version,
+            request=request,
+            decision=decision,
+            arguments=theirs,
+            log=self.log,
+            sessions=self._sessions,
+        )
+
+
+def load_version(
+    where: str | Path, settings: Config | None
+) -> tuple[Version, tuple[RegistrySource, Copy] | None]:
+    """A router by its folder or its registry address; and of the latter, where it came from.
+
+    Raises:
+        ArtifactError, ConfigError: as `Router.load`.
+    """
+    if not str(where).startswith(SCHEMES):
+        return Version.load(Path(where), settings), None
+    source = RegistrySource(str(where), copies=settings.registry.copies if settings else None)
+    copy = source.current()
+    version = _of_copy(settings, copy)
+    source.remember(copy)
+    return version, (source, copy)
+
+
+def _asked(prompt: str | Sequence[Json], fields: dict[str, Json]) -> tuple[Request, Wishes]:
+    """The request and the wishes in the arguments of a call."""
+    wishes = {name: fields.pop(name) for name in WISH_FIELDS & fields.keys()}
+    return Request.of(prompt, **fields), Wishes(**wishes)
+
+
+def _of_copy(settings: Config | None, copy: Copy) -> Version:
+    return Version.load(copy.folder, settings, held=copy)
+
+
+def _opened(log: CallLog | str | Path | None, config: Config) -> CallLog | None:
+    """The call log to write, or None."""
+    if isinstance(log, CallLog):
+        return log
+    url = str(log) if log is not None else config.log.url
+    if url is None:
+        return None
+    redact = load_function(config.log.redact) if config.log.redact else None
+    return CallLog.open(url, text=config.log.text, redact=redact)

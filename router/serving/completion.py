@@ -1,0 +1,169 @@
+"""One completion: what it is called with, and what each of its attempts leaves in the call log."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from router.call_log.log import CallLog, CallRecord
+from router.calling.transport import AsyncStream, Attempt, Stream, chain_of
+from router.deciding.sessions import SessionMemory
+from router.errors import RequestError
+from router.records import WISH_FIELDS, Decision, Json, Request
+from router.version import Version
+
+OUR_ARGUMENTS = WISH_FIELDS | {"task_type", "tags", "session_id"}
+REFUSED = {
+    "api_key": "models.NAME.api_key_env",
+    "api_base": "models.NAME.api_base",
+    "base_url": "models.NAME.api_base",
+    "custom_llm_provider": "models.NAME.litellm_model",
+    "deployment_id": "models.NAME.litellm_model",
+    "model_list": "Router.load(transport=litellm.Router(...))",
+    "fallbacks": "calls.fallbacks",
+    "context_window_fallback_dict": "calls.fallbacks",
+    "num_retries": "calls.retries",
+    "max_retries": "calls.retries",
+}
+"""LiteLLM arguments that would act on every model alike, or beside our fallback chain; and what to use."""
+THE_MODELS_OWN_FAULT = frozenset({"context_window", "content_policy"})
+"""Failures that say something about the model on this prompt; a rate limit or an outage says nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One completion.
+
+    Attributes:
+        arguments: LiteLLM's, without the model.
+        request_id: names it; the attempt that answers has it as its `call_id`.
+    """
+
+    version: Version
+    request: Request
+    decision: Decision
+    arguments: Mapping[str, Json]
+    log: CallLog | None
+    sessions: SessionMemory
+    request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    attempts: list[Attempt] = field(default_factory=list)
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The models to try, in order; a pinned one alone, unless the settings name a chain for it."""
+        calls = self.version.config.calls
+        alone = self.decision.source == "pinned" and self.decision.model not in calls.fallbacks
+        ranking = self.decision.ranking[:1] if alone else self.decision.ranking
+        return chain_of(self.decision.model, ranking, calls)
+
+    def observe(self, attempt: Attempt) -> None:
+        """Take note of an attempt that ended: its row in the log, and where its session is now."""
+        self.attempts.append(attempt)
+        if attempt.answered and attempt.model != self.decision.model:
+            self.sessions.sit(self.request.session_id, attempt.model, attempt.usage.input_tokens or 0)
+        if self.log is not None:
+            self.log.write(self._record(attempt))
+
+    def answered(self, reply: Any) -> Any:  # noqa: ANN401 - LiteLLM's
+        """The response or stream, with the decision as `.decision`: an attribute that its JSON leaves out."""
+        by = reply if isinstance(reply, Stream | AsyncStream) else self.attempts[-1]
+        failed = [f"{one.model} failed: {one.kind}" for one in self.attempts if not one.answered]
+        decision = replace(
+            self.decision, call_id=self.request_id, answered_by=by.model, notes=(*failed, *by.notes)
+        )
+        object.__setattr__(reply, "decision", decision)
+        return reply
+
+    def _record(self, attempt: Attempt) -> CallRecord:
+        """The attempt's row."""
+        decision, request = self.decision, self.request
+        chosen = attempt.model == decision.model
+        baseline = self.version.baseline
+        blamed = attempt.kind in THE_MODELS_OWN_FAULT
+        return CallRecord(
+            call_id=self.request_id if attempt.answered else f"{self.request_id}-{attempt.number}",
+            request_id=self.request_id,
+            attempt=attempt.number,
+            session_id=request.session_id,
+            time=attempt.started,
+            messages=request.messages,
+            tools=request.tools,
+            response_format=request.response_format,
+            task_type=request.task_type,
+            tags=tuple(request.tags),
+            model=attempt.model,
+            chosen_model=decision.model,
+            success=False if blamed else None,
+            outcome_source="error" if blamed else None,
+            error=f"{attempt.kind}: {type(attempt.error).__name__}" if attempt.error else attempt.kind,
+            finish_reason=attempt.finish_reason,
+            cost_usd=attempt.cost_usd,
+            input_tokens=attempt.usage.input_tokens,
+            output_tokens=attempt.usage.output_tokens,
+            cached_input_tokens=attempt.usage.cached_input_tokens,
+            reasoning_tokens=attempt.usage.reasoning_tokens,
+            latency_s=attempt.latency_s,
+            first_token_s=attempt.first_token_s,
+            stream=attempt.stream,
+            propensity=decision.propensity if chosen and decision.source != "pinned" else None,
+            policy_version=decision.policy_version,
+            decision_source=decision.source if chosen else "fallback",
+            confidence=decision.success_probability.get(attempt.model),
+            expected_cost_usd=decision.expected_cost_usd.get(attempt.model),
+            baseline_model=baseline,
+            baseline_cost_usd=_baseline_cost(attempt, decision, baseline),
+            shadow_model=decision.shadow.model if decision.shadow else None,
+            shadow_confidence=decision.shadow.confidence if decision.shadow else None,
+            notes=attempt.notes,
+            alternatives=decision.success_probability,
+        )
+
+
+def litellm_arguments(messages: Json, arguments: Mapping[str, Json]) -> dict[str, Json]:
+    """What LiteLLM is called with, beside the model: the caller's arguments without ours.
+
+    Raises:
+        RequestError: an argument belongs to one model, would act beside the fallback chain, or has no form
+            that any provider takes.
+    """
+    for name, instead in REFUSED.items():
+        if arguments.get(name) is not None:
+            raise RequestError(
+                f"{name!r} can't be given with a request, whose model is not known yet: use {instead}"
+            )
+    if not isinstance(messages, str | list | tuple):
+        raise RequestError(f"messages must be a text or a list, got {type(messages).__name__}")
+    _refuse_odd(messages, arguments)
+    theirs = {name: value for name, value in arguments.items() if name not in OUR_ARGUMENTS}
+    whole = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
+    return {**theirs, "messages": whole}
+
+
+def _refuse_odd(messages: Sequence[Json], arguments: Mapping[str, Json]) -> None:
+    """Refuse what LiteLLM would stumble over: it calls its own slip a lost connection, and every model fails.
+
+    Raises:
+        RequestError: says what has the wrong form.
+    """
+    for number, message in enumerate(messages, start=1):
+        content = message.get("content") if isinstance(message, Mapping) else None
+        if not isinstance(content, str | list | tuple | None):
+            found = type(content).__name__
+            raise RequestError(
+                f"message {number}: content must be text, a list of parts or None, got {found}"
+            )
+    if not isinstance(tools := arguments.get("tools"), list | tuple | None):
+        raise RequestError(f"tools must be a list of definitions, got {type(tools).__name__}")
+    if not isinstance(form := arguments.get("response_format"), Mapping | type | None):
+        raise RequestError(f"response_format must be an object or a class, got {type(form).__name__}")
+
+
+def _baseline_cost(attempt: Attempt, decision: Decision, baseline: str) -> float | None:
+    """What the always-strong model costs on an answered request: known where it answered, else expected."""
+    if not attempt.answered:
+        return None
+    if attempt.model == baseline and attempt.cost_usd is not None:
+        return attempt.cost_usd
+    return decision.expected_cost_usd.get(baseline)

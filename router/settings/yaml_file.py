@@ -1,0 +1,172 @@
+"""Reading `pointsman.yaml`: a wrong setting is refused by name and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args, get_origin
+
+import yaml
+from pydantic import ValidationError
+
+from router.errors import ConfigError
+from router.settings.sections import Config, ModelSettings, Settings
+
+
+def load_config(path: Path | None) -> Config:
+    """The settings in a YAML file; all defaults when there is no path.
+
+    Raises:
+        ConfigError: unreadable, not YAML, or a key that is unknown, set twice or has a wrong value, with its
+            line.
+    """
+    if path is None:
+        return Config()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: can't be read: {error}") from error
+    return parse_config(text, name=str(path))
+
+
+def parse_config(text: str, *, name: str = "pointsman.yaml") -> Config:
+    """The settings in a YAML text; `name` is what errors call it.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    try:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        value = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{name}:{line}: not valid YAML: {error.problem}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from error
+    if value is None:
+        return Config()
+    _refuse_repeated_keys(tree, name)
+    try:
+        return Config.model_validate(value)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(problem, tree, name) for problem in error.errors())) from error
+
+
+def routing_part(config: Config) -> tuple[Config, tuple[str, ...]]:
+    """The settings that a router's folder may bring with it, and the names of those left out.
+
+    A folder may come from somebody else. It may say which model to choose, but not where prompts and keys are
+    sent, which code runs on them, where they are logged, or which models count as the team's own machines.
+    """
+    kept = {"models", "rules", "objective", "fallback", "training", "prices", "baseline"}
+    if not any(rule.function for rule in config.outcomes.rules):
+        kept.add("outcomes")
+    models = {
+        name: ModelSettings(price=model.price, capabilities=model.capabilities)
+        for name, model in config.models.items()
+    }
+    part = Config(**{name: getattr(config, name) for name in kept - {"models"}}, models=models)
+    dropped = sorted(config.model_fields_set - kept)
+    dropped += [
+        f"models.{name}.{field}"
+        for name, model in config.models.items()
+        for field in sorted(model.model_fields_set - {"price", "capabilities"})
+    ]
+    return part, tuple(dropped)
+
+
+def settings_text(config: Config) -> str:
+    """The settings as YAML, without those at their default; `parse_config` reads it back."""
+    return yaml.safe_dump(config.model_dump(mode="json", exclude_defaults=True), sort_keys=False)
+
+
+def _refuse_repeated_keys(tree: yaml.Node | None, name: str) -> None:
+    """YAML keeps the last of two equal keys and says nothing; here they are an error."""
+    waiting, visited = [tree], set()
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, yaml.MappingNode) or id(node) in visited:
+            continue
+        visited.add(id(node))
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise ConfigError(
+                    f"{name}:{line}: {key.value!r} is set twice, first in line {lines[key.value]}"
+                )
+            lines[key.value] = line
+            waiting.append(value)
+
+
+def _explain(problem: object, tree: yaml.Node | None, name: str) -> str:
+    """One validation problem as `file:line: what was wrong with which key`."""
+    assert isinstance(problem, dict)
+    location = [part for part in problem["loc"] if isinstance(part, str | int)]
+    place = f"{name}:{_line_of(tree, location)}"
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(_known_keys(location[:-1]))
+        return f"{place}: unknown setting {_dotted(location)!r}; known here: {known}"
+    if problem["type"] == "invalid_key" or location[-1:] == ["[key]"]:
+        return f"{place}: {problem['input']!r} is no text and can't be a name: put it in quotes"
+    wrong = _IN_OUR_WORDS.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
+    got = "" if problem["type"] == "missing" else f" (got {_shown(problem['input'], location)})"
+    return f"{place}: {_dotted(location)}: {wrong}{got}"
+
+
+_WITH_SECRETS = frozenset({"models", "log"})
+"""Sections in which people write a key, or an address with a password in it, by mistake too."""
+_IN_OUR_WORDS = {
+    "missing": "is missing",
+    "dict_type": "must hold settings, as 'name: value'",
+    "model_type": "must hold settings, as 'name: value'",
+}
+
+
+def _dotted(location: list[str | int]) -> str:
+    return ".".join(str(part) for part in location) or "the file"
+
+
+def _shown(value: object, location: list[str | int]) -> str:
+    """A wrong value, but for one that may hold a key or a password: of that only its kind."""
+    if isinstance(value, dict):
+        return "settings"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, str) and location[:1] and location[0] in _WITH_SECRETS:
+        return "a text"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+def _line_of(node: yaml.Node | None, location: list[str | int]) -> int:
+    """Line, from 1, of the deepest key of `location` that the document holds."""
+    line = node.start_mark.line + 1 if node else 1
+    for part in location:
+        if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+            continue
+        if not isinstance(node, yaml.MappingNode):
+            break
+        found = [(key, value) for key, value in node.value if key.value == str(part)]
+        if not found:
+            break
+        line, node = found[-1][0].start_mark.line + 1, found[-1][1]
+    return line
+
+
+def _known_keys(location: list[str | int]) -> list[str]:
+    """Settings that the section at `location` may hold."""
+    section: type[Settings] = Config
+    is_name = False
+    for part in location:
+        field = None if is_name else section.model_fields.get(str(part))
+        section = _section_of(field.annotation) if field else section
+        is_name = field is not None and get_origin(field.annotation) is dict
+    return sorted(section.model_fields)
+
+
+def _section_of(annotation: object) -> type[Settings]:
+    """The settings class in a field's annotation, inside `dict[str, ...]` or `... | None` too."""
+    found = [one for one in (annotation, *get_args(annotation)) if isinstance(one, type)]
+    return next((one for one in found if issubclass(one, Settings)), Settings)

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from router.errors import DamagedArtifact
+from router.forecasting.encoder import (
+    TABLE_FILE,
+    TOKENIZER_FILE,
+    Encoder,
+    EncoderInfo,
+    StaticEncoder,
+    head_and_tail,
+    load_encoder,
+    token_ids,
+    well_formed,
+)
+from router.loading.artifact import save_arrays
+from router.version import ENCODER_FOLDER, Version
+
+QUICK = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+TEXTS = [
+    pytest.param("What do we owe?", id="a question"),
+    pytest.param("x", id="one character"),
+    pytest.param(" \t\n ", id="whitespace"),
+    pytest.param("今天的订单在哪里", id="Chinese"),
+    pytest.param("a\ud800b\udfff", id="lone surrogates"),
+    pytest.param("a\0b", id="NUL"),
+    pytest.param("👩‍👩‍👧‍👦" * 50, id="joined emoji"),
+    pytest.param("refund " * 28_571 + "now", id="200,000 characters"),
+    pytest.param("x" * 200_000, id="200,000 characters in one word"),
+    pytest.param("\n" * 200_000, id="200,000 newlines"),
+]
+MIDDLE = "the middle " * 4000
+
+
+@pytest.fixture(scope="session")
+def static_info(version: Version) -> EncoderInfo:
+    return replace(version.encoder.info, kind="static", dimensions=8, max_tokens=64)
+
+
+@pytest.fixture(scope="session")
+def static_folder(router_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small table of random vectors for the tokenizer of the trained router."""
+    folder = tmp_path_factory.mktemp("static")
+    shutil.copy(router_folder / ENCODER_FOLDER / TOKENIZER_FILE, folder)
+    table = np.random.default_rng(0).normal(size=(31_000, 8)).astype(np.float16)
+    save_arrays(folder / TABLE_FILE, {"table": table})
+    return folder
+
+
+@pytest.fixture(params=["onnx", "static"])
+def encoder(
+    request: pytest.FixtureRequest, version: Version, static_folder: Path, static_info: EncoderInfo
+) -> Encoder:
+    return version.encoder if request.param == "onnx" else load_encoder(static_folder, static_info)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_any_text_gives_a_unit_vector(encoder: Encoder, text: str) -> None:
+    vector = encoder.encode(text).vector
+    assert vector.shape == (encoder.info.dimensions,)
+    assert vector.dtype == np.float32
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_empty_text_gives_a_vector_of_length_one_or_zero(encoder: Encoder) -> None:
+    assert np.linalg.norm(encoder.encode("").vector) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_text_without_tokens_gives_the_zero_vector(
+    static_folder: Path, static_info: EncoderInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router.forecasting.encoder.token_ids", lambda *_: (np.zeros(0, np.int64), 0))
+    assert not StaticEncoder(static_folder, static_info).encode("").vector.any()
+
+
+@pytest.mark.parametrize("text", TEXTS[:5])
+def test_a_text_always_has_the_same_vector(encoder: Encoder, text: str) -> None:
+    np.testing.assert_array_equal(encoder.encode(text).vector, encoder.encode(text).vector)
+
+
+def test_another_process_would_load_the_same_vectors(version: Version, router_folder: Path) -> None:
+    again = Version.load(router_folder).encoder
+    np.testing.assert_array_equal(again.encode("Refund?").vector, version.encoder.encode("Refund?").vector)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        pytest.param(f"First words. {MIDDLE} end", f"Other words. {MIDDLE} end", False, id="the head counts"),
+        pytest.param(f"a {MIDDLE} first end", f"a {MIDDLE} other words", False, id="the tail counts"),
+        pytest.param(
+            f"{MIDDLE}{MIDDLE}", f"{MIDDLE} something else {MIDDLE}", True, id="the middle does not"
+        ),
+    ],
+)
+def test_a_long_text_keeps_its_head_and_its_tail(encoder: Encoder, one: str, other: str, same: bool) -> None:
+    assert np.array_equal(encoder.encode(one).vector, encoder.encode(other).vector) is same
+
+
+def test_similar_texts_are_closer_than_different_ones(version: Version) -> None:
+    refund, money, poem = (
+        version.encoder.encode(text).vector
+        for text in ("I want a refund.", "Please give me my money back.", "Write a poem about the moon.")
+    )
+    assert refund @ money > refund @ poem + 0.2
+
+
+@QUICK
+@given(text=st.text(st.characters(), max_size=300))
+def test_no_text_takes_more_tokens_than_the_window(version: Version, text: str) -> None:
+    ids, tokens = token_ids(version.encoder._tokenizer, text, 16)  # type: ignore[attr-defined]
+    assert len(ids) <= 16
+    assert tokens >= len(ids) - 2
+
+
+def test_the_token_count_is_that_of_the_whole_text(version: Version) -> None:
+    assert version.encoder.encode("word " * 1000).tokens == pytest.approx(1000, abs=5)
+
+
+def test_the_token_count_of_a_huge_text_grows_with_its_length(version: Version) -> None:
+    assert version.encoder.encode("word " * 40_000).tokens == pytest.approx(40_000, rel=0.02)
+
+
+@given(st.text(st.characters(), max_size=60), st.integers(2, 40))
+def test_head_and_tail_are_the_texts_own(text: str, characters: int) -> None:
+    short, half = head_and_tail(text, characters), characters // 2
+    assert short == text if len(text) <= characters else short.startswith(text[:half] + "\n")
+    assert len(short) <= max(len(text), characters + 1)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_text_that_unicode_can_encode_stays_as_it_is(text: str) -> None:
+    assert well_formed(text) == text
+
+
+@given(st.text(st.characters()), st.text())
+def test_a_lone_surrogate_is_replaced_and_its_neighbours_stay(before: str, after: str) -> None:
+    well_formed(before).encode("utf-8")
+    assert well_formed(f"{after}\ud800{after}") == f"{after}\ufffd{after}"
+
+
+def break_nothing(folder: Path) -> None:
+    """Leave the folder without its files."""
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(break_nothing, id="no files"),
+        pytest.param(lambda folder: (folder / "encoder.onnx").write_bytes(b"no graph"), id="no ONNX graph"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["onnx", "static"])
+def test_an_encoder_that_cannot_be_read_is_damaged(
+    tmp_path: Path, version: Version, spoil: Callable[[Path], object], kind: str
+) -> None:
+    spoil(tmp_path)
+    with pytest.raises(DamagedArtifact, match="the encoder can't be loaded"):
+        load_encoder(tmp_path, replace(version.encoder.info, kind=kind))  # type: ignore[arg-type]

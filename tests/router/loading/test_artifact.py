@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import joblib
+import numpy as np
+import pytest
+
+from router.errors import ArtifactError, DamagedArtifact, ForeignArtifact, NewerArtifact
+from router.loading.artifact import MANIFEST, load_arrays, new_folder, read_manifest, save_arrays, seal
+from router.serving.client import Router
+
+FILES = (
+    "head.safetensors",
+    "neighbours.safetensors",
+    "runner_up.safetensors",
+    "training_keys.safetensors",
+    "encoder/encoder.onnx",
+    "encoder/tokenizer.json",
+)
+
+
+@pytest.fixture
+def copy(router_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the trained router, to be spoiled."""
+    return Path(shutil.copytree(router_folder, tmp_path / "copy"))
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A sealed folder with one file, as small as they come."""
+    with new_folder(tmp_path / "small") as folder:
+        (folder / "a.txt").write_text("a")
+        seal(folder, {"models": ["x"], "created": "today"})
+    return tmp_path / "small"
+
+
+def signed_again(folder: Path, **changes: object) -> None:
+    """Change the manifest and make its own hash right again, as someone who knows the format could."""
+    manifest = {**json.loads((folder / MANIFEST).read_bytes()), **changes}
+    del manifest["sha256"]
+    manifest["sha256"] = hashlib.sha256(json.dumps(manifest, indent=1, sort_keys=True).encode()).hexdigest()
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+
+
+def flip_middle_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_a_router_is_these_files_and_no_others(router_folder: Path) -> None:
+    assert sorted(content_of(router_folder)) == sorted((*FILES, MANIFEST))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_one_changed_byte_is_refused_with_the_files_name(copy: Path, name: str) -> None:
+    flip_middle_byte(copy / name)
+    with pytest.raises(DamagedArtifact, match=rf"{name}: sha256 is .* it was changed or cut; train or fetch"):
+        Router.load(copy)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_cut_file_is_refused_with_its_name(copy: Path, name: str) -> None:
+    (copy / name).write_bytes((copy / name).read_bytes()[:-1])
+    with pytest.raises(DamagedArtifact, match=f"{name}: sha256 is"):
+        Router.load(copy)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_refused_with_its_name(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    with pytest.raises(DamagedArtifact, match=f"{name}: missing; train or fetch the router again"):
+        Router.load(copy)
+
+
+def test_an_edited_manifest_is_refused(small: Path) -> None:
+    text = (small / MANIFEST).read_text()
+    (small / MANIFEST).write_text(text.replace('"x"', '"y"'))
+    with pytest.raises(DamagedArtifact, match="changed since it was written"):
+        read_manifest(small)
+
+
+def test_a_manifest_that_is_only_laid_out_anew_is_accepted(small: Path) -> None:
+    (small / MANIFEST).write_text(json.dumps(json.loads((small / MANIFEST).read_text())))
+    assert read_manifest(small)["models"] == ["x"]
+
+
+@pytest.mark.parametrize(
+    "name", ["../outside.txt", "/etc/hostname", "a/../../outside.txt"], ids=["parent", "absolute", "hidden"]
+)
+def test_a_manifest_that_names_a_file_outside_the_folder_is_refused(small: Path, name: str) -> None:
+    (small.parent / "outside.txt").write_text("a")
+    signed_again(small, files={name: hashlib.sha256(b"a").hexdigest()})
+    with pytest.raises(DamagedArtifact, match=f"names a file outside the folder: {name!r}"):
+        read_manifest(small)
+
+
+def test_a_link_to_a_file_outside_the_folder_is_refused(small: Path) -> None:
+    (small / "a.txt").rename(small.parent / "a.txt")
+    (small / "a.txt").symlink_to(small.parent / "a.txt")
+    with pytest.raises(DamagedArtifact, match=r"names a file outside the folder: 'a\.txt'"):
+        read_manifest(small)
+
+
+def test_a_link_to_the_folder_itself_is_fine(small: Path, tmp_path: Path) -> None:
+    (tmp_path / "current").symlink_to(small, target_is_directory=True)
+    assert read_manifest(tmp_path / "current") == read_manifest(small)
+
+
+def test_a_folder_of_a_newer_format_says_so(small: Path) -> None:
+    signed_again(small, format_version=99)
+    with pytest.raises(NewerArtifact, match="router format 99, this code reads up to 2: upgrade pointsman"):
+        read_manifest(small)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        pytest.param(lambda f: None, ForeignArtifact, "no such folder; `pointsman train", id="no folder"),
+        pytest.param(lambda f: f.write_text("a"), ForeignArtifact, "no such folder", id="a file"),
+        pytest.param(Path.mkdir, ForeignArtifact, "no manifest.json in it, so it is no", id="empty folder"),
+        pytest.param("{", DamagedArtifact, "not valid JSON .*; train or fetch", id="half a manifest"),
+        pytest.param("\xff", DamagedArtifact, "not valid JSON", id="binary manifest"),
+        pytest.param("[]", ForeignArtifact, "does not say format 'pointsman-router'", id="a list"),
+        pytest.param('{"format": "x"}', ForeignArtifact, "does not say format", id="another format"),
+        pytest.param('{"format": "pointsman-router"}', ForeignArtifact, "does not say", id="no version"),
+    ],
+)
+def test_a_foreign_folder_is_refused_with_the_reason(
+    tmp_path: Path, make: str | Callable[[Path], object], error: type[ArtifactError], message: str
+) -> None:
+    folder = tmp_path / "other"
+    if isinstance(make, str):
+        folder.mkdir()
+        (folder / MANIFEST).write_bytes(make.encode("latin-1"))
+    else:
+        make(folder)
+    with pytest.raises(error, match=message):
+        Router.load(folder)
+
+
+def test_loading_a_router_and_deciding_never_unpickles(
+    router_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise AssertionError("something was unpickled")
+
+    for module, name in ((pickle, "load"), (pickle, "loads"), (pickle, "Unpickler"), (joblib, "load")):
+        monkeypatch.setattr(module, name, refuse)
+    assert Router.load(router_folder).route("hi").model
+
+
+def test_no_file_of_a_router_is_a_pickle(router_folder: Path) -> None:
+    heads = {name: content[:2] for name, content in content_of(router_folder).items()}
+    assert not [name for name, head in heads.items() if head[:1] == b"\x80" or head == b"PK"]
+
+
+def test_the_same_content_has_the_same_policy_version_whenever_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    one, other = (seal(tmp_path, {"models": ["x"], "created": when}) for when in ("today", "tomorrow"))
+    assert one["policy_version"] == other["policy_version"]
+    assert one["sha256"] != other["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("content", "manifest"),
+    [
+        pytest.param("b", {"models": ["x"]}, id="another file"),
+        pytest.param("a", {"models": ["y"]}, id="another model"),
+    ],
+)
+def test_another_router_has_another_policy_version(
+    tmp_path: Path, content: str, manifest: dict[str, Any]
+) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    first = seal(tmp_path, {"models": ["x"]})["policy_version"]
+    (tmp_path / "a.txt").write_text(content)
+    assert seal(tmp_path, manifest)["policy_version"] != first
+
+
+def test_the_loaded_manifest_is_the_written_one(tmp_path: Path) -> None:
+    written = seal(tmp_path, {"models": ["Größe", "x"]})
+    assert read_manifest(tmp_path) == {name: value for name, value in written.items() if name != "sha256"}
+
+
+def fail_inside(target: Path) -> None:
+    with new_folder(target) as folder:
+        (folder / "half.txt").write_text("a")
+        raise RuntimeError("the disk is full")
+
+
+def test_a_writer_that_fails_leaves_the_old_router_as_it_was(small: Path) -> None:
+    before = content_of(small)
+    with pytest.raises(RuntimeError, match="the disk is full"):
+        fail_inside(small)
+    assert content_of(small) == before
+
+
+def test_a_writer_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="the disk is full"):
+        fail_inside(tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_router_replaces_the_old_one_and_leaves_nothing_else(small: Path) -> None:
+    with new_folder(small) as folder:
+        (folder / "b.txt").write_text("b")
+        seal(folder, {})
+    assert sorted(content_of(small)) == ["b.txt", MANIFEST]
+    assert list(small.parent.iterdir()) == [small]
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with new_folder(tmp_path / "out") as folder:
+        seal(folder, {})
+    assert read_manifest(tmp_path / "out")["files"] == {}
+
+
+def test_a_folder_that_is_no_router_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with (
+        pytest.raises(ArtifactError, match="exists and is no router folder: choose another --out"),
+        new_folder(tmp_path),
+    ):
+        pass
+    assert content_of(tmp_path) == {"thesis.txt": b"years of work"}
+
+
+def test_a_file_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a")
+    with pytest.raises(ArtifactError, match="exists and is no router folder"), new_folder(tmp_path / "out"):
+        pass
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a")
+    with pytest.raises(ArtifactError, match="can't be written"), new_folder(tmp_path / "file" / "out"):
+        pass
+
+
+def test_the_current_folder_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (
+        pytest.raises(ArtifactError, match=r"is the current folder .*: name a folder inside it"),
+        new_folder(Path()),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_moved_is_refused_and_stays(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(self: Path, target: Path) -> NoReturn:
+        raise OSError(16, "Device or resource busy")
+
+    monkeypatch.setattr(Path, "rename", busy)
+    with (
+        pytest.raises(ArtifactError, match=r"can't be replaced: .*busy; name a folder inside it"),
+        new_folder(small),
+    ):
+        pass
+    assert list(small.parent.iterdir()) == [small]
+
+
+def test_arrays_survive_their_file(tmp_path: Path) -> None:
+    arrays = {"a": np.arange(6.0).reshape(2, 3)[:, ::-1], "b.c": np.array([1], np.uint64)}
+    save_arrays(tmp_path / "x.safetensors", arrays)
+    found = load_arrays(tmp_path / "x.safetensors")
+    assert {name: array.tolist() for name, array in found.items()} == {
+        name: array.tolist() for name, array in arrays.items()
+    }
+
+
+@pytest.mark.parametrize("content", [b"", b"no arrays here", pickle.dumps([1, 2])])
+def test_a_file_without_arrays_is_damaged(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.safetensors").write_bytes(content)
+    with pytest.raises(DamagedArtifact, match=r"x\.safetensors: can't be read"):
+        load_arrays(tmp_path / "x.safetensors")

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from router.models import model_list
+from router.models.prices import Price, PriceTable, current_prices, listed_price
+from router.settings.yaml_file import parse_config
+
+LOGGED = {"per_input_token": 1.0, "per_output_token": 2.0, "per_call": 3.0}
+OURS = "models: {gpt-4o: {price: {input_usd_per_million: 7, output_usd_per_million: 8}}}\n"
+
+
+@pytest.fixture
+def no_price_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine without LiteLLM."""
+    monkeypatch.setattr(model_list, "price_list", dict)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "in_log", "source"),
+    [
+        pytest.param("gpt-4o", OURS, True, "config", id="the settings come first"),
+        pytest.param("gpt-4o", OURS + "prices: litellm", True, "config", id="before LiteLLM's list too"),
+        pytest.param("gpt-4o", "", True, "log", id="then the log"),
+        pytest.param("gpt-4o", "prices: litellm", True, "litellm", id="the list before the log, if wished"),
+        pytest.param("gpt-4o", "", False, "litellm", id="a model without calls is looked up"),
+        pytest.param("house-model", "prices: litellm", True, "log", id="the log for one not listed"),
+        pytest.param("house-model", "", False, "unknown", id="unknown to all"),
+    ],
+)
+def test_the_price_comes_from_the_first_that_knows_it(
+    model: str, settings: str, in_log: bool, source: str
+) -> None:
+    logged = {model: LOGGED} if in_log else {}
+    assert current_prices([model], logged, parse_config(settings))[model].source == source
+
+
+def test_a_price_of_the_settings_is_per_million_tokens() -> None:
+    price = current_prices(["gpt-4o"], {}, parse_config(OURS))["gpt-4o"]
+    assert (price.per_input_token, price.per_output_token) == pytest.approx((7e-6, 8e-6))
+
+
+@pytest.mark.usefixtures("no_price_list")
+def test_without_litellm_its_list_is_empty() -> None:
+    assert listed_price("gpt-4o") is None
+
+
+def test_a_model_of_another_provider_is_found_by_its_own_name() -> None:
+    found = listed_price("some-proxy/gpt-4o")
+    assert found is not None
+    assert found == listed_price("gpt-4o")
+
+
+def test_the_name_that_litellm_is_called_with_finds_the_price() -> None:
+    ours = parse_config("models: {house-model: {litellm_model: openai/gpt-4o}}")
+    assert current_prices(["house-model"], {}, ours)["house-model"] == listed_price("gpt-4o")
+
+
+@pytest.mark.parametrize("model", ["dall-e-3", "no such model", ""])
+def test_a_model_without_a_token_price_is_not_listed(model: str) -> None:
+    assert listed_price(model) is None
+
+
+def test_the_expected_cost_is_tokens_times_prices_and_the_price_of_the_call() -> None:
+    table = PriceTable.of([Price(**LOGGED, source="log"), Price.unknown()])
+    cost = table.expected_cost(np.array([[10.0, 10.0]]), np.array([[5.0, 5.0]]))
+    assert cost[0, 0] == 10 * 1 + 5 * 2 + 3
+    assert math.isnan(cost[0, 1])
+
+
+def test_a_price_survives_its_json_form() -> None:
+    assert Price(**LOGGED, source="log").to_json() == LOGGED

@@ -1,0 +1,484 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from router import Router
+from router.call_log.log import CallLog, read_rows
+from router.errors import CallFailed, CallLogError, ConfigError, NoModelAllowed, RequestError, StreamBroken
+from router.records import Json
+from router.settings.yaml_file import parse_config
+from router.version import Version
+from tests.router.loading.test_artifact import signed_again
+from tests.services.provider import KEY, Provider, answer, rate_limit, server_error, tokens, too_long
+
+KEY_VARIABLE = "POINTSMAN_CLIENT_KEY"
+QUESTION = [{"role": "user", "content": "Which bus goes to the station?"}]
+SURE = "fallback: {confidence: 0.0}\n"
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    with Provider() as running:
+        yield running
+
+
+class App:
+    """A router whose models all live on the local provider, with a log in SQLite."""
+
+    def __init__(self, folder: Path, provider: Provider, log: Path) -> None:
+        self.folder = folder
+        self.provider = provider
+        self.log = log
+        self.models = Version.load(folder).models
+
+    def router(self, more: str = "", **options: Any) -> Router:  # noqa: ANN401 - of Router.load
+        reach = f"api_base: '{self.provider.api_base}', api_key_env: {KEY_VARIABLE}"
+        reached = [f"  {one}: {{{reach}, litellm_model: openai/{name(one)}}}\n" for one in self.models]
+        quick = "calls: {retries: 0}\n" if "calls:" not in more else ""
+        text = f"models:\n{''.join(reached)}{quick}{more}"
+        return Router.load(self.folder, config=parse_config(text), log=self.log, **options)
+
+    def rows(self) -> list[dict[str, Json]]:
+        return list(read_rows(str(self.log)))
+
+
+def name(model: str) -> str:
+    """What the provider calls a model."""
+    return model.rpartition("/")[2]
+
+
+@pytest.fixture
+def app(router_folder: Path, provider: Provider, tmp_path: Path) -> App:
+    return App(router_folder, provider, tmp_path / "calls.db")
+
+
+def whole(router: Router, **arguments: Json) -> tuple[str, Any]:
+    response = router.completion(messages=QUESTION, **arguments)
+    return response.choices[0].message.content, response
+
+
+def streamed(router: Router, **arguments: Json) -> tuple[str, Any]:
+    stream = router.completion(messages=QUESTION, stream=True, **arguments)
+    return "".join(piece.choices[0].delta.content or "" for piece in stream if piece.choices), stream
+
+
+def whole_async(router: Router, **arguments: Json) -> tuple[str, Any]:
+    response = asyncio.run(router.acompletion(messages=QUESTION, **arguments))
+    return response.choices[0].message.content, response
+
+
+def streamed_async(router: Router, **arguments: Json) -> tuple[str, Any]:
+    async def read() -> tuple[str, Any]:
+        stream = await router.acompletion(messages=QUESTION, stream=True, **arguments)
+        pieces = [piece async for piece in stream]
+        return "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices), stream
+
+    return asyncio.run(read())
+
+
+Way = Callable[..., tuple[str, Any]]
+
+every_way = pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param(whole, id="plain"),
+        pytest.param(streamed, id="stream"),
+        pytest.param(whole_async, id="async"),
+        pytest.param(streamed_async, id="async stream"),
+    ],
+)
+
+
+@every_way
+def test_the_chosen_model_answers_and_the_decision_is_attached(app: App, way: Way) -> None:
+    with app.router(SURE) as router:
+        chosen = router.route(QUESTION, task_type="support")
+        said, reply = way(router, task_type="support")
+    assert said == f"answer from {name(chosen.model)}"
+    assert (reply.decision.model, reply.decision.answered_by) == (chosen.model, chosen.model)
+    assert reply.decision.success_probability == chosen.success_probability
+
+
+@every_way
+def test_one_call_is_one_row_with_its_decision_tokens_and_cost(app: App, way: Way) -> None:
+    with app.router(SURE) as router:
+        model = router.route(QUESTION).model
+        app.provider.script(name(model), answer("Four.", usage=tokens(12, 30, cached=8, reasoning=20)))
+        _, reply = way(router, tags=["a"], session_id="s")
+    (row,) = app.rows()
+    assert row["call_id"] == row["request_id"] == reply.decision.call_id
+    assert (row["model"], row["decision_source"], row["propensity"]) == (model, "learned", 1.0)
+    assert (row["input_tokens"], row["cached_input_tokens"]) == (12, 8)
+    assert (row["output_tokens"], row["reasoning_tokens"]) == (30, 20)
+    assert (row["tags"], row["session_id"], row["messages"]) == (["a"], "s", QUESTION)
+    assert row["policy_version"] == router.policy_version
+    assert row["alternatives"] == pytest.approx(reply.decision.success_probability)
+    assert row["baseline_cost_usd"] is not None
+    assert (row["success"], row["error"], row["finish_reason"]) == (None, None, "stop")
+
+
+@every_way
+def test_a_failing_model_is_followed_by_the_next_and_both_attempts_are_logged(app: App, way: Way) -> None:
+    with app.router(SURE) as router:
+        first, second, *_ = router.route(QUESTION).ranking
+        app.provider.script(name(first), rate_limit(retry_after=0))
+        said, reply = way(router)
+    failed, answered = sorted(app.rows(), key=lambda row: row["attempt"])
+    assert said == f"answer from {name(second)}"
+    assert (reply.decision.model, reply.decision.answered_by) == (first, second)
+    assert reply.decision.notes == (f"{first} failed: rate_limit",)
+    assert (failed["model"], failed["success"], failed["cost_usd"]) == (first, None, None)
+    assert failed["error"] == "rate_limit: RateLimitError"
+    assert failed["call_id"] == f"{reply.decision.call_id}-1"
+    assert (answered["model"], answered["decision_source"]) == (second, "fallback")
+    assert (answered["propensity"], answered["chosen_model"]) == (None, first)
+    assert answered["call_id"] == reply.decision.call_id
+
+
+@every_way
+def test_the_configured_chain_comes_before_the_policys_ranking(app: App, way: Way) -> None:
+    first, *others = app.router(SURE).route(QUESTION).ranking
+    chain = f"calls: {{retries: 0, fallbacks: {{{first}: [{others[-1]}]}}}}\n"
+    app.provider.script(name(first), server_error())
+    with app.router(SURE + chain) as router:
+        said, _ = way(router)
+    assert said == f"answer from {name(others[-1])}"
+
+
+@every_way
+def test_when_every_model_fails_one_error_lists_the_attempts(app: App, way: Way) -> None:
+    for model in app.models:
+        app.provider.script(name(model), server_error())
+    with app.router(SURE) as router, pytest.raises(CallFailed, match="after 3 attempt") as error:
+        way(router)
+    assert KEY not in str(error.value)
+    assert len(app.rows()) == 3
+    assert not any(row["cost_usd"] for row in app.rows())
+
+
+@every_way
+def test_a_prompt_that_outgrew_the_model_counts_as_its_failure(app: App, way: Way) -> None:
+    with app.router(SURE) as router:
+        first = router.route(QUESTION).model
+        app.provider.script(name(first), too_long())
+        way(router)
+    failed = min(app.rows(), key=lambda row: row["attempt"])
+    assert (failed["success"], failed["outcome_source"]) == (False, "error")
+
+
+def test_a_stream_that_breaks_after_its_first_piece_fails_clearly(app: App) -> None:
+    with app.router(SURE) as router:
+        model = router.route(QUESTION).model
+        app.provider.script(name(model), answer("one two three four", break_after=2))
+        with pytest.raises(StreamBroken, match=f"{model}: the stream broke after its first piece"):
+            streamed(router)
+    (row,) = app.rows()
+    assert row["error"].startswith("broken_stream")
+
+
+@pytest.mark.parametrize("way", [whole, streamed])
+def test_a_local_only_request_reaches_no_other_model_even_when_the_local_one_fails(
+    app: App, way: Way
+) -> None:
+    local = next(model for model in app.models if model.startswith("ollama/"))
+    app.provider.script(name(local), server_error())
+    only = "".join(f"  {one}: {{local: false}}\n" for one in app.models if one != local)
+    router = Router.load(
+        app.folder,
+        config=parse_config(
+            f"models:\n{only}  {local}: {{local: true, litellm_model: openai/{name(local)}, "
+            f"api_base: '{app.provider.api_base}', api_key_env: {KEY_VARIABLE}}}\ncalls: {{retries: 1}}"
+        ),
+    )
+    with pytest.raises(CallFailed, match="no model answered"):
+        way(router, local_only=True)
+    assert {request.model for request in app.provider.requests} == {name(local)}
+
+
+def test_a_pinned_model_is_called_alone(app: App) -> None:
+    pinned = app.models[0]
+    app.provider.script(name(pinned), server_error())
+    with app.router(SURE) as router, pytest.raises(CallFailed, match="after 1 attempt"):
+        router.completion(pinned, QUESTION)
+    assert [row["decision_source"] for row in app.rows()] == ["pinned"]
+
+
+def test_a_pinned_call_has_no_propensity_as_no_policy_chose_it(app: App) -> None:
+    with app.router(SURE) as router:
+        router.completion(app.models[0], QUESTION)
+    (row,) = app.rows()
+    assert (row["decision_source"], row["propensity"]) == ("pinned", None)
+
+
+def test_the_models_named_auto_is_the_routers_choice(app: App) -> None:
+    with app.router(SURE) as router:
+        assert router.completion("auto", QUESTION).decision.source == "learned"
+
+
+def test_when_the_limits_leave_nothing_no_provider_is_asked(app: App) -> None:
+    with app.router() as router, pytest.raises(NoModelAllowed, match="cost") as error:
+        whole(router, max_cost_usd=0.0)
+    assert set(error.value.rejected) == set(app.models)
+    assert not app.provider.requests
+
+
+def test_a_model_that_keeps_failing_is_left_alone_for_a_while(app: App) -> None:
+    first = app.router(SURE).route(QUESTION).model
+    app.provider.script(name(first), server_error())
+    with app.router(SURE + "calls: {retries: 0, cool_down: {failures: 2, seconds: 600}}") as router:
+        for _ in range(4):
+            whole(router)
+        decision = router.route(QUESTION)
+    assert sum(request.model == name(first) for request in app.provider.requests) == 2
+    assert first in decision.rejected
+    assert decision.model != first
+
+
+def test_our_own_arguments_never_reach_the_provider(app: App) -> None:
+    ours = {"task_type": "support", "tags": ["a"], "session_id": "s", "tradeoff": 0.4, "explore": 0.0}
+    with app.router(SURE) as router:
+        router.completion(None, QUESTION, **ours, allow=list(app.models), deny=[], temperature=0.3)
+    (request,) = app.provider.requests
+    assert not set(ours) & set(request.body)
+    assert request.body["temperature"] == 0.3
+
+
+@pytest.mark.parametrize(
+    "argument", ["api_key", "api_base", "base_url", "fallbacks", "num_retries", "max_retries"]
+)
+def test_an_argument_that_belongs_to_one_model_is_refused(loaded: Router, argument: str) -> None:
+    with pytest.raises(RequestError, match=f"'{argument}' can't be given with a request") as error:
+        loaded.completion(messages=QUESTION, **{argument: "sk-secret"})
+    assert "sk-secret" not in str(error.value)
+
+
+def test_a_completion_without_messages_is_refused(loaded: Router) -> None:
+    with pytest.raises(RequestError, match="a completion needs messages"):
+        loaded.completion(model="auto")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        pytest.param({"messages": 5}, "messages must be a text or a list, got int", id="no messages"),
+        pytest.param({"messages": QUESTION[0]}, "messages must be .* got dict", id="one message alone"),
+        pytest.param(
+            {"messages": [{"role": "user", "content": 5}]}, "message 1: content must be text", id="content"
+        ),
+        pytest.param({"messages": QUESTION, "tools": "search"}, "tools must be a list", id="tools"),
+        pytest.param(
+            {"messages": QUESTION, "response_format": "json"}, "response_format must be", id="response format"
+        ),
+    ],
+)
+def test_a_request_of_the_wrong_form_is_refused_and_no_model_is_blamed(
+    app: App, arguments: dict[str, Json], told: str
+) -> None:
+    with app.router(SURE) as router, pytest.raises(RequestError, match=told):
+        router.completion(**arguments)
+    assert not app.provider.requests
+
+
+def test_no_text_of_a_message_is_in_the_error_that_refuses_it(loaded: Router) -> None:
+    with pytest.raises(RequestError, match="message 1 is not an object with a 'role'") as error:
+        loaded.completion(messages=[{"content": "my secret"}])
+    assert "secret" not in str(error.value)
+
+
+def test_the_message_of_an_answer_can_be_put_back_into_the_conversation(app: App) -> None:
+    with app.router(SURE) as router:
+        first = router.completion(messages=QUESTION)
+        turns = [*QUESTION, first.choices[0].message, {"role": "user", "content": "And back?"}]
+        router.completion(messages=turns)
+    *_, request = app.provider.requests
+    assert [message["role"] for message in request.body["messages"]] == ["user", "assistant", "user"]
+
+
+def test_a_pydantic_class_is_a_schema_that_the_model_must_be_able_to_follow(app: App) -> None:
+    class Bus(BaseModel):
+        number: int
+
+    with app.router(SURE) as router:
+        router.completion(messages=QUESTION, response_format=Bus)
+    (row,) = app.rows()
+    assert row["response_format"]["json_schema"]["name"] == "Bus"
+
+
+def test_feedback_is_joined_to_the_call_whoever_gives_it(app: App) -> None:
+    with app.router(SURE) as router:
+        ids = [whole(router)[1].decision.call_id for _ in range(2)]
+        router.feedback(ids[0], success=True)
+    other = CallLog.open(app.log)
+    other.feedback(ids[1], score=0.2, source="user")
+    other.close()
+    found = {row["call_id"]: (row["success"], row["score"], row["outcome_source"]) for row in app.rows()}
+    assert found == {ids[0]: (True, None, "feedback"), ids[1]: (None, 0.2, "user")}
+
+
+def test_feedback_without_a_log_says_what_to_set(loaded: Router) -> None:
+    with pytest.raises(CallLogError, match=r"keeps no call log.*set log\.url"):
+        loaded.feedback("some call", success=True)
+
+
+def test_a_session_stays_where_its_fallback_answered(app: App) -> None:
+    with app.router(SURE) as router:
+        first, second, *_ = router.route(QUESTION).ranking
+        app.provider.script(name(first), server_error())
+        whole(router, session_id="s")
+        again = router.route(QUESTION, session_id="s")
+    assert (again.model, again.source) == (second, "session")
+
+
+def test_exploration_is_seeded_and_its_chances_are_logged(app: App) -> None:
+    explore = SURE + "exploration: {share: 0.5, seed: 7}\n"
+    runs = []
+    for _ in range(2):
+        with app.router(explore) as router:
+            runs.append([(one.model, one.propensity) for one in (router.route(QUESTION) for _ in range(40))])
+    assert runs[0] == runs[1]
+    assert {round(chance, 6) for _, chance in runs[0]} == {0.5, round(0.5 / (len(app.models) - 1), 6)}
+
+
+def test_in_shadow_mode_the_rules_serve_and_the_policy_is_logged(app: App) -> None:
+    learned = app.router(SURE).route(QUESTION)
+    served = next(model for model in app.models if model != learned.model)
+    with app.router(SURE + f"rules: {{default: {served}}}\n", shadow=True) as router:
+        said, reply = whole(router)
+    (row,) = app.rows()
+    assert said == f"answer from {name(served)}"
+    assert (row["model"], row["decision_source"]) == (served, "rule")
+    assert (row["shadow_model"], row["shadow_confidence"]) == (learned.model, learned.confidence)
+    assert reply.decision.shadow.model == learned.model
+
+
+def test_hashed_logs_hold_no_text(app: App) -> None:
+    with app.router(SURE + "log: {url: unused.db, text: hash}\n") as router:
+        whole(router)
+    (row,) = app.rows()
+    assert (row["messages"], len(row["prompt_key"])) == (None, 32)
+    assert b"station" not in b"".join(path.read_bytes() for path in app.log.parent.glob("calls.db*"))
+
+
+def test_a_key_is_in_no_row_and_in_no_file(app: App) -> None:
+    app.provider.script(name(app.models[0]), server_error())
+    with app.router(SURE) as router:
+        whole(router)
+    assert KEY.encode() not in b"".join(path.read_bytes() for path in app.log.parent.glob("calls.db*"))
+
+
+def test_a_log_that_can_not_be_written_fails_no_call(app: App, tmp_path: Path) -> None:
+    app.log = tmp_path / "no" / "such" / "folder" / "calls.db"
+    with app.router(SURE) as router:
+        assert whole(router)[0].startswith("answer from")
+
+
+def test_thirty_two_threads_lose_no_row(app: App) -> None:
+    with app.router(SURE) as router, ThreadPoolExecutor(32) as pool:
+        replies = list(pool.map(lambda _: whole(router)[1], range(160)))
+    rows = app.rows()
+    assert len(rows) == 160
+    assert {row["call_id"] for row in rows} == {reply.decision.call_id for reply in replies}
+
+
+def test_two_hundred_coroutines_lose_no_row(app: App) -> None:
+    async def burst(router: Router) -> list[Any]:
+        return await asyncio.gather(*(router.acompletion(messages=QUESTION) for _ in range(200)))
+
+    with app.router(SURE) as router:
+        replies = asyncio.run(burst(router))
+    assert {row["call_id"] for row in app.rows()} == {reply.decision.call_id for reply in replies}
+    assert len(app.rows()) == 200
+
+
+def test_the_decision_leaves_no_trace_in_the_json_of_the_response(app: App) -> None:
+    with app.router(SURE) as router:
+        _, reply = whole(router)
+    assert "decision" not in json.loads(reply.model_dump_json())
+
+
+def test_settings_that_only_an_application_may_give_are_not_taken_from_a_folder(
+    router_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    foreign = shutil.copytree(router_folder, tmp_path / "foreign")
+    signed_again(foreign, config="log: {url: stolen.db}\nbaseline: gpt-5\n")
+    router = Router.load(foreign)
+    assert router.log is None
+    assert router.config.baseline == "gpt-5"
+    assert "log in the router's own settings: left out" in caplog.text
+
+
+@pytest.mark.parametrize("section", ["calls: {fallbacks: {gpt-9: [gpt-5]}}", "baseline: gpt-9"])
+def test_settings_that_name_a_model_the_router_lacks_are_refused(router_folder: Path, section: str) -> None:
+    with pytest.raises(ConfigError, match="'gpt-9', which this router does not know"):
+        Router.load(router_folder, config=parse_config(section))
+
+
+TEXTS = st.text(max_size=30)
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+CONTENTS = (
+    st.none()
+    | TEXTS
+    | st.lists(TEXTS.map(lambda text: {"type": "text", "text": text}) | st.just(PICTURE), max_size=3)
+)
+TOOL_CALL = {"id": "1", "type": "function", "function": {"name": "stock", "arguments": "{}"}}
+LEGAL = st.one_of(
+    st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant"]), "content": CONTENTS}),
+    st.just({"role": "assistant", "content": None, "tool_calls": [TOOL_CALL]}),
+    st.fixed_dictionaries({"role": st.just("tool"), "tool_call_id": st.just("1"), "content": TEXTS}),
+)
+
+
+@settings(max_examples=60)
+@given(messages=st.lists(LEGAL, min_size=1, max_size=4))
+def test_messages_of_every_legal_shape_are_answered(loaded: Router, messages: list[dict[str, Json]]) -> None:
+    reply = loaded.completion(messages=messages, mock_response="yes")
+    assert reply.choices[0].message.content == "yes"
+
+
+def test_a_router_folder_needs_no_key_and_no_provider_to_decide(router_folder: Path) -> None:
+    assert KEY_VARIABLE not in os.environ
+    assert Router.load(router_folder).route("hi").model
+
+
+def test_a_local_model_is_called_here_whatever_the_environment_says(
+    router_folder: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LiteLLM would obey the variable, and send what must stay local there."""
+    monkeypatch.setenv("OLLAMA_API_BASE", provider.api_base)
+    router = Router.load(router_folder, config=parse_config("calls: {retries: 0, timeout_s: 5}"))
+    with pytest.raises(CallFailed):
+        router.completion(messages=QUESTION, local_only=True)
+    assert not provider.requests
+    assert not provider.fetched
+
+
+def test_a_global_address_of_litellms_is_refused(loaded: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+    import litellm
+
+    monkeypatch.setattr(litellm, "api_base", "https://example.com")
+    with pytest.raises(ConfigError, match=r"litellm\.api_base is set.*models\.NAME\.api_base"):
+        loaded.completion(messages=QUESTION, mock_response="never")
+
+
+def test_an_own_endpoint_gets_no_key_of_openais(
+    router_folder: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-for-everyone")
+    reach = f"{{api_base: '{provider.api_base}', litellm_model: openai/own}}"
+    router = Router.load(router_folder, config=parse_config(f"models: {{ollama/llama3.1: {reach}}}"))
+    router.completion("ollama/llama3.1", QUESTION)
+    (request,) = provider.requests
+    assert "sk-not-for-everyone" not in json.dumps(dict(request.headers))

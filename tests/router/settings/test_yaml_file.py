@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from router.errors import ConfigError
+from router.settings.sections import Config, Price
+from router.settings.yaml_file import load_config, parse_config, routing_part, settings_text
+
+
+def test_no_file_and_an_empty_file_give_the_defaults() -> None:
+    assert load_config(None) == parse_config("") == parse_config("# nothing yet") == Config()
+
+
+def test_the_settings_of_the_sample_are_accepted(sample_settings: Path) -> None:
+    config = load_config(sample_settings)
+    assert config.models["gpt-4o"].price == Price(input_usd_per_million=2.5, output_usd_per_million=10.0)
+
+
+def test_the_models_of_the_rules_are_those_of_every_part() -> None:
+    rules = parse_config(
+        "rules: {default: a, task_types: {x: b}, heuristic: {strong: c, middle: d, cheap: e}}"
+    ).rules
+    assert rules.models() == set("abcde")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("modles: {}", r"x\.yaml:1: unknown setting 'modles'; known here: .*models", id="top"),
+        pytest.param(
+            "prices: log\nrules:\n  task_type: {}",
+            r"x\.yaml:3: unknown setting 'rules\.task_type'; known here: default, heuristic, task_types",
+            id="in a section",
+        ),
+        pytest.param(
+            "outcomes:\n  rules:\n    - feedback: {}\n    - evaluation: {min_score: 1, max: 2}",
+            r"x\.yaml:4: unknown setting 'outcomes\.rules\.1\.evaluation\.max'; known here: min_score",
+            id="in a list",
+        ),
+        pytest.param(
+            "outcomes:\n  rules:\n    - feedback: {}\n      error: {}",
+            r"x\.yaml:3: outcomes\.rules\.0: a rule is one kind with its settings",
+            id="two rules in one",
+        ),
+        pytest.param(
+            "outcomes:\n  rules:\n    - function: {call: outcomes.py}",
+            r"x\.yaml:3: outcomes\.rules\.0\.function\.call: .*pattern",
+            id="no function",
+        ),
+        pytest.param(
+            "models:\n  a:\n    capabilities:\n      vison: true",
+            r"x\.yaml:4: unknown setting 'models\.a\.capabilities\.vison'; known here: .*vision",
+            id="in a model",
+        ),
+        pytest.param(
+            "models:\n  rules:\n    prize: 1",
+            r"x\.yaml:3: unknown setting 'models\.rules\.prize'; known here: api_base, .*price",
+            id="in a model named like a section",
+        ),
+        pytest.param("a: 1\nb: 2", "x.yaml:1: .*'a'.*; x.yaml:2: .*'b'", id="two at once"),
+    ],
+)
+def test_an_unknown_setting_is_refused_by_name_and_line(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config(text, name="x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(
+            "training:\n  min_calls: many", r":2: training\.min_calls: .*integer \(got 'many'\)", id="text"
+        ),
+        pytest.param("training: {seed: true}", r"training\.seed: .*\(got True\)", id="truth as a number"),
+        pytest.param("rules: {default: 5}", r"rules\.default: .*string \(got 5\)", id="number as a name"),
+        pytest.param("prices: list", r"prices: .*'log' or 'litellm' \(got 'list'\)", id="not a choice"),
+        pytest.param("models:", r"models: must hold settings, as 'name: value' \(got None\)", id="no models"),
+        pytest.param("[1, 2]", r"the file: must hold settings, .* \(got a list\)", id="a list"),
+        pytest.param("hello", r"the file: must hold settings, .* \(got 'hello'\)", id="a text"),
+        pytest.param("fallback: {max_risk: .nan}", r"fallback\.max_risk: .*\(got nan\)", id="not a number"),
+        pytest.param("fallback: {max_risk: 1.1}", r"fallback\.max_risk: .*\(got 1\.1\)", id="share over 1"),
+        pytest.param(
+            "fallback:\n  confidence: high",
+            r":2: fallback\.confidence: must be a number from 0 to 1, or 'auto' \(got 'high'\)$",
+            id="confidence in words",
+        ),
+        pytest.param("fallback: {confidence: 1.5}", r"or 'auto' \(got 1\.5\)$", id="confidence over 1"),
+        pytest.param(
+            "models: {a: {price: {input_usd_per_million: -1, output_usd_per_million: 1}}}",
+            r"models\.a\.price\.input_usd_per_million: .*equal to 0 \(got -1\)",
+            id="negative price",
+        ),
+        pytest.param(
+            "models: {a: {price: {input_usd_per_million: 1}}}",
+            r"models\.a\.price\.output_usd_per_million: is missing$",
+            id="half a price",
+        ),
+        pytest.param(
+            "models: {a: {price: {input_usd_per_million: .inf, output_usd_per_million: 1}}}",
+            r"input_usd_per_million: .*\(got inf\)",
+            id="infinite price",
+        ),
+        pytest.param(
+            "rules: {heuristic: {strong: a}}", r"rules\.heuristic\.middle: is missing", id="half a heuristic"
+        ),
+        pytest.param(
+            "rules:\n  task_types:\n    2024: a", ":3: 2024 is no text .*put it in quotes", id="number as key"
+        ),
+        pytest.param("yes: 1", ":1: True is no text .*put it in quotes", id="yes as key"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_name_line_and_value(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("models: {a: {parameters: {api_key: sk-secret}}}", id="a key among the parameters"),
+        pytest.param("models: {a: {api_key: sk-secret}}", id="a key as a setting"),
+        pytest.param("models: {a: {api_key_env: sk-secret}}", id="a key in the place of its variable"),
+        pytest.param("models: {a: sk-secret}", id="a key as a model"),
+        pytest.param('log: {url: "postgresql://u:sk-secret@db/x", text: redacted}', id="a password"),
+        pytest.param("log: {url: [sk-secret]}", id="a list of addresses"),
+        pytest.param("log: sk-secret", id="an address as the section"),
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_not_repeated(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^pointsman\.yaml:1: ") as error:
+        parse_config(text)
+    assert "secret" not in str(error.value)
+
+
+def test_a_long_wrong_value_is_cut_in_the_message() -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_config(f"prices: {'x' * 5000}")
+    assert len(str(error.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        pytest.param("{kind: quality}", "kind 'quality' needs 'quality'", id="quality without target"),
+        pytest.param("{quality: 0.9}", "kind 'quality' needs 'quality'", id="target without kind"),
+        pytest.param("{kind: budget}", "kind 'budget' needs 'usd_per_call'", id="budget without target"),
+        pytest.param("{usd_per_call: 1}", "kind 'budget' needs 'usd_per_call'", id="budget without kind"),
+        pytest.param("{kind: quality, quality: 2}", "less than or equal to 1", id="quality over 1"),
+        pytest.param("{kind: best}", "'cheapest', 'quality' or 'budget'", id="unknown kind"),
+        pytest.param(
+            "{kind: quality, quality: 0.9, max_quality_loss: 0.02}",
+            "'max_quality_loss' goes with kind 'cheapest'",
+            id="promise of another kind",
+        ),
+        pytest.param("{max_quality_loss: 0}", "greater than 0", id="no loss at all"),
+        pytest.param("{max_quality_loss: 1.0}", "less than 1", id="all may be lost"),
+        pytest.param("{max_quality_loss: 0.02, confidence: 0.5}", "greater than 0.5", id="no confidence"),
+        pytest.param("{max_quality_loss: 0.02, confidence: 1.0}", "less than 1", id="certainty"),
+        pytest.param("{confidence: 0.9}", "'confidence' is that of 'max_quality_loss'", id="of nothing"),
+    ],
+)
+def test_an_objective_without_its_target_is_refused(objective: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config(f"objective: {objective}")
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        "{}",
+        "{kind: cheapest}",
+        "{kind: quality, quality: 0.9}",
+        "{kind: budget, usd_per_call: 0.01}",
+        "{kind: cheapest, max_quality_loss: 0.02, confidence: 0.9}",
+        "{max_quality_loss: 0.02}",
+    ],
+)
+def test_an_objective_with_its_target_is_accepted(objective: str) -> None:
+    assert parse_config(f"objective: {objective}").objective
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("prices: log\nrules: [a", r"x\.yaml:2: not valid YAML: expected ',' or '\]'", id="open"),
+        pytest.param("rules:\n\tdefault: a", r"x\.yaml:2: not valid YAML: .*'\\t'", id="tab"),
+        pytest.param("a: 1\n---\nb: 1", r"x\.yaml:2: not valid YAML: .*another document", id="two documents"),
+        pytest.param("a: !!python/object:os.system x", "could not determine a constructor", id="python tag"),
+        pytest.param("[a]: 1", "not valid YAML: found unhashable key", id="list as key"),
+        pytest.param("a: \0", "not valid YAML: unacceptable character", id="NUL"),
+        pytest.param("models: 2026-13-45", "not valid YAML: month must be", id="impossible date"),
+        pytest.param("[" * 3000, "not valid YAML: .*recursion", id="endless nesting"),
+    ],
+)
+def test_broken_yaml_is_refused_with_its_line_where_it_has_one(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config(text, name="x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("prices: log\nprices: litellm", ":2: 'prices' is set twice, first in line 1", id="top"),
+        pytest.param(
+            "rules:\n  task_types:\n    a: x\n    b: y\n    a: z",
+            ":5: 'a' is set twice, first in line 3",
+            id="nested",
+        ),
+    ],
+)
+def test_a_setting_given_twice_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config(text)
+
+
+def test_an_alias_that_holds_itself_ends_in_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"unknown setting 'models\.m\.m'"):
+        parse_config("models: &a\n  m: *a")
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_bytes(b"\xff\xfe"), Path.mkdir])
+def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path, make: object) -> None:
+    assert callable(make)
+    make(tmp_path / "team.yaml")
+    with pytest.raises(ConfigError, match=r"team\.yaml: can't be read"):
+        load_config(tmp_path / "team.yaml")
+
+
+def test_a_routers_folder_keeps_the_outcome_rules_but_none_with_code() -> None:
+    plain = parse_config(
+        "outcomes: {rules: [{feedback: {}}, {answer_schema: {timeout_s: 1}}], weights: {a: 0.5}}"
+    )
+    with_code = parse_config("outcomes: {rules: [{feedback: {}}, {function: {call: a:b}}]}")
+    assert parse_config(settings_text(routing_part(plain)[0])) == plain
+    assert routing_part(with_code) == (Config(), ("outcomes",))

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.training.inspecting.logs import inspected, many
+from training.commands import inspection_tables as tables
+from training.inspecting.inspection import Inspection
+
+NAMES = [f"anthropic/claude-{kind}-4-5" for kind in ("haiku", "sonnet", "opus", "fable")]
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> Inspection:
+    """Four models of long names on the same prompts, at costs of many digits."""
+    return inspected(tmp_path, *(row for name in NAMES for row in many(12, model=name, cost_usd=0.0000123)))
+
+
+def shown(found: Inspection, monkeypatch: pytest.MonkeyPatch, width: int) -> str:
+    console = Console(width=width, record=True, highlight=False, emoji=False)
+    monkeypatch.setattr(tables, "console", console)
+    tables.show(found, [])
+    return console.export_text()
+
+
+def test_no_number_is_cut_on_a_terminal_of_80_characters(
+    found: Inspection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = shown(found, monkeypatch, 80)
+    assert "…" not in text
+    assert text.count("$0.00015") >= len(NAMES)
+    assert "  48 (100.0 %) calls" in text
+
+
+def test_models_whose_names_do_not_fit_beside_each_other_are_numbered(
+    found: Inspection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "(3) anthropic/claude-opus-4-5" in shown(found, monkeypatch, 80)
+    assert "(3)" not in shown(found, monkeypatch, 200)

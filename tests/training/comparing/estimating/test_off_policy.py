@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from router.errors import CallLogError
+from router.records import FloatArray
+from tests.training.comparing.choice_logs import logged_of, random_log, repeated, rows_of
+from training.comparing.estimating.logged import Logged
+from training.comparing.estimating.off_policy import (
+    DIRECT,
+    DOUBLY_ROBUST,
+    IPS,
+    SNIPS,
+    SWITCH,
+    Measured,
+    doubly_robust_scores,
+    estimates,
+    log_values,
+    measured,
+    policy_columns,
+    study_of,
+    switch_threshold,
+)
+from training.statistics.intervals import Sums, resampled_sums
+
+
+def totals(log: Logged, outcome: Measured, shares: FloatArray) -> dict[str, float]:
+    """Value of every estimator, without resamples."""
+    columns = policy_columns(log, outcome, shares)
+    found = estimates(Sums(total=columns.sum(axis=0), draws=np.empty((0, columns.shape[1]))))
+    return {name: interval.value for name, interval in found.items()}
+
+
+def call_by_call(log: Logged, outcome: Measured, chance: FloatArray, shares: FloatArray) -> dict[str, float]:
+    """Every estimator as its paper writes it, one call after the other."""
+    threshold = switch_threshold(log, outcome, shares)
+    direct = weighted = weight = robust = switched = 0.0
+    n_calls = 0
+    for i, a in zip(*np.nonzero(log.calls), strict=True):
+        for _ in range(log.calls[i, a]):
+            n_calls += 1
+            y, w = outcome.observed[i, a], shares[i, a] / chance[i, a]
+            expected = sum(shares[i, b] * outcome.mean[i, b] for b in range(len(log.models)))
+            direct += expected
+            weighted += w * y
+            weight += w
+            robust += expected + w * (y - outcome.mean[i, a])
+            switched += expected + (w * (y - outcome.mean[i, a]) if w <= threshold else 0.0)
+    per_call = {DIRECT: direct, IPS: weighted, DOUBLY_ROBUST: robust, SWITCH: switched}
+    return {**{name: total / n_calls for name, total in per_call.items()}, SNIPS: weighted / weight}
+
+
+def random_shares(n: int, seed: int) -> FloatArray:
+    shares = np.random.default_rng(seed).dirichlet([0.4] * 3, size=n)
+    shares[: n // 2] = np.eye(3)[np.argmax(shares[: n // 2], axis=1)]
+    return shares
+
+
+def test_a_score_is_the_expectation_and_the_weighted_residual() -> None:
+    log = logged_of([[1.0, np.nan], [0.5, 0.0]], calls=[[1, 0], [2, 1]])
+    mean, chance = np.array([[0.6, 0.2], [0.8, 0.4]]), np.array([[0.5, 0.5], [0.25, 0.75]])
+    # 0.6 + (1 - 0.6) / 0.5; of three calls two: 0.8 + 2 (0.5 - 0.8) / 0.25 / 3; one: 0.4 - 0.4 / 0.75 / 3
+    assert_allclose(
+        doubly_robust_scores(log, log.success, mean, chance), [[1.4, 0.2], [0.0, 0.4 - 0.4 / 2.25]]
+    )
+
+
+@pytest.mark.parametrize(
+    ("mean", "chance"),
+    [
+        pytest.param([[0.9, 0.1], [0.0, 0.3]], [[0.3, 0.7], [0.8, 0.2]], id="propensities right"),
+        pytest.param([[0.2, 0.6], [0.5, 1.0]], [[0.5, 0.5], [0.1, 0.9]], id="outcome model right"),
+    ],
+)
+def test_over_all_possible_logs_the_scores_average_to_the_truth(
+    mean: list[list[float]], chance: list[list[float]]
+) -> None:
+    truth, true_chance = np.array([[0.2, 0.6], [0.5, 1.0]]), np.array([[0.3, 0.7], [0.8, 0.2]])
+    average = np.zeros((2, 2))
+    for taken in itertools.product((0, 1), repeat=2):
+        outcome = np.full((2, 2), np.nan)
+        outcome[[0, 1], taken] = truth[[0, 1], taken]
+        # Every call's outcome is known, so that no model counts as partly observed.
+        scores = np.array(mean)
+        for row, model in enumerate(taken):
+            one = logged_of(outcome[[row]])
+            scores[row] = np.where(
+                np.arange(2) == model,
+                doubly_robust_scores(one, one.success, np.array(mean)[[row]], np.array(chance)[[row]])[0],
+                scores[row],
+            )
+        average += scores * true_chance[[0, 1], taken].prod()
+    assert_allclose(average, truth)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_estimates_are_those_of_a_loop_over_calls(seed: int) -> None:
+    log, _, chance = random_log(60, seed=seed, most_calls=4, session=2)
+    mean = np.random.default_rng(seed).random((60, 3))
+    outcome, shares = measured(log, log.success, mean, chance), random_shares(60, seed)
+    expected = call_by_call(log, outcome, chance, shares)
+    found = totals(log, outcome, shares)
+    assert found == pytest.approx({name: expected[name] for name in found})
+
+
+def test_the_logging_policy_gets_the_log_s_mean() -> None:
+    log, _, chance = random_log(200, most_calls=3)
+    mean = np.random.default_rng(0).random((200, 3))
+    outcome = measured(log, log.success, mean, chance)
+    logged_mean = np.nansum(log.success * log.calls) / log.calls.sum()
+    found = totals(log, outcome, chance)
+    assert (found[IPS], found[SNIPS]) == pytest.approx((logged_mean, logged_mean))
+    values = log_values(log, outcome)
+    assert values @ log.traffic / log.traffic.sum() == pytest.approx(logged_mean)
+
+
+def test_with_a_perfect_outcome_model_nothing_is_left_to_correct() -> None:
+    log, _, chance = random_log(100)
+    outcome = measured(log, log.success, np.nan_to_num(log.success, nan=0.25), chance)
+    found = totals(log, outcome, random_shares(100, 0))
+    assert found[DOUBLY_ROBUST] == pytest.approx(found[DIRECT])
+
+
+def test_the_order_of_the_log_does_not_matter() -> None:
+    log, x, _ = random_log(300, with_propensity=False)
+    order, shares = np.random.default_rng(1).permutation(300), random_shares(300, 2)
+    first, moved = study_of(log, x), study_of(rows_of(log, order), x[order])
+    one, other = (
+        totals(study.logged, study.success, policy)
+        for study, policy in ((first, shares), (moved, shares[order]))
+    )
+    assert one == pytest.approx(other, abs=1e-3)
+
+
+def test_calls_that_stand_twice_in_the_log_narrow_nothing() -> None:
+    log, x, _ = random_log(200, session=4)
+    shares = random_shares(200, 0)
+    found = []
+    for times in (1, 2):
+        study = study_of(repeated(log, times), x)
+        columns = policy_columns(study.logged, study.cost, shares)
+        found.append(estimates(resampled_sums(columns, log.clusters, n_resamples=50)))
+    for name, interval in found[0].items():
+        assert (interval.low, interval.high) == pytest.approx((found[1][name].low, found[1][name].high))
+
+
+def test_unknown_outcomes_count_as_missing_at_random_per_model() -> None:
+    log = logged_of([[1.0], [np.nan], [0.0], [np.nan]], calls=[[1]] * 4)
+    scores = doubly_robust_scores(log, log.success, np.full((4, 1), 0.5), np.ones((4, 1)))
+    assert_allclose(scores[:, 0], [1.5, 0.5, -0.5, 0.5])
+
+
+def test_a_model_without_a_known_outcome_has_no_score() -> None:
+    log = logged_of([[1.0, np.nan]], calls=[[1, 0]])
+    scores = doubly_robust_scores(log, log.success, np.full((1, 2), 0.5), np.full((1, 2), 0.5))
+    assert np.isnan(scores).tolist() == [[False, True]]
+
+
+def test_calls_to_other_models_dilute_what_was_seen() -> None:
+    log = logged_of([[1.0]], traffic=[4.0])
+    scores = doubly_robust_scores(log, log.success, np.array([[0.5]]), np.array([[0.25]]))
+    assert_allclose(scores, [[1.0]])
+
+
+def test_prompts_without_a_choice_are_left_out() -> None:
+    log, _, chance = random_log(50)
+    outcome, shares = measured(log, log.success, chance, chance), random_shares(50, 0)
+    shares[20:] = 0.0
+    kept = rows_of(log, np.arange(20))
+    fewer = Measured(observed=log.success[:20], mean=chance[:20], weight=outcome.weight[:20])
+    assert totals(log, outcome, shares) == pytest.approx(totals(kept, fewer, shares[:20]))
+
+
+def test_the_switch_trusts_the_model_where_single_weights_carry_the_variance() -> None:
+    n = 4000
+    rare = np.arange(n) % 1000 == 0
+    chance = np.where(rare, 0.0005, 1.0)[:, None]
+    success = (np.arange(n) % 2).astype(float)[:, None]
+    log = logged_of(success, propensity=chance)
+    outcome = measured(log, log.success, np.full((n, 1), 0.5), chance)
+    assert switch_threshold(log, outcome, np.ones((n, 1))) == float("inf")
+    small = measured(logged_of(success * 1e-3), success * 1e-3, np.full((n, 1), 0.5), chance)
+    assert 1 <= switch_threshold(log, small, np.ones((n, 1))) < 2000
+
+
+def test_equal_weights_need_no_threshold() -> None:
+    log, _, _ = random_log(50)
+    even = np.full((50, 3), 1 / 3)
+    outcome = measured(log, log.success, even, even)
+    assert switch_threshold(log, outcome, np.eye(3)[np.zeros(50, dtype=int)]) == float("inf")
+
+
+def test_covariates_must_be_finite() -> None:
+    log, x, _ = random_log(10)
+    with pytest.raises(ValueError, match=r"covariates of shape \(10, 1\) must be finite"):
+        study_of(log, x * np.nan)
+
+
+def test_one_session_is_too_little_to_fit_on() -> None:
+    log, x, _ = random_log(10, session=10)
+    with pytest.raises(CallLogError, match="1 session or prompt can't be judged"):
+        study_of(log, x)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from router.deciding.policy import choose
+from router.errors import CallLogError
+from tests.training.statistics.test_promise import chances, trial_of
+from training.comparing.measuring.promising import halves, promise_on
+from training.statistics.policy_curves import picked
+from training.statistics.promise import Trial, promised, weights_to_test
+
+
+@pytest.fixture(scope="module")
+def trial() -> Trial:
+    return trial_of(chances(1_200, seed=0), seed=1)
+
+
+def test_no_session_is_in_both_halves() -> None:
+    clusters = np.random.default_rng(0).integers(0, 40, 200)
+    first, second = halves(clusters, seed=0)
+    assert not set(clusters[first]) & set(clusters[second])
+    assert sorted([*first, *second]) == list(range(200))
+
+
+def test_the_weight_comes_from_one_half_and_the_loss_from_the_other(trial: Trial) -> None:
+    found = promise_on(trial, max_loss=0.05, confidence=0.95, n_resamples=200)
+    calibration, report = (trial.rows(rows) for rows in halves(trial.clusters, 0))
+    chosen = promised(calibration, max_loss=0.05, confidence=0.95, weights=weights_to_test(report))
+    assert (found.weight, found.bound) == (chosen.weight, chosen.bound)
+    choice = choose(report.probability, report.expected_cost, chosen.weight or 0.0)
+    loss = report.success.mean(axis=0).max() - picked(report.success, choice).mean()
+    assert found.loss.value == pytest.approx(loss)
+    assert found.kept == (loss <= 0.05)
+
+
+def test_the_cost_is_relative_to_the_best_single_models(trial: Trial) -> None:
+    found = promise_on(trial, max_loss=0.05, confidence=0.95, n_resamples=200)
+    assert found.cost_ratio.low < found.cost_ratio.value < found.cost_ratio.high < 1
+
+
+def test_an_unknown_cost_leaves_the_cost_ratio_unknown(trial: Trial) -> None:
+    free = replace(trial, cost=np.full_like(trial.cost, np.nan))
+    found = promise_on(free, max_loss=0.05, confidence=0.95, n_resamples=200)
+    assert found.weight is not None
+    assert np.isnan(found.cost_ratio.value)
+
+
+def test_without_a_safe_weight_nothing_is_kept_or_known(trial: Trial) -> None:
+    found = promise_on(trial, max_loss=1e-4, confidence=0.999)
+    assert (found.weight, found.kept) == (None, False)
+    assert np.isnan(found.loss.value)
+
+
+def test_a_log_of_one_session_is_refused(trial: Trial) -> None:
+    with pytest.raises(CallLogError, match=r"all 1200 are of one; give more"):
+        promise_on(replace(trial, clusters=np.zeros(1_200, dtype=np.int64)), max_loss=0.05, confidence=0.95)

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.training.comparing.report.reports import exact, of, one_model
+from training.comparing.report.summary import answer_of
+from training.statistics.intervals import UNKNOWN, Interval
+
+
+def test_the_answer_names_what_runs_today_and_every_loss() -> None:
+    answer = answer_of(exact())
+    assert (answer.today, answer.model) == ("best single", "gpt-4o")
+    assert [one.against for one in answer.losses] == ["mean per task type", "gpt-4o by length"]
+
+
+def test_the_change_is_told_with_its_interval_and_its_levels() -> None:
+    answer = answer_of(exact())
+    assert (answer.cost.value, answer.cost.interval, answer.cost.levels) == (
+        "-$2.38",
+        "-$2.55 to -$2.21",
+        "from $4.10 to $1.72",
+    )
+    assert (answer.failures.value, answer.failures.interval, answer.failures.levels) == (
+        "+6.1",
+        "-3.7 to +15.9",
+        "from 158 to 164",
+    )
+
+
+@pytest.mark.parametrize(
+    ("failures", "word"),
+    [
+        pytest.param(of(-5, 2), "fewer failures", id="better"),
+        pytest.param(of(5, 2), "more failures", id="worse"),
+        pytest.param(of(1, 2), "not shown to change", id="undecided"),
+        pytest.param(of(0, 0), "no change", id="the same"),
+        pytest.param(UNKNOWN, "unknown", id="unknown"),
+        pytest.param(replace(UNKNOWN, value=1.0), "not shown to change", id="one group"),
+    ],
+)
+def test_a_change_is_claimed_only_as_far_as_its_interval_goes(failures: Interval, word: str) -> None:
+    case = exact()
+    case = replace(case, change=replace(case.change, failures_per_1000=failures))
+    assert answer_of(case).failures.word == word
+
+
+def test_what_is_unknown_is_said_to_be() -> None:
+    cost = answer_of(one_model()).cost
+    assert (cost.tone, cost.value, cost.interval) == (None, "unknown", "not known from this log")
+
+
+def test_a_policy_that_is_not_among_the_compared_ones_has_no_levels() -> None:
+    case = exact()
+    assert answer_of(replace(case, change=replace(case.change, today="another"))).cost.levels == ""

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from training.pages.numbers import (
+    bounds,
+    decimal,
+    dollars,
+    p_value,
+    printable,
+    relative,
+    shortened,
+    signed,
+    typeset,
+    usd_per_thousand,
+)
+from training.statistics.intervals import UNKNOWN, Interval
+
+
+def between(low: float, high: float) -> Interval:
+    return Interval(value=low, low=low, high=high, above=0.5)
+
+
+@pytest.mark.parametrize(
+    ("usd", "text"),
+    [
+        pytest.param(0.00113, "$1.13", id="dollars"),
+        pytest.param(0.00000042, "$0.00042", id="fractions of a cent"),
+        pytest.param(0.0, "$0.00", id="free"),
+        pytest.param(2.5, "$2,500", id="thousands"),
+        pytest.param(math.nan, "unknown", id="unknown"),
+        pytest.param(math.inf, "unknown", id="without end"),
+    ],
+)
+def test_costs_are_told_per_thousand_calls(usd: float, text: str) -> None:
+    assert usd_per_thousand(usd) == text
+
+
+@pytest.mark.parametrize(
+    ("usd", "text"),
+    [
+        pytest.param(1.13, "+$1.13", id="more"),
+        pytest.param(-2.38, "-$2.38", id="less"),
+        pytest.param(-0.042, "-$0.042", id="little less"),
+        pytest.param(0.0, "$0.00", id="the same"),
+    ],
+)
+def test_a_change_of_cost_has_a_sign(usd: float, text: str) -> None:
+    assert dollars(usd, signed=True) == text
+
+
+def test_a_change_that_rounds_to_nothing_has_no_sign() -> None:
+    assert [signed(value) for value in (6.14, -0.04, 0.0, -1200.0)] == ["+6.1", "0.0", "0.0", "-1,200.0"]
+
+
+def test_a_ratio_without_an_end_is_never_reached() -> None:
+    assert [relative(ratio) for ratio in (0.38, math.inf, math.nan)] == ["38 %", "never", "unknown"]
+    assert [decimal(value, 2) for value in (0.714, math.inf, math.nan)] == ["0.71", "never", "unknown"]
+
+
+def test_a_ratio_of_ten_or_more_is_a_factor() -> None:
+    assert [relative(ratio) for ratio in (9.99, 10, 1234)] == ["999 %", "10x", "1,234x"]
+
+
+def test_a_p_value_is_as_precise_as_it_is_small() -> None:
+    assert [p_value(p) for p in (0.0004, 0.0124, 0.31, 1.0, math.nan)] == [
+        "p < 0.001",
+        "p 0.012",
+        "p 0.31",
+        "p 1.00",
+        "",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("interval", "unit", "text"),
+    [
+        pytest.param(UNKNOWN, "ratio", "", id="unknown"),
+        pytest.param(between(-0.009, 0.011), "points", "[-0.9, +1.1]", id="points"),
+        pytest.param(between(0.3, math.inf), "ratio", "[30, no limit]", id="no limit"),
+        pytest.param(
+            Interval(value=14, low=9.2, high=math.inf, above=1), "ratio", "[9.2, no limit]", id="factor"
+        ),
+        pytest.param(between(0.7, 0.9), "rate", "[70.0, 90.0]", id="rate"),
+        pytest.param(between(0.001, 0.003), "usd", "[$1.00, $3.00]", id="usd"),
+        pytest.param(between(0.68, 0.74), "number", "[0.68, 0.74]", id="number"),
+    ],
+)
+def test_bounds_are_told_in_the_unit_of_the_value(interval: Interval, unit: str, text: str) -> None:
+    assert bounds(interval, unit) == text
+
+
+def test_a_minus_is_set_before_numbers_and_never_in_names() -> None:
+    assert (
+        typeset("gpt-4 [-0.9, +1.1] -$2 at 5 %")
+        == "gpt-4 [\N{MINUS SIGN}0.9, +1.1] \N{MINUS SIGN}$2 at 5\N{NO-BREAK SPACE}%"
+    )
+
+
+def test_a_text_from_outside_steers_neither_terminal_nor_writing_direction() -> None:
+    assert printable("\x1b[31mred\x00\n\u202eevil\u2066 מודל") == "[31mred evil מודל"
+
+
+def test_a_long_text_is_cut_between_words_and_a_very_long_one_says_its_length() -> None:
+    assert shortened("one two three four", 15) == "one two three…"
+    assert shortened("a" * 5000, 10) == "aaaaaaaaa… (5,000 characters)"
+    assert shortened("short\n text", 15) == "short text"

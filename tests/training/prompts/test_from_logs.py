@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from router.errors import CallLogError
+from router.forecasting.encoder import EncoderInfo, Encoding
+from router.settings.sections import Config
+from tests.training.logs import call, write_lines
+from training.prompts.from_logs import Reading, calls_of, encodings_of, table_of
+
+
+class Told:
+    """A reporter that keeps what it is told: units done and units there are, by stage."""
+
+    def __init__(self) -> None:
+        self.done: dict[str, float] = {}
+        self.total: dict[str, float | None] = {}
+
+    def stage(self, name: str, total: float | None) -> Callable[[float], None]:
+        self.done[name], self.total[name] = 0.0, total
+
+        def advance(units: float) -> None:
+            self.done[name] += units
+
+        return advance
+
+
+class Constant:
+    """An encoder for which every text is alike."""
+
+    info = EncoderInfo(name="t", kind="static", dimensions=2, max_tokens=8, sha256="t", parity={})
+
+    def encode(self, text: str) -> Encoding:
+        return Encoding(np.array([1.0, 0.0], dtype=np.float32), 1)
+
+
+def reading_of(folder: Path) -> Reading:
+    return Reading(mapping={}, rejects=folder / "rejects.jsonl", config=Config(), cache=folder)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> str:
+    return write_lines(tmp_path / "calls.jsonl", *(call(prompt=f"prompt {n}") for n in range(30)))
+
+
+def test_every_stage_is_told_to_its_end(log: str, tmp_path: Path) -> None:
+    told, reading = Told(), reading_of(tmp_path)
+    with calls_of([log], reading, told) as files:
+        table = table_of(files, reading.config, told)
+    encodings_of(table, Constant(), tmp_path, told)
+    assert list(told.done) == ["reading calls", "grouping prompts", "embedding prompts"]
+    assert told.done == told.total
+
+
+def test_the_calls_scratch_folder_goes_away(log: str, tmp_path: Path) -> None:
+    with calls_of([log], reading_of(tmp_path), Told()) as files:
+        assert files.folder.is_dir()
+    assert not files.folder.exists()
+
+
+def test_the_scratch_folder_goes_away_when_reading_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    empty = write_lines(tmp_path / "empty.jsonl")
+    with (
+        pytest.raises(CallLogError, match="no readable call"),
+        calls_of([empty], reading_of(tmp_path), Told()),
+    ):
+        pass
+    assert not list(tmp_path.glob("pointsman-*"))
+
+
+def test_a_second_pass_embeds_nothing(log: str, tmp_path: Path) -> None:
+    reading = reading_of(tmp_path)
+    with calls_of([log], reading, Told()) as files:
+        table = table_of(files, reading.config, Told())
+    counts = [encodings_of(table, Constant(), tmp_path, Told())[1] for _ in range(2)]
+    assert counts == [30, 0]

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from router.models.prices import Price, listed_price
+from router.records import FloatArray
+from tests.training.logs import made_table
+from training.prompts.pricing import LEAST_CALLS, logged_prices, price_differences
+from training.prompts.table import PromptTable
+
+INPUT, OUTPUT = 2.5e-6, 1e-5
+
+
+def tokens(n: int = 60) -> tuple[FloatArray, FloatArray]:
+    random = np.random.default_rng(2)
+    return random.integers(20, 2000, n).astype(float), random.integers(5, 900, n).astype(float)
+
+
+def table_with(cost: FloatArray, given: FloatArray, made: FloatArray, model: str = "a") -> PromptTable:
+    """A log of one model with these costs and tokens."""
+    table = made_table([[1.0]] * len(cost), cost[:, None].tolist())
+    return replace(table, models=(model,), input_tokens=given[:, None], output_tokens=made[:, None])
+
+
+def price_of(cost: FloatArray, given: FloatArray, made: FloatArray) -> Price:
+    return logged_prices(table_with(cost, given, made))["a"]
+
+
+def test_prices_per_token_are_recovered_from_costs_and_tokens() -> None:
+    given, made = tokens()
+    price = price_of(INPUT * given + OUTPUT * made, given, made)
+    assert (price.per_input_token, price.per_output_token) == pytest.approx((INPUT, OUTPUT))
+    assert (price.per_call, price.source) == (0.0, "log")
+
+
+def test_noise_in_the_costs_moves_the_prices_little() -> None:
+    given, made = tokens(500)
+    noise = np.random.default_rng(3).normal(1.0, 0.05, 500)
+    price = price_of((INPUT * given + OUTPUT * made) * noise, given, made)
+    assert (price.per_input_token, price.per_output_token) == pytest.approx((INPUT, OUTPUT), rel=0.05)
+
+
+def test_a_price_is_never_negative() -> None:
+    given, made = tokens()
+    price = price_of(np.maximum(OUTPUT * made - 1e-6 * given, 0.0), given, made)
+    assert price.per_input_token >= 0
+    assert price.per_output_token > 0
+
+
+def test_a_free_model_costs_nothing() -> None:
+    given, made = tokens()
+    price = price_of(np.zeros(60), given, made)
+    assert (price.per_input_token, price.per_output_token, price.per_call) == (0.0, 0.0, 0.0)
+
+
+def test_calls_without_tokens_give_their_mean_cost_a_call() -> None:
+    cost = np.linspace(0.01, 0.03, 60)
+    unknown = np.full(60, np.nan)
+    price = price_of(cost, unknown, unknown)
+    assert (price.per_input_token, price.per_output_token) == (0.0, 0.0)
+    assert price.per_call == pytest.approx(0.02)
+
+
+def test_too_few_calls_with_tokens_give_their_mean_cost() -> None:
+    given, made = tokens()
+    few = np.arange(60) < LEAST_CALLS - 1
+    price = price_of(INPUT * given + OUTPUT * made, np.where(few, given, np.nan), made)
+    assert price.per_call > 0
+
+
+def test_costs_that_tokens_do_not_explain_give_their_mean() -> None:
+    given, made = tokens()
+    cost = np.random.default_rng(4).uniform(0.01, 0.5, 60)
+    assert price_of(cost, given, made).per_call == pytest.approx(cost.mean())
+
+
+def test_a_model_without_any_cost_has_no_logged_price() -> None:
+    assert logged_prices(table_with(np.full(60, np.nan), *tokens())) == {}
+
+
+def differences(factor: float, model: str = "gpt-4o") -> list[str]:
+    """What is said of a model whose calls cost `factor` times its list price."""
+    listed = listed_price("gpt-4o")
+    assert listed is not None
+    given, made = tokens()
+    cost = factor * (listed.per_input_token * given + listed.per_output_token * made)
+    table = table_with(cost, given, made, model)
+    return price_differences(logged_prices(table), table)
+
+
+def test_half_the_list_price_is_worth_a_sentence() -> None:
+    assert differences(0.5) == ["gpt-4o: its calls cost 0.50 times LiteLLM's list price"]
+
+
+def test_three_times_the_list_price_is_worth_a_sentence() -> None:
+    assert differences(3.0) == ["gpt-4o: its calls cost 3.00 times LiteLLM's list price"]
+
+
+@pytest.mark.parametrize("factor", [pytest.param(1.0, id="equal"), pytest.param(0.9, id="a discount")])
+def test_about_the_list_price_is_not_worth_a_sentence(factor: float) -> None:
+    assert differences(factor) == []
+
+
+def test_a_model_that_litellm_does_not_list_has_nothing_to_differ_from() -> None:
+    assert differences(0.5, model="our-own-model") == []

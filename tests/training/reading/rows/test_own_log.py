@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from router.errors import CallLogError
+from tests.training.logs import call, read, write_lines
+from training.reading.files import log_file
+from training.reading.files.log_file import RawBatch
+from training.reading.rows.own_log import read_batches
+from training.reading.rows.recognising import find_files
+
+
+def batches_of(path: object, **mapping: str) -> list[RawBatch]:
+    file = find_files([str(path)], mapping)[0]
+    return [batch for part in range(file.row_groups) for batch in read_batches(file, part)]
+
+
+def rows_of(path: object, field: str, **mapping: str) -> list[Any]:
+    return [value for batch in batches_of(path, **mapping) for value in batch.rows.columns[field]]
+
+
+def broken_of(path: object) -> dict[int, str]:
+    (batch,) = batches_of(path)
+    return {batch.rows.lines[row]: reason for row, (reason, _) in batch.rows.broken.items()}
+
+
+def test_blank_lines_are_no_rows_but_count_as_lines(tmp_path: Path) -> None:
+    (batch,) = batches_of(write_lines(tmp_path / "a.jsonl", call(), b"", b"  ", call()))
+    assert list(batch.rows.lines) == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        pytest.param(b"{bad", "line is broken JSON", id="broken"),
+        pytest.param(b'{"a": ' + b"[" * 100_000, "line is broken JSON", id="nested too deeply"),
+        pytest.param(b"[1]", "line is not a JSON object", id="a list"),
+        pytest.param(b'{"prompt": "\xff"}', "line is not valid UTF-8", id="not UTF-8"),
+    ],
+)
+def test_a_bad_line_is_a_broken_row(tmp_path: Path, line: bytes, reason: str) -> None:
+    assert broken_of(write_lines(tmp_path / "a.jsonl", call(), line, call())) == {2: reason}
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    assert rows_of(write_lines(tmp_path / "a.jsonl", b'\xef\xbb\xbf{"model": "m"}'), "model") == ["m"]
+
+
+def test_a_gzipped_file_reads_like_a_plain_one(tmp_path: Path) -> None:
+    plain = Path(write_lines(tmp_path / "a.jsonl", call(prompt="x"), call(prompt="y")))
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    assert rows_of(tmp_path / "a.jsonl.gz", "prompt") == ["x", "y"]
+
+
+def test_a_cell_may_hold_line_breaks_and_be_long(tmp_path: Path) -> None:
+    long = "x" * 200_000
+    (tmp_path / "a.csv").write_text(f'model,prompt\nm,"one\ntwo"\nm,{long}\n')
+    (batch,) = batches_of(tmp_path / "a.csv")
+    assert batch.rows.columns["prompt"] == ["one\ntwo", long]
+    assert list(batch.rows.lines) == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        pytest.param(b"m", "row has 1 cells, the header 2", id="too few cells"),
+        pytest.param(b"m,a,b", "row has 3 cells, the header 2", id="too many cells"),
+        pytest.param(b'm,"a"b', "row is broken CSV (',' expected after '\"')", id="a quote inside"),
+        pytest.param(b"m,\xff", "row is not valid UTF-8", id="not UTF-8"),
+    ],
+)
+def test_a_bad_csv_row_is_broken_and_the_next_one_is_read(tmp_path: Path, row: bytes, reason: str) -> None:
+    (tmp_path / "a.csv").write_bytes(b"model,prompt\n" + row + b"\nm,good\n")
+    assert broken_of(tmp_path / "a.csv") == {2: reason}
+    assert rows_of(tmp_path / "a.csv", "prompt")[-1] == "good"
+
+
+def test_parquet_rows_are_numbered_through_the_row_groups(tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist([call()] * 5), tmp_path / "a.parquet", row_group_size=2)
+    lines = [line for batch in batches_of(tmp_path / "a.parquet") for line in batch.rows.lines]
+    assert lines == [1, 2, 3, 4, 5]
+
+
+def test_parquet_text_that_is_not_utf8_comes_as_bytes(tmp_path: Path) -> None:
+    bad = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff"], pa.binary()).buffers())
+    pq.write_table(pa.table({"prompt": bad, "model": ["m"]}), tmp_path / "a.parquet")
+    assert rows_of(tmp_path / "a.parquet", "prompt") == [b"\xff"]
+
+
+def test_messages_of_a_parquet_struct_lose_the_members_it_adds(tmp_path: Path) -> None:
+    messages = [[{"role": "user", "content": "x"}, {"role": "user", "content": None, "name": "y"}]]
+    pq.write_table(pa.table({"messages": messages, "model": ["m"]}), tmp_path / "a.parquet")
+    assert rows_of(tmp_path / "a.parquet", "messages") == messages
+
+
+def test_a_mapped_column_gives_its_field(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", {"llm": "m", "prompt": "x", "model": "ignored"})
+    assert rows_of(path, "model", model="llm") == ["m"]
+
+
+def test_a_gzip_file_cut_short_is_refused_by_name(tmp_path: Path) -> None:
+    rows = b"\n".join(b'{"model": "m", "prompt": "%x"}' % (number**9) for number in range(9000))
+    packed = gzip.compress(rows)
+    (tmp_path / "a.jsonl.gz").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(CallLogError, match=r"a\.jsonl\.gz: .*cut short"):
+        batches_of(tmp_path / "a.jsonl.gz")
+
+
+def test_a_damaged_parquet_page_is_refused_by_name(tmp_path: Path) -> None:
+    pq.write_table(
+        pa.table({"prompt": [str(n) for n in range(9999)], "model": ["m"] * 9999}), tmp_path / "a.parquet"
+    )
+    content = bytearray((tmp_path / "a.parquet").read_bytes())
+    content[100:3000] = b"\x55" * 2900
+    (tmp_path / "a.parquet").write_bytes(content)
+    with pytest.raises(CallLogError, match=r"a\.parquet: can't be read"):
+        batches_of(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("calls.jsonl.gz", b'{"model": "m"}\n{"a": "'), ("calls.csv.gz", b"prompt,model\n")]
+)
+@pytest.mark.parametrize("format_", ["pointsman", "langfuse"])
+def test_a_line_that_might_not_fit_into_memory_stops_the_reading(
+    name: str, start: bytes, format_: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(log_file, "LONGEST_VALUE", 4096)
+    (tmp_path / name).write_bytes(gzip.compress(start + b"a" * 1_000_000))
+    with pytest.raises(CallLogError, match=rf"{name}: line 2 is longer than \d+ MiB; take it out"):
+        read(tmp_path, str(tmp_path / name), format=format_)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from router.errors import CallLogError
+from tests.training.logs import call, write_lines
+from training.reading.rows.recognising import find_files
+
+
+def test_a_glob_gives_its_files_in_name_order_and_each_once(tmp_path: Path) -> None:
+    for name in ("b.jsonl", "a.jsonl"):
+        write_lines(tmp_path / name, call())
+    files = find_files([f"{tmp_path}/*.jsonl", f"{tmp_path}/a.jsonl"], {})
+    assert [Path(file.path).name for file in files] == ["a.jsonl", "b.jsonl"]
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_found(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "calls[1].jsonl", call())
+    assert [file.path for file in find_files([path], {})] == [path]
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".ndjson", ".json", ".JSONL"])
+def test_the_ending_names_the_format(tmp_path: Path, ending: str) -> None:
+    assert find_files([write_lines(tmp_path / f"x{ending}", call())], {})[0].kind == "json"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        pytest.param(
+            "x.txt", b"a", r"x\.txt: no reader for this ending; it must be one of", id="unknown ending"
+        ),
+        pytest.param("x.parquet.gz", b"a", "no reader for this ending", id="gzipped Parquet"),
+        pytest.param("x.parquet", b"PAR1 no", r"x\.parquet: can't be read as parquet", id="not Parquet"),
+        pytest.param("x.jsonl", "{}".encode("utf-16"), r"x\.jsonl: is UTF-16, not UTF-8; save", id="UTF-16"),
+        pytest.param("x.csv.gz", b"a,b", r"x\.csv\.gz: not gzip", id="not gzip"),
+        pytest.param(
+            "x.csv", b"text,llm\n", "no column 'model'; map one with --map model=COLUMN", id="no model"
+        ),
+        pytest.param("x.csv", b"model,b\n", "no column 'prompt or messages'", id="no prompt"),
+        pytest.param("x.csv", b"model,prompt,model\n", "two columns are named 'model'", id="a column twice"),
+    ],
+)
+def test_a_file_that_cannot_be_a_log_is_refused_by_name(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CallLogError, match=message):
+        find_files([str(tmp_path / name)], {})
+
+
+def test_a_glob_without_a_match_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CallLogError, match=r"no file matches '.*\*\.jsonl'"):
+        find_files([f"{tmp_path}/*.jsonl"], {})
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CallLogError, match=r"gone\.jsonl: no such file"):
+        find_files([f"{tmp_path}/gone.jsonl"], {})
+
+
+def test_a_folder_stands_for_the_logs_below_it(tmp_path: Path) -> None:
+    (tmp_path / "day" / ".hidden").mkdir(parents=True)
+    for name in ("day/b.jsonl", "a.jsonl", "day/.hidden/c.jsonl"):
+        write_lines(tmp_path / name, call())
+    (tmp_path / "notes.txt").write_text("no log")
+    files = find_files([str(tmp_path)], {})
+    assert [Path(file.path).name for file in files] == ["a.jsonl", "b.jsonl"]
+
+
+def test_a_folder_without_a_log_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CallLogError, match=r"no log in this folder; endings read are \.parquet"):
+        find_files([str(tmp_path)], {})
+
+
+def test_no_source_at_all_is_refused() -> None:
+    with pytest.raises(CallLogError, match="no call log given"):
+        find_files([], {})
+
+
+def test_a_mapping_of_an_unknown_field_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CallLogError, match="can't map a column to 'succes': no such field"):
+        find_files([write_lines(tmp_path / "a.jsonl", call())], {"succes": "won"})
+
+
+def test_a_mapping_of_an_unknown_column_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("prompt,model\nx,m\n")
+    with pytest.raises(
+        CallLogError, match="no column 'won', which 'success' is mapped to; columns: prompt, model"
+    ):
+        find_files([str(tmp_path / "a.csv")], {"success": "won"})

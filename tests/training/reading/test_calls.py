@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from router.errors import CallLogError, TooManyRejects
+from tests.training.logs import call, read, read_rows, write_lines
+from training.reading.calls import write_calls
+from training.reading.read_pass import start_daft
+from training.reading.rows.cleaning import CALL_SCHEMA
+
+FULL: dict[str, Any] = {
+    "call_id": "c1", "session_id": "s1", "time": "2024-05-01T12:00:00Z", "prompt": None,
+    "messages": '[{"role":"user","content":"hi"}]', "tools": '[{"name":"t"}]',
+    "response_format": '{"type":"json"}', "task_type": "maths", "tags": ["a", "b"], "model": "small",
+    "success": True, "score": 0.75, "outcome_source": "feedback", "cost_usd": 0.001, "input_tokens": 10,
+    "output_tokens": 20, "latency_s": 1.5, "propensity": 0.25, "policy_version": "v1",
+    "decision_source": "learned", "confidence": 0.9, "sampling_probability": 0.1, "truncated": True,
+}  # fmt: skip
+
+
+def written(folder: Path, *rows: dict[str, Any] | bytes) -> pa.Table:
+    write_calls(read_rows(folder, *rows), folder / "out.parquet")
+    return pq.read_table(folder / "out.parquet")
+
+
+def test_every_row_is_a_call_or_a_duplicate_or_a_reject(tmp_path: Path) -> None:
+    summary = read_rows(
+        tmp_path, call(), call(call_id="x"), call(call_id="x"), b"{bad", call(score=2)
+    ).summary
+    assert (summary.rows, summary.calls, summary.duplicates, summary.rejected) == (5, 2, 1, 2)
+
+
+def test_writing_and_reading_again_loses_nothing(tmp_path: Path) -> None:
+    first = written(tmp_path, FULL, call(prompt="a\0b"), call(call_id="2", messages=[{"role": "user"}]))
+    files = read(tmp_path, str(tmp_path / "out.parquet"))
+    write_calls(files, tmp_path / "again.parquet")
+    assert pq.read_table(tmp_path / "again.parquet").equals(first)
+    assert first.schema.equals(CALL_SCHEMA)
+
+
+def test_every_field_of_a_call_is_kept(tmp_path: Path) -> None:
+    (row,) = written(tmp_path, FULL).to_pylist()
+    assert {**row, "time": row["time"].strftime("%Y-%m-%dT%H:%M:%SZ")} == FULL
+
+
+def test_parquet_and_csv_give_the_calls_that_json_lines_give(tmp_path: Path) -> None:
+    expected = written(tmp_path, FULL)
+    cells = [json.dumps(value) if isinstance(value, list) else value for value in FULL.values()]
+    line = ",".join("" if cell is None else '"' + str(cell).replace('"', '""') + '"' for cell in cells)
+    (tmp_path / "full.csv.gz").write_bytes(gzip.compress(f"{','.join(FULL)}\n{line}\n".encode()))
+    pq.write_table(pa.Table.from_pylist([FULL]), tmp_path / "full.parquet")
+    for name in ("full.csv.gz", "full.parquet"):
+        write_calls(read(tmp_path, str(tmp_path / name)), tmp_path / "other.parquet")
+        assert pq.read_table(tmp_path / "other.parquet").equals(expected)
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
+    files = read_rows(tmp_path, call())
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(CallLogError, match=r"file/out\.parquet: can't be written"):
+        write_calls(files, tmp_path / "file" / "out.parquet")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_of_calls_with_one_id_the_first_is_kept(tmp_path: Path) -> None:
+    rows = written(
+        tmp_path, call(call_id="x", score=0.1), call(), call(call_id="x", score=0.9, prompt="other")
+    )
+    assert sorted(rows["score"].to_pylist(), key=str) == [0.1, None]
+
+
+def test_a_lone_surrogate_is_replaced_and_counted(tmp_path: Path) -> None:
+    files = read_rows(tmp_path, rb'{"prompt": "a\ud800\u0000", "model": "m"}', call())
+    write_calls(files, tmp_path / "out.parquet")
+    assert "a\ufffd\0" in pq.read_table(tmp_path / "out.parquet")["prompt"].to_pylist()
+    assert files.summary.repaired == 1
+
+
+def test_rejects_are_counted_by_reason_with_the_first_quoted(tmp_path: Path) -> None:
+    summary = read_rows(tmp_path, call(), call(cost_usd=-2), call(cost_usd=-3), call(score=7)).summary
+    assert list(map(str, summary.rejects)) == [
+        f"2 x cost_usd is negative, first {tmp_path}/calls.jsonl:2: -2",
+        f"1 x score is outside [0, 1], first {tmp_path}/calls.jsonl:4: 7",
+    ]
+
+
+def test_rejected_rows_are_written_whole_and_in_order(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", call(), b"{bad", call(cost_usd=-2))
+    read(tmp_path, path, rejects=tmp_path / "rejects.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "rejects.jsonl").read_text().splitlines()]
+    assert rows[0] == {
+        "file": path, "line": 2, "reason": "line is broken JSON", "detail": "'{bad'", "raw": "{bad",
+    }  # fmt: skip
+    assert json.loads(rows[1]["raw"]) == call(cost_usd=-2)
+
+
+def test_too_many_rejects_stop_the_reading_and_say_where_they_are(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", call(), b"{bad")
+    with pytest.raises(
+        TooManyRejects, match=r"(?s)1 of 2 rows .*50\.0%.*a\.jsonl:2: '\{bad'.*are in .*r\.jsonl"
+    ):
+        read(tmp_path, path, rejects=tmp_path / "r.jsonl", max_reject_share=0.4)
+
+
+def test_a_share_of_rejects_that_is_allowed_is_no_error(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", call(), b"{bad")
+    assert read(tmp_path, path, max_reject_share=0.5).summary.rejected == 1
+
+
+@pytest.mark.parametrize("rows", [pytest.param((), id="empty"), pytest.param((b"{bad",), id="all rejected")])
+def test_a_log_without_a_readable_call_is_refused(tmp_path: Path, rows: tuple[bytes, ...]) -> None:
+    with pytest.raises(CallLogError, match=r"no readable call in .*calls\.jsonl"):
+        read_rows(tmp_path, *rows)
+
+
+def test_an_empty_file_among_others_is_named_in_the_summary(tmp_path: Path) -> None:
+    empty, full = write_lines(tmp_path / "a.jsonl"), write_lines(tmp_path / "b.jsonl", call())
+    assert list(read(tmp_path, empty, full).summary.empty_files) == [empty]
+
+
+def test_columns_nothing_is_read_from_are_named_once(tmp_path: Path) -> None:
+    assert read_rows(tmp_path, call(extra=1), call(extra=2, more=3)).summary.ignored_columns == [
+        "extra",
+        "more",
+    ]
+
+
+def test_a_mapped_name_that_no_json_line_has_is_refused(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", call(ok=True))
+    with pytest.raises(
+        CallLogError, match=r"no row has 'won', which 'success' is mapped to; names there: .*ok"
+    ):
+        read(tmp_path, path, mapping={"success": "won"})
+
+
+def test_every_damaged_file_is_named(tmp_path: Path) -> None:
+    packed = gzip.compress(b"\n".join(b'{"model": "m", "prompt": "%x"}' % (n**9) for n in range(90_000)))
+    for name in ("a.jsonl.gz", "b.jsonl.gz"):
+        (tmp_path / name).write_bytes(packed[:-500])
+    with pytest.raises(CallLogError, match=r"a\.jsonl\.gz: .*; .*b\.jsonl\.gz: "):
+        read(tmp_path, f"{tmp_path}/*.jsonl.gz")
+
+
+def test_the_digest_ignores_names_and_order_but_no_content(tmp_path: Path) -> None:
+    one, two = write_lines(tmp_path / "1.jsonl", call()), write_lines(tmp_path / "2.jsonl", call(score=1))
+    digest = read(tmp_path, one, two).summary.digest
+    assert digest == read(tmp_path, two, one).summary.digest
+    assert digest != read(tmp_path, one).summary.digest
+
+
+def test_progress_ends_at_the_whole(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    path = write_lines(tmp_path / "a.jsonl", call())
+    read(tmp_path, path, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (Path(path).stat().st_size,) * 2
+
+
+def test_one_process_keeps_one_runner() -> None:
+    start_daft("native")
+    with pytest.raises(CallLogError, match="already runs daft on 'native', not 'ray'"):
+        start_daft("ray")

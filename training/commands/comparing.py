@@ -1,0 +1,135 @@
+"""The command that says what a router is worth."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from router.cli.console import AsJson, SettingsFile, app, loaded_version, people, print_json, progress_bars
+from router.errors import ConfigError
+from training.commands.offline import (
+    CACHE,
+    TRACKING,
+    Cache,
+    Calls,
+    Fields,
+    Rejects,
+    Tracking,
+    offline,
+    promise_asked_for,
+    reading_of,
+    show,
+)
+
+GATE = 4
+"""Exit code of `compare` when the report is written, but a `--fail-if` condition holds."""
+
+Routers = Annotated[
+    list[str],
+    typer.Option(
+        "--router",
+        help="A router's folder, or models:/NAME@ALIAS. Given several times, the first is judged and the "
+        "others stand beside it.",
+    ),
+]
+Policies = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--policy", metavar="NAME=FILE", help="A policy of yours: choices.jsonl, or module:function."
+    ),
+]
+FailIf = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fail-if",
+        metavar="CONDITION",
+        help='Exit with 4 where it holds, as "cost_at_equal_quality.ci_high > 1"; the paths are those of '
+        "report.json.",
+    ),
+]
+
+
+@app.command()
+def compare(
+    calls: Calls,
+    router: Routers,
+    out: Annotated[Path, typer.Option(help="Folder for report.html and report.json.")],
+    config: SettingsFile = None,
+    policy: Policies = None,
+    today: Annotated[
+        str | None, typer.Option(help="The policy that runs today; else the logged one, or the best model.")
+    ] = None,
+    method: Annotated[
+        Literal["auto", "exact", "off-policy"],
+        typer.Option(help="exact needs every model's outcome on a prompt; off-policy one."),
+    ] = "auto",
+    max_quality_loss: Annotated[
+        float | None, typer.Option(help="Promise a success rate at most this far below the best model's.")
+    ] = None,
+    confidence: Annotated[float | None, typer.Option(help="Of that promise; 0.95 if not given.")] = None,
+    fail_if: FailIf = None,
+    show_text: Annotated[
+        bool, typer.Option("--show-text", help="The report may show the start of prompts, as examples.")
+    ] = False,
+    draws: Annotated[int, typer.Option(min=100, help="Resamples behind every interval.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    mapping: Fields = None,
+    rejects: Rejects = None,
+    cache: Cache = CACHE,
+    tracking_uri: Tracking = TRACKING,
+    record: Annotated[bool, typer.Option("--record/--no-record", help="Record the report in MLflow.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a router is worth on logged calls, against every simple baseline, with error bars."""
+    offline()
+    from training.comparing.comparison import Draws
+    from training.comparing.job import CompareJob, Wanted
+    from training.comparing.on_log import compare_on_log
+    from training.comparing.report.gate import failures, parse_gate
+
+    promise = promise_asked_for(max_quality_loss, confidence)
+    gates = [parse_gate(condition) for condition in fail_if or ()]
+    routers = {place: loaded_version(place, config) for place in _distinct(router)}
+    judged = next(iter(routers.values()))
+    job = CompareJob(
+        sources=calls,
+        routers=routers,
+        out=out,
+        reading=reading_of(judged.config, mapping, rejects or out / "rejects.jsonl", cache),
+        policies=policy or (),
+        today=today,
+        method=method,
+        promise=None if promise is None else Wanted.of(promise),
+        show_text=show_text,
+        draws=Draws(number=draws, seed=seed),
+        tracking_uri=tracking_uri if record else None,
+        command=shlex.join(["pointsman", *sys.argv[1:]]),
+    )
+    with progress_bars() as progress:
+        comparison = compare_on_log(job, progress)
+    if as_json:
+        print_json(comparison.to_json())
+    else:
+        show().comparison(comparison, out)
+    found = failures(gates, comparison.to_json())
+    for sentence in found:
+        people.print(f"failed: {sentence}", style="red", highlight=False, markup=False, soft_wrap=True)
+    if found:
+        raise typer.Exit(GATE)
+
+
+def _distinct(places: Sequence[str]) -> Sequence[str]:
+    """The routers' places.
+
+    Raises:
+        ConfigError: one is given twice.
+    """
+    for place in places:
+        if places.count(place) > 1:
+            raise ConfigError(f"--router {place} is given {places.count(place)} times; give each router once")
+    return places

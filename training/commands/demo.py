@@ -1,0 +1,53 @@
+"""The command that shows all of it on the bundled sample."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from router.cli.console import app, loaded_version, people
+from router.cli.serving import answer
+from router.errors import RouterError
+from router.loading.registry import without_credentials
+from training.commands.comparing import compare
+from training.commands.offline import CACHE, TRACKING, Cache, Tracking, import_, show, train
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where calls and report go.")] = Path("runs/demo"),
+    folder: Annotated[Path, typer.Option("--router", help="Where the router goes.")] = Path("models/demo"),
+    cache: Cache = CACHE,
+    tracking_uri: Tracking = TRACKING,
+) -> None:
+    """Show all of it on the bundled synthetic sample: import, train, compare, route, MLflow."""
+    data = Path(__file__).parents[2] / "data"
+    sample, settings, requests = (
+        data / "sample_calls.parquet",
+        data / "pointsman.yaml",
+        data / "requests.jsonl",
+    )
+    if not sample.is_file():
+        raise RouterError(f"{sample}: no sample here; run the demo in a clone of the project")
+    calls, report = out / "calls.parquet", out / "report"
+    _step(f"pointsman import data/{sample.name} --out {calls}")
+    import_([str(sample)], calls)
+    _step(f"pointsman train {calls} --out {folder} --config data/{settings.name} --register pointsman-demo")
+    train([str(calls)], folder, settings, "pointsman-demo", cache=cache, tracking_uri=tracking_uri)
+    _step(f"pointsman compare {calls} --router {folder} --out {report}")
+    compare([str(calls)], [str(folder)], report, cache=cache, tracking_uri=tracking_uri)
+    _step(f"pointsman route --router {folder} < data/{requests.name}")
+    loaded = loaded_version(str(folder), None)
+    lines = requests.read_bytes().splitlines()
+    show().decisions([(json.loads(line), answer(loaded, line)) for line in lines])
+    people.print(f"\nThe report: {report / 'report.html'}", highlight=False)
+    people.print(
+        f"The runs:   mlflow ui --backend-store-uri {without_credentials(tracking_uri)}", highlight=False
+    )
+
+
+def _step(command: str) -> None:
+    people.print(f"\n$ {command}", style="bold", highlight=False, soft_wrap=True)

@@ -1,0 +1,203 @@
+"""The command that calls models on logged prompts that they were not tried on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from router.cli.console import (
+    AsJson,
+    RouterAt,
+    SettingsFile,
+    app,
+    loaded_version,
+    people,
+    print_json,
+    progress_bars,
+    say,
+)
+from router.errors import ConfigError
+from router.records import Json
+from training.commands.offline import CACHE, Cache, Calls, Fields, Rejects, offline, reading_of
+from training.commands.paying import CALLS_FAILED, confirm_price, told_borne, usd
+
+if TYPE_CHECKING:
+    from training.replaying.plan import ReplayCall, ReplayPlan
+    from training.spending.budget import Borne
+    from training.spending.tally import CallsMade
+
+Models = Annotated[
+    str | None, typer.Option("--models", metavar="NAME,NAME", help="The only models called; else all.")
+]
+
+
+@app.command()
+def replay(
+    calls: Calls,
+    router: RouterAt,
+    out: Annotated[Path, typer.Option(help="Call log (JSON lines) that finished calls are appended to.")],
+    budget: Annotated[
+        float, typer.Option(metavar="USD", min=0, help="Most that all runs with this --out may cost.")
+    ],
+    models: Models = None,
+    most: Annotated[
+        int | None, typer.Option(min=1, help="Prompts at most; else what the budget bears.")
+    ] = None,
+    strategy: Annotated[
+        Literal["informative", "random"],
+        typer.Option(
+            help="informative: likelier where outcomes are worth most; random: all alike, by task type."
+        ),
+    ] = "informative",
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Most calls in flight.")] = 8,
+    rate: Annotated[
+        float | None, typer.Option(metavar="PER_MINUTE", min=0.1, help="Most calls a minute, of each model.")
+    ] = None,
+    max_tokens: Annotated[
+        int, typer.Option(min=1, help="Longest answer, where a model's own settings name none.")
+    ] = 4096,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would cost, and call nobody.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before calling.")] = False,
+    config: SettingsFile = None,
+    mapping: Fields = None,
+    rejects: Rejects = None,
+    cache: Cache = CACHE,
+    as_json: AsJson = False,
+) -> None:
+    """Call the models that were not tried on logged prompts, within a budget; a stopped run goes on.
+
+    Exit code 3: what was answered is written, but calls failed or a model was given up.
+    """
+    offline()
+    from training.replaying.plan import ReplayJob, plan_replay
+    from training.replaying.run import replay as make_calls
+    from training.replaying.run import unfinished
+    from training.spending.budget import ledger_of, read_lines, spent_in
+    from training.spending.paid_calls import CallTerms
+
+    if out.suffix != ".jsonl":
+        raise ConfigError(f"--out {out}: the calls are written as JSON lines; name a file ending in .jsonl")
+    version = loaded_version(router, config)
+    job = ReplayJob(
+        sources=calls,
+        reading=reading_of(version.config, mapping, rejects or out.with_suffix(".rejects.jsonl"), cache),
+        models=[name.strip() for name in models.split(",") if name.strip()] if models else (),
+        most=most,
+        budget_usd=budget,
+        strategy=strategy,
+        max_tokens=max_tokens,
+        seed=seed,
+    )
+    with progress_bars() as progress:
+        plan = plan_replay(job, version, progress)
+    left = unfinished(plan.calls, out)
+    spent = spent_in(read_lines(ledger_of(out)))
+    if dry_run or not as_json:
+        _show_plan(plan, left, budget, spent, as_json=as_json)
+    if dry_run or not left:
+        return
+    if not yes:
+        _confirm(left, budget, spent)
+    terms = CallTerms(out=out, budget_usd=budget, concurrency=concurrency, per_minute=rate)
+    with progress_bars() as progress:
+        done = make_calls(plan, terms, version.config, progress.stage("calling models", len(left)))
+    if as_json:
+        print_json(_replayed_json(done))
+    else:
+        _show_done(done, out, budget)
+    if done.failed or done.given_up:
+        raise typer.Exit(CALLS_FAILED)
+
+
+def _confirm(left: Sequence[ReplayCall], budget: float, spent: float) -> None:
+    """Ask, with the price.
+
+    Raises:
+        ConfigError: there is nobody to ask.
+    """
+    from training.replaying.plan import cost_of
+
+    cost, free = cost_of(left), max(budget - spent, 0.0)
+    bears = _borne(left, budget, spent)
+    confirm_price(cost.calls, min(cost.expected_usd, free), min(cost.at_most_usd, free), bears)
+
+
+def _borne(left: Sequence[ReplayCall], budget: float, spent: float) -> Borne:
+    """How many of the calls what is left of the budget bears."""
+    from training.spending.budget import borne
+
+    return borne(budget, spent, ((call.expected_usd, call.at_most_usd) for call in left))
+
+
+def _show_plan(
+    plan: ReplayPlan, left: Sequence[ReplayCall], budget: float, spent: float, *, as_json: bool
+) -> None:
+    from training.replaying.plan import cost_by_model, cost_of
+
+    whole, by_model = cost_of(left), cost_by_model(left)
+    bears = _borne(left, budget, spent)
+    if as_json:
+        print_json(
+            {
+                "prompts": plan.prompts,
+                "calls": whole.calls,
+                "finished": len(plan.calls) - len(left),
+                "expected_usd": whole.expected_usd,
+                "at_most_usd": whole.at_most_usd,
+                "budget_usd": budget,
+                "spent_usd": spent,
+                "surely_borne": bears.surely,
+                "expected_borne": bears.expected,
+                "set_apart": dict(plan.set_apart),
+                "models": {
+                    name: {"calls": c.calls, "expected_usd": c.expected_usd, "at_most_usd": c.at_most_usd}
+                    for name, c in by_model.items()
+                },
+            }
+        )
+        return
+    table = Table(title=f"{plan.prompts} prompts, {len(plan.calls) - len(left)} calls finished before")
+    for name in ("model", "calls", "expected", "at most"):
+        table.add_column(name, justify="left" if name == "model" else "right")
+    for name, cost in [*by_model.items(), ("all", whole)]:
+        table.add_row(name, str(cost.calls), usd(cost.expected_usd), usd(cost.at_most_usd))
+    people.print(table)
+    for reason, count in plan.set_apart.items():
+        say(f"{count} prompts are left out: {reason}")
+    say(f"budget {usd(budget)}, of which {usd(spent)} is spent: {told_borne(bears, whole.calls)}")
+
+
+def _show_done(done: CallsMade, out: Path, budget: float) -> None:
+    say(
+        f"{done.answered} calls are in {out}, for {usd(done.cost_usd)}; "
+        f"{usd(done.spent_usd)} of {usd(budget)} is spent"
+    )
+    for what, count in done.failed.items():
+        say(f"{count} calls failed ({what}); the next run tries them again")
+    for model, reason in done.given_up.items():
+        say(f"{model} was given up: {reason}")
+    if done.unanswered_usd:
+        say(
+            f"{usd(done.unanswered_usd)} of that is what attempts without an answer may have been billed with"
+        )
+    if done.over_budget:
+        say(f"{done.over_budget} calls were not made: the budget could not bear what they may cost")
+
+
+def _replayed_json(done: CallsMade) -> Json:
+    return {
+        "answered": done.answered,
+        "failed": dict(done.failed),
+        "over_budget": done.over_budget,
+        "given_up": dict(done.given_up),
+        "cost_usd": done.cost_usd,
+        "unanswered_usd": done.unanswered_usd,
+        "spent_usd": done.spent_usd,
+    }

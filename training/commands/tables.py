@@ -1,0 +1,337 @@
+"""Tables for people: what was read, trained, compared and decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from router.records import Json
+from training.comparing.evaluated import Comparison, PolicyResult, SliceResult, Verdict
+from training.comparing.report.sentences import headline, share
+from training.comparing.report.summary import Answer, answer_of
+from training.comparing.report.write import shown
+from training.pages.numbers import bounds, p_value, rate, relative, shortened, signed_points, usd_per_thousand
+from training.pipeline import Trained
+from training.reading.files.log_file import OWN_LOG
+from training.reading.outcomes.judge_report import JudgeReport
+from training.reading.outcomes.session_rules import OutcomeCounts
+from training.reading.rows.cleaning import TEXT_NOT_KEPT
+from training.reading.summary import ReadSummary
+
+console = Console(highlight=False, emoji=False)
+
+
+def reading(summary: ReadSummary, out: Path | None = None) -> None:
+    """What was read from call logs, and what was not."""
+    console.print(f"{summary.rows} rows in {len(summary.files)} file(s): {summary.calls} calls", end="")
+    counts = {
+        "rejected": summary.rejected,
+        "repeat a call_id": summary.duplicates,
+        "with a text cut short": summary.truncated,
+        "repaired": summary.repaired,
+        f"whose {TEXT_NOT_KEPT}": summary.without_text,
+    }
+    console.print("".join(f", {count} {what}" for what, count in counts.items() if count))
+    foreign = [f"{count} of {name}" for name, count in summary.readers.items() if name != OWN_LOG]
+    if foreign:
+        console.print(f"  files read by format: {', '.join(foreign)}", markup=False)
+    if summary.joined:
+        console.print(f"  joined to another row: {summary.joined}")
+    for reason, count in summary.set_apart.items():
+        console.print(f"  set apart: {count} x {reason}", markup=False)
+    for reject in summary.rejects:
+        console.print(f"  rejected: {reject}", markup=False, soft_wrap=True)
+    if summary.outcomes:
+        _outcomes(summary.outcomes)
+    if summary.ignored_columns:
+        console.print(f"  columns not used: {', '.join(summary.ignored_columns)}", markup=False)
+    if out is not None:
+        console.print(f"written: {out}", markup=False, soft_wrap=True)
+
+
+def _outcomes(counts: OutcomeCounts) -> None:
+    """What each rule decided, and where rules contradict each other."""
+    table = Table("outcome rule", "succeeded", "failed", "overruled", box=box.SIMPLE)
+    for count in counts.rules:
+        table.add_row(count.rule, str(count.succeeded), str(count.failed), str(count.overruled))
+    console.print(table)
+    console.print(
+        f"  outcome unknown: {counts.unjudged} calls; rules in conflict: {counts.conflicting} calls",
+        markup=False,
+    )
+    for pair, calls in counts.conflicts.items():
+        console.print(f"    {pair}: {calls}", markup=False)
+    if counts.judge:
+        _judge(counts.judge)
+        _one_sided(counts.judge, counts.one_sided)
+
+
+def _judge(report: JudgeReport) -> None:
+    """What a judge was asked, what it said, whether it agrees with itself, and what it cost."""
+    successes = f", {rate(report.succeeded / report.judged)} of them successes" if report.judged else ""
+    lines = [
+        f"judge {report.model}: {report.judged} calls judged{successes}; {report.sampled} were sampled of "
+        f"{report.eligible}, {report.undecided} are undecided, {report.unfinished} unfinished",
+        f"verdicts: {_counts(report.replies) or 'none'}; {report.reused} of them from earlier imports",
+    ]
+    if unreadable := report.replies.get("unreadable"):
+        lines.append(
+            f"unreadable: {unreadable} replies hold no single verdict; a judge that thinks first needs more "
+            "max_tokens in its rule"
+        )
+    if report.unanimous is not None:
+        kappa = "undefined" if report.kappa is None else f"{report.kappa:.2f}"
+        lines.append(
+            f"agreement of {report.repeats} verdicts: all the same on {rate(report.unanimous)} of "
+            f"{report.compared} answers, Fleiss' kappa {kappa}"
+        )
+    lines += [f"left out: {count} x {reason}" for reason, count in report.set_apart.items()]
+    lines += [
+        f"failed: {count} calls ({what}); the next import asks again" for what, count in report.failed.items()
+    ]
+    lines += [f"given up: {model}, {reason}" for model, reason in report.given_up.items()]
+    if report.left_out:
+        lines.append(
+            f"left out: {report.left_out} failures of calls that the sample is without count as unknown "
+            "(source not-drawn), or the known outcomes would hold too many failures"
+        )
+    if report.over_budget:
+        lines.append(
+            f"not asked: {report.over_budget} calls that the budget could not bear: raise --judge-budget. "
+            "Those that were asked come first in the sample's random order, and are a sample as well"
+        )
+    lines.append(
+        f"cost: ${report.cost_usd:.4f}; ${report.spent_usd:.4f} of ${report.budget_usd:.4f} is spent"
+    )
+    for line in lines:
+        console.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def _one_sided(report: JudgeReport, failures: Mapping[str, int]) -> None:
+    """Warn where failures come from all calls, and successes from a sample."""
+    if report.judged < report.eligible and failures:
+        console.print(
+            f"note: {', '.join(failures)} found {sum(failures.values())} failures and no success, among all "
+            f"calls, and the judge judged {report.judged} of {report.eligible}: known outcomes hold too many "
+            "failures. Before you train or compare: judge all, or put the judge before these rules and give "
+            "their sources weight 0 (outcomes.weights)",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def trained(result: Trained) -> None:
+    """A training run: the data, the models, the estimators, and where the router is."""
+    reading(result.reading)
+    _models(result)
+    _estimators(result)
+    metrics, policy = result.manifest["metrics"], result.manifest["policy"]
+    for warning in result.warnings:
+        console.print(f"note: {warning}", style="yellow", markup=False, soft_wrap=True)
+    if "test" in metrics:
+        test = metrics["test"]
+        console.print(
+            f"untouched test part, {test['prompts']:.0f} prompts: success {rate(test['success'])} at "
+            f"{usd_per_thousand(test['cost_usd'])}; best single {rate(test['best_single_success'])} at "
+            f"{usd_per_thousand(test['best_single_cost_usd'])}"
+        )
+    console.print(
+        f"steps aside below confidence {policy['least_confidence']:.2f} or similarity "
+        f"{policy['least_familiarity']:.2f}; {result.embedded} prompts embedded, the rest were cached"
+    )
+    version = f", version {result.published.version}" if result.published.version else ""
+    console.print(f"MLflow run {result.published.run_id}{version} at {result.published.tracking_uri}")
+    console.print(f"router {result.manifest['policy_version']} written: {result.out}", soft_wrap=True)
+
+
+def comparison(result: Comparison, out: Path) -> None:
+    """The report in short: losses, the change against what runs today, the rest; made for 80 columns."""
+    answer = answer_of(result)
+    console.print(headline(result.verdict), style="bold", markup=False)
+    _verdicts(answer.losses)
+    _change(answer)
+    _verdicts([one for one in result.verdict if one.outcome != "loss"])
+    _policies(result)
+    _lost_slices(result)
+    notes = (*result.warnings, *(result.off_policy.warnings if result.off_policy else ()))
+    for warning in notes:
+        console.print(f"note: {shortened(warning, 600)}", style="yellow", markup=False)
+    console.print(f"written: {out / 'report.html'} and report.json", markup=False, soft_wrap=True)
+
+
+def decisions(rows: Sequence[tuple[Mapping[str, Json], Mapping[str, Json]]]) -> None:
+    """Requests beside their decisions."""
+    table = _compact(None)
+    for column in ("\nrequest", "\ntask type", "\nmodel", "\nsource"):
+        table.add_column(column, overflow="fold")
+    for column in ("confi-\ndence", "expected\n$ per 1k"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for request, answer in rows:
+        if "error" in answer:
+            table.add_row(escape(str(request.get("id", ""))), "", escape(str(answer["error"])))
+            continue
+        usd = answer["expected_cost_usd"][answer["model"]]
+        table.add_row(
+            escape(str(request.get("id", ""))),
+            escape(str(request.get("task_type") or "")),
+            escape(answer["model"]),
+            answer["source"],
+            f"{answer['confidence']:.2f}",
+            "unknown" if usd is None else f"{usd * 1000:.3f}",
+        )
+    console.print(table)
+
+
+def _compact(title: str | None) -> Table:
+    """A table without lines between its columns, so that a terminal of 80 characters has room for them."""
+    return Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+
+
+def _models(result: Trained) -> None:
+    table = _compact(f"{result.report['prompts']} prompts, {result.report['calls']} calls")
+    table.add_column("\nmodel", overflow="fold")
+    for column in ("\ncalls", "\noutcomes", "\nsuccess", "\n$ per 1k", "label\nexact", "upper\nbound"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for model, found in result.report["models"].items():
+        success, cost = found["success_rate"], found["mean_cost_usd"]
+        table.add_row(
+            escape(model),
+            str(found["calls"]),
+            str(found["known_outcomes"]),
+            "unknown" if success is None else rate(success),
+            "unknown" if cost is None else usd_per_thousand(cost),
+            str(found["labels"]["exact"]),
+            str(found["labels"]["upper bound"]),
+        )
+    console.print(table, "")
+    for model, found in result.report["dominated"].items():
+        line = f"{model} is dominated: {found['by']} is no dearer and no worse on the same prompts"
+        console.print(line, markup=False, soft_wrap=True)
+    status = ", ".join(f"{count} {name}" for name, count in result.report["label_status"].items())
+    console.print(f"labels: {status}")
+
+
+def _estimators(result: Trained) -> None:
+    table = _compact("estimators on the validation part")
+    table.add_column("estimator", overflow="fold")
+    for column in ("regularisation", "cost at best", "value", "Brier", "ECE"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for kind, candidate in result.fitted.candidates.items():
+        name = f"{kind} (published)" if kind == result.fitted.published else kind
+        scores = candidate.validation
+        table.add_row(
+            name,
+            f"{candidate.setting.value:g}",
+            relative(scores.get("cost_at_best", float("nan"))),
+            f"{scores.get('decision_value', float('nan')):.4f}",
+            f"{scores.get('brier', float('nan')):.4f}",
+            f"{scores.get('calibration_error', float('nan')):.4f}",
+        )
+    console.print(table)
+
+
+def _verdicts(verdicts: Sequence[Verdict]) -> None:
+    """One sentence a row, beside what it comes to."""
+    if not verdicts:
+        return
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(justify="right", no_wrap=True, min_width=9)
+    grid.add_column()
+    for verdict in verdicts:
+        style = {"loss": "red", "win": "green"}.get(verdict.outcome, "yellow")
+        grid.add_row(f"[{style}]{verdict.outcome}[/]", escape(shortened(verdict.text, 600)))
+    console.print(grid)
+
+
+def _change(answer: Answer) -> None:
+    """What would change per 1,000 requests against what runs today."""
+    model = f" ({shortened(answer.model, 40)})" if answer.model and answer.model != answer.today else ""
+    today = shortened(answer.today, 40)
+    console.print(f"\nper 1,000 requests, against what runs today, {today}{model}:", markup=False)
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(justify="right", no_wrap=True, min_width=9)
+    for figure, name in ((answer.cost, "cost"), (answer.failures, "failures")):
+        style = {"loss": "red", "win": "green", "undecided": "yellow"}.get(figure.tone or "", "")
+        interval = f"[{figure.interval}]" if figure.known else figure.interval
+        word = f"[{style}]{figure.word}[/]" if style else figure.word
+        grid.add_row(name, f"[bold]{figure.value}[/]", escape(interval), word, figure.levels)
+    console.print(grid, "")
+
+
+def _policies(result: Comparison) -> None:
+    """Every policy; differences are the router's, on the same prompts."""
+    title = f"prompts: {result.prompts:,}, independent groups: {result.clusters:,}; 95 % intervals"
+    table = _compact(title)
+    table.add_column("\npolicy", overflow="fold", max_width=24)
+    for column in (
+        "\nsuccess",
+        "\n$ per 1k",
+        "router's success\nless this, points",
+        "router's cost,\nshare of this",
+    ):
+        table.add_column(column, justify="right", no_wrap=True)
+    policies = (result.router, *result.policies)
+    for policy in policies:
+        table.add_row(*_policy_row(policy, is_router=policy is result.router))
+    console.print(table, "")
+    for policy in policies:
+        if policy.support is not None and policy.support.refused is not None:
+            why = f"refused: {shortened(policy.name, 60)}: {shortened(policy.support.refused, 300)}"
+            console.print(why, style="yellow", markup=False)
+
+
+def _policy_row(policy: PolicyResult, *, is_router: bool) -> list[str]:
+    name = escape(shortened(policy.name, 60))
+    if policy.support is not None and policy.support.refused is not None:
+        return [name, "refused", "refused", "", ""]
+    cells = [
+        f"[bold]{name}[/]" if is_router else name,
+        rate(policy.success.value),
+        usd_per_thousand(policy.cost_usd_per_call.value),
+    ]
+    if is_router:
+        return [*cells, "", ""]
+    difference, ratio = policy.success_difference.interval, policy.cost_ratio.interval
+    return [
+        *cells,
+        escape(f"{signed_points(difference.value)} {bounds(difference, 'points')}"),
+        escape(share(ratio)),
+    ]
+
+
+def _lost_slices(result: Comparison) -> None:
+    """Slices on which the router is shown to succeed less often, worst first."""
+    lost = [one for one in result.slices if shown(one.success_difference) == "loss"]
+    if not result.slices:
+        return
+    looks = f"of {len(result.slices)} slices, corrected for the number of looks"
+    reference = shortened(result.reference, 40)
+    if not lost:
+        console.print(f"no slice is shown to lose success against {reference} ({looks})", markup=False)
+        return
+    console.print(f"shown to lose success against {reference} on {len(lost)} {looks}:", markup=False)
+    grid = Table.grid(padding=(0, 2))
+    for one in sorted(lost, key=lambda one: one.success_difference.interval.value):
+        grid.add_row(*_slice_row(one))
+    console.print(grid)
+
+
+def _slice_row(one: SliceResult) -> list[str]:
+    difference = one.success_difference.interval
+    return [
+        f"  {escape(one.dimension)}",
+        escape(shortened(one.name or "none", 40)),
+        f"{one.prompts:,} prompts",
+        escape(f"{signed_points(difference.value)} points {bounds(difference, 'points')}"),
+        p_value(one.success_difference.p_adjusted),
+    ]

@@ -1,0 +1,1 @@
+"""What a policy would have earned where each prompt met one model."""

@@ -1,0 +1,277 @@
+"""What a policy that did not write the log would have got on its traffic: off-policy estimates.
+
+The doubly robust estimate is a mean of scores, one per prompt and model; every comparison that works on full
+outcome matrices therefore works on them too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from router.errors import CallLogError
+from router.records import FloatArray, IntArray
+from training.comparing.estimating.logged import Logged, known_share
+from training.comparing.estimating.outcome_model import FOLDS, expected_cost, expected_success
+from training.comparing.estimating.propensities import Propensities, propensities_of
+from training.prompts.split import folds
+from training.statistics.intervals import Interval, Statistic, Sums, interval
+
+DIRECT = "direct method"
+IPS = "IPS"
+SNIPS = "self-normalised IPS"
+DOUBLY_ROBUST = "doubly robust"
+SWITCH = "switch-DR"
+N_COLUMNS = 6
+"""Of one policy and outcome, as `policy_columns` gives them."""
+N_THRESHOLDS = 21
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One outcome of the logged calls, with all that the estimators need of it.
+
+    Attributes:
+        observed: shape (n, m); mean over the calls, NaN is unknown.
+        mean: shape (n, m); what the outcome model expects, without having seen the prompt.
+        weight: shape (n, m); as `observation_weights` gives them.
+    """
+
+    observed: FloatArray
+    mean: FloatArray
+    weight: FloatArray
+
+    @property
+    def residual(self) -> FloatArray:
+        """Shape (n, m): observed less expected; 0 where nothing was observed."""
+        return np.where(np.isfinite(self.observed), self.observed - self.mean, 0.0)
+
+    @property
+    def unseen(self) -> IntArray:
+        """Columns of the models without a single known outcome."""
+        return np.flatnonzero(~np.isfinite(self.observed).any(axis=0)).astype(np.int64)
+
+    @property
+    def scores(self) -> FloatArray:
+        """`doubly_robust_scores` of this outcome, shape (n, m)."""
+        scores = self.mean + self.weight * self.residual
+        scores[:, self.unseen] = np.nan
+        return scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """A log made ready to judge any policy by."""
+
+    logged: Logged
+    propensities: Propensities
+    success: Measured
+    cost: Measured
+
+
+def study_of(logged: Logged, covariates: FloatArray, *, seed: int = 0) -> Study:
+    """Fit what the estimates need, each model on other clusters than those it predicts.
+
+    Args:
+        covariates: shape (n, p); what success, costs and, where it was not logged, the choice of the logging
+            policy may depend on.
+        seed: of the folds.
+
+    Raises:
+        ValueError: a covariate that is not finite.
+        CallLogError: fewer than two clusters.
+    """
+    n_clusters = len(np.unique(logged.clusters))
+    if covariates.shape[0] != len(logged.traffic) or not np.isfinite(covariates).all():
+        raise ValueError(f"covariates of shape {covariates.shape} must be finite, one row a prompt")
+    if n_clusters < 2:
+        raise CallLogError(f"{n_clusters} session or prompt can't be judged off-policy; give a longer log")
+    fold = folds(logged.clusters, min(FOLDS, n_clusters), seed)
+    propensities = propensities_of(logged, covariates, fold, seed=seed)
+    success = expected_success(logged.success, logged.calls, covariates, fold)
+    cost = expected_cost(logged.cost, logged.calls, covariates, fold)
+    return Study(
+        logged=logged,
+        propensities=propensities,
+        success=measured(logged, logged.success, success, propensities.values),
+        cost=measured(logged, logged.cost, cost, propensities.values),
+    )
+
+
+def measured(logged: Logged, outcome: FloatArray, mean: FloatArray, propensity: FloatArray) -> Measured:
+    """An outcome with what is expected of it and the weights of what was seen, all of shape (n, m)."""
+    return Measured(observed=outcome, mean=mean, weight=observation_weights(logged, outcome, propensity))
+
+
+def observation_weights(logged: Logged, outcome: FloatArray, propensity: FloatArray) -> FloatArray:
+    """Part of the prompt's calls over the chance to see the outcome, shape (n, m); 0 where it is unknown.
+
+    That chance is the propensity times the part of the model's calls whose outcome is known: a call without
+    one counts as missing at random among the model's calls.
+    """
+    known = np.isfinite(outcome) & logged.called
+    chance = propensity * known_share(logged.calls, outcome)
+    part = logged.calls / logged.traffic[:, None]
+    return np.where(known, part / np.where(known, chance, 1.0), 0.0)
+
+
+def doubly_robust_scores(
+    logged: Logged, outcome: FloatArray, outcome_mean: FloatArray, propensity: FloatArray
+) -> FloatArray:
+    """Unbiased estimate of what each model gets on each prompt, shape (n, m).
+
+    Expected outcome, plus the mean over the prompt's calls of the residual over the propensity (Dudik,
+    Langford & Li 2011, Doubly Robust Policy Evaluation and Learning, eq. 2). Single scores lie far outside of
+    the outcome's range; a policy's value is the mean by traffic of the scores that it takes.
+
+    Args:
+        outcome: shape (n, m); NaN is unknown.
+        outcome_mean: shape (n, m).
+        propensity: shape (n, m); known where the log holds a call.
+
+    Returns:
+        NaN in the column of a model without a known outcome.
+    """
+    return measured(logged, outcome, outcome_mean, propensity).scores
+
+
+def log_values(logged: Logged, outcome: Measured) -> FloatArray:
+    """What the log's own choices got on each prompt, shape (n,); the mean by traffic is the log's mean.
+
+    Expected outcomes stand in for unknown ones, by the rule of `observation_weights`, so that the logging
+    policy can be compared with another on the same prompts. NaN where the log called a model without any
+    known outcome. Calls to models that are not in `models` count as 0 and belong to nobody here: leave their
+    prompts out.
+    """
+    part = logged.calls / logged.traffic[:, None]
+    share = np.maximum(known_share(logged.calls, outcome.observed), 1e-300)
+    values = np.where(part > 0, part * (outcome.mean + outcome.residual / share), 0.0)
+    values[:, outcome.unseen] = np.where(part[:, outcome.unseen] > 0, np.nan, 0.0)
+    return np.asarray(values.sum(axis=1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """The logged calls that took what a policy would, k entries (prompt, model).
+
+    Attributes:
+        rows: shape (k,).
+        models: shape (k,).
+        importance: shape (k,); the policy's share over the chance to see the outcome, of each call.
+        weight: shape (k,); importance, summed over the calls of the entry.
+    """
+
+    rows: IntArray
+    models: IntArray
+    importance: FloatArray
+    weight: FloatArray
+
+
+def taken(logged: Logged, outcome: Measured, shares: FloatArray) -> Taken:
+    """The calls of known outcome that took the policy's choice; `shares` as for `policy_columns`."""
+    weights = shares * outcome.weight
+    rows, models = np.nonzero(weights)
+    weight = weights[rows, models] * logged.traffic[rows]
+    return Taken(rows=rows, models=models, importance=weight / logged.calls[rows, models], weight=weight)
+
+
+def chosen_traffic(logged: Logged, shares: FloatArray) -> FloatArray:
+    """Shape (n,): calls of the prompts that the policy can choose for, 0 of the others."""
+    return np.where(shares.any(axis=1), logged.traffic, 0.0)
+
+
+def policy_columns(logged: Logged, outcome: Measured, shares: FloatArray) -> FloatArray:
+    """Columns whose sums `estimates` turns into all estimates of one policy and outcome, shape (n, 6).
+
+    Traffic, then times it: direct method; IPS (Horvitz & Thompson 1952); importance weight, which the
+    self-normalised IPS divides by (Swaminathan & Joachims 2015); doubly robust; switch-DR.
+
+    Args:
+        shares: shape (n, m); part of each prompt's calls that the policy gives each model. Rows add up to 1,
+            or to 0 where the policy can't choose: those prompts are left out.
+    """
+    traffic = chosen_traffic(logged, shares)
+    hits, n = taken(logged, outcome, shares), len(traffic)
+    direct = traffic * np.where(shares > 0, shares * outcome.mean, 0.0).sum(axis=1)
+    residual = hits.weight * (outcome.observed - outcome.mean)[hits.rows, hits.models]
+    kept = hits.importance <= _switch(hits, residual, logged.clusters, (direct, traffic), outcome)
+    weighted = hits.weight * outcome.observed[hits.rows, hits.models]
+    columns = [
+        traffic,
+        direct,
+        np.bincount(hits.rows, weighted, minlength=n),
+        np.bincount(hits.rows, hits.weight, minlength=n),
+        direct + np.bincount(hits.rows, residual, minlength=n),
+        direct + np.bincount(hits.rows[kept], residual[kept], minlength=n),
+    ]
+    return np.stack(columns, axis=1)
+
+
+def estimates(sums: Sums) -> dict[str, Interval]:
+    """Every estimator's value with its interval, by name, from the sums of `policy_columns`."""
+    return {name: interval(sums, statistic) for name, statistic in _STATISTICS.items()}
+
+
+def _ratio(above: int, below: int) -> Statistic:
+    def statistic(sums: FloatArray) -> FloatArray:
+        value: FloatArray = sums[..., above] / np.where(sums[..., below] > 0, sums[..., below], np.nan)
+        return value
+
+    return statistic
+
+
+_STATISTICS = {
+    DIRECT: _ratio(1, 0),
+    IPS: _ratio(2, 0),
+    SNIPS: _ratio(2, 3),
+    DOUBLY_ROBUST: _ratio(4, 0),
+    SWITCH: _ratio(5, 0),
+}
+
+
+def switch_threshold(logged: Logged, outcome: Measured, shares: FloatArray) -> float:
+    """Importance weight above which switch-DR trusts the outcome model instead of the log.
+
+    The one of least estimated variance plus squared bound of the bias, among 21 spaced exponentially between
+    the least and the largest weight, the last of which keeps all (Wang, Agarwal & Dudik 2017, Optimal and
+    Adaptive Off-policy Evaluation in Contextual Bandits, section 4, with `R_max` the largest outcome seen).
+    The policy's part of choices with a larger weight is itself estimated from the log, since logged
+    propensities are known for the models that were taken only.
+    """
+    hits, traffic = taken(logged, outcome, shares), chosen_traffic(logged, shares)
+    direct = traffic * np.where(shares > 0, shares * outcome.mean, 0.0).sum(axis=1)
+    residual = hits.weight * (outcome.observed - outcome.mean)[hits.rows, hits.models]
+    return _switch(hits, residual, logged.clusters, (direct, traffic), outcome)
+
+
+def _switch(
+    hits: Taken,
+    residual: FloatArray,
+    clusters: IntArray,
+    columns: tuple[FloatArray, FloatArray],
+    outcome: Measured,
+) -> float:
+    """`switch_threshold` from the hits' weighted residuals and the columns direct method and traffic."""
+    if not len(hits.rows):
+        return float("inf")
+    base, size = (np.bincount(clusters, column) for column in columns)
+    own, highest, calls = clusters[hits.rows], float(np.nanmax(outcome.observed)), size.sum()
+    best, least = float("inf"), float("inf")
+    for threshold in _thresholds(hits.importance):
+        kept = hits.importance <= threshold
+        sums = base + np.bincount(own[kept], residual[kept], minlength=len(base))
+        variance = ((sums - size * sums.sum() / calls) ** 2).sum() / calls**2
+        bias = highest * hits.weight[~kept].sum() / calls
+        if variance + bias**2 < least:
+            best, least = threshold, variance + bias**2
+    return best
+
+
+def _thresholds(importance: FloatArray) -> Iterator[float]:
+    """Without a threshold first, so that it wins ties."""
+    yield float("inf")
+    low, high = float(importance.min()), float(importance.max())
+    if high > low * (1 + 1e-9):
+        yield from np.geomspace(low, high, N_THRESHOLDS)[:-1].tolist()

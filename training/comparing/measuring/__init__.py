@@ -1,0 +1,1 @@
+"""Every figure of the comparison, from the blocks of the policies."""

@@ -1,0 +1,161 @@
+"""What is left of a difference where many are looked at, and the calls that would settle it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from scipy.special import stdtr
+
+from router.records import FloatArray
+from training.comparing.evaluated import Difference
+from training.statistics.intervals import Statistic, Sums, interval
+from training.statistics.policy_curves import ROUNDING
+
+Name = TypeVar("Name")
+
+TWO_SIDED_5_PERCENT = 1.959964
+POWER_80_PERCENT = 0.841621
+"""Normal quantiles at 0.975 and 0.8."""
+LEAST_CLUSTERS = 30
+"""Clusters below which nothing is tested: the spread of fewer is itself a guess."""
+MOST_CALLS = 1_000_000_000
+"""A difference that more prompts than this would settle counts as one that none would."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One difference or ratio that is looked at.
+
+    Attributes:
+        statistic: of the sums, for the interval.
+        reference: value of no difference: 0, or 1 for a ratio.
+        test: statistic that is 0 where there is no difference, for the p-value; None: `statistic` less
+            `reference`. A ratio of means is better tested by the difference of the means: it is 1 where
+            that is 0, and the difference of two sums is closer to normal than their ratio.
+        clusters: number in the part that is looked at; None: all.
+        prompts: number in that part, which `calls_to_settle` counts in; None: as many as clusters.
+    """
+
+    sums: Sums
+    statistic: Statistic
+    reference: float = 0.0
+    test: Statistic | None = None
+    clusters: int | None = None
+    prompts: int | None = None
+
+
+def differences(looks: Mapping[Name, Look], n_clusters: int) -> dict[Name, Difference]:
+    """Every look with its interval and its p-value, corrected for the number of looks.
+
+    What has fewer than `LEAST_CLUSTERS` clusters, or no number, is not tested: its p-values are NaN, and it
+    does not count as a look.
+
+    Args:
+        n_clusters: of the whole, for looks that name no number of their own.
+    """
+    tested = {
+        name: _tested(look, n_clusters if look.clusters is None else look.clusters)
+        for name, look in looks.items()
+    }
+    p_values = [_p_value(*one) for one in tested.values()]
+    adjusted = holm(p_values)
+    return {
+        name: Difference(
+            interval=interval(look.sums, look.statistic, reference=look.reference),
+            p_value=p_value,
+            p_adjusted=p_adjusted,
+            calls_to_settle=calls_to_settle(*tested[name][:2], look.prompts or tested[name][2]),
+        )
+        for (name, look), p_value, p_adjusted in zip(looks.items(), p_values, adjusted, strict=True)
+    }
+
+
+def _tested(look: Look, n_clusters: int) -> tuple[float, float, int]:
+    """The difference, its standard error, and the clusters behind it."""
+
+    def usual(sums: FloatArray) -> FloatArray:
+        return look.statistic(sums) - look.reference
+
+    test = look.test or usual
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value, draws = float(test(look.sums.total[None])[0]), test(look.sums.draws)
+    return value, standard_error(draws, n_clusters), n_clusters
+
+
+def _p_value(difference: float, error: float, n_clusters: int) -> float:
+    return p_value(difference, error, n_clusters) if n_clusters >= LEAST_CLUSTERS else float("nan")
+
+
+def standard_error(draws: FloatArray, n_clusters: int) -> float:
+    """Spread of the bootstrap draws, times sqrt(k / (k - 1)) for k clusters; NaN without two finite draws.
+
+    Resampling k clusters draws from their spread around their own mean, which is that much too small.
+    """
+    finite = draws[np.isfinite(draws)]
+    if len(finite) < 2 or n_clusters < 2:
+        return float("nan")
+    return float(finite.std(ddof=1) * math.sqrt(n_clusters / (n_clusters - 1)))
+
+
+def p_value(difference: float, error: float, n_clusters: int) -> float:
+    """Two-sided p-value of no difference, by Student's t with k - 1 degrees of freedom for k clusters.
+
+    Not by inverting the percentile interval: with B draws that is no finer than 2 / B, so that of 40 looks at
+    2,000 draws none could stay below 0.05 but one without a single draw beyond zero, and all of those
+    would be alike. The spread of the draws is known to 2 % at 2,000 draws however far out the difference
+    lies. The t distribution, not the normal one, because Holm's correction looks far into the tail.
+
+    Never below 2^(1 - k), the least that flipping the signs of k clusters can give (Fisher 1935): a spread of
+    0 is no certainty.
+
+    Returns:
+        NaN where the difference or its error is unknown.
+    """
+    if not (math.isfinite(difference) and math.isfinite(error)) or n_clusters < 2:
+        return float("nan")
+    if abs(difference) <= ROUNDING:
+        return 1.0
+    tail = float(2 * stdtr(n_clusters - 1, -abs(difference) / error)) if error > 0 else 0.0
+    return min(1.0, max(tail, 2.0 ** max(1 - n_clusters, -1000)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values that keep the family-wise error at a level when read against it (Holm 1979), in order.
+
+    Step-down: the i-th smallest of n is multiplied by n - i + 1, at most 1, and never less than the one
+    before it. Holds however the looks depend on each other. NaN stays NaN and is not counted.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    adjusted = np.full(len(p), np.nan)
+    order = np.argsort(p, kind="stable")[: np.count_nonzero(~np.isnan(p))]
+    stepped = np.minimum(p[order] * np.arange(len(order), 0, -1), 1.0)
+    adjusted[order] = np.maximum.accumulate(stepped)
+    return [float(value) for value in adjusted]
+
+
+def calls_to_settle(difference: float, error: float, prompts: int) -> int | None:
+    """Prompts, beyond those compared, at which a difference of this size would be told from none.
+
+    The spread of a mean falls with the root of their number, so a two-sided test at 5 % finds the difference
+    with 80 % power at n * ((1.96 + 0.84) * error / |difference|)^2 prompts. The difference is
+    itself a guess, so the number says how far away an answer is, no more.
+
+    Args:
+        error: its standard error.
+        prompts: number it was measured on. Where sessions tie prompts together, more sessions like these.
+
+    Returns:
+        None where it is settled, or no number would do: no difference, or one that takes more than
+        `MOST_CALLS`.
+    """
+    if not (math.isfinite(difference) and math.isfinite(error)) or abs(difference) <= ROUNDING:
+        return None
+    if abs(difference) >= TWO_SIDED_5_PERCENT * error:
+        return None
+    needed = prompts * ((TWO_SIDED_5_PERCENT + POWER_80_PERCENT) * error / abs(difference)) ** 2
+    more = math.ceil(needed - prompts)
+    return more if more <= MOST_CALLS else None

@@ -1,0 +1,211 @@
+"""Which prompts belong together, so that a loss on some of them does not hide in the mean of all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from router.records import BoolArray, FloatArray, IntArray, Request, message_texts
+from training.comparing.evaluated import Evaluated
+from training.statistics.intervals import cluster_numbers
+
+MOST_SLICES = 40
+"""Of one dimension, the rest included."""
+RARE = 5
+"""Clusters below which a name of the user's is put with the rest."""
+RARE_LANGUAGE = 30
+"""Clusters below which a language is: some are misread from texts of another one."""
+OTHER = "(other)"
+NONE = "(none)"
+
+LENGTH_EDGES = (200, 1_000, 4_000, 16_000)
+"""Characters; with some four to a token, 50, 250, 1,000 and 4,000 tokens."""
+CONFIDENCE_EDGES = (0.5, 0.6, 0.7, 0.8, 0.9)
+
+MOST_READ = 20_000
+"""Prompts whose language is looked at, evenly spread over the rows: some 0.1 ms each."""
+READ_CHARACTERS = 300
+LEAST_LETTERS = 20
+"""Bytes of letters: 20 in English, 10 in Russian, 7 in Chinese."""
+TOO_SHORT = "too short to tell"
+UNSURE = "unsure"
+LEAST_SURE = 0.5
+NO_LANGUAGE = "zxx"
+"""The classifier's name for what is no language."""
+
+Classify = Callable[[str], tuple[str, float]]
+"""Language code and probability of a text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """A part of the prompts.
+
+    Attributes:
+        dimension: as in `SliceResult`.
+        rows: shape (n,); which prompts are in it.
+        clusters: number of clusters that it has prompts of.
+    """
+
+    dimension: str
+    name: str
+    rows: BoolArray
+    clusters: int
+
+
+def slices_of(evaluated: Evaluated) -> list[Slice]:
+    """Every slice of the compared prompts; a dimension in which all prompts are alike has none.
+
+    A prompt is in one slice of each dimension, but in one per tag; of a long log, only some prompts are in
+    one of the dimension "language".
+    """
+    requests, clusters = evaluated.requests, evaluated.clusters
+    texts = [length_text(request) for request in requests]
+    names: list[tuple[str, Sequence[Sequence[str]], int]] = [
+        ("task type", [[request.task_type or NONE] for request in requests], RARE),
+        ("tag", [sorted(set(request.tags)) or [NONE] for request in requests], RARE),
+        ("language", languages(requests), RARE_LANGUAGE),
+    ]
+    found = [
+        one for dimension, named, rare in names for one in named_slices(dimension, named, clusters, rare)
+    ]
+    found += binned_slices("length", np.array([len(text) for text in texts]), LENGTH_EDGES, clusters)
+    tools = [["with tools" if request.tools else "without tools"] for request in requests]
+    found += named_slices("tools", tools, clusters, 0)
+    found += named_slices("decision source", [[source] for source in evaluated.source], clusters, 0)
+    found += binned_slices("confidence", evaluated.confidence, CONFIDENCE_EDGES, clusters)
+    return found
+
+
+def named_slices(
+    dimension: str, names: Sequence[Sequence[str]], clusters: IntArray, rare: int
+) -> list[Slice]:
+    """A slice for each name, the most frequent first; rare ones and those too many together as the rest.
+
+    Args:
+        names: of each prompt; several, or none where the prompt is in no slice of the dimension.
+        clusters: shape (n,).
+        rare: least number of clusters that a name needs for a slice of its own.
+    """
+    count = Counter(name for row in names for name in row)
+    if len(count) < 2:
+        return []
+    place = {name: number for number, (name, _) in enumerate(sorted(count.items(), key=_most_first))}
+    at, row = np.array(
+        [(place[name], row) for row, named in enumerate(names) for name in named], dtype=np.int64
+    ).T
+    number, n_clusters = cluster_numbers(clusters)
+    spread = np.bincount(np.unique(at * n_clusters + number[row]) // n_clusters, minlength=len(place))
+    order = np.array(list(place), dtype=object)
+    kept = np.flatnonzero((spread >= rare) & (order != OTHER))
+    kept = kept if len(kept) == len(place) <= MOST_SLICES else kept[: MOST_SLICES - 1]
+    new = np.full(len(place), len(kept), dtype=np.int64)
+    new[kept] = np.arange(len(kept))
+    found = list(_slices(dimension, [*order[kept], OTHER], (new[at], row), (number, len(names))))
+    return found if len(found) > 1 else []
+
+
+def _most_first(counted: tuple[str, int]) -> tuple[int, str]:
+    return -counted[1], counted[0]
+
+
+def binned_slices(
+    dimension: str, values: FloatArray | IntArray, edges: Sequence[float], clusters: IntArray
+) -> list[Slice]:
+    """A slice for each filled bin between fixed edges; an edge belongs to the bin above it.
+
+    Fixed, and not quantiles of this log, so that the same slice can be followed from report to report.
+    """
+    at = np.searchsorted(np.asarray(edges), values, side="right")
+    names = list(_bin_names(dimension, edges))
+    filled = np.unique(at)
+    if len(filled) < 2:
+        return []
+    number, _ = cluster_numbers(clusters)
+    found = _slices(dimension, names, (at, np.arange(len(at))), (number, len(at)))
+    return [one for one in found if one.rows.any()]
+
+
+def _bin_names(dimension: str, edges: Sequence[float]) -> Iterator[str]:
+    if dimension == "length":
+        yield f"under {edges[0]:,} characters"
+        yield from (f"{low:,} to {high - 1:,} characters" for low, high in pairwise(edges))
+        yield f"{edges[-1]:,} characters and more"
+        return
+    yield f"below {edges[0]:.0%}"
+    yield from (f"{low:.0%} to {high:.0%}" for low, high in pairwise(edges))
+    yield f"{edges[-1]:.0%} and more"
+
+
+def _slices(
+    dimension: str, names: Sequence[str], members: tuple[IntArray, IntArray], clusters: tuple[IntArray, int]
+) -> Iterator[Slice]:
+    """A slice for each of the `names`.
+
+    Args:
+        members: place of a name, and row that is in its slice.
+        clusters: number of each row's cluster, and number of rows.
+    """
+    at, row = members
+    for place, name in enumerate(names):
+        rows = np.zeros(clusters[1], dtype=bool)
+        rows[row[at == place]] = True
+        if rows.any():
+            yield Slice(dimension=dimension, name=name, rows=rows, clusters=len(np.unique(clusters[0][rows])))
+
+
+def length_text(request: Request) -> str:
+    """The text of all messages."""
+    return "".join(text for _, text in message_texts(request.messages))
+
+
+def asked_text(request: Request) -> str:
+    """The start of the last message of the user's, or of the last one where there is none.
+
+    A system text is often in another language than the user's, and so is what follows a question: code, a
+    document.
+    """
+    texts = list(message_texts(request.messages))
+    asked = [text for role, text in texts if role == "user"] or [text for _, text in texts]
+    return asked[-1][:READ_CHARACTERS] if asked else ""
+
+
+def languages(requests: Sequence[Request], classify: Classify | None = None) -> list[list[str]]:
+    """The language of each prompt; none for those that were not looked at.
+
+    Args:
+        classify: py3langid's by default, whose model of some 140 languages is in the package.
+    """
+    classify = classify or _classifier()
+    read: Iterable[int] = range(len(requests))
+    if len(requests) > MOST_READ:
+        read = np.linspace(0, len(requests) - 1, MOST_READ).astype(int).tolist()
+    named: list[list[str]] = [[] for _ in requests]
+    known: dict[str, str] = {}
+    for row in read:
+        text = asked_text(requests[row])
+        if text not in known:
+            known[text] = language_of(text, classify)
+        named[row] = [known[text]]
+    return named
+
+
+def language_of(text: str, classify: Classify) -> str:
+    """Two- or three-letter code, or why there is none."""
+    letters = "".join(character for character in text if character.isalpha())
+    if len(letters.encode("utf-8", errors="replace")) < LEAST_LETTERS:
+        return TOO_SHORT
+    language, probability = classify(text)
+    return language if probability >= LEAST_SURE and language != NO_LANGUAGE else UNSURE
+
+
+def _classifier() -> Classify:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    classify: Classify = identifier.classify
+    return classify

@@ -1,0 +1,170 @@
+"""Routers judged on logged calls that they were not fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from router.errors import CallLogError
+from router.records import IntArray
+from router.version import Version
+from training.comparing.comparison import compare
+from training.comparing.evaluated import Comparison, Evaluated, Promise, Provenance
+from training.comparing.evaluating import evaluate
+from training.comparing.job import CompareJob
+from training.comparing.measuring.promising import promise_on
+from training.comparing.report.record import comparison_record
+from training.comparing.report.write import write_report
+from training.learning.manifest import library_versions
+from training.prompts.from_logs import Reporter, calls_of, table_of
+from training.prompts.table import PromptTable
+from training.statistics.promise import Trial
+from training.tracking.publish import publish_comparison
+
+SEEN = "seen in training"
+PARTIAL = "without the outcome of every model"
+UNCALLED = "without a known outcome of any of the models"
+LEAST_FULL = 200
+"""Prompts with every outcome known from which a comparison is exact, however many others there are."""
+
+
+def compare_on_log(job: CompareJob, reporter: Reporter) -> Comparison:
+    """Judge routers on calls that they were not fitted on; write the report, and record it in MLflow.
+
+    Raises:
+        CallLogError: the calls can't be read, or hold no fresh prompt to judge on.
+        RouterError: MLflow does not take the report; it is written by then.
+    """
+    models = job.models()
+    with calls_of(job.sources, job.reading, reporter) as files:
+        digest = files.summary.digest
+        table = table_of(files, job.reading.config, reporter)
+    chosen = rows_to_judge(table.columns(models), job)
+    whole = table.rows(chosen.rows)
+    provenance = Provenance(
+        router_version=job.judged.policy_version,
+        data_digest=digest,
+        left_out=chosen.left_out,
+        objective=_objective(job.judged),
+        dominated={name: found["by"] for name, found in job.judged.manifest["data"]["dominated"].items()},
+        warnings=_warnings(table, whole, chosen.exact),
+        routers={name: version.policy_version for name, version in job.routers.items()},
+        command=job.command,
+        versions=library_versions(),
+    )
+    evaluated = evaluate(whole, chosen.exact, provenance, job, reporter)
+    comparison = compare(
+        evaluated, draws=job.draws, today=job.today, promise=_promise(evaluated, job), show_text=job.show_text
+    )
+    write_report(comparison, job.out)
+    if job.tracking_uri is not None:
+        publish_comparison(
+            job.out, comparison_record(comparison), job.tracking_uri, job.judged.policy_version
+        )
+    return comparison
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The prompts of a log that routers can be judged on.
+
+    Attributes:
+        exact: every model's outcome is known on each of them.
+        left_out: number of the others by reason.
+    """
+
+    rows: IntArray
+    exact: bool
+    left_out: Mapping[str, int]
+
+
+def rows_to_judge(table: PromptTable, job: CompareJob) -> Chosen:
+    """Fresh prompts: with every outcome where those are enough, or most of all; else with any outcome.
+
+    Args:
+        table: with one column for each of `job.models()`.
+
+    Raises:
+        CallLogError: none is left.
+    """
+    seen = frozenset[int]().union(*(version.training_keys() for version in job.routers.values()))
+    fresh = np.array([int(key[:16], 16) not in seen for key in table.keys], dtype=bool)
+    known = np.isfinite(table.success)
+    full, any_ = known.all(axis=1), known.any(axis=1)
+    n_full, n_any = int((fresh & full).sum()), int((fresh & any_).sum())
+    enough = n_full >= min(LEAST_FULL, max(n_any, 1)) or 2 * n_full >= max(n_any, 1)
+    exact = job.method == "exact" or (job.method == "auto" and enough)
+    kept = fresh & (full if exact else any_)
+    reasons = {SEEN: ~fresh, (PARTIAL if exact else UNCALLED): fresh & ~kept}
+    left_out = {why: int(rows.sum()) for why, rows in reasons.items() if rows.any()}
+    if not kept.any():
+        told = ", ".join(f"{count} {why}" for why, count in left_out.items())
+        raise CallLogError(
+            f"no prompt to judge the router on: {len(table)} prompts, {told}; give calls of its models "
+            f"({', '.join(table.models)}) that it was not trained on"
+            + (
+                ""
+                if job.method != "exact"
+                else ", each prompt with the outcome of every model, or --method auto"
+            )
+        )
+    return Chosen(rows=np.flatnonzero(kept), exact=exact, left_out=left_out)
+
+
+def _promise(evaluated: Evaluated, job: CompareJob) -> Promise | None:
+    """The promise that the team asked for, made on one half of the prompts and reported on the other."""
+    if job.promise is None:
+        return None
+    trial = Trial(
+        probability=evaluated.probability,
+        expected_cost=evaluated.expected_cost,
+        success=evaluated.success,
+        cost=evaluated.cost,
+        clusters=evaluated.clusters,
+        traffic=evaluated.traffic,
+    )
+    return promise_on(
+        trial,
+        max_loss=job.promise.max_loss,
+        confidence=job.promise.confidence,
+        n_resamples=job.draws.number,
+        seed=job.draws.seed,
+    )
+
+
+def _objective(router: Version) -> str:
+    """The router's objective in words."""
+    objective = router.config.objective
+    if objective.kind == "budget":
+        return f"best success within ${objective.usd_per_call:g} a call"
+    if objective.kind == "quality":
+        return f"cheapest at a success rate of at least {objective.quality:.0%}"
+    if objective.max_quality_loss is not None:
+        return (
+            f"cheapest at a success rate at most {objective.max_quality_loss:.1%} below the best single "
+            f"model's, promised at {objective.confidence:.0%} confidence"
+        )
+    return "cheapest at no less than the best single model's success rate"
+
+
+def _warnings(table: PromptTable, judged: PromptTable, exact: bool) -> list[str]:
+    sentences = []
+    drawn = int((judged.drawn < 1).sum())
+    if exact and drawn:
+        sentences.append(
+            f"a replay drew {drawn:,} of the {len(judged):,} prompts: each counts with the inverse of its "
+            "chance to be drawn, so that they stand for the log"
+        )
+    if judged.truncated_calls:
+        sentences.append(
+            f"{judged.truncated_calls} calls were logged with a text cut short: their prompts are judged on "
+            "what is left"
+        )
+    if (table.prompts_in_log or 0) > len(table):
+        sentences.append(
+            f"{table.prompts_in_log:,} prompts in the log, a uniform sample of {len(table):,} was used "
+            "(training.max_prompts)"
+        )
+    return sentences

@@ -1,0 +1,1 @@
+"""Who is compared: baselines, neighbours, the policies of the user."""

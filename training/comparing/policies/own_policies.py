@@ -1,0 +1,239 @@
+"""A user's own policy: a Python function that names models, or a file of its choices."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import orjson
+
+from router.call_log.text import load_function
+from router.errors import ConfigError, RequestError
+from router.records import IntArray, Json, Request, prompt_key
+from training.comparing.evaluated import Contender
+from training.comparing.policies.baselines import NAMES, NO_CHOICE
+from training.prompts.table import PromptTable
+
+Choose = Callable[[list[dict[str, Json]]], Sequence[str | None]]
+"""A policy: requests as `requests_of` gives them, to a model name or None for each, in order."""
+
+FILE_ENDINGS = (".jsonl", ".ndjson", ".json")
+SHOWN = 3
+"""Places named for each kind of thing that was wrong."""
+MOST_KINDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a policy gave that can't be used, by what is wrong with it: how often, and the first places."""
+
+    count: Counter[str] = field(default_factory=Counter)
+    places: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, what: str, where: str) -> None:
+        self.count[what] += 1
+        places = self.places.setdefault(what, [])
+        if len(places) < SHOWN:
+            places.append(where)
+
+    def sentences(self, of: str) -> list[str]:
+        """A sentence for each of the most frequent kinds, and one for all others."""
+        told = [
+            f"{of}: {what}: {count:,} ({', '.join(self.places[what])}{', ...' if count > SHOWN else ''})"
+            for what, count in self.count.most_common(MOST_KINDS)
+        ]
+        rest = self.count.total() - sum(count for _, count in self.count.most_common(MOST_KINDS))
+        return [*told, f"{of}: others: {rest:,}"] if rest else told
+
+
+def own_policies(
+    options: Sequence[str], table: PromptTable, taken: Collection[str] = ()
+) -> tuple[list[Contender], list[str]]:
+    """The policies that a user names, and sentences on what of them could not be used.
+
+    Args:
+        options: each `NAME=module:function` or `NAME=choices.jsonl`.
+        table: the prompts compared; a model that is none of its columns is no choice.
+        taken: names that other policies have, beside the baselines and the single models.
+
+    Raises:
+        ConfigError: an option has another form, a name is taken, a file or a function can't be used, or a
+            policy chooses for no prompt at all.
+    """
+    found: dict[str, Contender] = {}
+    notes: list[str] = []
+    for option in options:
+        name, source = _parted(option)
+        if name in {*found, *taken, *NAMES, *(f"always {model}" for model in table.models)}:
+            raise ConfigError(f"--policy {option}: the name {name!r} is taken: choose another")
+        told = _Told()
+        names = _from_file(source, table, told) if _is_file(source) else _from_function(name, source, table)
+        choice = _columns(names, table, told)
+        notes += told.sentences(f"policy {name!r}")
+        if not (choice >= 0).any():
+            reasons = "; ".join(told.sentences(source)) or "it names no model"
+            raise ConfigError(
+                f"--policy {option}: it chooses for none of the {len(table):,} prompts compared: {reasons}; "
+                f"the models compared are {', '.join(table.models)}"
+            )
+        found[name] = Contender(name=name, kind="own policy", choice=choice)
+    return list(found.values()), notes
+
+
+def requests_of(table: PromptTable) -> list[dict[str, Json]]:
+    """The requests as a user's function gets them.
+
+    Each has `prompt_key`, and either `prompt` (where it is one message of the user's) or `messages`; `tools`,
+    `response_format`, `task_type` and `tags` where it has them. The function may change them.
+    """
+    return [_plain(key, request) for key, request in zip(table.keys, table.requests, strict=True)]
+
+
+def _plain(key: str, request: Request) -> dict[str, Json]:
+    optional = {
+        "tools": request.tools,
+        "response_format": request.response_format,
+        "task_type": request.task_type,
+        "tags": list(request.tags),
+    }
+    first = request.messages[0]
+    alone = len(request.messages) == 1 and set(first) == {"role", "content"} and first["role"] == "user"
+    text = {"prompt": first["content"]} if alone and isinstance(first["content"], str) else None
+    return {
+        "prompt_key": key,
+        **(text or {"messages": [dict(message) for message in request.messages]}),
+        **{name: value for name, value in optional.items() if value},
+    }
+
+
+def _parted(option: str) -> tuple[str, str]:
+    name, equals, source = option.partition("=")
+    if not (name.strip() and equals and source.strip()):
+        raise ConfigError(f"--policy {option!r}: write NAME=module:function or NAME=choices.jsonl")
+    return name.strip(), source.strip()
+
+
+def _is_file(source: str) -> bool:
+    return source.endswith(FILE_ENDINGS) or Path(source).is_file() or ":" not in source
+
+
+def _from_function(name: str, source: str, table: PromptTable) -> list[Json]:
+    """What a function names for each prompt.
+
+    Raises:
+        ConfigError: it can't be imported, raises, or does not give one name a request.
+    """
+    with _current_folder_importable():
+        choose = cast("Choose", load_function(source))
+        try:
+            named = list(choose(requests_of(table)))
+        except Exception as error:  # the user's own function may raise anything
+            raise ConfigError(
+                f"policy {name!r}: {source} raised {type(error).__name__}: {error}; it gets a list of "
+                "requests and returns a list with a model name, or None, for each"
+            ) from error
+    if len(named) != len(table):
+        raise ConfigError(
+            f"policy {name!r}: {source} returned {len(named):,} names for {len(table):,} requests"
+        )
+    return named
+
+
+@contextmanager
+def _current_folder_importable() -> Iterator[None]:
+    """A module of the user's is found in the current folder too, after all others."""
+    here = str(Path.cwd())
+    added = here not in sys.path
+    if added:
+        sys.path.append(here)
+    try:
+        yield
+    finally:
+        if added and here in sys.path:
+            sys.path.remove(here)
+
+
+def _from_file(source: str, table: PromptTable, told: _Told) -> list[Json]:
+    """What a file's lines name for each prompt; None where no line is about it.
+
+    Raises:
+        ConfigError: the file can't be read.
+    """
+    path = Path(source)
+    taken = _Lines(row_of={key: row for row, key in enumerate(table.keys)}, told=told)
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    taken.take(line, f"{path}, line {number}")
+    except OSError as error:
+        raise ConfigError(f"--policy: {path} can't be read: {error.strerror or error}") from error
+    return [taken.named.get(row) for row in range(len(table))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lines:
+    """The lines of a file so far: what they name for each row, and what is wrong with them."""
+
+    row_of: Mapping[str, int]
+    told: _Told
+    named: dict[int, Json] = field(default_factory=dict)
+
+    def take(self, line: bytes, where: str) -> None:
+        try:
+            key, model = _choice_of(line)
+        except RequestError as error:
+            self.told.add("lines whose prompt can't be read", f"{where}: {error}")
+            return
+        except ValueError as error:
+            self.told.add(f"lines that can't be read, {error}", where)
+            return
+        row = self.row_of.get(key)
+        if row is None:
+            self.told.add("lines about prompts that are not compared", where)
+        elif self.named.setdefault(row, model) != model:
+            self.told.add("lines that an earlier line for the same prompt contradicts, not used", where)
+
+
+def _choice_of(line: bytes) -> tuple[str, Json]:
+    """The prompt key and the model of one line.
+
+    Raises:
+        ValueError: it is no JSON, or lacks one of the two.
+        RequestError: its prompt has the wrong form.
+    """
+    try:
+        value = orjson.loads(line)
+    except ValueError:
+        raise ValueError("not valid JSON") from None
+    if not isinstance(value, Mapping):
+        raise ValueError("no JSON object")
+    if "model" not in value:
+        raise ValueError("no 'model' in it")
+    if isinstance(value.get("prompt_key"), str):
+        return value["prompt_key"], value["model"]
+    if value.get("prompt") is None and value.get("messages") is None:
+        known = "a call_id names a call, and prompts are compared: " if "call_id" in value else ""
+        raise ValueError(f"{known}no 'prompt_key', 'prompt' or 'messages' in it")
+    request = Request.from_json(value)
+    return prompt_key(request.messages, request.tools, request.response_format), value["model"]
+
+
+def _columns(names: Sequence[Json], table: PromptTable, told: _Told) -> IntArray:
+    """The column that each name stands for; -1 for None, and for what is no name of a column."""
+    column = {model: number for number, model in enumerate(table.models)}
+    choice = np.full(len(names), NO_CHOICE, dtype=np.int64)
+    for row, name in enumerate(names):
+        if isinstance(name, str) and name in column:
+            choice[row] = column[name]
+        elif name is None:
+            told.add("prompts without a choice", table.keys[row])
+        else:
+            told.add(f"prompts given to {str(name)[:80]!r}, which is not compared", table.keys[row])
+    return choice

@@ -1,0 +1,328 @@
+"""What a comparison comes to, in sentences: losses first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from training.comparing.evaluated import (
+    Comparison,
+    CurveResult,
+    Difference,
+    Outcome,
+    PolicyResult,
+    SliceResult,
+    Verdict,
+)
+from training.comparing.policies.baselines import BEST_SINGLE, SHUFFLE, TASK_TYPE
+from training.pages.numbers import as_factor, bounds, relative
+from training.statistics.intervals import UNKNOWN, Interval
+from training.statistics.policy_curves import ROUNDING
+
+SUCCESS_MARGIN = 0.01
+"""A success rate that may be this much lower counts as equal."""
+COST_MARGIN = 0.05
+"""A mean cost that may be this much higher, as a share, counts as equal."""
+SIGNIFICANT = 0.05
+"""A difference is shown where its p-value, corrected for the number of comparisons, is below."""
+FEW = 30
+"""Fewer independent groups of prompts give no verdict: percentile intervals from them are too narrow."""
+MOST_SLICES = 3
+
+ORDER: tuple[Outcome, ...] = ("loss", "undecided", "trade-off", "win")
+LEADS = {
+    "loss": "It does not beat {}: ",
+    "undecided": "Undecided against {}: ",
+    "trade-off": "A trade-off against {}: ",
+    "win": "The router beats {}: ",
+}
+
+
+def classify(success: Difference, cost_ratio: Difference) -> Outcome:
+    """What two differences say about the router against one baseline.
+
+    A win is better success at no higher cost, or lower cost at no lower success, within the margins. A loss
+    is one of the two shown to be worse and the other not shown to be better. Unknown intervals show nothing.
+
+    Args:
+        success: the router's less the baseline's.
+        cost_ratio: the router's over the baseline's.
+    """
+    better, worse = shown_above(success, 0.0), shown_below(success, 0.0)
+    cheaper, dearer = shown_below(cost_ratio, 1.0), shown_above(cost_ratio, 1.0)
+    if (better and dearer) or (worse and cheaper):
+        return "trade-off"
+    if worse or dearer:
+        return "loss"
+    cost = cost_ratio.interval
+    no_dearer = math.isnan(cost.value) or cost.high <= 1 + COST_MARGIN
+    if (better and no_dearer) or (cheaper and success.interval.low >= -SUCCESS_MARGIN):
+        return "win"
+    return "undecided"
+
+
+def shown_above(difference: Difference, reference: float) -> bool:
+    """Whether a difference is shown to lie above a reference, after the correction for many looks."""
+    return difference.interval.low > reference + ROUNDING and difference.p_adjusted < SIGNIFICANT
+
+
+def shown_below(difference: Difference, reference: float) -> bool:
+    """Whether a difference is shown to lie below a reference, after the correction for many looks."""
+    return difference.interval.high < reference - ROUNDING and difference.p_adjusted < SIGNIFICANT
+
+
+def verdicts(comparison: Comparison) -> tuple[Verdict, ...]:
+    """Every sentence of a comparison, losses first, then undecided ones, trade-offs and wins."""
+    found = [
+        *_against_baselines(comparison),
+        *_at_equal_quality(comparison),
+        *_ranking(comparison),
+        *_on_slices(comparison),
+    ]
+    return tuple(sorted(found, key=lambda verdict: ORDER.index(verdict.outcome)))
+
+
+def _settled(outcome: Outcome, comparison: Comparison) -> Outcome:
+    """No outcome is claimed from few groups of prompts."""
+    return outcome if comparison.clusters >= FEW else "undecided"
+
+
+def headline(verdict: Sequence[Verdict]) -> str:
+    """The verdicts counted, losses first: one sentence."""
+    wording = {
+        "loss": "loses {}",
+        "undecided": "leaves {} undecided",
+        "trade-off": "trades cost against success in {}",
+        "win": "wins {}",
+    }
+    if not verdict:
+        return "There is nothing to compare the router with."
+    counts = {outcome: sum(one.outcome == outcome for one in verdict) for outcome in ORDER}
+    parts = [
+        wording[outcome].format(count or "none")
+        for outcome, count in counts.items()
+        if count or outcome == "loss"
+    ]
+    noun = "comparison" if len(verdict) == 1 else "comparisons"
+    return f"Of {len(verdict)} {noun}, the router {_listed(parts)}."
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _against_baselines(comparison: Comparison) -> Iterator[Verdict]:
+    """A sentence for each policy and the shuffle, and for each single model that the router loses to."""
+    told: set[str] = set()
+    for result in comparison.policies:
+        if result.kind not in ("bound", "single model") and result.name not in told:
+            told |= {result.name, *result.aliases}
+            tell = _shuffle_verdict if result.kind == "control" else _baseline_verdict
+            yield tell(result, comparison)
+        elif result.kind == "single model" and not result.aliases:
+            verdict = _baseline_verdict(result, comparison)
+            if verdict.outcome == "loss":
+                yield verdict
+
+
+def _baseline_verdict(result: PolicyResult, comparison: Comparison) -> Verdict:
+    names = _listed([result.name, *result.aliases])
+    named = result.model and result.kind == "baseline"
+    title = f"{names} ({result.model})" if named else names
+    if result.name == comparison.reference:
+        title += ", which runs today"
+    if result.same_as_router:
+        text = f"The router makes the same choices as {title}."
+        return Verdict(outcome="undecided", against=result.name, text=text)
+    if result.support is not None and result.support.refused:
+        text = f"The log can't speak for {title}: {result.support.refused}."
+        return Verdict(outcome="undecided", against=result.name, text=text)
+    success = guarded(result.success_difference, comparison.clusters)
+    cost = result.cost_ratio.interval
+    outcome = _settled(_resolved(classify(success, result.cost_ratio), result), comparison)
+    text = LEADS[outcome].format(title) + _difference(success.interval, cost)
+    if (success.interval.value < 0) == (cost.value < 1):
+        text += _at_its_success(result.cost_at_equal_quality)
+    if result.prompts < comparison.prompts:
+        text += f" (on the {result.prompts:,} prompts that it can choose for)"
+    if outcome == "undecided" and result.success_difference.calls_to_settle:
+        text += f"; about {result.success_difference.calls_to_settle:,} more prompts would settle the success"
+    return Verdict(outcome=outcome, against=result.name, text=text + ".")
+
+
+def _at_its_success(ratio: Interval) -> str:
+    """What the learned policy costs at a baseline's own success rate, as a clause to add."""
+    if math.isnan(ratio.value):
+        return ""
+    if math.isinf(ratio.value):
+        return "; the learned policy never reaches its success rate"
+    return f"; at equal success the learned policy costs {_of_it(ratio)}"
+
+
+def _resolved(outcome: Outcome, result: PolicyResult) -> Outcome:
+    """A trade-off is a loss where the learned policy is dearer at the baseline's own success rate as well."""
+    least = result.cost_at_equal_quality.low
+    dearer = math.isfinite(least) and least > 1 + COST_MARGIN
+    return "loss" if outcome == "trade-off" and dearer else outcome
+
+
+def _shuffle_verdict(result: PolicyResult, comparison: Comparison) -> Verdict:
+    if result.same_as_router:
+        text = "The router sends every prompt to one model: there is no choice to judge."
+        return Verdict(outcome="undecided", against=SHUFFLE, text=text)
+    difference = result.success_difference
+    outcome = _settled(classify(difference, result.cost_ratio), comparison)
+    claim = {
+        "loss": "It does not know which prompt needs which model",
+        "undecided": "It is not shown to know which prompt needs which model",
+        "trade-off": "It trades success against cost when it picks the prompts",
+        "win": "It knows which prompt needs which model",
+    }[outcome]
+    text = f"{claim}: against its own choices shuffled over the prompts, " + _difference(
+        difference.interval, result.cost_ratio.interval
+    )
+    return Verdict(outcome=outcome, against=SHUFFLE, text=text + ".")
+
+
+def _at_equal_quality(comparison: Comparison) -> Iterator[Verdict]:
+    """The sweep against the best single model, and against the sweep of the mean per task type."""
+    best, curves = comparison.best_single, {curve.name: curve for curve in comparison.curves}
+    learned = next((curve for name, curve in curves.items() if name != TASK_TYPE), None)
+    if learned is None:
+        return
+    yield Verdict(
+        outcome=_settled(_ratio_outcome(learned.cost_at_best), comparison),
+        against=f"{BEST_SINGLE} at equal quality",
+        text=f"Swept over its weight on cost, the learned policy {_reaches(learned, best)}.",
+    )
+    if comparison.equal_quality is not None:
+        outcome = _settled(_ratio_outcome(comparison.equal_quality), comparison)
+        yield _table_verdict(outcome, learned, curves[TASK_TYPE], comparison)
+
+
+def _table_verdict(
+    outcome: Outcome, learned: CurveResult, table: CurveResult, comparison: Comparison
+) -> Verdict:
+    ratio, best = comparison.equal_quality or UNKNOWN, comparison.best_single
+    claim = {
+        "loss": "Mean per task type is cheaper at equal quality",
+        "undecided": "Undecided against mean per task type at equal quality",
+        "trade-off": "",
+        "win": "It is cheaper than mean per task type at equal quality",
+    }[outcome]
+    text = f"{claim}: the table {_reaches(table, best)}, the learned policy {_reaches(learned, best)}"
+    if math.isfinite(ratio.value):
+        text += ": " + share_of(ratio, "the table's cost")
+    return Verdict(outcome=outcome, against=f"{TASK_TYPE} at equal quality", text=f"{text}.")
+
+
+def _ratio_outcome(ratio: Interval) -> Outcome:
+    if ratio.high < 1 - ROUNDING:
+        return "win"
+    return "loss" if ratio.low > 1 + ROUNDING else "undecided"
+
+
+def _reaches(curve: CurveResult, best: str) -> str:
+    if math.isnan(curve.cost_at_best.value):
+        return f"can't be priced against {best}"
+    if math.isinf(curve.cost_at_best.value):
+        return f"never reaches the success rate of {best}"
+    return f"reaches the success rate of {best} at {share_of(curve.cost_at_best, 'its cost')}"
+
+
+def _ranking(comparison: Comparison) -> Iterator[Verdict]:
+    ranking = comparison.ranking
+    if ranking is None or math.isnan(ranking.apgr.value):
+        return
+    apgr = ranking.apgr
+    shown: Outcome = "win" if apgr.low > 0.5 else "loss" if apgr.high < 0.5 else "undecided"
+    outcome = _settled(shown, comparison)
+    verb = {"win": "ranks", "loss": "ranks wrongly", "undecided": "is not shown to rank"}[outcome]
+    text = (
+        f"It {verb} the prompts by their need of {ranking.strong} over {ranking.weak}: it recovers "
+        f"{apgr.value:.2f} [{apgr.low:.2f}, {apgr.high:.2f}] of the gap on average (APGR), random routing "
+        "0.50."
+    )
+    yield Verdict(outcome=outcome, against="random ranking", text=text)
+
+
+def _on_slices(comparison: Comparison) -> Iterator[Verdict]:
+    """Slices on which the router is shown to succeed less often than what runs today."""
+    worse = [
+        one
+        for one in comparison.slices
+        if one.prompts >= FEW
+        and shown_below(one.success_difference, 0.0)
+        and one.success_difference.interval.value <= -SUCCESS_MARGIN
+    ]
+    for outcome in ORDER:
+        found = [one for one in worse if _slice_outcome(one) == outcome]
+        if found:
+            number = "1 slice" if len(found) == 1 else f"{len(found)} slices"
+            text = (
+                f"On {number} of {len(comparison.slices)} it succeeds less often than "
+                f"{comparison.reference}: {_worst(found)}."
+            )
+            settled = _settled(outcome, comparison)
+            yield Verdict(outcome=settled, against=f"{comparison.reference} by slice", text=text)
+
+
+def _slice_outcome(one: SliceResult) -> Outcome:
+    return "trade-off" if one.cost_ratio.high < 1 - ROUNDING else "loss"
+
+
+def _worst(slices: Sequence[SliceResult]) -> str:
+    """The slices with the greatest loss of success, worst first, as a list in words."""
+    worst = sorted(slices, key=lambda one: one.success_difference.interval.value)
+    told = [
+        f"{one.dimension} {one.name} ({points(one.success_difference.interval)}"
+        + ("" if math.isnan(one.cost_ratio.value) else f" at {share_of(one.cost_ratio, 'its cost')}")
+        + ")"
+        for one in worst[:MOST_SLICES]
+    ]
+    return _listed([*told, *([f"{len(worst) - MOST_SLICES} more"] if len(worst) > MOST_SLICES else [])])
+
+
+def guarded(difference: Difference, clusters: int) -> Difference:
+    """A difference of success rates, widened where no group of prompts shows any.
+
+    Resampling equal values gives an interval of no width. With 0 of n groups differing, up to 3 / n of them
+    may (the rule of three: Hanley & Lippman-Hand 1983).
+    """
+    found = difference.interval
+    if found.low != found.high:
+        return difference
+    bound = 3 / clusters
+    return replace(difference, interval=replace(found, low=found.value - bound, high=found.value + bound))
+
+
+def _difference(success: Interval, cost_ratio: Interval = UNKNOWN) -> str:
+    """Cost and success of the router against a baseline, as a clause."""
+    if math.isnan(cost_ratio.value):
+        return f"{points(success)} (costs are not known)"
+    return f"it costs {_of_it(cost_ratio)} at {points(success)}"
+
+
+def _of_it(ratio: Interval) -> str:
+    """A cost against another that was named just before: "38 % [30, 47] of it", "14x [13, 15] as much"."""
+    return f"{share(ratio)} as much" if as_factor(ratio.value) else f"{share(ratio)} of it"
+
+
+def points(difference: Interval) -> str:
+    """A difference of success rates: "0.2 points [-0.9, +1.1] better success"."""
+    word = "better" if difference.value >= 0 else "worse"
+    if math.isnan(difference.low):
+        return f"{abs(difference.value) * 100:.1f} points {word} success"
+    low, high = difference.low * 100, difference.high * 100
+    return f"{abs(difference.value) * 100:.1f} points [{low:+.1f}, {high:+.1f}] {word} success"
+
+
+def share(ratio: Interval) -> str:
+    """A ratio with its interval: "38 % [30, 47]"."""
+    return f"{relative(ratio.value)} {bounds(ratio, 'ratio')}".rstrip()
+
+
+def share_of(ratio: Interval, whole: str) -> str:
+    """A ratio of something: "38 % [30, 47] of its cost", "14x [13, 15] its cost"."""
+    return f"{share(ratio)} {whole}" if as_factor(ratio.value) else f"{share(ratio)} of {whole}"

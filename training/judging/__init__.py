@@ -1,0 +1,1 @@
+"""Asking a model whether logged answers are good."""

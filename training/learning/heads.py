@@ -1,0 +1,450 @@
+"""Fits the two estimators: success heads per model, and the classifier of the cheapest-success label."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from router.errors import TrainingError
+from router.forecasting.features import Features
+from router.forecasting.head import (
+    CLIP,
+    Head,
+    Kind,
+    LabelParts,
+    LastLevel,
+    Lengths,
+    Linear,
+    NeighbourStore,
+    Scaling,
+    SuccessParts,
+    combined,
+    evidence_of,
+    gains,
+    level_inputs,
+    log_odds,
+    narrow_inputs,
+    sigmoid,
+    unit,
+    wide_inputs,
+)
+from router.records import BoolArray, Float32Array, FloatArray, IntArray
+from training.prompts.split import folds
+from training.statistics.ridge import RidgeHeads, RidgePath
+
+FOLDS = 5
+STORE_AXES = 128
+STORE_POINTS = 12_000
+DEVIATION_PENALTIES = (0.01, 0.03, 0.1, 0.3)
+"""Candidates for the ridge penalty of the deviation, per prompt, from weak to strong."""
+LABEL_CS = (0.3, 0.03)
+"""Candidates for the inverse penalty of the label classifier, scikit-learn's `C`, likewise."""
+TABLE_PRIOR = 5.0
+"""Calls' worth of belief that a task type is like all others."""
+LAST_PENALTY = 1.0
+DIFFERENCE_PENALTY = 30.0
+"""Penalty on the weights of what models differ by. It is nothing where every model met hundreds of prompts;
+where the log tried one model a prompt, the table of means holds until differences have shown themselves."""
+OWN_PENALTY = 3000.0
+"""Penalty on what a model's weights differ by from those all models share."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """What a head is fitted on.
+
+    Attributes:
+        outcome: shape (n, n_models); success in [0, 1], NaN where unknown.
+        weight: shape (n, n_models); what an outcome counts, above 0; 0 where it is unknown.
+        output_tokens, input_tokens: shape (n, n_models), NaN where unknown.
+        label: shape (n,); column of the cheapest model that succeeded, -1 without one.
+        groups: shape (n,); rows that never part in a fold.
+    """
+
+    features: Features
+    outcome: FloatArray
+    weight: FloatArray
+    output_tokens: FloatArray
+    input_tokens: FloatArray
+    label: IntArray
+    groups: IntArray
+
+    def __len__(self) -> int:
+        return len(self.outcome)
+
+    def rows(self, index: IntArray | BoolArray) -> Sample:
+        """The prompts at `index`."""
+        return Sample(**{name: getattr(self, name)[index] for name in Sample.__slots__ if name != "features"},
+                      features=self.features.rows(index))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """What both estimators of one sample share: scaling, what the neighbours saw, the table of means."""
+
+    scaling: Scaling
+    store: NeighbourStore
+    table: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Regularisation: of the deviation, per prompt ("success"), or scikit-learn's C ("label")."""
+
+    kind: Kind
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossFitted:
+    """Evidence on every prompt from heads that have not seen it.
+
+    Attributes:
+        evidence: shape (n, n_models, n_evidence); log odds.
+        table: shape (n, n_models); the log odds of the table of means, likewise cross-fitted.
+        familiarity: shape (n,).
+    """
+
+    evidence: FloatArray
+    table: FloatArray
+    familiarity: FloatArray
+
+    def probability(self, outcome: FloatArray, weight: FloatArray, groups: IntArray, seed: int) -> FloatArray:
+        """Calibrated probabilities, the last level cross-fitted too, so that no row calibrates itself."""
+        out = np.zeros_like(outcome)
+        for held in _held_out(groups, seed + 1):
+            rest = ~held
+            last = fit_last_level(self.evidence[rest], self.table[rest], outcome[rest], weight[rest])
+            floor = self.table[held]
+            out[held] = combined(gains(self.evidence[held], floor), floor, *last)
+        return out
+
+
+def settings_of(kind: Kind) -> list[Setting]:
+    """The candidates that cross-validation chooses among."""
+    values = DEVIATION_PENALTIES if kind == "success" else LABEL_CS
+    return [Setting(kind=kind, value=value) for value in values]
+
+
+def cross_fit(sample: Sample, settings: Sequence[Setting], seed: int) -> list[CrossFitted]:
+    """For each setting, the evidence on every prompt from heads fitted on the other folds."""
+    held_out = _held_out(sample.groups, seed)
+    workers = Parallel(n_jobs=os.cpu_count(), prefer="threads")
+    parts = workers(delayed(_cross_fit_fold)(sample, held, settings) for held in held_out)
+    order = np.argsort(np.concatenate([np.flatnonzero(held) for held in held_out]))
+    return [_joined([part[number] for part in parts], order) for number in range(len(settings))]
+
+
+def _cross_fit_fold(sample: Sample, held: BoolArray, settings: Sequence[Setting]) -> list[CrossFitted]:
+    """The evidence on one fold's prompts, from heads fitted on the others'."""
+    outer = sample.features.rows(held)
+    base, parts = _fit_parts(sample.rows(~held), settings)
+    wide, narrow = wide_inputs(outer, base.scaling), narrow_inputs(outer, base.scaling)
+    near, familiarity = base.store.search(narrow)
+    table = base.table[outer.task_type + 1]
+    return [
+        CrossFitted(evidence=evidence_of(p, outer, wide, narrow, near), table=table, familiarity=familiarity)
+        for p in parts
+    ]
+
+
+def _joined(parts: Sequence[CrossFitted], order: IntArray) -> CrossFitted:
+    """Folds put together again, in the rows' own order."""
+    return CrossFitted(
+        evidence=np.concatenate([part.evidence for part in parts])[order],
+        table=np.concatenate([part.table for part in parts])[order],
+        familiarity=np.concatenate([part.familiarity for part in parts])[order],
+    )
+
+
+def fit_head(sample: Sample, setting: Setting, fitted: CrossFitted, lengths: Lengths) -> Head:
+    """The head on the whole sample, its last level from the cross-fitted evidence.
+
+    Args:
+        lengths: as `fit_lengths` finds them on the same sample.
+    """
+    base, (parts,) = _fit_parts(sample, [setting])
+    shared, weights, intercept = fit_last_level(fitted.evidence, fitted.table, sample.outcome, sample.weight)
+    return Head(
+        scaling=base.scaling,
+        parts=parts,
+        last=LastLevel(shared=shared, weights=weights, intercept=intercept, table=base.table),
+        store=base.store,
+        lengths=lengths,
+    )
+
+
+def table_of_means(
+    outcome: FloatArray, weight: FloatArray, task_type: IntArray, easy: FloatArray
+) -> FloatArray:
+    """Log odds of the mean outcome per task type and model, shrunk to the model's mean.
+
+    The mean is that of how easy the task type's prompts are, plus that of how much better the model did on
+    those it met: the regression estimator of a mean (Cochran 1977, section 7.1). So a model that met the hard
+    ones only is not blamed for it, and where every model met every prompt it is the plain mean.
+
+    Args:
+        outcome, weight: shape (n, n_models); NaN and 0 where unknown.
+        task_type: shape (n,); -1 for none.
+        easy: shape (n, 1); the mean outcome over models that is expected of each prompt.
+
+    Returns:
+        Shape (1 + n_task_types, n_models); row 0 over all prompts, row 1 + t of task type t.
+    """
+    better = weight * np.where(weight > 0, outcome - easy, 0.0)
+    overall = (better.sum(axis=0) + TABLE_PRIOR * better.sum() / weight.sum()) / (
+        weight.sum(axis=0) + TABLE_PRIOR
+    )
+    rows = [easy.mean() + overall]
+    for task in range(int(task_type.max(initial=-1)) + 1):
+        own = task_type == task
+        total, count = better[own].sum(axis=0), weight[own].sum(axis=0)
+        level = easy[own].mean() if own.any() else easy.mean()
+        rows.append(level + (total + TABLE_PRIOR * overall) / (count + TABLE_PRIOR))
+    return log_odds(np.stack(rows))
+
+
+def fit_last_level(
+    evidence: FloatArray, table: FloatArray, outcome: FloatArray, weight: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """One logistic regression per model on its observed outcomes, over its evidence.
+
+    The evidence enters as its difference from the table of means, whose log odds are the offset: with few
+    outcomes the penalty leaves the table as it is. What the models share of it and what they differ by have
+    weights of their own (`head.gains`), the latter penalised harder. A model's weights are those that
+    all models share, not negative, plus a difference of its own that is penalised hardest.
+
+    Args:
+        evidence: log odds, shape (n, n_models, n_evidence).
+        table: log odds, shape (n, n_models).
+        outcome, weight: shape (n, n_models); NaN and 0 where unknown.
+
+    Returns:
+        Weights of the shared part and of the differences, shape (n_models, n_evidence) each; and intercept,
+        shape (n_models,).
+    """
+    from scipy.optimize import minimize
+
+    target = np.where(weight > 0, outcome, 0.0)
+    shared, differences = gains(evidence, table)
+    gain = np.concatenate([np.broadcast_to(shared, differences.shape), differences], axis=2)
+    _, models, kinds = gain.shape
+    penalty = np.repeat([LAST_PENALTY, DIFFERENCE_PENALTY], kinds // 2)
+    sizes = np.cumsum([kinds, models * kinds])
+
+    def unpack(vector: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        common, own, intercept = np.split(vector, sizes)
+        return common, own.reshape(models, kinds), intercept
+
+    def loss(vector: FloatArray) -> tuple[float, FloatArray]:
+        common, own, intercept = unpack(vector)
+        z = table + np.einsum("nme,me->nm", gain, common + own) + intercept
+        slope = weight * (sigmoid(z) - target)
+        by_weight = np.einsum("nm,nme->me", slope, gain)
+        value = (weight * (np.logaddexp(0.0, z) - target * z)).sum() + 0.5 * (
+            penalty @ common**2 + LAST_PENALTY * (intercept @ intercept) + OWN_PENALTY * (own**2).sum()
+        )
+        gradient = (
+            by_weight.sum(axis=0) + penalty * common,
+            (by_weight + OWN_PENALTY * own).ravel(),
+            slope.sum(axis=0) + LAST_PENALTY * intercept,
+        )
+        return float(value), np.concatenate(gradient)
+
+    start = np.concatenate([np.full(kinds, 2.0 / kinds), np.zeros(models * kinds + models)])
+    bounds = [(0.0, None)] * kinds + [(None, None)] * (models * kinds + models)
+    common, own, intercept = unpack(minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x)
+    of_shared, of_difference = np.hsplit(common + own, 2)
+    return of_shared, of_difference, intercept
+
+
+def fit_lengths(sample: Sample) -> Lengths:
+    """Expected tokens per model: ridge on the log of the output's, a ratio for the input's."""
+    wanted, given = sample.output_tokens, sample.input_tokens
+    seen = np.isfinite(wanted)
+    inputs = narrow_inputs(sample.features, structure_scaling(sample.features))
+    target = np.where(seen, np.log1p(np.where(seen, wanted, 0.0)), 0.0)
+    usable = seen.any(axis=0)
+    width, models = inputs.shape[1], wanted.shape[1]
+    head = Linear(weights=np.zeros((width, models)), intercept=np.zeros(models))
+    fitted = np.zeros_like(target)
+    if usable.any():
+        heads = RidgeHeads.of(inputs, target[:, usable], seen[:, usable].astype(np.float64))
+        solution, fitted[:, usable] = heads.solution(), heads.leave_one_out()
+        head.weights[:, usable], head.intercept[usable] = solution.weights, solution.intercept
+    most = np.array([column[rows].max(initial=-1.0) for column, rows in zip(wanted.T, seen.T, strict=True)])
+    most = np.maximum(most, 0.0)
+    predicted = np.where(seen, np.expm1(np.clip(fitted, 0.0, np.log1p(most))), 0.0).sum(axis=0)
+    total = np.where(seen, wanted, 0.0).sum(axis=0)
+    return Lengths(
+        log_tokens=head,
+        smearing=np.where(predicted > 0, total / np.maximum(predicted, 1e-9), 1.0),
+        most=most,
+        input_ratio=_input_ratio(given, sample.features.tokens),
+    )
+
+
+def _input_ratio(given: FloatArray, tokens: FloatArray) -> FloatArray:
+    """Logged input tokens per token of the encoder's, per model; all models' where one has none, else 1."""
+    seen = np.isfinite(given)
+    ours = np.where(seen, tokens[:, None], 0.0).sum(axis=0)
+    theirs = np.where(seen, given, 0.0).sum(axis=0)
+    overall = theirs.sum() / ours.sum() if ours.sum() > 0 else 1.0
+    return np.where(ours > 0, theirs / np.maximum(ours, 1e-9), overall)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Common:
+    """What success heads of every regularisation share; arrays over the sample's rows."""
+
+    difficulty: Linear
+    easy: FloatArray
+    centre: FloatArray
+    spread: FloatArray
+    level: Linear
+    deviation: RidgeHeads
+    values: FloatArray
+
+
+def _fit_parts(sample: Sample, settings: Sequence[Setting]) -> tuple[Base, list[SuccessParts | LabelParts]]:
+    """Everything but the last level, for several settings at once: they share the costly part."""
+    scaling = structure_scaling(sample.features)
+    sample = sample.rows(np.flatnonzero(np.isfinite(sample.outcome).any(axis=1)))
+    wide = wide_inputs(sample.features, scaling)
+    narrow = narrow_inputs(sample.features, scaling)
+    common = _fit_common(sample, wide, narrow)
+    base = Base(
+        scaling=scaling,
+        store=_store(sample, narrow, common.values),
+        table=table_of_means(sample.outcome, sample.weight, sample.features.task_type, common.easy),
+    )
+    return base, [_parts(common, sample, wide, setting) for setting in settings]
+
+
+def _parts(
+    common: _Common, sample: Sample, wide: Float32Array, setting: Setting
+) -> SuccessParts | LabelParts:
+    if setting.kind == "label":
+        return _fit_label(wide, sample.label, sample.outcome.shape[1], setting.value)
+    return SuccessParts(
+        difficulty=common.difficulty,
+        centre=common.centre,
+        spread=common.spread,
+        level=common.level,
+        deviation=common.deviation.solution(setting.value * len(sample)),
+    )
+
+
+def _fit_common(sample: Sample, wide: Float32Array, narrow: Float32Array) -> _Common:
+    """Difficulty, then each model's level given it, then what is left for the deviation to explain.
+
+    Each step sees the leave-one-out predictions of the one before, so that none learns its errors by heart.
+    """
+    outcome, weight, features = sample.outcome, sample.weight, sample.features
+    seen = weight > 0
+    shared = _shared_outcome(outcome, weight)
+    path = RidgePath.of(wide, shared, weight.mean(axis=1))
+    penalty = path.best_penalty(shared)
+    easy = path.leave_one_out(shared, penalty)
+    centre, spread = easy.mean(axis=0), easy.std(axis=0) + 1e-6
+    residual = np.where(seen, outcome - easy, 0.0)
+    level = RidgeHeads.of(level_inputs(features, easy, centre, spread), residual, weight)
+    residual = np.where(seen, residual - level.leave_one_out(), 0.0)
+    return _Common(
+        difficulty=path.solution(penalty),
+        easy=easy,
+        centre=centre,
+        spread=spread,
+        level=level.solution(),
+        deviation=RidgeHeads.of(narrow, residual, weight),
+        values=np.hstack([shared - centre, residual]),
+    )
+
+
+def _shared_outcome(outcome: FloatArray, weight: FloatArray) -> FloatArray:
+    """Mean outcome of each prompt over models, shape (n, 1), as if all models had met it.
+
+    Each observed outcome counts as its distance from its model's mean, so that a prompt that met only strong
+    models does not look easy.
+    """
+    seen = weight > 0
+    filled = weight * np.where(seen, outcome, 0.0)
+    overall = filled.sum() / weight.sum()
+    means = (filled.sum(axis=0) + 2.0 * overall) / (weight.sum(axis=0) + 2.0)
+    excess = (weight * np.where(seen, outcome - means, 0.0)).sum(axis=1) / weight.sum(axis=1)
+    return np.asarray(means.mean() + excess)[:, None]
+
+
+def _fit_label(wide: Float32Array, label: IntArray, models: int, c: float) -> LabelParts:
+    """Multinomial logistic regression on the label; a model that is never the label gets almost no chance."""
+    from sklearn.linear_model import LogisticRegression
+
+    weights = np.zeros((wide.shape[1], models))
+    intercept = np.full(models, np.log(CLIP))
+    known = label >= 0
+    classes = np.unique(label[known])
+    if len(classes) == 1:
+        intercept[classes] = 0.0
+    elif len(classes) > 1:
+        fitted = LogisticRegression(C=c, max_iter=300).fit(wide[known], label[known])
+        two = len(classes) == 2
+        coefficients = np.vstack([-fitted.coef_, fitted.coef_]) / 2 if two else fitted.coef_
+        bias = np.concatenate([-fitted.intercept_, fitted.intercept_]) / 2 if two else fitted.intercept_
+        weights[:, classes], intercept[classes] = coefficients.T, bias
+    return LabelParts(logits=Linear(weights=weights, intercept=intercept))
+
+
+def stored_rows(outcome: FloatArray) -> IntArray:
+    """Which prompts of a sample are the points of its head's neighbour store, in the store's order.
+
+    Args:
+        outcome: the sample's, shape (n, n_models); a prompt of unknown outcomes is not among them.
+    """
+    seen = np.flatnonzero(np.isfinite(outcome).any(axis=1))
+    return seen[_kept(len(seen))]
+
+
+def _kept(count: int) -> IntArray:
+    """Rows of `count` that the store keeps: `STORE_POINTS` at most, evenly spread."""
+    return np.linspace(0, count - 1, min(count, STORE_POINTS)).astype(np.int64)
+
+
+def _store(sample: Sample, inputs: Float32Array, values: FloatArray) -> NeighbourStore:
+    """The neighbours' store: principal axes (uncentred, so cosines are kept), at most `STORE_POINTS` rows."""
+    narrow = unit(inputs)
+    axes = np.linalg.eigh((narrow.T @ narrow).astype(np.float64))[1][:, ::-1][:, :STORE_AXES].astype(
+        np.float32
+    )
+    kept = _kept(len(sample))
+    seen = np.hstack([np.ones((len(sample), 1)), sample.weight])
+    return NeighbourStore(
+        axes=axes,
+        points=unit(narrow @ axes)[kept],
+        values=(seen * values)[kept].astype(np.float32),
+        seen=seen[kept].astype(np.float32),
+    )
+
+
+def structure_scaling(features: Features) -> Scaling:
+    """Mean and spread of the structure features over a sample."""
+    spread = features.structure.std(axis=0)
+    return Scaling(
+        mean=features.structure.mean(axis=0),
+        spread=np.where(spread > 1e-6, spread, np.inf).astype(np.float32),
+    )
+
+
+def _held_out(groups: IntArray, seed: int) -> list[BoolArray]:
+    """The rows held out in each fold: `FOLDS` of them, fewer where there are fewer groups."""
+    count = len(np.unique(groups))
+    if count < 2:
+        raise TrainingError(
+            f"all {len(groups)} prompts to fit on are linked by their sessions, so none can be held out; "
+            "give more of the log, or drop its session_id where it names no conversation"
+        )
+    fold = folds(groups, min(FOLDS, count), seed)
+    return [fold == k for k in np.unique(fold)]

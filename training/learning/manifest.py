@@ -1,0 +1,172 @@
+"""What a training run records of its router: the artifact's manifest and the MLflow run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+
+from router import __version__
+from router.forecasting.encoder import EncoderInfo
+from router.records import Json
+from router.settings.yaml_file import routing_part, settings_text
+from training.learning.figures import training_figures
+from training.learning.fitting import Fitted, Material
+from training.learning.runner_up import runner_up_to_json
+from training.learning.training_means import TrainingStatistics, statistics_to_json
+from training.prompts.split import Split
+from training.reading.summary import ReadSummary
+from training.tracking.publish import RunRecord
+
+LIBRARIES = ("numpy", "scikit-learn", "scipy", "onnxruntime", "tokenizers", "sentence-transformers", "torch")
+
+
+def manifest_of(
+    material: Material,
+    split: Split,
+    fitted: Fitted,
+    reading: ReadSummary,
+    report: Mapping[str, Json],
+    encoder: EncoderInfo,
+) -> dict[str, Json]:
+    """The manifest, without what `seal` adds."""
+    rows = np.concatenate([split.train, split.validation])
+    table = material.table.rows(rows)
+    spec = material.spec
+    statistics = TrainingStatistics.of(
+        table.models, [request.task_type for request in table.requests], table.success, table.cost
+    )
+    return {
+        "pointsman_version": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "models": list(table.models),
+        "head": fitted.published,
+        "encoder": asdict(encoder),
+        "features": asdict(spec),
+        "prices": material.logged,
+        "policy": fitted.policy.to_json(),
+        **({"runner_up": runner_up_to_json(fitted.runner_up)} if fitted.runner_up else {}),
+        **({"promise": promise_to_json(fitted)} if fitted.promise else {}),
+        "config": settings_text(routing_part(material.config)[0]),
+        "statistics": statistics_to_json(statistics),
+        "metrics": _metrics(fitted),
+        "split": {
+            "by": split.by,
+            "train": len(split.train),
+            "validation": len(split.validation),
+            "test": len(split.test),
+        },
+        "data": {
+            "digest": reading.digest,
+            **{name: report[name] for name in ("prompts", "calls", "dominated")},
+        },
+        "libraries": library_versions(),
+    }
+
+
+def run_record(
+    manifest: Mapping[str, Json], fitted: Fitted, report: Mapping[str, Json], reading: ReadSummary
+) -> RunRecord:
+    """The MLflow run of a training; the estimator that lost is a run nested in it."""
+    nested = {
+        f"{kind} (not published)": RunRecord(
+            params={"estimator": kind, "regularisation": candidate.setting.value},
+            metrics=_finite({"validation": candidate.validation}),
+            documents={"search.json": {str(key): value for key, value in candidate.searched.items()}},
+        )
+        for kind, candidate in fitted.candidates.items()
+        if kind != fitted.published
+    }
+    settings = fitted.candidates[fitted.published].setting
+    return RunRecord(
+        params={
+            "estimator": fitted.published,
+            "regularisation": settings.value,
+            "encoder": manifest["encoder"]["name"],
+            "encoder_kind": manifest["encoder"]["kind"],
+            "split": manifest["split"]["by"],
+            "data_digest": manifest["data"]["digest"],
+            "policy_version": manifest["policy_version"],
+            **{f"policy_{name}": value for name, value in manifest["policy"].items()},
+        },
+        metrics={
+            **_finite(manifest["metrics"]),
+            **_finite({"promise": _numbers(manifest.get("promise", {}))}),
+            "calls": float(reading.calls),
+            "rejected_rows": float(reading.rejected),
+            **{f"prompts_{part}": float(manifest["split"][part]) for part in ("train", "validation", "test")},
+        },
+        tags={"policy_version": manifest["policy_version"], "pointsman_version": __version__},
+        figures=training_figures(fitted),
+        documents={"data_report.json": report, "reading.json": asdict(reading), "manifest.json": manifest},
+        nested=nested,
+    )
+
+
+def promise_to_json(fitted: Fitted) -> dict[str, Json] | None:
+    """What was promised, on what grounds, and how the policy did on the test part; None without a promise.
+
+    `test_loss` and `kept` are None where no test part tells: there is none, or outcomes are unknown there.
+    """
+    if fitted.promise is None:
+        return None
+    test = fitted.test
+    told = bool(test) and not test["filled_in"] > 0
+    loss = test["best_single_success"] - test["success"] if told else None
+    return {
+        "max_quality_loss": fitted.promise.max_loss,
+        "confidence": fitted.promise.confidence,
+        "weight": fitted.promise.weight,
+        "bound": fitted.promise.bound,
+        "calibration_prompts": fitted.promise.n,
+        "calibration_clusters": fitted.promise.clusters,
+        "test_prompts": int(test["prompts"]) if told else 0,
+        "test_loss": loss,
+        "kept": None if loss is None else loss <= fitted.promise.max_loss,
+        "method": fitted.promise.method,
+        "assumptions": list(fitted.promise.assumptions),
+    }
+
+
+def _numbers(values: Mapping[str, Json]) -> dict[str, float]:
+    """The entries that MLflow takes as metrics."""
+    return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
+
+
+def _metrics(fitted: Fitted) -> dict[str, Json]:
+    """Metrics per part; None where one is undefined."""
+    parts = {
+        "calibration": fitted.calibration,
+        **{f"validation_{kind}": candidate.validation for kind, candidate in fitted.candidates.items()},
+        "test": fitted.test,
+    }
+    return {
+        part: {name: value if np.isfinite(value) else None for name, value in values.items()}
+        for part, values in parts.items()
+        if values
+    }
+
+
+def _finite(metrics: Mapping[str, Mapping[str, float | None]]) -> dict[str, float]:
+    """Metrics as MLflow takes them: one flat name each, undefined ones left out."""
+    return {
+        f"{part}.{name}": float(value)
+        for part, values in metrics.items()
+        for name, value in values.items()
+        if value is not None and np.isfinite(value)
+    }
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the installed libraries that a router's numbers depend on."""
+    return {name: found for name in LIBRARIES if (found := _version(name))}
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,83 @@
+"""The embedding cache: a text is embedded once per encoder, whatever log it comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from router.call_log.store import use_wal
+from router.forecasting.encoder import Encoder, Encoding
+
+BATCH = 512
+SCHEMA = """
+create table if not exists encoding (
+    encoder text not null, content blob not null, tokens integer not null, vector blob not null,
+    primary key (encoder, content)
+) without rowid
+"""
+
+
+def encode_all(
+    encoder: Encoder,
+    texts: Sequence[str],
+    cache: Path,
+    advance: Callable[[int], object] = lambda done: None,
+) -> tuple[list[Encoding], int]:
+    """The texts' encodings in order, and how many of them had to be computed.
+
+    Args:
+        cache: SQLite file; made when missing. It holds hashes of the texts, never the texts.
+        advance: called with the number of texts done since its last call.
+    """
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    done: list[Encoding] = []
+    computed = 0
+    with closing(sqlite3.connect(cache, timeout=60)) as connection:
+        use_wal(connection)
+        connection.execute("pragma synchronous = normal")  # a cache: what a power cut takes is computed anew
+        connection.execute(SCHEMA)
+        for batch in _batches(texts, BATCH):
+            encodings, new = _encode_batch(encoder, batch, connection)
+            computed += new
+            done.extend(encodings)
+            advance(len(batch))
+    return done, computed
+
+
+def _encode_batch(
+    encoder: Encoder, texts: Sequence[str], connection: sqlite3.Connection
+) -> tuple[list[Encoding], int]:
+    name = encoder.info.sha256
+    hashes = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
+    known = _look_up(connection, name, hashes)
+    missing = {key: text for key, text in zip(hashes, texts, strict=True) if key not in known}
+    workers = Parallel(n_jobs=os.cpu_count(), prefer="threads")
+    fresh = dict(
+        zip(missing, workers(delayed(encoder.encode)(text) for text in missing.values()), strict=True)
+    )
+    rows = [(name, key, one.tokens, one.vector.astype("<f4").tobytes()) for key, one in fresh.items()]
+    with connection:
+        connection.executemany("insert or replace into encoding values (?, ?, ?, ?)", rows)
+    known.update(fresh)
+    return [known[key] for key in hashes], len(missing)
+
+
+def _look_up(connection: sqlite3.Connection, name: str, hashes: Sequence[bytes]) -> dict[bytes, Encoding]:
+    marks = ",".join("?" * len(hashes))
+    query = f"select content, tokens, vector from encoding where encoder = ? and content in ({marks})"
+    rows = connection.execute(query, [name, *hashes])
+    return {key: Encoding(np.frombuffer(blob, dtype="<f4"), tokens) for key, tokens, blob in rows}
+
+
+def _batches(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+    iterator = iter(texts)
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -1,0 +1,110 @@
+"""What `train` and `compare` begin with: calls read, prompts grouped and embedded, progress shown."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from router.forecasting.encoder import Encoder, Encoding
+from router.forecasting.features import embedded_text
+from router.settings.sections import Config
+from training.prompts.embeddings import encode_all
+from training.prompts.table import PromptTable, prompt_table
+from training.reading.calls import CallFiles, read_calls
+from training.reading.rows.recognising import AUTO
+
+Advance = Callable[[float], object]
+EMBEDDINGS = "embeddings.sqlite"
+
+
+class Reporter(Protocol):
+    """Shows how far the work is."""
+
+    def stage(self, name: str, total: float | None) -> Advance:
+        """Begin a stage of `total` units; the result is called with the units done since its last call."""
+        ...
+
+
+class Silent:
+    """A reporter that shows nothing."""
+
+    def stage(self, name: str, total: float | None) -> Advance:
+        """See `Reporter.stage`."""
+        return lambda done: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How call logs are read.
+
+    Attributes:
+        mapping: source column per canonical field.
+        rejects: file for the rows that can't be read; None: they are only counted.
+        cache: folder of exported encoders and embeddings.
+        format: name of a reader, or "auto".
+    """
+
+    mapping: Mapping[str, str]
+    rejects: Path | None
+    config: Config
+    cache: Path
+    format: str = AUTO
+
+
+@contextmanager
+def calls_of(sources: Sequence[str], reading: Reading, reporter: Reporter) -> Iterator[CallFiles]:
+    """The cleaned calls of some logs, in a scratch folder that goes away afterwards.
+
+    Raises:
+        CallLogError: a file can't be read, or too many rows can't.
+    """
+    settings = reading.config.training
+    with tempfile.TemporaryDirectory(prefix="pointsman-") as scratch:
+        yield read_calls(
+            sources,
+            scratch=Path(scratch) / "calls",
+            mapping=reading.mapping,
+            format=reading.format,
+            runner=settings.runner,
+            rejects=reading.rejects,
+            max_reject_share=settings.max_reject_share,
+            rules=reading.config.outcomes.rules,
+            progress=stage_steps(reporter, "reading calls"),
+        )
+
+
+def table_of(files: CallFiles, config: Config, reporter: Reporter) -> PromptTable:
+    """Prompts with what every model did on them."""
+    return prompt_table(
+        files,
+        success_score=None if config.outcomes.rules else config.training.success_score,
+        weights=config.outcomes.weights,
+        max_prompts=config.training.max_prompts,
+        progress=stage_steps(reporter, "grouping prompts"),
+    )
+
+
+def encodings_of(
+    table: PromptTable, encoder: Encoder, cache: Path, reporter: Reporter
+) -> tuple[list[Encoding], int]:
+    """The prompts' embeddings, and how many of them were not in the cache."""
+    texts = [embedded_text(request) for request in table.requests]
+    return encode_all(encoder, texts, cache / EMBEDDINGS, reporter.stage("embedding prompts", len(texts)))
+
+
+def stage_steps(reporter: Reporter, name: str) -> Callable[[int, int], None]:
+    """A callback for (done, total), as the reading side calls it, that shows a stage."""
+    advance: Advance | None = None
+    shown = 0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal advance, shown
+        advance = advance or reporter.stage(name, total)
+        advance(done - shown)
+        shown = done
+
+    return progress

@@ -1,0 +1,324 @@
+"""Prompts with what every model did on them: the table that everything after reading works on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from router.errors import TrainingError
+from router.records import FloatArray, IntArray, Json, Request
+from training.readers.cells import parse_json
+from training.reading.calls import CallFiles
+from training.reading.read_pass import Progress
+
+if TYPE_CHECKING:
+    import daft
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptTable:
+    """Outcomes per prompt and model, repeated calls averaged. NaN is unknown.
+
+    Attributes:
+        models: LiteLLM model names, sorted; the columns of every matrix.
+        keys: prompt key of each row.
+        requests: the request of each row.
+        groups: shape (n_prompts,); rows that a session links share a number, and never part in a split.
+        times: shape (n_prompts,); seconds since 1970 of the last call, NaN without a time.
+        calls: shape (n_prompts, n_models); number of calls.
+        success: shape (n_prompts, n_models); share of calls that succeeded, in [0, 1].
+        score: shape (n_prompts, n_models); mean grade in [0, 1].
+        cost: shape (n_prompts, n_models); mean USD a call.
+        input_tokens: shape (n_prompts, n_models); mean a call.
+        output_tokens: shape (n_prompts, n_models); mean a call.
+        propensity: shape (n_prompts, n_models); harmonic mean of the chances that the logging policy gave:
+            calls are weighted by 1 / chance, so it is 1 / chance that is averaged.
+        weight: shape (n_prompts, n_models); mean weight of the calls with an outcome, by their sources;
+            above 0. It says how much an outcome teaches; thresholds and comparisons count each once.
+        drawn: shape (n_prompts,); chance in (0, 1] with which a replay drew the prompt to call every model on
+            it; 1 where none did. Complete prompts are like the log's where each counts with its inverse.
+        prompts_in_log: prompts of the log that the table was made from, before it was sampled; None when
+            the table was not made from a log.
+        truncated_calls: calls of these prompts whose logged text is not the whole text.
+    """
+
+    models: tuple[str, ...]
+    keys: Sequence[str]
+    requests: Sequence[Request]
+    groups: IntArray
+    times: FloatArray
+    calls: IntArray
+    success: FloatArray
+    score: FloatArray
+    cost: FloatArray
+    input_tokens: FloatArray
+    output_tokens: FloatArray
+    propensity: FloatArray
+    weight: FloatArray
+    drawn: FloatArray
+    prompts_in_log: int | None = None
+    truncated_calls: int = 0
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def rows(self, index: IntArray) -> Self:
+        """The prompts at `index`, in that order."""
+        kept: dict[str, Any] = {
+            field.name: value[index]
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), np.ndarray)
+        }
+        return replace(
+            self,
+            keys=[self.keys[i] for i in index],
+            requests=[self.requests[i] for i in index],
+            **kept,
+        )
+
+    def columns(self, models: Sequence[str]) -> Self:
+        """The same prompts with these `models`, in that order; one that the log lacks has no call."""
+        place = {model: column for column, model in enumerate(self.models)}
+        index = np.array([place.get(model, -1) for model in models], dtype=np.int64)
+        kept: dict[str, Any] = {
+            field.name: _columns(value, index)
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), np.ndarray) and value.ndim == 2
+        }
+        return replace(self, models=tuple(models), **kept)
+
+
+def _columns(values: NDArray[Any], index: IntArray) -> NDArray[Any]:
+    """Columns of a matrix; at -1 one without calls: 0 for counts, NaN for the rest."""
+    nothing = 0 if values.dtype.kind == "i" else np.nan
+    padded = np.hstack([values, np.full((len(values), 1), nothing, dtype=values.dtype)])
+    return np.asarray(padded[:, index])
+
+
+_MEASURES = ("success", "score", "cost", "input_tokens", "output_tokens", "propensity")
+
+
+def prompt_table(
+    files: CallFiles,
+    *,
+    success_score: float | None,
+    max_prompts: int,
+    weights: Mapping[str, float] | None = None,
+    progress: Progress | None = None,
+) -> PromptTable:
+    """What every model did on every prompt, sorted by prompt key; independent of the order of the log.
+
+    A call succeeded by its `success`, else by its score; with neither its outcome is unknown. Repeated calls
+    of one prompt and model are averaged over what is known.
+
+    Args:
+        success_score: a call without `success` succeeded from this score on; None: its outcome is unknown.
+        weights: of a call in the means of success and score, by its `outcome_source`; 1 where none is given.
+        max_prompts: of more prompts, those with the smallest keys are kept; keys are hashes, so that this is
+            a uniform sample.
+        progress: called with the buckets done and the buckets there are.
+
+    Raises:
+        TrainingError: the log holds no call.
+    """
+    parts: list[_Part] = []
+    seen = 0
+    for number in range(files.buckets):
+        frame = files.bucket(number)
+        if frame is not None and seen < max_prompts:
+            parts.append(_group(frame, success_score, weights or {}, max_prompts - seen))
+            seen += parts[-1].prompts_seen
+        elif frame is not None:
+            seen += frame.select("prompt_key").distinct().count_rows()
+        if progress:
+            progress(number + 1, files.buckets)
+    if not parts:
+        raise TrainingError("the log holds no call to learn from; name logs with at least one readable call")
+    return _assemble(_joined(parts, seen))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """The grouped calls of some buckets, every frame with the column `prompt_key`.
+
+    Attributes:
+        outcomes: one row per prompt and model.
+        prompts: one row per prompt, sorted by key.
+        types, sessions, tags: one row per prompt and task type (with its calls), session, tag.
+        prompts_seen: prompts there were, kept or not.
+    """
+
+    outcomes: pl.DataFrame
+    prompts: pl.DataFrame
+    types: pl.DataFrame
+    sessions: pl.DataFrame
+    tags: pl.DataFrame
+    prompts_seen: int
+
+
+def _group(
+    calls: daft.DataFrame, success_score: float | None, weights: Mapping[str, float], most: int
+) -> _Part:
+    """Group the calls of one bucket by prompt; the `most` smallest keys are kept."""
+    col: dict[str, Any] = {name: calls[name] for name in calls.column_names}
+    succeeded = col["success"].cast("double")
+    if success_score is not None:
+        succeeded = succeeded.fill_null((col["score"] >= success_score).cast("double"))
+    scored = calls.with_column("succeeded", succeeded)
+    if weights:
+        scored = scored.with_column("weight", _weight(col["outcome_source"], weights))
+    key = "prompt_key"
+    prompts = _frame(
+        calls.groupby(key).agg(
+            *(col[name].min() for name in ("prompt", "messages", "tools", "response_format")),
+            col["time"].max(),
+            col["truncated"].cast("int64").sum(),
+            col["sampling_probability"].max(),
+        )
+    ).sort(key)
+    kept = prompts.head(most)
+    last = kept[key][-1]
+    known = scored.where(col[key] <= last)
+    means = {"success": "succeeded", "cost": "cost_usd"}
+    outcomes = known.groupby(key, "model").agg(
+        col["place"].count().alias("calls"),
+        *(
+            _mean(
+                scored, means.get(name, name), weighted=bool(weights) and name in ("success", "score")
+            ).alias(name)
+            for name in _MEASURES
+            if name != "propensity"
+        ),
+        (1.0 / col["propensity"].cast("double")).mean().alias("propensity"),
+        *([_mean_weight(scored).alias("weight")] if weights else []),
+    )
+    typed = known.where(col["task_type"].not_null())
+    tagged = known.select(key, "tags").explode("tags")
+    return _Part(
+        outcomes=_frame(outcomes),
+        prompts=kept,
+        types=_frame(typed.groupby(key, "task_type").agg(col["place"].count().alias("calls"))),
+        sessions=_frame(known.where(col["session_id"].not_null()).select(key, "session_id").distinct()),
+        tags=_frame(tagged.where(tagged["tags"].not_null()).distinct()),
+        prompts_seen=len(prompts),
+    )
+
+
+def _weight(source: Any, weights: Mapping[str, float]) -> Any:  # noqa: ANN401 - daft's expressions are untyped
+    from daft import lit
+    from daft.functions import when
+
+    found = lit(1.0)
+    for name, weight in weights.items():
+        found = when(source.fill_null("") == name, lit(float(weight))).otherwise(found)
+    return found
+
+
+def _mean(calls: daft.DataFrame, name: str, *, weighted: bool) -> Any:  # noqa: ANN401 - as above
+    """The mean of a column over the calls that have it; NaN where all that have it weigh nothing."""
+    value: Any = calls[name]
+    if not weighted:
+        return value.mean()
+    weight: Any = calls["weight"]
+    known = value.not_null().cast("double")
+    return (value * weight).sum() / (known * weight).sum()
+
+
+def _mean_weight(calls: daft.DataFrame) -> Any:  # noqa: ANN401 - as above
+    """Of the calls with an outcome that weighs anything."""
+    weight: Any = calls["weight"]
+    known = (calls["succeeded"].not_null() & (weight > 0)).cast("double")
+    return (known * weight).sum() / known.sum()
+
+
+def _frame(result: daft.DataFrame) -> pl.DataFrame:
+    return pl.DataFrame(result.to_arrow())
+
+
+def _joined(parts: Sequence[_Part], seen: int) -> _Part:
+    names = ("outcomes", "prompts", "types", "sessions", "tags")
+    whole = {name: pl.concat([getattr(part, name) for part in parts]) for name in names}
+    return _Part(prompts_seen=seen, **whole)
+
+
+def _assemble(part: _Part) -> PromptTable:
+    keys = part.prompts["prompt_key"].to_list()
+    row_of = {key: row for row, key in enumerate(keys)}
+    models = sorted(part.outcomes["model"].unique().to_list())
+    rows = np.array([row_of[key] for key in part.outcomes["prompt_key"]], dtype=np.int64)
+    columns = np.array([models.index(model) for model in part.outcomes["model"]], dtype=np.int64)
+    times = part.prompts["time"].cast(pl.Int64).cast(pl.Float64) / 1e6
+    calls = np.zeros((len(keys), len(models)), dtype=np.int64)
+    calls[rows, columns] = part.outcomes["calls"].to_numpy()
+    names = (*_MEASURES, "weight") if "weight" in part.outcomes.columns else _MEASURES
+    measures = {name: np.full(calls.shape, np.nan) for name in names}
+    for name, matrix in measures.items():
+        matrix[rows, columns] = part.outcomes[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    measures["propensity"] = 1.0 / measures["propensity"]
+    measures.setdefault("weight", np.ones(calls.shape))
+    return PromptTable(
+        models=tuple(models),
+        keys=keys,
+        requests=_requests(part, row_of),
+        groups=_linked(part.sessions, row_of),
+        times=times.fill_null(np.nan).to_numpy().copy(),
+        calls=calls,
+        prompts_in_log=part.prompts_seen,
+        drawn=part.prompts["sampling_probability"].fill_null(1.0).to_numpy().copy(),
+        truncated_calls=int(part.prompts["truncated"].sum()),
+        **measures,
+    )
+
+
+def _requests(part: _Part, row_of: dict[str, int]) -> list[Request]:
+    """The request of each prompt, with its most frequent task type (on ties the first) and all its tags."""
+    by_count = part.types.sort("calls", "task_type", descending=[False, True])
+    task_type = dict(by_count.select("prompt_key", "task_type").iter_rows())
+    tags: dict[str, list[str]] = {}
+    for key, tag in part.tags.sort("tags").select("prompt_key", "tags").iter_rows():
+        tags.setdefault(key, []).append(tag)
+    fields_ = ("prompt", "messages", "tools", "response_format")
+    texts = zip(*(part.prompts[name].to_list() for name in fields_), strict=True)
+    return [
+        _request(*row, task_type=task_type.get(key), tags=tuple(tags.get(key, ())))
+        for key, row in zip(row_of, texts, strict=True)
+    ]
+
+
+def _request(
+    prompt: str | None,
+    messages: str | None,
+    tools: str | None,
+    response_format: str | None,
+    **labels: Json,
+) -> Request:
+    return Request.of(
+        parse_json(messages)[0] if messages is not None else prompt or "",
+        tools=tools and parse_json(tools)[0],
+        response_format=response_format and parse_json(response_format)[0],
+        **labels,
+    )
+
+
+def _linked(sessions: pl.DataFrame, row_of: dict[str, int]) -> IntArray:
+    """Group of each prompt: prompts that share a session, directly or through others, share a number."""
+    parent = list(range(len(row_of)))
+
+    def root(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = parent[parent[row]]
+            row = parent[row]
+        return row
+
+    first_of: dict[str, int] = {}
+    for key, session in sessions.select("prompt_key", "session_id").iter_rows():
+        row = row_of[key]
+        first, second = sorted((root(row), root(first_of.setdefault(session, row))))
+        parent[second] = first
+    roots = [root(row) for row in range(len(parent))]
+    return np.unique(np.array(roots, dtype=np.int64), return_inverse=True)[1].astype(np.int64)

@@ -1,0 +1,1 @@
+"""Sources in, checked calls with their outcomes out."""

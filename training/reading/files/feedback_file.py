@@ -1,0 +1,107 @@
+"""The feedback that the runtime keeps beside a log of JSON lines: found, and joined to the calls."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from router.call_log.address import LINE_FILES
+from router.records import Json
+from training.readers.cells import boolean, microseconds, number, parse_json, plain_text
+from training.reading.files.log_file import open_log
+
+logger = logging.getLogger(__name__)
+
+_MARK = ".feedback"
+_CREATE = """
+CREATE TABLE feedback (
+    call_id TEXT PRIMARY KEY, time INTEGER, id TEXT, success INTEGER, score REAL, source TEXT
+) WITHOUT ROWID
+"""
+_KEEP_LATEST = """
+INSERT INTO feedback VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (call_id) DO UPDATE SET
+    time = excluded.time, id = excluded.id, success = excluded.success, score = excluded.score,
+    source = excluded.source
+WHERE (excluded.time, excluded.id) > (time, id)
+"""
+
+
+def feedback_beside(log: str) -> Path | None:
+    """The file of feedback beside a log of JSON lines (`calls.feedback.jsonl`); None if there is none."""
+    path = Path(log.removesuffix(".gz"))
+    if path.suffix not in LINE_FILES or path.stem.endswith(_MARK):
+        return None
+    plain = path.with_suffix(f"{_MARK}{path.suffix}")
+    return next((file for file in (plain, Path(f"{plain}.gz")) if file.is_file()), None)
+
+
+def log_beside(feedback: str) -> Path | None:
+    """The log that a file holds the feedback of; None if it holds none, or the log is not there."""
+    path = Path(feedback.removesuffix(".gz"))
+    if path.suffix not in LINE_FILES or not path.stem.endswith(_MARK):
+        return None
+    plain = path.with_name(path.stem.removesuffix(_MARK) + path.suffix)
+    return next((file for file in (plain, Path(f"{plain}.gz")) if file.is_file()), None)
+
+
+class Feedback:
+    """The latest feedback per call, in a temporary file of SQLite's: memory stays the same for any log."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file; lines that are no feedback are left out, with a warning."""
+        # One task reads a log, but each of its batches in another thread.
+        self._rows = sqlite3.connect("", check_same_thread=False)
+        self._rows.execute(_CREATE)
+        self._rows.executemany(_KEEP_LATEST, _read(path))
+
+    def joined(self, call: Mapping[str, Json], mapping: Mapping[str, str]) -> Mapping[str, Json]:
+        """The call as logged, with what later feedback says in the place of what it says itself.
+
+        Args:
+            mapping: source column per canonical field.
+        """
+        call_id = call.get(mapping.get("call_id", ""))
+        name = None if call_id is None else str(call_id)
+        found = self._rows.execute(
+            "SELECT success, score, source FROM feedback WHERE call_id = ?", (name,)
+        ).fetchone()
+        if found is None:
+            return call
+        success, score, source = found
+        said = (None if success is None else bool(success), score, source)
+        later = zip(("success", "score", "outcome_source"), said, strict=True)
+        return {**call, **{mapping.get(name, name): value for name, value in later if value is not None}}
+
+
+def _read(path: Path) -> Iterator[Sequence[Json]]:
+    content, raw = open_log(str(path))
+    bad = []
+    with raw:
+        for line, text in enumerate(content, start=1):
+            try:
+                yield _row(parse_json(text)[0])
+            except ValueError:
+                bad.append(line)
+    if bad:
+        logger.warning("%s: left out %d line(s) that hold no feedback, first line %d", path, len(bad), bad[0])
+
+
+def _row(value: Json) -> Sequence[Json]:
+    """The columns of one line of feedback.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(value, Mapping) or not isinstance(value.get("call_id"), str):
+        raise ValueError(f"no feedback: {type(value).__name__}")
+    success, score, source = (value.get(name) for name in ("success", "score", "source"))
+    return (
+        value["call_id"],
+        microseconds(value.get("time")) or 0,
+        str(value.get("feedback_id")),
+        boolean(success),
+        number(score),
+        plain_text(source),
+    )

@@ -1,0 +1,99 @@
+"""What a file is by its name and its beginning: its kind, its size, its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from router.call_log.address import DATABASE_FILES
+from router.errors import CallLogError
+from training.reading.files.csv_rows import csv_header
+from training.reading.files.feedback_file import feedback_beside
+from training.reading.files.json_values import LOOKED_AT, layout_of
+from training.reading.files.log_file import (
+    COMPRESSED,
+    COPY_AGAIN,
+    DAMAGED_GZIP,
+    Format,
+    LogFile,
+    beginning_of,
+    is_remote,
+    one_line,
+    open_raw,
+    plain_name,
+    shown_address,
+    without_query,
+)
+from training.reading.files.sources import LOG_ENDINGS
+
+_ENDINGS: Mapping[str, Format] = {
+    ".parquet": "parquet", ".pq": "parquet", ".jsonl": "json", ".ndjson": "json", ".json": "json",
+    ".csv": "csv",
+}  # fmt: skip
+
+
+def look_at_file(number: int, path: str, mapping: Mapping[str, str]) -> LogFile:
+    """A file or an object of a store, its reader not yet known.
+
+    Raises:
+        CallLogError: no reader takes such an ending, or it can't be opened.
+        MissingExtra: the package of an object store is not installed.
+    """
+    name = plain_name(path)
+    shown = shown_address(path) if is_remote(path) else path
+    kind = _ENDINGS.get(Path(name).suffix)
+    if kind is None or (kind == "parquet" and without_query(path).lower().endswith(COMPRESSED)):
+        known = ", ".join((*LOG_ENDINGS, *DATABASE_FILES))
+        raise CallLogError(
+            f"{shown}: no reader for this ending; it must be one of {known}, "
+            "and .gz or .zst after JSON's and CSV's"
+        )
+    names: tuple[str, ...] | None = None
+    row_groups = 1
+    with _opening(shown, kind):
+        size = _size(path)
+        if size and kind == "parquet":
+            with open_raw(path) as raw, pq.ParquetFile(raw) as parquet:
+                names, row_groups = tuple(parquet.schema_arrow.names), parquet.num_row_groups
+        elif size:
+            beginning = beginning_of(path, LOOKED_AT)
+            if kind == "csv":
+                names = csv_header(path)
+            else:
+                kind = layout_of(beginning)
+    return LogFile(
+        number=number,
+        path=shown,
+        url="" if shown == path else path,
+        kind=kind,
+        size=size,
+        mapping=mapping,
+        names=names,
+        row_groups=row_groups,
+        feedback=feedback_beside(path) if kind == "json" and not is_remote(path) else None,
+    )
+
+
+@contextmanager
+def _opening(shown: str, kind: Format) -> Iterator[None]:
+    """Errors of a file that is opened for the first time as ours."""
+    try:
+        yield
+    except DAMAGED_GZIP as error:
+        raise CallLogError(f"{shown}: not gzip, or cut short ({error}); {COPY_AGAIN}") from error
+    except PermissionError as error:
+        why = error.strerror
+        raise CallLogError(f"{shown}: can't be opened: {why}; allow it, or leave it out") from error
+    except (pa.ArrowException, OSError) as error:
+        raise CallLogError(f"{shown}: can't be read as {kind}: {one_line(error)}; {COPY_AGAIN}") from error
+
+
+def _size(path: str) -> int:
+    if not is_remote(path):
+        return Path(path).stat().st_size
+    with open_raw(path) as raw:
+        return raw.seek(0, 2)

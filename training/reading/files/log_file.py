@@ -1,0 +1,256 @@
+"""One file or database of a call log, opened, and the rows that come out of it."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import itertools
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Literal, TypeAlias, cast
+
+import pyarrow as pa
+
+from router.errors import CallLogError, MissingExtra
+from router.loading.registry import without_credentials
+from training.reading.files.json_values import LONGEST_VALUE
+from training.reading.rows.cleaning import RawRows
+
+Format: TypeAlias = Literal["parquet", "json", "csv", "database", "values", "table", "address", "joined"]
+"""How a file holds its records: "json" one a line, "values" as JSON values however laid out. "database" is
+the runtime's log, "table" another program's; "address" is what a reader fetches, "joined" are rows by key."""
+
+ROWS_ONLY: frozenset[Format] = frozenset({"database", "table", "address"})
+"""Kinds that are no files: their rows are numbered, and hashed while they are read."""
+OWN_LOG = "pointsman"
+"""The reader of the canonical call log, and of any table by `--map`."""
+COMPRESSED = (".gz", ".zst")
+BATCH_ROWS = 20_000
+BATCH_BYTES = 16 << 20
+"""A batch ends at whichever comes first; memory per file being read is a small multiple of it."""
+
+COPY_AGAIN = "copy the file again, or leave it out"
+DAMAGED_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
+
+_QUERY = re.compile(r"(?i)(https?://[^\s?'\"]+\?)[^\s'\"()]+")
+_STORES = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "gs": ("gcsfs", "gcs"), "gcs": ("gcsfs", "gcs")}
+"""Package and extra of each scheme."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFile:
+    """One file of a call log, or a table of a database.
+
+    Attributes:
+        number: place in the order given, from 0.
+        path: names it to people; an address without its password.
+        size: bytes on disk; of a database about the bytes that its calls take.
+        mapping: source column per canonical field, defaults filled in.
+        names: the columns it has; None for JSON, where each row says.
+        row_groups: number of row groups of a Parquet file, else 1: the parts it is read in.
+        url: address of a database or an object, as it was given; it may hold a password.
+        feedback: the file of later feedback beside the runtime's log of JSON lines.
+        reader: name of the reader that its rows are for.
+        table: name of the table of a "table".
+    """
+
+    number: int
+    path: str
+    kind: Format
+    size: int
+    mapping: Mapping[str, str]
+    names: tuple[str, ...] | None
+    row_groups: int = 1
+    url: str = field(default="", repr=False)
+    feedback: Path | None = None
+    reader: str = OWN_LOG
+    table: str = ""
+
+    @property
+    def place(self) -> str:
+        """What a file or object is opened by."""
+        return self.url or self.path
+
+    @property
+    def overrides(self) -> Mapping[str, str]:
+        """Source per canonical field that the user mapped."""
+        return {name: source for name, source in self.mapping.items() if name != source}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawBatch:
+    """Rows of one file, and what was learned about the file on the way.
+
+    Attributes:
+        names: column names first seen in these rows.
+        bytes_read: bytes of the file consumed for them.
+        digest: of a database, a hash of all its rows up to these; a file is hashed as it is.
+        rows_in: rows of the source that these come from, counted before anything was done with them.
+        apart: number of rows set apart, per reason.
+        joined: number of rows whose content went into another row.
+    """
+
+    rows: RawRows
+    names: frozenset[str]
+    bytes_read: int
+    digest: str | None = None
+    rows_in: int | None = None
+    apart: Mapping[str, int] = field(default_factory=dict)
+    joined: int = 0
+
+
+def without_query(path: str) -> str:
+    """The address of a web page without what stands after its name, which may be a signature."""
+    return path.partition("?")[0] if path.lower().startswith(("http://", "https://")) else path
+
+
+def shown_address(path: str) -> str:
+    """A path or an address without credentials and query."""
+    return without_credentials(without_query(path))
+
+
+def shown_text(text: str) -> str:
+    """A text without credentials and without the queries of the web addresses in it."""
+    return without_credentials(_QUERY.sub(r"\1***", text))
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is the address of an object in a store that fsspec knows."""
+    return "://" in path
+
+
+def open_raw(path: str) -> BinaryIO:
+    """The file as it is stored, here or in an object store.
+
+    Raises:
+        CallLogError: the store can't be reached, or refuses.
+        MissingExtra: the store's package is not installed.
+        OSError: a local file can't be opened.
+    """
+    if not is_remote(path):
+        return Path(path).open("rb")
+    import fsspec
+
+    try:
+        return cast(BinaryIO, fsspec.open(path, "rb").open())
+    except Exception as error:
+        raise remote_error(path, error) from error
+
+
+def remote_error(path: str, error: Exception) -> CallLogError | MissingExtra:
+    """What to tell of a failure of an object store, whose packages raise errors of many kinds."""
+    scheme = path.partition("://")[0]
+    path = shown_address(path)
+    if isinstance(error, ImportError):
+        package, extra = _STORES.get(scheme, (f"of fsspec for {scheme}://", "s3"))
+        return MissingExtra(error.name or package, extra)
+    if isinstance(error, FileNotFoundError):
+        signed = ", or its signature is none for reading it" if scheme.lower().startswith("http") else ""
+        return CallLogError(f"{path}: no such object{signed}; check the address")
+    if isinstance(error, ValueError) and "rotocol" in str(error):
+        return CallLogError(f"{path}: no store has such an address; s3://, gs:// and postgresql:// are known")
+    reason = f"{type(error).__name__}: {' '.join(shown_text(str(error)).split())[:160]}"
+    return CallLogError(
+        f"{path}: can't be read ({reason}); check the address, the credentials and the network"
+    )
+
+
+def open_log(path: str) -> tuple[BinaryIO, BinaryIO]:
+    """The file's plain content, and the file as stored below it (the same one where it is not compressed)."""
+    raw = open_raw(path)
+    ending = without_query(path).lower()
+    if ending.endswith(".gz"):
+        return cast(BinaryIO, io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20)), raw
+    if ending.endswith(".zst"):
+        plain = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")
+        return cast(BinaryIO, io.BufferedReader(plain, 1 << 20)), raw
+    if is_remote(path):  # not every store's files have all methods of a file
+        return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, raw), 1 << 20)), raw
+    return raw, raw
+
+
+def lines_of(content: BinaryIO, path: str) -> Iterator[bytes]:
+    """The lines of a file with their ends.
+
+    Raises:
+        CallLogError: one is longer than `LONGEST_VALUE`, and might not fit into memory.
+    """
+    for number in itertools.count(1):
+        line = content.readline(LONGEST_VALUE)
+        if len(line) == LONGEST_VALUE and not line.endswith(b"\n"):
+            raise CallLogError(
+                f"{shown_text(path)}: line {number} is longer than {LONGEST_VALUE >> 20} MiB; "
+                "take it out, or leave the file out"
+            )
+        if not line:
+            return
+        yield line
+
+
+def line_batches(content: BinaryIO, path: str, most_bytes: int) -> Iterator[Sequence[bytes]]:
+    """The lines of a file in lists that end at `BATCH_ROWS`, or once they have `most_bytes`.
+
+    Raises:
+        CallLogError: a line is too long.
+    """
+    some: list[bytes] = []
+    size = 0
+    for line in lines_of(content, path):
+        some.append(line)
+        size += len(line)
+        if size >= most_bytes or len(some) >= BATCH_ROWS:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def beginning_of(path: str, size: int) -> bytes:
+    """The first bytes of a text file, plain.
+
+    Raises:
+        CallLogError: it has two bytes a character, as some programs of Windows write it.
+    """
+    content, raw = open_log(path)
+    with raw:
+        first = content.read(size)
+    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise CallLogError(
+            f"{shown_address(path)}: is UTF-16, not UTF-8; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)"
+        )
+    return first
+
+
+def plain_name(path: str) -> str:
+    """A path in lower case without the ending of a compression, and without a query."""
+    name = without_query(path).lower()
+    for ending in COMPRESSED:
+        name = name.removesuffix(ending)
+    return name
+
+
+@contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Errors of a damaged file as ours, wherever in it they come up.
+
+    Raises:
+        CallLogError: the file is damaged, or can't be read.
+    """
+    try:
+        yield
+    except DAMAGED_GZIP as error:
+        raise CallLogError(
+            f"{path}: the compressed data is cut short or damaged ({error}); {COPY_AGAIN}"
+        ) from error
+    except (pa.ArrowException, OSError) as error:
+        raise CallLogError(f"{path}: can't be read: {one_line(error)}; {COPY_AGAIN}") from error
+
+
+def one_line(error: Exception) -> str:
+    """An error's first words, without line breaks and credentials."""
+    return " ".join(shown_text(str(error)).split())[:200]

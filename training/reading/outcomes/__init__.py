@@ -1,0 +1,1 @@
+"""Whether a call succeeded, by the declared rules."""

@@ -1,0 +1,244 @@
+"""The read pass as a daft data source: log files in, checked rows with their prompt key and bucket out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from router.errors import CallLogError, MissingExtra
+from router.settings.sections import OutcomeRule
+from training.reading.files.log_file import LogFile
+from training.reading.outcomes.batch import RULE_COLUMNS, with_outcomes
+from training.reading.rows.cleaning import CALL_SCHEMA, CleanRows, RawRows, clean_rows
+from training.reading.rows.own_log import read_batches
+from training.reading.rows.places import place_at
+
+if TYPE_CHECKING:
+    import daft
+
+Runner = Literal["native", "ray"]
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with the work done and the work there is, in bytes or in parts."""
+
+REJECTED, TALLY = -1, -2
+"""Buckets of the rows that are no calls: the rejected ones, and one row that sums up each task."""
+
+_TASK_BYTES = 16 << 20
+_TASK_FILES = 1000
+"""Small files share a task, up to these."""
+
+SCRATCH_SCHEMA = pa.schema(
+    [
+        *CALL_SCHEMA,
+        pa.field("bucket", pa.int32()),
+        pa.field("prompt_key", pa.large_string()),
+        pa.field("place", pa.int64()),
+        pa.field("reason", pa.large_string()),
+        pa.field("detail", pa.large_string()),
+        pa.field("raw", pa.large_string()),
+        *(pa.field(name, type_) for name, type_ in RULE_COLUMNS.items()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the tasks of the read pass need to know; travels to workers.
+
+    Attributes:
+        rules: find the outcomes; without any they are as the log has them.
+    """
+
+    files: Sequence[LogFile]
+    buckets: int
+    meter: Meter | None
+    rules: Sequence[OutcomeRule] = ()
+
+
+class Meter:
+    """Adds up the bytes read by all tasks, for a progress display."""
+
+    def __init__(self, report: Progress, total: int) -> None:
+        self._report, self._total, self._done = report, total, 0
+        self._lock = threading.Lock()
+
+    def add(self, count: int) -> None:
+        """Count bytes as read, and tell the display."""
+        with self._lock:
+            self._done = min(self._done + count, self._total)
+            self._report(self._done, self._total)
+
+
+def start_daft(runner: Runner) -> Any:  # noqa: ANN401 - a module has no narrower type
+    """The daft module, without its telemetry, set to run here or on Ray.
+
+    Raises:
+        MissingExtra: daft, or for "ray" Ray, is not installed.
+        CallLogError: this process has already run the other way.
+    """
+    quiet = {"DAFT_ANALYTICS_ENABLED": "0", "DO_NOT_TRACK": "true", "SCARF_NO_ANALYTICS": "true"}
+    os.environ.update(quiet | {"DAFT_PROGRESS_BAR": "0"})
+    try:
+        import daft
+        from daft.runners import _get_runner
+    except ImportError as error:
+        raise MissingExtra("daft", "train") from error
+    if _get_runner() is None:
+        try:
+            daft.set_runner_ray() if runner == "ray" else daft.set_runner_native()
+        except ImportError as error:
+            raise MissingExtra("ray", "ray") from error
+        daft.set_execution_config(parquet_target_row_group_size=1 << 20, scantask_max_parallel=2)
+    running = daft.get_or_infer_runner_type()
+    if running != runner:
+        raise CallLogError(
+            f"this process already runs daft on {running!r}, not {runner!r}; start a new process"
+        )
+    return daft
+
+
+def call_source(plan: Plan, daft: Any) -> Any:  # noqa: ANN401, C901 - classes over bases imported only here
+    """A daft data source over the log files: one task for each file, or row group of a Parquet file."""
+    from daft.io.source import DataSource, DataSourceTask
+    from daft.recordbatch import RecordBatch
+
+    shared_schema = daft.Schema.from_pyarrow_schema(SCRATCH_SCHEMA)
+
+    class CallTask(DataSourceTask):
+        def __init__(self, parts: Sequence[tuple[LogFile, int]]) -> None:
+            self._parts = parts
+
+        @property
+        def schema(self) -> daft.Schema:
+            return shared_schema
+
+        async def read(self) -> AsyncIterator[daft.recordbatch.RecordBatch]:
+            batches = chain.from_iterable(_part_batches(file, part, plan) for file, part in self._parts)
+            while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+                yield RecordBatch.from_arrow_record_batches([batch], SCRATCH_SCHEMA)
+
+    class CallSource(DataSource):
+        @property
+        def name(self) -> str:
+            return "call log"
+
+        @property
+        def schema(self) -> daft.Schema:
+            return shared_schema
+
+        async def get_tasks(self, pushdowns: object) -> AsyncIterator[DataSourceTask]:
+            for parts in _tasks(plan.files):
+                yield CallTask(parts)
+
+    return CallSource()
+
+
+def _tasks(files: Sequence[LogFile]) -> Iterator[list[tuple[LogFile, int]]]:
+    """The parts of the files; small files together, so that a million of them are some thousand tasks."""
+    parts: list[tuple[LogFile, int]] = []
+    size = 0
+    for file in files:
+        for part in range(file.row_groups if file.size else 0):
+            share = file.size // file.row_groups
+            if parts and (size + share > _TASK_BYTES or len(parts) >= _TASK_FILES):
+                yield parts
+                parts, size = [], 0
+            parts.append((file, part))
+            size += share
+    if parts:
+        yield parts
+
+
+def _part_batches(file: LogFile, part: int, plan: Plan) -> Iterator[pa.RecordBatch]:
+    """The rows of one task, calls and rejected ones; at the end one row that sums the task up.
+
+    A damaged file ends its task early and is reported in that last row, so that every damaged file is found.
+    """
+    rows = repaired = without_text = joined = 0
+    apart: Counter[str] = Counter()
+    names: set[str] = set()
+    fault = digest = None
+    try:
+        for batch in read_batches(file, part):
+            clean, ruled = with_outcomes(plan.rules, batch.rows, clean_rows(batch.rows))
+            rows += len(clean.keys) if batch.rows_in is None else batch.rows_in
+            joined += batch.joined
+            apart.update(batch.apart)
+            repaired += clean.repaired
+            without_text += len(clean.without_text)
+            names |= batch.names
+            digest = batch.digest or digest
+            yield from _batches(file, batch.rows, clean, ruled, plan.buckets)
+            if plan.meter:
+                plan.meter.add(batch.bytes_read)
+    except CallLogError as error:
+        fault = str(error)
+    tally = {
+        "file": file.number, "rows": rows, "repaired": repaired, "without_text": without_text,
+        "names": sorted(names), "fault": fault, "digest": digest, "apart": apart, "joined": joined,
+    }  # fmt: skip
+    if file.kind == "joined":  # its rows were counted when they were spooled, each for its own file
+        tally |= {"file": -1, "rows": 0}
+    yield _padded(
+        {"bucket": pa.array([TALLY], pa.int32()), "detail": pa.array([json.dumps(tally)], pa.large_string())}
+    )
+
+
+def _batches(
+    file: LogFile, rows: RawRows, clean: CleanRows, ruled: Mapping[str, pa.Array], buckets: int
+) -> Iterator[pa.RecordBatch]:
+    """The calls of one batch, then its rejected rows; rows without their text are neither."""
+    places = np.asarray(rows.lines, dtype=np.int64) + (
+        0 if file.kind == "joined" else place_at(file.number, 0)
+    )
+    bad = sorted(clean.problems)
+    numbers = [bucket_of(key, buckets) if key else REJECTED for key in clean.keys]
+    calls = _padded(
+        {
+            **clean.columns,
+            **ruled,
+            "bucket": pa.array(numbers, pa.int32()),
+            "prompt_key": pa.array(clean.keys, pa.large_string()),
+            "place": pa.array(places),
+        }
+    )
+    if not bad and not clean.without_text:
+        yield calls
+        return
+    good = np.ones(len(places), dtype=bool)
+    good[[*bad, *clean.without_text]] = False
+    yield calls.filter(pa.array(good))
+    yield _padded(
+        {
+            "bucket": pa.array([REJECTED] * len(bad), pa.int32()),
+            "place": pa.array(places[bad]),
+            "call_id": clean.columns["call_id"].take(pa.array(bad, pa.int64())),
+            "reason": pa.array([clean.problems[row][0] for row in bad], pa.large_string()),
+            "detail": pa.array([clean.problems[row][1] for row in bad], pa.large_string()),
+            "raw": pa.array([rows.raw(row) for row in bad], pa.large_string()),
+        }
+    )
+
+
+def bucket_of(key: str, buckets: int) -> int:
+    """The bucket of a prompt key, in [0, buckets); keys in order have buckets in order."""
+    return int(key[:8], 16) * buckets >> 32
+
+
+def _padded(columns: Mapping[str, pa.Array]) -> pa.RecordBatch:
+    """A batch of the scratch schema; columns not given are null."""
+    length = len(columns["bucket"])
+    return pa.record_batch(
+        [columns.get(field.name, pa.nulls(length, field.type)) for field in SCRATCH_SCHEMA],
+        schema=SCRATCH_SCHEMA,
+    )

@@ -1,0 +1,99 @@
+"""A log that is refused once it was read: why, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from router.errors import CallLogError, TooManyRejects
+from training.readers import (
+    batch_reader,
+    helicone,
+    langfuse,
+    litellm_records,
+    litellm_shadow,
+    otel_genai,
+    protocol,
+)
+from training.readers.known import known_readers
+from training.reading.files.log_file import OWN_LOG
+from training.reading.rows.cleaning import TEXT_NOT_KEPT
+from training.reading.summary import ReadSummary
+
+_FILES_NAMED = 3
+_BATCH = "name the input, output and error files of a batch together"
+_JUDGED = "name the spend log and the shadow evaluations together"
+_SCORED = "name observations/ or observations_v2/ together with scores/ (and traces/)"
+_WAYS_OUT: Mapping[str, str] = {
+    protocol.NO_PROMPT.reason: "log prompts from now on (LiteLLM: store_prompts_in_spend_logs; "
+    "OpenTelemetry: the instrumentation's setting for message contents)",
+    litellm_records.REDACTED.reason: "turn redaction off for what a router is to learn from (LiteLLM: "
+    "turn_off_message_logging), or read a log that keeps the texts",
+    litellm_records.CACHED.reason: "read a longer part of the log, with the calls that filled the cache",
+    helicone.BODY_ELSEWHERE.reason: "export the bodies too",
+    batch_reader.NO_RESULT.reason: _BATCH,
+    batch_reader.NO_REQUEST.reason: _BATCH,
+    litellm_shadow.NO_REAL_CALL.reason: _JUDGED,
+    langfuse.NO_SCORED_CALL.reason: _SCORED,
+    langfuse.NO_CALL_IN_TRACE.reason: _SCORED,
+    otel_genai.NO_CALL_OF_EVENT.reason: "name the files of traces and of logs together",
+}
+"""What to do about rows set apart, by the reason."""
+_OTHERWISE = "name a log that holds your application's chat calls"
+
+
+def refuse_bad_log(summary: ReadSummary, rejects: Path | None, max_reject_share: float) -> None:
+    """Raise where nothing can be learnt from a log, or too much of it can't be read.
+
+    Args:
+        rejects: file of the rejected rows, or None.
+
+    Raises:
+        CallLogError: no call is left.
+        TooManyRejects: more rows than `max_reject_share` of all were turned away.
+    """
+    reasons = "\n  ".join(map(str, summary.rejects))
+    where = f"all of them are in {rejects}" if rejects else "give a path for rejected rows to see them all"
+    if summary.rejected > max_reject_share * summary.rows:
+        raise TooManyRejects(
+            f"{summary.rejected} of {summary.rows} rows can't be read "
+            f"({summary.rejected / summary.rows:.1%}, and at most {max_reject_share:.1%} may be bad):\n"
+            f"  {reasons}\n{where}; {_correct(summary)}, or raise training.max_reject_share"
+        )
+    if summary.calls:
+        return
+    nothing = f"no readable call in {_named(summary.files)} ({summary.rows} rows)"
+    if summary.without_text:
+        raise CallLogError(
+            f"{nothing}: of {summary.without_text} the {TEXT_NOT_KEPT}, and a router learns from texts; "
+            "log with log.text 'full' or 'redacted' from now on" + (f"\n  {reasons}" if reasons else "")
+        )
+    if summary.set_apart:
+        raise CallLogError(f"{nothing}: {_apart(summary.set_apart)}" + (f"\n  {reasons}" if reasons else ""))
+    if reasons:
+        raise CallLogError(f"{nothing}:\n  {reasons}\n{where}; {_correct(summary)}")
+    raise CallLogError(f"{nothing}; the files are empty")
+
+
+def _correct(summary: ReadSummary) -> str:
+    """What to do about rejected rows."""
+    ways = ["correct the log", "map its columns with --map field=column"]
+    if any("UTF-8" in reject.reason for reject in summary.rejects):
+        ways[0] = "save it as UTF-8"
+    columns = any("missing" in reject.reason for reject in summary.rejects)
+    if columns and OWN_LOG in summary.readers and not summary.calls:
+        formats = ", ".join(name for name in known_readers() if name != OWN_LOG)
+        ways.append(f"name its format with --format, as it was not recognised as one of {formats}")
+    return ", ".join(ways)
+
+
+def _apart(counts: Mapping[str, int]) -> str:
+    """How many rows were set apart for which reason, and what to do about those reasons."""
+    told = ", ".join(f"{count} x {reason}" for reason, count in counts.items())
+    ways = dict.fromkeys(way for reason in counts if (way := _WAYS_OUT.get(reason)))
+    return f"nothing to learn from in the rows set apart ({told}); {'; '.join(ways) or _OTHERWISE}"
+
+
+def _named(files: Sequence[str]) -> str:
+    more = len(files) - _FILES_NAMED
+    return ", ".join(files[:_FILES_NAMED]) + (f" and {more:,} more" if more > 0 else "")

@@ -1,0 +1,294 @@
+"""From raw values to canonical columns: what a logged call may hold, and why a row is turned away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from hashlib import sha256
+from json.encoder import encode_basestring_ascii
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from router.records import BoolArray, FloatArray, Json
+from training.readers.cells import (
+    any_json,
+    boolean,
+    chat_messages,
+    excerpt,
+    identifier,
+    json_cell,
+    microseconds,
+    number,
+    plain_text,
+    tag_list,
+)
+
+_TIME = pa.timestamp("us", tz="UTC")
+_TEXT = pa.large_string()
+
+CALL_SCHEMA = pa.schema(
+    {
+        "call_id": _TEXT, "session_id": _TEXT, "time": _TIME, "prompt": _TEXT, "messages": _TEXT,
+        "tools": _TEXT, "response_format": _TEXT, "task_type": _TEXT, "tags": pa.large_list(_TEXT),
+        "model": _TEXT, "success": pa.bool_(), "score": pa.float64(), "outcome_source": _TEXT,
+        "cost_usd": pa.float64(), "input_tokens": pa.int64(), "output_tokens": pa.int64(),
+        "latency_s": pa.float64(), "propensity": pa.float64(), "policy_version": _TEXT,
+        "decision_source": _TEXT, "confidence": pa.float64(), "sampling_probability": pa.float64(),
+        "truncated": pa.bool_(),
+    }
+)  # fmt: skip
+"""The canonical call log; `messages`, `tools` and `response_format` are JSON text."""
+
+RUNTIME_FIELDS = ("prompt_key", "error")
+"""Columns of the runtime's log that are no field of the canonical one, and that are looked at here."""
+
+TEXT_NOT_KEPT = "text was not kept (log.text: hash)"
+
+_KEY_FIELDS = frozenset({"prompt", "messages", "tools", "response_format"})
+_MAX_WHOLE = 2.0**53
+
+_dump_sorted = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawRows:
+    """Some rows of one log file, before any check.
+
+    Attributes:
+        lines: line of each row, from 1; in Parquet the row's number.
+        columns: raw values per canonical or runtime field that the file has, each as long as `lines`.
+        broken: reason and excerpt per row that could not be taken apart; its values are all None.
+        repaired: rows in which a lone surrogate was replaced.
+        raw: text of a row as it stands in the file.
+    """
+
+    lines: Sequence[int]
+    columns: Mapping[str, Sequence[Json]]
+    broken: Mapping[int, tuple[str, str]]
+    repaired: frozenset[int]
+    raw: Callable[[int], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanRows:
+    """The same rows, checked.
+
+    Attributes:
+        columns: one array per field of `CALL_SCHEMA`, each as long as the raw rows.
+        keys: prompt key of each row; "" for one that is no call.
+        problems: reason and excerpt of the offending value per rejected row.
+        without_text: rows that are in order, but of whose prompt only the key was logged.
+        repaired: number of rows kept in which a lone surrogate was replaced.
+    """
+
+    columns: Mapping[str, pa.Array]
+    keys: Sequence[str]
+    problems: Mapping[int, tuple[str, str]]
+    without_text: Set[int]
+    repaired: int
+
+
+def clean_rows(rows: RawRows) -> CleanRows:
+    """Check every value of `rows` and bring it into canonical form; nothing is raised for a bad row."""
+    cleaner = _Cleaner(rows)
+    columns = {name: cleaner.column(name) for name in CALL_SCHEMA.names if name not in _KEY_FIELDS}
+    keys = cleaner.prompts(columns)
+    return CleanRows(
+        columns=columns,
+        keys=keys,
+        problems=cleaner.problems,
+        without_text=cleaner.without_text - cleaner.problems.keys(),
+        repaired=len(cleaner.repaired - cleaner.problems.keys() - cleaner.without_text),
+    )
+
+
+_Checks: TypeAlias = Callable[[FloatArray], Sequence[tuple[BoolArray, str]]]
+
+
+def _amount(values: FloatArray) -> Sequence[tuple[BoolArray, str]]:
+    return [(np.isinf(values), "is not finite"), (values < 0, "is negative")]
+
+
+def _count(values: FloatArray) -> Sequence[tuple[BoolArray, str]]:
+    whole = np.where(np.isnan(values) | np.isinf(values), 0, values)
+    return [*_amount(values), ((whole != np.floor(whole)) | (whole > _MAX_WHOLE), "is not a whole number")]
+
+
+def _share(values: FloatArray) -> Sequence[tuple[BoolArray, str]]:
+    return [((values < 0) | (values > 1), "is outside [0, 1]")]
+
+
+def _chance(values: FloatArray) -> Sequence[tuple[BoolArray, str]]:
+    return [((values <= 0) | (values > 1), "is outside (0, 1]")]
+
+
+_RANGES: Mapping[str, _Checks] = {
+    "score": _share, "cost_usd": _amount, "input_tokens": _count, "output_tokens": _count,
+    "latency_s": _amount, "propensity": _chance, "confidence": _share, "sampling_probability": _chance,
+}  # fmt: skip
+_CLEANERS: Mapping[str, Callable[[Json], Json]] = {
+    "time": microseconds, "tags": tag_list, "success": boolean, "truncated": boolean,
+}  # fmt: skip
+_OF_AN_ANSWER = frozenset({"cost_usd", "input_tokens", "output_tokens"})
+"""Where the runtime's log has an error, a zero in these says that there was no answer, not a free one."""
+_PLAIN_TEXT = {str, type(None)}
+_PLAIN_BOOLEANS = {bool, type(None)}
+_PLAIN_NUMBERS = {float, type(None)}
+
+
+class _Cleaner:
+    """Checks of one batch; gathers the first problem of each row."""
+
+    def __init__(self, rows: RawRows) -> None:
+        self.rows = rows
+        self.problems = dict(rows.broken)
+        self.repaired = set(rows.repaired)
+        self.without_text: set[int] = set()
+        self._keyed = [bool(key) and isinstance(key, str) for key in self._given("prompt_key")]
+        errors = zip(self._given("error"), self._keyed, strict=True)
+        self._failed = np.array([bool(error) and keyed for error, keyed in errors], dtype=bool)
+
+    def column(self, name: str) -> pa.Array:
+        """One canonical column."""
+        values = self.rows.columns.get(name)
+        if values is None:
+            if name == "model":
+                self._need_model(self._given(name))
+            return _fill_truncated(name, pa.nulls(len(self.rows.lines), CALL_SCHEMA.field(name).type))
+        if name in _RANGES:
+            return self._numbers(name, values)
+        values = self._each(name, values, _CLEANERS.get(name, identifier))
+        if name == "model":
+            self._need_model(values)
+        return _fill_truncated(name, pa.array(values, CALL_SCHEMA.field(name).type))
+
+    def prompts(self, columns: dict[str, pa.Array]) -> list[str]:
+        """The key of each row; adds the prompt, messages, tools and response format to `columns`."""
+        texts = self._values("prompt", plain_text)
+        messages = self._parsed("messages", chat_messages)
+        tools, formats = self._parsed("tools", any_json), self._parsed("response_format", any_json)
+        self._need_prompt(texts, messages)
+        for name, values in (("messages", messages), ("tools", tools), ("response_format", formats)):
+            columns[name] = pa.array([value and value[1] for value in values], _TEXT)
+        columns["prompt"] = pa.array(texts, _TEXT)
+        columns_in_order = {name: columns[name] for name in CALL_SCHEMA.names}
+        columns.clear()
+        columns.update(columns_in_order)
+        tails = _Tails()
+        no_calls = self.problems.keys() | self.without_text
+        return [
+            "" if row in no_calls else _key(text, message, tails.of(tool, form))
+            for row, (text, message, tool, form) in enumerate(
+                zip(texts, messages, tools, formats, strict=True)
+            )
+        ]
+
+    def _given(self, name: str) -> Sequence[Json]:
+        """The raw values of a column; None everywhere where the file lacks it."""
+        values = self.rows.columns.get(name)
+        return [None] * len(self.rows.lines) if values is None else values
+
+    def _values(self, name: str, clean: Callable[[Json], Json]) -> Sequence[Json]:
+        values = self.rows.columns.get(name)
+        return [None] * len(self.rows.lines) if values is None else self._each(name, values, clean)
+
+    def _parsed(self, name: str, check: Callable[[Json], Json]) -> Sequence[tuple[Json, str] | None]:
+        """Value and JSON text of each row of a JSON column; None where there is none."""
+        values = self.rows.columns.get(name)
+        if values is None:
+            return [None] * len(self.rows.lines)
+        seen: dict[str, tuple[tuple[Json, str] | None, bool]] = {}  # one text is often logged per model
+        parsed: list[tuple[Json, str] | None] = []
+        for row, value in enumerate(values):
+            try:
+                known = seen.get(value) if isinstance(value, str) else None
+                found, repaired = known or json_cell(value, check)
+            except ValueError as error:
+                self._reject(row, f"{name} {error}", value)
+                parsed.append(None)
+                continue
+            if isinstance(value, str):
+                seen[value] = found, repaired
+            if repaired:
+                self.repaired.add(row)
+            parsed.append(found)
+        return parsed
+
+    def _each(self, name: str, values: Sequence[Json], clean: Callable[[Json], Json]) -> Sequence[Json]:
+        types = set(map(type, values))
+        if types <= _PLAIN_TEXT and clean in (plain_text, identifier):
+            return [value or None for value in values]
+        if types <= _PLAIN_BOOLEANS and clean is boolean:
+            return values
+        cleaned = []
+        for row, value in enumerate(values):
+            try:
+                cleaned.append(clean(value))
+            except ValueError as error:
+                cleaned.append(None)
+                self._reject(row, f"{name} {error}", value)
+        return cleaned
+
+    def _numbers(self, name: str, values: Sequence[Json]) -> pa.Array:
+        plain = set(map(type, values)) <= _PLAIN_NUMBERS
+        numbers = np.array(values if plain else self._each(name, values, number), dtype=np.float64)
+        for bad, reason in _RANGES[name](numbers):
+            for row in np.flatnonzero(bad):
+                self._reject(int(row), f"{name} {reason}", values[int(row)])
+            numbers[bad] = np.nan
+        if name in _OF_AN_ANSWER:
+            numbers[self._failed & (numbers == 0)] = np.nan
+        array = pa.array(numbers, pa.float64(), mask=np.isnan(numbers))
+        return array.cast(CALL_SCHEMA.field(name).type)
+
+    def _need_model(self, values: Sequence[Json]) -> None:
+        for row, value in enumerate(values):
+            if value is None:
+                self._reject(row, "model is missing", None)
+
+    def _need_prompt(self, texts: Sequence[Json], messages: Sequence[Json]) -> None:
+        for row, (text, message) in enumerate(zip(texts, messages, strict=True)):
+            if text is None and message is None and self._keyed[row]:
+                self.without_text.add(row)
+            elif text is None and message is None:
+                self._reject(row, "prompt and messages are missing or empty", None)
+
+    def _reject(self, row: int, reason: str, value: object) -> None:
+        if row not in self.problems:
+            self.problems[row] = reason, excerpt(value)
+
+
+class _Tails:
+    """The part of the key's text that tools and response format make, each pair serialised once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str | None, str | None], str] = {}
+
+    def of(self, tools: tuple[Json, str] | None, response_format: tuple[Json, str] | None) -> str:
+        if tools is None and response_format is None:
+            return ",null,null]"
+        pair = tools and tools[1], response_format and response_format[1]
+        if pair not in self._known:
+            values = (tools and tools[0]) or None, (response_format and response_format[0]) or None
+            self._known[pair] = f",{_dump_sorted(values[0])},{_dump_sorted(values[1])}]"
+        return self._known[pair]
+
+
+def _key(text: str | None, messages: tuple[Json, str] | None, tail: str) -> str:
+    """What `router.records.prompt_key` returns; its text is put together from parts made once."""
+    if messages is not None:
+        head = _dump_sorted(messages[0])
+    else:
+        head = f'[{{"content":{encode_basestring_ascii(text or "")},"role":"user"}}]'
+    return sha256(f"[{head}{tail}".encode("ascii")).hexdigest()[:32]
+
+
+def _fill_truncated(name: str, array: pa.Array) -> pa.Array:
+    if name == "truncated":
+        return array.fill_null(False)
+    if name == "tags" and array.null_count:
+        return pa.array([tags or [] for tags in array.to_pylist()], array.type)
+    return array

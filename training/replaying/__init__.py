@@ -1,0 +1,1 @@
+"""Calling the models that a log never tried."""

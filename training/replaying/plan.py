@@ -1,0 +1,259 @@
+"""The calls that a replay would make, in order, and what they would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from router.errors import ConfigError
+from router.records import NO_WISHES, BoolArray, FloatArray, Json, Request
+from router.version import Forecast, Version
+from training.prompts.from_logs import Reading, Reporter, calls_of, encodings_of, table_of
+from training.prompts.table import PromptTable
+from training.reading.calls import CallFiles
+from training.replaying.selection import (
+    Selection,
+    Strategy,
+    informative_sample,
+    stratified_sample,
+    value_of_information,
+)
+from training.spending.cost_bound import Bound, bound_of, only_texts
+
+CUT = "the logged text is not the whole text"
+NO_TEXT = "holds images or files, whose price has no bound"
+NONE_LEFT = "every model was tried, or is ruled out by the limits"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayJob:
+    """What is to be replayed.
+
+    Attributes:
+        models: the only ones called; empty for all that the router knows.
+        most: prompts at most; None for no limit but the budget.
+        budget_usd: where the calls will end; None: nowhere.
+        max_tokens: longest answer, where a model's settings name none.
+    """
+
+    sources: Sequence[str]
+    reading: Reading
+    models: Sequence[str] = ()
+    most: int | None = None
+    budget_usd: float | None = None
+    strategy: Strategy = "informative"
+    max_tokens: int = 4096
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayCall:
+    """One call to be made.
+
+    Attributes:
+        key: of the prompt.
+        arguments: LiteLLM's, without the model.
+        confidence: chance of success that the router expects.
+        expected_usd: by the router's forecast, at most `at_most_usd`.
+        at_most_usd: that one attempt can cost.
+        sampling_probability: chance that the prompt was drawn.
+    """
+
+    key: str
+    request: Request
+    model: str
+    arguments: Mapping[str, Json]
+    confidence: float
+    expected_usd: float
+    at_most_usd: float
+    bound: Bound
+    sampling_probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayPlan:
+    """The calls of a replay, in the order in which they are made.
+
+    Attributes:
+        set_apart: prompts that can't or need not be replayed, by reason.
+    """
+
+    calls: Sequence[ReplayCall]
+    prompts: int
+    set_apart: Mapping[str, int]
+    policy_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayCost:
+    """What some calls would cost in USD, if each is made once."""
+
+    calls: int
+    expected_usd: float
+    at_most_usd: float
+
+
+def plan_replay(job: ReplayJob, version: Version, reporter: Reporter) -> ReplayPlan:
+    """Which calls a replay of a log makes; calls nobody.
+
+    The limits hold as for any request: a prompt that must stay on the team's machines goes nowhere else.
+
+    Raises:
+        CallLogError: a log can't be read.
+        ConfigError: a model is unknown to the router, or has no price.
+    """
+    called = _called_models(job, version)
+    bounds = {
+        model: bound_of(model, version.config, version.prices[model], job.max_tokens) for model in called
+    }
+    with calls_of(job.sources, job.reading, reporter) as files:
+        cut = cut_prompts(files)
+        table = table_of(files, version.config, reporter).columns(version.models)
+    reasons = [_unfit(key, request, cut) for key, request in zip(table.keys, table.requests, strict=True)]
+    table = table.rows(np.flatnonzero([reason is None for reason in reasons]).astype(np.int64))
+    set_apart = _counted(reason for reason in reasons if reason)
+    if not len(table):
+        return _plan((), set_apart, version)
+    encodings, _ = encodings_of(table, version.encoder, job.reading.cache, reporter)
+    forecast = version.forecast(table.requests, encodings)
+    missing = (table.calls == 0) & np.isin(version.models, called)
+    _rule_out(missing, table, version, forecast)
+    rows = np.flatnonzero(missing.any(axis=1)).astype(np.int64)
+    if len(rows) < len(table):
+        set_apart[NONE_LEFT] = len(table) - len(rows)
+    value = value_of_information(
+        forecast.probability[rows], forecast.cost[rows], version.policy.weight, missing[rows]
+    )
+    task_types = [table.requests[row].task_type or "" for row in rows.tolist()]
+    chosen = select(job, value, task_types)
+    cells = _Cells(table=table, version=version, bounds=bounds, forecast=forecast)
+    prompts = [cells.calls(row, missing[row]) for row in rows[chosen.rows].tolist()]
+    if job.budget_usd is not None:
+        spent = np.cumsum([sum(call.expected_usd for call in calls) for calls in prompts])
+        chosen = select(job, value, task_types, reached=max(1, int((spent <= job.budget_usd).sum())))
+    calls = [
+        replace(call, sampling_probability=drawn)
+        for calls, drawn in zip(prompts, chosen.probability.tolist(), strict=True)
+        for call in calls
+    ]
+    return _plan(calls, set_apart, version)
+
+
+def select(
+    job: ReplayJob, value: FloatArray, task_types: Sequence[str], reached: int | None = None
+) -> Selection:
+    """The prompts that the job's strategy takes, of those with a model to call.
+
+    Args:
+        reached: how many of them the budget is expected to pay for: the chances are those of so many.
+    """
+    most = len(value) if job.most is None else job.most
+    if job.strategy == "random":
+        return stratified_sample(task_types, most, job.seed, reached)
+    return informative_sample(value, most, job.seed, reached)
+
+
+def cost_of(calls: Iterable[ReplayCall]) -> ReplayCost:
+    """What the calls would cost."""
+    calls = list(calls)
+    return ReplayCost(
+        calls=len(calls),
+        expected_usd=sum(call.expected_usd for call in calls),
+        at_most_usd=sum(call.at_most_usd for call in calls),
+    )
+
+
+def cost_by_model(calls: Sequence[ReplayCall]) -> dict[str, ReplayCost]:
+    """Likewise, per model, sorted by name."""
+    models = sorted({call.model for call in calls})
+    return {model: cost_of(call for call in calls if call.model == model) for model in models}
+
+
+def cut_prompts(files: CallFiles) -> frozenset[str]:
+    """Keys of the prompts whose logged text is not the whole text."""
+    keys: set[str] = set()
+    for frame in files.frames():
+        rows = frame.where(frame["truncated"]).select("prompt_key").distinct()
+        keys.update(rows.to_pydict()["prompt_key"])
+    return frozenset(keys)
+
+
+def _called_models(job: ReplayJob, version: Version) -> Sequence[str]:
+    unknown = sorted(set(job.models) - set(version.models))
+    if unknown:
+        raise ConfigError(
+            f"--models names {', '.join(map(repr, unknown))}, which this router does not know; it knows "
+            f"{', '.join(version.models)}"
+        )
+    return job.models or version.models
+
+
+def _unfit(key: str, request: Request, cut: frozenset[str]) -> str | None:
+    """Why a prompt can't be sent again; None where it can."""
+    if key in cut:
+        return CUT
+    return None if only_texts(request) else NO_TEXT
+
+
+def _rule_out(missing: BoolArray, table: PromptTable, version: Version, forecast: Forecast) -> None:
+    """Take out of `missing` the models that may not serve a prompt."""
+    column = {model: place for place, model in enumerate(version.models)}
+    for row in np.flatnonzero(missing.any(axis=1)).tolist():
+        costs = dict(zip(version.models, forecast.cost[row].tolist(), strict=True))
+        rejected = version.limits.rule_out(table.requests[row], NO_WISHES, float(forecast.tokens[row]), costs)
+        missing[row, [column[model] for model in rejected]] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cells:
+    """The matrices of prompts by models that calls are made from."""
+
+    table: PromptTable
+    version: Version
+    bounds: Mapping[str, Bound]
+    forecast: Forecast
+
+    def calls(self, row: int, missing: BoolArray) -> Sequence[ReplayCall]:
+        """The calls of the missing models on one prompt, as if it was surely drawn."""
+        return [self._call(row, column) for column in np.flatnonzero(missing).tolist()]
+
+    def _call(self, row: int, column: int) -> ReplayCall:
+        model, request = self.version.models[column], self.table.requests[row]
+        bound = self.bounds[model]
+        at_most = bound.at_most(request)
+        expected = float(self.forecast.cost[row, column])
+        return ReplayCall(
+            key=self.table.keys[row],
+            request=request,
+            model=model,
+            arguments={**_arguments(request), **bound.arguments},
+            confidence=float(self.forecast.probability[row, column]),
+            expected_usd=min(expected, at_most) if np.isfinite(expected) else at_most,
+            at_most_usd=at_most,
+            bound=bound,
+            sampling_probability=1.0,
+        )
+
+
+def _arguments(request: Request) -> dict[str, Json]:
+    """What LiteLLM is called with for a logged request."""
+    given = {"tools": request.tools or None, "response_format": request.response_format or None}
+    return {"messages": list(request.messages), **{name: value for name, value in given.items() if value}}
+
+
+def _plan(calls: Sequence[ReplayCall], set_apart: Mapping[str, int], version: Version) -> ReplayPlan:
+    return ReplayPlan(
+        calls=calls,
+        prompts=len({call.key for call in calls}),
+        set_apart=set_apart,
+        policy_version=version.policy_version,
+    )
+
+
+def _counted(reasons: Iterable[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for reason in reasons:
+        counts[reason] = counts.get(reason, 0) + 1
+    return counts

@@ -1,0 +1,116 @@
+"""Making the calls of a replay: each becomes a line of a call log of its own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TypeAlias
+
+from router.call_log.rows import CallRecord, fit_row, row_to_json
+from router.calling.attempt import Attempt
+from router.records import Json, Request
+from router.serving.completion import THE_MODELS_OWN_FAULT
+from router.settings.sections import Config
+from training.prompts.from_logs import Advance
+from training.replaying.plan import ReplayCall, ReplayPlan
+from training.spending.budget import read_lines
+from training.spending.paid_calls import CallTerms, Work, make_calls, message_of
+from training.spending.tally import CallsMade
+
+SOURCE = "replay"
+
+Outcome: TypeAlias = Callable[[Request, Attempt], bool | None]
+"""Whether a call succeeded; None: unknown."""
+
+
+def unfinished(calls: Sequence[ReplayCall], out: Path) -> Sequence[ReplayCall]:
+    """The calls that have no line in the output yet.
+
+    Raises:
+        CallLogError: the output is there, and no replay wrote it.
+    """
+    return _without(calls, read_lines(out))
+
+
+def known_outcome(request: Request, attempt: Attempt) -> bool | None:
+    """What a call's end says of its success by itself, as the runtime's call log has it: often nothing.
+
+    The model's answer is kept beside it, for whatever rules come later.
+    """
+    del request
+    return False if attempt.kind in THE_MODELS_OWN_FAULT else None
+
+
+def replay(
+    plan: ReplayPlan,
+    terms: CallTerms,
+    config: Config,
+    advance: Advance = lambda done: None,
+    outcome: Outcome = known_outcome,
+) -> CallsMade:
+    """Make the calls of a plan that have no line in the output yet, and append a line for each.
+
+    See `make_calls`: a stopped run goes on where it was, and the budget holds.
+
+    Args:
+        advance: called with 1 after each call.
+        outcome: the one place that says whether a call succeeded.
+
+    Raises:
+        CallLogError: the output can't be written, or another run writes it.
+        ConfigError: the settings send calls elsewhere, or a key is missing.
+    """
+
+    def line(call: ReplayCall, attempt: Attempt) -> Mapping[str, Json]:
+        return _line(call, attempt, outcome(call.request, attempt), plan.policy_version)
+
+    return make_calls(Work(calls=plan.calls, left=_without, line=line), terms, config, advance)
+
+
+def _line(call: ReplayCall, attempt: Attempt, success: bool | None, policy_version: str) -> dict[str, Json]:
+    """A finished call as a line of the canonical call log, with what outcome rules look at."""
+    request = call.request
+    record = CallRecord(
+        call_id=_call_id(call),
+        time=attempt.started,
+        messages=None,
+        task_type=request.task_type,
+        tags=tuple(request.tags),
+        model=call.model,
+        success=success,
+        outcome_source=SOURCE,
+        cost_usd=attempt.cost_usd,
+        input_tokens=attempt.usage.input_tokens,
+        output_tokens=attempt.usage.output_tokens,
+        cached_input_tokens=attempt.usage.cached_input_tokens,
+        reasoning_tokens=attempt.usage.reasoning_tokens,
+        latency_s=attempt.latency_s,
+        policy_version=policy_version,
+        decision_source=SOURCE,
+        confidence=call.confidence,
+        prompt_key=call.key,
+        error=f"{attempt.kind}: {type(attempt.error).__name__}" if attempt.kind else None,
+        finish_reason=attempt.finish_reason,
+        notes=attempt.notes,
+    )
+    texts = {
+        "messages": list(request.messages),
+        "tools": request.tools,
+        "response_format": request.response_format,
+        "sampling_probability": call.sampling_probability,
+        "answer": message_of(attempt),
+    }
+    whole = {**row_to_json(fit_row(asdict(record))), **texts}
+    return {name: value for name, value in whole.items() if value is not None}
+
+
+def _without(calls: Sequence[ReplayCall], lines: Sequence[Mapping[str, Json]]) -> Sequence[ReplayCall]:
+    finished = {(line.get("prompt_key"), line.get("model")) for line in lines}
+    return [call for call in calls if (call.key, call.model) not in finished]
+
+
+def _call_id(call: ReplayCall) -> str:
+    """The same for the same prompt and model: a line that was written twice is read once."""
+    return f"replay-{hashlib.sha256(f'{call.key} {call.model}'.encode()).hexdigest()[:32]}"

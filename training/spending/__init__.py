@@ -1,0 +1,1 @@
+"""Calls that cost money, under a hard budget."""

@@ -1,0 +1,1 @@
+"""Numbers on arrays: curves, intervals, bounds. No log in sight."""

@@ -1,0 +1,226 @@
+"""How sure a difference is: percentile intervals from resampling whole clusters of prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+
+from router.records import FloatArray, IntArray
+from training.statistics.policy_curves import ROUNDING, PolicyPath, picked
+
+Statistic: TypeAlias = Callable[[FloatArray], FloatArray]
+"""Sums of shape (..., n_columns) to values of shape (...)."""
+
+Name = TypeVar("Name", bound=Hashable)
+
+LEVEL = 0.95
+CHUNK_ENTRIES = 4_000_000
+"""Resampling weights held at once: 32 MB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A value with its 95 % percentile interval.
+
+    Attributes:
+        value: on the prompts as they are; NaN is unknown.
+        low: NaN where there are fewer than two clusters; infinity where the value is never reached.
+        high: as `low`.
+        above: share of resamples above the reference: 0 for a difference, 1 for a ratio.
+    """
+
+    value: float
+    low: float
+    high: float
+    above: float
+
+
+UNKNOWN = Interval(value=float("nan"), low=float("nan"), high=float("nan"), above=float("nan"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sums:
+    """Column sums over the prompts, and over resamples of them; the same resamples for every column.
+
+    Attributes:
+        total: shape (n_columns,).
+        draws: shape (n_resamples, n_columns); no rows where there are fewer than two clusters.
+    """
+
+    total: FloatArray
+    draws: FloatArray
+
+
+def cluster_numbers(clusters: IntArray) -> tuple[IntArray, int]:
+    """Clusters renumbered from 0 without gaps, and how many there are."""
+    names, number = np.unique(clusters, return_inverse=True)
+    return number.astype(np.int64), len(names)
+
+
+def resampled_counts(n_clusters: int, *, n_resamples: int, seed: int) -> Iterator[FloatArray]:
+    """How often each cluster is drawn, in blocks of shape (n_block, n_clusters) that add up to `n_resamples`.
+
+    Multinomial: as many clusters as there are, drawn with replacement. The same seed gives the same blocks.
+    """
+    rng = np.random.default_rng(seed)
+    block = max(1, CHUNK_ENTRIES // max(n_clusters, 1))
+    for start in range(0, n_resamples if n_clusters > 1 else 0, block):
+        rows = min(block, n_resamples - start)
+        drawn = rng.integers(0, n_clusters, size=(rows, n_clusters))
+        drawn += np.arange(rows)[:, None] * n_clusters
+        counts = np.bincount(drawn.ravel(), minlength=rows * n_clusters)
+        yield counts.reshape(rows, n_clusters).astype(np.float64)
+
+
+def resampled_sums(
+    columns: FloatArray, clusters: IntArray, *, n_resamples: int = 2000, seed: int = 0
+) -> Sums:
+    """Sums of each column over resamples of the clusters.
+
+    Args:
+        columns: shape (n, n_columns), one row a prompt.
+        clusters: shape (n,); prompts that share a number are drawn together.
+    """
+    return resampled_blocks([("", columns)], clusters, n_resamples=n_resamples, seed=seed)[""]
+
+
+def resampled_blocks(
+    blocks: Iterable[tuple[Name, FloatArray]],
+    clusters: IntArray,
+    *,
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> dict[Name, Sums]:
+    """Sums of several named blocks of columns, each of shape (n, any), over the same resamples.
+
+    A block is summed by cluster as it comes, so that an iterator holds one at a time.
+    """
+    number, n_clusters = cluster_numbers(clusters)
+    order = np.argsort(number, kind="stable")
+    first = np.searchsorted(number[order], np.arange(n_clusters))
+    summed = {name: np.add.reduceat(block[order], first, axis=0) for name, block in blocks}
+    whole = np.concatenate(list(summed.values()), axis=1)
+    drawn = [counts @ whole for counts in resampled_counts(n_clusters, n_resamples=n_resamples, seed=seed)]
+    draws, total = np.concatenate([np.empty((0, whole.shape[1])), *drawn]), whole.sum(axis=0)
+    ends = np.cumsum([block.shape[1] for block in summed.values()])
+    return {
+        name: Sums(total=total[end - block.shape[1] : end], draws=draws[:, end - block.shape[1] : end])
+        for (name, block), end in zip(summed.items(), ends, strict=True)
+    }
+
+
+def joined(*parts: Sums) -> Sums:
+    """The columns of several blocks of the same resamples side by side."""
+    return Sums(
+        total=np.concatenate([part.total for part in parts]),
+        draws=np.concatenate([part.draws for part in parts], axis=1),
+    )
+
+
+def interval(sums: Sums, statistic: Statistic, *, reference: float = 0.0) -> Interval:
+    """A statistic of the sums with its interval; resamples in which it is not defined are left out."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value, draws = statistic(sums.total[None])[0], statistic(sums.draws)
+    return _interval(float(value), draws, reference)
+
+
+def _interval(value: float, draws: FloatArray, reference: float) -> Interval:
+    defined = draws[~np.isnan(draws)]
+    if np.isnan(value) or not len(defined):
+        return Interval(value=value, low=float("nan"), high=float("nan"), above=float("nan"))
+    tail = (1 - LEVEL) / 2
+    # Not interpolated: a draw may be infinite, and half way to infinity is no number.
+    low, high = np.quantile(defined, [tail, 1 - tail], method="inverted_cdf")
+    return Interval(
+        value=value, low=float(low), high=float(high), above=float(np.mean(defined > reference + ROUNDING))
+    )
+
+
+def paired_bootstrap(
+    statistic: Statistic,
+    columns: FloatArray,
+    clusters: IntArray,
+    *,
+    n_resamples: int = 2000,
+    seed: int = 0,
+    reference: float = 0.0,
+) -> Interval:
+    """A statistic of two policies' outcomes, with its interval; each resample is the same for both.
+
+    Args:
+        statistic: for instance `mean_difference` on the columns (a, b, ones).
+        columns: shape (n, n_columns); what the statistic needs the sums of.
+        clusters: shape (n,); prompts that share a number are drawn together.
+        reference: what `Interval.above` counts against.
+    """
+    sums = resampled_sums(columns, clusters, n_resamples=n_resamples, seed=seed)
+    return interval(sums, statistic, reference=reference)
+
+
+def mean_difference(sums: FloatArray) -> FloatArray:
+    """Mean of the first column less mean of the second; the third column holds ones, or a mask."""
+    difference: FloatArray = (sums[..., 0] - sums[..., 1]) / sums[..., 2]
+    return difference
+
+
+def mean_ratio(sums: FloatArray) -> FloatArray:
+    """Mean of the first column over mean of the second; NaN where the second is 0."""
+    return np.where(sums[..., 1] > 0, sums[..., 0] / np.where(sums[..., 1] > 0, sums[..., 1], 1), np.nan)
+
+
+def mean_value(sums: FloatArray) -> FloatArray:
+    """Mean of the first column; the second holds ones, or a mask."""
+    mean: FloatArray = sums[..., 0] / sums[..., 1]
+    return mean
+
+
+def path_columns(
+    path: PolicyPath, weights: FloatArray, success: FloatArray, cost: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Success and cost of every prompt at every weight, both of shape (n, n_weights): columns to resample."""
+    choices = [path.at(weight) for weight in weights]
+    return (
+        np.stack([picked(success, choice) for choice in choices], axis=1),
+        np.stack([picked(cost, choice) for choice in choices], axis=1),
+    )
+
+
+def cost_reaching(success: FloatArray, cost: FloatArray, target: FloatArray) -> FloatArray:
+    """Least cost at which a curve reaches a target; infinity where it never does.
+
+    Args:
+        success: shape (..., n_weights), as sums or means.
+        cost: shape (..., n_weights).
+        target: shape (...), in the unit of `success`.
+    """
+    slack = ROUNDING * np.maximum(1.0, np.abs(target))
+    reached = success >= (target - slack)[..., None]
+    least: FloatArray = np.where(reached, cost, np.inf).min(axis=-1)
+    return least
+
+
+def success_within(success: FloatArray, cost: FloatArray, budget: FloatArray) -> FloatArray:
+    """Most success of a curve at no more than a cost; NaN where every point costs more.
+
+    Args:
+        success: shape (..., n_weights), as sums or means.
+        cost: shape (..., n_weights).
+        budget: shape (...), in the unit of `cost`.
+    """
+    within = cost <= (budget * (1 + ROUNDING))[..., None]
+    most = np.where(within, success, -np.inf).max(axis=-1)
+    return np.where(np.isfinite(most), most, np.nan)
+
+
+def relative_cost_at_best(sums: FloatArray, n_weights: int) -> FloatArray:
+    """Cost at which a policy reaches one model's success rate, as a share of that model's cost.
+
+    Args:
+        sums: shape (..., 2 * n_weights + 2): the curve's success, its cost, the model's success, its cost.
+    """
+    success, cost = sums[..., :n_weights], sums[..., n_weights : 2 * n_weights]
+    target, paid = sums[..., 2 * n_weights], sums[..., 2 * n_weights + 1]
+    return np.where(paid > 0, cost_reaching(success, cost, target) / np.where(paid > 0, paid, 1), np.nan)

@@ -1,0 +1,284 @@
+"""The weight on cost whose loss of success is bounded at a stated confidence (Learn then Test)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from router.deciding.policy import assumed_cost
+from router.records import FloatArray, IntArray
+from training.statistics.intervals import cluster_numbers
+from training.statistics.policy_curves import PolicyPath, curve_of_path, picked, policy_path, weight_grid
+
+Test: TypeAlias = Callable[[FloatArray, float], float]
+"""P-value of "the mean is 0 or more" for independent values, and the most that one of them can be."""
+
+HALVINGS = 40
+MOST_STEPS = 60
+NEAR_HALF = 1e-3
+"""Standard deviations from the middle within which the tail is one half for our purpose."""
+
+SEQUENCE = (
+    "fixed-sequence testing from weight 0 upwards (Learn then Test: Angelopoulos, Bates, Candes, Jordan & "
+    "Lei 2021, arXiv 2110.01052), each weight against every single model, by "
+)
+BOUNDED = (
+    SEQUENCE + "Gaffke's test of a bounded mean (Gaffke 2005; Learned-Miller & Thomas 2020, arXiv 1905.06208)"
+)
+UNBOUNDED = SEQUENCE + "a cluster-robust t-test"
+SAME_TRAFFIC = (
+    "the traffic to come is like the calibration prompts; other prompts, models or prices end the promise"
+)
+LEARNED_ONLY = (
+    "it is about the learned policy: what the rule table, a limit or a pinned model decides is outside of it"
+)
+CONJECTURED = (
+    "Gaffke's test is exact where losses take two values; beyond that it is a conjecture without a known "
+    "counterexample"
+)
+LARGE_SAMPLE = (
+    "outcomes are estimates without bounds, so the test is that of the central limit theorem: it holds for "
+    "many independent {units}, not for few"
+)
+ALONE = "every prompt is independent of the others: no session links any of them"
+LINKED = (
+    "sessions are independent of each other, and none is longer than the longest seen; the prompts of one "
+    "may depend on each other"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """Forecasts that the heads made without having seen the prompts, beside what happened.
+
+    Attributes:
+        probability: shape (n, m), chance of success; NaN in the columns of models that the policy can't
+            choose and is only held against.
+        expected_cost: shape (n, m), USD; NaN is unknown.
+        success: shape (n, m); outcomes in [0, 1], or doubly robust scores, which may lie outside of it.
+        cost: shape (n, m), USD; unless every entry is known, the expected cost stands in.
+        clusters: shape (n,); prompts that share a number (a session) may depend on each other.
+        traffic: shape (n,); calls that each prompt stands for; 1 where it stands for itself.
+    """
+
+    probability: FloatArray
+    expected_cost: FloatArray
+    success: FloatArray
+    cost: FloatArray
+    clusters: IntArray
+    traffic: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.success)
+
+    @property
+    def assumed(self) -> FloatArray:
+        """Expected cost, the row's dearest where it is unknown, as the policy itself assumes."""
+        return assumed_cost(np.where(np.isnan(self.probability), np.nan, self.expected_cost))
+
+    def path(self) -> PolicyPath:
+        """The policy's choices at every weight, among the models that it has a forecast for."""
+        able = np.flatnonzero(np.isfinite(self.probability).all(axis=0))
+        path = policy_path(self.probability[:, able], self.assumed[:, able])
+        return PolicyPath(start=path.start, model=able[path.model])
+
+    def rows(self, index: IntArray) -> Trial:
+        """The prompts at `index`."""
+        return Trial(**{name: getattr(self, name)[index] for name in Trial.__slots__})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromisedWeight:
+    """A weight on cost, and what is promised of the policy at it.
+
+    Attributes:
+        max_loss: most that the success rate may lie below the best single model's.
+        confidence: of the promise, over the draw of the calibration prompts.
+        weight: 1 / USD; None where no weight is safe.
+        bound: upper confidence bound on the loss at that weight; at weight 0 where none is safe.
+        n: number of calibration prompts.
+        clusters: number of independent groups of them.
+        method: the test and its source.
+        assumptions: sentences.
+    """
+
+    max_loss: float
+    confidence: float
+    weight: float | None
+    bound: float
+    n: int
+    clusters: int
+    method: str
+    assumptions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """How far a policy lies behind each single model, summed over the prompts of a cluster.
+
+    Attributes:
+        total: shape (n_clusters, m); the model's success less the policy's.
+        size: shape (n_clusters,); number of calls that the prompts stand for.
+    """
+
+    total: FloatArray
+    size: FloatArray
+
+    @staticmethod
+    def of(trial: Trial, choice: IntArray) -> Losses:
+        """The losses of a policy that takes the models in `choice`, shape (n,)."""
+        number, count = cluster_numbers(trial.clusters)
+        behind = (trial.success - picked(trial.success, choice)[:, None]) * trial.traffic[:, None]
+        columns = [np.bincount(number, weights=column, minlength=count) for column in behind.T]
+        return Losses(
+            total=np.stack(columns, axis=1),
+            size=np.bincount(number, weights=trial.traffic, minlength=count).astype(np.float64),
+        )
+
+    def p_value(self, max_loss: float, test: Test) -> float:
+        """Of "the policy lies `max_loss` or more behind some model".
+
+        That is a union of one hypothesis a model, so it is rejected where each of them is: the largest of
+        their p-values is valid whichever model is the best (intersection-union test, Berger 1982).
+        """
+        return max(self._p_value(column, max_loss, test) for column in self.total.T)
+
+    def bound(self, confidence: float, test: Test) -> float:
+        """Upper confidence bound on the loss against the best model."""
+        return max(self._bound(column, 1 - confidence, test) for column in self.total.T)
+
+    def _p_value(self, total: FloatArray, max_loss: float, test: Test) -> float:
+        return test(total - max_loss * self.size, (1 - max_loss) * float(self.size.max()))
+
+    def _bound(self, total: FloatArray, level: float, test: Test) -> float:
+        """The smallest loss that is rejected, by halving; a cluster's largest where none below it is."""
+        low, high = float(total.sum() / self.size.sum()), max(1.0, float((total / self.size).max()))
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            low, high = (low, middle) if self._p_value(total, middle, test) <= level else (middle, high)
+        return high
+
+
+def promised(
+    trial: Trial,
+    *,
+    max_loss: float,
+    confidence: float,
+    weights: FloatArray | None = None,
+    test: Test | None = None,
+) -> PromisedWeight:
+    """The cheapest weight at which the policy is at most `max_loss` behind the best single model.
+
+    The policy is argmax_m p - weight * cost. Its weights are tested from 0, where success alone counts, on;
+    the first that can't be shown to be safe ends the search, so that an unsafe one is passed with a chance of
+    at most 1 - confidence, however many there are (Learn then Test, fixed-sequence testing). Among the safe
+    ones the cheapest on the calibration prompts may then be taken.
+
+    Args:
+        trial: the calibration part.
+        weights: rising, what to test, chosen without the outcomes; None: by the forecasts of `trial`.
+        test: None: Gaffke's where outcomes lie in [0, 1], else the t-test.
+    """
+    test = test or (gaffke_p_value if _bounded(trial.success) else t_p_value)
+    path = trial.path()
+    cost = trial.cost if np.isfinite(trial.cost).all() else trial.assumed
+    found, least = None, np.inf
+    for weight in (weights_to_test(trial) if weights is None else weights).tolist():
+        choice = path.at(weight)
+        if Losses.of(trial, choice).p_value(max_loss, test) > 1 - confidence:
+            break
+        paid = float(trial.traffic @ picked(cost, choice))
+        found, least = (weight, paid) if paid < least else (found, least)
+    losses = Losses.of(trial, path.at(found or 0.0))
+    return PromisedWeight(
+        max_loss=max_loss,
+        confidence=confidence,
+        weight=found,
+        bound=losses.bound(confidence, test),
+        n=len(trial),
+        clusters=len(losses.size),
+        method=BOUNDED if test is gaffke_p_value else UNBOUNDED,
+        assumptions=_assumptions(len(losses.size) < len(trial), test),
+    )
+
+
+def weights_to_test(trial: Trial, points: int = 160) -> FloatArray:
+    """Weights to test, in order, by the forecasts alone; each in the middle of a step of the policy's path.
+
+    Learn then Test needs a sequence that does not depend on the outcomes it is tested on.
+    """
+    path = trial.path()
+    curve = curve_of_path(path, trial.probability, trial.assumed, trial.traffic)
+    at = np.searchsorted(curve.weight, weight_grid(curve, points))
+    following = np.append(curve.weight[1:], curve.weight[-1] * 1.02)
+    return np.asarray((curve.weight[at] + following[at]) / 2)
+
+
+def gaffke_p_value(excess: FloatArray, most: float) -> float:
+    """Of "the mean of the excess is 0 or more", for independent values that are never above `most`.
+
+    P(sum_i E_i z_i >= 0) with E_i independent exponentials and z the excess and one more value of `most`: the
+    Bayesian bootstrap with one observation of the worst case added (Gaffke 2005; Learned-Miller & Thomas
+    2020). For two values it is the exact binomial test. The tail is that of the saddlepoint
+    approximation (Lugannani & Rice 1980): for two values 0 to 2 % above the exact one.
+
+    Args:
+        excess: shape (n,).
+        most: above 0.
+    """
+    from scipy.special import ndtr
+
+    z, count = np.unique(np.append(excess, most), return_counts=True)
+    if count @ z >= 0:
+        return 1.0
+    root = _saddle(z, count)
+    signed = np.sqrt(2 * (count @ np.log1p(-root * z)))
+    if signed < NEAR_HALF:
+        return 0.5
+    spread = root * np.sqrt(count @ np.square(z / (1 - root * z)))
+    density = np.exp(-np.square(signed) / 2) / np.sqrt(2 * np.pi)
+    return float(min(1.0, ndtr(-signed) + density * (1 / spread - 1 / signed)))
+
+
+def _saddle(z: FloatArray, count: IntArray) -> float:
+    """Where sum count * z / (1 - t z) is 0, for t in (0, 1 / max z), by Newton's steps inside a bracket."""
+    low, high = 0.0, 1.0 / float(z[-1])
+    root = high / 2
+    for _ in range(MOST_STEPS):
+        ratio = z / (1 - root * z)
+        slope, curvature = float(count @ ratio), float(count @ np.square(ratio))
+        low, high = (root, high) if slope < 0 else (low, root)
+        step = slope / curvature
+        if abs(step) < 1e-13 * high:
+            break
+        root = root - step if low < root - step < high else (low + high) / 2
+    return root
+
+
+def t_p_value(excess: FloatArray, most: float = np.inf) -> float:
+    """Of "the mean of the excess is 0 or more", by Student's t over clusters; 1 for fewer than two of them.
+
+    Args:
+        excess: shape (n_clusters,), summed over each cluster's prompts: the variance is then robust to what
+            links them (Liang & Zeger 1986).
+    """
+    from scipy.special import stdtr
+
+    n = len(excess)
+    error = float(excess.std(ddof=1)) / np.sqrt(n) if n > 1 else 0.0
+    if not error > 0:
+        return 1.0
+    return float(stdtr(n - 1, excess.mean() / error))
+
+
+def _bounded(success: FloatArray) -> bool:
+    return bool((success >= 0).all() and (success <= 1).all())
+
+
+def _assumptions(linked: bool, test: Test) -> tuple[str, ...]:
+    units = "sessions" if linked else "prompts"
+    of_test = CONJECTURED if test is gaffke_p_value else LARGE_SAMPLE.format(units=units)
+    return (SAME_TRAFFIC, LINKED if linked else ALONE, of_test, LEARNED_ONLY)

@@ -1,0 +1,132 @@
+"""Ridge regression along a path of penalties, with exact leave-one-out predictions in closed form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from router.forecasting.head import AnyArray, Linear
+from router.records import FloatArray
+
+PENALTIES: FloatArray = np.logspace(-1.0, 4.5, 23)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RidgePath:
+    """The solutions for k targets in the eigenbasis of one weighted design; one penalty is one division.
+
+    Attributes:
+        mean: shape (p,); weighted mean of the inputs.
+        basis: shape (p, p); eigenvectors of the weighted Gram matrix, in columns.
+        scores: shape (n, p); the centred inputs in that basis.
+        eigenvalues: shape (p,).
+        moments: shape (p, k); scores times weighted, centred targets.
+        target_mean: shape (k,).
+        weight: shape (n,); of each row.
+    """
+
+    mean: FloatArray
+    basis: FloatArray
+    scores: FloatArray
+    eigenvalues: FloatArray
+    moments: FloatArray
+    target_mean: FloatArray
+    weight: FloatArray
+
+    @staticmethod
+    def of(inputs: AnyArray, targets: FloatArray, weight: FloatArray) -> RidgePath:
+        """Decompose a design: inputs (n, p), targets (n, k), weight (n,); without rows the solution is 0."""
+        total = weight.sum() or 1.0
+        mean = (weight @ inputs) / total
+        centred = inputs - mean.astype(inputs.dtype)
+        gram = (centred * weight[:, None].astype(inputs.dtype)).T @ centred
+        eigenvalues, basis = np.linalg.eigh(gram.astype(np.float64))
+        scores = centred @ basis.astype(inputs.dtype)
+        target_mean = (weight @ targets) / total
+        moments = scores.T.astype(np.float64) @ (weight[:, None] * (targets - target_mean))
+        return RidgePath(
+            mean=mean,
+            basis=basis,
+            scores=scores,
+            eigenvalues=np.maximum(eigenvalues, 0.0),
+            moments=moments,
+            target_mean=target_mean,
+            weight=weight,
+        )
+
+    def solution(self, penalty: float) -> Linear:
+        """The head at one penalty."""
+        weights = self.basis @ (self.moments / (self.eigenvalues + penalty)[:, None])
+        return Linear(weights=weights, intercept=self.target_mean - self.mean @ weights)
+
+    def leave_one_out(self, targets: FloatArray, penalty: float) -> FloatArray:
+        """Prediction of each row by the head fitted without it, shape (n, k).
+
+        The residual divided by one minus the leverage (Hastie, Tibshirani & Friedman 2009, eq. 7.64).
+        """
+        inverse = 1.0 / (self.eigenvalues + penalty)
+        fitted = self.scores @ (self.moments * inverse[:, None])
+        own = self.weight * (1.0 / (self.weight.sum() or 1.0) + (self.scores**2) @ inverse)
+        leverage = np.minimum(own, 0.99)[:, None]
+        return np.asarray(targets - (targets - self.target_mean - fitted) / (1.0 - leverage))
+
+    def best_penalty(self, targets: FloatArray) -> float:
+        """The penalty with the least weighted leave-one-out squared error over all targets."""
+        weight = self.weight[:, None]
+        errors = [(weight * (targets - self.leave_one_out(targets, p)) ** 2).sum() for p in PENALTIES]
+        return float(PENALTIES[int(np.argmin(errors))])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RidgeHeads:
+    """One ridge regression per column of the targets, each on its own observed rows.
+
+    Complete outcomes of weight 1 share one decomposition; otherwise each column has its own.
+
+    Attributes:
+        weight: of each target, shape (n, k); 0 where it was not observed.
+    """
+
+    paths: tuple[RidgePath, ...]
+    penalties: tuple[float, ...]
+    inputs: AnyArray
+    targets: FloatArray
+    weight: FloatArray
+
+    @staticmethod
+    def of(inputs: AnyArray, targets: FloatArray, weight: FloatArray) -> RidgeHeads:
+        """Decompose for inputs (n, p), targets (n, k) and their weights (n, k)."""
+        if _alike(weight):
+            columns = [(inputs, targets, weight[:, 0])]
+        else:
+            by_column = ((rows > 0, k, rows) for k, rows in enumerate(weight.T))
+            columns = [(inputs[seen], targets[seen][:, [k]], rows[seen]) for seen, k, rows in by_column]
+        paths = tuple(RidgePath.of(*column) for column in columns)
+        penalties = tuple(path.best_penalty(y) for path, (_, y, _) in zip(paths, columns, strict=True))
+        return RidgeHeads(paths=paths, penalties=penalties, inputs=inputs, targets=targets, weight=weight)
+
+    def solution(self, penalty: float | None = None) -> Linear:
+        """The heads at one penalty, or each at its best for squared error; (p, k)."""
+        heads = [
+            path.solution(penalty or best) for path, best in zip(self.paths, self.penalties, strict=True)
+        ]
+        return Linear(
+            weights=np.hstack([head.weights for head in heads]),
+            intercept=np.concatenate([head.intercept for head in heads]),
+        )
+
+    def leave_one_out(self) -> FloatArray:
+        """Prediction of each entry without its row where it was observed, else as fitted; (n, k)."""
+        if _alike(self.weight):
+            return self.paths[0].leave_one_out(self.targets, self.penalties[0])
+        out = self.solution()(self.inputs)
+        for k, (path, penalty) in enumerate(zip(self.paths, self.penalties, strict=True)):
+            rows = self.weight[:, k] > 0
+            out[rows, k] = path.leave_one_out(self.targets[rows][:, [k]], penalty)[:, 0]
+        return out
+
+
+def _alike(weight: FloatArray) -> bool:
+    """Whether every target was observed and weighs 1."""
+    return bool((weight == 1.0).all())
