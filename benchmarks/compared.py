@@ -32,7 +32,8 @@ from training.comparing.job import CompareJob, Wanted
 from training.comparing.on_log import compare_on_log
 from training.pages.numbers import bounds, rate, relative, signed_points, usd_per_thousand
 from training.pipeline import TrainJob, train
-from training.prompts.from_logs import Reading, Silent
+from training.progress import Silent
+from training.prompts.from_logs import Reading
 
 HELD_OUT = 0.3
 SEED = 0

@@ -36,8 +36,9 @@ from training.comparing.policies.baselines import TrainingStatistics, default_he
 from training.learning.fitting import fit
 from training.learning.thresholds import weight_inside
 from training.pipeline import material_of
+from training.progress import Silent
 from training.prompts.encoder_export import encoder_info, prepared_encoder
-from training.prompts.from_logs import Reading, Silent, calls_of, encodings_of, table_of
+from training.prompts.from_logs import Reading, calls_of, encodings_of, table_of
 from training.prompts.split import folds, split_groups
 from training.prompts.table import PromptTable
 from training.statistics.intervals import Interval, mean_difference, paired_bootstrap

@@ -80,7 +80,8 @@ def imported(path: str, out: str) -> dict[str, float]:
     """Seconds and most memory of an import of one file into the canonical log, and what came out."""
     from router.settings.yaml_file import load_config
     from training.pipeline import import_calls
-    from training.prompts.from_logs import Reading, Silent
+    from training.progress import Silent
+    from training.prompts.from_logs import Reading
 
     reading = Reading(
         mapping={}, rejects=Path(out).with_suffix(".rejects"), config=load_config(None), cache=Path(out)

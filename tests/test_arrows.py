@@ -33,15 +33,21 @@ LAYERS = {
     ],
     "training": [
         ["training.progress", "training.whole_file"],
-        ["training.readers", "training.spending", "training.statistics", "training.tracking", "training.pages"],
-        ["training.reading"],
+        [
+            "training.readers",
+            "training.spending",
+            "training.statistics",
+            "training.tracking",
+            "training.pages",
+        ],
+        ["training.reading", "training.pages"],
         ["training.prompts", "training.judging"],
         ["training.learning", "training.replaying", "training.complexity_router", "training.inspecting"],
         ["training.pipeline", "training.comparing"],
         ["training.commands"],
     ],
 }
-"""What each part may import: the parts of the floors before its own, low to high, and never its neighbours."""
+"""Floors, low to high: a part imports only from floors below its own, never from its neighbours."""
 
 
 def sources(*packages: str) -> list[Path]:
@@ -118,7 +124,9 @@ def test_no_module_imports_itself_by_a_detour() -> None:
 
 
 def test_every_import_goes_down_the_list_of_layers() -> None:
-    floors = {part: floor for layers in LAYERS.values() for floor, parts in enumerate(layers) for part in parts}
+    floors = {
+        part: floor for layers in LAYERS.values() for floor, parts in enumerate(layers) for part in parts
+    }
     parts = {f"{package}.{part_of(path)}" for package in LAYERS for path in sources(package)}
     assert parts - {"router.__init__", "training.__init__"} == floors.keys()
     back = [

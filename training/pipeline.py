@@ -24,8 +24,9 @@ from training.judging.run import JudgeTerms, judged
 from training.learning.fitting import Fitted, Material, fit, steps
 from training.learning.manifest import manifest_of, run_record
 from training.learning.runner_up import save_runner_up
+from training.progress import Reporter
 from training.prompts.encoder_export import INFO_FILE, encoder_info, prepared_encoder
-from training.prompts.from_logs import Reading, Reporter, calls_of, encodings_of, table_of
+from training.prompts.from_logs import Reading, calls_of, encodings_of, table_of
 from training.prompts.labels import cheapest_success, data_report
 from training.prompts.pricing import logged_prices, price_differences
 from training.prompts.split import Split, split_groups

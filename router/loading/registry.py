@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import platformdirs
 
+from router.addresses import without_credentials
 from router.errors import ArtifactError, MissingExtra, NoAnswer
 from router.loading.copies import Copies, Copy, RegisteredVersion, digest
 
@@ -37,14 +38,7 @@ _FINAL = frozenset(
     "CUSTOMER_UNAUTHORIZED ENDPOINT_NOT_FOUND NOT_FOUND".split()
 )
 """MLflow's codes for an answer that asking again does not change; any other means trouble over there."""
-_CREDENTIALS = re.compile(r"//[^/\s]+@")
-_SECRETS = re.compile(r"(?i)([?&][^=&\s]*(?:key|token|secret|sig|credential|password)[^=&\s]*=)[^&\s'\")]+")
 _Answer = TypeVar("_Answer")
-
-
-def without_credentials(text: str) -> str:
-    """The text with user, password and signatures taken out of the addresses in it."""
-    return _SECRETS.sub(r"\1***", _CREDENTIALS.sub("//***@", text))
 
 
 class RegistrySource:

@@ -20,8 +20,9 @@ from router.version import TASKS_FOLDER, Circumstances, Version
 from tests.training.logs import call, made_table, write_lines
 from training import pipeline
 from training.pipeline import Trained, TrainJob, import_calls, usable_models
+from training.progress import Reporter
 from training.prompts import task_groups
-from training.prompts.from_logs import Reading, Reporter
+from training.prompts.from_logs import Reading
 from training.prompts.task_groups import infer_tasks
 
 TOPICS = {

@@ -58,10 +58,16 @@ def test_a_version_registered_by_earlier_code_is_loaded_by_its_alias(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    previous = mlflow.get_tracking_uri()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    mlflow.set_tracking_uri(uri)
     client = mlflow.MlflowClient(uri, uri)
     client.create_registered_model("kept")
     version = client.create_model_version("kept", source=LOGGED_MODEL.as_uri())
     client.set_registered_model_alias("kept", "champion", version.version)
-    with Router.load("models:/kept@champion") as router:
+    try:
+        router = Router.load("models:/kept@champion")
+    finally:
+        mlflow.set_tracking_uri(previous)
+    with router:
         assert about(ask(router, REQUESTS[0])) == about(decisions_kept("format_2")[0])

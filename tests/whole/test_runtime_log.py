@@ -20,7 +20,8 @@ from tests.services.runtime_log import fill
 from tests.training.logs import read
 from training import pipeline
 from training.pipeline import TrainJob
-from training.prompts.from_logs import Reading, Reporter
+from training.progress import Reporter
+from training.prompts.from_logs import Reading
 from training.prompts.table import PromptTable, prompt_table
 
 CONFIG = Config(training=Training(estimator="success", min_calls=20))

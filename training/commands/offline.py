@@ -40,7 +40,8 @@ from training.commands.judging import (
 from training.commands.paying import CALLS_FAILED
 
 if TYPE_CHECKING:
-    from training.prompts.from_logs import Reading, Reporter
+    from training.progress import Reporter
+    from training.prompts.from_logs import Reading
     from training.prompts.task_groups import InferredTasks
 
 TRACKING = "sqlite:///mlflow.db"

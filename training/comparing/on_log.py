@@ -18,7 +18,8 @@ from training.comparing.measuring.promising import promise_on
 from training.comparing.report.record import comparison_record
 from training.comparing.report.write import write_report
 from training.learning.manifest import library_versions
-from training.prompts.from_logs import Reporter, calls_of, table_of
+from training.progress import Reporter
+from training.prompts.from_logs import calls_of, table_of
 from training.prompts.table import PromptTable
 from training.statistics.promise import Trial
 from training.tracking.publish import publish_comparison

@@ -17,7 +17,7 @@ from router.errors import MissingExtra
 from router.models.litellm_import import litellm_module
 from router.records import FloatArray, IntArray, Json, Request
 from router.settings.sections import HeuristicModels
-from training.comparing.policies.baselines import NO_CHOICE
+from training.statistics.policy_curves import NO_CHOICE
 
 V1 = "LiteLLM complexity router"
 V2 = "LiteLLM heuristic_v2"

@@ -17,7 +17,8 @@ from router.models.litellm_import import litellm_module
 from router.records import FloatArray, IntArray, Json, Request, message_texts
 from router.settings.sections import Config, HeuristicModels
 from training.complexity_router.litellm_scores import SETTINGS, TIERS, V2, tier_scores
-from training.prompts.from_logs import Reading, Reporter, calls_of, table_of
+from training.progress import Reporter
+from training.prompts.from_logs import Reading, calls_of, table_of
 from training.prompts.labels import dominated_models
 from training.prompts.split import split_groups
 from training.prompts.table import PromptTable

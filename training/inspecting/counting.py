@@ -12,7 +12,7 @@ import polars as pl
 
 from router.models.prices import Price
 from router.records import Json, Request
-from training.comparing.measuring.slices import MOST_READ, asked_text
+from training.prompts.languages import MOST_READ, asked_text
 from training.readers.cells import parse_json
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ import polars as pl
 from router.models.prices import listed_price
 from router.records import Json
 from router.settings.sections import Config
-from training.comparing.measuring.slices import languages
 from training.inspecting.counting import Counts, count, matrix
-from training.prompts.from_logs import Reading, Reporter, calls_of, stage_steps
+from training.progress import Reporter, stage_steps
+from training.prompts.from_logs import Reading, calls_of
+from training.prompts.languages import languages
 from training.reading.summary import ReadSummary
 
 MOST_TEMPLATES = 20

@@ -8,10 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from router.errors import MissingExtra
-from training.comparing.report.charts import PALETTES
 from training.inspecting.counting import OPENING
 from training.inspecting.inspection import Inspection
 from training.pages import numbers
+from training.pages.palettes import PALETTES
 from training.reading.summary import ReadSummary
 from training.whole_file import write_whole
 

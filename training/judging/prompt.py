@@ -8,15 +8,12 @@ import re
 import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from router.errors import ConfigError
 from router.records import Json, Request
 from training.readers.cells import dump_json
-
-Verdict: TypeAlias = Literal["success", "failure", "unclear", "unreadable", "refused"]
-"""What one reply says. "unclear": the judge can't tell; "unreadable": the reply holds no single verdict;
-"refused": its provider would not take the request, or it was too long for the model."""
+from training.reading.outcomes.judge_report import Verdict
 
 OWN_RUBRIC: Final = Path(__file__).with_name("rubric.md")
 MOST_RUBRIC: Final = 50_000

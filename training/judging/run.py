@@ -17,11 +17,11 @@ from router.errors import ConfigError
 from router.records import Json
 from router.settings.sections import Config
 from training.judging.plan import JudgeCall, JudgePlan, draw, plan_judging
-from training.judging.prompt import Verdict, verdict_of
-from training.prompts.from_logs import Reporter
+from training.judging.prompt import verdict_of
+from training.progress import Reporter
 from training.reading.calls import CallFiles, counted
 from training.reading.outcomes.amendments import VERDICTS, judge_verdicts, not_drawn, verdict
-from training.reading.outcomes.judge_report import JudgeReport, agreement, majority
+from training.reading.outcomes.judge_report import JudgeReport, Verdict, agreement, majority
 from training.reading.outcomes.rules import ONLY_FAILURES, Said
 from training.spending.budget import Borne, borne, ledger_of, read_lines, spent_in
 from training.spending.paid_calls import CallTerms, Work, make_calls, message_of

@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from router.forecasting.encoder import Encoder, Encoding
 from router.forecasting.features import embedded_text
 from router.settings.sections import Config
+from training.progress import Reporter, stage_steps
 from training.prompts.embeddings import encode_all
 from training.prompts.table import PromptTable, prompt_table
 from training.reading.calls import CallFiles, read_calls
 from training.reading.rows.recognising import AUTO
 
-Advance = Callable[[float], object]
 EMBEDDINGS = "embeddings.sqlite"
-
-
-class Reporter(Protocol):
-    """Shows how far the work is."""
-
-    def stage(self, name: str, total: float | None) -> Advance:
-        """Begin a stage of `total` units; the result is called with the units done since its last call."""
-        ...
-
-
-class Silent:
-    """A reporter that shows nothing."""
-
-    def stage(self, name: str, total: float | None) -> Advance:
-        """See `Reporter.stage`."""
-        return lambda done: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,17 +77,3 @@ def encodings_of(
     """The prompts' embeddings, and how many of them were not in the cache."""
     texts = [embedded_text(request) for request in table.requests]
     return encode_all(encoder, texts, cache / EMBEDDINGS, reporter.stage("embedding prompts", len(texts)))
-
-
-def stage_steps(reporter: Reporter, name: str) -> Callable[[int, int], None]:
-    """A callback for (done, total), as the reading side calls it, that shows a stage."""
-    advance: Advance | None = None
-    shown = 0
-
-    def progress(done: int, total: int) -> None:
-        nonlocal advance, shown
-        advance = advance or reporter.stage(name, total)
-        advance(done - shown)
-        shown = done
-
-    return progress

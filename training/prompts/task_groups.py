@@ -18,9 +18,10 @@ from router.forecasting.encoder import Encoder, Encoding, load_encoder
 from router.forecasting.features import embedded_text
 from router.forecasting.task_groups import TaskGroups, frames_of
 from router.records import Float32Array, IntArray, Json, Request, message_texts
+from training.progress import Reporter
 from training.prompts.embeddings import encode_all
 from training.prompts.encoder_export import encoder_info, prepared_encoder
-from training.prompts.from_logs import EMBEDDINGS, Reading, Reporter
+from training.prompts.from_logs import EMBEDDINGS, Reading
 from training.readers.cells import parse_json
 from training.reading.rows.cleaning import CALL_SCHEMA
 

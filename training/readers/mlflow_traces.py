@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from router.addresses import shown_address
 from router.errors import CallLogError, MissingExtra
 from router.loading.registry import cause_of
 from router.records import Json
@@ -21,7 +22,6 @@ from training.readers.protocol import NO_PROMPT, Apart, Call, Reader, Record, Re
 from training.readers.request_shapes import answer_evidence, request_fields, texts_in
 from training.readers.times import from_nanoseconds, seconds_between
 from training.readers.values import first_given, first_words, listed, mapping, member, truth, unpacked, words
-from training.reading.files.log_file import shown_address
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

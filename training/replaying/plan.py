@@ -10,7 +10,8 @@ import numpy as np
 from router.errors import ConfigError
 from router.records import NO_WISHES, BoolArray, FloatArray, Json, Request
 from router.version import Forecast, Version
-from training.prompts.from_logs import Reading, Reporter, calls_of, encodings_of, table_of
+from training.progress import Reporter
+from training.prompts.from_logs import Reading, calls_of, encodings_of, table_of
 from training.prompts.table import PromptTable
 from training.reading.calls import CallFiles
 from training.replaying.selection import (

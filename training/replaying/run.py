@@ -13,7 +13,7 @@ from router.calling.attempt import Attempt
 from router.records import Json, Request
 from router.serving.completion import THE_MODELS_OWN_FAULT
 from router.settings.sections import Config
-from training.prompts.from_logs import Advance
+from training.progress import Advance
 from training.replaying.plan import ReplayCall, ReplayPlan
 from training.spending.budget import read_lines
 from training.spending.paid_calls import CallTerms, Work, make_calls, message_of

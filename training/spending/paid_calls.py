@@ -20,7 +20,7 @@ from router.models.litellm_import import litellm_module
 from router.records import Json
 from router.serving.completion import THE_MODELS_OWN_FAULT
 from router.settings.sections import Calls, Config, CoolDown
-from training.prompts.from_logs import Advance
+from training.progress import Advance
 from training.spending.budget import Budget, LineFile, ledger_of
 from training.spending.cost_bound import Bound
 from training.spending.tally import CallsMade, Tally

@@ -8,6 +8,8 @@ import numpy as np
 
 from router.records import FloatArray, IntArray
 
+NO_CHOICE = -1
+
 ROUNDING = 1e-9
 """Success rates closer than this are equal: sums of the same rows differ by less in another order."""
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from router.addresses import without_credentials
 from router.errors import MissingExtra, RouterError
-from router.loading.registry import without_credentials
 from router.records import REQUEST_FIELDS, Json
 
 if TYPE_CHECKING:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from router.addresses import without_credentials
 from router.errors import ArtifactError, DamagedArtifact, ForeignArtifact, MissingExtra, NoAnswer
 from router.loading import registry
 from router.loading.copies import digest
-from router.loading.registry import RegistrySource, without_credentials
+from router.loading.registry import RegistrySource
 from router.serving.client import Router
 from tests.services.mlflow_server import free_port, register, small_router
 from training.pipeline import Trained

@@ -19,7 +19,8 @@ from training.comparing.measuring.contenders import LOGGED
 from training.comparing.on_log import PARTIAL, SEEN, UNCALLED, compare_on_log, rows_to_judge
 from training.comparing.policies.baselines import BEST_SINGLE, ORACLE, RULES
 from training.complexity_router.litellm_scores import V1, V2
-from training.prompts.from_logs import Reading, Reporter
+from training.progress import Reporter
+from training.prompts.from_logs import Reading
 from training.prompts.table import PromptTable
 
 FEW_DRAWS = Draws(number=200)

@@ -23,7 +23,8 @@ from training.complexity_router.tier_artifact import (
     statistics,
     tier_export,
 )
-from training.prompts.from_logs import Reading, Silent
+from training.progress import Silent
+from training.prompts.from_logs import Reading
 from training.prompts.table import PromptTable
 
 CODE = "Write a python function that sorts a list, number {}"

@@ -8,7 +8,8 @@ from typing import Any
 from router.settings.sections import Config
 from tests.training.logs import write_lines
 from training.inspecting.inspection import Inspection, InspectJob, inspect_calls
-from training.prompts.from_logs import Reading, Silent
+from training.progress import Silent
+from training.prompts.from_logs import Reading
 
 
 def inspected(

@@ -12,7 +12,8 @@ from router.settings.sections import Config
 from tests.training.logs import call, write_lines
 from training.judging.run import JudgeTerms, record_beside
 from training.pipeline import import_calls
-from training.prompts.from_logs import Reading, Silent
+from training.progress import Silent
+from training.prompts.from_logs import Reading
 from training.reading.summary import ReadSummary
 
 KEY_VARIABLE = "POINTSMAN_TEST_PROVIDER_KEY"

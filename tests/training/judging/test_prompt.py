@@ -9,7 +9,8 @@ from hypothesis import strategies as some
 
 from router.errors import ConfigError
 from router.records import Json, Request
-from training.judging.prompt import MOST_RUBRIC, Verdict, instructions, messages_for, told_hash, verdict_of
+from training.judging.prompt import MOST_RUBRIC, instructions, messages_for, told_hash, verdict_of
+from training.reading.outcomes.judge_report import Verdict
 
 YES, NO = '{"reason": "r", "success": true}', '{"reason": "r", "success": false}'
 JSON = some.recursive(

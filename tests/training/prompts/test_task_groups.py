@@ -17,8 +17,9 @@ from router.records import Request
 from router.settings.sections import Config
 from tests.conftest import Quiet
 from tests.training.logs import call, write_lines
+from training.progress import Silent
 from training.prompts import task_groups
-from training.prompts.from_logs import Reading, Silent, calls_of
+from training.prompts.from_logs import Reading, calls_of
 from training.prompts.task_groups import (
     InferredTasks,
     check_encoder,

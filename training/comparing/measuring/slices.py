@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from router.records import BoolArray, FloatArray, IntArray, Request, message_texts
 from training.comparing.evaluated import Evaluated
+from training.prompts.languages import languages
 from training.statistics.intervals import cluster_numbers
 
 MOST_SLICES = 40
@@ -25,20 +26,6 @@ NONE = "(none)"
 LENGTH_EDGES = (200, 1_000, 4_000, 16_000)
 """Characters; with some four to a token, 50, 250, 1,000 and 4,000 tokens."""
 CONFIDENCE_EDGES = (0.5, 0.6, 0.7, 0.8, 0.9)
-
-MOST_READ = 20_000
-"""Prompts whose language is looked at, evenly spread over the rows: some 0.1 ms each."""
-READ_CHARACTERS = 300
-LEAST_LETTERS = 20
-"""Bytes of letters: 20 in English, 10 in Russian, 7 in Chinese."""
-TOO_SHORT = "too short to tell"
-UNSURE = "unsure"
-LEAST_SURE = 0.5
-NO_LANGUAGE = "zxx"
-"""The classifier's name for what is no language."""
-
-Classify = Callable[[str], tuple[str, float]]
-"""Language code and probability of a text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,51 +148,3 @@ def _slices(
 def length_text(request: Request) -> str:
     """The text of all messages."""
     return "".join(text for _, text in message_texts(request.messages))
-
-
-def asked_text(request: Request) -> str:
-    """The start of the last message of the user's, or of the last one where there is none.
-
-    A system text is often in another language than the user's, and so is what follows a question: code, a
-    document.
-    """
-    texts = list(message_texts(request.messages))
-    asked = [text for role, text in texts if role == "user"] or [text for _, text in texts]
-    return asked[-1][:READ_CHARACTERS] if asked else ""
-
-
-def languages(requests: Sequence[Request], classify: Classify | None = None) -> list[list[str]]:
-    """The language of each prompt; none for those that were not looked at.
-
-    Args:
-        classify: py3langid's by default, whose model of some 140 languages is in the package.
-    """
-    classify = classify or _classifier()
-    read: Iterable[int] = range(len(requests))
-    if len(requests) > MOST_READ:
-        read = np.linspace(0, len(requests) - 1, MOST_READ).astype(int).tolist()
-    named: list[list[str]] = [[] for _ in requests]
-    known: dict[str, str] = {}
-    for row in read:
-        text = asked_text(requests[row])
-        if text not in known:
-            known[text] = language_of(text, classify)
-        named[row] = [known[text]]
-    return named
-
-
-def language_of(text: str, classify: Classify) -> str:
-    """Two- or three-letter code, or why there is none."""
-    letters = "".join(character for character in text if character.isalpha())
-    if len(letters.encode("utf-8", errors="replace")) < LEAST_LETTERS:
-        return TOO_SHORT
-    language, probability = classify(text)
-    return language if probability >= LEAST_SURE and language != NO_LANGUAGE else UNSURE
-
-
-def _classifier() -> Classify:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    classify: Classify = identifier.classify
-    return classify

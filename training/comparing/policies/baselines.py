@@ -12,7 +12,13 @@ from router.records import FloatArray, IntArray, Request
 from router.settings.sections import HeuristicModels, Rules
 from training.learning.training_means import TrainingStatistics as TrainingStatistics
 from training.learning.training_means import rows_of
-from training.statistics.policy_curves import best_column, cost_at_quality, curve_of_path, policy_path
+from training.statistics.policy_curves import (
+    NO_CHOICE,
+    best_column,
+    cost_at_quality,
+    curve_of_path,
+    policy_path,
+)
 
 ALL_CHEAP = "all-cheap"
 ALL_STRONG = "all-strong"
@@ -26,7 +32,6 @@ ORACLE = "oracle"
 NAMES = frozenset({ALL_CHEAP, ALL_STRONG, BEST_SINGLE, TASK_TYPE, HEURISTIC, RULES, RANDOM, SHUFFLE, ORACLE})
 """Of the policies here and of the shuffle: no other policy may have one."""
 
-NO_CHOICE = -1
 SHRINKAGE = 10.0
 """Calls at the model's overall mean that a task type's own mean is mixed with."""
 SUCCEEDED = 0.5

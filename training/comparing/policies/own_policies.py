@@ -17,8 +17,9 @@ from router.call_log.text import load_function
 from router.errors import ConfigError, RequestError
 from router.records import IntArray, Json, Request, prompt_key
 from training.comparing.evaluated import Contender
-from training.comparing.policies.baselines import NAMES, NO_CHOICE
+from training.comparing.policies.baselines import NAMES
 from training.prompts.table import PromptTable
+from training.statistics.policy_curves import NO_CHOICE
 
 Choose = Callable[[list[dict[str, Json]]], Sequence[str | None]]
 """A policy: requests as `requests_of` gives them, to a model name or None for each, in order."""

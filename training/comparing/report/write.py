@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 from router.errors import MissingExtra
 from router.records import Json
 from training.comparing.evaluated import Comparison, Difference, Outcome, SliceResult
-from training.comparing.report.charts import PALETTES, SYMBOLS, Chart, charts_of
+from training.comparing.report.charts import SYMBOLS, Chart, charts_of
 from training.comparing.report.sentences import headline
 from training.comparing.report.summary import answer_of
 from training.comparing.report.whiskers import whiskers
 from training.pages import numbers
+from training.pages.palettes import PALETTES
 from training.whole_file import write_whole
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from router.addresses import shown_address, without_query
 from router.call_log.address import DATABASE_FILES
 from router.errors import CallLogError
 from training.reading.files.csv_rows import csv_header
@@ -25,8 +26,6 @@ from training.reading.files.log_file import (
     one_line,
     open_raw,
     plain_name,
-    shown_address,
-    without_query,
 )
 from training.reading.files.sources import LOG_ENDINGS
 

@@ -6,7 +6,6 @@ import codecs
 import gzip
 import io
 import itertools
-import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,8 +15,8 @@ from typing import BinaryIO, Literal, TypeAlias, cast
 
 import pyarrow as pa
 
+from router.addresses import shown_address, shown_text, without_query
 from router.errors import CallLogError, MissingExtra
-from router.loading.registry import without_credentials
 from training.reading.files.json_values import LONGEST_VALUE
 from training.reading.rows.cleaning import RawRows
 
@@ -37,7 +36,6 @@ BATCH_BYTES = 16 << 20
 COPY_AGAIN = "copy the file again, or leave it out"
 DAMAGED_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
 
-_QUERY = re.compile(r"(?i)(https?://[^\s?'\"]+\?)[^\s'\"()]+")
 _STORES = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "gs": ("gcsfs", "gcs"), "gcs": ("gcsfs", "gcs")}
 """Package and extra of each scheme."""
 
@@ -102,21 +100,6 @@ class RawBatch:
     rows_in: int | None = None
     apart: Mapping[str, int] = field(default_factory=dict)
     joined: int = 0
-
-
-def without_query(path: str) -> str:
-    """The address of a web page without what stands after its name, which may be a signature."""
-    return path.partition("?")[0] if path.lower().startswith(("http://", "https://")) else path
-
-
-def shown_address(path: str) -> str:
-    """A path or an address without credentials and query."""
-    return without_credentials(without_query(path))
-
-
-def shown_text(text: str) -> str:
-    """A text without credentials and without the queries of the web addresses in it."""
-    return without_credentials(_QUERY.sub(r"\1***", text))
 
 
 def is_remote(path: str) -> bool:

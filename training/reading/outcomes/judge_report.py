@@ -6,11 +6,15 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from router.records import IntArray
-from training.judging.prompt import Verdict
+
+Verdict: TypeAlias = Literal["success", "failure", "unclear", "unreadable", "refused"]
+"""What one reply says. "unclear": the judge can't tell; "unreadable": the reply holds no single verdict;
+"refused": its provider would not take the request, or it was too long for the model."""
 
 CATEGORIES: tuple[Verdict, ...] = ("success", "failure", "unclear")
 """What a reply that can be read may say."""

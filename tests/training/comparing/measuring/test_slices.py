@@ -7,14 +7,8 @@ from hypothesis import strategies as st
 
 from router.records import Request
 from training.comparing.measuring import slices
-from training.comparing.measuring.slices import (
-    Slice,
-    asked_text,
-    binned_slices,
-    language_of,
-    languages,
-    named_slices,
-)
+from training.comparing.measuring.slices import Slice, binned_slices, named_slices
+from training.prompts.languages import asked_text, language_of, languages
 
 FREQUENT = [["a"]] * 6 + [["b"]] * 5 + [["c"]]
 

@@ -10,7 +10,6 @@ import pytest
 from router.records import Json
 from tests.training.comparing.report.reports import CASES, HOSTILE, exact, hostile, one_model, unknown_costs
 from training.comparing.report.charts import (
-    PALETTES,
     SYMBOLS,
     charts_of,
     cost_quality,
@@ -19,6 +18,7 @@ from training.comparing.report.charts import (
     risk_coverage,
     wilson,
 )
+from training.pages.palettes import PALETTES
 from training.statistics.intervals import UNKNOWN
 
 TEXT = ("ink", "soft", "router", "other", "base", "win", "loss", "undecided", "trade")

@@ -14,8 +14,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.training.comparing.report.reports import CASES
-from training.comparing.report.charts import PALETTES
 from training.comparing.report.write import html
+from training.pages.palettes import PALETTES
 
 PHONE, DESK = (390, 844), (1440, 900)
 PAPER = 688

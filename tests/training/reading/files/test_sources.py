@@ -14,10 +14,11 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from router.addresses import shown_text
 from router.errors import CallLogError, ConfigError, MissingExtra
 from tests.training.logs import call, read, write_lines
 from training.reading.files import log_file
-from training.reading.files.log_file import remote_error, shown_text
+from training.reading.files.log_file import remote_error
 from training.reading.files.sources import expand, is_database
 from training.reading.rows.recognising import find_files
 

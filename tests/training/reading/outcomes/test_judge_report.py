@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from training.judging.prompt import Verdict
-from training.reading.outcomes.judge_report import agreement, fleiss_kappa, majority
+from training.reading.outcomes.judge_report import Verdict, agreement, fleiss_kappa, majority
 
 FLEISS = [
     [0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1],
