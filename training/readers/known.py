@@ -1,22 +1,51 @@
-"""Which readers there are: every module of this package that has a `READER`."""
+"""Which readers there are: each module here that has a `READER`, and those that other packages add."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
+from importlib.metadata import entry_points
 
 import training.readers
+from router.errors import ConfigError
 from training.readers.protocol import Reader
+
+ENTRY_POINTS = "pointsman.readers"
+"""Each entry point of this group names a `Reader`, as `module:attribute`."""
 
 
 @cache
 def known_readers() -> Mapping[str, Reader]:
-    """The readers by name, in the order of their modules' names."""
+    """The readers by name: ours in the order of their modules' names, then those of installed packages.
+
+    Raises:
+        ConfigError: an installed package's reader can't be imported, is no `Reader`, or has a taken name.
+    """
     modules = [
         importlib.import_module(f"{training.readers.__name__}.{module.name}")
         for module in pkgutil.iter_modules(training.readers.__path__)
     ]
-    found = [reader for module in modules if isinstance(reader := getattr(module, "READER", None), Reader)]
-    return {reader.name: reader for reader in found}
+    ours = [reader for module in modules if isinstance(reader := getattr(module, "READER", None), Reader)]
+    readers = {reader.name: reader for reader in ours}
+    for where, reader in _installed():
+        if reader.name in readers:
+            raise ConfigError(f"{where}: the reader name {reader.name!r} is taken: rename it or uninstall it")
+        readers[reader.name] = reader
+    return readers
+
+
+def _installed() -> Iterator[tuple[str, Reader]]:
+    """Readers of other packages, each with the entry point that names it."""
+    for point in entry_points(group=ENTRY_POINTS):
+        where = f"{ENTRY_POINTS} entry point {point.name} = {point.value}"
+        try:
+            reader = point.load()
+        except Exception as error:  # a foreign module may raise anything
+            raise ConfigError(
+                f"{where}: can't be loaded: {type(error).__name__}: {error}; mend or uninstall its package"
+            ) from error
+        if not isinstance(reader, Reader):
+            raise ConfigError(f"{where}: holds {type(reader).__name__}, no training.readers.protocol.Reader")
+        yield where, reader

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import cast
 
@@ -24,6 +25,8 @@ from training.statistics.policy_curves import NO_CHOICE
 Choose = Callable[[list[dict[str, Json]]], Sequence[str | None]]
 """A policy: requests as `requests_of` gives them, to a model name or None for each, in order."""
 
+ENTRY_POINTS = "pointsman.policies"
+"""Each entry point of this group names a policy, a `Choose`, as `module:function`."""
 FILE_ENDINGS = (".jsonl", ".ndjson", ".json")
 SHOWN = 3
 """Places named for each kind of thing that was wrong."""
@@ -59,7 +62,8 @@ def own_policies(
     """The policies that a user names, and sentences on what of them could not be used.
 
     Args:
-        options: each `NAME=module:function` or `NAME=choices.jsonl`.
+        options: each `NAME=module:function`, `NAME=choices.jsonl`, or `NAME=policy` with the name of an entry
+            point of the group `pointsman.policies`.
         table: the prompts compared; a model that is none of its columns is no choice.
         taken: names that other policies have, beside the baselines and the single models.
 
@@ -121,7 +125,19 @@ def _parted(option: str) -> tuple[str, str]:
 
 
 def _is_file(source: str) -> bool:
-    return source.endswith(FILE_ENDINGS) or Path(source).is_file() or ":" not in source
+    if source.endswith(FILE_ENDINGS) or Path(source).is_file():
+        return True
+    return ":" not in source and not entry_points(group=ENTRY_POINTS, name=source)
+
+
+def _installed(source: str) -> object | None:
+    """The function that an installed package offers under this name, or None if there is none.
+
+    Raises:
+        ConfigError: it can't be imported, or can't be called.
+    """
+    point = next(iter(entry_points(group=ENTRY_POINTS, name=source)), None)
+    return load_function(point.value) if point else None
 
 
 def _from_function(name: str, source: str, table: PromptTable) -> list[Json]:
@@ -131,7 +147,7 @@ def _from_function(name: str, source: str, table: PromptTable) -> list[Json]:
         ConfigError: it can't be imported, raises, or does not give one name a request.
     """
     with _current_folder_importable():
-        choose = cast("Choose", load_function(source))
+        choose = cast("Choose", _installed(source) or load_function(source))
         try:
             named = list(choose(requests_of(table)))
         except Exception as error:  # the user's own function may raise anything

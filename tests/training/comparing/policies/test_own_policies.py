@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from router.errors import ConfigError
 from router.records import Json, Request, prompt_key
 from tests.training.logs import made_table
+from training.comparing.policies import own_policies as own_policies_module
 from training.comparing.policies.own_policies import own_policies, requests_of
 from training.prompts.table import PromptTable
 
@@ -56,6 +58,17 @@ def test_a_function_of_the_current_folder_chooses(table: PromptTable, here: Path
     write_module(here, "policy_by_text", 'return ["b" if "prompt" in one else "a" for one in requests]')
     assert chosen("mine=policy_by_text:choose", table) == ([1, 1, 0], [])
     assert str(here) not in sys.path
+
+
+def test_a_function_of_an_installed_package_is_named_by_its_entry_point(
+    table: PromptTable, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_module(here, "installed_policy", 'return ["b"] * len(requests)')
+    points = [EntryPoint("strict", "installed_policy:choose", own_policies_module.ENTRY_POINTS)]
+    monkeypatch.setattr(
+        own_policies_module, "entry_points", lambda group, name: points if name == "strict" else []
+    )
+    assert chosen("mine=strict", table) == ([1, 1, 1], [])
 
 
 def test_requests_are_given_as_their_lines_in_a_log(table: PromptTable) -> None:
