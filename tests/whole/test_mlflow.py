@@ -37,7 +37,7 @@ REQUESTS: list[dict[str, Json]] = [
 LOAD = """
 import json, os, sys
 from router import cli
-from router.client import Router
+from router import Router
 from router.records import Request
 requests = json.loads(sys.argv[1])
 routers = [Router.load(uri) for uri in sys.argv[2:]]

@@ -19,9 +19,9 @@ from tests.router.call_log.call_records import call_ids, only_row, rows_of, run_
 FILL_UP = """
 import resource, sys
 from router.errors import CallLogError
-from router.log.address import LogAddress
-from router.log.lines import LineStore
-from router.log.rows import fit_row
+from router.call_log.address import LogAddress
+from router.call_log.lines import LineStore
+from router.call_log.rows import fit_row
 store = LineStore(LogAddress.of(sys.argv[1]))
 rows = [fit_row({"call_id": f"b-{n}", "time": 1.0, "model": "m", "error": "x" * 400}) for n in range(100)]
 store.append_calls(rows[:10])
@@ -35,9 +35,9 @@ store.append_calls(rows[10:])
 """
 WRITE = """
 import sys
-from router.log.address import LogAddress
-from router.log.lines import LineStore
-from router.log.rows import fit_row
+from router.call_log.address import LogAddress
+from router.call_log.lines import LineStore
+from router.call_log.rows import fit_row
 store = LineStore(LogAddress.of(sys.argv[1]))
 for n in range(50):
     names = (f"{sys.argv[2]}-{n}-{m}" for m in range(20))

@@ -37,9 +37,9 @@ EVERYTHING = {
 }  # fmt: skip
 MAKE_AT_ONCE = """
 import os, sys
-from router.log.address import LogAddress
-from router.log.rows import fit_row
-from router.log.store import DatabaseStore
+from router.call_log.address import LogAddress
+from router.call_log.rows import fit_row
+from router.call_log.store import DatabaseStore
 workers = 8
 ready, start = os.pipe(), os.pipe()
 children = []

@@ -96,6 +96,6 @@ def test_damaged_groups_are_refused(tmp_path: Path) -> None:
 
 def test_assigning_needs_no_package_of_training() -> None:
     loaded = "[name for name in ('sklearn', 'polars', 'daft', 'pyarrow') if name in sys.modules]"
-    code = f"import sys, router.task_groups; print({loaded})"
+    code = f"import sys, router.forecasting.task_groups; print({loaded})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -360,7 +360,7 @@ def test_checks_from_many_threads_take_a_version_once(source: FakeSource, owner:
 
 IN_A_PROCESS = """
 import os, sys, threading, time
-from tests.router.test_follow import FakeSource, Owner, following, wait_until
+from tests.router.loading.test_follow import FakeSource, Owner, following, wait_until
 source, owner = FakeSource(), Owner()
 follower = following(source, owner)
 follower.start()

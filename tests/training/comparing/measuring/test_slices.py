@@ -145,7 +145,7 @@ def test_a_text_that_repeats_is_classified_once() -> None:
 
 
 def test_of_a_long_log_evenly_spread_prompts_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slices, "MOST_READ", 5)
+    monkeypatch.setattr("training.prompts.languages.MOST_READ", 5)
     requests = [Request.of(f"a question of some length, number {number}") for number in range(50)]
     looked = [row for row, named in enumerate(languages(requests, lambda _: ("en", 1.0))) if named]
     assert looked == [0, 12, 24, 36, 49]
