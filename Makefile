@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export MPLBACKEND := Agg
 
-.PHONY: help demo test check bench lock clean
+.PHONY: help demo test quick fix check bench lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -13,12 +13,22 @@ help: ## what there is
 demo: $(READY) ## import, train, compare, route and register on the bundled sample
 	$(BIN)/pointsman demo
 
-test: $(READY) ## every check: format, lint, types, tests, notebooks
+test: $(READY) ## every check: format, lint, types, tests, notebooks; ARGS=for pytest
 	tests/services/install.sh
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest $(ARGS)
+
+quick: $(READY) ## format, lint, types and the tests without services, browser and whole runs, up to the first failure
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -m "not service and not browser and not slow" -x -q $(ARGS)
+
+fix: $(READY) ## mend what ruff can: lint, then format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 bench: $(READY) ## measure quality and speed; DATA=folder of call logs, the bundled sample otherwise
 	$(BIN)/python -m benchmarks.quality $(if $(DATA),--data $(DATA)) --out benchmarks/RESULTS$(if $(DATA),,-sample).md

@@ -26,6 +26,24 @@ CACHE_VARIABLE = "POINTSMAN_TEST_CACHE"
 # The same examples in every run, and no time limit on one: the machine may be busy.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+SERVICES = {"postgres", "process", "logged", "make_app", "server", "setup", "registry", "s3", "gcs"}
+"""Fixtures, and parameters that ask for one, that start a server or the proxy."""
+LOGS_OF_SERVICES = {"spend", "callback"}
+WHOLE = Path(__file__).parent / "whole"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by what they use, so that `make quick` can leave the slow ones out."""
+    for item in items:
+        asked = set(getattr(item, "fixturenames", ()))
+        if "browser" in asked:
+            item.add_marker(pytest.mark.browser)
+        given = getattr(getattr(item, "callspec", None), "params", {}).values()
+        asked |= {value for value in given if isinstance(value, str)}
+        if asked & (SERVICES | LOGS_OF_SERVICES):
+            item.add_marker(pytest.mark.service)
+        if item.path.is_relative_to(WHOLE):
+            item.add_marker(pytest.mark.slow)
 
 
 class Quiet:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.errors import DamagedArtifact
-from router.forecasting.head import NeighbourStore, unit
+from router.forecasting.head import NeighbourStore
 from router.loading.artifact import load_arrays, save_arrays
 from router.records import Float32Array, Json
 
@@ -93,7 +93,7 @@ def nearest_prompts(
         inputs: shape (1, n_narrow), as `narrow_inputs` gives them.
         models: names of the columns of `prompts.outcomes`.
     """
-    cosine = (unit(inputs @ store.axes) @ store.points.T)[0]
+    cosine = store.cosines(inputs)[0]
     rows = np.argsort(-cosine, kind="stable")[:count]
     return tuple(
         Neighbour(

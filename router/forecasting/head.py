@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.forecasting.features import Features
+from router.forecasting.one_row import products
 from router.records import Float32Array, FloatArray, IntArray, Json
 
 NEIGHBOURS = 400
@@ -91,8 +92,13 @@ class NeighbourStore:
         parts = [self._search(inputs[i : i + CHUNK]) for i in range(0, len(inputs), CHUNK)]
         return np.vstack([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
+    def cosines(self, inputs: Float32Array) -> Float32Array:
+        """Of n prompts with every point, shape (n, n_points); of one prompt on this thread alone."""
+        query = unit(inputs @ self.axes)
+        return products(self.points, query[0])[None] if len(query) == 1 else query @ self.points.T
+
     def _search(self, inputs: Float32Array) -> tuple[FloatArray, FloatArray]:
-        cosine = unit(inputs @ self.axes) @ self.points.T
+        cosine = self.cosines(inputs)
         near = nearest(cosine, min(NEIGHBOURS, max(1, len(self.points) // 4)))
         close = cosine[np.arange(len(cosine))[:, None], near]
         weight = np.exp(SHARPNESS * (close - close.max(axis=1, keepdims=True)))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from router.errors import DamagedArtifact
 from router.forecasting.encoder import Encoding
 from router.forecasting.features import SYSTEM_ROLES
+from router.forecasting.one_row import products
 from router.loading.artifact import load_arrays, save_arrays
 from router.records import Float32Array, Json, Request, message_texts
 
@@ -61,7 +62,7 @@ class TaskGroups:
                 return self.names[self.frames[frame]]
         if not len(self.centres):
             return None
-        nearest = int(np.argmax(self.centres @ encode(request).vector))
+        nearest = int(np.argmax(products(self.centres, encode(request).vector)))
         return self.names[len(self.names) - len(self.centres) + nearest]
 
     def typed(self, request: Request, encode: Callable[[Request], Encoding]) -> Request:

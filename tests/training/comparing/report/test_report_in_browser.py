@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -194,8 +195,9 @@ def test_hover_text_shows_a_hostile_name_as_it_is_written(opened: Open) -> None:
     )
     x, y = min(cheap)
     page.mouse.move(x, y)
-    page.wait_for_selector("#cost-quality .hovertext text")
-    assert "<img src=x onerror=" in (page.locator("#cost-quality .hoverlayer").text_content() or "")
+    # Plotly puts the text element in place before its words; which of two near points it names varies.
+    hover = page.locator("#cost-quality .hoverlayer")
+    expect(hover).to_contain_text(re.compile("<img src=x onerror=|<svg onload="))
 
 
 @pytest.mark.parametrize("name", ["off-policy", "costs unknown", "one model"])
