@@ -113,7 +113,8 @@ def number(value: object) -> float | None:
         return None
     if isinstance(value, str | int | float | Decimal) and not isinstance(value, bool):
         try:
-            return float(value)
+            if not (isinstance(value, str) and "_" in value):  # Python's own grouping: no log writes it
+                return float(value)
         except (ValueError, OverflowError):
             pass
     raise ValueError("is not a number")
@@ -156,16 +157,21 @@ def microseconds(value: object) -> int | None:
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
+_EPOCH_NUMBER = re.compile(r"[+-]?(?!\d{8}$)\d+(\.\d*)?(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+"""A number as text, but for eight digits, which are a date: 20260928."""
+
+
 def _moment(value: object) -> datetime:
     if isinstance(value, datetime):
         return value
     if isinstance(value, date):
         return datetime.combine(value, time())
     if isinstance(value, str):
-        try:
-            return datetime.fromisoformat(value.strip().removesuffix(" UTC"))
-        except ValueError:
+        # `fromisoformat` reads some thirteen digits as a date of the 18th century, so numbers come first.
+        if _EPOCH_NUMBER.fullmatch(value.strip()):
             value = float(value)
+        else:
+            return datetime.fromisoformat(value.strip().removesuffix(" UTC"))
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
         seconds = float(value)
         return datetime.fromtimestamp(seconds / 1000 if abs(seconds) >= _FIRST_MILLISECONDS else seconds, UTC)

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from router.records import Json
 from training.readers.protocol import NO_PROMPT, Apart, Call, Record, Rejected, Result
 from training.readers.request_shapes import answer_evidence, request_fields, texts_in
+from training.readers.times import seconds_between
 from training.readers.values import first_given, first_words, listed, mapping, member, truth, words
 
 _Object: TypeAlias = Mapping[str, Json]
@@ -158,9 +159,9 @@ def _latency(record: Record) -> Json:
     try:
         if milliseconds not in (None, ""):
             return float(milliseconds) / 1000
-        return float(record["endTime"]) - float(record["startTime"])
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError):
         return None
+    return seconds_between(record.get("startTime"), record.get("endTime"))
 
 
 def _error(record: Record, metadata: _Object) -> _Object:

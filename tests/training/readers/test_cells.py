@@ -152,3 +152,25 @@ def test_an_excerpt_is_short_and_safe_to_print() -> None:
     shown = excerpt("\x1b[31m" + "x" * 500)
     assert "\x1b" not in shown
     assert len(shown) < 100
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("1790011212345", id="reads as a date of 1790"),
+        pytest.param("1790011212.345", id="seconds"),
+        pytest.param(" 1790011212345 ", id="spaces"),
+        pytest.param("1.790011212345e12", id="exponent"),
+    ],
+)
+def test_a_time_of_digits_is_seconds_or_milliseconds_since_1970(text: str) -> None:
+    assert microseconds(text) == 1_790_011_212_345_000
+
+
+def test_eight_digits_are_a_date() -> None:
+    assert microseconds("20260928") == microseconds("2026-09-28")
+
+
+def test_digits_grouped_by_underscores_are_no_number() -> None:
+    with pytest.raises(ValueError, match="is not a number"):
+        number("1_000")
