@@ -20,7 +20,8 @@ def test_blocks_give_the_plain_product(count: int, dimensions: int) -> None:
     rows = unit(draw(size=(count, dimensions)).astype(np.float32))
     vector = unit(draw(size=(1, dimensions)).astype(np.float32))[0]
     found = products(rows, vector)
-    assert (found.shape, found.dtype) == ((count,), np.float32)
+    assert found.shape == (count,)
+    assert found.dtype == np.dtype(np.float32)
     np.testing.assert_allclose(found, rows @ vector, atol=1e-6)
 
 
