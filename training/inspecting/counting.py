@@ -70,12 +70,17 @@ class Counts:
 
 
 def count(
-    files: CallFiles, *, success_score: float, price_of: PriceOf, progress: Progress, keep_text: bool = False
+    files: CallFiles,
+    *,
+    success_score: float | None,
+    price_of: PriceOf,
+    progress: Progress,
+    keep_text: bool = False,
 ) -> Counts:
     """Sum up every call; one bucket at a time is in memory.
 
     Args:
-        success_score: a call without `success` succeeded from this score on.
+        success_score: a call without `success` succeeded from this score on; None: its outcome is unknown.
         progress: called with the buckets done and the buckets there are.
         keep_text: keep the openings of templates.
     """
@@ -95,16 +100,17 @@ def count(
     return counts
 
 
-def _calls(frame: daft.DataFrame, success_score: float) -> pl.DataFrame:
+def _calls(frame: daft.DataFrame, success_score: float | None) -> pl.DataFrame:
     """The calls of a bucket, with their outcome, day, and sources by name."""
     calls = pl.DataFrame(frame.select(*_COLUMNS).to_arrow())
+    good = pl.lit(None, pl.Boolean) if success_score is None else pl.col("score") >= success_score
     return calls.with_columns(
-        outcome=pl.coalesce(pl.col("success"), pl.col("score") >= success_score),
+        outcome=pl.coalesce(pl.col("success"), good),
         day=pl.col("time").dt.strftime("%Y-%m-%d").fill_null(NONE),
         task_type=pl.col("task_type").fill_null(NONE),
         source=pl.col("outcome_source").fill_null(NONE),
         decision=pl.col("decision_source").fill_null(NONE),
-        contradicts=pl.col("success") != (pl.col("score") >= success_score),
+        contradicts=pl.col("success") != good,
     )
 
 

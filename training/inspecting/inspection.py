@@ -14,7 +14,7 @@ from router.records import Json
 from router.settings.sections import Config
 from training.inspecting.counting import Counts, count, matrix
 from training.progress import Reporter, stage_steps
-from training.prompts.from_logs import Reading, calls_of
+from training.prompts.from_logs import Reading, calls_of, success_score_of
 from training.prompts.languages import languages
 from training.reading.summary import ReadSummary
 
@@ -177,7 +177,7 @@ def inspect_calls(job: InspectJob, reporter: Reporter) -> Inspection:
     with calls_of(job.sources, replace(job.reading, config=lenient), reporter) as files:
         counts = count(
             files,
-            success_score=config.training.success_score,
+            success_score=success_score_of(config),
             price_of=lambda model: listed_price(config.of(model).litellm_model, model),
             progress=stage_steps(reporter, "counting calls"),
             keep_text=job.show_text,

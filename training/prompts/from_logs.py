@@ -60,11 +60,16 @@ def calls_of(sources: Sequence[str], reading: Reading, reporter: Reporter) -> It
         )
 
 
+def success_score_of(config: Config) -> float | None:
+    """From which score on a call without `success` succeeded; None: outcome rules alone say what did."""
+    return None if config.outcomes.rules else config.training.success_score
+
+
 def table_of(files: CallFiles, config: Config, reporter: Reporter) -> PromptTable:
     """Prompts with what every model did on them."""
     return prompt_table(
         files,
-        success_score=None if config.outcomes.rules else config.training.success_score,
+        success_score=success_score_of(config),
         weights=config.outcomes.weights,
         max_prompts=config.training.max_prompts,
         progress=stage_steps(reporter, "grouping prompts"),

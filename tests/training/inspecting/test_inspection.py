@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from router.models.prices import listed_price
+from router.settings.yaml_file import parse_config
 from tests.training.inspecting.logs import inspected, many
 from tests.training.logs import call
 
@@ -46,6 +47,12 @@ def test_a_success_and_a_failure_of_one_pair_are_a_conflict(tmp_path: Path) -> N
 def test_a_success_that_its_score_denies_is_counted(tmp_path: Path) -> None:
     rows = [call(success=True, score=0.0), call(success=True, score=1.0), call(success=True)]
     assert inspected(tmp_path, *rows).total.contradicting == 1
+
+
+def test_a_score_is_no_outcome_where_rules_find_them_as_in_training(tmp_path: Path) -> None:
+    rows = [call(score=1.0), call(prompt="other", success=True, score=0.0)]
+    found = inspected(tmp_path, *rows, config=parse_config("outcomes: {rules: [{error: {}}]}"))
+    assert (found.total.known, found.total.contradicting) == (0, 0)
 
 
 def test_overlap_counts_prompts_that_both_models_were_tried_on(tmp_path: Path) -> None:
