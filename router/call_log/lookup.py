@@ -76,20 +76,19 @@ def _in_database(address: LogAddress, wanted: Collection[str]) -> set[str]:
 @contextmanager
 def connection_to(address: LogAddress) -> Iterator[Connection]:
     """A connection for reading, whose errors are ours."""
-    import sqlite3
-
     from sqlalchemy import create_engine, exc
     from sqlalchemy.pool import NullPool
 
-    from router.call_log.store import check_driver
+    from router.call_log.store import check_driver, open_to_read
 
     check_driver(address)
     try:
         if address.kind == "postgres":
             engine = create_engine(address.url, poolclass=NullPool, connect_args={"connect_timeout": 5})
         else:
-            file = f"{address.path.as_uri()}?mode=rw"  # never made where it is not there
-            engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(file, uri=True))
+            engine = create_engine(
+                "sqlite://", creator=lambda: open_to_read(address.path), poolclass=NullPool
+            )
         with engine.connect() as connection:
             yield connection
     except (exc.SQLAlchemyError, ValueError) as error:

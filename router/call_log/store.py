@@ -232,7 +232,7 @@ def _engine(address: LogAddress, *, reading: bool = False) -> Engine:
     path = address.path
     engine = create_engine(
         "sqlite://",
-        creator=lambda: _open_to_read(path) if reading else _open_to_write(path),
+        creator=lambda: open_to_read(path) if reading else _open_to_write(path),
         poolclass=NullPool,
     )
     begin = "BEGIN" if reading else "BEGIN IMMEDIATE"
@@ -269,7 +269,7 @@ def use_wal(connection: sqlite3.Connection) -> None:
         time.sleep(0.02)
 
 
-def _open_to_read(path: Path) -> sqlite3.Connection:
+def open_to_read(path: Path) -> sqlite3.Connection:
     """A connection that never creates the file.
 
     In WAL mode even a reader makes files beside it; on a disk that can't be written, SQLite has to be told

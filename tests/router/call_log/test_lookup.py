@@ -4,8 +4,10 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
-from router.call_log.lookup import known_calls, log_bytes
+from router.call_log.address import LogAddress
+from router.call_log.lookup import connection_to, known_calls, log_bytes
 from router.errors import CallLogError
 from tests.services.postgres import Postgres
 from tests.services.runtime_log import STORES, record, write_log
@@ -63,6 +65,16 @@ def test_the_size_of_a_file_counts_what_is_in_its_write_ahead_log(tmp_path: Path
     log = Path(write_log(tmp_path / "calls.db", record("a")))
     log.with_name("calls.db-wal").write_bytes(b"x" * 1000)
     assert log_bytes(log) == log.stat().st_size + 1000
+
+
+def test_nothing_is_made_beside_a_log_in_a_folder_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = write_log(tmp_path / "calls.db", record("a"))
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write anywhere
+    with connection_to(LogAddress.of(log)) as connection:
+        assert connection.execute(text("SELECT call_id FROM calls")).scalars().all() == ["a"]
+        assert [file.name for file in tmp_path.iterdir()] == ["calls.db"]
 
 
 def test_a_server_knows_its_calls_and_its_size(postgres: Postgres) -> None:
