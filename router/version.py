@@ -204,13 +204,19 @@ class Version:
         """
         return decide(case, self.policy, self.config.rules, self.policy_version)
 
-    def decisions(self, requests: Sequence[Request], forecast: Forecast) -> list[Decision]:
+    def decisions(
+        self, requests: Sequence[Request], forecast: Forecast, encodings: Sequence[Encoding] | None = None
+    ) -> list[Decision]:
         """The policy's decisions on requests whose forecast is known, in order: without limits.
 
         Made for judging a router on a log, whose outcomes show what each model can do.
+
+        Args:
+            encodings: the requests' embeddings where they are known already.
         """
-        cases = (self._case(self.typed(one), forecast, row) for row, one in enumerate(requests))
-        return [self.settle(case) for case in cases]
+        known = [None] * len(requests) if encodings is None else encodings
+        typed = (self.typed(request, one) for request, one in zip(requests, known, strict=True))
+        return [self.settle(self._case(request, forecast, row)) for row, request in enumerate(typed)]
 
     def case(self, request: Request, wishes: Wishes, circumstances: Circumstances) -> Case:
         """What is known of one request before the decision."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import router
 from router.deciding.policy import Policy
 from router.errors import ConfigError, RequestError
+from router.forecasting.task_groups import TaskGroups
 from router.models.prices import Price, PriceTable
 from router.records import Decision, Request
 from router.serving.client import Router
@@ -99,6 +101,22 @@ def test_a_decision_never_depends_on_the_requests_beside_it(version: Version) ->
         assert (one.model, one.source) == (alone.model, alone.source)
         assert one.success_probability == pytest.approx(alone.success_probability, abs=1e-6)
         assert one.expected_cost_usd == pytest.approx(alone.expected_cost_usd, rel=1e-5)
+
+
+def test_decisions_with_task_groups_encode_each_prompt_once(
+    version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grouped, encode, encoded = copy(version), version.encoder.encode, list[str]()
+    info = version.encoder.info
+    centres = np.eye(1, info.dimensions, dtype=np.float32)
+    grouped.task_groups = TaskGroups(
+        names=("one",), encoder=info.name, encoder_sha256=info.sha256, frames={}, centres=centres
+    )
+    monkeypatch.setattr(version.encoder, "encode", lambda text: encoded.append(text) or encode(text))
+    requests = [Request.of(prompt) for prompt in PROMPTS]
+    encodings = [grouped.encode(request) for request in requests]
+    grouped.decisions(requests, grouped.forecast(requests, encodings), encodings)
+    assert len(encoded) == len(PROMPTS)
 
 
 def test_low_confidence_goes_to_the_rule_table(router_folder: Path, version: Version) -> None:

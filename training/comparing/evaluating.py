@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from router.deciding.rules import complexity_score, whole_text
+from router.forecasting.encoder import Encoding
 from router.forecasting.features import Features
 from router.records import FloatArray, IntArray
 from router.version import Version
@@ -122,17 +123,23 @@ def _judgements(
     for name, version in job.routers.items():
         encodings, _ = encodings_of(table, version.encoder, job.reading.cache, reporter)
         features = version.features(table.requests, encodings)
-        found[name] = _judgement(version, features, table, models)
+        found[name] = _judgement(version, features, encodings, table, models)
         runner_up = runner_up_of(version)
         if runner_up is not None:
             title = f"{runner_up.head.kind} estimator" + ("" if name == job.judged_name else f" of {name}")
-            found[title] = _judgement(runner_up, features, table, models)
+            found[title] = _judgement(runner_up, features, encodings, table, models)
     return found
 
 
-def _judgement(version: Version, features: Features, table: PromptTable, models: Sequence[str]) -> Judgement:
+def _judgement(
+    version: Version,
+    features: Features,
+    encodings: Sequence[Encoding],
+    table: PromptTable,
+    models: Sequence[str],
+) -> Judgement:
     forecast = version.forecast_from(features)
-    decisions = version.decisions(table.requests, forecast)
+    decisions = version.decisions(table.requests, forecast, encodings)
     place = {model: column for column, model in enumerate(models)}
     columns = [place[model] for model in version.models]
     wide = {}
