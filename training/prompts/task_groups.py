@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,16 +14,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from router.addresses import shown_address
 from router.errors import CallLogError, TrainingError
 from router.forecasting.encoder import Encoder, Encoding, load_encoder
 from router.forecasting.features import embedded_text
-from router.forecasting.task_groups import TaskGroups, frames_of
+from router.forecasting.task_groups import ABOUT_FILE, ARRAYS_FILE, TaskGroups, frames_of
 from router.records import Float32Array, IntArray, Json, Request, message_texts
 from training.progress import Reporter
 from training.prompts.embeddings import encode_all
 from training.prompts.encoder_export import encoder_info, prepared_encoder
 from training.prompts.from_logs import EMBEDDINGS, Reading
 from training.readers.cells import parse_json
+from training.reading.files.log_file import is_remote, open_raw, reading
 from training.reading.rows.cleaning import CALL_SCHEMA
 
 SAMPLED = 20_000
@@ -42,6 +45,8 @@ LEAST_NAMED_SHARE = 0.1
 """A word is part of a name only where a tenth of the group has it, and at least five prompts: no single
 prompt gives its words away."""
 METADATA = b"pointsman_task_groups"
+_STORES = ("s3://", "s3a://", "gs://", "gcs://")
+"""A web address is not asked again: it is known here without its signature."""
 _BATCH = 4_096
 _NAMING = re.compile(r"[^\W\d_]{3,}")
 _NAMED_CHARACTERS = 2_000
@@ -103,24 +108,24 @@ def groups_beside(calls: Path) -> Path:
 
 
 def groups_of(files: Sequence[str]) -> TaskGroups | None:
-    """The groups of the call logs that were typed by them; None where none was.
+    """The groups of the call logs that were typed by them, here or in an object store; None where none was.
 
     Raises:
+        CallLogError: the store can't be reached, or refuses.
         TrainingError: two logs have groups of their own, or a log's are gone.
     """
-    typed = [Path(file) for file in files if file.endswith(".parquet") and _is_typed(Path(file))]
+    typed = [file for file in files if file.endswith(".parquet") and _is_typed(file)]
     if not typed:
         return None
     if len(typed) > 1:
         raise TrainingError(
-            f"{', '.join(map(str, typed))}: each has its own task groups; import their sources into one log"
+            f"{', '.join(typed)}: each has its own task groups; import their sources into one log"
         )
-    place = groups_beside(typed[0])
+    if is_remote(typed[0]):
+        return _remote_groups(typed[0])
+    place = groups_beside(Path(typed[0]))
     if not place.is_dir():
-        raise TrainingError(
-            f"{typed[0]} was imported with --infer-tasks, but its groups are not at {place}: keep the folder "
-            "beside the file, or import again"
-        )
+        raise _gone(typed[0], str(place))
     return TaskGroups.load(place)
 
 
@@ -317,7 +322,33 @@ def _request(prompt: str | None, messages: str | None, tools: str | None, form: 
     )
 
 
-def _is_typed(file: Path) -> bool:
-    if not file.is_file():
+def _is_typed(file: str) -> bool:
+    if is_remote(file):
+        if not file.lower().startswith(_STORES):
+            return False
+    elif not Path(file).is_file():
         return False
-    return METADATA in (pq.read_schema(file).metadata or {})
+    with reading(shown_address(file)), open_raw(file) as raw:
+        return METADATA in (pq.read_schema(raw).metadata or {})
+
+
+def _remote_groups(calls: str) -> TaskGroups:
+    """The groups beside a call log in an object store."""
+    place = f"{calls.removesuffix('.parquet')}.tasks"
+    with tempfile.TemporaryDirectory(prefix="pointsman-") as scratch:
+        for name in (ABOUT_FILE, ARRAYS_FILE):
+            try:
+                with reading(place), open_raw(f"{place}/{name}") as raw:
+                    (Path(scratch) / name).write_bytes(raw.read())
+            except CallLogError as error:
+                if isinstance(error.__cause__, FileNotFoundError):
+                    raise _gone(calls, place) from error
+                raise
+        return TaskGroups.load(Path(scratch))
+
+
+def _gone(calls: str, place: str) -> TrainingError:
+    return TrainingError(
+        f"{calls} was imported with --infer-tasks, but its groups are not at {place}: keep the folder "
+        "beside the file, or import again"
+    )

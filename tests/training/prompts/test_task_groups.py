@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -16,6 +18,7 @@ from router.forecasting.encoder import EncoderInfo, Encoding
 from router.records import Request
 from router.settings.sections import Config
 from tests.conftest import Quiet
+from tests.services.object_stores import ObjectStore, s3_store
 from tests.training.logs import call, write_lines
 from training.progress import Silent
 from training.prompts import task_groups
@@ -68,6 +71,17 @@ def words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(task_groups, "encoder_info", lambda folder: WordEncoder.info)
     monkeypatch.setattr(task_groups, "load_encoder", lambda folder, info: WordEncoder())
     return tmp_path
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    """A store that this process finds by the environment."""
+    with s3_store() as store:
+        for name, value in store.environment.items():
+            monkeypatch.setenv(name, value)
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
+        yield store
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
 def imported(folder: Path, *rows: dict[str, Any]) -> tuple[Path, Reading]:
@@ -134,6 +148,19 @@ def test_groups_that_are_gone_or_of_two_logs_are_refused(words: Path) -> None:
     groups_beside(out).rename(words / "moved")
     with pytest.raises(TrainingError, match="its groups are not at"):
         groups_of([str(out)])
+
+
+def test_a_log_in_an_object_store_takes_its_groups_along(words: Path, s3: ObjectStore) -> None:
+    out, found = inferred(words)
+    log = s3.put("typed/calls.parquet", out.read_bytes())
+    with pytest.raises(TrainingError, match=r"its groups are not at s3://logs/typed/calls\.tasks"):
+        groups_of([log])
+    for file in found.folder.iterdir():
+        s3.put(f"typed/calls.tasks/{file.name}", file.read_bytes())
+    groups, local = groups_of([log]), groups_of([str(out)])
+    assert groups is not None
+    assert local is not None
+    assert (groups.names, groups.frames) == (local.names, local.frames)
 
 
 def test_groups_of_another_encoder_are_refused(words: Path) -> None:
