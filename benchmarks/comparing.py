@@ -88,7 +88,7 @@ def by_turns(requests: list[dict[str, Any]]) -> list[str]:
 
 def timed_comparison(*command: str) -> dict[str, float]:
     """Seconds and most memory of one run of the command, in this process."""
-    import router.cli  # noqa: F401 - adds the commands
+    import training.commands  # noqa: F401 - adds the commands
     from router.cli.console import app
 
     began = time.perf_counter()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import training.commands  # noqa: F401 - adds the commands
 from router.cli.console import app
 from router.errors import TrainingError
 from router.forecasting.encoder import EncoderInfo, Encoding
