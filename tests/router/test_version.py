@@ -12,6 +12,7 @@ import pytest
 import router
 from router.deciding.policy import Policy
 from router.errors import ConfigError, RequestError
+from router.forecasting.encoder import Encoding
 from router.forecasting.task_groups import TaskGroups
 from router.models.prices import Price, PriceTable
 from router.records import Decision, Request
@@ -112,7 +113,12 @@ def test_decisions_with_task_groups_encode_each_prompt_once(
     grouped.task_groups = TaskGroups(
         names=("one",), encoder=info.name, encoder_sha256=info.sha256, frames={}, centres=centres
     )
-    monkeypatch.setattr(version.encoder, "encode", lambda text: encoded.append(text) or encode(text))
+
+    def counted(text: str) -> Encoding:
+        encoded.append(text)
+        return encode(text)
+
+    monkeypatch.setattr(version.encoder, "encode", counted)
     requests = [Request.of(prompt) for prompt in PROMPTS]
     encodings = [grouped.encode(request) for request in requests]
     grouped.decisions(requests, grouped.forecast(requests, encodings), encodings)
