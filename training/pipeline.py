@@ -176,7 +176,7 @@ def usable_models(table: PromptTable, config: Config) -> tuple[PromptTable, list
     """
     need = config.training.min_calls
     known = np.isfinite(table.success)
-    counts = dict(zip(table.models, (known * table.calls).sum(axis=0).tolist(), strict=True))
+    counts = dict(zip(table.models, table.known_calls().sum(axis=0).tolist(), strict=True))
     models = [model for model, count in counts.items() if count >= need]
     if not known.any():
         raise TrainingError(

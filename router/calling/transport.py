@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import random
 import sys
 import time
@@ -84,6 +85,17 @@ class Transport:
         self._client = client
         self._clock = clock or Clock()
         self._cool_downs = CoolDowns(config.calls, self._clock.elapsed)
+
+    def under(self, config: Config) -> Transport:
+        """The same client, clock and record of failures, with the settings of another version.
+
+        What is a cool-down stays as the first settings have it. Calls under way keep their settings.
+        """
+        if config is self._config:
+            return self
+        other = copy.copy(self)
+        other._config = config
+        return other
 
     def completion(self, chain: Sequence[str], arguments: Mapping[str, Json], observe: Observe) -> Reply:
         """The response of the first model that answers, or with `stream=True` its opened `Stream`.

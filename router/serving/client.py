@@ -171,14 +171,16 @@ class Router:
                 policy).
         """
         call = self._prepared(model, messages, arguments)
-        return call.answered(self._transport.completion(call.chain, call.arguments, call.observe))
+        transport = self._transport.under(call.version.config)
+        return call.answered(transport.completion(call.chain, call.arguments, call.observe))
 
     async def acompletion(
         self, model: str | None = None, messages: Sequence[Json] = (), **arguments: Json
     ) -> Any:  # noqa: ANN401 - LiteLLM's response
         """Like `completion`; the decision runs in a thread, so that the event loop goes on meanwhile."""
         call = await asyncio.to_thread(self._prepared, model, messages, arguments)
-        return call.answered(await self._transport.acompletion(call.chain, call.arguments, call.observe))
+        transport = self._transport.under(call.version.config)
+        return call.answered(await transport.acompletion(call.chain, call.arguments, call.observe))
 
     def feedback(
         self,

@@ -17,7 +17,7 @@ from router.loading.artifact import read_manifest
 from router.records import NO_WISHES, Json, Request, prompt_key
 from router.settings.sections import Config, Training
 from router.version import TASKS_FOLDER, Circumstances, Version
-from tests.training.logs import call, made_table, write_lines
+from tests.training.logs import call, made_table, table_of, write_lines
 from training import pipeline
 from training.pipeline import Trained, TrainJob, import_calls, usable_models
 from training.progress import Reporter
@@ -224,6 +224,17 @@ def test_a_model_with_too_few_calls_is_left_out_with_what_it_had_and_needs() -> 
     table, warnings = usable_models(made_table(known, known), Config())
     assert table.models == ("a", "b")
     assert warnings == ["c is left out: 7 calls with a known outcome, 50 needed (training.min_calls)"]
+
+
+def test_calls_without_an_outcome_count_for_no_model_though_another_call_of_the_prompt_has_one(
+    tmp_path: Path,
+) -> None:
+    answered = [call(prompt=f"{row}", model=model, success=True) for row in range(60) for model in "ab"]
+    unknown = [call(prompt="0", model="c") for _ in range(49)]
+    table = table_of(tmp_path, *answered, call(prompt="0", model="c", success=True), *unknown)
+    usable, warnings = usable_models(table, Config())
+    assert (table.calls.sum(axis=0).tolist(), usable.models) == ([60, 60, 50], ("a", "b"))
+    assert warnings == ["c is left out: 1 calls with a known outcome, 50 needed (training.min_calls)"]
 
 
 def test_prompts_that_only_a_model_left_out_answered_go_with_it() -> None:

@@ -366,7 +366,7 @@ class Promise:
         test_prompts: number that it is reported on.
         loss: the best single model's success less the policy's, on the test part.
         cost_ratio: the policy's cost over the best single model's, on the test part.
-        kept: whether the loss on the test part is within the promise.
+        kept: whether the loss on the test part is within the promise; None where the loss is unknown.
         method: the test and its source.
         assumptions: sentences.
     """
@@ -379,7 +379,7 @@ class Promise:
     test_prompts: int
     loss: Interval
     cost_ratio: Interval
-    kept: bool
+    kept: bool | None
     method: str
     assumptions: tuple[str, ...]
 

@@ -42,6 +42,8 @@ class PromptTable:
             above 0. It says how much an outcome teaches; thresholds and comparisons count each once.
         drawn: shape (n_prompts,); chance in (0, 1] with which a replay drew the prompt to call every model on
             it; 1 where none did. Complete prompts are like the log's where each counts with its inverse.
+        with_outcome: shape (n_prompts, n_models); number of calls whose outcome is known and weighs anything;
+            None when the table was not made from a log: then every call of a known `success` has one.
         prompts_in_log: prompts of the log that the table was made from, before it was sampled; None when
             the table was not made from a log.
         truncated_calls: calls of these prompts whose logged text is not the whole text.
@@ -61,11 +63,17 @@ class PromptTable:
     propensity: FloatArray
     weight: FloatArray
     drawn: FloatArray
+    with_outcome: IntArray | None = None
     prompts_in_log: int | None = None
     truncated_calls: int = 0
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def known_calls(self) -> IntArray:
+        """Count the calls with a known outcome, shape (n_prompts, n_models)."""
+        counts = self.calls if self.with_outcome is None else self.with_outcome
+        return np.where(np.isfinite(self.success), counts, 0)
 
     def rows(self, index: IntArray) -> Self:
         """The prompts at `index`, in that order."""
@@ -187,6 +195,7 @@ def _group(
     means = {"success": "succeeded", "cost": "cost_usd"}
     outcomes = known.groupby(key, "model").agg(
         col["place"].count().alias("calls"),
+        _with_outcome(scored, weighted=bool(weights)).cast("int64").sum().alias("with_outcome"),
         *(
             _mean(
                 scored, means.get(name, name), weighted=bool(weights) and name in ("success", "score")
@@ -229,10 +238,17 @@ def _mean(calls: daft.DataFrame, name: str, *, weighted: bool) -> Any:  # noqa: 
     return (value * weight).sum() / (known * weight).sum()
 
 
+def _with_outcome(calls: daft.DataFrame, *, weighted: bool) -> Any:  # noqa: ANN401 - as above
+    """Tell whether a call has an outcome that weighs anything."""
+    known: Any = calls["succeeded"].not_null()
+    weight: Any = calls["weight"] if weighted else None
+    return known & (weight > 0) if weighted else known
+
+
 def _mean_weight(calls: daft.DataFrame) -> Any:  # noqa: ANN401 - as above
     """Of the calls with an outcome that weighs anything."""
     weight: Any = calls["weight"]
-    known = (calls["succeeded"].not_null() & (weight > 0)).cast("double")
+    known = _with_outcome(calls, weighted=True).cast("double")
     return (known * weight).sum() / known.sum()
 
 
@@ -255,6 +271,8 @@ def _assemble(part: _Part) -> PromptTable:
     times = part.prompts["time"].cast(pl.Int64).cast(pl.Float64) / 1e6
     calls = np.zeros((len(keys), len(models)), dtype=np.int64)
     calls[rows, columns] = part.outcomes["calls"].to_numpy()
+    with_outcome = np.zeros_like(calls)
+    with_outcome[rows, columns] = part.outcomes["with_outcome"].to_numpy()
     names = (*_MEASURES, "weight") if "weight" in part.outcomes.columns else _MEASURES
     measures = {name: np.full(calls.shape, np.nan) for name in names}
     for name, matrix in measures.items():
@@ -268,6 +286,7 @@ def _assemble(part: _Part) -> PromptTable:
         groups=_linked(part.sessions, row_of),
         times=times.fill_null(np.nan).to_numpy().copy(),
         calls=calls,
+        with_outcome=with_outcome,
         prompts_in_log=part.prompts_seen,
         drawn=part.prompts["sampling_probability"].fill_null(1.0).to_numpy().copy(),
         truncated_calls=int(part.prompts["truncated"].sum()),

@@ -303,6 +303,17 @@ def test_the_answering_attempt_carries_tokens_cost_and_response(provider: Provid
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
+def test_other_settings_bring_their_parameters_and_share_what_failed(provider: Provider, way: Way) -> None:
+    provider.script("small", server_error())
+    ours = caller(config_of(provider, cool_down={"failures": 1}))
+    before = ours.transport
+    ours.transport = before.under(config_of(provider, models={"large": {"drop": ["seed"]}}))
+    ours.call(way, "small", "large", seed=7)
+    assert "seed" not in provider.requests[-1].body
+    assert set(before.cooling()) == {"small"}
+
+
+@pytest.mark.parametrize("way", EVERY_WAY)
 def test_a_price_of_the_teams_own_beats_litellms(provider: Provider, way: Way) -> None:
     price = {"input_usd_per_million": 1.0, "output_usd_per_million": 2.0}
     provider.script("gpt-4o-mini", answer("Both.", usage=COUNTED))

@@ -18,6 +18,7 @@ from router import Router
 from router.call_log.log import CallLog, read_rows
 from router.errors import CallFailed, CallLogError, ConfigError, NoModelAllowed, RequestError, StreamBroken
 from router.records import Json
+from router.settings.sections import Price
 from router.settings.yaml_file import parse_config
 from router.version import Version
 from tests.router.loading.test_artifact import signed_again
@@ -245,6 +246,47 @@ def test_a_model_that_keeps_failing_is_left_alone_for_a_while(app: App) -> None:
     assert sum(request.model == name(first) for request in app.provider.requests) == 2
     assert first in decision.rejected
     assert decision.model != first
+
+
+def priced(router: Router, usd: float) -> Version:
+    """The router's version anew, with a price of its own for every model."""
+    price = Price(input_usd_per_million=usd, output_usd_per_million=usd)
+    models = {
+        model: settings.model_copy(update={"price": price})
+        for model, settings in router.config.models.items()
+    }
+    return Version.load(router.version.folder, router.config.model_copy(update={"models": models}))
+
+
+@every_way
+def test_a_version_that_took_over_is_billed_at_its_own_prices(app: App, way: Way) -> None:
+    with app.router(SURE) as router:
+        for usd in (1.0, 3.0):
+            router._use(priced(router, usd))
+            way(router)
+    first, second = app.rows()
+    assert second["cost_usd"] == pytest.approx(3 * first["cost_usd"])
+
+
+def test_a_call_under_way_is_billed_at_the_prices_that_it_began_with(app: App) -> None:
+    with app.router(SURE) as router:
+        router._use(priced(router, 1.0))
+        whole(router)
+        stream = router.completion(messages=QUESTION, stream=True)
+        router._use(priced(router, 3.0))
+        list(stream)
+    before, across = app.rows()
+    assert across["cost_usd"] == pytest.approx(before["cost_usd"])
+
+
+def test_a_model_left_alone_stays_so_when_a_version_takes_over(app: App) -> None:
+    with app.router(SURE + "calls: {retries: 0, cool_down: {failures: 1, seconds: 600}}") as router:
+        router._use(priced(router, 1.0))
+        first = router.route(QUESTION).model
+        app.provider.script(name(first), server_error())
+        whole(router)
+        router._use(priced(router, 1.0))
+        assert first in router.route(QUESTION).rejected
 
 
 def test_our_own_arguments_never_reach_the_provider(app: App) -> None:

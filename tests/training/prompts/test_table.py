@@ -21,6 +21,15 @@ def test_repeated_calls_are_averaged_over_what_is_known(tmp_path: Path) -> None:
     assert (table.calls.item(), table.success.item(), table.cost.item()) == (3, 0.5, 3.0)
 
 
+def test_only_calls_whose_outcome_is_known_and_weighs_anything_are_known_calls(tmp_path: Path) -> None:
+    files = read_rows(tmp_path, call(success=True), call(success=False, outcome_source="judge"), call())
+    counts = [
+        prompt_table(files, success_score=None, max_prompts=10, weights=weights).known_calls().item()
+        for weights in ({}, {"judge": 0.5}, {"judge": 0.0})
+    ]
+    assert counts == [2, 2, 1]
+
+
 def test_propensities_of_repeated_calls_are_averaged_as_the_weights_that_they_become(tmp_path: Path) -> None:
     table = table_of(tmp_path, call(propensity=0.5), call(propensity=0.25), call(), call(prompt="x"))
     first = table.keys.index(key_of("2 + 2?"))

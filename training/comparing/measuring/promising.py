@@ -25,7 +25,8 @@ def promise_on(
     """Choose the weight on half of the clusters, and see on the other half what it loses and costs.
 
     The weights that are tested come from the forecasts of the half that is reported on, so that nothing of
-    the calibration part decides what is tested on it. Where no weight is safe, loss and cost are unknown.
+    the calibration part decides what is tested on it. Where no weight is safe, loss and cost are unknown,
+    and with the loss whether the promise is kept.
 
     Raises:
         CallLogError: all prompts are of one session.
@@ -52,7 +53,7 @@ def promise_on(
         test_prompts=len(report),
         loss=loss,
         cost_ratio=cost,
-        kept=bool(loss.value <= max_loss),
+        kept=bool(loss.value <= max_loss) if np.isfinite(loss.value) else None,
         method=found.method,
         assumptions=found.assumptions,
     )

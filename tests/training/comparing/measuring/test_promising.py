@@ -48,9 +48,9 @@ def test_an_unknown_cost_leaves_the_cost_ratio_unknown(trial: Trial) -> None:
     assert np.isnan(found.cost_ratio.value)
 
 
-def test_without_a_safe_weight_nothing_is_kept_or_known(trial: Trial) -> None:
+def test_without_a_safe_weight_it_is_unknown_whether_the_promise_is_kept(trial: Trial) -> None:
     found = promise_on(trial, max_loss=1e-4, confidence=0.999)
-    assert (found.weight, found.kept) == (None, False)
+    assert (found.weight, found.kept) == (None, None)
     assert np.isnan(found.loss.value)
 
 

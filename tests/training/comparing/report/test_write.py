@@ -4,6 +4,7 @@ import base64
 import builtins
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -191,6 +192,16 @@ def test_an_exact_comparison_says_nothing_of_propensities(page: str) -> None:
 def test_a_promise_that_none_can_keep_is_said_to_be_none() -> None:
     assert "No weight on cost can be promised" in parsed(html(off_policy())).text
     assert "✓ kept" in parsed(html(exact())).text
+
+
+def test_a_promise_of_which_the_loss_is_unknown_is_said_to_be_neither_kept_nor_broken() -> None:
+    case = exact()
+    assert case.promise is not None
+    loss = replace(case.promise.loss, value=math.nan, low=math.nan, high=math.nan)
+    text = parsed(html(replace(case, promise=replace(case.promise, loss=loss, kept=None)))).text
+    assert "Not known whether it is kept" in " ".join(text.split())
+    assert "✓ kept" not in text
+    assert "✕ not kept" not in text
 
 
 def test_a_withheld_text_is_said_to_be_withheld(page: str) -> None:
