@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 
 _QUERY = re.compile(r"(?i)(https?://[^\s?'\"]+\?)[^\s'\"()]+")
-
 _CREDENTIALS = re.compile(r"//[^/\s]+@")
-
-
 _SECRETS = re.compile(r"(?i)([?&][^=&\s]*(?:key|token|secret|sig|credential|password)[^=&\s]*=)[^&\s'\")]+")
 
 

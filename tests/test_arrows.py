@@ -33,13 +33,7 @@ LAYERS = {
     ],
     "training": [
         ["training.progress", "training.whole_file"],
-        [
-            "training.readers",
-            "training.spending",
-            "training.statistics",
-            "training.tracking",
-            "training.pages",
-        ],
+        ["training.readers", "training.spending", "training.statistics", "training.tracking"],
         ["training.reading", "training.pages"],
         ["training.prompts", "training.judging"],
         ["training.learning", "training.replaying", "training.complexity_router", "training.inspecting"],
@@ -124,9 +118,9 @@ def test_no_module_imports_itself_by_a_detour() -> None:
 
 
 def test_every_import_goes_down_the_list_of_layers() -> None:
-    floors = {
-        part: floor for layers in LAYERS.values() for floor, parts in enumerate(layers) for part in parts
-    }
+    listed = [(part, at) for floors in LAYERS.values() for at, parts in enumerate(floors) for part in parts]
+    floors = dict(listed)
+    assert len(floors) == len(listed), "a part stands on one floor"
     parts = {f"{package}.{part_of(path)}" for package in LAYERS for path in sources(package)}
     assert parts - {"router.__init__", "training.__init__"} == floors.keys()
     back = [

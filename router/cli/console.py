@@ -69,7 +69,7 @@ class Stages:
         self.bars = Progress(*columns, console=people, disable=not people.is_terminal)
 
     def stage(self, name: str, total: float | None) -> Callable[[float], None]:
-        """See `training.prompts.from_logs.Reporter`."""
+        """See `training.progress.Reporter`."""
         task = self.bars.add_task(name, total=total)
         return lambda done: self.bars.advance(task, done)
 

@@ -40,7 +40,9 @@ Routers = Annotated[
 Policies = Annotated[
     list[str] | None,
     typer.Option(
-        "--policy", metavar="NAME=FILE", help="A policy of yours: choices.jsonl, or module:function."
+        "--policy",
+        metavar="NAME=FILE",
+        help="A policy of yours: choices.jsonl, module:function, or the name of an entry point.",
     ),
 ]
 FailIf = Annotated[

@@ -11,7 +11,7 @@ from router.errors import MissingExtra
 from training.inspecting.counting import OPENING
 from training.inspecting.inspection import Inspection
 from training.pages import numbers
-from training.pages.palettes import PALETTES
+from training.pages.palettes import PALETTES, style_sheet
 from training.reading.summary import ReadSummary
 from training.whole_file import write_whole
 
@@ -65,7 +65,7 @@ def page(found: Inspection, missing: Sequence[str]) -> str:
         most=MOST_ROWS,
         days=MOST_DAYS,
         palettes=PALETTES,
-        style=files("training.pages").joinpath("report.css").read_text(encoding="utf-8"),
+        style=style_sheet(),
     )
     return whole.lstrip()
 

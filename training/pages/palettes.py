@@ -1,8 +1,9 @@
-"""The colours of all pages and charts, by day and by night."""
+"""How all pages look: their colours, by day and by night, and their style sheet."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.resources import files
 
 # Each colour has a contrast of 4.5 or more to the card and to the paper of its scheme (WCAG 2.2, 1.4.3).
 PALETTES: Mapping[str, Mapping[str, str]] = {
@@ -38,3 +39,8 @@ PALETTES: Mapping[str, Mapping[str, str]] = {
     },
 }
 """Colours by name, of the page and of its charts."""
+
+
+def style_sheet() -> str:
+    """The CSS of every page."""
+    return files("training.pages").joinpath("style.css").read_text(encoding="utf-8")

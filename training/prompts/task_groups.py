@@ -25,7 +25,7 @@ from training.prompts.embeddings import encode_all
 from training.prompts.encoder_export import encoder_info, prepared_encoder
 from training.prompts.from_logs import EMBEDDINGS, Reading
 from training.readers.cells import parse_json
-from training.reading.files.log_file import is_remote, open_raw, reading
+from training.reading.files.log_file import is_in_store, is_remote, open_raw, reading
 from training.reading.rows.cleaning import CALL_SCHEMA
 
 SAMPLED = 20_000
@@ -45,8 +45,6 @@ LEAST_NAMED_SHARE = 0.1
 """A word is part of a name only where a tenth of the group has it, and at least five prompts: no single
 prompt gives its words away."""
 METADATA = b"pointsman_task_groups"
-_STORES = ("s3://", "s3a://", "gs://", "gcs://")
-"""A web address is not asked again: it is known here without its signature."""
 _BATCH = 4_096
 _NAMING = re.compile(r"[^\W\d_]{3,}")
 _NAMED_CHARACTERS = 2_000
@@ -324,7 +322,7 @@ def _request(prompt: str | None, messages: str | None, tools: str | None, form: 
 
 def _is_typed(file: str) -> bool:
     if is_remote(file):
-        if not file.lower().startswith(_STORES):
+        if not is_in_store(file):  # a web address is known here without its signature: it is not asked again
             return False
     elif not Path(file).is_file():
         return False

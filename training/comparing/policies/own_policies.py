@@ -78,7 +78,8 @@ def own_policies(
         if name in {*found, *taken, *NAMES, *(f"always {model}" for model in table.models)}:
             raise ConfigError(f"--policy {option}: the name {name!r} is taken: choose another")
         told = _Told()
-        names = _from_file(source, table, told) if _is_file(source) else _from_function(name, source, table)
+        function = _function_of(source)
+        names = _from_file(source, table, told) if function is None else _from_function(name, function, table)
         choice = _columns(names, table, told)
         notes += told.sentences(f"policy {name!r}")
         if not (choice >= 0).any():
@@ -124,20 +125,14 @@ def _parted(option: str) -> tuple[str, str]:
     return name.strip(), source.strip()
 
 
-def _is_file(source: str) -> bool:
+def _function_of(source: str) -> str | None:
+    """The `module:function` that is meant, also by an entry point's name; None for a file of choices."""
     if source.endswith(FILE_ENDINGS) or Path(source).is_file():
-        return True
-    return ":" not in source and not entry_points(group=ENTRY_POINTS, name=source)
-
-
-def _installed(source: str) -> object | None:
-    """The function that an installed package offers under this name, or None if there is none.
-
-    Raises:
-        ConfigError: it can't be imported, or can't be called.
-    """
+        return None
+    if ":" in source:
+        return source
     point = next(iter(entry_points(group=ENTRY_POINTS, name=source)), None)
-    return load_function(point.value) if point else None
+    return point.value if point else None
 
 
 def _from_function(name: str, source: str, table: PromptTable) -> list[Json]:
@@ -147,7 +142,7 @@ def _from_function(name: str, source: str, table: PromptTable) -> list[Json]:
         ConfigError: it can't be imported, raises, or does not give one name a request.
     """
     with _current_folder_importable():
-        choose = cast("Choose", _installed(source) or load_function(source))
+        choose = cast("Choose", load_function(source))
         try:
             named = list(choose(requests_of(table)))
         except Exception as error:  # the user's own function may raise anything

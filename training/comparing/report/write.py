@@ -21,13 +21,13 @@ from training.comparing.report.sentences import headline
 from training.comparing.report.summary import answer_of
 from training.comparing.report.whiskers import whiskers
 from training.pages import numbers
-from training.pages.palettes import PALETTES
+from training.pages.palettes import PALETTES, style_sheet
 from training.whole_file import write_whole
 
 if TYPE_CHECKING:
     import jinja2
 
-TEMPLATE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"
+TEMPLATE, SCRIPT = "report.html.j2", "report.js"
 COVERAGES = (0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
 SHOWN = 0.05
 """An adjusted p-value below this shows a difference."""
@@ -78,7 +78,7 @@ def html(comparison: Comparison) -> str:
         kinds=[kind for kind in SYMBOLS if any(one.kind == kind for one in comparison.policies)],
         versions=_versions(),
         palettes=PALETTES,
-        style=files("training.pages").joinpath(STYLE).read_text(encoding="utf-8"),
+        style=style_sheet(),
         charts=charts,
         chart_data=_for_script({"charts": _plain(charts), "palettes": _plain(PALETTES)}),
         scripts=scripts,

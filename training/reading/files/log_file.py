@@ -107,6 +107,12 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
+def is_in_store(path: str) -> bool:
+    """Whether a path is the address of an object in S3 or GCS."""
+    scheme, separator, _ = path.partition("://")
+    return bool(separator) and scheme.lower() in _STORES
+
+
 def open_raw(path: str) -> BinaryIO:
     """The file as it is stored, here or in an object store.
 
