@@ -33,7 +33,7 @@ from training.comparing.on_log import compare_on_log
 from training.pages.numbers import bounds, rate, relative, signed_points, usd_per_thousand
 from training.pipeline import TrainJob, train
 from training.progress import Silent
-from training.prompts.from_logs import Reading
+from training.prompts.from_logs import ReadOptions
 
 HELD_OUT = 0.3
 SEED = 0
@@ -65,7 +65,7 @@ def compared(dataset: Dataset, data: Path, cache: Path) -> Comparison:
     with TemporaryDirectory(prefix="pointsman-compared-") as scratch:
         folder = Path(scratch)
         fitted_on, judged_on = parted(dataset, data, folder)
-        reading = Reading(mapping={}, rejects=folder / "rejects.jsonl", config=Config(), cache=cache)
+        reading = ReadOptions(mapping={}, rejects=folder / "rejects.jsonl", config=Config(), cache=cache)
         train(
             TrainJob(
                 sources=[str(fitted_on)],

@@ -38,7 +38,7 @@ from training.learning.thresholds import weight_inside
 from training.pipeline import material_of
 from training.progress import Silent
 from training.prompts.encoder_export import encoder_info, prepared_encoder
-from training.prompts.from_logs import Reading, calls_of, encodings_of, table_of
+from training.prompts.from_logs import ReadOptions, calls_of, encodings_of, table_of
 from training.prompts.split import folds, split_groups
 from training.prompts.table import PromptTable
 from training.statistics.intervals import Interval, mean_difference, paired_bootstrap
@@ -273,7 +273,7 @@ def _heuristic(statistics: TrainingStatistics, table: PromptTable) -> IntArray:
 def load(dataset: Dataset, folder: Path, config: Config, cache: Path) -> tuple[PromptTable, list[Encoding]]:
     """A data set's prompts, with its pool of models only, and their embeddings."""
     with TemporaryDirectory() as scratch:
-        reading = Reading(mapping={}, rejects=Path(scratch) / "rejects.jsonl", config=config, cache=cache)
+        reading = ReadOptions(mapping={}, rejects=Path(scratch) / "rejects.jsonl", config=config, cache=cache)
         with calls_of([str(folder / dataset.file)], reading, Silent()) as files:
             table = table_of(files, config, Silent())
     table = table.columns(dataset.models or table.models)

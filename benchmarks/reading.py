@@ -81,9 +81,9 @@ def imported(path: str, out: str) -> dict[str, float]:
     from router.settings.yaml_file import load_config
     from training.pipeline import import_calls
     from training.progress import Silent
-    from training.prompts.from_logs import Reading
+    from training.prompts.from_logs import ReadOptions
 
-    reading = Reading(
+    reading = ReadOptions(
         mapping={}, rejects=Path(out).with_suffix(".rejects"), config=load_config(None), cache=Path(out)
     )
     began = time.perf_counter()

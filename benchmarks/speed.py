@@ -123,11 +123,13 @@ def make_log(path: str, calls: str) -> None:
 def label_log(path: str, folder: str) -> dict[str, float]:
     """Seconds and peak memory in MB of reading, keying and labelling a log."""
     from router.settings.sections import Config
-    from training.prompts.from_logs import Reading, calls_of, table_of
+    from training.prompts.from_logs import ReadOptions, calls_of, table_of
     from training.prompts.labels import cheapest_success
 
     config = Config()
-    reading = Reading(mapping={}, rejects=Path(folder) / "rejects.jsonl", config=config, cache=Path(folder))
+    reading = ReadOptions(
+        mapping={}, rejects=Path(folder) / "rejects.jsonl", config=config, cache=Path(folder)
+    )
     start = time.perf_counter()
     with calls_of([path], reading, Silent()) as files:
         table = table_of(files, config, Silent())
@@ -140,10 +142,10 @@ def train_router(encoder: str, out: str, cache: str) -> dict[str, float]:
     """Train on the sample; seconds, and how many prompts had to be embedded."""
     from router.settings.sections import Config
     from training.pipeline import TrainJob, train
-    from training.prompts.from_logs import Reading
+    from training.prompts.from_logs import ReadOptions
 
     config = Config.model_validate({"training": {"encoder": encoder}})
-    reading = Reading(mapping={}, rejects=Path(f"{out}.rejects"), config=config, cache=Path(cache))
+    reading = ReadOptions(mapping={}, rejects=Path(f"{out}.rejects"), config=config, cache=Path(cache))
     job = TrainJob(
         sources=[str(SAMPLE)],
         out=Path(out),

@@ -13,7 +13,7 @@ from threading import BoundedSemaphore
 import numpy as np
 
 from router.deciding.decide import Case, Stay, decide
-from router.deciding.limits import Limits
+from router.deciding.limits import LimitCheck
 from router.deciding.policy import Policy
 from router.deciding.sessions import Seat
 from router.errors import ConfigError, DamagedArtifact, RequestError
@@ -23,7 +23,7 @@ from router.forecasting.head import Head
 from router.forecasting.task_groups import ABOUT_FILE, TaskGroups
 from router.loading.artifact import load_arrays, read_manifest
 from router.models.model_list import cached_price_share
-from router.models.prices import Price, PriceTable, current_prices
+from router.models.prices import ModelPrice, PriceTable, current_prices
 from router.records import NO_WISHES, Decision, FloatArray, Json, Request, Wishes
 from router.settings.sections import Config
 from router.settings.yaml_file import parse_config, routing_part
@@ -96,8 +96,8 @@ class Version:
         self.config = config
         self.policy_version = str(manifest["policy_version"])
         self.policy = _policy_in_force(Policy(**manifest["policy"]), config)
-        self.prices: dict[str, Price] = current_prices(self.models, manifest["prices"], config)
-        self.limits = Limits(self.models, config)
+        self.prices: dict[str, ModelPrice] = current_prices(self.models, manifest["prices"], config)
+        self.limits = LimitCheck(self.models, config)
         self.encoder: Encoder = load_encoder(folder / ENCODER_FOLDER, EncoderInfo(**manifest["encoder"]))
         self.head = Head.from_arrays(load_arrays(folder / HEAD_FILE), manifest["head"])
         self.spec = FeatureSpec(

@@ -17,7 +17,7 @@ from router.version import Version
 from tests.services.browser import browser as browser
 from tests.services.postgres import postgres as postgres
 from training.pipeline import Trained, TrainJob, train
-from training.prompts.from_logs import Reading
+from training.prompts.from_logs import ReadOptions
 
 DATA = Path(__file__).parent.parent / "data"
 CACHE_VARIABLE = "POINTSMAN_TEST_CACHE"
@@ -101,7 +101,7 @@ def trained(
 ) -> Trained:
     """A router trained on the whole sample log, recorded and registered as `sample` in MLflow."""
     folder = tmp_path_factory.mktemp("trained")
-    reading = Reading(
+    reading = ReadOptions(
         mapping={},
         rejects=folder / "rejects.jsonl",
         config=load_config(sample_settings),

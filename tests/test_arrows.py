@@ -165,3 +165,12 @@ def test_the_command_starts_without_the_packages_of_training() -> None:
 def test_routing_a_prompt_needs_none_of_the_packages_of_training(router_folder: Path) -> None:
     statement = f"from router import Router; Router.load({str(router_folder)!r}).route('hi')"
     assert loaded_by(statement, OUTSIDE_SERVING) == ""
+
+
+def test_no_public_class_or_function_has_two_owners() -> None:
+    owners: dict[str, list[str]] = {}
+    for path in sources("router", "training"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+                owners.setdefault(node.name, []).append(module_name(path))
+    assert {name: homes for name, homes in owners.items() if len(homes) > 1} == {}

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from router.errors import TrainingError
-from router.explaining.nearest import TrainingPrompts
 from router.forecasting.encoder import Encoding, load_encoder, well_formed
 from router.forecasting.features import FeatureSpec, embedded_text, featurize
 from router.forecasting.task_groups import TaskGroups
+from router.forecasting.training_prompts import TrainingPrompts
 from router.loading.artifact import check_target, new_folder, save_arrays, seal
 from router.models.prices import current_prices
 from router.records import Json, Request, last_said
@@ -26,7 +26,7 @@ from training.learning.manifest import manifest_of, run_record
 from training.learning.runner_up import save_runner_up
 from training.progress import Reporter
 from training.prompts.encoder_export import INFO_FILE, encoder_info, prepared_encoder
-from training.prompts.from_logs import Reading, calls_of, encodings_of, table_of
+from training.prompts.from_logs import ReadOptions, calls_of, encodings_of, table_of
 from training.prompts.labels import cheapest_success, data_report
 from training.prompts.pricing import logged_prices, price_differences
 from training.prompts.split import Split, split_groups
@@ -57,7 +57,7 @@ class TrainJob:
 
     sources: Sequence[str]
     out: Path
-    reading: Reading
+    reading: ReadOptions
     tracking_uri: str
     register: str | None
 
@@ -101,7 +101,7 @@ class Trained:
 def import_calls(
     sources: Sequence[str],
     out: Path,
-    reading: Reading,
+    reading: ReadOptions,
     reporter: Reporter,
     judge: JudgeTerms | None = None,
 ) -> ReadSummary:
@@ -261,7 +261,7 @@ def stored_prompts(table: PromptTable, *, keep_text: bool) -> TrainingPrompts:
     )
 
 
-def _encoder(table: PromptTable, reading: Reading, reporter: Reporter) -> Path:
+def _encoder(table: PromptTable, reading: ReadOptions, reporter: Reporter) -> Path:
     """Folder of the encoder that the settings name; its export is checked on the log's prompts."""
     advance = reporter.stage("preparing the encoder", 1)
     step = max(1, len(table) // 256)

@@ -112,7 +112,7 @@ def cost_report(rows: Iterable[Row], by: Sequence[Grouping] = (), *, zone: tzinf
     )
 
 
-def bound_of(text: str, zone: tzinfo, *, end: bool) -> datetime:
+def period_bound(text: str, zone: tzinfo, *, end: bool) -> datetime:
     """One end of a period, from a date or a time in ISO 8601.
 
     Args:

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from router.call_log.address import LogAddress
 from router.call_log.rows import COLUMNS, TEXTS, CallRecord, Row, fit_row
-from router.call_log.text import Redact, TextMode, TextRule, load_function, take_snapshot
+from router.call_log.text import Redact, TextMode, TextRule, take_snapshot
 from router.call_log.writer import Buffer, Counts, LogWriter, Store
 from router.errors import CallLogError
 from router.records import Json
+from router.settings.functions import load_function
 
 __all__ = ["Buffer", "CallLog", "CallRecord", "Counts", "load_function", "read_rows"]
 

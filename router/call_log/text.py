@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import marshal
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 from router.call_log.rows import dump_json, well_formed
-from router.errors import ConfigError
 from router.records import Json, prompt_key
 
 TextMode = Literal["full", "redacted", "hash"]
@@ -120,28 +118,6 @@ def take_snapshot(texts: Texts) -> bytes:
         return marshal.dumps(texts)
     except ValueError:  # an object of another library's, such as LiteLLM's own message class
         return marshal.dumps(_plain(texts))
-
-
-def load_function(name: str) -> Redact:
-    """The function that a setting names as `module:function`.
-
-    Raises:
-        ConfigError: it can't be imported, or can't be called.
-    """
-    module, _, attribute = name.partition(":")
-    if not module or not attribute:
-        raise ConfigError(f"{name!r} names no function: write it as 'module:function'")
-    try:
-        found = getattr(importlib.import_module(module), attribute, None)
-    except Exception as error:  # the team's own module may raise anything
-        raise ConfigError(
-            f"{name}: the module {module!r} can't be imported: {type(error).__name__}: {error}; "
-            "its folder must be on the import path (PYTHONPATH)"
-        ) from error
-    if not callable(found):
-        wrong = "has no such function" if found is None else f"holds {type(found).__name__}, no function"
-        raise ConfigError(f"{name}: the module {module!r} {wrong}: write it as 'module:function'")
-    return cast("Redact", found)  # whether it returns text is checked for each text
 
 
 def _kept(texts: Sequence[Json], key: str, cut: bool) -> KeptText:

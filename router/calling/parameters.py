@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from router.models.model_list import entry_of, stated_ability
+from router.models.model_list import listed_entry, stated_ability
 from router.records import Json
 from router.settings.sections import Config, ModelSettings
 
@@ -70,11 +70,11 @@ def _changed(
 
 def _mapped(value: Json, mapping: Mapping[str, Json]) -> Json:
     """What the model gets instead of a value; the value itself where it is equal or nothing maps it."""
-    becomes = mapping.get(as_text(value), mapping.get(ANY_OTHER, value))
+    becomes = mapping.get(parameter_text(value), mapping.get(ANY_OTHER, value))
     return value if becomes == value else becomes
 
 
-def as_text(value: Json) -> str:
+def parameter_text(value: Json) -> str:
     """A parameter's value as `map` names it."""
     if isinstance(value, str):
         return value
@@ -148,5 +148,5 @@ def _takes_schemas(model: str, settings: ModelSettings) -> bool:
     """By the settings, else by LiteLLM's list; a model that neither names does."""
     stated = settings.capabilities.json_schema
     if stated is None:
-        stated = stated_ability(entry_of(settings.litellm_model, model), "supports_response_schema")
+        stated = stated_ability(listed_entry(settings.litellm_model, model), "supports_response_schema")
     return stated is not False

@@ -58,7 +58,7 @@ class Watch:
     elapsed: Callable[[], float]
 
 
-class Running:
+class RunningAttempt:
     """One attempt, from its start to its end.
 
     Attributes:

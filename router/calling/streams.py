@@ -11,7 +11,7 @@ from typing import Self
 from router.calling.attempt import Failed
 from router.calling.litellm_call import Reply, aclose, anext_piece, close, next_piece
 from router.calling.reply import counted_in, finish_reason_of, says_something
-from router.calling.running import Running
+from router.calling.running import RunningAttempt
 from router.errors import StreamBroken
 
 
@@ -30,7 +30,7 @@ class Progress:
         broken: what went wrong.
     """
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: RunningAttempt) -> None:
         """Begin with nothing."""
         self.running = running
         self.ready: deque[Reply] = deque()
@@ -124,7 +124,7 @@ class Stream(_ReadByTheCaller):
         self._source = source
 
     @classmethod
-    def open(cls, source: Reply, running: Running) -> Self | Failed:
+    def open(cls, source: Reply, running: RunningAttempt) -> Self | Failed:
         """The stream with its first token there, or what went wrong before it."""
         progress = Progress(running)
         stream = cls(source, progress)
@@ -190,7 +190,7 @@ class AsyncStream(_ReadByTheCaller):
         self._pieces = pieces
 
     @classmethod
-    async def open(cls, source: Reply, running: Running) -> Self | Failed:
+    async def open(cls, source: Reply, running: RunningAttempt) -> Self | Failed:
         """The stream with its first token there, or what went wrong before it."""
         progress = Progress(running)
         pieces = _read(source, progress)

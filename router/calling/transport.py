@@ -26,7 +26,7 @@ from router.calling.litellm_call import (
 )
 from router.calling.parameters import Supported, arguments_for
 from router.calling.reply import own_price
-from router.calling.running import Observe, Prepared, Running, Watch
+from router.calling.running import Observe, Prepared, RunningAttempt, Watch
 from router.calling.streams import AsyncStream, Stream
 from router.errors import RequestError
 from router.models.litellm_import import litellm_module
@@ -163,7 +163,7 @@ class Transport:
         own = self._config.of(model).retries
         return self._config.calls.retries if own is None else own
 
-    def _attempt(self, running: Running) -> Reply:
+    def _attempt(self, running: RunningAttempt) -> Reply:
         """The response, an open stream, or what went wrong."""
         try:
             reply = complete(self._client, running.call.arguments)
@@ -177,7 +177,7 @@ class Transport:
         running.answered(reply)
         return reply
 
-    async def _attempt_async(self, running: Running) -> Reply:
+    async def _attempt_async(self, running: RunningAttempt) -> Reply:
         try:
             reply = await acomplete(self._client, running.call.arguments, running.call.timeout_s)
             if isinstance(reply, Failed):
@@ -190,14 +190,14 @@ class Transport:
         running.answered(reply)
         return reply
 
-    def _begin(self, step: Try, arguments: Mapping[str, Json], observe: Observe) -> Running:
+    def _begin(self, step: Try, arguments: Mapping[str, Json], observe: Observe) -> RunningAttempt:
         watch = Watch(
             observe=observe,
             cool_downs=self._cool_downs,
             unix=self._clock.unix,
             elapsed=self._clock.elapsed,
         )
-        return Running(step, self._prepared(step.model, arguments), watch)
+        return RunningAttempt(step, self._prepared(step.model, arguments), watch)
 
     def _prepared(self, model: str, arguments: Mapping[str, Json]) -> Prepared:
         """The call of one model.

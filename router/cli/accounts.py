@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from router.call_log.costs import GROUPINGS, CostLine, CostReport, Grouping, bound_of, cost_report
+from router.call_log.costs import GROUPINGS, CostLine, CostReport, Grouping, cost_report, period_bound
 from router.call_log.feedback import FeedbackWriter
 from router.cli.console import AsJson, Stages, app, people, print_json, progress_bars
 from router.cli.cost_table import notes_on, print_costs
@@ -27,8 +27,8 @@ _LINES_AT_ONCE = 500
 _UNKNOWN_SHOWN = 10
 
 
-@app.command()
-def costs(
+@app.command("costs")
+def costs_command(
     log: LogAt,
     by: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN", help=f"Group by: {', '.join(GROUPINGS)}.")
@@ -55,8 +55,8 @@ def costs(
         print_costs(report, shown, timezone, bounded=bool(start or end))
 
 
-@app.command()
-def feedback(
+@app.command("feedback")
+def feedback_command(
     log: LogAt,
     call_id: Annotated[
         str | None, typer.Argument(help="The call; without it, one JSON object a line from standard input.")
@@ -159,7 +159,7 @@ def _bound(option: str, text: str | None, zone: tzinfo) -> datetime | None:
     if text is None:
         return None
     try:
-        return bound_of(text, zone, end=option == "--until")
+        return period_bound(text, zone, end=option == "--until")
     except (ValueError, OverflowError) as error:
         raise ConfigError(
             f"{option} {text!r}: write a day or a time, for example 2026-09-14 or 2026-09-14T08:00"

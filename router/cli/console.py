@@ -53,7 +53,7 @@ def say(sentence: str) -> None:
     people.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
-def shown(text: str) -> Text:
+def one_line_text(text: str) -> Text:
     """A text that only says something: one line, without markup, and without codes for the terminal."""
     line = " ".join(text.split())
     return Text("".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line))

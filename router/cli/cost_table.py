@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from router.call_log.costs import CostLine, CostReport
-from router.cli.console import shown
+from router.cli.console import one_line_text
 
 _Columns: TypeAlias = Mapping[str, Callable[[CostLine], str]]
 """Per header, what stands in a line's cell."""
@@ -35,7 +35,7 @@ def print_costs(report: CostReport, log: str, timezone: str, *, bounded: bool) -
     for table in [whole] if fits else [_table(report, _MONEY), _table(report, _USE)]:
         console.print(table)
     for note in notes_on(report, timezone):
-        console.print(shown(f"- {note}"), soft_wrap=True)
+        console.print(one_line_text(f"- {note}"), soft_wrap=True)
 
 
 def notes_on(report: CostReport, timezone: str) -> Iterator[str]:
@@ -65,7 +65,7 @@ def _table(report: CostReport, columns: _Columns) -> Table:
     for header, cell in columns.items():
         table.add_column(header, cell(report.total), justify="right")
     for line in report.lines or [report.total]:
-        group = (shown("(none)" if value is None else value) for value in line.group)
+        group = (one_line_text("(none)" if value is None else value) for value in line.group)
         table.add_row(*group, *(cell(line) for cell in columns.values()))
     return table
 

@@ -15,8 +15,8 @@ from router.records import Request
 STANDARD_INPUT = "-"
 
 
-@app.command()
-def explain(
+@app.command("explain")
+def explain_command(
     router: RouterAt,
     prompt: Annotated[str, typer.Argument(help="The user's text; default standard input.")] = STANDARD_INPUT,
     config: SettingsFile = None,

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from router.cli.console import shown
+from router.cli.console import one_line_text
 from router.explaining.change import Change
 from router.explaining.explain import Evidence, Explanation, Prospect
 from router.explaining.nearest import Neighbour
@@ -33,7 +33,7 @@ def print_explanation(explanation: Explanation) -> None:
     else:
         console.print(_nearest(explanation.neighbours, explanation.similarity))
     for sentence in sentences_on(explanation):
-        console.print(shown(sentence), soft_wrap=True)
+        console.print(one_line_text(sentence), soft_wrap=True)
 
 
 def sentences_on(explanation: Explanation) -> Iterator[str]:
@@ -78,9 +78,11 @@ def _what_would_do(change: Change, chosen: str, explanation: Explanation) -> Ite
 def _decided(explanation: Explanation) -> Text:
     decision = explanation.decision
     if decision is None:
-        return shown("no model may serve this request")
+        return one_line_text("no model may serve this request")
     return Text.assemble(
-        (shown(decision.model).plain, "bold"), f" ({decision.source}): ", shown(decision.reason)
+        (one_line_text(decision.model).plain, "bold"),
+        f" ({decision.source}): ",
+        one_line_text(decision.reason),
     )
 
 
@@ -99,18 +101,18 @@ def _prospects(explanation: Explanation) -> Table:
 
 def _prospect_cells(prospect: Prospect, chosen: str | None) -> Iterator[Text]:
     cost = prospect.expected_cost_usd
-    yield shown(prospect.model)
+    yield one_line_text(prospect.model)
     yield Text(f"{prospect.success_probability:.1%}")
     yield Text("unknown" if cost is None else f"{1000 * cost:,.4g}")
     yield Text(f"{prospect.value:.4g}")
     note = "chosen" if prospect.model == chosen else prospect.rejected and f"ruled out: {prospect.rejected}"
-    yield shown(note or "")
+    yield one_line_text(note or "")
 
 
 def _grounds(evidence: Evidence) -> Table:
     """What each group of features does to the odds, from those of a request of which nothing is known."""
     table = Table(
-        box=SIMPLE, title=shown(f"what the chance of {evidence.model} rests on"), title_justify="left"
+        box=SIMPLE, title=one_line_text(f"what the chance of {evidence.model} rests on"), title_justify="left"
     )
     table.add_column("")
     for header in ("log odds", "odds times", "success"):
@@ -140,11 +142,11 @@ def _neighbour_cells(neighbour: Neighbour) -> Iterator[Text]:
     outcomes = neighbour.outcomes.items()
     yield Text(neighbour.key)
     yield Text(f"{neighbour.cosine:.2f}")
-    yield shown(", ".join(model for model, share in outcomes if share == 1.0))
-    yield shown(", ".join(model for model, share in outcomes if share == 0.0))
-    yield shown(", ".join(f"{model} ({share:.0%})" for model, share in outcomes if 0.0 < share < 1.0))
+    yield one_line_text(", ".join(model for model, share in outcomes if share == 1.0))
+    yield one_line_text(", ".join(model for model, share in outcomes if share == 0.0))
+    yield one_line_text(", ".join(f"{model} ({share:.0%})" for model, share in outcomes if 0.0 < share < 1.0))
     if neighbour.text is not None:
-        yield shown(neighbour.text)
+        yield one_line_text(neighbour.text)
 
 
 def _percent(wanted: float, now: float) -> str:

@@ -15,8 +15,8 @@ from router.linting.lint import lint as lint_files
 NOT_CLEAN = 1
 
 
-@app.command()
-def lint(
+@app.command("lint")
+def lint_command(
     files: Annotated[
         list[Path],
         typer.Argument(exists=True, help="Prompt files, code, or folders of them.", metavar="FILE..."),
@@ -38,7 +38,7 @@ def lint(
 
 def _show(report: Report) -> None:
     for finding in report.findings:
-        print(told(finding))
+        print(finding_line(finding))
     for path, reason in report.failed:
         _say(f"{path}: can't be read: {reason}")
     for path, reason in report.skipped:
@@ -48,7 +48,7 @@ def _show(report: Report) -> None:
     _say(f"{len(report.findings)} finding(s) in {report.checked} file(s) checked{more}")
 
 
-def told(finding: Finding) -> str:
+def finding_line(finding: Finding) -> str:
     """A finding as one line, its place first, as editors and CI read it."""
     place = f"{finding.path}:{finding.line}:{finding.column}"
     return f"{place}: {finding.rule}: {finding.words!r}: {finding.breaks}; better: {finding.better}"

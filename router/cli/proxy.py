@@ -12,7 +12,7 @@ from router.errors import ConfigError
 
 
 @app.command("litellm-config")
-def litellm_config(
+def litellm_config_command(
     router: RouterAt,
     out: Annotated[Path, typer.Option(help="The proxy's configuration to write (YAML).")],
     config: SettingsFile = None,

@@ -19,8 +19,8 @@ BAD_LINES = 3
 """Exit code of `route` when it answered, but some lines could not be read."""
 
 
-@app.command()
-def route(
+@app.command("route")
+def route_command(
     router: RouterAt,
     config: SettingsFile = None,
     requests: Annotated[
@@ -42,8 +42,8 @@ def route(
         raise typer.Exit(BAD_LINES)
 
 
-@app.command()
-def version() -> None:
+@app.command("version")
+def version_command() -> None:
     """Print the version."""
     print(__version__)
 

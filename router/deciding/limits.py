@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from router.deciding.context_window import RequestSize, asked_tokens
 from router.deciding.needs import NEEDS, is_given, needs_of
 from router.models.locality import SELF_HOSTED, is_local, is_private
-from router.models.model_list import Entry, entry_of, provider_of, stated_ability, stated_number
+from router.models.model_list import Entry, listed_entry, provider_of, stated_ability, stated_number
 from router.records import Json, Request, Wishes
 from router.settings.sections import Config, ModelSettings
 
@@ -70,7 +70,7 @@ class ModelFacts:
     shared: bool
 
 
-class Limits:
+class LimitCheck:
     """The limits of one router under its settings. It holds no mutable state, so threads may share it."""
 
     def __init__(self, models: Sequence[str], config: Config) -> None:
@@ -179,7 +179,7 @@ def _or_infinite(value: float | None) -> float:
 
 def _facts(model: str, settings: ModelSettings, deny: Collection[str]) -> ModelFacts:
     called = settings.litellm_model or model
-    entry = entry_of(settings.litellm_model, model)
+    entry = listed_entry(settings.litellm_model, model)
     provider = provider_of(called)
     own = settings.capabilities
     dropped = {*settings.drop, *settings.map}

@@ -11,9 +11,10 @@ from router.deciding.policy import Policy
 from router.errors import NoModelAllowed
 from router.explaining.attribution import attribute
 from router.explaining.change import Change, change_of
-from router.explaining.nearest import Neighbour, TrainingPrompts, nearest_prompts
+from router.explaining.nearest import Neighbour, nearest_prompts
 from router.forecasting.features import Features
 from router.forecasting.head import narrow_inputs, sigmoid
+from router.forecasting.training_prompts import TrainingPrompts
 from router.records import NO_WISHES, Decision, Json, Request, Wishes
 from router.version import Circumstances, Version
 

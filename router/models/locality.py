@@ -6,7 +6,7 @@ import re
 from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
-from router.models.model_list import entry_of, listed_providers, provider_of, stated_number
+from router.models.model_list import listed_entry, listed_providers, provider_of, stated_number
 from router.settings.sections import ModelSettings
 
 DEFAULT_ADDRESSES = {
@@ -91,5 +91,5 @@ def _is_a_companys(called: str) -> bool:
         return True
     if "/" in called and provider not in ANY_SERVER:
         return provider in listed_providers() | RELAYS
-    entry = entry_of(called)
+    entry = listed_entry(called)
     return entry is not None and (stated_number(entry, "input_cost_per_token") or 0.0) > 0.0

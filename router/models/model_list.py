@@ -18,7 +18,7 @@ PATTERN = "sample_spec"
 Entry: TypeAlias = Mapping[str, Json]
 
 
-def entry_of(*names: str | None) -> Entry | None:
+def listed_entry(*names: str | None) -> Entry | None:
     """LiteLLM's entry for a model, by the first of its names that is listed; None where none is.
 
     A name is looked up whole, then without its provider, then without what is left before a slash:
@@ -57,7 +57,7 @@ def stated_ability(entry: Entry | None, member: str) -> bool | None:
 
 def cached_price_share(*names: str | None) -> float | None:
     """Price of an input token in the prompt cache, as a share of its full price; None where not listed."""
-    entry = entry_of(*names)
+    entry = listed_entry(*names)
     cached = stated_number(entry, "cache_read_input_token_cost")
     full = stated_number(entry, "input_cost_per_token")
     return None if cached is None or not full else cached / full

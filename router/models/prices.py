@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from router.models.model_list import entry_of
+from router.models.model_list import listed_entry
 from router.records import FloatArray, Json
 from router.settings.sections import Config
 
@@ -15,7 +15,7 @@ PER_MILLION = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
+class ModelPrice:
     """What one model costs.
 
     Attributes:
@@ -30,9 +30,9 @@ class Price:
     source: str
 
     @staticmethod
-    def unknown() -> Price:
+    def unknown() -> ModelPrice:
         """No price: the expected cost is NaN."""
-        return Price(per_input_token=np.nan, per_output_token=np.nan, per_call=np.nan, source="unknown")
+        return ModelPrice(per_input_token=np.nan, per_output_token=np.nan, per_call=np.nan, source="unknown")
 
     def to_json(self) -> dict[str, Json]:
         """Plain JSON values, as the manifest holds them."""
@@ -52,7 +52,7 @@ class PriceTable:
     per_call: FloatArray
 
     @staticmethod
-    def of(prices: Sequence[Price]) -> PriceTable:
+    def of(prices: Sequence[ModelPrice]) -> PriceTable:
         """The prices as arrays."""
         return PriceTable(
             per_input_token=np.array([price.per_input_token for price in prices]),
@@ -65,7 +65,9 @@ class PriceTable:
         return input_tokens * self.per_input_token + output_tokens * self.per_output_token + self.per_call
 
 
-def current_prices(models: Sequence[str], logged: Mapping[str, Json], config: Config) -> dict[str, Price]:
+def current_prices(
+    models: Sequence[str], logged: Mapping[str, Json], config: Config
+) -> dict[str, ModelPrice]:
     """Today's price of each model.
 
     The configuration comes first. Then the price that the team's calls show, or LiteLLM's list: the log first
@@ -77,30 +79,30 @@ def current_prices(models: Sequence[str], logged: Mapping[str, Json], config: Co
     return {model: _price(model, logged.get(model), config) for model in models}
 
 
-def _price(model: str, logged: Json, config: Config) -> Price:
+def _price(model: str, logged: Json, config: Config) -> ModelPrice:
     settings = config.of(model)
     if settings.price:
-        return Price(
+        return ModelPrice(
             per_input_token=settings.price.input_usd_per_million * PER_MILLION,
             per_output_token=settings.price.output_usd_per_million * PER_MILLION,
             per_call=0.0,
             source="config",
         )
-    from_log = Price(**logged, source="log") if logged else None
+    from_log = ModelPrice(**logged, source="log") if logged else None
     if from_log and config.prices == "log":
         return from_log
-    return listed_price(settings.litellm_model, model) or from_log or Price.unknown()
+    return listed_price(settings.litellm_model, model) or from_log or ModelPrice.unknown()
 
 
-def listed_price(*names: str | None) -> Price | None:
+def listed_price(*names: str | None) -> ModelPrice | None:
     """LiteLLM's list price of a model by the first of its names that is listed.
 
     None when LiteLLM is not installed or lists none of them with a price per token.
     """
-    entry = entry_of(*names)
+    entry = listed_entry(*names)
     if not entry or "input_cost_per_token" not in entry:
         return None
-    return Price(
+    return ModelPrice(
         per_input_token=float(entry["input_cost_per_token"] or 0),
         per_output_token=float(entry.get("output_cost_per_token") or 0),
         per_call=0.0,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from router.calling.litellm_call import takes
 from router.calling.parameters import arguments_for
-from router.deciding.limits import Limits
+from router.deciding.limits import LimitCheck
 from router.errors import NoModelAllowed, RouterError
 from router.proxying.ticket import PARAMETERS, Ticket
 from router.records import Decision, Json, Request, Wishes
@@ -152,7 +152,7 @@ def objection(ticket: Ticket, group: str) -> str | None:
         return None
     if group in decision.rejected:
         return decision.rejected[group]
-    limits = Limits((group,), config)
+    limits = LimitCheck((group,), config)
     return limits.rule_out(call.request, ticket.order.wishes(), tokens=0.0, cost={}).get(group)
 
 

@@ -14,7 +14,7 @@ from router.calling.reply import hidden_in
 from router.errors import ConfigError, NoModelAllowed, RequestError
 from router.proxying.dispatch import Choice, Dispatcher, fitted, objection
 from router.proxying.ending import outlive_sigterm
-from router.proxying.outcome import CALLER_LEFT, answered, failed, told
+from router.proxying.outcome import CALLER_LEFT, answered, failed, outcome_of_event
 from router.proxying.ticket import TICKET, Order, Ticket
 from router.records import Json
 
@@ -81,7 +81,7 @@ class Callback(CustomLogger):
         await self._dispatcher.ready()
         metadata = data.setdefault(metadata_name(call_type), {})
         said = {**(data.get("metadata") or {}), **metadata}
-        order = Order.of(data, said, chat_messages(data))
+        order = Order.of(data, said, request_messages(data))
         ticket = metadata[TICKET] = Ticket(str(data.get("litellm_call_id") or ""), order)
         options = data.get("stream_options") or {}
         if data.get("stream") and call_type in OF_CHAT and not options.get("include_usage"):
@@ -179,7 +179,7 @@ class Callback(CustomLogger):
     ) -> None:
         """An attempt of a `litellm.Router` without asyncio answered."""
         if ticket := ticket_of(kwargs.get("litellm_params") or {}):
-            ticket.end(told(kwargs, response_obj, end_time))
+            ticket.end(outcome_of_event(kwargs, response_obj, end_time))
 
     def log_failure_event(
         self, kwargs: Mapping[str, Any], response_obj: object, start_time: object, end_time: object
@@ -262,7 +262,7 @@ def ticket_of(arguments: Mapping[str, Any]) -> Ticket | None:
     return next((one for one in found if isinstance(one, Ticket)), None)
 
 
-def chat_messages(data: Mapping[str, Any]) -> Json:
+def request_messages(data: Mapping[str, Any]) -> Json:
     """The messages of a request, those of the Responses API in the form of chat."""
     given = data.get("messages") or data.get("input")
     if isinstance(given, str):

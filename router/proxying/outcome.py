@@ -17,7 +17,7 @@ from router.calling.reply import (
     hidden_in,
     usage_of,
 )
-from router.models.model_list import entry_of, stated_number
+from router.models.model_list import listed_entry, stated_number
 from router.records import Json
 
 _UNCOUNTED: Final = Usage()
@@ -100,7 +100,7 @@ def streamed(last: object, finish_reason: str, first_token: float | None) -> Out
     )
 
 
-def told(event: Mapping[str, Json], response: object, ended: object) -> Outcome:
+def outcome_of_event(event: Mapping[str, Json], response: object, ended: object) -> Outcome:
     """An attempt that LiteLLM's success event tells of; of a stream, once it is at its end.
 
     Args:
@@ -126,7 +126,7 @@ def _known(cost: float | None, *called: str | None) -> float | None:
     """A cost in USD; where LiteLLM says 0, the model is free by its list, or has no price."""
     if cost:
         return float(cost)
-    return 0.0 if stated_number(entry_of(*called), "input_cost_per_token") == 0 else None
+    return 0.0 if stated_number(listed_entry(*called), "input_cost_per_token") == 0 else None
 
 
 def _unix(moment: object) -> float | None:

@@ -96,7 +96,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
+class ProxyAttempt:
     """An attempt under way.
 
     Attributes:
@@ -112,7 +112,7 @@ class Running:
 
 
 @dataclass(slots=True)
-class Reading:
+class StreamReading:
     """How far a stream was read.
 
     Attributes:
@@ -166,13 +166,13 @@ class Ticket:
         self.deciding: Future[None] | None = None
         self.declined = False
         self.failure: tuple[str, ErrorKind] | None = None
-        self.reading = Reading()
+        self.reading = StreamReading()
         self.hides_usage = False
         self.answered = False
         self.tried: set[str] = set()
         self._number = 0
         self._owed = 0
-        self._running: Running | None = None
+        self._running: ProxyAttempt | None = None
         self._lock = threading.Lock()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -213,7 +213,7 @@ class Ticket:
         with self._lock:
             self._number += 1
             self.tried.add(model)
-            self._running = Running(model=model, number=self._number, started=time.time(), notes=notes)
+            self._running = ProxyAttempt(model=model, number=self._number, started=time.time(), notes=notes)
             if self.declined and self._number == 1 and self.call is not None:
                 self.call = replace(self.call, decision=handed_over(self.call.decision, model))
 
@@ -254,7 +254,7 @@ def handed_over(decision: Decision, model: str) -> Decision:
     )
 
 
-def _attempt(running: Running, outcome: Outcome, price: Price | None) -> Attempt:
+def _attempt(running: ProxyAttempt, outcome: Outcome, price: Price | None) -> Attempt:
     """What the call log is told; at the team's own price where it has one."""
     first, ended = outcome.first_token, outcome.ended or time.time()
     answered = outcome.kind is None

@@ -9,7 +9,8 @@ import yaml
 from pydantic import ValidationError
 
 from router.errors import ConfigError
-from router.settings.sections import Config, ModelSettings, Settings
+from router.settings.section import Settings
+from router.settings.sections import Config, ModelSettings
 
 
 def load_config(path: Path | None) -> Config:

@@ -14,7 +14,7 @@ from router.deciding.policy import Policy
 from router.errors import ConfigError, RequestError
 from router.forecasting.encoder import Encoding
 from router.forecasting.task_groups import TaskGroups
-from router.models.prices import Price, PriceTable
+from router.models.prices import ModelPrice, PriceTable
 from router.records import Decision, Request
 from router.serving.client import Router
 from router.settings.sections import Config
@@ -194,7 +194,7 @@ def test_a_price_of_the_settings_changes_the_expected_cost(router_folder: Path, 
 
 def test_an_unknown_price_is_an_unknown_cost_and_said_so(router_folder: Path) -> None:
     router = with_policy(router_folder, weight=0.0, least_confidence=0.0, least_familiarity=-1.0)
-    router._price_table = PriceTable.of([Price.unknown()] * len(router.models))
+    router._price_table = PriceTable.of([ModelPrice.unknown()] * len(router.models))
     decision = routed(router, "hi")
     assert all(map(math.isnan, decision.expected_cost_usd.values()))
     assert decision.reason.endswith("chance of success at an unknown cost a call")

@@ -12,7 +12,7 @@ import pytest
 
 from router.errors import ArtifactError, TrainingError
 from router.explaining.explain import explain
-from router.explaining.nearest import POINTS_FILE, TEXTS_FILE, TrainingPrompts
+from router.forecasting.training_prompts import POINTS_FILE, TEXTS_FILE, TrainingPrompts
 from router.loading.artifact import read_manifest
 from router.records import NO_WISHES, Json, Request, prompt_key
 from router.settings.sections import Config, Training
@@ -22,7 +22,7 @@ from training import pipeline
 from training.pipeline import Trained, TrainJob, import_calls, usable_models
 from training.progress import Reporter
 from training.prompts import task_groups
-from training.prompts.from_logs import Reading
+from training.prompts.from_logs import ReadOptions
 from training.prompts.task_groups import infer_tasks
 
 TOPICS = {
@@ -52,8 +52,8 @@ def synthetic_calls(
     return calls
 
 
-def reading_of(folder: Path, cache: Path, config: Config | None = None) -> Reading:
-    return Reading(mapping={}, rejects=folder / "rejects.jsonl", config=config or Config(), cache=cache)
+def reading_of(folder: Path, cache: Path, config: Config | None = None) -> ReadOptions:
+    return ReadOptions(mapping={}, rejects=folder / "rejects.jsonl", config=config or Config(), cache=cache)
 
 
 ONE_ESTIMATOR = Config(training=Training(estimator="success", min_calls=20))

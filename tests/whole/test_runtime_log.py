@@ -21,7 +21,7 @@ from tests.training.logs import read
 from training import pipeline
 from training.pipeline import TrainJob
 from training.progress import Reporter
-from training.prompts.from_logs import Reading
+from training.prompts.from_logs import ReadOptions
 from training.prompts.table import PromptTable, prompt_table
 
 CONFIG = Config(training=Training(estimator="success", min_calls=20))
@@ -108,7 +108,7 @@ def test_a_server_teaches_the_same(
 def test_an_imported_database_teaches_the_same(
     database: str, expected: PromptTable, tmp_path: Path, quiet: Reporter
 ) -> None:
-    reading = Reading(mapping={}, rejects=tmp_path / "rejects.jsonl", config=CONFIG, cache=tmp_path)
+    reading = ReadOptions(mapping={}, rejects=tmp_path / "rejects.jsonl", config=CONFIG, cache=tmp_path)
     summary = pipeline.import_calls([database], tmp_path / "calls.parquet", reading, quiet)
     assert (summary.rows, summary.rejected, summary.ignored_columns) == (expected.calls.sum(), 0, [])
     assert_same(table_of(tmp_path, str(tmp_path / "calls.parquet")), expected)
@@ -150,7 +150,7 @@ def few_columns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def test_a_router_is_trained_from_the_runtimes_own_log(
     database: str, tmp_path: Path, encoder_cache: Path, tracking_uri: str, quiet: Reporter
 ) -> None:
-    reading = Reading(mapping={}, rejects=tmp_path / "rejects.jsonl", config=CONFIG, cache=encoder_cache)
+    reading = ReadOptions(mapping={}, rejects=tmp_path / "rejects.jsonl", config=CONFIG, cache=encoder_cache)
     job = TrainJob(
         sources=[database],
         out=tmp_path / "router",

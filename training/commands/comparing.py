@@ -23,7 +23,7 @@ from training.commands.offline import (
     offline,
     promise_asked_for,
     reading_of,
-    show,
+    tables_module,
 )
 
 GATE = 4
@@ -56,8 +56,8 @@ FailIf = Annotated[
 ]
 
 
-@app.command()
-def compare(
+@app.command("compare")
+def compare_command(
     calls: Calls,
     router: Routers,
     out: Annotated[Path, typer.Option(help="Folder for report.html and report.json.")],
@@ -117,7 +117,7 @@ def compare(
     if as_json:
         print_json(comparison.to_json())
     else:
-        show().comparison(comparison, out)
+        tables_module().comparison(comparison, out)
     found = failures(gates, comparison.to_json())
     for sentence in found:
         people.print(f"failed: {sentence}", style="red", highlight=False, markup=False, soft_wrap=True)

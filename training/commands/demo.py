@@ -12,12 +12,20 @@ from router.addresses import without_credentials
 from router.cli.console import app, loaded_version, people
 from router.cli.serving import answer
 from router.errors import RouterError
-from training.commands.comparing import compare
-from training.commands.offline import CACHE, TRACKING, Cache, Tracking, import_, show, train
+from training.commands.comparing import compare_command
+from training.commands.offline import (
+    CACHE,
+    TRACKING,
+    Cache,
+    Tracking,
+    import_command,
+    tables_module,
+    train_command,
+)
 
 
-@app.command()
-def demo(
+@app.command("demo")
+def demo_command(
     out: Annotated[Path, typer.Option(help="Where calls and report go.")] = Path("runs/demo"),
     folder: Annotated[Path, typer.Option("--router", help="Where the router goes.")] = Path("models/demo"),
     cache: Cache = CACHE,
@@ -34,15 +42,15 @@ def demo(
         raise RouterError(f"{sample}: no sample here; run the demo in a clone of the project")
     calls, report = out / "calls.parquet", out / "report"
     _step(f"pointsman import data/{sample.name} --out {calls}")
-    import_([str(sample)], calls)
+    import_command([str(sample)], calls)
     _step(f"pointsman train {calls} --out {folder} --config data/{settings.name} --register pointsman-demo")
-    train([str(calls)], folder, settings, "pointsman-demo", cache=cache, tracking_uri=tracking_uri)
+    train_command([str(calls)], folder, settings, "pointsman-demo", cache=cache, tracking_uri=tracking_uri)
     _step(f"pointsman compare {calls} --router {folder} --out {report}")
-    compare([str(calls)], [str(folder)], report, cache=cache, tracking_uri=tracking_uri)
+    compare_command([str(calls)], [str(folder)], report, cache=cache, tracking_uri=tracking_uri)
     _step(f"pointsman route --router {folder} < data/{requests.name}")
     loaded = loaded_version(str(folder), None)
     lines = requests.read_bytes().splitlines()
-    show().decisions([(json.loads(line), answer(loaded, line)) for line in lines])
+    tables_module().decisions([(json.loads(line), answer(loaded, line)) for line in lines])
     people.print(f"\nThe report: {report / 'report.html'}", highlight=False)
     people.print(
         f"The runs:   mlflow ui --backend-store-uri {without_credentials(tracking_uri)}", highlight=False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from router.cli.console import AsJson, SettingsFile, app, print_json, progress_bars, shown
+from router.cli.console import AsJson, SettingsFile, app, one_line_text, print_json, progress_bars
 from router.settings.yaml_file import load_config
 from training.commands.offline import CACHE, Calls, Fields, Rejects, offline, reading_of
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from training.complexity_router.tier_artifact import TierExport
 
 
-@app.command()
-def export(
+@app.command("export")
+def export_command(
     calls: Calls,
     out: Annotated[Path, typer.Option(help="The file to write.")],
     format_: Annotated[
@@ -63,12 +63,12 @@ def _show(made: TierExport) -> None:
         f"written: {made.out}; it goes into the model_list of the proxy's config.yaml:",
     ]
     for line in lines:
-        console.print(shown(line))
+        console.print(one_line_text(line))
     console.print(_snippet(made.tiers), markup=False)
-    console.print(shown(made.licence))
+    console.print(one_line_text(made.licence))
     console.print("What it loses against a router of pointsman's:")
     for sentence in made.loses:
-        console.print(shown(f"- {sentence}"))
+        console.print(one_line_text(f"- {sentence}"))
 
 
 def _snippet(tiers: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from training.commands.offline import CACHE, Calls, Fields, Rejects, offline, re
 
 
 @app.command("inspect")
-def inspect_(
+def inspect_command(
     sources: Calls,
     format_: Annotated[
         str,
@@ -46,6 +46,6 @@ def inspect_(
     if as_json:
         print_json(found.to_json() | {"missing": missing})
     else:
-        tables.show(found, missing)
+        tables.show_inspection(found, missing)
     if html:
         people.print(f"written: {html}", markup=False, soft_wrap=True)

@@ -22,7 +22,7 @@ LEAST_NUMBER, GAP = 5, 2
 UNKNOWN = "-"
 
 
-def show(found: Inspection, missing: Sequence[str]) -> None:
+def show_inspection(found: Inspection, missing: Sequence[str]) -> None:
     """Everything, what is missing last, where it is still on the screen."""
     _rows(found)
     for title, groups in (

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from router.cli.console import Stages, print_json, say
 from router.errors import ConfigError
 from router.records import Json
-from router.settings.sections import Config, ErrorRule, EvaluationRule, FeedbackRule, JudgeRule, OutcomeRule
+from router.settings.outcome_rules import ErrorRule, EvaluationRule, FeedbackRule, JudgeRule, OutcomeRule
+from router.settings.sections import Config
 from training.commands.paying import confirm_price, told_borne, usd
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ from training.commands.paying import CALLS_FAILED
 
 if TYPE_CHECKING:
     from training.progress import Reporter
-    from training.prompts.from_logs import Reading
+    from training.prompts.from_logs import ReadOptions
     from training.prompts.task_groups import InferredTasks
 
 TRACKING = "sqlite:///mlflow.db"
@@ -65,7 +65,7 @@ CACHE = Path(platformdirs.user_cache_dir("pointsman"))
 
 
 @app.command("import")
-def import_(
+def import_command(
     sources: Calls,
     out: Annotated[Path, typer.Option(help="The canonical call log to write (Parquet).")],
     format_: Annotated[
@@ -112,22 +112,22 @@ def import_(
     if as_json:
         print_json(training.asdict(summary) | ({"tasks": tasks.to_json()} if tasks else {}))
     else:
-        show().reading(summary, out)
+        tables_module().show_read_summary(summary, out)
         if tasks:
-            show().console.print(str(tasks), markup=False, soft_wrap=True)
+            tables_module().console.print(str(tasks), markup=False, soft_wrap=True)
     if calls_failed(summary):
         raise typer.Exit(CALLS_FAILED)
 
 
-def _inferred(out: Path, reading: Reading, reporter: Reporter) -> InferredTasks:
+def _inferred(out: Path, reading: ReadOptions, reporter: Reporter) -> InferredTasks:
     """The task groups of a log that was just written."""
     from training.prompts.task_groups import infer_tasks
 
     return infer_tasks(out, reading, reporter, reading.config.training.seed)
 
 
-@app.command()
-def train(
+@app.command("train")
+def train_command(
     calls: Calls,
     out: Annotated[Path, typer.Option(help="The router's folder.")],
     config: SettingsFile = None,
@@ -162,7 +162,7 @@ def train(
     if as_json:
         print_json(trained.to_json())
     else:
-        show().trained(trained)
+        tables_module().trained(trained)
 
 
 def _chosen(config: Config, *, encoder: str | None, estimator: str | None) -> Config:
@@ -201,11 +201,11 @@ def promise_asked_for(max_quality_loss: float | None, confidence: float | None) 
         raise ConfigError(f"--{name}: {error.errors()[0]['msg'].lower()}") from error
 
 
-def reading_of(config: Config, mapping: list[str] | None, rejects: Path | None, cache: Path) -> Reading:
+def reading_of(config: Config, mapping: list[str] | None, rejects: Path | None, cache: Path) -> ReadOptions:
     """How call logs are read, by the options of a command."""
-    from training.prompts.from_logs import Reading
+    from training.prompts.from_logs import ReadOptions
 
-    return Reading(mapping=_pairs(mapping), rejects=rejects, config=config, cache=cache)
+    return ReadOptions(mapping=_pairs(mapping), rejects=rejects, config=config, cache=cache)
 
 
 def _pairs(mapping: list[str] | None) -> Mapping[str, str]:
@@ -233,7 +233,7 @@ def offline() -> ModuleType:
     return pipeline
 
 
-def show() -> ModuleType:
+def tables_module() -> ModuleType:
     """The tables for people."""
     from training.commands import tables
 

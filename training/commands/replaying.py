@@ -35,8 +35,8 @@ Models = Annotated[
 ]
 
 
-@app.command()
-def replay(
+@app.command("replay")
+def replay_command(
     calls: Calls,
     router: RouterAt,
     out: Annotated[Path, typer.Option(help="Call log (JSON lines) that finished calls are appended to.")],
@@ -122,9 +122,9 @@ def _confirm(left: Sequence[ReplayCall], budget: float, spent: float) -> None:
     Raises:
         ConfigError: there is nobody to ask.
     """
-    from training.replaying.plan import cost_of
+    from training.replaying.plan import replay_cost
 
-    cost, free = cost_of(left), max(budget - spent, 0.0)
+    cost, free = replay_cost(left), max(budget - spent, 0.0)
     bears = _borne(left, budget, spent)
     confirm_price(cost.calls, min(cost.expected_usd, free), min(cost.at_most_usd, free), bears)
 
@@ -139,9 +139,9 @@ def _borne(left: Sequence[ReplayCall], budget: float, spent: float) -> Borne:
 def _show_plan(
     plan: ReplayPlan, left: Sequence[ReplayCall], budget: float, spent: float, *, as_json: bool
 ) -> None:
-    from training.replaying.plan import cost_by_model, cost_of
+    from training.replaying.plan import cost_by_model, replay_cost
 
-    whole, by_model = cost_of(left), cost_by_model(left)
+    whole, by_model = replay_cost(left), cost_by_model(left)
     bears = _borne(left, budget, spent)
     if as_json:
         print_json(

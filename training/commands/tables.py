@@ -11,11 +11,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from router.records import Json
-from training.comparing.evaluated import Comparison, PolicyResult, SliceResult, Verdict
+from training.comparing.evaluated import Claim, Comparison, PolicyResult, SliceResult
 from training.comparing.report.sentences import headline, share
-from training.comparing.report.summary import Answer, answer_of
-from training.comparing.report.write import shown
-from training.pages.numbers import bounds, p_value, rate, relative, shortened, signed_points, usd_per_thousand
+from training.comparing.report.summary import Headline, headline_of
+from training.comparing.report.write import conclusion_of
+from training.pages.numbers import (
+    bounds,
+    p_value_text,
+    rate,
+    relative,
+    shortened,
+    signed_points,
+    usd_per_thousand,
+)
 from training.pipeline import Trained
 from training.reading.files.log_file import OWN_LOG
 from training.reading.outcomes.judge_report import JudgeReport
@@ -26,7 +34,7 @@ from training.reading.summary import ReadSummary
 console = Console(highlight=False, emoji=False)
 
 
-def reading(summary: ReadSummary, out: Path | None = None) -> None:
+def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
     """What was read from call logs, and what was not."""
     console.print(f"{summary.rows} rows in {len(summary.files)} file(s): {summary.calls} calls", end="")
     counts = {
@@ -132,7 +140,7 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 def trained(result: Trained) -> None:
     """A training run: the data, the models, the estimators, and where the router is."""
-    reading(result.reading)
+    show_read_summary(result.reading)
     _models(result)
     _estimators(result)
     metrics, policy = result.manifest["metrics"], result.manifest["policy"]
@@ -156,7 +164,7 @@ def trained(result: Trained) -> None:
 
 def comparison(result: Comparison, out: Path) -> None:
     """The report in short: losses, the change against what runs today, the rest; made for 80 columns."""
-    answer = answer_of(result)
+    answer = headline_of(result)
     console.print(headline(result.verdict), style="bold", markup=False)
     _verdicts(answer.losses)
     _change(answer)
@@ -240,7 +248,7 @@ def _estimators(result: Trained) -> None:
     console.print(table)
 
 
-def _verdicts(verdicts: Sequence[Verdict]) -> None:
+def _verdicts(verdicts: Sequence[Claim]) -> None:
     """One sentence a row, beside what it comes to."""
     if not verdicts:
         return
@@ -253,7 +261,7 @@ def _verdicts(verdicts: Sequence[Verdict]) -> None:
     console.print(grid)
 
 
-def _change(answer: Answer) -> None:
+def _change(answer: Headline) -> None:
     """What would change per 1,000 requests against what runs today."""
     model = f" ({shortened(answer.model, 40)})" if answer.model and answer.model != answer.today else ""
     today = shortened(answer.today, 40)
@@ -311,7 +319,7 @@ def _policy_row(policy: PolicyResult, *, is_router: bool) -> list[str]:
 
 def _lost_slices(result: Comparison) -> None:
     """Slices on which the router is shown to succeed less often, worst first."""
-    lost = [one for one in result.slices if shown(one.success_difference) == "loss"]
+    lost = [one for one in result.slices if conclusion_of(one.success_difference) == "loss"]
     if not result.slices:
         return
     looks = f"of {len(result.slices)} slices, corrected for the number of looks"
@@ -333,5 +341,5 @@ def _slice_row(one: SliceResult) -> list[str]:
         escape(shortened(one.name or "none", 40)),
         f"{one.prompts:,} prompts",
         escape(f"{signed_points(difference.value)} points {bounds(difference, 'points')}"),
-        p_value(one.success_difference.p_adjusted),
+        p_value_text(one.success_difference.p_adjusted),
     ]

@@ -10,9 +10,9 @@ import numpy as np
 
 from router.errors import CallLogError
 from router.records import FloatArray
-from training.comparing.estimating.support import policy_block as support_block
+from training.comparing.estimating.support import support_block as support_block
 from training.comparing.evaluated import (
-    Change,
+    ChangeFromToday,
     Comparison,
     Evaluated,
     Promise,
@@ -29,7 +29,7 @@ from training.comparing.measuring.columns import (
 from training.comparing.measuring.contenders import (
     LEARNED,
     LOGGED,
-    Policy,
+    ComparedPolicy,
     Sweep,
     best_single_column,
     policies_on,
@@ -137,11 +137,11 @@ def compare(
     return replace(comparison, verdict=verdicts(comparison))
 
 
-def _named(policies: Sequence[Policy], name: str) -> Policy:
+def _named(policies: Sequence[ComparedPolicy], name: str) -> ComparedPolicy:
     return next(policy for policy in policies if policy.name == name)
 
 
-def _reference(policies: Sequence[Policy], today: str | None) -> Policy:
+def _reference(policies: Sequence[ComparedPolicy], today: str | None) -> ComparedPolicy:
     """The policy that runs today: the one named, else the logged one, else the best single model."""
     names = {policy.name: policy for policy in policies[1:] if policy.kind != "bound"}
     if today is not None and today not in names:
@@ -152,10 +152,10 @@ def _reference(policies: Sequence[Policy], today: str | None) -> Policy:
 
 def _resampled(
     evaluated: Evaluated,
-    policies: Sequence[Policy],
+    policies: Sequence[ComparedPolicy],
     sweeps: Mapping[str, Sweep],
     slices: Sequence[Slice],
-    reference: Policy,
+    reference: ComparedPolicy,
     draws: Draws,
 ) -> Resampled:
     """Everything with an interval, from one set of resamples: paired throughout."""
@@ -186,7 +186,7 @@ def _resampled(
 
 
 def _blocks(
-    evaluated: Evaluated, policies: Sequence[Policy], sweeps: Mapping[str, Sweep], against: Yardsticks
+    evaluated: Evaluated, policies: Sequence[ComparedPolicy], sweeps: Mapping[str, Sweep], against: Yardsticks
 ) -> Iterator[tuple[tuple[str, str], FloatArray]]:
     """Every block of columns by its kind and name, times the traffic; one at a time, as they are wide."""
     traffic = evaluated.traffic[:, None]
@@ -204,9 +204,9 @@ def _blocks(
             yield ("support", policy.name), support_block(evaluated.study, policy.chances())
 
 
-def _change(today: str, sums: Sums) -> Change:
+def _change(today: str, sums: Sums) -> ChangeFromToday:
     """What 1,000 requests would cost and fail more with the router than today."""
-    return Change(
+    return ChangeFromToday(
         today=today,
         usd_per_1000=interval(sums, lambda s: 1000 * cost_gained(s)),
         failures_per_1000=interval(sums, lambda s: -1000 * success_gained(s)),

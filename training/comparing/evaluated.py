@@ -339,7 +339,7 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class ChangeFromToday:
     """What would change per 1,000 requests against what runs today.
 
     Attributes:
@@ -427,7 +427,7 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Claim:
     """One sentence on the router against one thing; `against` is the baseline's name."""
 
     outcome: Outcome
@@ -460,8 +460,8 @@ class Comparison:
     """
 
     method: Method
-    change: Change
-    verdict: tuple[Verdict, ...]
+    change: ChangeFromToday
+    verdict: tuple[Claim, ...]
     provenance: Provenance
     models: tuple[str, ...]
     prompts: int

@@ -40,7 +40,7 @@ from training.prompts.table import PromptTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class RouterDecisions:
     """One router on the evaluated prompts, in the columns of all models compared.
 
     Attributes:
@@ -117,9 +117,9 @@ def evaluate(
 
 def _judgements(
     table: PromptTable, models: Sequence[str], job: CompareJob, reporter: Reporter
-) -> dict[str, Judgement]:
+) -> dict[str, RouterDecisions]:
     """Every router, and the estimator that each one's training did not publish, by name."""
-    found: dict[str, Judgement] = {}
+    found: dict[str, RouterDecisions] = {}
     for name, version in job.routers.items():
         encodings, _ = encodings_of(table, version.encoder, job.reading.cache, reporter)
         features = version.features(table.requests, encodings)
@@ -137,7 +137,7 @@ def _judgement(
     encodings: Sequence[Encoding],
     table: PromptTable,
     models: Sequence[str],
-) -> Judgement:
+) -> RouterDecisions:
     forecast = version.forecast_from(features)
     decisions = version.decisions(table.requests, forecast, encodings)
     place = {model: column for column, model in enumerate(models)}
@@ -146,7 +146,7 @@ def _judgement(
     for what, values in (("probability", forecast.probability), ("expected_cost", forecast.cost)):
         wide[what] = np.full((len(table), len(models)), np.nan)
         wide[what][:, columns] = values
-    return Judgement(
+    return RouterDecisions(
         version=version,
         features=features,
         choice=np.array([place[decision.model] for decision in decisions], dtype=np.int64),
@@ -156,7 +156,7 @@ def _judgement(
     )
 
 
-def covariates(judged: Judgement) -> FloatArray:
+def covariates(judged: RouterDecisions) -> FloatArray:
     """What outcomes, costs and the logging policy's choice may depend on, shape (n, p), finite.
 
     The router's forecasts come from other prompts, so they may stand among the regressors of every fold.
@@ -177,7 +177,7 @@ def _scored_costs(study: Study) -> FloatArray:
 
 
 def _baselines(
-    table: PromptTable, judged: Judgement, success: FloatArray, cost: FloatArray, *, exact: bool
+    table: PromptTable, judged: RouterDecisions, success: FloatArray, cost: FloatArray, *, exact: bool
 ) -> Baselines:
     """The baselines that know the judged router's training log; the oracle only where outcomes are known."""
     version = judged.version

@@ -10,7 +10,7 @@ from typing import Literal
 from router.settings.sections import Objective
 from router.version import Version
 from training.comparing.comparison import USUAL_DRAWS, Draws
-from training.prompts.from_logs import Reading
+from training.prompts.from_logs import ReadOptions
 
 Method = Literal["auto", "exact", "off-policy"]
 
@@ -46,7 +46,7 @@ class CompareJob:
     sources: Sequence[str]
     routers: Mapping[str, Version]
     out: Path
-    reading: Reading
+    reading: ReadOptions
     policies: Sequence[str] = ()
     today: str | None = None
     method: Method = "auto"

@@ -18,7 +18,7 @@ from router.records import FloatArray, IntArray, Json, Request, message_texts
 from router.settings.sections import Config, HeuristicModels
 from training.complexity_router.litellm_scores import SETTINGS, TIERS, V2, tier_scores
 from training.progress import Reporter
-from training.prompts.from_logs import Reading, calls_of, table_of
+from training.prompts.from_logs import ReadOptions, calls_of, table_of
 from training.prompts.labels import dominated_models
 from training.prompts.split import split_groups
 from training.prompts.table import PromptTable
@@ -88,7 +88,7 @@ class _Kinds:
     asked: Sequence[str]
 
 
-def export_tiers(sources: Sequence[str], reading: Reading, out: Path, reporter: Reporter) -> TierExport:
+def export_tiers(sources: Sequence[str], reading: ReadOptions, out: Path, reporter: Reporter) -> TierExport:
     """Write the artifact of some call logs, whole or not at all: one line of JSON, which is YAML too.
 
     Raises:
@@ -122,7 +122,7 @@ def tier_export(table: PromptTable, config: Config, out: Path) -> TierExport:
         "split_method": f"by {split.by}: {len(train)} prompts for the statistics, {len(validation)} for the "
         f"threshold, {len(test)} held out",
     }
-    best = best_single(train, ladder)
+    best = best_tier_model(train, ladder)
     artifact["routing_threshold"] = _threshold(artifact, validation, ladder, best)
     predictor.TrainedTierArtifact.model_validate(artifact)
     choices = tier_scores({**SETTINGS[V2], "heuristic_v2_artifact": artifact}, test.requests).tier
@@ -212,7 +212,7 @@ def statistics(table: PromptTable, ladder: Ladder) -> dict[str, Json]:
     return {"schema_version": 1, **{f"{kind}_statistics": rows for kind, rows in found.items()}}
 
 
-def best_single(table: PromptTable, ladder: Ladder) -> int:
+def best_tier_model(table: PromptTable, ladder: Ladder) -> int:
     """Column of the tiers' model with the best success rate; on ties that of the easier tier."""
     return max(ladder, key=lambda column: float(np.nanmean(table.success[:, column])))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from router.models.prices import Price
+from router.models.prices import ModelPrice
 from router.records import Json, Request
 from training.prompts.languages import MOST_READ, asked_text
 from training.readers.cells import parse_json
@@ -39,12 +39,12 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """What each table has one row of."""
 
-PriceOf = Callable[[str], Price | None]
+PriceOf = Callable[[str], ModelPrice | None]
 """LiteLLM's list price of a model of the log."""
 
 
 @dataclass(slots=True, kw_only=True)
-class Counts:
+class LogCounts:
     """The sums so far. Prompts add up over buckets, as a prompt is in one bucket only.
 
     Attributes:
@@ -76,7 +76,7 @@ def count(
     price_of: PriceOf,
     progress: Progress,
     keep_text: bool = False,
-) -> Counts:
+) -> LogCounts:
     """Sum up every call; one bucket at a time is in memory.
 
     Args:
@@ -84,7 +84,7 @@ def count(
         progress: called with the buckets done and the buckets there are.
         keep_text: keep the openings of templates.
     """
-    counts = Counts()
+    counts = LogCounts()
     most = -(-MOST_READ // files.buckets)
     for number in range(files.buckets):
         progress(number, files.buckets)
@@ -189,7 +189,7 @@ def _priced(calls: pl.DataFrame, price_of: PriceOf) -> pl.DataFrame:
     )
 
 
-def _count_openings(counts: Counts, calls: pl.DataFrame, most: int, keep_text: bool) -> None:
+def _count_openings(counts: LogCounts, calls: pl.DataFrame, most: int, keep_text: bool) -> None:
     """Add the templates of a bucket, and `most` of its prompts to the sample.
 
     Keys are hashes, so that the smallest of a bucket are a uniform sample of it.

@@ -12,9 +12,9 @@ import polars as pl
 from router.models.prices import listed_price
 from router.records import Json
 from router.settings.sections import Config
-from training.inspecting.counting import Counts, count, matrix
+from training.inspecting.counting import LogCounts, count, matrix
 from training.progress import Reporter, stage_steps
-from training.prompts.from_logs import Reading, calls_of, success_score_of
+from training.prompts.from_logs import ReadOptions, calls_of, success_score_of
 from training.prompts.languages import languages
 from training.reading.summary import ReadSummary
 
@@ -160,7 +160,7 @@ class InspectJob:
     """
 
     sources: Sequence[str]
-    reading: Reading
+    reading: ReadOptions
     show_text: bool = False
 
 
@@ -185,7 +185,7 @@ def inspect_calls(job: InspectJob, reporter: Reporter) -> Inspection:
     return inspection_of(files.summary, counts, config)
 
 
-def inspection_of(summary: ReadSummary, counts: Counts, config: Config) -> Inspection:
+def inspection_of(summary: ReadSummary, counts: LogCounts, config: Config) -> Inspection:
     """The findings, from the sums."""
     total = counts.table("total")
     models = _groups(counts, "model")
@@ -214,7 +214,7 @@ def inspection_of(summary: ReadSummary, counts: Counts, config: Config) -> Inspe
     )
 
 
-def _groups(counts: Counts, name: str) -> list[Group]:
+def _groups(counts: LogCounts, name: str) -> list[Group]:
     rows = counts.table(name).sort(["calls", name], descending=[True, False])
     return [_group(row[name], row) for row in rows.iter_rows(named=True)]
 
@@ -224,7 +224,7 @@ def _group(name: str, row: Mapping[str, Json]) -> Group:
     return Group(name=name, **{field: row[field] for field in wanted})
 
 
-def _templates(counts: Counts) -> tuple[int, list[Template]]:
+def _templates(counts: LogCounts) -> tuple[int, list[Template]]:
     """Prompts whose opening others share, and the largest templates."""
     shared = counts.table("template").filter(pl.col("prompts") >= REPEATED)
     largest = shared.sort(["prompts", "template"], descending=[True, False]).head(MOST_TEMPLATES)
@@ -247,12 +247,12 @@ def _alike(tried: pl.DataFrame) -> dict[str, dict[str, int]]:
     return matrix(pairs, "prompts")
 
 
-def _languages(counts: Counts) -> dict[str, int]:
+def _languages(counts: LogCounts) -> dict[str, int]:
     named = Counter(name for names in languages(counts.sample) for name in names)
     return dict(named.most_common())
 
 
-def _cost_checks(counts: Counts, models: Sequence[Group], config: Config) -> list[CostCheck]:
+def _cost_checks(counts: LogCounts, models: Sequence[Group], config: Config) -> list[CostCheck]:
     found = {row["model"]: row for row in counts.table("price").iter_rows(named=True)}
     nothing = {"compared": 0, "cost_usd": 0.0, "listed_usd": 0.0, "off": 0}
     return [

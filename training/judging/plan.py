@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from router.deciding.limits import DENIED, NOT_LOCAL, Limits
+from router.deciding.limits import DENIED, NOT_LOCAL, LimitCheck
 from router.errors import ConfigError
 from router.models.prices import current_prices
 from router.records import NO_WISHES, Json, Request
-from router.settings.sections import Config, JudgeRule
+from router.settings.outcome_rules import JudgeRule
+from router.settings.sections import Config
 from training.judging.own_model import names_of
 from training.judging.prompt import instructions, messages_for, told_hash
 from training.readers.cells import parse_json
@@ -194,7 +195,7 @@ class _Asking:
 
     rule: JudgeRule
     config: Config
-    limits: Limits
+    limits: LimitCheck
     bound: Bound
     system: str
     called: str
@@ -206,7 +207,7 @@ class _Asking:
         return _Asking(
             rule=rule,
             config=config,
-            limits=Limits([rule.model], config),
+            limits=LimitCheck([rule.model], config),
             bound=bound_of(rule.model, config, price, rule.max_tokens),
             system=instructions(rule.rubric),
             called=config.of(rule.model).litellm_model or rule.model,

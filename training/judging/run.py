@@ -20,7 +20,7 @@ from training.judging.plan import JudgeCall, JudgePlan, draw, plan_judging
 from training.judging.prompt import verdict_of
 from training.progress import Reporter
 from training.reading.calls import CallFiles, counted
-from training.reading.outcomes.amendments import VERDICTS, judge_verdicts, not_drawn, verdict
+from training.reading.outcomes.amendments import VERDICTS, amendment, judge_verdicts, not_drawn
 from training.reading.outcomes.judge_report import JudgeReport, Verdict, agreement, majority
 from training.reading.outcomes.rules import ONLY_FAILURES, Said
 from training.spending.budget import Borne, borne, ledger_of, read_lines, spent_in
@@ -191,7 +191,7 @@ def _write(plan: JudgePlan, found: Found, files: CallFiles, config: Config) -> i
         success = majority(found.get(one.identity, ()), plan.rule.repeats)
         if success is not None:
             said = Said(yes=success << plan.number, no=(not success) << plan.number)
-            rows.append(verdict(config.outcomes.rules, one.place, one.said, said))
+            rows.append(amendment(config.outcomes.rules, one.place, one.said, said))
     left_out, gone = 0, _failures_not_drawn(plan, found, files, config)
     path = judge_verdicts(files.folder)
     part = path.with_suffix(".part")  # the calls are read meanwhile, and joined to what has the file's name

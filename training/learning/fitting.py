@@ -14,13 +14,13 @@ from router.deciding.rules import rule_choice
 from router.errors import TrainingError
 from router.forecasting.features import Features, FeatureSpec
 from router.forecasting.head import Head, Kind, Lengths, narrow_inputs
-from router.models.prices import Price, PriceTable
+from router.models.prices import ModelPrice, PriceTable
 from router.records import FloatArray, IntArray, Json
 from router.settings.sections import Config
 from training.learning.heads import (
     CrossFitted,
-    Sample,
     Setting,
+    TrainingSample,
     cross_fit,
     fit_head,
     fit_lengths,
@@ -67,14 +67,14 @@ class Material:
     spec: FeatureSpec
     features: Features
     label: IntArray
-    prices: Mapping[str, Price]
+    prices: Mapping[str, ModelPrice]
     logged: Mapping[str, Json]
     config: Config
 
-    def sample(self, rows: IntArray) -> Sample:
+    def sample(self, rows: IntArray) -> TrainingSample:
         """What heads are fitted on, for some of the prompts."""
         outcome = self.table.success[rows]
-        return Sample(
+        return TrainingSample(
             features=self.features.rows(rows),
             outcome=outcome,
             weight=np.where(np.isfinite(outcome), self.table.weight[rows], 0.0),
@@ -289,7 +289,7 @@ class _Part:
     """
 
     rows: IntArray
-    sample: Sample
+    sample: TrainingSample
     lengths: Lengths
     cost: FloatArray
 

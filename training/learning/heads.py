@@ -54,7 +54,7 @@ OWN_PENALTY = 3000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class TrainingSample:
     """What a head is fitted on.
 
     Attributes:
@@ -76,10 +76,10 @@ class Sample:
     def __len__(self) -> int:
         return len(self.outcome)
 
-    def rows(self, index: IntArray | BoolArray) -> Sample:
+    def rows(self, index: IntArray | BoolArray) -> TrainingSample:
         """The prompts at `index`."""
-        return Sample(**{name: getattr(self, name)[index] for name in Sample.__slots__ if name != "features"},
-                      features=self.features.rows(index))  # fmt: skip
+        arrays = {name: getattr(self, name)[index] for name in self.__slots__ if name != "features"}
+        return TrainingSample(features=self.features.rows(index), **arrays)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +130,7 @@ def settings_of(kind: Kind) -> list[Setting]:
     return [Setting(kind=kind, value=value) for value in values]
 
 
-def cross_fit(sample: Sample, settings: Sequence[Setting], seed: int) -> list[CrossFitted]:
+def cross_fit(sample: TrainingSample, settings: Sequence[Setting], seed: int) -> list[CrossFitted]:
     """For each setting, the evidence on every prompt from heads fitted on the other folds."""
     held_out = _held_out(sample.groups, seed)
     workers = Parallel(n_jobs=os.cpu_count(), prefer="threads")
@@ -139,7 +139,9 @@ def cross_fit(sample: Sample, settings: Sequence[Setting], seed: int) -> list[Cr
     return [_joined([part[number] for part in parts], order) for number in range(len(settings))]
 
 
-def _cross_fit_fold(sample: Sample, held: BoolArray, settings: Sequence[Setting]) -> list[CrossFitted]:
+def _cross_fit_fold(
+    sample: TrainingSample, held: BoolArray, settings: Sequence[Setting]
+) -> list[CrossFitted]:
     """The evidence on one fold's prompts, from heads fitted on the others'."""
     outer = sample.features.rows(held)
     base, parts = _fit_parts(sample.rows(~held), settings)
@@ -161,7 +163,7 @@ def _joined(parts: Sequence[CrossFitted], order: IntArray) -> CrossFitted:
     )
 
 
-def fit_head(sample: Sample, setting: Setting, fitted: CrossFitted, lengths: Lengths) -> Head:
+def fit_head(sample: TrainingSample, setting: Setting, fitted: CrossFitted, lengths: Lengths) -> Head:
     """The head on the whole sample, its last level from the cross-fitted evidence.
 
     Args:
@@ -262,7 +264,7 @@ def fit_last_level(
     return of_shared, of_difference, intercept
 
 
-def fit_lengths(sample: Sample) -> Lengths:
+def fit_lengths(sample: TrainingSample) -> Lengths:
     """Expected tokens per model: ridge on the log of the output's, a ratio for the input's."""
     wanted, given = sample.output_tokens, sample.input_tokens
     seen = np.isfinite(wanted)
@@ -310,7 +312,9 @@ class _Common:
     values: FloatArray
 
 
-def _fit_parts(sample: Sample, settings: Sequence[Setting]) -> tuple[Base, list[SuccessParts | LabelParts]]:
+def _fit_parts(
+    sample: TrainingSample, settings: Sequence[Setting]
+) -> tuple[Base, list[SuccessParts | LabelParts]]:
     """Everything but the last level, for several settings at once: they share the costly part."""
     scaling = structure_scaling(sample.features)
     sample = sample.rows(np.flatnonzero(np.isfinite(sample.outcome).any(axis=1)))
@@ -326,7 +330,7 @@ def _fit_parts(sample: Sample, settings: Sequence[Setting]) -> tuple[Base, list[
 
 
 def _parts(
-    common: _Common, sample: Sample, wide: Float32Array, setting: Setting
+    common: _Common, sample: TrainingSample, wide: Float32Array, setting: Setting
 ) -> SuccessParts | LabelParts:
     if setting.kind == "label":
         return _fit_label(wide, sample.label, sample.outcome.shape[1], setting.value)
@@ -339,7 +343,7 @@ def _parts(
     )
 
 
-def _fit_common(sample: Sample, wide: Float32Array, narrow: Float32Array) -> _Common:
+def _fit_common(sample: TrainingSample, wide: Float32Array, narrow: Float32Array) -> _Common:
     """Difficulty, then each model's level given it, then what is left for the deviation to explain.
 
     Each step sees the leave-one-out predictions of the one before, so that none learns its errors by heart.
@@ -413,7 +417,7 @@ def _kept(count: int) -> IntArray:
     return np.linspace(0, count - 1, min(count, STORE_POINTS)).astype(np.int64)
 
 
-def _store(sample: Sample, inputs: Float32Array, values: FloatArray) -> NeighbourStore:
+def _store(sample: TrainingSample, inputs: Float32Array, values: FloatArray) -> NeighbourStore:
     """The neighbours' store: principal axes (uncentred, so cosines are kept), at most `STORE_POINTS` rows."""
     narrow = unit(inputs)
     axes = np.linalg.eigh((narrow.T @ narrow).astype(np.float64))[1][:, ::-1][:, :STORE_AXES].astype(

@@ -76,7 +76,7 @@ def decimal(value: float, digits: int = 3) -> str:
     return NEVER if math.isinf(value) else f"{value:,.{digits}f}"
 
 
-def p_value(value: float) -> str:
+def p_value_text(value: float) -> str:
     """A probability of no difference: "p 0.012", "p < 0.001"; empty where unknown."""
     if math.isnan(value):
         return ""

@@ -21,7 +21,7 @@ EMBEDDINGS = "embeddings.sqlite"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class ReadOptions:
     """How call logs are read.
 
     Attributes:
@@ -39,7 +39,7 @@ class Reading:
 
 
 @contextmanager
-def calls_of(sources: Sequence[str], reading: Reading, reporter: Reporter) -> Iterator[CallFiles]:
+def calls_of(sources: Sequence[str], reading: ReadOptions, reporter: Reporter) -> Iterator[CallFiles]:
     """The cleaned calls of some logs, in a scratch folder that goes away afterwards.
 
     Raises:

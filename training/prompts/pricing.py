@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import nnls
 
-from router.models.prices import Price, listed_price
+from router.models.prices import ModelPrice, listed_price
 from router.records import FloatArray
 from training.prompts.table import PromptTable
 
@@ -15,7 +15,7 @@ LEAST_FIT = 0.5
 NOTABLE = 0.25
 
 
-def logged_prices(table: PromptTable) -> dict[str, Price]:
+def logged_prices(table: PromptTable) -> dict[str, ModelPrice]:
     """Price of each model whose calls have costs, fitted by non-negative least squares on their tokens.
 
     A model whose calls have no token counts, or whose cost they don't explain, gets its mean cost a call.
@@ -25,7 +25,7 @@ def logged_prices(table: PromptTable) -> dict[str, Price]:
     return {model: price for model, price in found.items() if price is not None}
 
 
-def price_differences(prices: dict[str, Price], table: PromptTable) -> list[str]:
+def price_differences(prices: dict[str, ModelPrice], table: PromptTable) -> list[str]:
     """A sentence for each model whose calls cost notably less or more than LiteLLM's list price says."""
     sentences = []
     for column, model in enumerate(table.models):
@@ -43,11 +43,13 @@ def price_differences(prices: dict[str, Price], table: PromptTable) -> list[str]
     return sentences
 
 
-def _price(cost: FloatArray, given: FloatArray, made: FloatArray) -> Price | None:
+def _price(cost: FloatArray, given: FloatArray, made: FloatArray) -> ModelPrice | None:
     known = np.isfinite(cost)
     if not known.any():
         return None
-    flat = Price(per_input_token=0.0, per_output_token=0.0, per_call=float(cost[known].mean()), source="log")
+    flat = ModelPrice(
+        per_input_token=0.0, per_output_token=0.0, per_call=float(cost[known].mean()), source="log"
+    )
     rows = known & np.isfinite(given) & np.isfinite(made)
     if rows.sum() < LEAST_CALLS:
         return flat
@@ -60,6 +62,6 @@ def _price(cost: FloatArray, given: FloatArray, made: FloatArray) -> Price | Non
     spread = float(np.square(target - target.mean()).sum())
     if spread > 0 and 1 - float(np.square(left).sum()) / spread < LEAST_FIT:
         return flat
-    return Price(
+    return ModelPrice(
         per_input_token=float(per_token[0]), per_output_token=float(per_token[1]), per_call=0.0, source="log"
     )

@@ -23,9 +23,9 @@ from router.records import Float32Array, IntArray, Json, Request, message_texts
 from training.progress import Reporter
 from training.prompts.embeddings import encode_all
 from training.prompts.encoder_export import encoder_info, prepared_encoder
-from training.prompts.from_logs import EMBEDDINGS, Reading
+from training.prompts.from_logs import EMBEDDINGS, ReadOptions
 from training.readers.cells import parse_json
-from training.reading.files.log_file import is_in_store, is_remote, open_raw, reading
+from training.reading.files.log_file import damage_as_log_error, is_in_store, is_remote, open_raw
 from training.reading.rows.cleaning import CALL_SCHEMA
 
 SAMPLED = 20_000
@@ -76,7 +76,7 @@ class InferredTasks:
         return "\n".join([*lines, *([f"  {self.untyped} calls in no group"] if self.untyped else [])])
 
 
-def infer_tasks(calls: Path, reading: Reading, reporter: Reporter, seed: int) -> InferredTasks:
+def infer_tasks(calls: Path, reading: ReadOptions, reporter: Reporter, seed: int) -> InferredTasks:
     """Give the calls of a log that have no task type that of their group, and keep the groups beside the log.
 
     Raises:
@@ -326,7 +326,7 @@ def _is_typed(file: str) -> bool:
             return False
     elif not Path(file).is_file():
         return False
-    with reading(shown_address(file)), open_raw(file) as raw:
+    with damage_as_log_error(shown_address(file)), open_raw(file) as raw:
         return METADATA in (pq.read_schema(raw).metadata or {})
 
 
@@ -336,7 +336,7 @@ def _remote_groups(calls: str) -> TaskGroups:
     with tempfile.TemporaryDirectory(prefix="pointsman-") as scratch:
         for name in (ABOUT_FILE, ARRAYS_FILE):
             try:
-                with reading(place), open_raw(f"{place}/{name}") as raw:
+                with damage_as_log_error(place), open_raw(f"{place}/{name}") as raw:
                     (Path(scratch) / name).write_bytes(raw.read())
             except CallLogError as error:
                 if isinstance(error.__cause__, FileNotFoundError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from router.records import Json
-from training.readers.batch_prices import Usage, batch_cost
+from training.readers.batch_prices import BatchUsage, batch_cost
 from training.readers.batch_reader import NEVER_RUN, BatchReader
 from training.readers.litellm_records import NO_MODEL
 from training.readers.protocol import NO_PROMPT, Apart, Call, Record, Rejected, Result, Sample
@@ -56,7 +56,7 @@ class AnthropicBatch(BatchReader):
             return NO_MODEL
         fields["model"] = model
         fields |= {"call_id": name} if (name := words(message.get("id"))) else {}
-        if (usage := Usage.of(message.get("usage"))) is not None:
+        if (usage := BatchUsage.of(message.get("usage"))) is not None:
             fields |= {"input_tokens": usage.input, "output_tokens": usage.output}
             fields |= {"cost_usd": cost} if (cost := batch_cost(usage, *names)) is not None else {}
         return fields | (answer_evidence(message) if failed is None else failed)

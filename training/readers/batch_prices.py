@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from router.models.model_list import Entry, entry_of, stated_number
+from router.models.model_list import Entry, listed_entry, stated_number
 from router.records import Json
 from training.readers.values import mapping, member
 
@@ -23,7 +23,7 @@ _TIER = re.compile(r"_above_(\d+)k_tokens(?:_batches)?$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class BatchUsage:
     """Tokens of one call.
 
     Attributes:
@@ -38,7 +38,7 @@ class Usage:
     written: float
 
     @staticmethod
-    def of(usage: Json) -> Usage | None:
+    def of(usage: Json) -> BatchUsage | None:
         """The counts of a `usage` in any of the three protocols; None where it has none."""
         said = mapping(usage)
         if "prompt_tokens" in said:
@@ -56,11 +56,11 @@ class Usage:
         )
 
 
-def _usage(given: Json, made: Json, read: Json, written: Json) -> Usage | None:
+def _usage(given: Json, made: Json, read: Json, written: Json) -> BatchUsage | None:
     inputs, outputs = _count(given), _count(made)
     if inputs is None or outputs is None:
         return None
-    return Usage(input=inputs, output=outputs, read=_count(read) or 0, written=_count(written) or 0)
+    return BatchUsage(input=inputs, output=outputs, read=_count(read) or 0, written=_count(written) or 0)
 
 
 def _count(value: Json) -> float | None:
@@ -68,12 +68,12 @@ def _count(value: Json) -> float | None:
     return float(value) if usable and value <= 2**53 else None
 
 
-def batch_cost(usage: Usage, *names: str | None) -> float | None:
+def batch_cost(usage: BatchUsage, *names: str | None) -> float | None:
     """USD of a call in a batch, by the first of the model's names that LiteLLM lists; None where none is.
 
     Half the list price is taken, and a warning given, where the list has a price and none for batches.
     """
-    entry = entry_of(*names)
+    entry = listed_entry(*names)
     if entry is None:
         return None
     given, made = (_rate(entry, name, usage.input) for name in (_INPUT, _OUTPUT))

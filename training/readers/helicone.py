@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from router.records import Json
-from training.readers.judgements import Verdict, verdict, with_verdicts
+from training.readers.judgements import Judgement, judgement_of, with_judgements
 from training.readers.litellm_records import CACHED, NO_MODEL, OTHER_CALL
 from training.readers.protocol import NO_PROMPT, Apart, Call, Reader, Record, Rejected, Result, Sample
 from training.readers.provider_errors import provider_outcome
@@ -60,7 +60,7 @@ class Helicone(Reader):
             return NO_MODEL
         fields |= {"model": model, **_labels(row), **_amounts(row, failed=failed is not None)}
         fields |= answer_evidence(row.get("response_body")) if failed is None else failed
-        return with_verdicts(fields, _verdicts(row))
+        return with_judgements(fields, _verdicts(row))
 
 
 def _page(record: Record) -> list[Json]:
@@ -149,12 +149,12 @@ def _seconds(milliseconds: Json) -> float | None:
         return None
 
 
-def _verdicts(row: Record) -> list[Verdict | None]:
+def _verdicts(row: Record) -> list[Judgement | None]:
     """What the user and the evaluators said; Helicone writes truth as 0 and 1 into its scores."""
     scores = dict(mapping(row.get("scores")))
     rating = first_given(row.get("feedback_rating"), scores.pop(_FEEDBACK, None))
-    rated = verdict("feedback", "rating", bool(rating) if rating in (0, 1) else rating)
-    return [rated, *(verdict("evaluation", name, value) for name, value in scores.items())]
+    rated = judgement_of("feedback", "rating", bool(rating) if rating in (0, 1) else rating)
+    return [rated, *(judgement_of("evaluation", name, value) for name, value in scores.items())]
 
 
 READER = Helicone()

@@ -36,7 +36,7 @@ _SHORT = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Judgement:
     """One judgement of one answer.
 
     Attributes:
@@ -49,7 +49,7 @@ class Verdict:
     grade: float | None = None
 
 
-def verdict(judge: Judge, name: Json, value: Json) -> Verdict | None:
+def judgement_of(judge: Judge, name: Json, value: Json) -> Judgement | None:
     """A judgement from its name and value; None where that says nothing of the answer's worth.
 
     True and false, and words for them (yes, pass, correct, thumbs down), are good or bad; a number in
@@ -59,16 +59,16 @@ def verdict(judge: Judge, name: Json, value: Json) -> Verdict | None:
     if isinstance(name, str) and _NO_GRADE.search(name):
         return None
     if isinstance(value, bool):
-        return Verdict(judge=judge, good=value)
+        return Judgement(judge=judge, good=value)
     if isinstance(value, int | float):
-        return Verdict(judge=judge, grade=float(value)) if 0 <= value <= 1 else None
+        return Judgement(judge=judge, grade=float(value)) if 0 <= value <= 1 else None
     word = value.strip().lower().replace(" ", "_").replace("-", "_") if isinstance(value, str) else ""
     if word in _GOOD or word in _BAD:
-        return Verdict(judge=judge, good=word in _GOOD)
+        return Judgement(judge=judge, good=word in _GOOD)
     return None
 
 
-def expected(wanted: Json, answer: str | None) -> Verdict | None:
+def expected(wanted: Json, answer: str | None) -> Judgement | None:
     """Whether an answer has what was expected of it; None where comparing texts can't tell.
 
     An answer that differs from a long expected text may still be right; one that lacks a short one is not.
@@ -78,14 +78,14 @@ def expected(wanted: Json, answer: str | None) -> Verdict | None:
     found = re.search(rf"(?<!\w){re.escape(want)}(?!\w)", _plain(answer)) is not None
     if not found and len(want) > _SHORT:
         return None
-    return Verdict(judge="expectation", good=found)
+    return Judgement(judge="expectation", good=found)
 
 
 def _plain(text: str) -> str:
     return " ".join(text.casefold().split()).strip(" .!\"'`")
 
 
-def with_verdicts(call: Call, verdicts: Iterable[Verdict | None]) -> Call:
+def with_judgements(call: Call, verdicts: Iterable[Judgement | None]) -> Call:
     """A call with `success`, `score` and `outcome_source` by the most trusted judges that said anything.
 
     Of several of them, all must have found it good; their grades are averaged. Without a judgement the call
@@ -99,7 +99,7 @@ def with_verdicts(call: Call, verdicts: Iterable[Verdict | None]) -> Call:
     return call
 
 
-def _summed(judge: Judge, verdicts: Sequence[Verdict]) -> Call:
+def _summed(judge: Judge, verdicts: Sequence[Judgement]) -> Call:
     said = [one.good for one in verdicts if one.good is not None]
     grades = [one.grade for one in verdicts if one.grade is not None]
     found: Call = {"outcome_source": judge}

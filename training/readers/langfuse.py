@@ -14,7 +14,14 @@ from typing import Literal, TypeAlias
 
 from router.records import Json
 from training.readers.cells import number
-from training.readers.judgements import Judge, Verdict, error_class, verdict, with_error, with_verdicts
+from training.readers.judgements import (
+    Judge,
+    Judgement,
+    error_class,
+    judgement_of,
+    with_error,
+    with_judgements,
+)
 from training.readers.protocol import (
     JOINED,
     NO_PROMPT,
@@ -121,7 +128,7 @@ class Langfuse(JoiningReader):
             elif row.kind == "observation":
                 call = calls[row.named]
                 said = verdicts.of_call[row.named]
-                results[row.number] = with_verdicts(call, said) if isinstance(call, dict) else call
+                results[row.number] = with_judgements(call, said) if isinstance(call, dict) else call
             elif not any(isinstance(call, dict) for call in calls.values()):
                 results[row.number] = NO_CALL_IN_TRACE
         return results
@@ -163,7 +170,7 @@ def _newest(rows: Sequence[Record]) -> Sequence[_Row]:
 class _Verdicts:
     """What the scores of a trace say, by the id of the call; and what became of each score, by its own."""
 
-    of_call: Mapping[str, Sequence[Verdict]]
+    of_call: Mapping[str, Sequence[Judgement]]
     results: Mapping[str, Result]
 
 
@@ -171,7 +178,7 @@ def _verdicts(rows: Sequence[_Row], calls: Mapping[str, Result]) -> _Verdicts:
     good = [row for row in rows if row.kind == "observation" and isinstance(calls[row.named], dict)]
     last = max(good, key=lambda row: (str(_get(row.fields, "start_time")), row.number), default=None)
     names = {row.named for row in good}
-    of_call: dict[str, list[Verdict]] = defaultdict(list)
+    of_call: dict[str, list[Judgement]] = defaultdict(list)
     results: dict[str, Result] = {}
     for row in rows:
         if row.kind != "score":
@@ -188,7 +195,7 @@ def _verdicts(rows: Sequence[_Row], calls: Mapping[str, Result]) -> _Verdicts:
     return _Verdicts(of_call, results)
 
 
-def _verdict(row: Record) -> Verdict | None:
+def _verdict(row: Record) -> Judgement | None:
     """A boolean's value is 0 or 1, a category's is in words, a free text says nothing that can be counted."""
     judge = _JUDGES.get(words(row.get("source")) or "")
     if judge is None:
@@ -197,13 +204,13 @@ def _verdict(row: Record) -> Verdict | None:
     value: Json = row.get("value")
     if kind in ("CATEGORICAL", "TEXT"):
         value = first_given(_get(row, "string_value"), value) if kind == "CATEGORICAL" else None
-        return verdict(judge, row.get("name"), value if isinstance(value, str) else None)
+        return judgement_of(judge, row.get("name"), value if isinstance(value, str) else None)
     try:
         said = float(value) if isinstance(value, bool) else number(value)
     except ValueError:
         return None
     flag = bool(said) if said in (0, 1) else None
-    return verdict(judge, row.get("name"), flag if kind == "BOOLEAN" else said)
+    return judgement_of(judge, row.get("name"), flag if kind == "BOOLEAN" else said)
 
 
 def _call(row: Record, trace: Record) -> Result:

@@ -14,7 +14,7 @@ from router.addresses import shown_address
 from router.errors import CallLogError, MissingExtra
 from router.loading.registry import cause_of
 from router.records import Json
-from training.readers.judgements import Judge, Verdict, expected, verdict, with_error, with_verdicts
+from training.readers.judgements import Judge, Judgement, expected, judgement_of, with_error, with_judgements
 from training.readers.litellm_records import CACHED
 from training.readers.mlflow_server import AT_FIRST, ONCE_IT_ANSWERED, asking
 from training.readers.mlflow_spans import attributes_of, error_of, llm_spans, span_id, spans_of
@@ -159,7 +159,7 @@ def _call(row: Record, span: Record, attributes: Mapping[str, Json]) -> Result:
     if not isinstance(result, dict):
         return result
     text = next(iter(texts_in([evidence.get("answer")])), None) or words(evidence.get("answer"))
-    return with_verdicts(result, _verdicts(row, text))
+    return with_judgements(result, _verdicts(row, text))
 
 
 def _request(inputs: Json) -> Call:
@@ -223,19 +223,19 @@ def _amounts(span: Record, attributes: Mapping[str, Json]) -> Call:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _verdicts(row: Record, answer: str | None) -> Sequence[Verdict | None]:
+def _verdicts(row: Record, answer: str | None) -> Sequence[Judgement | None]:
     given = [one for one in listed(row.get("assessments")) if isinstance(one, dict)]
     return [_verdict(one, answer) for one in given]
 
 
-def _verdict(assessment: Mapping[str, Json], answer: str | None) -> Verdict | None:
+def _verdict(assessment: Mapping[str, Json], answer: str | None) -> Judgement | None:
     """A feedback's value, or for an expectation of the answer whether it was met."""
     name = first_words(assessment.get("assessment_name"), assessment.get("name"))
     if "expectation" in assessment:
         wanted = member(assessment, "expectation", "value")
         return expected(wanted, answer) if name in _EXPECTED else None
     judge = _JUDGES.get(words(member(assessment, "source", "source_type")) or "")
-    return verdict(judge, name, member(assessment, "feedback", "value")) if judge else None
+    return judgement_of(judge, name, member(assessment, "feedback", "value")) if judge else None
 
 
 READER = MLflowTraces()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from router.records import Json
-from training.readers.batch_prices import Usage, batch_cost
+from training.readers.batch_prices import BatchUsage, batch_cost
 from training.readers.batch_reader import NEVER_RUN, BatchReader
 from training.readers.litellm_records import NO_MODEL, OTHER_CALL
 from training.readers.protocol import NO_PROMPT, Apart, Call, Record, Result, Sample
@@ -51,7 +51,7 @@ class OpenAIBatch(BatchReader):
         if (model := first_words(*names)) is None:
             return NO_MODEL
         fields |= {"model": model, **_labels(asked, result, response, answer)}
-        if (usage := Usage.of(answer.get("usage"))) is not None:
+        if (usage := BatchUsage.of(answer.get("usage"))) is not None:
             fields |= {"input_tokens": usage.input, "output_tokens": usage.output}
             fields |= {"cost_usd": cost} if (cost := batch_cost(usage, *names)) is not None else {}
         return fields | (answer_evidence(answer) if failed is None else failed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from router.records import Json
-from training.readers.judgements import Verdict, error_class, verdict, with_error, with_verdicts
+from training.readers.judgements import Judgement, error_class, judgement_of, with_error, with_judgements
 from training.readers.otel_messages import AttributeMap, Event, messages_of, tools_of
 from training.readers.otel_records import plain_rows
 from training.readers.protocol import (
@@ -118,7 +118,7 @@ def _call(row: Record, attributes: AttributeMap, events: Sequence[Event]) -> Res
         **_amounts(row, attributes), **_evidence(attributes),
     }  # fmt: skip
     result = with_error(call, error) if (error := _error(row, attributes, events)) else call
-    return with_verdicts(result, _verdicts(events)) if isinstance(result, dict) else result
+    return with_judgements(result, _verdicts(events)) if isinstance(result, dict) else result
 
 
 def _model(attributes: AttributeMap) -> str | None:
@@ -171,13 +171,13 @@ def _error(row: Record, attributes: AttributeMap, events: Sequence[Event]) -> st
     return found or ("error" if row.get("failed") is True else None)
 
 
-def _verdicts(events: Iterable[Event]) -> Iterator[Verdict | None]:
+def _verdicts(events: Iterable[Event]) -> Iterator[Judgement | None]:
     for event in events:
         if event.name == _EVALUATION:
             name = event.attributes.get("gen_ai.evaluation.name")
             for part in ("label", "value"):
                 said = event.attributes.get(f"gen_ai.evaluation.score.{part}")
-                yield verdict("evaluation", name, said)
+                yield judgement_of("evaluation", name, said)
 
 
 READER = OtelGenAI()

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
-from router.settings.sections import OutcomeRule
+from router.settings.outcome_rules import OutcomeRule
 from training.reading.files.log_file import COMPRESSED, ROWS_ONLY, LogFile
-from training.reading.outcomes.amendments import judge_verdicts, session_verdicts, with_verdicts
+from training.reading.outcomes.amendments import judge_verdicts, session_verdicts, with_amendments
 from training.reading.outcomes.judge_report import JudgeReport
 from training.reading.outcomes.session_rules import count_outcomes, judge_sessions
 from training.reading.read_pass import REJECTED, Meter, Plan, Progress, Runner, call_source, start_daft
@@ -81,7 +81,7 @@ class CallFiles:
             frame = frame.join(read(str(duplicates_path(self.folder))), on="place", how="anti")
         for verdicts in (session_verdicts(self.folder), judge_verdicts(self.folder)):
             if verdicts.exists():
-                frame = with_verdicts(frame, read(str(verdicts)))
+                frame = with_amendments(frame, read(str(verdicts)))
         return frame
 
     def frames(self) -> Iterator[daft.DataFrame]:

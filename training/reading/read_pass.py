@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from router.errors import CallLogError, MissingExtra
-from router.settings.sections import OutcomeRule
+from router.settings.outcome_rules import OutcomeRule
 from training.reading.files.log_file import LogFile
 from training.reading.outcomes.batch import RULE_COLUMNS, with_outcomes
 from training.reading.rows.cleaning import CALL_SCHEMA, CleanRows, RawRows, clean_rows

@@ -11,7 +11,7 @@ from router.errors import ConfigError
 from router.records import NO_WISHES, BoolArray, FloatArray, Json, Request
 from router.version import Forecast, Version
 from training.progress import Reporter
-from training.prompts.from_logs import Reading, calls_of, encodings_of, table_of
+from training.prompts.from_logs import ReadOptions, calls_of, encodings_of, table_of
 from training.prompts.table import PromptTable
 from training.reading.calls import CallFiles
 from training.replaying.selection import (
@@ -40,7 +40,7 @@ class ReplayJob:
     """
 
     sources: Sequence[str]
-    reading: Reading
+    reading: ReadOptions
     models: Sequence[str] = ()
     most: int | None = None
     budget_usd: float | None = None
@@ -156,7 +156,7 @@ def select(
     return informative_sample(value, most, job.seed, reached)
 
 
-def cost_of(calls: Iterable[ReplayCall]) -> ReplayCost:
+def replay_cost(calls: Iterable[ReplayCall]) -> ReplayCost:
     """What the calls would cost."""
     calls = list(calls)
     return ReplayCost(
@@ -169,7 +169,7 @@ def cost_of(calls: Iterable[ReplayCall]) -> ReplayCost:
 def cost_by_model(calls: Sequence[ReplayCall]) -> dict[str, ReplayCost]:
     """Likewise, per model, sorted by name."""
     models = sorted({call.model for call in calls})
-    return {model: cost_of(call for call in calls if call.model == model) for model in models}
+    return {model: replay_cost(call for call in calls if call.model == model) for model in models}
 
 
 def cut_prompts(files: CallFiles) -> frozenset[str]:

@@ -11,8 +11,8 @@ from router.calling.attempt import Usage
 from router.calling.litellm_call import takes
 from router.calling.parameters import arguments_for
 from router.errors import ConfigError
-from router.models.model_list import Entry, entry_of, stated_number
-from router.models.prices import PER_MILLION, Price
+from router.models.model_list import Entry, listed_entry, stated_number
+from router.models.prices import PER_MILLION, ModelPrice
 from router.records import Json, Request
 from router.settings.sections import Config
 
@@ -73,7 +73,7 @@ def _all_text(content: Json) -> bool:
     )
 
 
-def bound_of(model: str, config: Config, price: Price, max_tokens: int) -> Bound:
+def bound_of(model: str, config: Config, price: ModelPrice, max_tokens: int) -> Bound:
     """What a model can cost at most under these settings.
 
     Args:
@@ -85,7 +85,7 @@ def bound_of(model: str, config: Config, price: Price, max_tokens: int) -> Bound
             bounds its answers.
     """
     settings = config.of(model)
-    entry = entry_of(settings.litellm_model, model)
+    entry = listed_entry(settings.litellm_model, model)
     per_token = _dearest(model, config, price, entry)
     asked = {} if any(settings.parameters.get(name) for name in _CAPS) else {"max_tokens": max_tokens}
     supported = partial(takes, settings.litellm_model or model, settings.api_base)
@@ -108,7 +108,7 @@ def bound_of(model: str, config: Config, price: Price, max_tokens: int) -> Bound
     )
 
 
-def _dearest(model: str, config: Config, price: Price, entry: Entry | None) -> tuple[float, float]:
+def _dearest(model: str, config: Config, price: ModelPrice, entry: Entry | None) -> tuple[float, float]:
     """USD an input and an output token: the team's own price, else the highest that is known."""
     own = config.of(model).price
     if own is not None:

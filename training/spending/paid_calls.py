@@ -200,7 +200,7 @@ class _Run(Generic[C]):
         attempt = seen[-1]
         if is_finished(attempt):
             self._lines.append(self._work.line(call, attempt))
-        cost = cost_of(call, attempt)
+        cost = attempt_cost(call, attempt)
         self.tally.paid(cost, attempt)
         await self._budget.settle(number, cost)
         return attempt
@@ -221,7 +221,7 @@ class _Pace:
         await asyncio.sleep(turn - now)
 
 
-def cost_of(call: PaidCall, attempt: Attempt) -> float:
+def attempt_cost(call: PaidCall, attempt: Attempt) -> float:
     """USD that an attempt counts with in the budget."""
     if not attempt.answered:
         free = attempt.kind in NEVER_BILLED or why_unsent(attempt.error) is not None

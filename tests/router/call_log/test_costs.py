@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.call_log.costs import GROUPINGS, CostLine, CostReport, Grouping, bound_of, cost_report
+from router.call_log.costs import GROUPINGS, CostLine, CostReport, Grouping, cost_report, period_bound
 from router.records import Json
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -221,12 +221,12 @@ def test_months_are_a_grouping() -> None:
     ],
 )
 def test_a_bound_is_a_day_or_a_time(text: str, end: bool, expected: str) -> None:
-    assert bound_of(text, BERLIN, end=end).isoformat() == expected
+    assert period_bound(text, BERLIN, end=end).isoformat() == expected
 
 
 def test_a_bound_that_is_neither_is_refused() -> None:
     with pytest.raises(ValueError, match="yesterday"):
-        bound_of("yesterday", UTC, end=False)
+        period_bound("yesterday", UTC, end=False)
 
 
 def test_memory_grows_with_the_groups_and_not_with_the_rows() -> None:

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from router.call_log.text import LONGEST_MEDIA, KeptText, Redact, TextRule, load_function, take_snapshot
+from router.call_log.text import LONGEST_MEDIA, KeptText, Redact, TextRule, take_snapshot
 from router.errors import ConfigError
 from router.records import Json, prompt_key
+from router.settings.functions import load_function
 
 SECRET = "Ann Marlow, 0171-555"
 IMAGE = "data:image/png;base64,iVBORw0KGgo="

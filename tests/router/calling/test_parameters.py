@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from router.calling.parameters import Supported, arguments_for, as_text
+from router.calling.parameters import Supported, arguments_for, parameter_text
 from router.records import Json
 from router.settings.sections import Config
 
@@ -210,4 +210,4 @@ def test_the_callers_arguments_are_left_as_they_were() -> None:
     ("value", "text"), [(None, "null"), (object, '"type"'), (1e-7, "1e-07"), (False, "false")]
 )
 def test_any_value_has_a_text(value: Json, text: str) -> None:
-    assert as_text(value) == text
+    assert parameter_text(value) == text

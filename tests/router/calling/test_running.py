@@ -8,7 +8,7 @@ import pytest
 from router.calling.attempt import Attempt, Failed
 from router.calling.call_plan import Try
 from router.calling.cool_down import CoolDowns
-from router.calling.running import Prepared, Running, Watch
+from router.calling.running import Prepared, RunningAttempt, Watch
 from router.models.litellm_import import litellm_module
 from router.settings.sections import Calls, Price
 
@@ -30,7 +30,7 @@ class Bench:
             elapsed=lambda: self.now,
         )
         prepared = Prepared(arguments={"api_key": "sk-0123"}, **call)  # type: ignore[arg-type]
-        self.running = Running(Try(model="m", number=2), prepared, watch)
+        self.running = RunningAttempt(Try(model="m", number=2), prepared, watch)
 
 
 def response() -> object:

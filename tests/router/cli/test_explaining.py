@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from router import cli
-from router.cli.console import shown
+from router.cli.console import one_line_text
 from router.cli.explanation_tables import NO_KEYS, print_explanation, sentences_on
 from router.explaining.change import Change
 from router.explaining.explain import Evidence, Explanation, Prospect
@@ -255,4 +255,4 @@ def test_what_others_wrote_is_neither_markup_nor_codes_for_the_terminal(
     ],
 )
 def test_a_shown_text_only_says_something(text: str, line: str) -> None:
-    assert shown(text).plain == line
+    assert one_line_text(text).plain == line

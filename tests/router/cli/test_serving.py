@@ -118,9 +118,11 @@ def test_an_unknown_cost_is_printed_as_null(
     run: Run, router_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from router import version
-    from router.models.prices import Price
+    from router.models.prices import ModelPrice
 
-    monkeypatch.setattr(version, "current_prices", lambda models, *_: dict.fromkeys(models, Price.unknown()))
+    monkeypatch.setattr(
+        version, "current_prices", lambda models, *_: dict.fromkeys(models, ModelPrice.unknown())
+    )
     _, out, _ = run("route", "--router", router_folder, lines(tmp_path / "r.jsonl", {"prompt": "hi"}))
     assert set(parsed(out)[0]["expected_cost_usd"].values()) == {None}
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from router.deciding.limits import DENIED, NOT_ALLOWED, NOT_LOCAL, Limits, facts_of
+from router.deciding.limits import DENIED, NOT_ALLOWED, NOT_LOCAL, LimitCheck, facts_of
 from router.records import NO_WISHES, Json, Request, Wishes
 from router.settings.yaml_file import parse_config
 from tests.router.messages import requests
@@ -38,7 +38,7 @@ def ruled_out(
     cost: Mapping[str, float] = CHEAP,
 ) -> dict[str, str]:
     request = Request.of(request) if isinstance(request, str) else request
-    return Limits(MODELS, parse_config(config)).rule_out(request, wishes, tokens, cost)
+    return LimitCheck(MODELS, parse_config(config)).rule_out(request, wishes, tokens, cost)
 
 
 def showing(*parts: Json) -> Request:
@@ -299,7 +299,7 @@ def test_a_window_is_shared_with_the_answer_where_that_is_known(model: str, shar
 
 def test_the_answer_asked_for_counts_where_the_window_is_shared() -> None:
     config = parse_config("models: {hosted_vllm/q: {capabilities: {context_tokens: 2000}}}")
-    limits = Limits(["hosted_vllm/q"], config)
+    limits = LimitCheck(["hosted_vllm/q"], config)
     request = Request.of("word " * 900, parameters={"max_tokens": 1_500})
     told = limits.rule_out(request, NO_WISHES, 900.0, {})["hosted_vllm/q"]
     assert re.fullmatch(r"about 90\d tokens and an answer of 1,500 don't fit its 2,000", told)

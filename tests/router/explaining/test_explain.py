@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from router.errors import DamagedArtifact, RequestError
 from router.explaining.attribution import GROUPS
 from router.explaining.explain import NEIGHBOURS, Explanation, explain
-from router.explaining.nearest import POINTS_FILE
 from router.forecasting.features import featurize
-from router.models.prices import Price, PriceTable
+from router.forecasting.training_prompts import POINTS_FILE
+from router.models.prices import ModelPrice, PriceTable
 from router.records import Json, Request, Wishes
 from router.settings.yaml_file import parse_config
 from router.version import Version
@@ -159,7 +159,7 @@ def test_a_pinned_model_has_no_change(version: Version) -> None:
 
 def test_an_unknown_cost_is_none(router_folder: Path) -> None:
     priceless = with_settings(router_folder, "")
-    priceless._price_table = PriceTable.of([Price.unknown()] * len(priceless.models))
+    priceless._price_table = PriceTable.of([ModelPrice.unknown()] * len(priceless.models))
     explanation = explain(priceless, PROMPTS["code"])
     assert {one.expected_cost_usd for one in explanation.prospects} == {None}
     assert all(math.isfinite(one.value) for one in explanation.prospects)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from router.errors import DamagedArtifact
-from router.explaining.nearest import POINTS_FILE, TEXTS_FILE, TrainingPrompts, nearest_prompts, short_key
+from router.explaining.nearest import nearest_prompts
 from router.forecasting.head import NeighbourStore, unit
+from router.forecasting.training_prompts import POINTS_FILE, TEXTS_FILE, TrainingPrompts, short_key
 
 MODELS = ("small", "large")
 FILES = {POINTS_FILE: "", TEXTS_FILE: ""}

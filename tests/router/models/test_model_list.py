@@ -13,7 +13,7 @@ from router.models import model_list
 from router.models.model_list import (
     Entry,
     cached_price_share,
-    entry_of,
+    listed_entry,
     listed_providers,
     price_list,
     provider_of,
@@ -48,21 +48,21 @@ def listing(monkeypatch: pytest.MonkeyPatch, **entries: Entry) -> None:
     ],
 )
 def test_a_model_is_found_by_its_name_or_what_follows_its_provider(name: str, found_as: str) -> None:
-    assert entry_of(name) is price_list()[found_as]
+    assert listed_entry(name) is price_list()[found_as]
 
 
 def test_the_first_name_that_is_listed_counts() -> None:
-    assert entry_of("unheard of", None, "gpt-4o", "gpt-5") is price_list()["gpt-4o"]
+    assert listed_entry("unheard of", None, "gpt-4o", "gpt-5") is price_list()["gpt-4o"]
 
 
 @pytest.mark.parametrize("name", ["", "/", "a/", "unheard of", "sample_spec", None])
 def test_a_name_that_is_not_listed_has_no_entry(name: str | None) -> None:
-    assert entry_of(name) is None
+    assert listed_entry(name) is None
 
 
 @given(st.text(alphabet="ab/", max_size=30))
 def test_any_text_can_be_looked_up(name: str) -> None:
-    assert entry_of(name) is None
+    assert listed_entry(name) is None
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_without_both_prices_the_share_is_unknown(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.usefixtures("without_litellm")
 def test_without_litellm_the_list_is_empty() -> None:
     assert price_list() == {}
-    assert entry_of("gpt-4o") is None
+    assert listed_entry("gpt-4o") is None
     assert provider_of("gpt-4o") is None
     assert listed_providers() == frozenset()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from router.models import model_list
-from router.models.prices import Price, PriceTable, current_prices, listed_price
+from router.models.prices import ModelPrice, PriceTable, current_prices, listed_price
 from router.settings.yaml_file import parse_config
 
 LOGGED = {"per_input_token": 1.0, "per_output_token": 2.0, "per_call": 3.0}
@@ -65,11 +65,11 @@ def test_a_model_without_a_token_price_is_not_listed(model: str) -> None:
 
 
 def test_the_expected_cost_is_tokens_times_prices_and_the_price_of_the_call() -> None:
-    table = PriceTable.of([Price(**LOGGED, source="log"), Price.unknown()])
+    table = PriceTable.of([ModelPrice(**LOGGED, source="log"), ModelPrice.unknown()])
     cost = table.expected_cost(np.array([[10.0, 10.0]]), np.array([[5.0, 5.0]]))
     assert cost[0, 0] == 10 * 1 + 5 * 2 + 3
     assert math.isnan(cost[0, 1])
 
 
 def test_a_price_survives_its_json_form() -> None:
-    assert Price(**LOGGED, source="log").to_json() == LOGGED
+    assert ModelPrice(**LOGGED, source="log").to_json() == LOGGED

@@ -20,10 +20,10 @@ from router.proxying.hooks import (
     Classifier,
     Refused,
     Unprepared,
-    chat_messages,
     check,
     load_by_environment,
     of_this_process,
+    request_messages,
     ticket_of,
 )
 from router.proxying.ticket import TICKET, Ticket
@@ -356,7 +356,7 @@ def test_a_check_passes_what_may_be_served(dispatcher: Dispatcher, callback: Cal
     ],
 )
 def test_messages_of_every_protocol_are_those_of_a_chat(data: dict[str, Json], expected: Json) -> None:
-    assert chat_messages(data) == expected
+    assert request_messages(data) == expected
 
 
 def test_the_environment_names_the_router_and_the_settings(

@@ -8,7 +8,7 @@ from litellm.exceptions import APIConnectionError, RateLimitError, Timeout
 from litellm.types.utils import ModelResponse, ModelResponseStream, Usage
 
 from router.calling.attempt import ErrorKind
-from router.proxying.outcome import CACHED, answered, failed, streamed, told
+from router.proxying.outcome import CACHED, answered, failed, outcome_of_event, streamed
 from router.records import Json
 
 USAGE = Usage(prompt_tokens=10, completion_tokens=4, total_tokens=14)
@@ -59,7 +59,7 @@ def test_a_stream_without_counts_has_an_unknown_cost() -> None:
 def test_a_success_event_tells_of_time_and_cost() -> None:
     begin, end = datetime(2026, 1, 1, 12, 0, 1), datetime(2026, 1, 1, 12, 0, 2)
     event = {"stream": True, "response_cost": 0.25, "model": "gpt-4o", "completion_start_time": begin}
-    outcome = told(event, response(None), end)
+    outcome = outcome_of_event(event, response(None), end)
     assert (outcome.cost_usd, outcome.first_token, outcome.ended) == (
         0.25,
         begin.timestamp(),
@@ -69,7 +69,7 @@ def test_a_success_event_tells_of_time_and_cost() -> None:
 
 def test_of_an_answer_in_one_piece_no_first_token_is_told() -> None:
     event: dict[str, Json] = {"completion_start_time": datetime(2026, 1, 1), "cache_hit": True}
-    outcome = told(event, response(None), None)
+    outcome = outcome_of_event(event, response(None), None)
     assert (outcome.first_token, outcome.ended, outcome.cost_usd) == (None, None, 0.0)
 
 

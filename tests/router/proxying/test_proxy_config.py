@@ -10,7 +10,7 @@ import yaml
 from litellm.router_strategy.complexity_router.config import ComplexityRouterConfig
 
 from router import cli
-from router.deciding.limits import Limits
+from router.deciding.limits import LimitCheck
 from router.errors import ConfigError
 from router.litellm_plugin import classifier
 from router.proxying.proxy_config import ProxyPlan, as_yaml, dispensable, proxy_config, served_models
@@ -26,7 +26,7 @@ def plan_for(version: Version, settings: str = "", **fields: Any) -> ProxyPlan: 
     """A plan for the router under other settings."""
     changed = copy.copy(version)
     changed.config = parse_config(settings)
-    changed.limits = Limits(version.models, changed.config)
+    changed.limits = LimitCheck(version.models, changed.config)
     return ProxyPlan(version=changed, router="models/demo", **fields)
 
 

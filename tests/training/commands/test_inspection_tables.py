@@ -21,7 +21,7 @@ def found(tmp_path: Path) -> Inspection:
 def shown(found: Inspection, monkeypatch: pytest.MonkeyPatch, width: int) -> str:
     console = Console(width=width, record=True, highlight=False, emoji=False)
     monkeypatch.setattr(tables, "console", console)
-    tables.show(found, [])
+    tables.show_inspection(found, [])
     return console.export_text()
 
 

@@ -25,7 +25,7 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_reading_says_what_was_read_and_what_was_not(
     trained: Trained, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tables.reading(trained.reading, Path("calls.parquet"))
+    tables.show_read_summary(trained.reading, Path("calls.parquet"))
     said = capsys.readouterr().out
     assert said.startswith(f"{trained.reading.rows} rows in 1 file(s): {trained.reading.calls} calls")
     assert "written: calls.parquet" in said
@@ -144,7 +144,9 @@ def test_reading_says_what_each_outcome_rule_decided(
 ) -> None:
     rules = parse_config("outcomes: {rules: [{feedback: {}}, {finish_reason: {}}]}").outcomes.rules
     row = call(success=True, finish_reason="length")
-    tables.reading(read(tmp_path, write_lines(tmp_path / "calls.jsonl", row, call()), rules=rules).summary)
+    tables.show_read_summary(
+        read(tmp_path, write_lines(tmp_path / "calls.jsonl", row, call()), rules=rules).summary
+    )
     said = capsys.readouterr().out
     assert "outcome unknown: 1 calls; rules in conflict: 1 calls" in said
     assert "1. feedback over 2. finish_reason: 1" in said

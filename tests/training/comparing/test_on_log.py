@@ -20,7 +20,7 @@ from training.comparing.on_log import PARTIAL, SEEN, UNCALLED, compare_on_log, r
 from training.comparing.policies.baselines import BEST_SINGLE, ORACLE, RULES
 from training.complexity_router.litellm_scores import V1, V2
 from training.progress import Reporter
-from training.prompts.from_logs import Reading
+from training.prompts.from_logs import ReadOptions
 from training.prompts.table import PromptTable
 
 FEW_DRAWS = Draws(number=200)
@@ -28,7 +28,9 @@ FEW_DRAWS = Draws(number=200)
 
 @pytest.fixture
 def job(version: Version, encoder_cache: Path, tmp_path: Path) -> CompareJob:
-    reading = Reading(mapping={}, rejects=tmp_path / "rejects.jsonl", config=Config(), cache=encoder_cache)
+    reading = ReadOptions(
+        mapping={}, rejects=tmp_path / "rejects.jsonl", config=Config(), cache=encoder_cache
+    )
     return CompareJob(
         sources=[], routers={"judged": version}, out=tmp_path / "report", reading=reading, draws=FEW_DRAWS
     )

@@ -17,14 +17,14 @@ from tests.training.logs import made_table, table_of, write_lines
 from training.complexity_router.litellm_scores import TIERS
 from training.complexity_router.tier_artifact import (
     TierExport,
-    best_single,
+    best_tier_model,
     export_tiers,
     ladder_of,
     statistics,
     tier_export,
 )
 from training.progress import Silent
-from training.prompts.from_logs import Reading
+from training.prompts.from_logs import ReadOptions
 from training.prompts.table import PromptTable
 
 CODE = "Write a python function that sorts a list, number {}"
@@ -50,7 +50,7 @@ def calls() -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> TierExport:
     folder = tmp_path_factory.mktemp("tiers")
-    reading = Reading(mapping={}, rejects=None, config=Config(), cache=folder, format="pointsman")
+    reading = ReadOptions(mapping={}, rejects=None, config=Config(), cache=folder, format="pointsman")
     source = write_lines(folder / "calls.jsonl", *calls())
     return export_tiers([source], reading, folder / "new" / "tiers.json", Silent())
 
@@ -192,7 +192,7 @@ def test_the_last_thing_that_the_user_said_is_what_counts(tmp_path: Path) -> Non
 
 def test_the_best_single_model_is_the_cheaper_of_equals() -> None:
     table = made_table([[1.0, 1.0]] * 3, [[5.0, 1.0]] * 3)
-    assert best_single(table, ladder_of(table, None)) == 1
+    assert best_tier_model(table, ladder_of(table, None)) == 1
 
 
 def test_where_only_one_model_was_tried_prompts_are_not_compared(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_the_rule_table_s_models_are_taken_from_the_settings(tmp_path: Path) -> 
 
 def test_a_file_that_can_t_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
-    reading = Reading(mapping={}, rejects=None, config=Config(), cache=tmp_path, format="pointsman")
+    reading = ReadOptions(mapping={}, rejects=None, config=Config(), cache=tmp_path, format="pointsman")
     source = write_lines(tmp_path / "calls.jsonl", *calls())
     with pytest.raises(CallLogError, match="can't be written"):
         export_tiers([source], reading, tmp_path / "file" / "tiers.json", Silent())

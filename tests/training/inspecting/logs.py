@@ -9,14 +9,16 @@ from router.settings.sections import Config
 from tests.training.logs import write_lines
 from training.inspecting.inspection import Inspection, InspectJob, inspect_calls
 from training.progress import Silent
-from training.prompts.from_logs import Reading
+from training.prompts.from_logs import ReadOptions
 
 
 def inspected(
     folder: Path, *rows: dict[str, Any] | bytes, show_text: bool = False, config: Config | None = None
 ) -> Inspection:
     """The inspection of a log of these rows."""
-    reading = Reading(mapping={}, rejects=None, config=config or Config(), cache=folder, format="pointsman")
+    reading = ReadOptions(
+        mapping={}, rejects=None, config=config or Config(), cache=folder, format="pointsman"
+    )
     source = write_lines(folder / "calls.jsonl", *rows)
     return inspect_calls(InspectJob(sources=[source], reading=reading, show_text=show_text), Silent())
 

@@ -8,7 +8,7 @@ from router.errors import CallLogError
 from router.settings.yaml_file import parse_config
 from tests.training.inspecting.logs import inspected, many
 from tests.training.logs import call
-from training.commands.inspection_tables import show
+from training.commands.inspection_tables import show_inspection
 from training.inspecting.gaps import missing_for_a_router
 from training.inspecting.page import page, where_rows_went, write_page
 
@@ -27,7 +27,7 @@ def test_outcome_rules_are_on_the_page_and_on_the_terminal(
     found = inspected(tmp_path, *many(4), config=config)
     assert "By outcome rule" in page(found, [])
     assert "By outcome rule" not in page(inspected(tmp_path, *many(4)), [])
-    show(found, [])
+    show_inspection(found, [])
     assert "0 calls that no rule judged" in capsys.readouterr().out
 
 

@@ -13,7 +13,7 @@ from tests.training.logs import call, write_lines
 from training.judging.run import JudgeTerms, record_beside
 from training.pipeline import import_calls
 from training.progress import Silent
-from training.prompts.from_logs import Reading
+from training.prompts.from_logs import ReadOptions
 from training.reading.summary import ReadSummary
 
 KEY_VARIABLE = "POINTSMAN_TEST_PROVIDER_KEY"
@@ -56,7 +56,7 @@ def log_of(folder: Path, *rows: dict[str, Json]) -> str:
 def imported(log: str, config: Config, **terms: Json) -> ReadSummary:
     """Import a log into `calls.parquet` beside it, with the judge's consent taken for granted."""
     out = Path(log).with_name("calls.parquet")
-    reading = Reading(mapping={}, rejects=None, config=config, cache=out.parent / "cache")
+    reading = ReadOptions(mapping={}, rejects=None, config=config, cache=out.parent / "cache")
     whole: Mapping[str, Json] = {"record": record_beside(out), "agree": lambda offer: None, **terms}
     return import_calls([log], out, reading, Silent(), JudgeTerms(**whole))
 

@@ -8,7 +8,7 @@ import pytest
 from router.errors import TrainingError
 from router.forecasting.features import FeatureSpec
 from router.forecasting.head import Kind
-from router.models.prices import Price
+from router.models.prices import ModelPrice
 from router.records import FloatArray
 from router.settings.sections import Config, Objective, Rules, Training
 from tests.training.learning.test_heads import features_of, true_chance
@@ -45,7 +45,7 @@ def material_with(outcome: FloatArray, estimator: str, seed: int = 0, rules: Rul
         features=features_of(np.arange(PROMPTS) % 2, seed),
         label=cheapest_success(table).label,
         prices={
-            model: Price(per_input_token=0.0, per_output_token=0.0, per_call=cost, source="log")
+            model: ModelPrice(per_input_token=0.0, per_output_token=0.0, per_call=cost, source="log")
             for model, cost in per_call.items()
         },
         logged={},
@@ -186,7 +186,7 @@ def test_unknown_prices_leave_the_choice_to_the_success_probability() -> None:
     material = material_of("success")
     unknown = replace(
         material,
-        prices=dict.fromkeys(material.table.models, Price.unknown()),
+        prices=dict.fromkeys(material.table.models, ModelPrice.unknown()),
         table=replace(material.table, cost=np.full((PROMPTS, 3), np.nan)),
     )
     assert fit(unknown, split_of()).policy.weight == 0.0

@@ -12,8 +12,8 @@ from training.learning import heads
 from training.learning.heads import (
     FOLDS,
     CrossFitted,
-    Sample,
     Setting,
+    TrainingSample,
     cross_fit,
     fit_head,
     fit_last_level,
@@ -50,7 +50,7 @@ def true_chance(features: Features, signal: float = 1.0) -> FloatArray:
     return sigmoid(log_odds(by_task) + signal * slope * features.embedding[:, [0]])
 
 
-def sample_of(n: int = 400, *, signal: float = 1.0, seen_share: float = 1.0, seed: int = 0) -> Sample:
+def sample_of(n: int = 400, *, signal: float = 1.0, seen_share: float = 1.0, seed: int = 0) -> TrainingSample:
     """Prompts of two task types, three models; `seen_share` of the outcomes are known."""
     random = np.random.default_rng(seed + 100)
     features = features_of(random.integers(0, 2, n), seed)
@@ -59,11 +59,11 @@ def sample_of(n: int = 400, *, signal: float = 1.0, seen_share: float = 1.0, see
     return sample_with(features, outcome)
 
 
-def sample_with(features: Features, outcome: FloatArray) -> Sample:
+def sample_with(features: Features, outcome: FloatArray) -> TrainingSample:
     succeeded = np.nan_to_num(outcome) >= 0.5
     label = np.where(succeeded.any(axis=1), succeeded.argmax(axis=1), -1)
     tokens = np.where(np.isfinite(outcome), features.tokens[:, None] * [1.0, 2.0, 3.0], np.nan)
-    return Sample(
+    return TrainingSample(
         features=features,
         outcome=outcome,
         weight=np.isfinite(outcome).astype(np.float64),
@@ -74,14 +74,14 @@ def sample_with(features: Features, outcome: FloatArray) -> Sample:
     )
 
 
-def one_model_a_prompt(n: int = 400, *, signal: float = 1.0) -> Sample:
+def one_model_a_prompt(n: int = 400, *, signal: float = 1.0) -> TrainingSample:
     """A log as a router in service leaves it: each prompt met one model."""
     whole = sample_of(n, signal=signal)
     met = np.random.default_rng(9).integers(0, MODELS, n)
     return sample_with(whole.features, np.where(np.arange(MODELS) == met[:, None], whole.outcome, np.nan))
 
 
-def fitted_head(sample: Sample, setting: Setting = SUCCESS) -> Head:
+def fitted_head(sample: TrainingSample, setting: Setting = SUCCESS) -> Head:
     return fit_head(sample, setting, cross_fit(sample, [setting], seed=0)[0], fit_lengths(sample))
 
 
@@ -90,7 +90,7 @@ def log_loss(probability: FloatArray, chance: FloatArray) -> float:
     return float(-(chance * np.log(probability) + (1 - chance) * np.log(1 - probability)).mean())
 
 
-def table_probability(sample: Sample, fresh: Features) -> FloatArray:
+def table_probability(sample: TrainingSample, fresh: Features) -> FloatArray:
     easy = np.full((len(sample), 1), np.nanmean(sample.outcome))
     table = table_of_means(sample.outcome, sample.weight, sample.features.task_type, easy)
     return sigmoid(table[fresh.task_type + 1])
@@ -213,7 +213,7 @@ def test_unknown_outcomes_do_not_move_the_last_level() -> None:
     np.testing.assert_allclose(few[1], all_rows[1], atol=1e-4)
 
 
-def first_held_out(sample: Sample) -> BoolArray:
+def first_held_out(sample: TrainingSample) -> BoolArray:
     return np.asarray(folds(sample.groups, FOLDS, 0) == 0)
 
 
@@ -285,7 +285,7 @@ def test_a_head_without_signal_is_no_worse_than_the_table_of_means(setting: Sett
     "sample",
     [pytest.param(sample_of(600), id="full"), pytest.param(one_model_a_prompt(1200), id="one model")],
 )
-def test_a_head_with_signal_beats_the_table_of_means(sample: Sample) -> None:
+def test_a_head_with_signal_beats_the_table_of_means(sample: TrainingSample) -> None:
     fresh = features_of(np.arange(3000) % 2, seed=51)
     chance = true_chance(fresh)
     learned = log_loss(fitted_head(sample).predict(fresh).probability, chance)

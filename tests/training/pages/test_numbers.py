@@ -8,7 +8,7 @@ from training.pages.numbers import (
     bounds,
     decimal,
     dollars,
-    p_value,
+    p_value_text,
     printable,
     relative,
     shortened,
@@ -65,7 +65,7 @@ def test_a_ratio_of_ten_or_more_is_a_factor() -> None:
 
 
 def test_a_p_value_is_as_precise_as_it_is_small() -> None:
-    assert [p_value(p) for p in (0.0004, 0.0124, 0.31, 1.0, math.nan)] == [
+    assert [p_value_text(p) for p in (0.0004, 0.0124, 0.31, 1.0, math.nan)] == [
         "p < 0.001",
         "p 0.012",
         "p 0.31",

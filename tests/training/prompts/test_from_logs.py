@@ -10,7 +10,7 @@ from router.errors import CallLogError
 from router.forecasting.encoder import EncoderInfo, Encoding
 from router.settings.sections import Config
 from tests.training.logs import call, write_lines
-from training.prompts.from_logs import Reading, calls_of, encodings_of, table_of
+from training.prompts.from_logs import ReadOptions, calls_of, encodings_of, table_of
 
 
 class Told:
@@ -38,8 +38,8 @@ class Constant:
         return Encoding(np.array([1.0, 0.0], dtype=np.float32), 1)
 
 
-def reading_of(folder: Path) -> Reading:
-    return Reading(mapping={}, rejects=folder / "rejects.jsonl", config=Config(), cache=folder)
+def reading_of(folder: Path) -> ReadOptions:
+    return ReadOptions(mapping={}, rejects=folder / "rejects.jsonl", config=Config(), cache=folder)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from router.models.prices import Price, listed_price
+from router.models.prices import ModelPrice, listed_price
 from router.records import FloatArray
 from tests.training.logs import made_table
 from training.prompts.pricing import LEAST_CALLS, logged_prices, price_differences
@@ -25,7 +25,7 @@ def table_with(cost: FloatArray, given: FloatArray, made: FloatArray, model: str
     return replace(table, models=(model,), input_tokens=given[:, None], output_tokens=made[:, None])
 
 
-def price_of(cost: FloatArray, given: FloatArray, made: FloatArray) -> Price:
+def price_of(cost: FloatArray, given: FloatArray, made: FloatArray) -> ModelPrice:
     return logged_prices(table_with(cost, given, made))["a"]
 
 

@@ -23,7 +23,7 @@ from tests.services.object_stores import ObjectStore, s3_store
 from tests.training.logs import call, write_lines
 from training.progress import Silent
 from training.prompts import task_groups
-from training.prompts.from_logs import Reading, calls_of
+from training.prompts.from_logs import ReadOptions, calls_of
 from training.prompts.task_groups import (
     InferredTasks,
     check_encoder,
@@ -85,9 +85,9 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
         fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
-def imported(folder: Path, *rows: dict[str, Any]) -> tuple[Path, Reading]:
+def imported(folder: Path, *rows: dict[str, Any]) -> tuple[Path, ReadOptions]:
     """A canonical log of some calls, and how it was read."""
-    reading = Reading(mapping={}, rejects=None, config=Config(), cache=folder / "cache")
+    reading = ReadOptions(mapping={}, rejects=None, config=Config(), cache=folder / "cache")
     out = folder / "calls.parquet"
     with calls_of([write_lines(folder / "log.jsonl", *rows)], reading, Silent()) as files:
         write_calls(files, out)

@@ -20,7 +20,7 @@ from tests.training.readers.example_batches import (
     openai_request,
 )
 from training.readers import batch_prices
-from training.readers.batch_prices import Usage, batch_cost
+from training.readers.batch_prices import BatchUsage, batch_cost
 from training.readers.known import known_readers
 from training.readers.protocol import JOINED, Apart, JoiningReader, Rejected, Result
 from training.reading.calls import CallFiles
@@ -100,7 +100,7 @@ def test_tokens_read_from_a_cache_have_their_own_price() -> None:
 def test_half_the_price_is_taken_and_told_once_where_none_for_batches_is_listed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    usage = Usage(input=10, output=10, read=0, written=0)
+    usage = BatchUsage(input=10, output=10, read=0, written=0)
     with caplog.at_level(logging.WARNING):
         costs = [batch_cost(usage, "m"), batch_cost(usage, "m")]
     assert costs == [pytest.approx(10 * 1e-6 + 10 * 4e-6)] * 2
@@ -111,25 +111,27 @@ def test_half_the_price_is_taken_and_told_once_where_none_for_batches_is_listed(
 @pytest.mark.parametrize(
     ("usage", "cost"),
     [
-        pytest.param(Usage(input=10, output=1, read=0, written=0), 10 * 0.5e-6 + 4e-6, id="batch prices"),
-        pytest.param(Usage(input=10, output=0, read=4, written=0), 10 * 0.5e-6, id="read from a cache"),
-        pytest.param(Usage(input=10, output=0, read=0, written=4), 10 * 0.5e-6, id="written to a cache"),
-        pytest.param(Usage(input=3e5, output=0, read=0, written=0), 3e5 * 3e-6, id="long prompt"),
+        pytest.param(
+            BatchUsage(input=10, output=1, read=0, written=0), 10 * 0.5e-6 + 4e-6, id="batch prices"
+        ),
+        pytest.param(BatchUsage(input=10, output=0, read=4, written=0), 10 * 0.5e-6, id="read from a cache"),
+        pytest.param(BatchUsage(input=10, output=0, read=0, written=4), 10 * 0.5e-6, id="written to a cache"),
+        pytest.param(BatchUsage(input=3e5, output=0, read=0, written=0), 3e5 * 3e-6, id="long prompt"),
     ],
 )
-def test_each_kind_of_token_has_its_batch_price(usage: Usage, cost: float) -> None:
+def test_each_kind_of_token_has_its_batch_price(usage: BatchUsage, cost: float) -> None:
     assert batch_cost(usage, "batched") == pytest.approx(cost)
 
 
 @pytest.mark.usefixtures("prices")
 def test_a_cache_costs_half_its_price_where_the_input_does() -> None:
-    usage = Usage(input=10, output=0, read=4, written=0)
+    usage = BatchUsage(input=10, output=0, read=4, written=0)
     assert batch_cost(usage, "cached") == pytest.approx(6 * 1e-6 + 4 * 0.1e-6)
 
 
 @pytest.mark.usefixtures("prices")
 def test_cost_of_an_unlisted_model_is_unknown() -> None:
-    assert batch_cost(Usage(input=1, output=1, read=0, written=0), None, "unheard-of") is None
+    assert batch_cost(BatchUsage(input=1, output=1, read=0, written=0), None, "unheard-of") is None
 
 
 def test_a_request_and_a_result_alone_are_set_apart() -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from router.records import Json
-from training.readers.judgements import Verdict, error_class, expected, verdict, with_error, with_verdicts
+from training.readers.judgements import (
+    Judgement,
+    error_class,
+    expected,
+    judgement_of,
+    with_error,
+    with_judgements,
+)
 from training.readers.litellm_records import NOT_THE_MODELS
 from training.readers.protocol import Call
 
@@ -20,7 +27,7 @@ from training.readers.protocol import Call
 def test_flags_and_words_are_good_or_bad_and_numbers_a_grade(
     value: Json, good: bool | None, grade: float | None
 ) -> None:
-    assert verdict("feedback", "quality", value) == Verdict(judge="feedback", good=good, grade=grade)
+    assert judgement_of("feedback", "quality", value) == Judgement(judge="feedback", good=good, grade=grade)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +39,7 @@ def test_flags_and_words_are_good_or_bad_and_numbers_a_grade(
     ],
 )  # fmt: skip
 def test_what_does_not_tell_good_from_bad_is_no_verdict(name: str, value: Json) -> None:
-    assert verdict("evaluation", name, value) is None
+    assert judgement_of("evaluation", name, value) is None
 
 
 @pytest.mark.parametrize(
@@ -58,19 +65,19 @@ CALL: Call = {"model": "m", "success": False, "outcome_source": "error"}
 
 
 def test_the_most_trusted_judge_counts_and_before_an_error() -> None:
-    given = [verdict("evaluation", "a", False), None, verdict("annotation", "b", True)]
-    assert with_verdicts(CALL, given) == {"model": "m", "success": True, "outcome_source": "annotation"}
+    given = [judgement_of("evaluation", "a", False), None, judgement_of("annotation", "b", True)]
+    assert with_judgements(CALL, given) == {"model": "m", "success": True, "outcome_source": "annotation"}
 
 
 def test_of_several_judgements_all_must_be_good_and_grades_are_averaged() -> None:
-    given = [verdict("feedback", "a", value) for value in (True, "no", 0.5, 1.0)]
-    assert with_verdicts(CALL, given) == {
+    given = [judgement_of("feedback", "a", value) for value in (True, "no", 0.5, 1.0)]
+    assert with_judgements(CALL, given) == {
         "model": "m", "success": False, "score": 0.75, "outcome_source": "feedback",
     }  # fmt: skip
 
 
 def test_without_a_judgement_the_call_stays_as_it_is() -> None:
-    assert with_verdicts(CALL, [None]) == CALL
+    assert with_judgements(CALL, [None]) == CALL
 
 
 @pytest.mark.parametrize(

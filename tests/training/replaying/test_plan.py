@@ -12,7 +12,7 @@ from router.records import Json
 from router.settings.sections import Config, Limits, ModelSettings, Price
 from router.version import Version
 from tests.conftest import Quiet
-from training.prompts.from_logs import Reading
+from training.prompts.from_logs import ReadOptions
 from training.replaying.plan import (
     CUT,
     NO_TEXT,
@@ -20,8 +20,8 @@ from training.replaying.plan import (
     ReplayJob,
     ReplayPlan,
     cost_by_model,
-    cost_of,
     plan_replay,
+    replay_cost,
 )
 from training.replaying.selection import Strategy
 
@@ -36,8 +36,8 @@ def priced(router_folder: Path, version: Version) -> Version:
 
 
 @pytest.fixture
-def reading(tmp_path: Path, encoder_cache: Path) -> Reading:
-    return Reading(mapping={}, rejects=tmp_path / "rejects.jsonl", config=Config(), cache=encoder_cache)
+def reading(tmp_path: Path, encoder_cache: Path) -> ReadOptions:
+    return ReadOptions(mapping={}, rejects=tmp_path / "rejects.jsonl", config=Config(), cache=encoder_cache)
 
 
 def log_of(folder: Path, rows: Sequence[Mapping[str, Json]]) -> str:
@@ -59,33 +59,33 @@ def row(number: int, model: str, **fields: Json) -> dict[str, Json]:
 
 
 def planned(
-    version: Version, reading: Reading, rows: Sequence[Mapping[str, Json]], **job: Json
+    version: Version, reading: ReadOptions, rows: Sequence[Mapping[str, Json]], **job: Json
 ) -> ReplayPlan:
     assert reading.rejects is not None
     source = log_of(reading.rejects.parent, rows)
     return plan_replay(ReplayJob(sources=[source], reading=reading, max_tokens=100, **job), version, Quiet())
 
 
-def test_the_models_that_were_not_tried_are_called(priced: Version, reading: Reading) -> None:
+def test_the_models_that_were_not_tried_are_called(priced: Version, reading: ReadOptions) -> None:
     first, second, *others = priced.models
     plan = planned(priced, reading, [row(1, first), row(1, second), row(2, first)], strategy="random")
     called = {(call.request.messages[0]["content"][17], call.model) for call in plan.calls}
     assert called == {("1", model) for model in others} | {("2", model) for model in (second, *others)}
 
 
-def test_only_the_models_asked_for_are_called(priced: Version, reading: Reading) -> None:
+def test_only_the_models_asked_for_are_called(priced: Version, reading: ReadOptions) -> None:
     first, second, *_ = priced.models
     plan = planned(priced, reading, [row(1, first)], models=[second], strategy="random")
     assert [call.model for call in plan.calls] == [second]
 
 
-def test_a_model_that_the_router_does_not_know_is_refused(priced: Version, reading: Reading) -> None:
+def test_a_model_that_the_router_does_not_know_is_refused(priced: Version, reading: ReadOptions) -> None:
     with pytest.raises(ConfigError, match="--models names 'gpt-unheard-of'"):
         planned(priced, reading, [row(1, priced.models[0])], models=["gpt-unheard-of"])
 
 
 def test_a_smaller_informative_sample_is_the_beginning_of_the_whole(
-    priced: Version, reading: Reading
+    priced: Version, reading: ReadOptions
 ) -> None:
     rows = [row(number, priced.models[0], prompt="Please fix this. " * number) for number in range(1, 30)]
     whole = planned(priced, reading, rows)
@@ -95,7 +95,7 @@ def test_a_smaller_informative_sample_is_the_beginning_of_the_whole(
     assert all(0 < call.sampling_probability < 1 for call in some.calls)
 
 
-def test_a_random_sample_says_its_chance(priced: Version, reading: Reading) -> None:
+def test_a_random_sample_says_its_chance(priced: Version, reading: ReadOptions) -> None:
     rows = [row(number, priced.models[0], task_type="ab"[number % 2]) for number in range(20)]
     plan = planned(priced, reading, rows, strategy="random", most=4)
     assert plan.prompts == 4
@@ -104,11 +104,11 @@ def test_a_random_sample_says_its_chance(priced: Version, reading: Reading) -> N
 
 @pytest.mark.parametrize("strategy", ["random", "informative"])
 def test_the_chance_to_be_drawn_is_that_of_what_the_budget_pays_for(
-    priced: Version, reading: Reading, strategy: Strategy
+    priced: Version, reading: ReadOptions, strategy: Strategy
 ) -> None:
     rows = [row(number, priced.models[0]) for number in range(20)]
     whole = planned(priced, reading, rows, strategy=strategy)
-    price = cost_of(whole.calls).expected_usd
+    price = replay_cost(whole.calls).expected_usd
     half = planned(priced, reading, rows, strategy=strategy, budget_usd=0.501 * price)
     assert [call.key for call in half.calls] == [call.key for call in whole.calls]
     chance = {call.key: call.sampling_probability for call in half.calls}
@@ -116,7 +116,7 @@ def test_the_chance_to_be_drawn_is_that_of_what_the_budget_pays_for(
     assert {call.sampling_probability for call in whole.calls} == {1.0}
 
 
-def test_what_can_not_be_sent_again_is_set_apart(priced: Version, reading: Reading) -> None:
+def test_what_can_not_be_sent_again_is_set_apart(priced: Version, reading: ReadOptions) -> None:
     model = priced.models[0]
     image = [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]
     rows = [
@@ -131,7 +131,7 @@ def test_what_can_not_be_sent_again_is_set_apart(priced: Version, reading: Readi
 
 
 def test_a_prompt_that_must_stay_goes_to_no_other_machine(
-    router_folder: Path, priced: Version, reading: Reading
+    router_folder: Path, priced: Version, reading: ReadOptions
 ) -> None:
     limits = Limits(local_only_task_types=["private"])
     version = Version.load(router_folder, priced.config.model_copy(update={"limits": limits}))
@@ -142,10 +142,10 @@ def test_a_prompt_that_must_stay_goes_to_no_other_machine(
     assert len({call.model for call in plan.calls if not call.request.task_type}) == len(version.models) - 1
 
 
-def test_a_call_is_expected_to_cost_no_more_than_it_can(priced: Version, reading: Reading) -> None:
+def test_a_call_is_expected_to_cost_no_more_than_it_can(priced: Version, reading: ReadOptions) -> None:
     plan = planned(priced, reading, [row(1, priced.models[0])], strategy="random")
     for call in plan.calls:
         assert 0 < call.expected_usd <= call.at_most_usd
         assert call.at_most_usd > 100 * PRICE.output_usd_per_million / 1e6
     by_model = cost_by_model(plan.calls)
-    assert np.isclose(sum(c.at_most_usd for c in by_model.values()), cost_of(plan.calls).at_most_usd)
+    assert np.isclose(sum(c.at_most_usd for c in by_model.values()), replay_cost(plan.calls).at_most_usd)

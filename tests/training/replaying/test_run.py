@@ -15,7 +15,7 @@ import pytest
 from router.calling.attempt import Attempt
 from router.errors import CallLogError, ConfigError
 from router.records import Json, Request
-from router.settings.sections import OutcomeRule
+from router.settings.outcome_rules import OutcomeRule
 from tests.services.provider import (
     KEY,
     Provider,

@@ -4,19 +4,19 @@ import pytest
 
 from router.calling.attempt import Usage
 from router.errors import ConfigError
-from router.models.model_list import entry_of
-from router.models.prices import Price
+from router.models.model_list import listed_entry
+from router.models.prices import ModelPrice
 from router.records import Json, Request
 from router.settings.sections import Config
 from training.spending.cost_bound import Bound, bound_of, most_input_tokens
 
-LOGGED = Price(per_input_token=1e-6, per_output_token=2e-6, per_call=0.5, source="log")
+LOGGED = ModelPrice(per_input_token=1e-6, per_output_token=2e-6, per_call=0.5, source="log")
 LISTED = {"litellm_model": "openai/gpt-4o-mini"}
 
 
-def bound(settings: Json, price: Price | None = None, max_tokens: int = 100) -> Bound:
+def bound(settings: Json, price: ModelPrice | None = None, max_tokens: int = 100) -> Bound:
     return bound_of(
-        "m", Config.model_validate({"models": {"m": settings}}), price or Price.unknown(), max_tokens
+        "m", Config.model_validate({"models": {"m": settings}}), price or ModelPrice.unknown(), max_tokens
     )
 
 
@@ -27,9 +27,9 @@ def test_the_teams_own_price_is_the_price() -> None:
 
 
 def test_without_one_the_highest_price_that_is_known_counts() -> None:
-    entry = entry_of("openai/gpt-4o-mini")
+    entry = listed_entry("openai/gpt-4o-mini")
     assert entry is not None
-    cheap = Price(per_input_token=0.0, per_output_token=0.0, per_call=0.0, source="log")
+    cheap = ModelPrice(per_input_token=0.0, per_output_token=0.0, per_call=0.0, source="log")
     found = bound(LISTED, cheap)
     assert found.per_input_token >= entry["input_cost_per_token"]
     assert found.per_output_token >= entry["output_cost_per_token"]
@@ -56,7 +56,7 @@ def test_a_models_own_longest_answer_holds() -> None:
 
 
 def test_no_answer_is_longer_than_the_model_makes_them() -> None:
-    entry = entry_of("openai/gpt-4o-mini")
+    entry = listed_entry("openai/gpt-4o-mini")
     assert entry is not None
     assert bound(LISTED, LOGGED, max_tokens=10**9).output_tokens == entry["max_output_tokens"]
 

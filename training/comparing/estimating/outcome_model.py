@@ -19,19 +19,19 @@ ROWS_AT_ONCE = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scaling:
+class CovariateScaling:
     """Centre and spread of each covariate, so that one penalty suits them all; shape (p,) each."""
 
     centre: FloatArray
     spread: FloatArray
 
     @staticmethod
-    def of(covariates: FloatArray) -> Scaling:
+    def of(covariates: FloatArray) -> CovariateScaling:
         """Mean and standard deviation; a constant covariate keeps its unit."""
         spread = covariates.std(axis=0) if len(covariates) else np.ones(covariates.shape[1])
         centre = covariates.mean(axis=0) if len(covariates) else np.zeros(covariates.shape[1])
         constant = spread <= 1e-9 * np.maximum(np.abs(centre), 1e-300)
-        return Scaling(centre=centre, spread=np.where(constant, 1.0, spread))
+        return CovariateScaling(centre=centre, spread=np.where(constant, 1.0, spread))
 
     def __call__(self, covariates: FloatArray) -> FloatArray:
         """Scaled covariates behind a column of ones, shape (n, p + 1)."""
@@ -108,7 +108,7 @@ def expected_cost(cost: FloatArray, calls: IntArray, covariates: FloatArray, fol
 
 
 def _cross_fitted(outcome: FloatArray, calls: IntArray, covariates: FloatArray, fold: IntArray) -> FloatArray:
-    scaling = Scaling.of(covariates)
+    scaling = CovariateScaling.of(covariates)
     moments = _moments(outcome, calls, covariates, fold, scaling)
     weights = _best_weights(moments)
     predicted = np.empty(outcome.shape)
@@ -122,7 +122,7 @@ def _cross_fitted(outcome: FloatArray, calls: IntArray, covariates: FloatArray, 
 
 
 def _moments(
-    outcome: FloatArray, calls: IntArray, covariates: FloatArray, fold: IntArray, scaling: Scaling
+    outcome: FloatArray, calls: IntArray, covariates: FloatArray, fold: IntArray, scaling: CovariateScaling
 ) -> Moments:
     (n, m), p, k = outcome.shape, covariates.shape[1] + 1, int(fold.max()) + 1
     gram, cross, square = np.zeros((k, m, p, p)), np.zeros((k, m, p)), np.zeros((k, m))

@@ -9,7 +9,7 @@ import numpy as np
 
 from router.records import BoolArray, FloatArray, IntArray
 from training.comparing.estimating.logged import Logged
-from training.comparing.estimating.outcome_model import ROWS_AT_ONCE, Scaling
+from training.comparing.estimating.outcome_model import ROWS_AT_ONCE, CovariateScaling
 from training.statistics.intervals import cluster_numbers
 
 FIT_ROWS = 100_000
@@ -121,14 +121,14 @@ class Design:
             covariates; infinite for the intercept, which has none.
     """
 
-    scaling: Scaling
+    scaling: CovariateScaling
     rotation: FloatArray
     spread: FloatArray
 
     @staticmethod
     def of(covariates: FloatArray) -> Design:
         """The design of covariates of shape (n, p)."""
-        scaling = Scaling.of(covariates)
+        scaling = CovariateScaling.of(covariates)
         scaled = scaling(covariates)
         spread, basis = np.linalg.eigh(scaled[:, 1:].T @ scaled[:, 1:] / len(scaled))
         kept: BoolArray = spread > 1e-8 * max(float(spread.max(initial=0.0)), 1e-8)

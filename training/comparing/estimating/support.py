@@ -108,7 +108,7 @@ class Weights:
         return {f"{level:g}": float(importance[at]) for level, at in zip(QUANTILES, places, strict=True)}
 
 
-def policy_block(study: Study, shares: FloatArray) -> FloatArray:
+def support_block(study: Study, shares: FloatArray) -> FloatArray:
     """Columns to resample for `support_of`, shape (n, 12): `policy_columns` of success, then of cost."""
     outcomes = (study.success, study.cost)
     return np.concatenate([policy_columns(study.logged, outcome, shares) for outcome in outcomes], axis=1)

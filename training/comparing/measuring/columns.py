@@ -8,7 +8,7 @@ import numpy as np
 
 from router.records import FloatArray
 from training.comparing.evaluated import Evaluated
-from training.comparing.measuring.contenders import Policy
+from training.comparing.measuring.contenders import ComparedPolicy
 from training.statistics.intervals import Sums
 
 
@@ -23,7 +23,7 @@ class Yardsticks:
         bound: the oracle's success; NaN where it is not known.
     """
 
-    router: Policy
+    router: ComparedPolicy
     success: FloatArray
     cost: FloatArray
     bound: FloatArray
@@ -33,7 +33,7 @@ WIDTH = 7
 """Columns of `policy_block`."""
 
 
-def policy_block(policy: Policy, against: Yardsticks) -> FloatArray:
+def policy_block(policy: ComparedPolicy, against: Yardsticks) -> FloatArray:
     """Columns: prompts it can choose for, success, router's, cost, router's, best single's cost, oracle's."""
     able = ~np.isnan(policy.success)
     columns = [
@@ -82,7 +82,7 @@ def sweep_block(
     return np.concatenate([*outcomes, np.stack(last, axis=1)], axis=1)
 
 
-def slice_columns(router: Policy, reference: Policy) -> FloatArray:
+def slice_columns(router: ComparedPolicy, reference: ComparedPolicy) -> FloatArray:
     """Columns: prompts, router's success, reference's success, router's cost, reference's cost."""
     columns = [np.ones_like(router.success), router.success, reference.success, router.cost, reference.cost]
     return np.where(~np.isnan(reference.success)[:, None], np.stack(columns, axis=1), 0.0)

@@ -29,7 +29,7 @@ LOGGED = "logged policy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class ComparedPolicy:
     """What one policy gets on every prompt; NaN where it can't choose.
 
     Attributes:
@@ -84,7 +84,7 @@ def best_single_column(evaluated: Evaluated) -> int:
     return int(best_column(evaluated.mean(evaluated.success)[None], mean_cost[None])[0])
 
 
-def policies_on(evaluated: Evaluated) -> list[Policy]:
+def policies_on(evaluated: Evaluated) -> list[ComparedPolicy]:
     """The router first, then the others, the baselines, the shuffle, the oracle, and each model alone."""
     named = {
         name: Contender(name=name, kind="bound" if name == ORACLE else "baseline", choice=choice)
@@ -103,11 +103,11 @@ def policies_on(evaluated: Evaluated) -> list[Policy]:
     return [router, *logged_policy(evaluated), *before, _shuffle(router, evaluated), *after]
 
 
-def _outcomes(contender: Contender, evaluated: Evaluated) -> Policy:
+def _outcomes(contender: Contender, evaluated: Evaluated) -> ComparedPolicy:
     """A policy's outcome on every prompt, expected over the models where it mixes them."""
     success, cost, choice = evaluated.success, evaluated.cost, contender.choice
     if choice is not None:
-        return Policy(
+        return ComparedPolicy(
             name=contender.name,
             kind=contender.kind,
             choice=choice,
@@ -118,7 +118,7 @@ def _outcomes(contender: Contender, evaluated: Evaluated) -> Policy:
         )
     shares = np.asarray(contender.shares)
     able = shares.sum(axis=1) > 0
-    return Policy(
+    return ComparedPolicy(
         name=contender.name,
         kind=contender.kind,
         choice=None,
@@ -129,17 +129,17 @@ def _outcomes(contender: Contender, evaluated: Evaluated) -> Policy:
     )
 
 
-def _shuffle(router: Policy, evaluated: Evaluated) -> Policy:
+def _shuffle(router: ComparedPolicy, evaluated: Evaluated) -> ComparedPolicy:
     success, cost = cost_matched_shuffle(
         evaluated.choice, evaluated.success, evaluated.cost, evaluated.traffic
     )
     mix = np.broadcast_to(router.shares, evaluated.success.shape)
-    return Policy(
+    return ComparedPolicy(
         name=SHUFFLE, kind="control", choice=None, mix=mix, success=success, cost=cost, shares=router.shares
     )
 
 
-def logged_policy(evaluated: Evaluated) -> list[Policy]:
+def logged_policy(evaluated: Evaluated) -> list[ComparedPolicy]:
     """The policy that wrote the log, by what its own calls got; none where every model was called."""
     study = evaluated.study
     if study is None:
@@ -148,7 +148,7 @@ def logged_policy(evaluated: Evaluated) -> list[Policy]:
     costs_known = np.isfinite(evaluated.cost).all()
     cost = log_values(study.logged, study.cost)
     return [
-        Policy(
+        ComparedPolicy(
             name=LOGGED,
             kind="logged",
             choice=None,
@@ -198,7 +198,7 @@ def _sweep(probability: FloatArray, expected_cost: FloatArray, traffic: FloatArr
     return Sweep(weights=weights, path=path, columns=columns)
 
 
-def same_choices(one: Policy, other: Policy) -> bool:
+def same_choices(one: ComparedPolicy, other: ComparedPolicy) -> bool:
     """Whether two policies never differ; one that mixes differs from all but a policy of one model."""
     if one.choice is None or other.choice is None:
         alone = bool((one.shares == other.shares).all() and (one.shares == 1).any())

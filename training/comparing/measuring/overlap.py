@@ -14,7 +14,7 @@ from training.comparing.estimating.support import (
     support_warnings,
 )
 from training.comparing.evaluated import Evaluated, OffPolicy, Support
-from training.comparing.measuring.contenders import Policy
+from training.comparing.measuring.contenders import ComparedPolicy
 from training.statistics.intervals import Sums
 
 OUTCOME_MODEL = (
@@ -24,7 +24,7 @@ OUTCOME_MODEL = (
 
 
 def supports(
-    evaluated: Evaluated, policies: Sequence[Policy], sums: Mapping[str, Sums]
+    evaluated: Evaluated, policies: Sequence[ComparedPolicy], sums: Mapping[str, Sums]
 ) -> dict[str, Support]:
     """How far the log can speak for each policy; empty where every outcome is known."""
     if evaluated.study is None:
@@ -37,7 +37,7 @@ def supports(
 
 
 def off_policy_report(
-    evaluated: Evaluated, policies: Sequence[Policy], support: Mapping[str, Support]
+    evaluated: Evaluated, policies: Sequence[ComparedPolicy], support: Mapping[str, Support]
 ) -> OffPolicy | None:
     """What the log allows to say, with the warnings of every policy by its name."""
     study = evaluated.study

@@ -18,7 +18,7 @@ from training.comparing.evaluated import (
     Support,
 )
 from training.comparing.measuring.agreement import label_agreement
-from training.comparing.measuring.contenders import LEARNED, Policy, Sweep, same_choices
+from training.comparing.measuring.contenders import LEARNED, ComparedPolicy, Sweep, same_choices
 from training.comparing.measuring.differences import Look, differences
 from training.comparing.measuring.slices import Slice
 from training.statistics.hull import aiq
@@ -65,7 +65,7 @@ class Resampled:
 
 def policy_results(
     evaluated: Evaluated,
-    policies: Sequence[Policy],
+    policies: Sequence[ComparedPolicy],
     sums: Resampled,
     support: Mapping[str, Support],
     n_clusters: int,
@@ -88,7 +88,9 @@ def policy_results(
     )
 
 
-def _compared(policies: Sequence[Policy], sums: Mapping[str, Sums], n_clusters: int) -> dict[str, Compared]:
+def _compared(
+    policies: Sequence[ComparedPolicy], sums: Mapping[str, Sums], n_clusters: int
+) -> dict[str, Compared]:
     """The router's differences from every policy that has numbers, corrected within its family."""
     alike = _alike(policies)
     found: dict[str, Compared] = {}
@@ -106,7 +108,7 @@ def _compared(policies: Sequence[Policy], sums: Mapping[str, Sums], n_clusters: 
     return {name: found[one] for name, one in alike.items() if one in found}
 
 
-def _alike(policies: Sequence[Policy]) -> dict[str, str]:
+def _alike(policies: Sequence[ComparedPolicy]) -> dict[str, str]:
     """Per policy the name of the first one that makes the same choices."""
     return {
         policy.name: next(other.name for other in policies if other is policy or same_choices(other, policy))
@@ -115,7 +117,7 @@ def _alike(policies: Sequence[Policy]) -> dict[str, str]:
 
 
 def _families(
-    policies: Sequence[Policy], alike: Mapping[str, str], told: Collection[str]
+    policies: Sequence[ComparedPolicy], alike: Mapping[str, str], told: Collection[str]
 ) -> tuple[list[str], list[str], list[str]]:
     """Names of what is looked at together, policies of the same choices once.
 
@@ -146,8 +148,8 @@ def _cost_ratio(sums: FloatArray) -> FloatArray:
 
 
 def _policy_result(
-    policy: Policy,
-    policies: Sequence[Policy],
+    policy: ComparedPolicy,
+    policies: Sequence[ComparedPolicy],
     evaluated: Evaluated,
     sums: Sums | None,
     sweep: Sums | None,
@@ -185,7 +187,7 @@ def _interval(sums: Sums | None, statistic: Statistic, *, reference: float = 0.0
     return UNKNOWN if sums is None else interval(sums, statistic, reference=reference)
 
 
-def _label_agreement(policy: Policy, evaluated: Evaluated) -> float:
+def _label_agreement(policy: ComparedPolicy, evaluated: Evaluated) -> float:
     if policy.choice is None or evaluated.study or not np.isfinite(evaluated.cost).all():
         return float("nan")
     return label_agreement(policy.choice, evaluated.success, evaluated.cost)

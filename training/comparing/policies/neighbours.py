@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from router.deciding.policy import choose
-from router.explaining.nearest import TrainingPrompts
 from router.forecasting.features import Features
 from router.forecasting.head import CHUNK, PRIOR_NEIGHBOURS, SHARPNESS, narrow_inputs, nearest, unit
+from router.forecasting.training_prompts import TrainingPrompts
 from router.models.prices import PriceTable
 from router.records import Float32Array, FloatArray, IntArray
 from router.settings.sections import Objective

@@ -14,9 +14,9 @@ from typing import cast
 import numpy as np
 import orjson
 
-from router.call_log.text import load_function
 from router.errors import ConfigError, RequestError
 from router.records import IntArray, Json, Request, prompt_key
+from router.settings.functions import load_function
 from training.comparing.evaluated import Contender
 from training.comparing.policies.baselines import NAMES
 from training.prompts.table import PromptTable

@@ -63,8 +63,8 @@ def charts_of(comparison: Comparison) -> dict[str, Chart]:
     """Every chart that the comparison has the numbers for, by the id of its place in the page."""
     found = {
         "cost-quality": cost_quality(comparison),
-        "reliability": reliability(comparison),
-        "risk-coverage": risk_coverage(comparison),
+        "reliability": reliability_chart(comparison),
+        "risk-coverage": risk_coverage_chart(comparison),
     }
     return {name: chart for name, chart in found.items() if chart is not None}
 
@@ -277,7 +277,7 @@ def _axis(title: str, ends: Sequence[float], **more: Json) -> Json:
     }
 
 
-def reliability(comparison: Comparison) -> Chart | None:
+def reliability_chart(comparison: Comparison) -> Chart | None:
     """Success over stated confidence per bin with its interval, and the number of prompts in each below."""
     bins = comparison.calibration.bins
     if not bins:
@@ -346,7 +346,7 @@ def wilson(share: float, prompts: int) -> Interval:
     )
 
 
-def risk_coverage(comparison: Comparison) -> Chart | None:
+def risk_coverage_chart(comparison: Comparison) -> Chart | None:
     """Failures among the prompts that the router keeps, over the part that it keeps."""
     points = comparison.calibration.risk_coverage
     if not points:

@@ -12,7 +12,7 @@ from typing import Literal, cast
 from router.errors import ConfigError
 from router.records import Json
 from training.comparing.evaluated import Comparison
-from training.comparing.report.schema import Kind, entry_of, is_list, is_number, keys_of
+from training.comparing.report.schema import Kind, element_kind, is_list, is_number, keys_of
 
 Operator = Literal[">", ">=", "<", "<=", "==", "!="]
 
@@ -123,7 +123,7 @@ def _check(path: Sequence[str]) -> None:
     """
     kind: Kind = Comparison
     for number, step in enumerate(path):
-        keys, entry = keys_of(kind), entry_of(kind)
+        keys, entry = keys_of(kind), element_kind(kind)
         if keys and step not in keys:
             raise _NotFound(f"there is no {_joined(path[: number + 1])}{_near(step, keys)}")
         if is_list(kind) and step in keys_of(entry):

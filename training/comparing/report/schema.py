@@ -29,7 +29,7 @@ def keys_of(kind: Kind) -> dict[str, Kind]:
     return first | {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
-def entry_of(kind: Kind) -> Kind | None:
+def element_kind(kind: Kind) -> Kind | None:
     """What a list or an object of free keys holds; None for anything else."""
     kind = known(kind)
     arguments = typing.get_args(kind)
@@ -71,7 +71,7 @@ def objects(kind: Kind = Comparison) -> dict[str, dict[str, Kind]]:
     found: dict[str, dict[str, Kind]] = {}
     if keys := keys_of(kind):
         found[kind.__name__] = keys
-    for inner in [*keys.values(), entry_of(kind)]:
+    for inner in [*keys.values(), element_kind(kind)]:
         if inner is not None:
             found = {**found, **{name: each for name, each in objects(inner).items() if name not in found}}
     return found

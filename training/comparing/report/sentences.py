@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from training.comparing.evaluated import (
+    Claim,
     Comparison,
     CurveResult,
     Difference,
     Outcome,
     PolicyResult,
     SliceResult,
-    Verdict,
 )
 from training.comparing.policies.baselines import BEST_SINGLE, SHUFFLE, TASK_TYPE
 from training.pages.numbers import as_factor, bounds, relative
@@ -72,7 +72,7 @@ def shown_below(difference: Difference, reference: float) -> bool:
     return difference.interval.high < reference - ROUNDING and difference.p_adjusted < SIGNIFICANT
 
 
-def verdicts(comparison: Comparison) -> tuple[Verdict, ...]:
+def verdicts(comparison: Comparison) -> tuple[Claim, ...]:
     """Every sentence of a comparison, losses first, then undecided ones, trade-offs and wins."""
     found = [
         *_against_baselines(comparison),
@@ -88,7 +88,7 @@ def _settled(outcome: Outcome, comparison: Comparison) -> Outcome:
     return outcome if comparison.clusters >= FEW else "undecided"
 
 
-def headline(verdict: Sequence[Verdict]) -> str:
+def headline(verdict: Sequence[Claim]) -> str:
     """The verdicts counted, losses first: one sentence."""
     wording = {
         "loss": "loses {}",
@@ -112,7 +112,7 @@ def _listed(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def _against_baselines(comparison: Comparison) -> Iterator[Verdict]:
+def _against_baselines(comparison: Comparison) -> Iterator[Claim]:
     """A sentence for each policy and the shuffle, and for each single model that the router loses to."""
     told: set[str] = set()
     for result in comparison.policies:
@@ -126,7 +126,7 @@ def _against_baselines(comparison: Comparison) -> Iterator[Verdict]:
                 yield verdict
 
 
-def _baseline_verdict(result: PolicyResult, comparison: Comparison) -> Verdict:
+def _baseline_verdict(result: PolicyResult, comparison: Comparison) -> Claim:
     names = _listed([result.name, *result.aliases])
     named = result.model and result.kind == "baseline"
     title = f"{names} ({result.model})" if named else names
@@ -134,10 +134,10 @@ def _baseline_verdict(result: PolicyResult, comparison: Comparison) -> Verdict:
         title += ", which runs today"
     if result.same_as_router:
         text = f"The router makes the same choices as {title}."
-        return Verdict(outcome="undecided", against=result.name, text=text)
+        return Claim(outcome="undecided", against=result.name, text=text)
     if result.support is not None and result.support.refused:
         text = f"The log can't speak for {title}: {result.support.refused}."
-        return Verdict(outcome="undecided", against=result.name, text=text)
+        return Claim(outcome="undecided", against=result.name, text=text)
     success = guarded(result.success_difference, comparison.clusters)
     cost = result.cost_ratio.interval
     outcome = _settled(_resolved(classify(success, result.cost_ratio), result), comparison)
@@ -148,7 +148,7 @@ def _baseline_verdict(result: PolicyResult, comparison: Comparison) -> Verdict:
         text += f" (on the {result.prompts:,} prompts that it can choose for)"
     if outcome == "undecided" and result.success_difference.calls_to_settle:
         text += f"; about {result.success_difference.calls_to_settle:,} more prompts would settle the success"
-    return Verdict(outcome=outcome, against=result.name, text=text + ".")
+    return Claim(outcome=outcome, against=result.name, text=text + ".")
 
 
 def _at_its_success(ratio: Interval) -> str:
@@ -167,10 +167,10 @@ def _resolved(outcome: Outcome, result: PolicyResult) -> Outcome:
     return "loss" if outcome == "trade-off" and dearer else outcome
 
 
-def _shuffle_verdict(result: PolicyResult, comparison: Comparison) -> Verdict:
+def _shuffle_verdict(result: PolicyResult, comparison: Comparison) -> Claim:
     if result.same_as_router:
         text = "The router sends every prompt to one model: there is no choice to judge."
-        return Verdict(outcome="undecided", against=SHUFFLE, text=text)
+        return Claim(outcome="undecided", against=SHUFFLE, text=text)
     difference = result.success_difference
     outcome = _settled(classify(difference, result.cost_ratio), comparison)
     claim = {
@@ -182,16 +182,16 @@ def _shuffle_verdict(result: PolicyResult, comparison: Comparison) -> Verdict:
     text = f"{claim}: against its own choices shuffled over the prompts, " + _difference(
         difference.interval, result.cost_ratio.interval
     )
-    return Verdict(outcome=outcome, against=SHUFFLE, text=text + ".")
+    return Claim(outcome=outcome, against=SHUFFLE, text=text + ".")
 
 
-def _at_equal_quality(comparison: Comparison) -> Iterator[Verdict]:
+def _at_equal_quality(comparison: Comparison) -> Iterator[Claim]:
     """The sweep against the best single model, and against the sweep of the mean per task type."""
     best, curves = comparison.best_single, {curve.name: curve for curve in comparison.curves}
     learned = next((curve for name, curve in curves.items() if name != TASK_TYPE), None)
     if learned is None:
         return
-    yield Verdict(
+    yield Claim(
         outcome=_settled(_ratio_outcome(learned.cost_at_best), comparison),
         against=f"{BEST_SINGLE} at equal quality",
         text=f"Swept over its weight on cost, the learned policy {_reaches(learned, best)}.",
@@ -203,7 +203,7 @@ def _at_equal_quality(comparison: Comparison) -> Iterator[Verdict]:
 
 def _table_verdict(
     outcome: Outcome, learned: CurveResult, table: CurveResult, comparison: Comparison
-) -> Verdict:
+) -> Claim:
     ratio, best = comparison.equal_quality or UNKNOWN, comparison.best_single
     claim = {
         "loss": "Mean per task type is cheaper at equal quality",
@@ -214,7 +214,7 @@ def _table_verdict(
     text = f"{claim}: the table {_reaches(table, best)}, the learned policy {_reaches(learned, best)}"
     if math.isfinite(ratio.value):
         text += ": " + share_of(ratio, "the table's cost")
-    return Verdict(outcome=outcome, against=f"{TASK_TYPE} at equal quality", text=f"{text}.")
+    return Claim(outcome=outcome, against=f"{TASK_TYPE} at equal quality", text=f"{text}.")
 
 
 def _ratio_outcome(ratio: Interval) -> Outcome:
@@ -231,7 +231,7 @@ def _reaches(curve: CurveResult, best: str) -> str:
     return f"reaches the success rate of {best} at {share_of(curve.cost_at_best, 'its cost')}"
 
 
-def _ranking(comparison: Comparison) -> Iterator[Verdict]:
+def _ranking(comparison: Comparison) -> Iterator[Claim]:
     ranking = comparison.ranking
     if ranking is None or math.isnan(ranking.apgr.value):
         return
@@ -244,10 +244,10 @@ def _ranking(comparison: Comparison) -> Iterator[Verdict]:
         f"{apgr.value:.2f} [{apgr.low:.2f}, {apgr.high:.2f}] of the gap on average (APGR), random routing "
         "0.50."
     )
-    yield Verdict(outcome=outcome, against="random ranking", text=text)
+    yield Claim(outcome=outcome, against="random ranking", text=text)
 
 
-def _on_slices(comparison: Comparison) -> Iterator[Verdict]:
+def _on_slices(comparison: Comparison) -> Iterator[Claim]:
     """Slices on which the router is shown to succeed less often than what runs today."""
     worse = [
         one
@@ -265,7 +265,7 @@ def _on_slices(comparison: Comparison) -> Iterator[Verdict]:
                 f"{comparison.reference}: {_worst(found)}."
             )
             settled = _settled(outcome, comparison)
-            yield Verdict(outcome=settled, against=f"{comparison.reference} by slice", text=text)
+            yield Claim(outcome=settled, against=f"{comparison.reference} by slice", text=text)
 
 
 def _slice_outcome(one: SliceResult) -> Outcome:

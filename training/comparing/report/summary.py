@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from training.comparing.evaluated import Comparison, Outcome, PolicyResult, Verdict
+from training.comparing.evaluated import Claim, Comparison, Outcome, PolicyResult
 from training.pages.numbers import UNKNOWN, dollars, signed
 from training.statistics.intervals import Interval
 
@@ -35,7 +35,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Headline:
     """What comes first in every form of the report.
 
     Attributes:
@@ -45,16 +45,16 @@ class Answer:
 
     today: str
     model: str | None
-    losses: tuple[Verdict, ...]
+    losses: tuple[Claim, ...]
     cost: Figure
     failures: Figure
 
 
-def answer_of(comparison: Comparison) -> Answer:
+def headline_of(comparison: Comparison) -> Headline:
     """The change in cost and in failures, and every loss."""
     change, router = comparison.change, comparison.router
     today = next((one for one in comparison.policies if one.name == change.today), None)
-    return Answer(
+    return Headline(
         today=change.today,
         model=today.model if today else None,
         losses=tuple(one for one in comparison.verdict if one.outcome == "loss"),

@@ -18,7 +18,7 @@ from router.records import Json
 from training.comparing.evaluated import Comparison, Difference, Outcome, SliceResult
 from training.comparing.report.charts import SYMBOLS, Chart, charts_of
 from training.comparing.report.sentences import headline
-from training.comparing.report.summary import answer_of
+from training.comparing.report.summary import headline_of
 from training.comparing.report.whiskers import whiskers
 from training.pages import numbers
 from training.pages.palettes import PALETTES, style_sheet
@@ -67,12 +67,12 @@ def html(comparison: Comparison) -> str:
     charts = charts_of(comparison)
     page = _template().render(
         c=comparison,
-        answer=answer_of(comparison),
+        answer=headline_of(comparison),
         headline=headline(comparison.verdict),
         policies=(comparison.router, *comparison.policies),
         slice_whisker=whiskers([one.success_difference.interval for one in comparison.slices]),
         slices=_by_dimension(comparison),
-        lost=[one for one in comparison.slices if shown(one.success_difference) == "loss"],
+        lost=[one for one in comparison.slices if conclusion_of(one.success_difference) == "loss"],
         risks=_risks(comparison),
         estimators=ESTIMATORS,
         kinds=[kind for kind in SYMBOLS if any(one.kind == kind for one in comparison.policies)],
@@ -104,10 +104,10 @@ def _template() -> jinja2.Template:
         "ratio": lambda value: numbers.typeset(numbers.relative(value)),
         "range": lambda value, unit: numbers.typeset(numbers.bounds(value, unit)),
         "decimal": numbers.decimal,
-        "p": numbers.p_value,
+        "p": numbers.p_value_text,
         "typeset": numbers.typeset,
         "short": numbers.shortened,
-        "found": shown,
+        "found": conclusion_of,
     }
     environment.tests |= {"known": math.isfinite}
     return environment.from_string(_packaged(TEMPLATE))
@@ -144,7 +144,7 @@ def _for_script(value: Json) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def shown(difference: Difference) -> Outcome:
+def conclusion_of(difference: Difference) -> Outcome:
     """What a corrected difference shows, more being better."""
     if not difference.p_adjusted < SHOWN:
         return "undecided"

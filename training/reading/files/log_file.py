@@ -224,7 +224,7 @@ def plain_name(path: str) -> str:
 
 
 @contextmanager
-def reading(path: str) -> Iterator[None]:
+def damage_as_log_error(path: str) -> Iterator[None]:
     """Errors of a damaged file as ours, wherever in it they come up.
 
     Raises:

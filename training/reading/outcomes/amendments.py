@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from router.records import Json
-from router.settings.sections import OutcomeRule
+from router.settings.outcome_rules import OutcomeRule
 from training.reading.outcomes.rules import NOT_DRAWN, Said, source_of
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def judge_verdicts(folder: Path) -> Path:
     return folder.parent / "judge_verdicts.parquet"
 
 
-def verdict(rules: Sequence[OutcomeRule], place: int, before: Said, said: Said) -> Mapping[str, Json]:
+def amendment(rules: Sequence[OutcomeRule], place: int, before: Said, said: Said) -> Mapping[str, Json]:
     """The row of a call of which some rules say something beside what was said before."""
     whole, first = before | said, said.decision()
     decided = whole.decision()
@@ -54,7 +54,7 @@ def not_drawn(place: int, said: Said) -> Mapping[str, Json]:
     return {"place": place, "yes": said.yes, "no": said.no, "found": None, "found_source": NOT_DRAWN}
 
 
-def with_verdicts(frame: daft.DataFrame, verdicts: daft.DataFrame) -> daft.DataFrame:
+def with_amendments(frame: daft.DataFrame, verdicts: daft.DataFrame) -> daft.DataFrame:
     """Calls with the outcomes that were found later, in the place of those of later rules."""
     from daft import DataType, lit
     from daft.functions import when

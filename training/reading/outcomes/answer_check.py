@@ -28,7 +28,7 @@ class _TooLong(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class LoggedAnswer:
     """What a model answered, in whichever protocol.
 
     Attributes:
@@ -40,16 +40,16 @@ class Answer:
     calls: Sequence[tuple[str | None, Json]]
 
 
-def answer_of(evidence: Json) -> Answer:
+def logged_answer(evidence: Json) -> LoggedAnswer:
     """The answer in a reader's `answer`: a text, a chat message, Anthropic's or Responses' parts."""
     value = _opened(evidence)
     if isinstance(value, dict) and ("role" in value or "content" in value or "tool_calls" in value):
         functions = [mapping(mapping(call).get("function")) for call in listed(value.get("tool_calls"))]
         calls = [(words(one.get("name")), one.get("arguments")) for one in functions]
-        return Answer(text=_text(value.get("content")), calls=calls)
+        return LoggedAnswer(text=_text(value.get("content")), calls=calls)
     if isinstance(value, list) and all(isinstance(part, dict) for part in value):
         return _of_parts(value)
-    return Answer(text=evidence if isinstance(evidence, str) else None, calls=())
+    return LoggedAnswer(text=evidence if isinstance(evidence, str) else None, calls=())
 
 
 def whole_answer(evidence: Json) -> str | None:
@@ -59,7 +59,7 @@ def whole_answer(evidence: Json) -> str | None:
     """
     if evidence is None or CUT_MARK in _as_text(evidence) or _has_media(_opened(evidence)):
         return None
-    answer = answer_of(evidence)
+    answer = logged_answer(evidence)
     calls = [{"name": name, "arguments": arguments} for name, arguments in answer.calls]
     if not answer.text and not calls:
         return None
@@ -97,7 +97,7 @@ def _are_parts(value: Json) -> bool:
     )
 
 
-def _of_parts(parts: Sequence[Mapping[str, Json]]) -> Answer:
+def _of_parts(parts: Sequence[Mapping[str, Json]]) -> LoggedAnswer:
     texts: list[str] = []
     calls: list[tuple[str | None, Json]] = []
     for part in parts:
@@ -108,7 +108,7 @@ def _of_parts(parts: Sequence[Mapping[str, Json]]) -> Answer:
             calls.append((words(part.get("name")), part.get("arguments")))
         elif text := _text(part.get("text") if kind == "text" else part.get("content")):
             texts.append(text)
-    return Answer(text="".join(texts) or None, calls=calls)
+    return LoggedAnswer(text="".join(texts) or None, calls=calls)
 
 
 def _text(content: Json) -> str | None:
@@ -138,7 +138,7 @@ def keeps_to_schema(
     try:
         if any(CUT_MARK in text for text in (_as_text(evidence), response_format or "", tools or "")):
             return None
-        answer = answer_of(evidence)
+        answer = logged_answer(evidence)
         if tools and answer.calls:
             found = _tool_checks(answer, _bounded(tools, max_bytes))
             if found is None:
@@ -169,7 +169,7 @@ def _bounded(text: str, max_bytes: int) -> Json:
     return parse_json(text)[0]
 
 
-def _tool_checks(answer: Answer, tools: Json) -> list[tuple[Json, str]] | None:
+def _tool_checks(answer: LoggedAnswer, tools: Json) -> list[tuple[Json, str]] | None:
     """Arguments and schema of each call; None where it calls a tool that there is not."""
     functions = [mapping(mapping(tool).get("function")) for tool in listed(tools)]
     known = {one["name"]: one.get("parameters") for one in functions if isinstance(one.get("name"), str)}

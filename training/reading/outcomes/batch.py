@@ -8,7 +8,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from router.records import Json, message_texts
-from router.settings.sections import OutcomeRule
+from router.settings.outcome_rules import OutcomeRule
 from training.readers.cells import parse_json
 from training.readers.protocol import EVIDENCE_FIELDS
 from training.readers.values import words

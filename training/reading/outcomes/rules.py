@@ -9,10 +9,10 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from router.call_log.text import load_function
 from router.errors import CallLogError
 from router.records import Json
-from router.settings.sections import (
+from router.settings.functions import load_function
+from router.settings.outcome_rules import (
     ErrorRule,
     EvaluationRule,
     FeedbackRule,
@@ -185,9 +185,7 @@ def _function(rule: FunctionRule, call: CallEvidence) -> bool | None:
     return verdict
 
 
-@lru_cache(maxsize=64)
-def _loaded(name: str) -> Callable[[Any], Any]:
-    return load_function(name)
+_loaded = lru_cache(maxsize=64)(load_function)
 
 
 def _judged(rule: JudgeRule, call: CallEvidence) -> bool | None:

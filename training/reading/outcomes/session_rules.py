@@ -12,8 +12,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from router.settings.sections import OutcomeRule
-from training.reading.outcomes.amendments import VERDICTS, session_verdicts, verdict
+from router.settings.outcome_rules import OutcomeRule
+from training.reading.outcomes.amendments import VERDICTS, amendment, session_verdicts
 from training.reading.outcomes.judge_report import JudgeReport
 from training.reading.outcomes.rules import (
     JUDGE,
@@ -131,7 +131,7 @@ def _said(rules: Sequence[OutcomeRule], session: Sequence[Mapping[str, Any]]) ->
     for position, said in said_of_session(rules, calls).items():
         call = session[position]
         if call["outcome_source"] != NOT_DRAWN:
-            yield verdict(rules, call["place"], Said(call["yes"], call["no"]), said)
+            yield amendment(rules, call["place"], Said(call["yes"], call["no"]), said)
 
 
 def count_outcomes(rules: Sequence[OutcomeRule], calls: daft.DataFrame) -> OutcomeCounts:

@@ -25,7 +25,7 @@ from training.readers.protocol import (
 from training.readers.values import at_path
 from training.reading.files.log_file import OWN_LOG, LogFile, RawBatch
 from training.reading.rows.cleaning import CALL_SCHEMA, RUNTIME_FIELDS, RawRows
-from training.reading.rows.source_rows import SourceRow, SourceRows, as_text, raw_text, source_rows
+from training.reading.rows.source_rows import SourceRow, SourceRows, raw_text, record_text, source_rows
 
 _FIELDS = (*CALL_SCHEMA.names, *RUNTIME_FIELDS, *EVIDENCE_FIELDS)
 
@@ -183,5 +183,5 @@ def joined_results(
     reader = cast(JoiningReader, known_readers()[reader_name])
     results = reader.join([record for _, record in rows])
     for (place, record), result in zip(rows, results, strict=True):
-        row = SourceRow(place, record, as_text(record).encode("utf-8", "surrogatepass"))
+        row = SourceRow(place, record, record_text(record).encode("utf-8", "surrogatepass"))
         yield place, row, overridden(result, record, overrides, seen)

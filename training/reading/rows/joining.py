@@ -16,10 +16,10 @@ from router.errors import CallLogError
 from router.records import Json
 from training.readers.known import known_readers
 from training.readers.protocol import JoiningReader, Record
-from training.reading.files.log_file import LogFile, RawBatch, reading
+from training.reading.files.log_file import LogFile, RawBatch, damage_as_log_error
 from training.reading.rows.converting import Results, joined_results, numbered_rows
 from training.reading.rows.places import place_at
-from training.reading.rows.source_rows import SourceRow, SourceRows, as_text
+from training.reading.rows.source_rows import SourceRow, SourceRows, record_text
 
 _SPOOL_BYTES = 16 << 20
 _MOST_SPOOLS = 400
@@ -98,7 +98,7 @@ def _spool_file(file: LogFile, streams: Sequence[BinaryIO]) -> Mapping[str, Json
 
 
 def _all_rows(file: LogFile) -> Iterator[SourceRows]:
-    with reading(file.path):
+    with damage_as_log_error(file.path):
         for part in range(file.row_groups if file.size else 0):
             yield from numbered_rows(file, part)
 
@@ -109,7 +109,7 @@ def _put(reader: JoiningReader, row: SourceRow, place: int, streams: Sequence[Bi
     number = int.from_bytes(sha256(name.encode("utf-8", "surrogatepass")).digest()[:4]) % len(streams)
     shown = None if row.record is not None else row.raw()
     line = [place, name, row.record, row.problem, row.repaired, shown]
-    streams[number].write(as_text(line).encode("utf-8", "surrogatepass") + b"\n")
+    streams[number].write(record_text(line).encode("utf-8", "surrogatepass") + b"\n")
 
 
 def joined_batches(file: LogFile, _part: int = 0) -> Iterator[RawBatch]:

@@ -20,11 +20,11 @@ from training.reading.files.log_file import (
     Format,
     LogFile,
     RawBatch,
+    damage_as_log_error,
     is_remote,
     line_batches,
     open_log,
     open_raw,
-    reading,
 )
 from training.reading.rows.cleaning import RawRows
 from training.reading.rows.converting import converted_batches
@@ -48,7 +48,7 @@ def read_batches(file: LogFile, row_group: int = 0) -> Iterator[RawBatch]:
             "csv": _csv_batches,
             "database": database_batches,
         }
-    with reading(file.path):
+    with damage_as_log_error(file.path):
         yield from ways.get(file.kind, converted_batches)(file, row_group)
 
 

@@ -65,10 +65,12 @@ class SourceRows:
 
 def raw_text(row: bytes | Record | None) -> str:
     """A row as it stands in the source, from its text or, of a table, from its record."""
-    return row.decode(errors="backslashreplace").rstrip("\r\n") if isinstance(row, bytes) else as_text(row)
+    return (
+        row.decode(errors="backslashreplace").rstrip("\r\n") if isinstance(row, bytes) else record_text(row)
+    )
 
 
-def as_text(value: Json) -> str:
+def record_text(value: Json) -> str:
     """JSON text of a record; what JSON has no form for, as text."""
     try:
         return orjson.dumps(value, default=str).decode()
@@ -209,7 +211,7 @@ def _numbered(records: Iterator[tuple[Mapping[str, Json], int]]) -> Iterator[Sou
     some: list[SourceRow] = []
     size = 0
     for number, (record, known_size) in enumerate(records, start=1):
-        text = as_text(record).encode("utf-8", "surrogatepass")
+        text = record_text(record).encode("utf-8", "surrogatepass")
         digest.update(text + b"\n")
         some.append(SourceRow(number, record))
         size += known_size or len(text)

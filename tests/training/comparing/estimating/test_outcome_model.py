@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 from router.records import FloatArray, IntArray
 from training.comparing.estimating import outcome_model
-from training.comparing.estimating.outcome_model import Scaling, expected_cost, expected_success
+from training.comparing.estimating.outcome_model import CovariateScaling, expected_cost, expected_success
 from training.prompts.split import folds
 
 
@@ -103,4 +103,4 @@ def test_doubled_calls_and_another_order_change_nothing() -> None:
 
 
 def test_a_constant_covariate_is_no_obstacle() -> None:
-    assert_allclose(Scaling.of(np.full((4, 1), 3.0))(np.array([[3.0]])), [[1.0, 0.0]])
+    assert_allclose(CovariateScaling.of(np.full((4, 1), 3.0))(np.array([[3.0]])), [[1.0, 0.0]])

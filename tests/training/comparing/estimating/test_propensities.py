@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 from tests.training.comparing.choice_logs import logged_of, random_log
 from training.comparing.estimating import propensities
-from training.comparing.estimating.outcome_model import Scaling
+from training.comparing.estimating.outcome_model import CovariateScaling
 from training.comparing.estimating.propensities import (
     calibration_error,
     estimated_propensities,
@@ -45,7 +45,7 @@ def test_estimates_are_those_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) ->
     x = np.column_stack([x, x**2, 3 * x])
     fold = folds(log.clusters, 5, 0)
     found = estimated_propensities(log.calls.astype(float), x, fold, log.clusters)
-    scaled, taken = Scaling.of(x)(x)[:, 1:], log.calls.argmax(axis=1)
+    scaled, taken = CovariateScaling.of(x)(x)[:, 1:], log.calls.argmax(axis=1)
     model = LogisticRegression(C=0.1, tol=1e-8, max_iter=1000).fit(scaled[fold != 1], taken[fold != 1])
     assert_allclose(found[fold == 1], model.predict_proba(scaled[fold == 1]), atol=2e-3)
 

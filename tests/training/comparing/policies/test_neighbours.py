@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from router.explaining.nearest import POINTS_FILE
 from router.forecasting.head import PRIOR_NEIGHBOURS, narrow_inputs
+from router.forecasting.training_prompts import POINTS_FILE
 from router.records import FloatArray, Request
 from router.settings.sections import Objective
 from router.version import Version

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from training.comparing.evaluated import (
     Calibration,
-    Change,
+    ChangeFromToday,
+    Claim,
     Comparison,
     CurveResult,
     Difference,
@@ -21,7 +22,6 @@ from training.comparing.evaluated import (
     Ranking,
     SliceResult,
     Support,
-    Verdict,
 )
 from training.statistics.intervals import UNKNOWN, Interval
 
@@ -185,40 +185,40 @@ def calibration() -> Calibration:
     )
 
 
-def verdict() -> tuple[Verdict, ...]:
+def verdict() -> tuple[Claim, ...]:
     return (
-        Verdict(
+        Claim(
             outcome="loss",
             against="mean per task type",
             text="It does not beat mean per task type: it costs 126 % [121, 131] of it at 0.3 points "
             "[-1.4, +0.8] worse success.",
         ),
-        Verdict(
+        Claim(
             outcome="loss",
             against="gpt-4o by length",
             text="On 2 slices it succeeds less often than gpt-4o: over 2,000 tokens (11.8 points [-16.2, "
             "-7.4] worse success at 48 % [42, 54] of its cost) and code (6.1 points [-8.7, -3.5] worse "
             "success at 48 % [42, 54] of its cost).",
         ),
-        Verdict(
+        Claim(
             outcome="undecided",
             against="k nearest neighbours",
             text="Undecided against k nearest neighbours: it costs 109 % [99, 119] of it at 0.2 points "
             "[-1.3, +0.9] worse success.",
         ),
-        Verdict(
+        Claim(
             outcome="trade-off",
             against="all-cheap",
             text="A trade-off against all-cheap (llama-3.1-8b): it costs 1,433 % [1,380, 1,490] of it at "
             "20.2 points [+19.1, +21.3] better success.",
         ),
-        Verdict(
+        Claim(
             outcome="win",
             against="keyword heuristic",
             text="The router beats keyword heuristic: it costs 78 % [73, 83] of it at 5.5 points [+4.4, "
             "+6.6] better success.",
         ),
-        Verdict(
+        Claim(
             outcome="win",
             against="cost-matched shuffle",
             text="It knows which prompt needs which model: against its own choices shuffled over the "
@@ -270,7 +270,9 @@ def exact() -> Comparison:
     router = policy("router", "router", 0.836, 1.72)
     return Comparison(
         method="exact",
-        change=Change(today="best single", usd_per_1000=of(-2.38, 0.17), failures_per_1000=of(6.1, 9.8)),
+        change=ChangeFromToday(
+            today="best single", usd_per_1000=of(-2.38, 0.17), failures_per_1000=of(6.1, 9.8)
+        ),
         verdict=verdict(),
         provenance=Provenance(
             router_version="support-bot v7",
@@ -417,7 +419,7 @@ def one_model() -> Comparison:
     only = policy("best single", "baseline", 0.836, 1.72, model="gpt-4o")
     return replace(
         case,
-        change=Change(today="best single", usd_per_1000=UNKNOWN, failures_per_1000=UNKNOWN),
+        change=ChangeFromToday(today="best single", usd_per_1000=UNKNOWN, failures_per_1000=UNKNOWN),
         verdict=(),
         provenance=Provenance(router_version="v1", data_digest="d1"),
         models=("gpt-4o",),

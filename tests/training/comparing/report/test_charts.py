@@ -14,8 +14,8 @@ from training.comparing.report.charts import (
     charts_of,
     cost_quality,
     plain,
-    reliability,
-    risk_coverage,
+    reliability_chart,
+    risk_coverage_chart,
     wilson,
 )
 from training.pages.palettes import PALETTES
@@ -124,13 +124,13 @@ def test_intervals_are_drawn_both_ways() -> None:
 
 
 def test_the_reliability_diagram_counts_the_prompts_of_each_bin() -> None:
-    chart = reliability(exact())
+    chart = reliability_chart(exact())
     assert chart is not None
     assert sum(chart.data[-1]["y"]) == 2400
 
 
 def test_risk_over_coverage_ends_with_every_prompt() -> None:
-    chart = risk_coverage(exact())
+    chart = risk_coverage_chart(exact())
     assert chart is not None
     assert (chart.data[0]["x"][-1], chart.data[0]["y"][-1]) == (1.0, pytest.approx(0.164))
 

@@ -10,7 +10,7 @@ import pytest
 import training.comparing
 from training.comparing.evaluated import FORMAT, Comparison, PolicyResult, Promise, Provenance
 from training.comparing.report.gate import parse_gate
-from training.comparing.report.schema import entry_of, is_list, is_number, keys_of, objects
+from training.comparing.report.schema import element_kind, is_list, is_number, keys_of, objects
 from training.statistics.intervals import Interval
 
 PAGE = (Path(training.comparing.__file__).parent / "README.md").read_text(encoding="utf-8")
@@ -57,9 +57,9 @@ def test_what_may_be_null_has_the_keys_of_what_it_is_otherwise() -> None:
 
 
 def test_lists_and_objects_of_free_keys_hold_entries() -> None:
-    assert entry_of(POLICY["aliases"]) is str
-    assert entry_of(Mapping[str, float]) is float
-    assert entry_of(float) is None
+    assert element_kind(POLICY["aliases"]) is str
+    assert element_kind(Mapping[str, float]) is float
+    assert element_kind(float) is None
 
 
 def test_only_lists_are_lists() -> None:

@@ -8,7 +8,7 @@ import pytest
 from router.records import IntArray
 from tests.training.comparing.comparisons import evaluated, knowing
 from training.comparing.comparison import Draws, compare
-from training.comparing.evaluated import Difference, Verdict
+from training.comparing.evaluated import Claim, Difference
 from training.comparing.policies.baselines import ALL_CHEAP, BEST_SINGLE, SHUFFLE
 from training.comparing.report.sentences import ORDER, classify, guarded, headline, points, share, share_of
 from training.statistics.intervals import UNKNOWN, Interval
@@ -22,7 +22,7 @@ def of(low: float, high: float, p_adjusted: float = 0.001) -> Difference:
 UNTOLD = Difference(interval=UNKNOWN, p_value=math.nan, p_adjusted=math.nan, calls_to_settle=None)
 
 
-def told(choice: IntArray, **options: object) -> dict[str, Verdict]:
+def told(choice: IntArray, **options: object) -> dict[str, Claim]:
     found = compare(evaluated(choice, **options), draws=Draws(number=200))  # type: ignore[arg-type]
     return {verdict.against: verdict for verdict in found.verdict}
 
@@ -137,6 +137,6 @@ def test_a_large_ratio_is_a_factor_as_in_the_tables() -> None:
 
 
 def test_the_headline_counts_losses_first() -> None:
-    verdicts = [Verdict(outcome=o, against="", text="") for o in ("loss", "win", "win", "undecided")]
+    verdicts = [Claim(outcome=o, against="", text="") for o in ("loss", "win", "win", "undecided")]
     assert headline(verdicts) == "Of 4 comparisons, the router loses 1, leaves 1 undecided and wins 2."
     assert headline(verdicts[1:2]) == "Of 1 comparison, the router loses none and wins 1."

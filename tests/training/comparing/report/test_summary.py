@@ -5,18 +5,18 @@ from dataclasses import replace
 import pytest
 
 from tests.training.comparing.report.reports import exact, of, one_model
-from training.comparing.report.summary import answer_of
+from training.comparing.report.summary import headline_of
 from training.statistics.intervals import UNKNOWN, Interval
 
 
 def test_the_answer_names_what_runs_today_and_every_loss() -> None:
-    answer = answer_of(exact())
+    answer = headline_of(exact())
     assert (answer.today, answer.model) == ("best single", "gpt-4o")
     assert [one.against for one in answer.losses] == ["mean per task type", "gpt-4o by length"]
 
 
 def test_the_change_is_told_with_its_interval_and_its_levels() -> None:
-    answer = answer_of(exact())
+    answer = headline_of(exact())
     assert (answer.cost.value, answer.cost.interval, answer.cost.levels) == (
         "-$2.38",
         "-$2.55 to -$2.21",
@@ -43,14 +43,14 @@ def test_the_change_is_told_with_its_interval_and_its_levels() -> None:
 def test_a_change_is_claimed_only_as_far_as_its_interval_goes(failures: Interval, word: str) -> None:
     case = exact()
     case = replace(case, change=replace(case.change, failures_per_1000=failures))
-    assert answer_of(case).failures.word == word
+    assert headline_of(case).failures.word == word
 
 
 def test_what_is_unknown_is_said_to_be() -> None:
-    cost = answer_of(one_model()).cost
+    cost = headline_of(one_model()).cost
     assert (cost.tone, cost.value, cost.interval) == (None, "unknown", "not known from this log")
 
 
 def test_a_policy_that_is_not_among_the_compared_ones_has_no_levels() -> None:
     case = exact()
-    assert answer_of(replace(case, change=replace(case.change, today="another"))).cost.levels == ""
+    assert headline_of(replace(case, change=replace(case.change, today="another"))).cost.levels == ""

@@ -22,7 +22,7 @@ from tests.training.comparing.report.reports import (
     one_model,
     unknown_costs,
 )
-from training.comparing.report.write import html, shown, write_report
+from training.comparing.report.write import conclusion_of, html, write_report
 
 VOID = {"meta", "br", "line", "circle", "path"}
 
@@ -244,7 +244,7 @@ def test_every_chart_names_the_table_that_holds_its_numbers(page: str) -> None:
 def test_a_difference_is_shown_by_its_corrected_p_value(value: float, p: float, outcome: str) -> None:
     difference = exact().policies[0].success_difference
     interval = replace(difference.interval, value=value)
-    assert shown(replace(difference, interval=interval, p_adjusted=p)) == outcome
+    assert conclusion_of(replace(difference, interval=interval, p_adjusted=p)) == outcome
 
 
 @pytest.mark.parametrize("package", ["jinja2", "plotly"])

@@ -132,7 +132,7 @@ def test_rows_without_their_text_are_counted_and_are_no_rejects(tmp_path: Path) 
 def test_the_reason_is_told_to_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = write_log(tmp_path / "calls.db", record("a"), text="hash")
     write_log(log, record("b"))
-    tables.reading(read(tmp_path, log).summary)
+    tables.show_read_summary(read(tmp_path, log).summary)
     told = capsys.readouterr().out
     assert told == "2 rows in 1 file(s): 1 calls, 1 whose text was not kept (log.text: hash)\n"
 

@@ -7,7 +7,7 @@ import pytest
 
 from router.errors import CallLogError, ConfigError
 from router.records import Json
-from router.settings.sections import OutcomeRule
+from router.settings.outcome_rules import OutcomeRule
 from router.settings.yaml_file import parse_config
 from training.reading.outcomes.rules import (
     CallEvidence,

@@ -1,0 +1,44 @@
+"""What every section of the settings shares: the base class and the kinds of value."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A fraction in [0, 1]."""
+
+
+Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""US dollars, not negative."""
+
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+Count = Annotated[int, Field(ge=0)]
+
+
+def _share_or_auto(value: object, check: ValidatorFunctionWrapHandler) -> object:
+    """One message for the union, where pydantic has one per branch."""
+    try:
+        return check(value)
+    except ValidationError:
+        raise ValueError("must be a number from 0 to 1, or 'auto'") from None
+
+
+ShareOrAuto = Annotated[Share | Literal["auto"], WrapValidator(_share_or_auto)]
+
+
+class Settings(BaseModel):
+    """A section: unknown keys are refused, nothing is converted, nothing can be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
