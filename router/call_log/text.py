@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, cast
 
-from router.call_log.rows import dump_json, well_formed
+from router.call_log.rows import dump_json
 from router.errors import ConfigError
 from router.records import Json, prompt_key
+from router.text import well_formed
 
 TextMode = Literal["full", "redacted", "hash"]
 Redact: TypeAlias = Callable[[str], str]
