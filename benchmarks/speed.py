@@ -23,6 +23,7 @@ from benchmarks.measuring import (
     show,
     stay_on_one_core,
 )
+from training.progress import Silent
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample_calls.parquet"
 PROMPT = (
@@ -156,14 +157,6 @@ def train_router(encoder: str, out: str, cache: str) -> dict[str, float]:
     start = time.perf_counter()
     embedded = train(job, Silent()).embedded
     return {"seconds": time.perf_counter() - start, "embedded": embedded}
-
-
-class Silent:
-    """A `Reporter` that shows nothing."""
-
-    def stage(self, name: str, total: float | None) -> Callable[[float], object]:
-        """See `Reporter.stage`."""
-        return lambda done: None
 
 
 PARTS: Mapping[str, Callable[..., Any]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from router.version import Version
 from tests.services.browser import browser as browser
 from tests.services.postgres import postgres as postgres
 from training.pipeline import Trained, TrainJob, train
+from training.progress import Silent
 from training.prompts.from_logs import ReadOptions
 
 DATA = Path(__file__).parent.parent / "data"
@@ -46,13 +47,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
-class Quiet:
-    """A reporter that shows nothing."""
-
-    def stage(self, name: str, total: float | None) -> Callable[[float], None]:
-        return lambda done: None
-
-
 @pytest.fixture(scope="module", autouse=True)
 def no_connection_is_left() -> Iterator[None]:
     """LiteLLM keeps a client, and its connections, for every address that it was called with."""
@@ -64,8 +58,8 @@ def no_connection_is_left() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def quiet() -> Quiet:
-    return Quiet()
+def quiet() -> Silent:
+    return Silent()
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +90,7 @@ def trained(
     sample_settings: Path,
     encoder_cache: Path,
     tracking_uri: str,
-    quiet: Quiet,
+    quiet: Silent,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Trained:
     """A router trained on the whole sample log, recorded and registered as `sample` in MLflow."""

@@ -16,11 +16,13 @@ OUTSIDE_SERVING = "torch mlflow sklearn scipy polars daft litellm sentence_trans
 OUTSIDE_IMPORT = (
     f"{OUTSIDE_SERVING} numpy pydantic yaml onnxruntime tokenizers safetensors typer rich sqlalchemy psycopg"
 )
+PRIVATE_OF_OTHERS = {"_Hash", "_get_runner"}
+"""Names that the standard library and Daft have no public counterpart of."""
 COMMANDS = (ROOT / "router" / "cli", ROOT / "training" / "commands")
 
 LAYERS = {
     "router": [
-        ["router.errors", "router.addresses"],
+        ["router.errors", "router.addresses", "router.text"],
         ["router.records", "router.settings"],
         ["router.models", "router.loading", "router.call_log"],
         ["router.forecasting", "router.calling"],
@@ -138,9 +140,28 @@ def test_every_import_goes_down_the_list_of_layers() -> None:
 
 @pytest.mark.parametrize("path", sources("router", "training"), ids=module_name)
 def test_only_the_command_line_prints(path: Path) -> None:
-    calls = (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call))
-    printing = any(isinstance(call.func, ast.Name) and call.func.id == "print" for call in calls)
-    assert not printing or path.parent in COMMANDS
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    printed = {"print", "sys.stdout", "sys.stderr"} & {
+        ast.unparse(node) for node in nodes if isinstance(node, ast.Name | ast.Attribute)
+    }
+    consoles = {"rich", "typer", "click"} & {name.partition(".")[0] for name in imports(path, deep=True)}
+    assert not printed | consoles or path.parent in COMMANDS
+
+
+@pytest.mark.parametrize("path", sources("router", "training"), ids=module_name)
+def test_a_private_name_stays_in_its_file(path: Path) -> None:
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    made = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    made |= {ast.unparse(node.target) for node in nodes if isinstance(node, ast.AnnAssign)}
+    used: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom):
+            used |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Attribute):
+            own = ast.unparse(node.value) in ("self", "cls")
+            (made if own else used).add(node.attr)
+    private = {name for name in used if name.startswith("_") and not name.startswith("__")}
+    assert private - made <= PRIVATE_OF_OTHERS
 
 
 def test_importing_the_package_costs_nothing() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from router.errors import TrainingError
-from router.forecasting.encoder import Encoding, load_encoder, well_formed
+from router.forecasting.encoder import Encoding, load_encoder
 from router.forecasting.features import FeatureSpec, embedded_text, featurize
 from router.forecasting.task_groups import TaskGroups
 from router.forecasting.training_prompts import TrainingPrompts
@@ -19,6 +19,7 @@ from router.loading.artifact import check_target, new_folder, save_arrays, seal
 from router.models.prices import current_prices
 from router.records import Json, Request, last_said
 from router.settings.sections import Config
+from router.text import well_formed
 from router.version import ENCODER_FOLDER, HEAD_FILE, KEYS_FILE, TASKS_FOLDER, check_models
 from training.judging.run import JudgeTerms, judged
 from training.learning.fitting import Fitted, Material, fit, steps

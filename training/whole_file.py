@@ -1,25 +1,45 @@
-"""Text files that appear whole or not at all."""
+"""Files that appear whole or not at all."""
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from router.errors import CallLogError
 
 
-def write_whole(out: Path, text: str) -> None:
-    """Write a text beside its place, then move it there in one step; folders are made.
+@contextmanager
+def draft_of(out: Path) -> Iterator[Path]:
+    """A file beside `out`, to be written in the block, that takes its place if the block ends well.
+
+    Folders are made.
 
     Raises:
         CallLogError: `out` can't be written.
     """
+    draft = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        _write(out.with_name(f".{out.name}.{os.getpid()}"), out, text)
+        yield draft
+        draft.replace(out)
     except OSError as error:
         raise not_written(out, error) from error
+    finally:
+        with suppress(OSError):
+            draft.unlink()
+
+
+def write_whole(out: Path, text: str) -> None:
+    """Write a text; half a surrogate pair, which a log may hold, as its escape.
+
+    Raises:
+        CallLogError: `out` can't be written.
+    """
+    with draft_of(out) as draft:
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def check_place(out: Path) -> None:
@@ -36,12 +56,3 @@ def not_written(out: Path, error: OSError) -> CallLogError:
     """The error for a place that can't be written; without the draft's name, which the user never chose."""
     why = os.strerror(error.errno) if error.errno else str(error)
     return CallLogError(f"{out}: can't be written: {why}; choose another place")
-
-
-def _write(draft: Path, out: Path, text: str) -> None:
-    try:
-        # Half a surrogate pair, which a log may hold, is written as its escape.
-        draft.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-        draft.replace(out)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from router.call_log.address import LogAddress
 from router.call_log.rows import fit_identifier
 from router.errors import CallLogError
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 _IDS_AT_ONCE = 500
 _WAL = "-wal"
@@ -29,6 +24,8 @@ def log_bytes(url: str | Path) -> int:
     address = LogAddress.of(url)
     if address.kind == "postgres":
         from sqlalchemy import text
+
+        from router.call_log.store import connection_to
 
         with connection_to(address) as connection:
             return int(connection.execute(text("SELECT pg_total_relation_size('calls')")).scalar_one())
@@ -60,6 +57,7 @@ def _need_file(address: LogAddress) -> None:
 def _in_database(address: LogAddress, wanted: Collection[str]) -> set[str]:
     from sqlalchemy import select
 
+    from router.call_log.store import connection_to
     from router.call_log.tables import CALLS, is_log
 
     ids = sorted(wanted)
@@ -71,28 +69,6 @@ def _in_database(address: LogAddress, wanted: Collection[str]) -> set[str]:
             some = CALLS.c.call_id.in_(ids[start : start + _IDS_AT_ONCE])
             found.update(connection.execute(select(CALLS.c.call_id).where(some)).scalars())
     return found
-
-
-@contextmanager
-def connection_to(address: LogAddress) -> Iterator[Connection]:
-    """A connection for reading, whose errors are ours."""
-    from sqlalchemy import create_engine, exc
-    from sqlalchemy.pool import NullPool
-
-    from router.call_log.store import check_driver, open_to_read
-
-    check_driver(address)
-    try:
-        if address.kind == "postgres":
-            engine = create_engine(address.url, poolclass=NullPool, connect_args={"connect_timeout": 5})
-        else:
-            engine = create_engine(
-                "sqlite://", creator=lambda: open_to_read(address.path), poolclass=NullPool
-            )
-        with engine.connect() as connection:
-            yield connection
-    except (exc.SQLAlchemyError, ValueError) as error:
-        raise CallLogError(f"{address.shown}: can't be read: {address.reason(error)}") from None
 
 
 def _in_lines(address: LogAddress, wanted: Collection[str]) -> set[str]:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from router.records import Json
+from router.text import well_formed
 
 Row: TypeAlias = dict[str, Json]
 """One value per column: `time` an aware datetime, JSON columns as JSON text."""
@@ -127,15 +128,6 @@ def fit_identifier(value: object) -> str | None:
     if text is None or len(text) <= _LONGEST_IDENTIFIER:
         return text
     return f"sha256-{hashlib.sha256(text.encode()).hexdigest()}"
-
-
-def well_formed(text: str) -> str:
-    """The text with U+FFFD for each lone surrogate."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def _moment(value: Json) -> datetime:

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -94,20 +94,15 @@ class DatabaseStore:
         Raises:
             CallLogError: there is no such log, or it can't be read.
         """
-        try:
-            with _engine(self._address, reading=True).connect() as connection:
-                if not is_log(connection, self._address.shown):
-                    raise CallLogError(
-                        f"{self._address.shown}: holds no call log; check the address, or make a call first"
-                    )
-                wanted = _with_feedback(connection, since, until)
-                streaming = connection.execution_options(yield_per=_READ_AT_ONCE)
-                for row in streaming.execute(wanted).mappings():
-                    yield row_to_json(dict(row))
-        except exc.SQLAlchemyError as error:
-            raise CallLogError(
-                f"{self._address.shown}: can't be read: {self._address.reason(error)}"
-            ) from None
+        with connection_to(self._address) as connection:
+            if not is_log(connection, self._address.shown):
+                raise CallLogError(
+                    f"{self._address.shown}: holds no call log; check the address, or make a call first"
+                )
+            wanted = _with_feedback(connection, since, until)
+            streaming = connection.execution_options(yield_per=_READ_AT_ONCE)
+            for row in streaming.execute(wanted).mappings():
+                yield row_to_json(dict(row))
 
     def _append(self, table: Table, rows: Sequence[Row]) -> list[str]:
         if not rows:
@@ -139,6 +134,29 @@ class DatabaseStore:
             prepare_tables(self._connection, self._address.shown)
             self._file = _identity(path)
         return self._connection
+
+
+@contextmanager
+def connection_to(address: LogAddress) -> Iterator[Connection]:
+    """A connection to any database, for reading; it makes no file where there is none.
+
+    Raises:
+        CallLogError: the database can't be reached, or what is done with the connection fails there.
+        MissingExtra: the database's driver is not installed.
+    """
+    try:
+        connection = _engine(address, reading=True).connect()
+    except (exc.SQLAlchemyError, ValueError) as error:
+        raise _unreadable(address, error) from None
+    try:
+        with connection:
+            yield connection
+    except exc.SQLAlchemyError as error:
+        raise _unreadable(address, error) from None
+
+
+def _unreadable(address: LogAddress, error: Exception) -> CallLogError:
+    return CallLogError(f"{address.shown}: can't be read: {address.reason(error)}")
 
 
 def check_driver(address: LogAddress) -> None:
@@ -232,7 +250,7 @@ def _engine(address: LogAddress, *, reading: bool = False) -> Engine:
     path = address.path
     engine = create_engine(
         "sqlite://",
-        creator=lambda: open_to_read(path) if reading else _open_to_write(path),
+        creator=lambda: _open_to_read(path) if reading else _open_to_write(path),
         poolclass=NullPool,
     )
     begin = "BEGIN" if reading else "BEGIN IMMEDIATE"
@@ -269,7 +287,7 @@ def use_wal(connection: sqlite3.Connection) -> None:
         time.sleep(0.02)
 
 
-def open_to_read(path: Path) -> sqlite3.Connection:
+def _open_to_read(path: Path) -> sqlite3.Connection:
     """A connection that never creates the file.
 
     In WAL mode even a reader makes files beside it; on a disk that can't be written, SQLite has to be told

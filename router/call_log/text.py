@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from router.call_log.rows import dump_json, well_formed
+from router.call_log.rows import dump_json
 from router.records import Json, prompt_key
+from router.text import well_formed
 
 TextMode = Literal["full", "redacted", "hash"]
 Redact: TypeAlias = Callable[[str], str]

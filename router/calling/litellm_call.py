@@ -7,7 +7,8 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from contextvars import ContextVar
+from functools import cache, lru_cache, wraps
 from typing import Any, TypeAlias
 
 from router.calling.attempt import Failed
@@ -28,6 +29,7 @@ Client: TypeAlias = Any
 """A `litellm.Router`, anything else with `completion` and `acompletion`, or None: LiteLLM itself."""
 Reply: TypeAlias = Any
 """A response of LiteLLM's, a stream of its, or a piece of one: classes that change with its versions."""
+_one_request: ContextVar[bool] = ContextVar("_one_request", default=False)
 
 
 def connection_of(model: str, settings: ModelSettings) -> dict[str, Json]:
@@ -87,27 +89,37 @@ def no_detours(client: Client) -> dict[str, Json]:
 
 @contextmanager
 def one_request_a_call() -> Iterator[None]:
-    """Within it no call of LiteLLM's sends its request a second time, for all threads.
+    """Within it no call of this context, or of tasks begun in it, sends its request a second time.
 
     Where a connection breaks, even after the request went out, LiteLLM's transport sends it again, whatever
-    the number of retries; no argument or setting turns that off (1.106). A provider may bill both.
+    the number of retries; no argument or setting turns that off (1.106), and a client that does can be given
+    to some providers only. A provider may bill both.
     """
-    litellm_module()
-    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
-
-    again = AsyncHTTPHandler.single_connection_post_request
-    AsyncHTTPHandler.single_connection_post_request = _raise_what_broke  # type: ignore[method-assign]
+    _make_second_requests_optional()
+    before = _one_request.set(True)
     try:
         yield
     finally:
-        AsyncHTTPHandler.single_connection_post_request = again  # type: ignore[method-assign]
+        _one_request.reset(before)
 
 
-async def _raise_what_broke(*_: Reply, **__: Reply) -> Reply:
-    """Stands in for LiteLLM's second request, which is made while the first one's error is handled."""
-    broken = sys.exc_info()[1]
-    assert broken is not None, "there is a second request only after an error"
-    raise broken
+@cache
+def _make_second_requests_optional() -> None:
+    """Have LiteLLM look at the context before a second request; without a mark there, all stays as it is."""
+    litellm_module()
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+
+    send_again = AsyncHTTPHandler.single_connection_post_request
+
+    @wraps(send_again)
+    async def unless_one(*arguments: Reply, **named: Reply) -> Reply:
+        if not _one_request.get():
+            return await send_again(*arguments, **named)
+        broken = sys.exc_info()[1]
+        assert broken is not None, "there is a second request only after an error"
+        raise broken
+
+    AsyncHTTPHandler.single_connection_post_request = unless_one  # type: ignore[method-assign]
 
 
 @cache

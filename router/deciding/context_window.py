@@ -8,9 +8,9 @@ from typing import Final
 
 from router.deciding.needs import MEDIA
 from router.errors import MissingExtra
-from router.forecasting.encoder import well_formed
 from router.models.litellm_import import litellm_module
 from router.records import Json, Request
+from router.text import well_formed
 
 MEDIA_TOKENS: Final = 1_600
 """What an image counts, or a file: the most that Anthropic counts for an image of its usual size."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from router.errors import DamagedArtifact
 from router.records import Float32Array, IntArray, Json
+from router.text import well_formed
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -152,8 +153,3 @@ def head_and_tail(text: str, characters: int) -> str:
     """The text, or where it is longer its first and last halves of `characters`."""
     half = characters // 2
     return text if len(text) <= characters else f"{text[:half]}\n{text[-half:]}"
-
-
-def well_formed(text: str) -> str:
-    """The text as Unicode can encode it: a lone surrogate becomes U+FFFD."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -101,12 +101,9 @@ class NeighbourStore:
         cosine = self.cosines(inputs)
         near = nearest(cosine, min(NEIGHBOURS, max(1, len(self.points) // 4)))
         close = cosine[np.arange(len(cosine))[:, None], near]
-        weight = np.exp(SHARPNESS * (close - close.max(axis=1, keepdims=True)))
-        weight *= near.shape[1] / weight.sum(axis=1, keepdims=True)
-        total = np.matmul(weight[:, None, :], self.values[near])[:, 0]
-        mass = np.matmul(weight[:, None, :], self.seen[near])[:, 0]
+        values = neighbour_means(close, self.values[near], self.seen[near])
         familiarity = np.sort(close, axis=1)[:, -NEAREST:].mean(axis=1)
-        return (total / (mass + PRIOR_NEIGHBOURS)).astype(np.float64), familiarity.astype(np.float64)
+        return values.astype(np.float64), familiarity.astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -338,6 +335,27 @@ def nearest(cosine: Float32Array, count: int) -> IntArray:
     if count >= cosine.shape[1]:
         return np.broadcast_to(np.arange(cosine.shape[1]), cosine.shape)
     return np.argpartition(cosine, cosine.shape[1] - count, axis=1)[:, -count:]
+
+
+def neighbour_means(
+    close: AnyArray, values: AnyArray, seen: AnyArray, level: AnyArray | float = 0.0
+) -> AnyArray:
+    """Weighted means over k neighbours each, shrunk to `level` as if `PRIOR_NEIGHBOURS` more were there.
+
+    Args:
+        close: shape (n, k); cosines.
+        values: shape (n, k, m); each times its weight in `seen`.
+        seen: the same shape; 0 where nothing was observed.
+        level: shape (m,), or one for all.
+
+    Returns:
+        Shape (n, m).
+    """
+    weight = np.exp(SHARPNESS * (close - close.max(axis=1, keepdims=True)))
+    weight *= close.shape[1] / weight.sum(axis=1, keepdims=True)
+    total = np.matmul(weight[:, None, :], values)[:, 0]
+    mass = np.matmul(weight[:, None, :], seen)[:, 0]
+    return np.asarray((total + PRIOR_NEIGHBOURS * level) / (mass + PRIOR_NEIGHBOURS))
 
 
 def unit(rows: Float32Array) -> Float32Array:

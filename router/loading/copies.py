@@ -16,10 +16,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from weakref import WeakSet
+from weakref import WeakSet, finalize
 
 from router.errors import ArtifactError, DamagedArtifact, ForeignArtifact
 from router.loading.artifact import MANIFEST, read_manifest
+
+try:
+    import fcntl
+except ImportError:  # Windows, where a process sees only its own use
+    fcntl = None  # type: ignore[assignment]
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +51,10 @@ class RegisteredVersion:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True, eq=False)
 class Copy:
-    """The files of a version. This process deletes none of them while the object lives.
+    """The files of a version. While the object lives, no process deletes them to make room.
+
+    Each object holds a shared lock, which the kernel releases when the process dies. Where the system or the
+    disk has no such locks, only this process leaves the files alone.
 
     Attributes:
         folder: the router's folder.
@@ -87,15 +95,17 @@ class Copies:
         if not home.is_dir():
             return None
         try:
-            folder = _router_in(home, version)
-            read_manifest(folder)
+            copy = _used(Copy(version=version, folder=_router_in(home, version), home=home))
+            read_manifest(copy.folder)
+        except BlockingIOError:  # another process is deleting it
+            return None
         except (DamagedArtifact, ForeignArtifact) as error:
             logger.warning("%s: the copy is damaged and has to be fetched again: %s", version.name, error)
             _delete(home)
             return None
         with suppress(OSError):  # the folder may be read-only, as in a container's image
             os.utime(home)
-        return _used(Copy(version=version, folder=folder, home=home))
+        return copy
 
     def add(self, version: RegisteredVersion, download: Callable[[Path], object]) -> Copy:
         """Make the copy of a version; where another process was quicker, its copy is taken.
@@ -116,11 +126,11 @@ class Copies:
             download(scratch)
             _check(scratch, version)
             _place(scratch, home)
+            copy = _used(Copy(version=version, folder=_router_in(home, version), home=home))
         except OSError as error:
             raise _unwritable(self.folder, error) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        copy = _used(Copy(version=version, folder=_router_in(home, version), home=home))
         _prune(home.parent)
         return copy
 
@@ -170,12 +180,16 @@ def _file_name(text: str) -> str:
 
 def _router_in(home: Path, version: RegisteredVersion) -> Path:
     """The folder with the manifest; MLflow puts it some folders deep."""
-    found = sorted(home.glob(f"**/{MANIFEST}"))
-    if not found:
+    manifest = _manifest_in(home)
+    if manifest is None:
         raise ForeignArtifact(
             f"{version.name}: the registered model holds no {MANIFEST}, so it is no pointsman router"
         )
-    return found[0].parent
+    return manifest.parent
+
+
+def _manifest_in(home: Path) -> Path | None:
+    return min(home.glob(f"**/{MANIFEST}"), default=None)
 
 
 def _check(scratch: Path, version: RegisteredVersion) -> None:
@@ -195,13 +209,44 @@ def _place(scratch: Path, home: Path) -> None:
 
 
 def _used(copy: Copy) -> Copy:
+    """The copy, which stays from now on.
+
+    Raises:
+        BlockingIOError: another process is deleting it.
+    """
     with _in_use_lock:
         _in_use.add(copy)
+    if (lock := _lock(copy.folder / MANIFEST, alone=False)) is not None:
+        finalize(copy, os.close, lock)
     return copy
 
 
+def _lock(manifest: Path, *, alone: bool) -> int | None:
+    """Lock a copy by its manifest until the descriptor is closed; None where that is not possible.
+
+    Raises:
+        BlockingIOError: the lock of another process forbids it.
+    """
+    if fcntl is None:
+        return None
+    # Over NFS, a lock that keeps everybody else out needs a file that is open for writing.
+    mode = os.O_RDWR if alone and os.access(manifest, os.W_OK) else os.O_RDONLY
+    try:
+        file = os.open(manifest, mode)
+    except OSError:  # whoever reads the files next says what is wrong with them
+        return None
+    try:
+        fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(file)
+        if isinstance(error, BlockingIOError):
+            raise
+        return None
+    return file
+
+
 def _prune(folder: Path) -> None:
-    """Delete the copies used longest ago, and what a killed process left; never one that is in use here."""
+    """Delete the copies used longest ago, and what a killed process left; never one that is in use."""
     with _in_use_lock:
         kept = {copy.home for copy in _in_use}
     homes = sorted((home for home in folder.iterdir() if home.is_dir()), key=_last_use, reverse=True)
@@ -209,7 +254,7 @@ def _prune(folder: Path) -> None:
     finished = [home for home in homes if home not in unfinished]
     for home in finished[MOST:]:
         if home not in kept:
-            _delete(home)
+            _delete_unused(home)
     for home in unfinished:
         if time.time() - _last_use(home) > ABANDONED_S:
             shutil.rmtree(home, ignore_errors=True)
@@ -221,6 +266,15 @@ def _last_use(home: Path) -> float:
         return home.stat().st_mtime
     except OSError:
         return 0.0
+
+
+def _delete_unused(home: Path) -> None:
+    """Delete a copy that no other process reads from."""
+    with suppress(OSError):  # one does, or has just deleted it
+        lock = _lock(_manifest_in(home) or home, alone=True)
+        _delete(home)
+        if lock is not None:
+            os.close(lock)
 
 
 def _delete(home: Path) -> None:

@@ -127,15 +127,8 @@ def begun(router: Router, ticket: Ticket, choice: Choice, messages: Json) -> Cal
         NoModelAllowed: the limits left no model.
     """
     request, version = ticket.order.request(messages), router.version
-    return Call(
-        version=version,
-        request=request,
-        decision=_decision(router, version, ticket.order.wishes(), choice, request),
-        arguments={},
-        log=router.log,
-        sessions=router._sessions,
-        request_id=ticket.call_id,
-    )
+    decision = _decision(router, version, ticket.order.wishes(), choice, request)
+    return replace(router.call_of(version, request, decision, {}), request_id=ticket.call_id)
 
 
 def objection(ticket: Ticket, group: str) -> str | None:
@@ -195,7 +188,7 @@ def _decision(router: Router, version: Version, wishes: Wishes, choice: Choice, 
     missing = set() if choice.groups is None else set(version.models) - set(choice.groups)
     asked = replace(wishes, model=choice.pinned, deny=[*wishes.deny, *missing])
     try:
-        decision = router._decided(version, request, asked)
+        decision = router.decide_by(version, request, asked)
     except NoModelAllowed as error:
         raise NoModelAllowed(_named(error.rejected, missing)) from None
     return replace(decision, rejected=_named(decision.rejected, missing))

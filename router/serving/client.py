@@ -134,7 +134,37 @@ class Router:
             NoModelAllowed: the limits left no model.
             RequestError: the wishes name a model that the router does not know.
         """
-        return self._decided(self._version, request, wishes)
+        return self.decide_by(self._version, request, wishes)
+
+    def decide_by(self, version: Version, request: Request, wishes: Wishes) -> Decision:
+        """As `decide`, by a version that may no longer be the one in force."""
+        circumstances = Circumstances(
+            cooling=self._transport.cooling(),
+            seat=self._sessions.seat(request.session_id),
+            draw=self._draws.random(),
+            serve_rules=self._shadow,
+        )
+        case = version.case(request, wishes, circumstances)
+        decision = version.settle(case)
+        self._sessions.sit(request.session_id, decision.model, case.tokens)
+        return decision
+
+    def call_of(
+        self, version: Version, request: Request, decision: Decision, arguments: Mapping[str, Json]
+    ) -> Call:
+        """A decided request, with what its attempts are logged with.
+
+        Args:
+            arguments: LiteLLM's, without the model.
+        """
+        return Call(
+            version=version,
+            request=request,
+            decision=decision,
+            arguments=arguments,
+            log=self.log,
+            sessions=self._sessions,
+        )
 
     def explain(self, prompt: str | Sequence[Json], **fields: Json) -> Explanation:
         """Why a prompt goes where it goes, on what grounds, and what would change it; no model is called.
@@ -234,18 +264,6 @@ class Router:
         """Put a version in force: a request that is under way goes on with the one it began with."""
         self._version = version
 
-    def _decided(self, version: Version, request: Request, wishes: Wishes) -> Decision:
-        circumstances = Circumstances(
-            cooling=self._transport.cooling(),
-            seat=self._sessions.seat(request.session_id),
-            draw=self._draws.random(),
-            serve_rules=self._shadow,
-        )
-        case = version.case(request, wishes, circumstances)
-        decision = version.settle(case)
-        self._sessions.sit(request.session_id, decision.model, case.tokens)
-        return decision
-
     def _prepared(self, model: str | None, messages: Sequence[Json], arguments: Mapping[str, Json]) -> Call:
         """A call before its first attempt; all of it sees the one version that is in force now.
 
@@ -267,15 +285,10 @@ class Router:
             parameters=rest,
             **ours,
         )
-        decision = self._decided(version, request, Wishes(model=None if model == "auto" else model, **wishes))
-        return Call(
-            version=version,
-            request=request,
-            decision=decision,
-            arguments=theirs,
-            log=self.log,
-            sessions=self._sessions,
+        decision = self.decide_by(
+            version, request, Wishes(model=None if model == "auto" else model, **wishes)
         )
+        return self.call_of(version, request, decision, theirs)
 
 
 def load_version(

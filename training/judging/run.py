@@ -26,6 +26,7 @@ from training.reading.outcomes.rules import ONLY_FAILURES, Said
 from training.spending.budget import Borne, borne, ledger_of, read_lines, spent_in
 from training.spending.paid_calls import CallTerms, Work, make_calls, message_of
 from training.spending.tally import CallsMade
+from training.whole_file import draft_of
 
 _ROWS_AT_ONCE = 100_000
 Line: TypeAlias = Mapping[str, Json]
@@ -193,14 +194,12 @@ def _write(plan: JudgePlan, found: Found, files: CallFiles, config: Config) -> i
             said = Said(yes=success << plan.number, no=(not success) << plan.number)
             rows.append(amendment(config.outcomes.rules, one.place, one.said, said))
     left_out, gone = 0, _failures_not_drawn(plan, found, files, config)
-    path = judge_verdicts(files.folder)
-    part = path.with_suffix(".part")  # the calls are read meanwhile, and joined to what has the file's name
-    with pq.ParquetWriter(part, VERDICTS) as writer:
+    # The calls are read meanwhile, and joined to what has the file's name: so not to the draft.
+    with draft_of(judge_verdicts(files.folder)) as draft, pq.ParquetWriter(draft, VERDICTS) as writer:
         writer.write_table(pa.Table.from_pylist(rows, VERDICTS))
         while rows := list(islice(gone, _ROWS_AT_ONCE)):
             writer.write_table(pa.Table.from_pylist(rows, VERDICTS))
             left_out += len(rows)
-    part.replace(path)
     return left_out
 
 

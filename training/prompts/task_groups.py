@@ -27,6 +27,7 @@ from training.prompts.from_logs import EMBEDDINGS, ReadOptions
 from training.readers.cells import parse_json
 from training.reading.files.log_file import damage_as_log_error, is_in_store, is_remote, open_raw
 from training.reading.rows.cleaning import CALL_SCHEMA
+from training.whole_file import draft_of
 
 SAMPLED = 20_000
 """Groups are found on a uniform sample of so many prompts; memory is that of the sample."""
@@ -272,25 +273,18 @@ def _write_types(
     calls: Path, groups: TaskGroups, encoder: Encoder, cache: Path, reporter: Reporter
 ) -> Counter[str | None]:
     """Write the log anew, whole or not at all; returns the number of calls that got each group."""
-    part = calls.with_name(f".{calls.name}.typing")
     counts: Counter[str | None] = Counter()
     with pq.ParquetFile(calls) as parquet:
         advance = reporter.stage("assigning tasks", parquet.metadata.num_rows)
     schema = CALL_SCHEMA.with_metadata({METADATA: groups.encoder_sha256.encode()})
-    try:
-        with pq.ParquetWriter(part, schema, compression="zstd") as writer:
-            for batch in _batches(calls):
-                types = _types(batch, groups, encoder, cache, counts)
-                place = batch.schema.get_field_index("task_type")
-                column = pa.array(types, CALL_SCHEMA.field("task_type").type)
-                typed = batch.set_column(place, "task_type", column)
-                writer.write_batch(pa.RecordBatch.from_arrays(typed.columns, schema=schema))
-                advance(len(batch))
-        part.replace(calls)
-    except OSError as error:
-        raise CallLogError(f"{calls}: can't be written: {error}; choose another place") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with draft_of(calls) as draft, pq.ParquetWriter(draft, schema, compression="zstd") as writer:
+        for batch in _batches(calls):
+            types = _types(batch, groups, encoder, cache, counts)
+            place = batch.schema.get_field_index("task_type")
+            column = pa.array(types, CALL_SCHEMA.field("task_type").type)
+            typed = batch.set_column(place, "task_type", column)
+            writer.write_batch(pa.RecordBatch.from_arrays(typed.columns, schema=schema))
+            advance(len(batch))
     return counts
 
 

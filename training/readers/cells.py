@@ -21,7 +21,7 @@ _FIRST_MILLISECONDS = 1e11
 _EXCERPT = 80
 
 dump_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""JSON text of a value, as short as it gets."""
+"""JSON text of a value, as short as it gets; NaN and infinity as Python writes them."""
 
 
 def parse_json(text: str | bytes) -> tuple[Json, bool]:

@@ -49,7 +49,12 @@ def llm_spans(spans: Sequence[Record]) -> tuple[Sequence[Record], Sequence[Recor
     """
     models = [span for span in spans if is_model(span)]
     parent_of = {span_id(span): _parent(span) for span in spans}
-    around = {above for span in models for above in _ancestors(span, parent_of)}
+    around: set[str] = set()
+    for span in models:
+        above = _parent(span)
+        while above is not None and above not in around:
+            around.add(above)
+            above = parent_of.get(above)
     inner = [span for span in models if span_id(span) not in around]
     outer = [span for span in models if span_id(span) in around]
     return sorted(inner, key=_end), outer
@@ -57,15 +62,6 @@ def llm_spans(spans: Sequence[Record]) -> tuple[Sequence[Record], Sequence[Recor
 
 def _parent(span: Record) -> str | None:
     return first_words(span.get("parent_span_id"), span.get("parent_id"))
-
-
-def _ancestors(span: Record, parent_of: Mapping[str | None, str | None]) -> set[str]:
-    found: set[str] = set()
-    above = _parent(span)
-    while above is not None and above not in found:
-        found.add(above)
-        above = parent_of.get(above)
-    return found
 
 
 def _end(span: Record) -> int:

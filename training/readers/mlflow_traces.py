@@ -63,10 +63,11 @@ class MLflowTraces(Reader):
         spans = spans_of(trace)
         inner, outer = llm_spans(spans)
         last = inner[-1] if inner else None
+        around = {id(span) for span in outer}
         for span in spans:
             yield {
                 "span": span,
-                "role": "outer" if span in outer else None,
+                "role": "outer" if id(span) in around else None,
                 "trace_id": first_given(info.get("trace_id"), info.get("request_id")),
                 "metadata": first_given(info.get("trace_metadata"), info.get("request_metadata")),
                 "tags": info.get("tags"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +29,7 @@ from training.reading.summary import (
     place_of,
     summarise,
 )
-from training.whole_file import not_written
+from training.whole_file import draft_of, not_written
 
 if TYPE_CHECKING:
     import daft
@@ -164,24 +163,13 @@ def write_calls(files: CallFiles, out: Path) -> int:
     Raises:
         CallLogError: `out` can't be written.
     """
-    part = out.with_name(f".{out.name}.part-{os.getpid()}")
     count = 0
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise not_written(out, error) from error
-    try:
-        with pq.ParquetWriter(part, CALL_SCHEMA, compression="zstd") as writer:
-            for frame in files.frames():
-                ordered = frame.sort(["prompt_key", "place"]).select(*CALL_SCHEMA.names)
-                for batch in ordered.to_arrow_iter():
-                    writer.write_batch(batch.cast(CALL_SCHEMA))
-                    count += batch.num_rows
-        part.replace(out)
-    except OSError as error:
-        raise not_written(out, error) from error
-    finally:
-        part.unlink(missing_ok=True)
+    with draft_of(out) as draft, pq.ParquetWriter(draft, CALL_SCHEMA, compression="zstd") as writer:
+        for frame in files.frames():
+            ordered = frame.sort(["prompt_key", "place"]).select(*CALL_SCHEMA.names)
+            for batch in ordered.to_arrow_iter():
+                writer.write_batch(batch.cast(CALL_SCHEMA))
+                count += batch.num_rows
     return count
 
 

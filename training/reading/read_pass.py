@@ -90,10 +90,9 @@ def start_daft(runner: Runner) -> Any:  # noqa: ANN401 - a module has no narrowe
     os.environ.update(quiet | {"DAFT_PROGRESS_BAR": "0"})
     try:
         import daft
-        from daft.runners import _get_runner
     except ImportError as error:
         raise MissingExtra("daft", "train") from error
-    if _get_runner() is None:
+    if not _has_runner():
         try:
             daft.set_runner_ray() if runner == "ray" else daft.set_runner_native()
         except ImportError as error:
@@ -105,6 +104,17 @@ def start_daft(runner: Runner) -> Any:  # noqa: ANN401 - a module has no narrowe
             f"this process already runs daft on {running!r}, not {runner!r}; start a new process"
         )
     return daft
+
+
+def _has_runner() -> bool:
+    """Whether it is settled how daft runs in this process.
+
+    Daft says so only in private (0.7): setting a runner twice is an error, and `get_or_infer_runner_type`
+    answers "native" before it is settled as well.
+    """
+    from daft.runners import _get_runner
+
+    return _get_runner() is not None
 
 
 def call_source(plan: Plan, daft: Any) -> Any:  # noqa: ANN401, C901 - classes over bases imported only here

@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import text
 
 from router.call_log.address import LogAddress
-from router.call_log.lookup import connection_to, known_calls, log_bytes
+from router.call_log.lookup import known_calls, log_bytes
+from router.call_log.store import connection_to
 from router.errors import CallLogError
 from tests.services.postgres import Postgres
 from tests.services.runtime_log import STORES, record, write_log

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +18,7 @@ from router.calling.litellm_call import (
     cost_of_tokens,
     next_piece,
     no_detours,
+    one_request_a_call,
     put_together,
     takes,
 )
@@ -25,6 +27,9 @@ from router.models.litellm_import import litellm_module
 from router.records import Json
 from router.settings.sections import ModelSettings
 from tests.router.calling.four_ways import run
+from tests.services.provider import KEY, Provider, provider, reset
+
+__all__ = ["provider"]
 
 litellm = litellm_module()
 VARIABLE = "POINTSMAN_TEST_PROVIDER_KEY"
@@ -50,6 +55,49 @@ class Refusing:
 
     async def aclose(self) -> None:
         raise ConnectionResetError("gone")
+
+
+async def requests_for(provider: Provider, model: str) -> int:
+    """How many requests reach the provider in a call whose first connection breaks."""
+    provider.script(model, reset(), reset())
+    arguments = {
+        "model": f"hosted_vllm/{model}",
+        "api_base": provider.api_base,
+        "api_key": KEY,
+        "messages": [{"role": "user", "content": "Hi"}],
+        **no_detours(None),
+    }
+    assert isinstance(await acomplete(None, arguments, 30.0), Failed)
+    return len(provider.requests_of(model))
+
+
+def test_one_request_a_call_is_for_the_callers_own_calls_alone(provider: Provider) -> None:
+    async def both() -> tuple[int, int]:
+        begun = asyncio.Event()
+
+        async def ours() -> int:
+            with one_request_a_call():
+                begun.set()
+                await others
+                return await requests_for(provider, "ours")
+
+        async def of_the_application() -> int:
+            await begun.wait()
+            return await requests_for(provider, "others")
+
+        others = asyncio.create_task(of_the_application())
+        return await ours(), await others
+
+    assert run(both()) == (1, 2)
+
+
+def test_one_request_a_call_ends_with_its_block(provider: Provider) -> None:
+    async def after() -> int:
+        with one_request_a_call(), one_request_a_call():
+            pass
+        return await requests_for(provider, "after")
+
+    assert run(after()) == 2
 
 
 def test_errors_come_back_as_values() -> None:

@@ -20,7 +20,6 @@ from router.forecasting.encoder import (
     head_and_tail,
     load_encoder,
     token_ids,
-    well_formed,
 )
 from router.loading.artifact import save_arrays
 from router.version import ENCODER_FOLDER, Version
@@ -135,17 +134,6 @@ def test_head_and_tail_are_the_texts_own(text: str, characters: int) -> None:
     short, half = head_and_tail(text, characters), characters // 2
     assert short == text if len(text) <= characters else short.startswith(text[:half] + "\n")
     assert len(short) <= max(len(text), characters + 1)
-
-
-@given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_a_text_that_unicode_can_encode_stays_as_it_is(text: str) -> None:
-    assert well_formed(text) == text
-
-
-@given(st.text(st.characters()), st.text())
-def test_a_lone_surrogate_is_replaced_and_its_neighbours_stay(before: str, after: str) -> None:
-    well_formed(before).encode("utf-8")
-    assert well_formed(f"{after}\ud800{after}") == f"{after}\ufffd{after}"
 
 
 def break_nothing(folder: Path) -> None:

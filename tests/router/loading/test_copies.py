@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import gc
 import json
 import logging
@@ -9,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -192,6 +194,102 @@ def test_a_copy_in_use_is_never_deleted(copies: Copies) -> None:
     del used
     gc.collect()
     copies.add(version(9), holding("9"))
+    assert copies.find(version(1)) is None
+
+
+def read_later(folder: Path, found: Event, go_on: Event) -> None:
+    """Find a copy and read from it only when told; the process ends with 1 where it can't."""
+    copy = Copies(folder).find(version(1))
+    assert copy is not None
+    found.set()
+    assert go_on.wait(60)
+    assert (copy.folder / "text.txt").read_text() == "read later"
+
+
+def make_many(copies: Copies, first: int) -> None:
+    """Enough versions to push out version 1, which was used longest ago."""
+    for number in range(first, first + MOST + 1):
+        copies.add(version(number), holding(str(number)))
+        if (home := copies.folder / "support" / "1-made1").exists():
+            os.utime(home, (1, 1))
+        gc.collect()
+
+
+def test_a_copy_that_another_process_uses_stays_until_that_process_ends(copies: Copies) -> None:
+    copies.add(version(1), holding("read later"))
+    context = multiprocessing.get_context("spawn")
+    found, go_on = context.Event(), context.Event()
+    reader = context.Process(target=read_later, args=(copies.folder, found, go_on))
+    reader.start()
+    assert found.wait(60)
+    make_many(copies, 2)
+    go_on.set()
+    reader.join(60)
+    assert reader.exitcode == 0
+    make_many(copies, 12)
+    assert copies.find(version(1)) is None
+
+
+def test_a_killed_process_keeps_no_copy(copies: Copies) -> None:
+    copies.add(version(1), holding("read later"))
+    context = multiprocessing.get_context("spawn")
+    found, never_set = context.Event(), context.Event()
+    reader = context.Process(target=read_later, args=(copies.folder, found, never_set))
+    reader.start()
+    assert found.wait(60)
+    reader.kill()
+    reader.join(60)
+    make_many(copies, 2)
+    assert copies.find(version(1)) is None
+
+
+def test_a_forked_child_keeps_the_copy_that_its_parent_let_go(copies: Copies) -> None:
+    copy = copies.add(version(1), holding("read later"))
+    context = multiprocessing.get_context("fork")
+    go_on = context.Event()
+    child = context.Process(target=go_on.wait, args=(60,))
+    child.start()
+    del copy
+    make_many(copies, 2)
+    assert copies.find(version(1)) is not None
+    go_on.set()
+    child.join(60)
+
+
+def test_a_copy_that_is_being_deleted_counts_as_none(copies: Copies) -> None:
+    with (copies.add(version(1), holding("1")).folder / MANIFEST).open("rb") as manifest:
+        gc.collect()
+        fcntl.flock(manifest, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert copies.find(version(1)) is None
+
+
+def test_what_is_let_go_holds_no_file_open(copies: Copies) -> None:
+    copies.add(version(1), holding("1"))
+    before = len(os.listdir("/dev/fd"))  # noqa: PTH208 - a folder of the kernel's
+    used = [copies.find(version(1)) for _ in range(20)]
+    assert len(os.listdir("/dev/fd")) == before + len(used)  # noqa: PTH208
+    del used
+    gc.collect()
+    assert len(os.listdir("/dev/fd")) == before  # noqa: PTH208
+
+
+@pytest.mark.parametrize("missing", [pytest.param(True, id="no fcntl"), pytest.param(False, id="no flock")])
+def test_without_locks_the_copies_of_this_process_are_still_kept(
+    copies: Copies, monkeypatch: pytest.MonkeyPatch, missing: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    if missing:
+        monkeypatch.setattr(module, "fcntl", None)
+    else:
+        monkeypatch.setattr(fcntl, "flock", refuse)
+    used = copies.add(version(1), holding("in use"))
+    make_many(copies, 2)
+    assert (used.folder / "text.txt").read_text() == "in use"
+    del used
+    gc.collect()
+    make_many(copies, 12)
     assert copies.find(version(1)) is None
 
 

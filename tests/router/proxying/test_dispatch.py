@@ -218,7 +218,7 @@ def test_however_many_ask_a_request_is_decided_on_once(
     dispatcher: Dispatcher, router: Router, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decisions: list[Decision] = []
-    decided, ticket = router._decided, ticket_for()
+    decided, ticket = router.decide_by, ticket_for()
 
     def counted(*arguments: Any) -> Decision:  # noqa: ANN401 - of the router
         decisions.append(decided(*arguments))
@@ -227,7 +227,7 @@ def test_however_many_ask_a_request_is_decided_on_once(
     async def all_at_once() -> None:
         await asyncio.gather(*(dispatcher.settle(ticket, Choice()) for _ in range(8)))
 
-    monkeypatch.setattr(router, "_decided", counted)
+    monkeypatch.setattr(router, "decide_by", counted)
     asyncio.run(all_at_once())
     assert len(decisions) == 1
 

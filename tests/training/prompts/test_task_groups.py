@@ -18,7 +18,6 @@ from router.errors import TrainingError
 from router.forecasting.encoder import EncoderInfo, Encoding
 from router.records import Request
 from router.settings.sections import Config
-from tests.conftest import Quiet
 from tests.services.object_stores import ObjectStore, s3_store
 from tests.training.logs import call, write_lines
 from training.progress import Silent
@@ -103,7 +102,7 @@ def rows_of(calls: Path) -> list[dict[str, Any]]:
 def inferred(folder: Path) -> tuple[Path, InferredTasks]:
     calls = [call(prompt=text, model=model) for text in PROMPTS for model in ("small", "large")]
     out, reading = imported(folder, *calls, call(prompt="mine", task_type="declared"))
-    return out, infer_tasks(out, reading, Quiet(), seed=0)
+    return out, infer_tasks(out, reading, Silent(), seed=0)
 
 
 def test_templates_are_found_first_and_then_clusters(words: Path) -> None:

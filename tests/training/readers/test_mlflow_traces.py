@@ -22,6 +22,7 @@ from tests.services.mlflow_server import MlflowServer
 from tests.training.logs import read, write_lines
 from tests.training.readers.counting import counted
 from tests.training.readers.example_mlflow import SPAN, trace
+from training.readers.mlflow_traces import READER
 from training.reading.calls import CallFiles
 
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
@@ -119,6 +120,21 @@ def calls(request: pytest.FixtureRequest, logged: Logged, tmp_path: Path) -> dic
         "no span of a language model": 6, "span around another model call": 1,
     }  # fmt: skip
     return calls_of(files)
+
+
+class NeverCompared(dict[str, Json]):
+    """A span that is told from others by its identity alone."""
+
+    def __eq__(self, other: object) -> bool:
+        raise AssertionError("two spans were compared, which takes time in the square of a trace's length")
+
+
+def test_no_span_of_a_long_trace_is_compared_with_others() -> None:
+    nested = [
+        NeverCompared(SPAN, span_id=f"s{number}", parent_span_id=f"s{number - 1}") for number in range(20_000)
+    ]
+    roles = [row["role"] for row in READER.rows({"info": {}, "data": {"spans": nested}})]
+    assert roles == ["outer"] * 19_999 + [None]
 
 
 def outcome(call: Mapping[str, Json]) -> tuple[Json, Json, Json]:

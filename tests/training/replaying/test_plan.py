@@ -11,7 +11,7 @@ from router.errors import ConfigError
 from router.records import Json
 from router.settings.sections import Config, Limits, ModelSettings, Price
 from router.version import Version
-from tests.conftest import Quiet
+from training.progress import Silent
 from training.prompts.from_logs import ReadOptions
 from training.replaying.plan import (
     CUT,
@@ -63,7 +63,7 @@ def planned(
 ) -> ReplayPlan:
     assert reading.rejects is not None
     source = log_of(reading.rejects.parent, rows)
-    return plan_replay(ReplayJob(sources=[source], reading=reading, max_tokens=100, **job), version, Quiet())
+    return plan_replay(ReplayJob(sources=[source], reading=reading, max_tokens=100, **job), version, Silent())
 
 
 def test_the_models_that_were_not_tried_are_called(priced: Version, reading: ReadOptions) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from router.deciding.policy import choose
 from router.forecasting.features import Features
-from router.forecasting.head import CHUNK, PRIOR_NEIGHBOURS, SHARPNESS, narrow_inputs, nearest, unit
+from router.forecasting.head import CHUNK, narrow_inputs, nearest, neighbour_means, unit
 from router.forecasting.training_prompts import TrainingPrompts
 from router.models.prices import PriceTable
 from router.records import Float32Array, FloatArray, IntArray
@@ -102,12 +102,9 @@ class Memory:
             cosine[rows, rows + skip] = -np.inf
         near = nearest(cosine, min(k, max(1, len(self.points) - (skip is not None))))
         close = np.take_along_axis(cosine, near, axis=1).astype(np.float64)
-        weight = np.exp(SHARPNESS * (close - close.max(axis=1, keepdims=True)))
-        weight *= near.shape[1] / weight.sum(axis=1, keepdims=True)
         seen = np.isfinite(self.outcomes)
-        total = np.matmul(weight[:, None, :], np.where(seen, self.outcomes, 0.0)[near])[:, 0]
-        mass = np.matmul(weight[:, None, :], seen[near].astype(np.float64))[:, 0]
-        return np.asarray((total + PRIOR_NEIGHBOURS * self.success) / (mass + PRIOR_NEIGHBOURS))
+        known = np.where(seen, self.outcomes, 0.0)
+        return np.asarray(neighbour_means(close, known[near], seen[near].astype(np.float64), self.success))
 
     def weight(self, objective: Objective) -> float:
         """Weight on cost, in 1 / USD, that meets the objective on the remembered prompts, each left out.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from router.call_log.address import LogAddress
-from router.call_log.lookup import connection_to
+from router.call_log.store import connection_to
 from router.errors import CallLogError
 from router.records import Json
 

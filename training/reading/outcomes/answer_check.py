@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
-from router.forecasting.encoder import well_formed
 from router.records import Json
+from router.text import well_formed
 from training.readers.cells import dump_json, parse_json
 from training.readers.litellm_records import CUT_MARK
 from training.readers.values import listed, mapping, words

@@ -78,13 +78,18 @@ def _look_at(
         return _look_at_tables(number, path, mapping, wanted)
     for reader in known_readers().values():
         if path.startswith(reader.schemes):
-            shown = LogAddress.of(path).shown if is_database(path) else path.partition("?")[0]
             return [
                 LogFile(
-                    number=number, path=shown, kind="address", size=1, mapping=mapping, names=None, url=path,
+                    number=number,
+                    path=path.partition("?")[0],
+                    kind="address",
+                    size=1,
+                    mapping=mapping,
+                    names=None,
+                    url=path,
                     reader=reader.name,
                 )
-            ]  # fmt: skip
+            ]
     if (log := log_beside(path)) is not None:
         raise CallLogError(f"{path}: holds feedback, no calls; name {log}, whose calls it is joined to")
     file = look_at_file(number, path, mapping)
