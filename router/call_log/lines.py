@@ -6,21 +6,16 @@ import json
 import logging
 import os
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
 from router.call_log.address import LogAddress
+from router.call_log.file_lock import lock
 from router.call_log.rows import COLUMNS, FEEDBACK_COLUMNS, Row, row_from_json, row_line
 from router.errors import CallLogError
 from router.records import Json
-
-try:
-    import fcntl
-except ImportError:  # Windows, where one process at a time may write
-    fcntl = None  # type: ignore[assignment]
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +93,7 @@ def _append(path: Path, lines: bytes) -> None:
     """Add the lines at the file's end; where not all of them fit, the file stays as it was."""
     file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
     try:
-        _lock(file)
+        lock(file, wait_s=_BUSY_S)
         end = os.lseek(file, 0, os.SEEK_END)
         if end and _last_byte(file, end) != b"\n":  # a process was killed in the middle of its last line
             lines = b"\n" + lines
@@ -110,19 +105,6 @@ def _append(path: Path, lines: bytes) -> None:
             raise
     finally:
         os.close(file)
-
-
-def _lock(file: int) -> None:
-    """Keep other processes out until the file is closed."""
-    until = time.monotonic() + _BUSY_S
-    while fcntl is not None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise
-        time.sleep(0.005)
 
 
 def _last_byte(file: int, end: int) -> bytes:

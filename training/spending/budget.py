@@ -12,13 +12,9 @@ from typing import Self
 
 import numpy as np
 
+from router.call_log.file_lock import lock
 from router.errors import CallLogError
 from router.records import BoolArray, Json
-
-try:
-    import fcntl
-except ImportError:  # Windows, where the user sees to it that one run at a time writes a file
-    fcntl = None  # type: ignore[assignment]
 
 _RUNNING = "another run is writing there; wait for its end, or give another --out"
 
@@ -73,11 +69,10 @@ class LineFile:
         self.close()
 
     def _lock(self) -> None:
-        if fcntl is not None:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise CallLogError(f"{self.path}: {_RUNNING}") from error
+        try:
+            lock(self._file, wait_s=0)
+        except OSError as error:
+            raise CallLogError(f"{self.path}: {_RUNNING}") from error
 
     def _whole_lines(self) -> list[dict[str, Json]]:
         """The objects in the file, which then ends with a whole line."""

@@ -17,7 +17,6 @@ Test: TypeAlias = Callable[[FloatArray, float], float]
 """P-value of "the mean is 0 or more" for independent values, and the most that one of them can be."""
 
 HALVINGS = 40
-MOST_STEPS = 60
 NEAR_HALF = 1e-3
 """Standard deviations from the middle within which the tail is one half for our purpose."""
 
@@ -244,18 +243,13 @@ def gaffke_p_value(excess: FloatArray, most: float) -> float:
 
 
 def _saddle(z: FloatArray, count: IntArray) -> float:
-    """Where sum count * z / (1 - t z) is 0, for t in (0, 1 / max z), by Newton's steps inside a bracket."""
-    low, high = 0.0, 1.0 / float(z[-1])
-    root = high / 2
-    for _ in range(MOST_STEPS):
-        ratio = z / (1 - root * z)
-        slope, curvature = float(count @ ratio), float(count @ np.square(ratio))
-        low, high = (root, high) if slope < 0 else (low, root)
-        step = slope / curvature
-        if abs(step) < 1e-13 * high:
-            break
-        root = root - step if low < root - step < high else (low + high) / 2
-    return root
+    """Where sum count * z / (1 - t z) is 0, for t in (0, 1 / max z): it rises from below 0 to infinity."""
+    from scipy.optimize import brentq
+
+    pole = 1.0 / float(z[-1])
+    # The root stays about 1 / n of it away from the pole, for n values.
+    root = brentq(lambda t: count @ (z / (1 - t * z)), 0.0, pole * (1 - 1e-12), xtol=1e-14 * pole)
+    return float(root)
 
 
 def t_p_value(excess: FloatArray, most: float = np.inf) -> float:

@@ -78,6 +78,29 @@ def test_gaffkes_test_is_the_binomial_one_for_two_values(n: int, losses: int, ma
     assert found == pytest.approx(binom.cdf(losses, n, max_loss), rel=0.02)
 
 
+@pytest.mark.parametrize(
+    ("excess", "most", "p_value"),
+    [
+        pytest.param(excess_of(500, 3, 0, 0.02), 0.98, 0.009827285453377788, id="few lost"),
+        pytest.param(excess_of(2000, 30, 12, 0.02), 0.98, 0.0014324093358072231, id="lost and gained"),
+        pytest.param(excess_of(20_000, 300, 100, 0.02), 0.98, 6.156415379380289e-20, id="hardly possible"),
+        pytest.param(
+            -1e-4 * np.arange(100_000) / 1e5, 1.0, 0.006813271048673353, id="a root beside the pole"
+        ),
+        pytest.param(
+            np.array([-6e5, -3e5, -1e5]),
+            1e-3,
+            6.048971137810335e-26,
+            id="a worst case that is next to nothing",
+        ),
+    ],
+)
+def test_gaffkes_p_values_are_those_found_by_newtons_steps(
+    excess: FloatArray, most: float, p_value: float
+) -> None:
+    assert gaffke_p_value(excess, most) == pytest.approx(p_value, rel=1e-9, abs=0)
+
+
 @pytest.mark.parametrize("seed", [pytest.param(seed, id=f"sample {seed}") for seed in range(3)])
 def test_gaffkes_tail_is_that_of_the_weighted_exponentials(seed: int) -> None:
     random = np.random.default_rng(seed)

@@ -55,7 +55,13 @@ class Measured:
 
     @property
     def scores(self) -> FloatArray:
-        """`doubly_robust_scores` of this outcome, shape (n, m)."""
+        """Unbiased estimate of what each model gets on each prompt, shape (n, m).
+
+        Expected outcome, plus the mean over the prompt's calls of the residual over the propensity (Dudik,
+        Langford & Li 2011, Doubly Robust Policy Evaluation and Learning, eq. 2). Single scores lie far
+        outside of the outcome's range; a policy's value is the mean by traffic of the scores that it takes.
+        NaN in the column of a model without a known outcome.
+        """
         scores = self.mean + self.weight * self.residual
         scores[:, self.unseen] = np.nan
         return scores
@@ -115,26 +121,6 @@ def observation_weights(logged: Logged, outcome: FloatArray, propensity: FloatAr
     chance = propensity * known_share(logged.calls, outcome)
     part = logged.calls / logged.traffic[:, None]
     return np.where(known, part / np.where(known, chance, 1.0), 0.0)
-
-
-def doubly_robust_scores(
-    logged: Logged, outcome: FloatArray, outcome_mean: FloatArray, propensity: FloatArray
-) -> FloatArray:
-    """Unbiased estimate of what each model gets on each prompt, shape (n, m).
-
-    Expected outcome, plus the mean over the prompt's calls of the residual over the propensity (Dudik,
-    Langford & Li 2011, Doubly Robust Policy Evaluation and Learning, eq. 2). Single scores lie far outside of
-    the outcome's range; a policy's value is the mean by traffic of the scores that it takes.
-
-    Args:
-        outcome: shape (n, m); NaN is unknown.
-        outcome_mean: shape (n, m).
-        propensity: shape (n, m); known where the log holds a call.
-
-    Returns:
-        NaN in the column of a model without a known outcome.
-    """
-    return measured(logged, outcome, outcome_mean, propensity).scores
 
 
 def log_values(logged: Logged, outcome: Measured) -> FloatArray:
@@ -231,21 +217,6 @@ _STATISTICS = {
 }
 
 
-def switch_threshold(logged: Logged, outcome: Measured, shares: FloatArray) -> float:
-    """Importance weight above which switch-DR trusts the outcome model instead of the log.
-
-    The one of least estimated variance plus squared bound of the bias, among 21 spaced exponentially between
-    the least and the largest weight, the last of which keeps all (Wang, Agarwal & Dudik 2017, Optimal and
-    Adaptive Off-policy Evaluation in Contextual Bandits, section 4, with `R_max` the largest outcome seen).
-    The policy's part of choices with a larger weight is itself estimated from the log, since logged
-    propensities are known for the models that were taken only.
-    """
-    hits, traffic = taken(logged, outcome, shares), chosen_traffic(logged, shares)
-    direct = traffic * np.where(shares > 0, shares * outcome.mean, 0.0).sum(axis=1)
-    residual = hits.weight * (outcome.observed - outcome.mean)[hits.rows, hits.models]
-    return _switch(hits, residual, logged.clusters, (direct, traffic), outcome)
-
-
 def _switch(
     hits: Taken,
     residual: FloatArray,
@@ -253,7 +224,18 @@ def _switch(
     columns: tuple[FloatArray, FloatArray],
     outcome: Measured,
 ) -> float:
-    """`switch_threshold` from the hits' weighted residuals and the columns direct method and traffic."""
+    """Importance weight above which switch-DR trusts the outcome model instead of the log.
+
+    The one of least estimated variance plus squared bound of the bias, among 21 spaced exponentially between
+    the least and the largest weight, the last of which keeps all (Wang, Agarwal & Dudik 2017, Optimal and
+    Adaptive Off-policy Evaluation in Contextual Bandits, section 4, with `R_max` the largest outcome seen).
+    The policy's part of choices with a larger weight is itself estimated from the log, since logged
+    propensities are known for the models that were taken only.
+
+    Args:
+        residual: shape (k,), of the hits, weighted.
+        columns: direct method and traffic.
+    """
     if not len(hits.rows):
         return float("inf")
     base, size = (np.bincount(clusters, column) for column in columns)

@@ -22,11 +22,11 @@ from training.comparing.policies.baselines import NAMES
 from training.prompts.table import PromptTable
 from training.statistics.policy_curves import NO_CHOICE
 
-Choose = Callable[[list[dict[str, Json]]], Sequence[str | None]]
-"""A policy: requests as `requests_of` gives them, to a model name or None for each, in order."""
-
 ENTRY_POINTS = "pointsman.policies"
-"""Each entry point of this group names a policy, a `Choose`, as `module:function`."""
+"""Each entry point of this group names a policy as `module:function`.
+
+The function gets requests as `requests_of` gives them and returns a model name, or None, for each in order.
+"""
 FILE_ENDINGS = (".jsonl", ".ndjson", ".json")
 SHOWN = 3
 """Places named for each kind of thing that was wrong."""
@@ -142,7 +142,7 @@ def _from_function(name: str, source: str, table: PromptTable) -> list[Json]:
         ConfigError: it can't be imported, raises, or does not give one name a request.
     """
     with _current_folder_importable():
-        choose = cast("Choose", load_function(source))
+        choose = cast("Callable[[list[dict[str, Json]]], Sequence[str | None]]", load_function(source))
         try:
             named = list(choose(requests_of(table)))
         except Exception as error:  # the user's own function may raise anything

@@ -54,7 +54,8 @@ def look_at_file(number: int, path: str, mapping: Mapping[str, str]) -> LogFile:
     names: tuple[str, ...] | None = None
     row_groups = 1
     with _opening(shown, kind):
-        size = _size(path)
+        with open_raw(path) as raw:
+            size = raw.seek(0, 2)
         if size and kind == "parquet":
             with open_raw(path) as raw, pq.ParquetFile(raw) as parquet:
                 names, row_groups = tuple(parquet.schema_arrow.names), parquet.num_row_groups
@@ -89,10 +90,3 @@ def _opening(shown: str, kind: Format) -> Iterator[None]:
         raise CallLogError(f"{shown}: can't be opened: {why}; allow it, or leave it out") from error
     except (pa.ArrowException, OSError) as error:
         raise CallLogError(f"{shown}: can't be read as {kind}: {one_line(error)}; {COPY_AGAIN}") from error
-
-
-def _size(path: str) -> int:
-    if not is_remote(path):
-        return Path(path).stat().st_size
-    with open_raw(path) as raw:
-        return raw.seek(0, 2)

@@ -23,8 +23,14 @@ _MEDIA = frozenset(
 """Types of parts, in the chat protocol, Anthropic's and Responses."""
 
 
+_LARGEST_PATTERN = 1 << 14
+"""Bytes of a compiled pattern; a text of 100,000 characters then takes a fraction of a second."""
+_DEEPEST = 100
+"""Keywords inside keywords: Python's own limit, met in jsonschema's native part, would end the process."""
+
+
 class _TooLong(Exception):
-    """The check took longer than it may."""
+    """The check took longer, or went deeper, than it may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +129,8 @@ def keeps_to_schema(
 ) -> bool | None:
     """Whether an answer is what its request asked for.
 
-    Patterns and formats of a schema are not looked at, because the time that they take has no bound; nothing
-    outside the schema is fetched.
+    Patterns are matched in linear time; those that only backtracking can match, and formats, are not looked
+    at. Nothing outside the schema is fetched.
 
     Args:
         evidence: what the log has of the answer.
@@ -160,13 +166,16 @@ def _as_text(evidence: Json) -> str:
 
 
 class _Unusable(Exception):
-    """What the request asked for is too large, or no schema."""
+    """What the request asked for is too large or too deep, or no schema."""
 
 
 def _bounded(text: str, max_bytes: int) -> Json:
     if len(text) > max_bytes:
         raise _Unusable
-    return parse_json(text)[0]
+    try:
+        return parse_json(text)[0]
+    except ValueError as error:
+        raise _Unusable from error
 
 
 def _tool_checks(answer: LoggedAnswer, tools: Json) -> list[tuple[Json, str]] | None:
@@ -210,7 +219,7 @@ def _fits(value: Json, schema: str, max_bytes: int, deadline: float) -> bool:
     validator = _validator(schema)
     if validator is None:
         raise _Unusable
-    _clock.ends = deadline
+    _check.ends, _check.depth = deadline, 0
     try:
         return validator(parsed)
     except _TooLong:
@@ -219,14 +228,14 @@ def _fits(value: Json, schema: str, max_bytes: int, deadline: float) -> bool:
         raise _Unusable from error
 
 
-_LEFT_OUT = frozenset({"pattern", "format"})
-_clock = threading.local()
-"""When the check that this thread is at has to end: a schema's validator is made once, for all threads."""
+_check = threading.local()
+"""When this thread's check has to end, and how deep it is: all threads share a schema's validator."""
 
 
 @lru_cache(maxsize=256)
 def _validator(schema: str) -> Callable[[Json], bool] | None:
-    """A check by a schema that stops at the clock; None for one that is none, or has no bound."""
+    """A check by a schema that stops at its bounds; None for one that is none, or has no bound."""
+    import jsonschema_rs
     from jsonschema import Draft202012Validator, validators
     from referencing import Registry
 
@@ -235,30 +244,55 @@ def _validator(schema: str) -> Callable[[Json], bool] | None:
     try:
         value = json.loads(schema)
         base = validators.validator_for(value, default=Draft202012Validator)
-        base.check_schema(value)
-    except Exception:  # noqa: BLE001 - jsonschema raises anything on what only looks like a schema
+        form = jsonschema_rs.validator_for(base.META_SCHEMA, validate_formats=False, offline=True)
+        if not form.is_valid(value):
+            return None
+    except Exception:  # noqa: BLE001 - both raise anything on what only looks like a schema
         return None
+    ours = {"pattern": _pattern, "format": _ignored, "uniqueItems": _unique}
     keywords: dict[str, Any] = {
-        name: _timed(_ignored if name in _LEFT_OUT else check) for name, check in base.VALIDATORS.items()
+        name: _bounded_check(ours.get(name, check)) for name, check in base.VALIDATORS.items()
     }
-    keywords["uniqueItems"] = _timed(_unique)
     bounded = validators.extend(base, keywords)(value, registry=Registry())
     return cast("Callable[[Json], bool]", bounded.is_valid)
 
 
-def _timed(check: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
-    """A keyword's check that looks at the clock first."""
+def _bounded_check(check: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
+    """A keyword's check that looks at the clock and the depth first."""
 
-    def timed(validator: Any, value: Json, instance: Json, schema: Json) -> Iterator[Any]:  # noqa: ANN401 - jsonschema's
-        if time.monotonic() > _clock.ends:
+    def bounded(validator: Any, value: Json, instance: Json, schema: Json) -> Iterator[Any]:  # noqa: ANN401 - jsonschema's
+        if time.monotonic() > _check.ends or _check.depth >= _DEEPEST:
             raise _TooLong
-        yield from check(validator, value, instance, schema) or ()
+        _check.depth += 1
+        try:
+            yield from check(validator, value, instance, schema) or ()
+        finally:
+            _check.depth -= 1
 
-    return timed
+    return bounded
 
 
 def _ignored(*_: object) -> tuple[()]:
     return ()
+
+
+def _pattern(_validator: object, pattern: str, instance: Json, _schema: Json) -> Iterator[Any]:
+    from jsonschema import ValidationError
+
+    if isinstance(instance, str) and not _matcher(pattern)(instance):
+        yield ValidationError("the pattern does not match")
+
+
+@lru_cache(maxsize=1024)
+def _matcher(pattern: str) -> Callable[[str], bool]:
+    """Whether a text holds a schema's pattern, in linear time; always where it is not regular."""
+    from jsonschema_rs import RegexOptions, validator_for
+
+    try:
+        options = RegexOptions(size_limit=_LARGEST_PATTERN)
+        return validator_for({"pattern": pattern}, pattern_options=options).is_valid
+    except ValueError:
+        return lambda _: True
 
 
 def _unique(_validator: object, wanted: Json, instance: Json, _schema: Json) -> Iterator[Any]:

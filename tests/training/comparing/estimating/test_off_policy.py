@@ -17,13 +17,11 @@ from training.comparing.estimating.off_policy import (
     SNIPS,
     SWITCH,
     Measured,
-    doubly_robust_scores,
     estimates,
     log_values,
     measured,
     policy_columns,
     study_of,
-    switch_threshold,
 )
 from training.statistics.intervals import Sums, resampled_sums
 
@@ -35,9 +33,28 @@ def totals(log: Logged, outcome: Measured, shares: FloatArray) -> dict[str, floa
     return {name: interval.value for name, interval in found.items()}
 
 
+def threshold_by_the_paper(log: Logged, outcome: Measured, chance: FloatArray, shares: FloatArray) -> float:
+    """The 21 thresholds of switch-DR, one after the other: least variance plus squared bound of the bias."""
+    calls = [(i, a) for i, a in zip(*np.nonzero(log.calls), strict=True) for _ in range(log.calls[i, a])]
+    weight = np.array([shares[i, a] / chance[i, a] for i, a in calls])
+    residual = np.array([outcome.observed[i, a] - outcome.mean[i, a] for i, a in calls])
+    direct = np.array([shares[i] @ outcome.mean[i] for i, _ in calls])
+    cluster = np.array([log.clusters[i] for i, _ in calls])
+    taken = weight[weight > 0]
+
+    def risk(threshold: float) -> float:
+        value = direct + np.where(weight <= threshold, weight * residual, 0.0)
+        apart = [(value - value.mean())[cluster == one].sum() for one in np.unique(cluster)]
+        bias = np.nanmax(outcome.observed) * weight[weight > threshold].sum()
+        return float(np.square(apart).sum() + bias**2)
+
+    spaced: list[float] = np.geomspace(taken.min(), taken.max(), 21)[:-1].tolist()
+    return min([float("inf"), *spaced], key=risk)
+
+
 def call_by_call(log: Logged, outcome: Measured, chance: FloatArray, shares: FloatArray) -> dict[str, float]:
     """Every estimator as its paper writes it, one call after the other."""
-    threshold = switch_threshold(log, outcome, shares)
+    threshold = threshold_by_the_paper(log, outcome, chance, shares)
     direct = weighted = weight = robust = switched = 0.0
     n_calls = 0
     for i, a in zip(*np.nonzero(log.calls), strict=True):
@@ -64,9 +81,8 @@ def test_a_score_is_the_expectation_and_the_weighted_residual() -> None:
     log = logged_of([[1.0, np.nan], [0.5, 0.0]], calls=[[1, 0], [2, 1]])
     mean, chance = np.array([[0.6, 0.2], [0.8, 0.4]]), np.array([[0.5, 0.5], [0.25, 0.75]])
     # 0.6 + (1 - 0.6) / 0.5; of three calls two: 0.8 + 2 (0.5 - 0.8) / 0.25 / 3; one: 0.4 - 0.4 / 0.75 / 3
-    assert_allclose(
-        doubly_robust_scores(log, log.success, mean, chance), [[1.4, 0.2], [0.0, 0.4 - 0.4 / 2.25]]
-    )
+    scores = measured(log, log.success, mean, chance).scores
+    assert_allclose(scores, [[1.4, 0.2], [0.0, 0.4 - 0.4 / 2.25]])
 
 
 @pytest.mark.parametrize(
@@ -90,7 +106,7 @@ def test_over_all_possible_logs_the_scores_average_to_the_truth(
             one = logged_of(outcome[[row]])
             scores[row] = np.where(
                 np.arange(2) == model,
-                doubly_robust_scores(one, one.success, np.array(mean)[[row]], np.array(chance)[[row]])[0],
+                measured(one, one.success, np.array(mean)[[row]], np.array(chance)[[row]]).scores[0],
                 scores[row],
             )
         average += scores * true_chance[[0, 1], taken].prod()
@@ -150,19 +166,19 @@ def test_calls_that_stand_twice_in_the_log_narrow_nothing() -> None:
 
 def test_unknown_outcomes_count_as_missing_at_random_per_model() -> None:
     log = logged_of([[1.0], [np.nan], [0.0], [np.nan]], calls=[[1]] * 4)
-    scores = doubly_robust_scores(log, log.success, np.full((4, 1), 0.5), np.ones((4, 1)))
+    scores = measured(log, log.success, np.full((4, 1), 0.5), np.ones((4, 1))).scores
     assert_allclose(scores[:, 0], [1.5, 0.5, -0.5, 0.5])
 
 
 def test_a_model_without_a_known_outcome_has_no_score() -> None:
     log = logged_of([[1.0, np.nan]], calls=[[1, 0]])
-    scores = doubly_robust_scores(log, log.success, np.full((1, 2), 0.5), np.full((1, 2), 0.5))
+    scores = measured(log, log.success, np.full((1, 2), 0.5), np.full((1, 2), 0.5)).scores
     assert np.isnan(scores).tolist() == [[False, True]]
 
 
 def test_calls_to_other_models_dilute_what_was_seen() -> None:
     log = logged_of([[1.0]], traffic=[4.0])
-    scores = doubly_robust_scores(log, log.success, np.array([[0.5]]), np.array([[0.25]]))
+    scores = measured(log, log.success, np.array([[0.5]]), np.array([[0.25]])).scores
     assert_allclose(scores, [[1.0]])
 
 
@@ -182,16 +198,20 @@ def test_the_switch_trusts_the_model_where_single_weights_carry_the_variance() -
     success = (np.arange(n) % 2).astype(float)[:, None]
     log = logged_of(success, propensity=chance)
     outcome = measured(log, log.success, np.full((n, 1), 0.5), chance)
-    assert switch_threshold(log, outcome, np.ones((n, 1))) == float("inf")
+    everything = np.ones((n, 1))
+    found = totals(log, outcome, everything)
+    assert found[SWITCH] == found[DOUBLY_ROBUST]
     small = measured(logged_of(success * 1e-3), success * 1e-3, np.full((n, 1), 0.5), chance)
-    assert 1 <= switch_threshold(log, small, np.ones((n, 1))) < 2000
+    switched = 0.5 + np.where(rare, 0.0, success[:, 0] * 1e-3 - 0.5).mean()
+    assert totals(log, small, everything)[SWITCH] == pytest.approx(switched)
 
 
 def test_equal_weights_need_no_threshold() -> None:
     log, _, _ = random_log(50)
     even = np.full((50, 3), 1 / 3)
     outcome = measured(log, log.success, even, even)
-    assert switch_threshold(log, outcome, np.eye(3)[np.zeros(50, dtype=int)]) == float("inf")
+    found = totals(log, outcome, np.eye(3)[np.zeros(50, dtype=int)])
+    assert found[SWITCH] == found[DOUBLY_ROBUST]
 
 
 def test_covariates_must_be_finite() -> None:

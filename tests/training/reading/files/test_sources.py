@@ -74,6 +74,23 @@ def test_a_compressed_file_is_read(tmp_path: Path) -> None:
     assert read(tmp_path, str(tmp_path / "a.jsonl.zst")).summary.calls == 3
 
 
+@pytest.mark.parametrize(
+    "name", ["a::b.jsonl", "[1].jsonl", "~a.jsonl", "a#b.jsonl", "a?b.jsonl", "a%20b.jsonl"]
+)
+def test_a_name_here_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (tmp_path / name).write_bytes(lines())
+    monkeypatch.chdir(tmp_path)
+    assert expand([name]) == [name]
+    assert read(tmp_path, name).summary.calls == 3
+
+
+def test_a_glob_does_not_match_what_is_hidden(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "._a.jsonl", ".kept/a.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(lines())
+    assert expand([f"{tmp_path}/**/*.jsonl"]) == [f"{tmp_path}/a.jsonl"]
+
+
 def test_a_damaged_zstandard_file_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl.zst").write_bytes(pa.compress(lines(), "zstd", asbytes=True)[:-9])
     with pytest.raises(CallLogError, match=r"a\.jsonl\.zst: "):

@@ -97,8 +97,42 @@ def test_a_schema_that_can_t_be_used_says_nothing(schema: Json) -> None:
     assert check('{"city": "Rome"}', asked(schema)) is None
 
 
-def test_a_pattern_is_not_looked_at() -> None:
-    assert check(json.dumps("a" * 40 + "!"), asked({"pattern": "^(a+)+$"})) is True
+@pytest.mark.parametrize(
+    ("pattern", "text", "fits"),
+    [
+        pytest.param("^[a-z]+$", "rome", True, id="whole"),
+        pytest.param("[0-9]", "Rome 1", True, id="anywhere"),
+        pytest.param("^[a-z]+$", "Rome", False, id="another"),
+        pytest.param(r"^\d+$", "٣", False, id="digits are ASCII's in a schema"),
+        pytest.param("^(a+)+$", "a" * 40 + "!", False, id="backtracking would not end"),
+        pytest.param(r"^(?=a)(a+)+$", "a" * 40 + "!", True, id="not regular: not looked at"),
+        pytest.param(r"^(a+)\1$", "ab", True, id="refers back: not looked at"),
+        pytest.param("(((a{100}){100}){100}){100}", "b", True, id="too large: not looked at"),
+        pytest.param("(" * 9000, "b", True, id="no pattern: not looked at"),
+    ],
+)
+def test_a_pattern_is_checked_where_linear_time_is_enough(pattern: str, text: str, fits: bool) -> None:
+    form = asked({"properties": {"x": {"pattern": pattern}}, "required": ["y"]})
+    assert check(json.dumps({"x": text, "y": 1}), form) is fits
+    assert check(json.dumps({"x": text}), form) is False
+
+
+def test_a_pattern_says_nothing_of_what_is_no_text() -> None:
+    assert check("3", asked({"pattern": "^a"})) is True
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        pytest.param({"allOf": [{"pattern": rf"\w{{99}}x{n}"} for n in range(4000)]}, id="thousands"),
+        pytest.param({"pattern": "a?" * 30_000 + "a" * 30_000}, id="a long one"),
+        pytest.param({"pattern": "[ab]*a[ab]{128}[cd]"}, id="one of very many states"),
+    ],
+)
+def test_patterns_take_a_bounded_time(schema: Json) -> None:
+    started = time.monotonic()
+    check(json.dumps("ab" * 45_000), asked(schema), max_bytes=200_000)
+    assert time.monotonic() - started < 5
 
 
 def test_a_check_ends_in_time() -> None:
@@ -112,6 +146,57 @@ def test_a_check_ends_in_time() -> None:
     started = time.monotonic()
     assert check(json.dumps(value), asked(schema)) is None
     assert time.monotonic() - started < 2
+
+
+def nested(levels: int) -> str:
+    return "[" * levels + "]" * levels
+
+
+def chain(links: int, last: Json) -> Json:
+    """A schema of definitions that each refer twice to the next one."""
+    twice = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(links)}
+    return {"$ref": "#/$defs/d0", "$defs": {**twice, f"d{links}": last}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer"),
+    [
+        pytest.param(chain(40, {"type": "array"}), "[]", id="2^40 ways through it"),
+        pytest.param({**chain(40, {"type": "object"}), "unevaluatedProperties": False}, "{}", id="and rests"),
+        pytest.param(chain(9, {"items": {"$ref": "#/$defs/d0"}}), nested(1000), id="a deep answer"),
+        pytest.param({"items": {"$ref": "#"}}, nested(1000), id="a deep answer alone"),
+        pytest.param({"allOf": [{"$ref": "#"}]}, "{}", id="itself in allOf"),
+        pytest.param({"not": {"$ref": "#"}}, "{}", id="its own contrary"),
+        pytest.param({"$dynamicAnchor": "n", "allOf": [{"$dynamicRef": "#n"}]}, "{}", id="itself by anchor"),
+        pytest.param({"$ref": "file:///etc/passwd"}, "{}", id="a file"),
+        pytest.param({"$id": "http://127.0.0.1:9/x", "$ref": "y"}, "{}", id="beside a page"),
+    ],
+)
+def test_a_hostile_schema_says_nothing_and_in_time(schema: Json, answer: str) -> None:
+    started = time.monotonic()
+    assert check(answer, asked(schema)) is None
+    assert time.monotonic() - started < 5
+
+
+def test_a_deep_schema_says_nothing() -> None:
+    schema = '{"items":' * 3000 + "{}" + "}" * 3000
+    form = f'{{"type": "json_schema", "json_schema": {{"schema": {schema}}}}}'
+    assert check(nested(1000), form, max_bytes=100_000) is None
+
+
+def test_no_depth_of_the_stack_makes_a_schema_that_refers_to_itself_end_the_process() -> None:
+    def below(frames: int) -> bool | None:
+        return below(frames - 1) if frames else check("1", asked({"if": {"$ref": "#"}}))
+
+    assert {below(frames) for frames in range(30)} == {None}
+
+
+def test_an_answer_as_deep_as_people_write_them_is_checked() -> None:
+    tree = {"type": "object", "properties": {"kids": {"type": "array", "items": {"$ref": "#"}}}}
+    value: Json = {"kids": 3}
+    for _ in range(20):
+        value = {"kids": [value]}
+    assert check(json.dumps(value), asked(tree)) is False
 
 
 def test_distinct_items_are_told_by_their_content() -> None:
