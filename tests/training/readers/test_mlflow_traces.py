@@ -176,7 +176,8 @@ def test_a_server_that_does_not_answer_is_told_soon_in_one_line(
         mlflow.set_tracking_uri(before)
     assert "secret" not in str(raised.value)
     assert "Retrying" not in caplog.text
-    assert (os.environ.get(RETRIES), time.monotonic() - begun < 20) == (retries, True)
+    assert os.environ.get(RETRIES) == retries
+    assert time.monotonic() - begun < 60  # by itself MLflow tries again for two minutes
 
 
 def of_file(folder: Path, *traces: dict[str, Json]) -> dict[str, dict[str, Any]]:
