@@ -485,5 +485,5 @@ def test_killed_at_any_moment_it_goes_on_and_pays_twice_at_most_for_what_was_in_
 def started(provider: Provider, log: str, at_once: int, repeats: int) -> subprocess.Popen[bytes]:
     """An import in a process of its own."""
     command = [sys.executable, "-m", "tests.training.judging.judging", provider.api_base, log]
-    environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", KEY_VARIABLE: KEY}
+    environment = {**os.environ, KEY_VARIABLE: KEY}
     return subprocess.Popen([*command, "1.0", str(at_once), str(repeats)], env=environment)

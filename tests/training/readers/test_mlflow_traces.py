@@ -79,11 +79,11 @@ def _log_all(uri: str, experiment: str) -> None:
     mlflow.set_tracking_uri(uri)
     mlflow.set_experiment(experiment)
     mlflow.litellm.autolog()
+    roots = {}
     for text in ("plain", "judged", "graded", "met", "unmet"):
         with mlflow.start_span("root") as root:
             _ask(text, tools=TOOLS if text == "plain" else None)
-        mlflow.flush_trace_async_logging()
-        _assess(text, root.trace_id)
+        roots[text] = root.trace_id
     with mlflow.start_span("agent", span_type=SpanType.AGENT) as root:
         _ask("first step")
         _ask("last step")
@@ -91,6 +91,8 @@ def _log_all(uri: str, experiment: str) -> None:
         wrapper.set_inputs({"messages": [{"role": "user", "content": "wrapped"}]})
         _ask("wrapped")
     mlflow.flush_trace_async_logging()
+    for text, trace_id in roots.items():
+        _assess(text, trace_id)
     mlflow.log_feedback(trace_id=root.trace_id, name="helpful", value="yes", source=PERSON)
 
 

@@ -276,5 +276,5 @@ def started(
 ) -> subprocess.Popen[bytes]:
     """A replay in a process of its own."""
     command = [sys.executable, "-m", "tests.training.replaying.replay_calls", provider.api_base, str(out)]
-    environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", KEY_VARIABLE: KEY}
+    environment = {**os.environ, KEY_VARIABLE: KEY}
     return subprocess.Popen([*command, str(prompts), str(budget), str(at_once)], env=environment)
