@@ -29,7 +29,7 @@ quick: $(READY) ## format, lint, types and the tests without services, browser a
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not service and not browser and not slow" -x -q $(ARGS)
+	$(BIN)/pytest $(PARALLEL) -m "not service and not browser and not slow" -x -q $(ARGS)
 
 fix: $(READY) ## mend what ruff can: lint, then format
 	$(BIN)/ruff check --fix .

@@ -34,15 +34,16 @@ CACHE_VARIABLE = "POINTSMAN_TEST_CACHE"
 # The same examples in every run, and no time limit on one: the machine may be busy.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
-SERVICES = {"postgres", "process", "logged", "make_app", "server", "setup", "registry", "s3", "gcs"}
+SERVICES = {*"postgres provider process logged make_app server setup registry s3 gcs".split()}
 """Fixtures, and parameters that ask for one, that start a server or the proxy."""
 LOGS_OF_SERVICES = {"spend", "callback"}
+DEAR = {"trained", "encoder_cache", "own_folder", "refusals"}
+"""Fixtures that train a router on the whole sample, or load what exports an encoder."""
 WHOLE = Path(__file__).parent / "whole"
 SLOW = ("slow", "browser", "service")
 """The markers that `make quick` leaves out."""
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Threads of linear algebra spin while they wait: on a busy machine two are up to 40 times as slow as one."""
-
 LITELLMS_OWN_PRICES = "LITELLM_LOCAL_MODEL_COST_MAP"
 """Keeps LiteLLM from fetching its price list when a test imports it before our code does."""
 
@@ -67,10 +68,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         asked |= {value for value in given if isinstance(value, str)}
         if asked & (SERVICES | LOGS_OF_SERVICES):
             item.add_marker(pytest.mark.service)
-        if item.path.is_relative_to(WHOLE):
+        if item.path.is_relative_to(WHOLE) or asked & DEAR:
             item.add_marker(pytest.mark.slow)
     slow = {item.path for item in items if any(map(item.get_closest_marker, SLOW))}
     items.sort(key=lambda item: (not item.path.is_relative_to(WHOLE), item.path not in slow))
+
+
+def pytest_collection_finish() -> None:
+    """Keep all that was imported out of the garbage collector's rounds, which took half a second each."""
+    gc.collect()
+    gc.freeze()
 
 
 class Quiet:
