@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export MPLBACKEND := Agg
+# A worker for each CPU; a file's tests stay together, in the order that tests/conftest.py gives the files.
+PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test quick fix check bench lock clean
 
@@ -13,18 +15,21 @@ help: ## what there is
 demo: $(READY) ## import, train, compare, route and register on the bundled sample
 	$(BIN)/pointsman demo
 
-test: $(READY) ## every check: format, lint, types, tests, notebooks; ARGS=for pytest
+test: $(READY) ## every check: format, lint, types, tests, notebooks; ARGS=for pytest; COVERAGE=1 says what no test runs
 	tests/services/install.sh
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(PARALLEL) $(if $(COVERAGE),--cov --cov-report=) $(ARGS)
+ifdef COVERAGE
+	@$(BIN)/coverage report | sed -n '1,12p;$$p'  # the ten files with the least, and the total
+endif
 
 quick: $(READY) ## format, lint, types and the tests without services, browser and whole runs, up to the first failure
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not service and not browser and not slow" -x -q $(ARGS)
+	$(BIN)/pytest $(PARALLEL) -m "not service and not browser and not slow" -x -q $(ARGS)
 
 fix: $(READY) ## mend what ruff can: lint, then format
 	$(BIN)/ruff check --fix .
@@ -52,7 +57,7 @@ lock: ## write requirements-dev.txt anew from pyproject.toml, in an environment 
 	rm -rf $(VENV)-lock
 
 clean: ## remove what the commands above made
-	rm -rf $(VENV) runs mlflow.db mlruns .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) runs mlflow.db mlruns .pytest_cache .mypy_cache .ruff_cache .coverage
 
 $(READY): requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)

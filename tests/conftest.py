@@ -1,14 +1,21 @@
-"""What the tests share: one router, trained for real on the sample log, and a reporter that says nothing."""
+"""What the tests share: one router, trained for real on the sample log, and a reporter that says nothing.
+
+With `-n` the tests run in several processes, the workers. Each has servers of its own; what takes long to
+make and is only read, the first worker that needs it makes for all, in a folder that they share.
+"""
 
 from __future__ import annotations
 
 import gc
 import os
+import pickle
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from router.serving.client import Router
@@ -18,6 +25,7 @@ from tests.services.browser import browser as browser
 from tests.services.postgres import postgres as postgres
 from training.pipeline import Trained, TrainJob, train
 from training.progress import Silent
+from training.prompts.encoder_export import prepared_encoder
 from training.prompts.from_logs import ReadOptions
 
 DATA = Path(__file__).parent.parent / "data"
@@ -27,14 +35,32 @@ CACHE_VARIABLE = "POINTSMAN_TEST_CACHE"
 # The same examples in every run, and no time limit on one: the machine may be busy.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
-SERVICES = {"postgres", "process", "logged", "make_app", "server", "setup", "registry", "s3", "gcs"}
+SERVICES = {*"postgres provider process logged make_app server setup registry s3 gcs".split()}
 """Fixtures, and parameters that ask for one, that start a server or the proxy."""
 LOGS_OF_SERVICES = {"spend", "callback"}
+DEAR = {"trained", "encoder_cache", "own_folder", "refusals"}
+"""Fixtures that train a router on the whole sample, or load what exports an encoder."""
 WHOLE = Path(__file__).parent / "whole"
+SLOW = ("slow", "browser", "service")
+"""The markers that `make quick` leaves out."""
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Threads of linear algebra spin while they wait: on a busy machine two are up to 40 times as slow as one."""
+LITELLMS_OWN_PRICES = "LITELLM_LOCAL_MODEL_COST_MAP"
+"""Keeps LiteLLM from fetching its price list when a test imports it before our code does."""
+
+
+def pytest_configure() -> None:
+    """Set what the workers, and the processes that tests start, take over from the environment."""
+    for variable in ONE_THREAD:
+        os.environ.setdefault(variable, "1")
+    os.environ.setdefault(LITELLMS_OWN_PRICES, "True")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by what they use, so that `make quick` can leave the slow ones out."""
+    """Mark tests by what they use, so that `make quick` can leave the slow ones out; their files come first.
+
+    So no worker is left alone with a long file at the end.
+    """
     for item in items:
         asked = set(getattr(item, "fixturenames", ()))
         if "browser" in asked:
@@ -43,8 +69,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         asked |= {value for value in given if isinstance(value, str)}
         if asked & (SERVICES | LOGS_OF_SERVICES):
             item.add_marker(pytest.mark.service)
-        if item.path.is_relative_to(WHOLE):
+        if item.path.is_relative_to(WHOLE) or asked & DEAR:
             item.add_marker(pytest.mark.slow)
+    slow = {item.path for item in items if any(map(item.get_closest_marker, SLOW))}
+    items.sort(key=lambda item: (not item.path.is_relative_to(WHOLE), item.path not in slow))
+
+
+def pytest_collection_finish() -> None:
+    """Keep all that was imported out of the garbage collector's rounds, which took half a second each."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -73,39 +107,55 @@ def sample_settings() -> Path:
 
 
 @pytest.fixture(scope="session")
-def encoder_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where encoders and embeddings are kept: exporting MiniLM takes a minute of the fixture below."""
-    kept = os.environ.get(CACHE_VARIABLE)
-    return Path(kept) if kept else tmp_path_factory.mktemp("cache")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run's that all its workers have."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture(scope="session")
-def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+def encoder_cache(shared: Path, sample_log: Path) -> Path:
+    """Where encoders and embeddings are kept; with MiniLM, whose export takes half a minute."""
+    cache = Path(os.environ.get(CACHE_VARIABLE) or shared / "cache")
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / "minilm.lock"):
+        prepared_encoder("minilm", pl.read_parquet(sample_log)["prompt"].drop_nulls().to_list(), cache)
+    return cache
+
+
+@pytest.fixture(scope="session")
+def tracking_uri(trained: Trained) -> str:
+    """Where the trained router is registered."""
+    return trained.published.tracking_uri
 
 
 @pytest.fixture(scope="session")
 def trained(
-    sample_log: Path,
-    sample_settings: Path,
-    encoder_cache: Path,
-    tracking_uri: str,
-    quiet: Silent,
-    tmp_path_factory: pytest.TempPathFactory,
+    shared: Path, sample_log: Path, sample_settings: Path, encoder_cache: Path, quiet: Silent
 ) -> Trained:
     """A router trained on the whole sample log, recorded and registered as `sample` in MLflow."""
-    folder = tmp_path_factory.mktemp("trained")
+    kept = shared / "trained.pickle"
+    with FileLock(shared / "trained.lock"):
+        if not kept.exists():
+            made = _train(shared / "trained", sample_log, sample_settings, encoder_cache, quiet)
+            kept.write_bytes(pickle.dumps(made))
+    found: Trained = pickle.loads(kept.read_bytes())  # noqa: S301 - this run wrote it
+    return found
+
+
+def _train(folder: Path, log: Path, config: Path, cache: Path, quiet: Silent) -> Trained:
+    folder.mkdir()
     reading = ReadOptions(
         mapping={},
         rejects=folder / "rejects.jsonl",
-        config=load_config(sample_settings),
-        cache=encoder_cache,
+        config=load_config(config),
+        cache=cache,
     )
     job = TrainJob(
-        sources=[str(sample_log)],
+        sources=[str(log)],
         out=folder / "router",
         reading=reading,
-        tracking_uri=tracking_uri,
+        tracking_uri=f"sqlite:///{folder / 'mlflow.db'}",
         register="sample",
     )
     previous = Path.cwd()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -17,15 +15,15 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from router.loading.artifact import seal
+from tests.services.ports import held_port
+from tests.services.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+START_S = 300.0
+"""Longest start; a quick machine needs ten seconds, a busy one minutes."""
 
 
 class MlflowServer:
@@ -33,7 +31,8 @@ class MlflowServer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = free_port()
+        self._held = ExitStack()
+        self.port = self._held.enter_context(held_port())
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -45,6 +44,7 @@ class MlflowServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        self._held.close()
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -69,23 +69,28 @@ class MlflowServer:
     def stop(self) -> None:
         """Stop it with its workers; what it holds stays."""
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGTERM)
-            self._process.wait(120)
+            with suppress(ProcessLookupError):  # it ended by itself
+                os.killpg(self._process.pid, signal.SIGTERM)
+            self._process.wait(PATIENCE_S)
             self._process = None
 
     def _wait(self) -> None:
         """Wait for the first answer; what the server logged is the failure's message."""
-        log = self.folder / "server.log"
-        for _ in range(1500):
-            try:
-                with urllib.request.urlopen(f"{self.uri}/health", timeout=5):
-                    return
-            except OSError:
-                assert self._process is not None
-                assert self._process.poll() is None, log.read_text(encoding="utf-8")
-                time.sleep(0.2)
-        self.stop()
-        pytest.fail(log.read_text(encoding="utf-8"))
+        try:
+            wait_until(self._answers, START_S)
+        except (ChildProcessError, TimeoutError) as error:
+            self.stop()
+            pytest.fail(f"{error}\n{(self.folder / 'server.log').read_text(encoding='utf-8')}")
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        if (code := self._process.poll()) is not None:
+            raise ChildProcessError(f"MLflow's server ended with exit code {code}")
+        try:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=5):
+                return True
+        except OSError:
+            return False
 
 
 def small_router(folder: Path, text: str = "a") -> Path:

@@ -14,7 +14,8 @@ from typing import Any
 import fsspec
 import pytest
 
-from tests.services.proxy import free_port, wait_until
+from tests.services.ports import held_port
+from tests.services.waiting import PATIENCE_S, wait_until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +44,8 @@ class ObjectStore:
 @contextmanager
 def s3_store() -> Iterator[ObjectStore]:
     """A real S3 protocol server, with one bucket."""
-    port = free_port()
-    endpoint = f"http://127.0.0.1:{port}"
     key = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "no-secret"}
-    code = f"from moto.server import main; main(['-p', '{port}'])"
-    with _running(code, f"{endpoint}/moto-api/"):
+    with _running("from moto.server import main; main(['-p', '{port}'])", "/moto-api/") as endpoint:
         files = fsspec.filesystem(
             "s3",
             key=key["AWS_ACCESS_KEY_ID"],
@@ -62,13 +60,11 @@ def s3_store() -> Iterator[ObjectStore]:
 @contextmanager
 def gcs_store() -> Iterator[ObjectStore]:
     """A server of Google Cloud Storage's JSON protocol, with one bucket."""
-    port = free_port()
-    endpoint = f"http://127.0.0.1:{port}"
     code = (
         "from gcp_storage_emulator.server import create_server; "
-        f"create_server('127.0.0.1', {port}, in_memory=True, default_bucket='logs').run()"
+        "create_server('127.0.0.1', {port}, in_memory=True, default_bucket='logs').run()"
     )
-    with _running(code, f"{endpoint}/storage/v1/b?project=tests"):
+    with _running(code, "/storage/v1/b?project=tests") as endpoint:
         found = {"STORAGE_EMULATOR_HOST": endpoint, "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"}
         with pytest.MonkeyPatch.context() as patch:
             # gcsfs asks by gRPC what kind of bucket it is, which the emulator does not speak.
@@ -78,16 +74,22 @@ def gcs_store() -> Iterator[ObjectStore]:
 
 
 @contextmanager
-def _running(code: str, answers: str) -> Iterator[None]:
-    server = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ
-    )
-    try:
-        wait_until(lambda: _is_up(answers))
-        yield
-    finally:
-        server.terminate()
-        server.wait(30)
+def _running(code: str, answers: str) -> Iterator[str]:
+    """The address of a server that the code starts on `{port}`, once it answers under a path."""
+    with held_port() as port:
+        endpoint = f"http://127.0.0.1:{port}"
+        server = subprocess.Popen(
+            [sys.executable, "-c", code.format(port=port)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=os.environ,
+        )
+        try:
+            wait_until(lambda: _is_up(endpoint + answers))
+            yield endpoint
+        finally:
+            server.terminate()
+            server.wait(PATIENCE_S)
 
 
 def _is_up(address: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+
+from tests.services.ports import held_port
 
 DEBIAN = "/usr/lib/postgresql"
 REQUIRED = ("CI", "POINTSMAN_REQUIRE_SERVICES")
@@ -79,11 +80,12 @@ def postgres() -> Iterator[Postgres]:
             pytest.fail(f"{missing}; {required[0]} is set, so it is required")
         pytest.skip(missing)
     folder = Path(tempfile.mkdtemp(prefix="pointsman-pg-"))
-    server = _make_cluster(binaries, folder)
     try:
-        server.start()
-        yield server
-        server.stop(mode="immediate")
+        with held_port() as port:
+            server = _make_cluster(binaries, folder, port)
+            server.start()
+            yield server
+            server.stop(mode="immediate")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -97,7 +99,7 @@ def _find_binaries() -> Path | None:
     return max(found, key=lambda path: float(path.parent.name), default=None)
 
 
-def _make_cluster(binaries: Path, folder: Path) -> Postgres:
+def _make_cluster(binaries: Path, folder: Path, port: int) -> Postgres:
     owner: Sequence[str] = ()
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         shutil.chown(folder, "postgres", "postgres")
@@ -107,7 +109,7 @@ def _make_cluster(binaries: Path, folder: Path) -> Postgres:
     secret.chmod(0o644)  # for the cluster's user; the folder is closed to everybody else
     initdb = [str(binaries / "initdb"), "-D", str(folder / "data"), "-U", USER, "-A", "scram-sha-256"]
     _run([*owner, *initdb, f"--pwfile={secret}", "-E", "UTF8", "--locale=C", "--no-sync"], folder)
-    return Postgres(binaries=binaries, folder=folder, port=_free_port(), owner=owner)
+    return Postgres(binaries=binaries, folder=folder, port=port, owner=owner)
 
 
 def _run(command: Sequence[str], folder: Path) -> None:
@@ -119,9 +121,3 @@ def _run(command: Sequence[str], folder: Path) -> None:
         )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{said.read_text(errors='replace')[-2000:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

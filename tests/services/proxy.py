@@ -11,23 +11,21 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import httpx
 
+from tests.services.ports import held_port
+from tests.services.waiting import wait_until
+
 START_S = 300.0
 """Longest start; a quick machine needs ten seconds, a busy one minutes."""
-WAIT_S = 60.0
-
-Found = TypeVar("Found")
+STOP_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +49,7 @@ class Proxy:
             return
         self.process.send_signal(with_signal)
         try:
-            self.process.wait(WAIT_S)
+            self.process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -70,37 +68,23 @@ def running_proxy(
     Raises:
         RuntimeError: it did not start; the end of its output follows.
     """
-    key, port, output = f"sk-{secrets.token_hex(24)}", free_port(), folder / "proxy.out"
+    key, output = f"sk-{secrets.token_hex(24)}", folder / "proxy.out"
     command = [str(Path(sys.executable).with_name("litellm")), "--config", str(config)]
-    with output.open("wb") as sink:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port)],
-            cwd=folder,
-            env={**_plain_environment(), "LITELLM_MASTER_KEY": key, **(environment or {})},
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-        )
-    proxy = Proxy(address=f"http://127.0.0.1:{port}/v1", key=key, output=output, process=process)
-    try:
-        _wait_for_start(proxy, start_s)
-        yield proxy
-    finally:
-        proxy.stop()
-
-
-def wait_until(look: Callable[[], Found], within_s: float = WAIT_S) -> Found:
-    """What `look` finds as soon as it is true; or, when the time is over, what it finds then."""
-    until = time.monotonic() + within_s
-    while not (found := look()) and time.monotonic() < until:
-        time.sleep(0.05)
-    return found
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    with held_port() as port:
+        with output.open("wb") as sink:
+            process = subprocess.Popen(
+                [*command, "--host", "127.0.0.1", "--port", str(port)],
+                cwd=folder,
+                env={**_plain_environment(), "LITELLM_MASTER_KEY": key, **(environment or {})},
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+            )
+        proxy = Proxy(address=f"http://127.0.0.1:{port}/v1", key=key, output=output, process=process)
+        try:
+            _wait_for_start(proxy, start_s)
+            yield proxy
+        finally:
+            proxy.stop()
 
 
 def _plain_environment() -> dict[str, str]:
@@ -116,14 +100,16 @@ def _plain_environment() -> dict[str, str]:
 
 
 def _wait_for_start(proxy: Proxy, within_s: float) -> None:
-    def started() -> bool:
-        if proxy.process.poll() is not None:
-            return True
+    def answers() -> bool:
+        if (code := proxy.process.poll()) is not None:
+            raise ChildProcessError(f"exit code {code}")
         try:
             return httpx.get(f"{proxy.address[:-3]}/health/liveliness", timeout=5).is_success
         except httpx.TransportError:
             return False
 
-    if not wait_until(started, within_s) or proxy.process.poll() is not None:
+    try:
+        wait_until(answers, within_s)
+    except (ChildProcessError, TimeoutError) as error:
         tail = proxy.output.read_text(encoding="utf-8", errors="replace")[-3000:]
-        raise RuntimeError(f"the proxy did not start (exit code {proxy.process.poll()}):\n{tail}")
+        raise RuntimeError(f"the proxy did not start ({error}):\n{tail}") from error

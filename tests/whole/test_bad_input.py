@@ -17,6 +17,7 @@ import pytest
 from router import cli
 from router.records import Json
 from router.serving.client import Router
+from tests.conftest import LITELLMS_OWN_PRICES
 from tests.training.logs import call, write_lines
 from tests.training.test_pipeline import synthetic_calls
 from training import pipeline
@@ -65,7 +66,6 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> str:
 def pointsman(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Runs the command in this process, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
     def run(*words: object) -> Said:
         monkeypatch.setattr(sys, "argv", ["pointsman", *map(str, words)])
@@ -489,7 +489,8 @@ def test_training_and_routing_ask_nothing_of_the_network(tmp_path: Path) -> None
     (tmp_path / "sitecustomize.py").write_text(BLOCKER, encoding="utf-8")
     log = write_lines(tmp_path / "calls.jsonl", *synthetic_calls(60))
     (tmp_path / "pointsman.yaml").write_text(FAST, encoding="utf-8")
-    kept = {name: value for name, value in os.environ.items() if name not in ("HF_HUB_OFFLINE", "HF_HOME")}
+    ours = ("HF_HUB_OFFLINE", "HF_HOME", LITELLMS_OWN_PRICES)
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
     settings = kept | {
         "PYTHONPATH": str(tmp_path),
         "ATTEMPTS": str(tmp_path / "attempts.txt"),

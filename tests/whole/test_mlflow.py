@@ -18,7 +18,8 @@ import pytest
 from router import cli
 from router.records import Json, Request
 from router.serving.client import Router
-from tests.services.mlflow_server import MlflowServer, free_port
+from tests.services.mlflow_server import MlflowServer
+from tests.services.ports import held_port
 from tests.training.logs import write_lines
 from tests.training.test_pipeline import synthetic_calls
 from training import pipeline
@@ -265,8 +266,9 @@ def test_a_router_fetched_by_name_decides_as_the_folder_does(
 
 
 def test_a_server_that_is_down_costs_the_run_but_not_the_router(tmp_path: Path, encoder_cache: Path) -> None:
-    uri = f"http://127.0.0.1:{free_port()}"
-    said = run_train(tmp_path, encoder_cache, uri, "--estimator", "success")
+    with held_port() as port:
+        uri = f"http://127.0.0.1:{port}"
+        said = run_train(tmp_path, encoder_cache, uri, "--estimator", "success")
     assert (said.code, said.out) == (1, "")
     assert said.err == (
         f"error: MLflow at {uri} did not record the run: no answer (Connection refused). The router's folder "

@@ -35,7 +35,8 @@ from tests.services.provider import (
     server_error,
     wrong_key,
 )
-from tests.services.proxy import Proxy, running_proxy, wait_until
+from tests.services.proxy import Proxy, running_proxy
+from tests.services.waiting import wait_until
 
 LOCAL = "ollama/llama3.1"
 CALLED = {"gpt-4.1-mini": "mini", "gpt-4o": "four", "gpt-5": "five", LOCAL: "llama"}

@@ -148,14 +148,14 @@ def few_columns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.mark.usefixtures("few_columns")
 def test_a_router_is_trained_from_the_runtimes_own_log(
-    database: str, tmp_path: Path, encoder_cache: Path, tracking_uri: str, quiet: Reporter
+    database: str, tmp_path: Path, encoder_cache: Path, quiet: Reporter
 ) -> None:
     reading = ReadOptions(mapping={}, rejects=tmp_path / "rejects.jsonl", config=CONFIG, cache=encoder_cache)
     job = TrainJob(
         sources=[database],
         out=tmp_path / "router",
         reading=reading,
-        tracking_uri=tracking_uri,
+        tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}",
         register=None,
     )
     trained = pipeline.train(job, quiet)

@@ -7,7 +7,6 @@ import importlib.util
 import io
 import json
 import logging
-import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -72,8 +71,11 @@ def prepared_encoder(choice: str, texts: Sequence[str], cache: Path) -> Path:
         work = Path(scratch) / name
         work.mkdir()
         _export(choice, source, texts, work)
-        if not folder.exists():
-            shutil.move(work, folder)
+        try:
+            work.rename(folder)
+        except OSError:
+            if not (folder / INFO_FILE).is_file():  # else another process was quicker
+                raise
     return folder
 
 

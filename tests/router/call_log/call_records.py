@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from router.call_log.log import Buffer, CallRecord, read_rows
 from router.records import Json
+from tests.services.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
-PATIENCE_S = 60.0
-"""Longest wait for something that takes a moment on an idle machine."""
 QUICK = Buffer(interval_s=0.01, close_s=PATIENCE_S)
 """Rows are written soon, and closing waits for the last of them on a slow machine too."""
 QUESTION = [{"role": "user", "content": "Is it open?"}]
@@ -38,14 +35,6 @@ def only_row(url: str | Path) -> dict[str, Json]:
 
 def call_ids(url: str | Path) -> list[str]:
     return [row["call_id"] for row in rows_of(url)]
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    """Wait until something is the case; fails after a minute."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def start_python(code: str, *arguments: object, cwd: Path | None = None) -> subprocess.Popen[str]:

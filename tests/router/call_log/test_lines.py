@@ -14,7 +14,8 @@ from router.call_log.lines import LineStore
 from router.call_log.rows import Row, fit_row
 from router.errors import CallLogError
 from router.records import Json
-from tests.router.call_log.call_records import call_ids, only_row, rows_of, run_python, wait_until
+from tests.router.call_log.call_records import call_ids, only_row, rows_of, run_python
+from tests.services.waiting import wait_until
 
 FILL_UP = """
 import resource, sys

@@ -21,7 +21,6 @@ from router.errors import CallLogError
 from router.records import Json, prompt_key
 from tests.router.call_log.call_records import (
     FILES,
-    PATIENCE_S,
     QUESTION,
     QUICK,
     call_ids,
@@ -30,9 +29,9 @@ from tests.router.call_log.call_records import (
     rows_of,
     run_python,
     start_python,
-    wait_until,
 )
 from tests.services.postgres import PASSWORD, Postgres
+from tests.services.waiting import PATIENCE_S, wait_until
 
 PRELUDE = """
 import os, sys, time
@@ -46,7 +45,7 @@ WRITE_MANY = """
 for number in range(800):
     log.write(record(f"{sys.argv[3]}-{number:04}"))
     if number % 100 == 0:
-        time.sleep(0.02)
+        time.sleep(0.02)  # the two writers take turns: that is what is tested
 """
 WRITE_UNTIL_KILLED = """
 number = 0
@@ -91,14 +90,13 @@ if __name__ == "__main__":
 """
 DISK_FULL = """
 import resource
+from tests.services.waiting import wait_until
 log.write(record("first"))
 assert log.flush(60)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 for number in range(1500):
     log.write(record(f"call-{number}"))
-deadline = time.monotonic() + 60
-while not log.counts.failures and time.monotonic() < deadline:
-    time.sleep(0.01)
+wait_until(lambda: log.counts.failures)
 print(log.counts.failures > 0, log.counts.dropped)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 assert log.flush(60)

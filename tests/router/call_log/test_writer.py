@@ -13,7 +13,8 @@ from router.call_log.rows import Row
 from router.call_log.writer import Buffer, Counts, LogWriter
 from router.errors import CallLogError
 from router.records import Json
-from tests.router.call_log.call_records import QUICK, wait_until
+from tests.router.call_log.call_records import QUICK
+from tests.services.waiting import PATIENCE_S, wait_until
 
 NOTHING = Counts(written=0, waiting=0, dropped=0, failures=0, unredacted=0)
 
@@ -44,7 +45,7 @@ class Memory:
 
     def append_calls(self, rows: Sequence[Row]) -> list[str]:
         self.tries += 1
-        assert self.open.wait(60)
+        assert self.open.wait(PATIENCE_S)
         if self.trouble:
             raise self.trouble
         if rows:

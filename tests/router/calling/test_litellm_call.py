@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -26,6 +27,7 @@ from router.errors import ConfigError, MissingExtra
 from router.models.litellm_import import litellm_module
 from router.records import Json
 from router.settings.sections import ModelSettings
+from tests.conftest import LITELLMS_OWN_PRICES
 from tests.router.calling.four_ways import run
 from tests.services.provider import KEY, Provider, provider, reset
 
@@ -228,7 +230,8 @@ def test_importing_litellm_asks_the_network_nothing() -> None:
         "print(litellm.suppress_debug_info, litellm.disable_hf_tokenizer_download)\n"
         "print('gpt-4o' in litellm.model_cost)"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    plain = {name: value for name, value in os.environ.items() if name != LITELLMS_OWN_PRICES}
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=plain)
     assert told.stdout.split() == ["True", "True", "True"]
 
 

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,6 +22,7 @@ from tests.router.calling.four_ways import (
     streamed_async,
 )
 from tests.services.provider import Provider, Reply, answer, provider, silence, tokens
+from tests.services.waiting import wait_until
 
 __all__ = ["key", "provider"]  # fixtures
 
@@ -53,14 +52,6 @@ def opened(ours: Caller, **arguments: Json) -> Stream:
 async def opened_async(ours: Caller, **arguments: Json) -> AsyncStream:
     given = {"messages": MESSAGES, "stream": True, **arguments}
     return await ours.transport.acompletion(["small", "large"], given, ours.observe)  # type: ignore[no-any-return]
-
-
-def eventually(holds: Callable[[], bool]) -> bool:
-    """Whether something comes true, on however slow a machine."""
-    deadline = time.monotonic() + 60
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return holds()
 
 
 @pytest.mark.parametrize("way", STREAMED)
@@ -240,7 +231,7 @@ def test_closing_a_stream_hangs_up(provider: Provider) -> None:
     provider.script("small", SLOW)
     with opened(caller(config_of(provider))):
         pass
-    assert eventually(lambda: provider.left == 1)
+    wait_until(lambda: provider.left == 1)
 
 
 def test_closing_an_async_stream_hangs_up_and_is_reported(provider: Provider) -> None:
@@ -256,7 +247,7 @@ def test_closing_an_async_stream_hangs_up_and_is_reported(provider: Provider) ->
 
     run(close())
     assert ours.kinds == [("small", "cancelled")]
-    assert eventually(lambda: provider.left == 1)
+    wait_until(lambda: provider.left == 1)
 
 
 def test_a_stream_that_nobody_reads_is_reported_when_it_is_garbage(provider: Provider) -> None:
@@ -264,8 +255,8 @@ def test_a_stream_that_nobody_reads_is_reported_when_it_is_garbage(provider: Pro
     ours = caller(config_of(provider))
     opened(ours)
     gc.collect()
-    assert eventually(lambda: ours.kinds == [("small", "cancelled")])
-    assert eventually(lambda: provider.left == 1)
+    wait_until(lambda: ours.kinds == [("small", "cancelled")])
+    wait_until(lambda: provider.left == 1)
 
 
 def test_an_async_stream_that_nobody_reads_is_reported_when_it_is_garbage(provider: Provider) -> None:
@@ -278,7 +269,7 @@ def test_an_async_stream_that_nobody_reads_is_reported_when_it_is_garbage(provid
 
     asyncio.run(forget())
     assert ours.kinds == [("small", "cancelled")]
-    assert eventually(lambda: provider.left == 1)
+    wait_until(lambda: provider.left == 1)
 
 
 def test_a_stream_that_is_left_at_its_end_has_answered(provider: Provider) -> None:
@@ -294,7 +285,7 @@ def test_a_stream_that_is_left_at_its_end_has_answered(provider: Provider) -> No
 
 def test_a_stream_that_breaks_after_its_end_has_answered(provider: Provider) -> None:
     provider.script("small", answer("one", silent_after_finish=True))
-    ours = caller(config_of(provider, models={"small": {"timeout_s": 0.3}}))
+    ours = caller(config_of(provider, models={"small": {"timeout_s": 2.0}}))  # the word must come in time
     assert joined(opened(ours)) == "one"
     assert ours.kinds == [("small", None)]
 
@@ -318,7 +309,7 @@ def test_a_task_cancelled_while_it_waits_for_a_piece_is_reported(provider: Provi
     run(cancel())
     assert ours.kinds == [("small", "cancelled")]
     assert isinstance(ours.attempts[0].error, asyncio.CancelledError)
-    assert eventually(lambda: provider.left == 1)
+    wait_until(lambda: provider.left == 1)
 
 
 def test_the_time_to_the_first_token_is_known(provider: Provider) -> None:

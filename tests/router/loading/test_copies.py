@@ -7,10 +7,9 @@ import logging
 import multiprocessing
 import os
 import shutil
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from multiprocessing.synchronize import Event
+from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from router.loading import copies as module
 from router.loading.artifact import MANIFEST, seal
 from router.loading.copies import MOST, Copies, RegisteredVersion
 from tests.services.mlflow_server import small_router
+from tests.services.waiting import PATIENCE_S
 
 ADDRESS = "models:/support@champion"
 
@@ -145,9 +145,9 @@ def test_where_another_process_was_quicker_its_copy_is_taken(copies: Copies) -> 
     assert copies.add(version(), slow).folder.name == "quick"
 
 
-def fetch_at_once(folder: Path, start: float) -> None:
-    """Fetch one version; the process ends with 1 where it fails."""
-    time.sleep(max(0.0, start - time.time()))
+def fetch_at_once(folder: Path, start: Barrier) -> None:
+    """Fetch one version when all are ready; the process ends with 1 where it fails."""
+    start.wait(PATIENCE_S)
     found = Copies(folder)
     copy = found.find(version()) or found.add(version(), holding("shared"))
     assert (copy.folder / "text.txt").read_text() == "shared"
@@ -155,13 +155,12 @@ def fetch_at_once(folder: Path, start: float) -> None:
 
 def test_processes_that_fetch_at_once_all_get_the_whole_copy(copies: Copies) -> None:
     context = multiprocessing.get_context("spawn")
-    workers = [
-        context.Process(target=fetch_at_once, args=(copies.folder, time.time() + 2.0)) for _ in range(4)
-    ]
+    start = context.Barrier(4)
+    workers = [context.Process(target=fetch_at_once, args=(copies.folder, start)) for _ in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(120)
+        worker.join(PATIENCE_S)
     assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
     assert len(list((copies.folder / "support").iterdir())) == 1
 

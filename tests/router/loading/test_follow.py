@@ -19,6 +19,7 @@ from router.loading.copies import Copy, RegisteredVersion
 from router.loading.follow import Follower
 from router.loading.registry import RegistrySource
 from tests.services.mlflow_server import MlflowServer, register, small_router
+from tests.services.waiting import wait_until
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -107,14 +108,6 @@ def following(
     source: FakeSource, owner: Owner, *broken: int, poll_s: float = OFTEN
 ) -> Follower[tuple[int, int]]:
     return Follower(source, copy_of(1), load=loader(*broken), use=owner.swap, poll_s=poll_s)
-
-
-def wait_until(reached: Callable[[], object]) -> None:
-    """Wait for what another thread does; a minute is for machines that are very busy."""
-    end = time.monotonic() + 60
-    while not reached():
-        assert time.monotonic() < end, "it never came about"
-        time.sleep(0.005)
 
 
 def test_an_alias_that_stays_changes_nothing(source: FakeSource, owner: Owner) -> None:
@@ -360,7 +353,8 @@ def test_checks_from_many_threads_take_a_version_once(source: FakeSource, owner:
 
 IN_A_PROCESS = """
 import os, sys, threading, time
-from tests.router.loading.test_follow import FakeSource, Owner, following, wait_until
+from tests.router.loading.test_follow import FakeSource, Owner, following
+from tests.services.waiting import wait_until
 source, owner = FakeSource(), Owner()
 follower = following(source, owner)
 follower.start()

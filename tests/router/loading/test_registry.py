@@ -19,7 +19,8 @@ from router.loading import registry
 from router.loading.copies import digest
 from router.loading.registry import RegistrySource
 from router.serving.client import Router
-from tests.services.mlflow_server import free_port, register, small_router
+from tests.services.mlflow_server import register, small_router
+from tests.services.ports import held_port
 from training.pipeline import Trained
 
 if TYPE_CHECKING:
@@ -429,16 +430,24 @@ def silent_server() -> Iterator[str]:
     server.shutdown()
 
 
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """An address that refuses connections."""
+    with held_port() as port:
+        yield f"http://127.0.0.1:{port}"
+
+
 @pytest.mark.parametrize("kind", ["silent", "nobody there"])
 def test_the_wait_is_bounded_with_mlflows_own_patience_untouched(
     kind: str,
     silent_server: str,
+    nobody: str,
     set_mlflow: Callable[[str], None],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
-    set_mlflow(silent_server if kind == "silent" else f"http://127.0.0.1:{free_port()}")
+    set_mlflow(silent_server if kind == "silent" else nobody)
     source = RegistrySource("models:/support@champion")
     before = dict(os.environ)
     with pytest.raises(NoAnswer, match=r"can't be fetched: no answer within 0\.2 s; is MLFLOW_"):

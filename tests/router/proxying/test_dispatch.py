@@ -17,6 +17,7 @@ from router.records import Decision, Json
 from router.serving.client import Router
 from router.settings.sections import Calls, Config, ModelSettings
 from router.version import Version
+from tests.services.waiting import PATIENCE_S
 
 LOCAL = "ollama/llama3.1"
 HI: Json = [{"role": "user", "content": "hi"}]
@@ -175,7 +176,7 @@ def test_a_router_that_is_being_loaded_does_not_stop_the_event_loop(router: Rout
     go_on = threading.Event()
 
     def load() -> Router:
-        assert go_on.wait(60)
+        assert go_on.wait(PATIENCE_S)
         return router
 
     async def both() -> None:
@@ -236,7 +237,7 @@ def test_the_decision_outlives_the_patience_of_who_asked_first(router: Router) -
     go_on = threading.Event()
 
     def load() -> Router:
-        assert go_on.wait(60)
+        assert go_on.wait(PATIENCE_S)
         return router
 
     async def impatient() -> Ticket:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +20,7 @@ from router.records import Json
 from router.serving.client import Router
 from router.settings.yaml_file import parse_config
 from tests.services.provider import KEY, Provider, answer, rate_limit, server_error
+from tests.services.waiting import wait_until, wait_until_async
 
 LOCAL = "ollama/llama3.1"
 CALLED = {"gpt-4.1-mini": "mini", "gpt-5": "five", LOCAL: "llama"}
@@ -57,11 +57,13 @@ class App:
 
     def rows(self, number: int = 1) -> list[dict[str, Json]]:
         """So many rows; LiteLLM tells of a success in a thread or a task of its own."""
-        deadline = 600
-        while len(found := self.written()) < number and (deadline := deadline - 1):
-            time.sleep(0.05)
+
+        def enough() -> list[dict[str, Json]]:
             gc.collect()
-        return found
+            found = self.written()
+            return found if len(found) >= number else []
+
+        return wait_until(enough)
 
     def answers(self) -> int:
         """How many rows tell of an answer."""
@@ -115,9 +117,7 @@ def streamed(app: App, **arguments: Json) -> str:
 
 async def success_told(app: App, before: int) -> None:
     """LiteLLM tells of a success in a task, which ends with its event loop, done or not."""
-    until = time.monotonic() + 60
-    while app.answers() == before and time.monotonic() < until:
-        await asyncio.sleep(0.02)
+    await wait_until_async(lambda: app.answers() > before)
 
 
 def in_a_loop(app: App, **arguments: Json) -> str:
@@ -271,7 +271,7 @@ def test_one_metadata_object_may_serve_many_requests_at_once(app: App) -> None:
 
 def test_a_stream_that_nobody_reads_to_the_end_is_logged_as_cancelled(app: App, provider: Provider) -> None:
     for name in CALLED.values():
-        provider.script(name, answer("one two three four five", piece_delay_s=0.2))
+        provider.script(name, answer("one two three four five", silent_after=1))
     stream = app.litellm.completion(model="smart", messages=HI, stream=True)
     next(iter(stream))
     del stream

@@ -18,6 +18,7 @@ from router.serving.client import Router
 from router.serving.completion import Call
 from router.settings.sections import Config, ModelSettings, Price
 from router.version import Version
+from tests.services.waiting import wait_until
 
 HI: Json = [{"role": "user", "content": "hi"}]
 ANSWERED = Outcome(usage=Usage(input_tokens=10, output_tokens=5), cost_usd=0.25)
@@ -234,11 +235,14 @@ def test_latency_counts_from_the_attempts_start(ticket: Ticket) -> None:
     seen: list[Attempt] = []
     assert ticket.call is not None
     object.__setattr__(ticket.call, "attempts", seen)
+    before = time.time()
     ticket.begin(chosen(ticket))
-    now = time.time()
-    ticket.end(replace(ANSWERED, ended=now + 5, first_token=now + 2, stream=True))
-    assert seen[0].latency_s == pytest.approx(5, abs=1)
-    assert seen[0].first_token_s == pytest.approx(2, abs=1)
+    after = time.time()
+    ticket.end(replace(ANSWERED, ended=after + 5, first_token=after + 2, stream=True))
+    longest = after - before
+    assert 5 <= seen[0].latency_s <= 5 + longest
+    assert seen[0].first_token_s is not None
+    assert 2 <= seen[0].first_token_s <= 2 + longest
 
 
 def test_a_ticket_that_is_thrown_away_during_an_attempt_is_logged_as_cancelled(
@@ -249,9 +253,7 @@ def test_a_ticket_that_is_thrown_away_during_an_attempt_is_logged_as_cancelled(
     lost.begin(chosen(ticket))
     del lost
     gc.collect()
-    until = time.monotonic() + 60
-    while not log.rows and time.monotonic() < until:
-        time.sleep(0.01)
+    wait_until(lambda: log.rows)
     assert log.column("error") == [CALLER_LEFT.kind]
 
 

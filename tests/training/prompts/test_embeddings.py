@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from router.forecasting.encoder import EncoderInfo, Encoding
+from tests.services.waiting import PATIENCE_S
 from training.prompts.embeddings import BATCH, encode_all
 
 TEXTS = ["what is a pointsman", "a secret recipe", "what is a pointsman", "", "日本語 and \ud800"]
@@ -96,7 +97,7 @@ def test_two_processes_may_fill_the_cache_at_once(tmp_path: Path) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(60)
+        worker.join(PATIENCE_S)
     assert [worker.exitcode for worker in workers] == [0, 0]
     with closing(sqlite3.connect(cache)) as connection:
         assert connection.execute("select count(*) from encoding").fetchone() == (2200,)

@@ -16,7 +16,8 @@ from router.records import Json
 from tests.services.litellm_logs import callback_sink, fill_table, spend_rows, written_proxy
 from tests.services.postgres import Postgres
 from tests.services.provider import KEY, Provider, Reply
-from tests.services.proxy import running_proxy, wait_until
+from tests.services.proxy import running_proxy
+from tests.services.waiting import wait_until
 from tests.training.logs import read, write_lines
 from tests.training.readers.example_litellm import EXAMPLES
 from training.reading.calls import CallFiles

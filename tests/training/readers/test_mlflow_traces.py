@@ -80,11 +80,11 @@ def _log_all(uri: str, experiment: str) -> None:
     mlflow.set_tracking_uri(uri)
     mlflow.set_experiment(experiment)
     mlflow.litellm.autolog()
+    roots = {}
     for text in ("plain", "judged", "graded", "met", "unmet"):
         with mlflow.start_span("root") as root:
             _ask(text, tools=TOOLS if text == "plain" else None)
-        mlflow.flush_trace_async_logging()
-        _assess(text, root.trace_id)
+        roots[text] = root.trace_id
     with mlflow.start_span("agent", span_type=SpanType.AGENT) as root:
         _ask("first step")
         _ask("last step")
@@ -92,6 +92,8 @@ def _log_all(uri: str, experiment: str) -> None:
         wrapper.set_inputs({"messages": [{"role": "user", "content": "wrapped"}]})
         _ask("wrapped")
     mlflow.flush_trace_async_logging()
+    for text, trace_id in roots.items():
+        _assess(text, trace_id)
     mlflow.log_feedback(trace_id=root.trace_id, name="helpful", value="yes", source=PERSON)
 
 
@@ -192,7 +194,8 @@ def test_a_server_that_does_not_answer_is_told_soon_in_one_line(
         mlflow.set_tracking_uri(before)
     assert "secret" not in str(raised.value)
     assert "Retrying" not in caplog.text
-    assert (os.environ.get(RETRIES), time.monotonic() - begun < 20) == (retries, True)
+    assert os.environ.get(RETRIES) == retries
+    assert time.monotonic() - begun < 60  # by itself MLflow tries again for two minutes
 
 
 def of_file(folder: Path, *traces: dict[str, Json]) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,9 @@ import pytest
 
 from router.calling.attempt import Failed
 from router.calling.litellm_call import acomplete
+from tests.services.ports import held_port
 from tests.services.provider import KEY, Provider, Reply, provider, reset, server_error, silence
+from tests.services.waiting import PATIENCE_S
 from training.spending.unsent import why_unsent
 
 __all__ = ["provider"]
@@ -20,7 +22,7 @@ BY_OPENAIS_SDK, BY_LITELLM = "openai/small", "hosted_vllm/small"
 """LiteLLM calls some providers by OpenAI's SDK, and most by a transport of its own."""
 
 
-def failed(model: str, api_base: str, timeout_s: float = 5.0) -> BaseException:
+def failed(model: str, api_base: str, timeout_s: float = PATIENCE_S) -> BaseException:
     """The error of one call."""
     arguments = {
         "model": model,
@@ -37,9 +39,9 @@ def failed(model: str, api_base: str, timeout_s: float = 5.0) -> BaseException:
 
 
 @pytest.fixture
-def closed_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        return int(server.getsockname()[1])
+def closed_port() -> Iterator[int]:
+    with held_port() as port:
+        yield port
 
 
 @pytest.fixture
@@ -93,17 +95,17 @@ def test_a_timeout_while_connecting_is_certain(model: str, deaf: int) -> None:
 
 @pytest.mark.parametrize("model", [BY_OPENAIS_SDK, BY_LITELLM])
 @pytest.mark.parametrize(
-    "reply",
+    ("reply", "timeout_s"),
     [
-        pytest.param(reset(), id="reset"),
-        pytest.param(silence(), id="timeout"),
-        pytest.param(server_error(), id="server error"),
-        pytest.param(server_error(502), id="bad gateway"),
+        pytest.param(reset(), PATIENCE_S, id="reset"),
+        pytest.param(silence(), 2.0, id="timeout"),
+        pytest.param(server_error(), PATIENCE_S, id="server error"),
+        pytest.param(server_error(502), PATIENCE_S, id="bad gateway"),
     ],
 )
-def test_what_was_sent_is_in_doubt(model: str, reply: Reply, provider: Provider) -> None:
+def test_what_was_sent_is_in_doubt(model: str, reply: Reply, timeout_s: float, provider: Provider) -> None:
     provider.script("small", reply)
-    assert why_unsent(failed(model, provider.api_base, timeout_s=0.5)) is None
+    assert why_unsent(failed(model, provider.api_base, timeout_s=timeout_s)) is None
     assert provider.requests
 
 
