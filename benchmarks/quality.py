@@ -34,8 +34,8 @@ from router.records import BoolArray, FloatArray, IntArray
 from router.settings.sections import Config, HeuristicModels, Training
 from training.comparing.policies.baselines import TrainingStatistics, default_heuristic_models, task_estimates
 from training.learning.fitting import fit
+from training.learning.material import material_of
 from training.learning.thresholds import weight_inside
-from training.pipeline import material_of
 from training.progress import Silent
 from training.prompts.encoder_export import encoder_info, prepared_encoder
 from training.prompts.from_logs import ReadOptions, calls_of, encodings_of, table_of

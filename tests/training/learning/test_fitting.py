@@ -13,7 +13,8 @@ from router.records import FloatArray
 from router.settings.sections import Config, Objective, Rules, Training
 from tests.training.learning.test_heads import features_of, true_chance
 from tests.training.logs import made_table
-from training.learning.fitting import Fitted, Material, fit, steps, strongest_within_error
+from training.learning.fitting import Fitted, fit, steps, strongest_within_error
+from training.learning.material import Material
 from training.prompts.labels import cheapest_success
 from training.prompts.split import Split, split_groups
 from training.prompts.table import PromptTable
@@ -163,7 +164,7 @@ def test_metrics_are_sound(auto: Fitted) -> None:
 
 
 def test_the_thresholds_rest_on_every_prompt_outside_the_test_part(auto: Fitted) -> None:
-    assert len(auto.judged) == PROMPTS - len(split_of().test)
+    assert len(auto.backtest) == PROMPTS - len(split_of().test)
 
 
 def test_the_points_are_rows_of_the_parts_that_were_fitted_on(auto: Fitted) -> None:
@@ -172,7 +173,7 @@ def test_the_points_are_rows_of_the_parts_that_were_fitted_on(auto: Fitted) -> N
 
 
 def test_the_best_single_model_stands_in_for_a_rule_table_without_default(auto: Fitted) -> None:
-    assert auto.policy.best_single == "abc"[auto.judged.best_single]
+    assert auto.policy.best_single == "abc"[auto.backtest.best_single]
 
 
 def test_rules_that_always_fail_are_never_stepped_aside_for() -> None:
@@ -200,14 +201,14 @@ def promising(max_loss: float) -> Material:
 
 def test_a_promise_sets_the_weight_and_says_what_it_rests_on() -> None:
     fitted = fit(promising(0.2), split_of())
-    assert fitted.promise is not None
-    assert fitted.policy.weight == fitted.promise.weight
-    assert fitted.promise.n == len(fitted.judged)
-    assert any("cross-fitted" in sentence for sentence in fitted.promise.assumptions)
+    assert fitted.guarantee is not None
+    assert fitted.policy.weight == fitted.guarantee.weight
+    assert fitted.guarantee.n == len(fitted.backtest)
+    assert any("cross-fitted" in sentence for sentence in fitted.guarantee.assumptions)
 
 
 def test_without_the_objective_nothing_is_promised(auto: Fitted) -> None:
-    assert auto.promise is None
+    assert auto.guarantee is None
 
 
 def test_a_promise_that_the_log_is_too_small_for_makes_no_router() -> None:

@@ -10,7 +10,7 @@ from router.errors import DamagedArtifact
 from router.records import Request
 from router.settings.sections import Fallback
 from router.version import HEAD_FILE, Version
-from training.learning.runner_up import RUNNER_UP_FILE, runner_up_of
+from training.learning.router_folder import RUNNER_UP_FILE, runner_up_of
 from training.pipeline import Trained
 
 REQUESTS = [
