@@ -149,9 +149,9 @@ def test_no_prompt_text_is_in_the_router(small: Trained) -> None:
 
 
 def stored(trained: Trained) -> TrainingPrompts:
-    found = TrainingPrompts.load(trained.out, trained.manifest["files"])
-    assert found is not None
-    return found
+    stored = TrainingPrompts.load(trained.out, trained.manifest["files"])
+    assert stored is not None
+    return stored
 
 
 def test_the_stored_prompts_are_those_of_the_neighbour_store_in_its_order(small: Trained) -> None:
@@ -189,21 +189,23 @@ def test_with_keep_text_the_start_of_each_stored_prompt_is_in_the_router(train: 
     assert prompts.texts == [texts[f"{key:016x}"] for key in prompts.keys.tolist()]
 
 
-def said(*turns: tuple[str, Json]) -> Request:
-    return Request.of([{"role": role, "content": content} for role, content in turns])
+def turns(*messages: tuple[str, Json]) -> Request:
+    return Request.of([{"role": role, "content": content} for role, content in messages])
 
 
 @pytest.mark.parametrize(
     ("request_", "text"),
     [
         pytest.param(
-            said(("user", "a"), ("assistant", "b"), ("user", "c"), ("tool", "d")), "c", id="last user turn"
+            turns(("user", "a"), ("assistant", "b"), ("user", "c"), ("tool", "d")), "c", id="last user turn"
         ),
-        pytest.param(said(("system", "a"), ("assistant", "b")), "b", id="without a user's, the last"),
-        pytest.param(said(("user", "x" * 500)), "x" * 200, id="its start"),
-        pytest.param(said(("user", None)), "", id="no text"),
-        pytest.param(said(("user", [{"type": "text", "text": "a"}, {"type": "image_url"}])), "a", id="parts"),
-        pytest.param(said(("user", "a\ud800b")), "a\ufffdb", id="text that can be written"),
+        pytest.param(turns(("system", "a"), ("assistant", "b")), "b", id="without a user's, the last"),
+        pytest.param(turns(("user", "x" * 500)), "x" * 200, id="its start"),
+        pytest.param(turns(("user", None)), "", id="no text"),
+        pytest.param(
+            turns(("user", [{"type": "text", "text": "a"}, {"type": "image_url"}])), "a", id="parts"
+        ),
+        pytest.param(turns(("user", "a\ud800b")), "a\ufffdb", id="text that can be written"),
     ],
 )
 def test_a_prompts_text_is_the_start_of_its_last_user_turn(request_: Request, text: str) -> None:
@@ -261,9 +263,9 @@ def test_a_router_is_replaced_by_the_next(small: Trained, tmp_path: Path) -> Non
 def test_a_sampled_log_and_filled_in_outcomes_are_told(train: Trainer) -> None:
     config = Config(training=Training(estimator="success", min_calls=20, max_prompts=100))
     calls = [one for number, one in enumerate(synthetic_calls()) if number % 2 == (number // 2) % 2]
-    said = train(calls, "sampled", config).warnings
-    assert "120 prompts in the log, a uniform sample of 100 was used (training.max_prompts)" in said
-    assert any("are unknown and filled in with the predicted" in sentence for sentence in said)
+    warnings = train(calls, "sampled", config).warnings
+    assert "120 prompts in the log, a uniform sample of 100 was used (training.max_prompts)" in warnings
+    assert any("are unknown and filled in with the predicted" in sentence for sentence in warnings)
 
 
 def test_a_router_puts_prompts_into_the_groups_that_its_log_has(
@@ -274,7 +276,7 @@ def test_a_router_puts_prompts_into_the_groups_that_its_log_has(
     source = write_lines(tmp_path / "log.jsonl", *({**one, "task_type": None} for one in synthetic_calls()))
     reading, log = reading_of(tmp_path, encoder_cache, ONE_ESTIMATOR), tmp_path / "calls.parquet"
     import_calls([source], log, reading, quiet)
-    found = infer_tasks(log, reading, quiet, seed=0)
+    tasks = infer_tasks(log, reading, quiet, seed=0)
     job = TrainJob(
         sources=[str(log)],
         out=tmp_path / "router",
@@ -286,8 +288,8 @@ def test_a_router_puts_prompts_into_the_groups_that_its_log_has(
     rows = pq.read_table(log, columns=["prompt", "task_type"]).to_pylist()
     cases = (router.case(Request.of(row["prompt"]), NO_WISHES, Circumstances()) for row in rows[:20])
     assert all(router.typed(Request.of(row["prompt"])).task_type == row["task_type"] for row in rows)
-    assert (len(found.calls), found.untyped) == (4, 0)
-    assert {case.request.task_type for case in cases} <= set(found.calls) == set(router.spec.task_types)
+    assert (len(tasks.calls), tasks.untyped) == (4, 0)
+    assert {case.request.task_type for case in cases} <= set(tasks.calls) == set(router.spec.task_types)
     assert f"{TASKS_FOLDER}/groups.json" in router.manifest["files"]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from router.deciding.policy import Policy, choose
+from router.deciding.policy import Policy
 from router.deciding.rules import rule_choice
 from router.errors import TrainingError
 from router.forecasting.head import Head, Kind, Lengths, narrow_inputs
@@ -66,14 +66,6 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunnerUp:
-    """The estimator that training did not publish, as a router of its own, for comparisons."""
-
-    head: Head
-    policy: Policy
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
     """A router's fitted parts, and how they were chosen.
 
@@ -98,7 +90,7 @@ class Fitted:
     kept: FloatArray
     guarantee: GuaranteedWeight | None
     points: IntArray
-    runner_up: RunnerUp | None = None
+    runner_up: FinalFit | None = None
 
 
 def fit(material: Material, split: Split, advance: Advance = lambda done: None) -> Fitted:
@@ -128,13 +120,12 @@ def _fit(material: Material, split: Split, advance: Advance) -> Fitted:
     part = _Part.of(material, np.sort(np.concatenate([split.train, split.validation])))
     cross_fitted = cross_fit(part.sample, settings, material.config.training.seed)
     advance(1)
-    final = _FinalFit.of(material, part, settings[0], cross_fitted[0])
+    final = FinalFit.of(material, part, settings[0], cross_fitted[0])
     refuse_unsafe(final.guarantee)
     advance(1)
     runner_up = None
     if len(settings) > 1:
-        other = _FinalFit.of(material, part, settings[1], cross_fitted[1])
-        runner_up = RunnerUp(head=other.head, policy=other.policy)
+        runner_up = FinalFit.of(material, part, settings[1], cross_fitted[1])
         advance(1)
     test = _held_out(material, final.head, split.test) if len(split.test) else None
     return Fitted(
@@ -159,7 +150,7 @@ def steps(config: Config) -> int:
 
 def metrics(backtest: Backtest, weight: float) -> dict[str, float]:
     """Figures of the policy on forecasts for unseen prompts; costs in USD a call."""
-    choice = choose(backtest.probability, backtest.expected_cost, weight)
+    choice = backtest.choice(weight)
     best = backtest.best_single
     probability, outcome = backtest.probability[backtest.known], backtest.success[backtest.known]
     return {
@@ -261,7 +252,7 @@ class _Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _FinalFit:
+class FinalFit:
     """One estimator fitted on a whole part, with its policy and the forecasts that chose it."""
 
     head: Head
@@ -270,7 +261,8 @@ class _FinalFit:
     guarantee: GuaranteedWeight | None
 
     @staticmethod
-    def of(material: Material, part: _Part, setting: Setting, cross_fitted: CrossFitted) -> _FinalFit:
+    def of(material: Material, part: _Part, setting: Setting, cross_fitted: CrossFitted) -> FinalFit:
+        """Fit the head, and choose the weight and the thresholds on the cross-fitted forecasts."""
         backtest = part.backtest(material, cross_fitted)
         guarantee = _guarantee(material, part.rows, backtest)
         weight = guarantee.weight if guarantee else None
@@ -278,7 +270,7 @@ class _FinalFit:
             weight = choose_weight(backtest, material.config.objective)
         if not backtest.cost.any():
             weight = 0.0
-        return _FinalFit(
+        return FinalFit(
             head=fit_head(part.sample, setting, cross_fitted, part.lengths),
             backtest=backtest,
             policy=_policy(material, part.rows, cross_fitted, backtest, weight),

@@ -14,7 +14,7 @@ from router.forecasting.encoder import EncoderInfo
 from router.records import Json
 from router.settings.yaml_file import routing_part, settings_text
 from training.learning.figures import training_figures
-from training.learning.fitting import Fitted, RunnerUp
+from training.learning.fitting import FinalFit, Fitted
 from training.learning.material import Material
 from training.learning.training_means import TrainingStatistics, statistics_to_json
 from training.prompts.split import Split
@@ -66,7 +66,7 @@ def manifest_of(
     }
 
 
-def _runner_up_to_json(runner_up: RunnerUp) -> dict[str, Json]:
+def _runner_up_to_json(runner_up: FinalFit) -> dict[str, Json]:
     return {"head": runner_up.head.kind, "policy": runner_up.policy.to_json()}
 
 

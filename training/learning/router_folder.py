@@ -17,7 +17,7 @@ from router.loading.artifact import load_arrays, new_folder, save_arrays, seal
 from router.records import Json, last_said
 from router.text import well_formed
 from router.version import ENCODER_FOLDER, HEAD_FILE, KEYS_FILE, TASKS_FOLDER, Version
-from training.learning.fitting import Fitted, RunnerUp
+from training.learning.fitting import FinalFit, Fitted
 from training.prompts.encoder_export import INFO_FILE
 from training.prompts.table import PromptTable
 
@@ -72,7 +72,7 @@ def _numbers(keys: Sequence[str]) -> NDArray[np.uint64]:
     return np.array([int(key[:16], 16) for key in keys], dtype=np.uint64)
 
 
-def _save_runner_up(folder: Path, runner_up: RunnerUp, published: Head) -> None:
+def _save_runner_up(folder: Path, runner_up: FinalFit, published: Head) -> None:
     """Write the runner-up's arrays into a router's folder, without those that equal the published head's.
 
     Both were fitted on the same prompts, so they share the neighbours, the lengths, the scaling and the table
