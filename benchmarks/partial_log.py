@@ -36,8 +36,8 @@ from router.models.prices import PriceTable
 from router.records import BoolArray, FloatArray
 from router.settings.sections import Config, Training
 from training.comparing.policies.baselines import TrainingStatistics, mean_per_task_type, task_estimates
-from training.learning.fitting import Fitted, Material, fit
-from training.pipeline import material_of, usable_models
+from training.learning.fitting import Fitted, fit
+from training.learning.material import Material, material_of, usable_models
 from training.prompts.split import folds, split_groups
 from training.prompts.table import PromptTable
 from training.replaying.selection import (

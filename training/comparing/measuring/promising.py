@@ -16,7 +16,7 @@ from training.statistics.intervals import (
     resampled_sums,
 )
 from training.statistics.policy_curves import picked
-from training.statistics.promise import Trial, promised, weights_to_test
+from training.statistics.quality_guarantee import Trial, guaranteed_weight, weights_to_test
 
 
 def promise_on(
@@ -38,7 +38,7 @@ def promise_on(
             "give more of the log, or leave the promise out"
         )
     report = trial.rows(rest)
-    found = promised(
+    found = guaranteed_weight(
         trial.rows(calibration), max_loss=max_loss, confidence=confidence, weights=weights_to_test(report)
     )
     loss = cost = UNKNOWN
