@@ -32,7 +32,7 @@ class RawRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawBatch:
-    """Raw rows, and what reading them told about their source.
+    """Raw rows, and what reading them shows of their source.
 
     Attributes:
         names: column names that these rows are the first to have.

@@ -101,8 +101,8 @@ def _remote(source: str) -> list[str]:
     except Exception as error:
         raise remote_error(source, error) from error
     if not objects:
-        shown = without_credentials(source)
-        raise CallLogError(f"{shown}: no such object, and no log below it; a log ends in {_known()}")
+        label = without_credentials(source)
+        raise CallLogError(f"{label}: no such object, and no log below it; a log ends in {_known()}")
     return objects
 
 
