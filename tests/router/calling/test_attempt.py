@@ -33,5 +33,5 @@ def test_an_attempt_shows_no_text_of_the_providers_and_no_response() -> None:
 
 def test_a_failure_tells_its_kind_and_class_only() -> None:
     failed = Failed(kind="authentication", error=QUOTING)
-    assert failed.told == "authentication: RuntimeError"
+    assert failed.summary == "authentication: RuntimeError"
     assert "sk-0123" not in repr(failed)

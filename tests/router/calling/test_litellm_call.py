@@ -20,7 +20,7 @@ from router.calling.litellm_call import (
     next_piece,
     no_detours,
     one_request_a_call,
-    put_together,
+    join_pieces,
     takes,
 )
 from router.errors import ConfigError, MissingExtra
@@ -217,7 +217,7 @@ def test_a_local_model_of_litellms_list_is_free() -> None:
 
 @pytest.mark.parametrize("pieces", [[], ["not a piece"]])
 def test_pieces_that_make_no_response_make_none(pieces: list[Json]) -> None:
-    assert put_together(pieces) is None
+    assert join_pieces(pieces) is None
 
 
 def test_importing_litellm_asks_the_network_nothing() -> None:
