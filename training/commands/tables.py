@@ -51,7 +51,7 @@ def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
     if summary.joined:
         console.print(f"  joined to another row: {summary.joined}")
     for reason, count in summary.set_apart.items():
-        console.print(f"  set apart: {count} x {reason}", markup=False)
+        console.print(f"  skipped: {count} x {reason}", markup=False)
     for reject in summary.rejects:
         console.print(f"  rejected: {reject}", markup=False, soft_wrap=True)
     if summary.outcomes:

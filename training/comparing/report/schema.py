@@ -42,7 +42,7 @@ def shape_of(annotation: Any) -> Shape:  # noqa: ANN401 - any type annotation
     kind, container, arguments = parts[0], typing.get_origin(parts[0]), typing.get_args(parts[0])
     if kind is Interval:
         return Shape(name=kind.__name__, keys=dict.fromkeys(INTERVAL_KEYS, Shape(is_number=True)))
-    if dataclasses.is_dataclass(kind):
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         hints = typing.get_type_hints(kind)
         fields = {field.name: hints[field.name] for field in dataclasses.fields(kind)}
         annotations = {"format": int, **fields} if kind is Comparison else fields
