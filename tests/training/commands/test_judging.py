@@ -150,7 +150,7 @@ def test_people_are_told_why_replies_may_be_unreadable(import_log: Import, provi
 
 def test_people_are_told_what_the_budget_could_not_bear(import_log: Import) -> None:
     _, said, _ = import_log("--judge", "referee", "--judge-budget", 0, "--yes")
-    assert "not asked: 2 calls that the budget could not bear: raise --judge-budget" in " ".join(said.split())
+    assert "not asked: 2 calls that the budget did not cover: raise --judge-budget" in " ".join(said.split())
 
 
 def test_a_judge_that_can_not_be_reached_costs_nothing_and_the_exit_code_says_so(
