@@ -96,7 +96,7 @@ TESTS: Mapping[str, Test] = {**OURS, "betting": betting_p_value, "t": t_p_value}
 
 
 def outcome_of(trial: Trial, weight: float | None, *, whole: bool) -> Outcome:
-    """How a weight does on some prompts."""
+    """Success and cost of a weight on some prompts."""
     best = int(trial.success.mean(axis=0).argmax())
     if weight is None:
         return Outcome(weight=None, loss=0.0, error=0.0, cost=1.0)
