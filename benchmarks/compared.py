@@ -4,7 +4,7 @@
 
 With `--data`, the folder holds `mixed_traffic.parquet`, `mmlu_pro.parquet` and `routellm_2model.parquet` in
 the canonical form (public evaluations, not part of the project). Without it, the bundled sample is used. The
-two halves of RouteLLM's pair are judged apart, as its costs are known on GSM8K only.
+two halves of RouteLLM's pair are compared separately, because costs are known on GSM8K only.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python -m benchmarks.promise [--data FOLDER] [--times 200] [--trainings 200] [--only NAME] [--out FILE]
 
 With `--data`, the folder holds the call logs that `benchmarks.quality` takes; without it, the bundled sample
-is used. Three questions are asked of each data set, for a loss of 0.02 and of 0.05 at a confidence of 95 %.
+is used. It answers three questions on each data set, for a loss of 0.02 and of 0.05 at a confidence of 95 %.
 
 - Re-splits: forecasts for every prompt come from 5 folds, once. Each re-split draws a calibration part,
   chooses the weight on it, and takes the loss on all others. That loss has the noise of those prompts: it may

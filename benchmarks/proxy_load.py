@@ -43,7 +43,7 @@ class Target:
     """A running proxy.
 
     Attributes:
-        model: the name that is asked for.
+        model: the name that requests use.
     """
 
     address: str

@@ -94,7 +94,7 @@ def import_command(
     cache: Cache = CACHE,
     as_json: AsJson = False,
 ) -> None:
-    """Read call logs into one canonical Parquet file; a judge among the outcome rules grades answers first.
+    """Read call logs into one canonical Parquet file; if a judge grades answers, ask before calling it.
 
     Exit code 3: the file is written, but calls of the judge failed.
     """

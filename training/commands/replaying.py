@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -156,10 +157,7 @@ def _show_plan(
                 "surely_borne": covered.surely,
                 "expected_borne": covered.expected,
                 "set_apart": dict(plan.set_apart),
-                "models": {
-                    name: {"calls": c.calls, "expected_usd": c.expected_usd, "at_most_usd": c.at_most_usd}
-                    for name, c in by_model.items()
-                },
+                "models": {name: asdict(cost) for name, cost in by_model.items()},
             }
         )
         return

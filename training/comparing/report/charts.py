@@ -49,15 +49,6 @@ class Chart:
     labels: Sequence[Json] = ()
     heights: tuple[int, int] = (480, 430)
 
-    def to_json(self) -> Json:
-        """The attributes by their names."""
-        return {
-            "data": list(self.data),
-            "layout": dict(self.layout),
-            "labels": list(self.labels),
-            "heights": list(self.heights),
-        }
-
 
 def charts_of(comparison: Comparison) -> dict[str, Chart]:
     """The charts that the comparison has numbers for, by the id of their place in the page."""

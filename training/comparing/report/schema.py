@@ -17,7 +17,7 @@ INTERVAL_KEYS = ("value", "ci_low", "ci_high", "above")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What report.json holds in one place, where it does not hold null.
+    """What report.json holds in one place, if it does not hold null.
 
     Attributes:
         name: class of an object with fixed keys; empty otherwise.

@@ -6,14 +6,14 @@ import base64
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
 from router.errors import MissingExtra
 from router.records import Json
 from training.comparing.evaluated import Comparison, Difference, Outcome, SliceResult
-from training.comparing.report.charts import SYMBOLS, Chart, charts_of
+from training.comparing.report.charts import SYMBOLS, charts_of
 from training.comparing.report.sentences import headline
 from training.comparing.report.summary import headline_of
 from training.comparing.report.whiskers import whiskers
@@ -81,7 +81,9 @@ def html(comparison: Comparison) -> str:
         "kinds": [kind for kind in SYMBOLS if any(one.kind == kind for one in comparison.policies)],
         "versions": _versions(),
         "charts": charts,
-        "chart_data": _for_script({"charts": _plain(charts), "palettes": _plain(PALETTES)}),
+        "chart_data": _for_script(
+            {"charts": {id_: asdict(chart) for id_, chart in charts.items()}, "palettes": PALETTES}
+        ),
         "scripts": scripts,
         "hashes": [_hash(script) for script in scripts],
     }
@@ -101,12 +103,6 @@ def _plotly() -> str:
 def _hash(script: str) -> str:
     """The hash by which the page's content security policy admits a script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _plain(values: Mapping[str, Chart] | Mapping[str, Mapping[str, str]]) -> Json:
-    return {
-        name: value.to_json() if isinstance(value, Chart) else dict(value) for name, value in values.items()
-    }
 
 
 def _for_script(value: Json) -> str:
