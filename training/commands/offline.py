@@ -177,7 +177,7 @@ def _with_training(config: Config, *, encoder: str | None, estimator: str | None
     """The settings with the encoder and estimator that the command line names."""
     changes = {name: value for name, value in (("encoder", encoder), ("estimator", estimator)) if value}
     if estimator not in (None, "auto", "success", "label"):
-        raise ConfigError(f"--estimator {estimator!r}: use auto, success or label")
+        raise ConfigError(f"--estimator {estimator!r}: it must be one of auto, success, label")
     return config.model_copy(update={"training": config.training.model_copy(update=changes)})
 
 

@@ -136,8 +136,8 @@ def test_failures_known_of_all_calls_beside_a_judged_sample_are_warned_of(
 ) -> None:
     _, said, _ = import_log(*ASKED, "--judge-most", most, "--yes")
     note = (
-        "note: 1. feedback found 1 failures and no success among all calls, but the judge judged only 1 of 2: "
-        "failures are too frequent among the known outcomes."
+        "note: 1. feedback found 1 failures and no success among all calls, but the judge judged only 1 of "
+        "2: failures are too frequent among the known outcomes."
     )
     assert (note in " ".join(said.split())) is warned
 
