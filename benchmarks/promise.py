@@ -3,7 +3,7 @@
     python -m benchmarks.promise [--data FOLDER] [--times 200] [--trainings 200] [--only NAME] [--out FILE]
 
 With `--data`, the folder holds the call logs that `benchmarks.quality` takes; without it, the bundled sample
-is used. Three questions are asked of each data set, for a loss of 0.02 and of 0.05 at a confidence of 95 %.
+is used. It answers three questions on each data set, for a loss of 0.02 and of 0.05 at a confidence of 95 %.
 
 - Re-splits: forecasts for every prompt come from 5 folds, once. Each re-split draws a calibration part,
   chooses the weight on it, and takes the loss on all others. That loss has the noise of those prompts: it may
@@ -96,7 +96,7 @@ TESTS: Mapping[str, Test] = {**OURS, "betting": betting_p_value, "t": t_p_value}
 
 
 def outcome_of(trial: Trial, weight: float | None, *, whole: bool) -> Outcome:
-    """How a weight does on some prompts."""
+    """Success and cost of a weight on some prompts."""
     best = int(trial.success.mean(axis=0).argmax())
     if weight is None:
         return Outcome(weight=None, loss=0.0, error=0.0, cost=1.0)

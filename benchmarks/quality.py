@@ -1,4 +1,4 @@
-"""What the router is worth: 5-fold cross-validation by prompt, three seeds, on call logs with a full matrix.
+"""The worth of the router: 5-fold cross-validation by prompt, three seeds, on call logs with a full matrix.
 
     python -m benchmarks.quality [--data FOLDER] [--seeds 3] [--out benchmarks/RESULTS.md]
 

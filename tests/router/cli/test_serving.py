@@ -174,7 +174,7 @@ def test_wrong_settings_end_in_one_line_and_exit_code_1(
         ),
         pytest.param(
             ["train", "x.parquet", "--out", "o", "--estimator", "best"],
-            "error: --estimator 'best': it is one of auto, success, label",
+            "error: --estimator 'best': it must be one of auto, success, label",
             id="estimator",
         ),
         pytest.param(
