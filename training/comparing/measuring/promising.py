@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 
 from router.errors import CallLogError
 from router.records import FloatArray, IntArray
+from training.comparing.blocks import Block, ratio
 from training.comparing.evaluated import Promise
 from training.statistics.intervals import (
     UNKNOWN,
     Interval,
     cluster_numbers,
     interval,
-    mean_ratio,
     resampled_sums,
 )
 from training.statistics.policy_curves import picked
 from training.statistics.promise import Trial, promised, weights_to_test
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromiseBlock(Block):
+    """The policy at its weight, the best single model's cost, and every model's success."""
+
+    WIDE: ClassVar[int] = 1
+
+    calls: FloatArray
+    success: FloatArray
+    cost: FloatArray
+    best_cost: FloatArray
+    model_success: FloatArray
 
 
 def promise_on(
@@ -71,23 +87,20 @@ def _reached(report: Trial, weight: float, *, n_resamples: int, seed: int) -> tu
     """Loss against the best single model, each resample's own, and cost relative to the best one's."""
     choice = report.path().at(weight)
     best = int((report.traffic @ report.success).argmax())
-    columns = np.concatenate(
-        [
-            np.stack([np.ones(len(report)), picked(report.success, choice)], axis=1),
-            np.stack([picked(report.cost, choice), report.cost[:, best]], axis=1),
-            report.success,
-        ],
-        axis=1,
-    )
+    columns = PromiseBlock(
+        calls=np.ones(len(report)),
+        success=picked(report.success, choice),
+        cost=picked(report.cost, choice),
+        best_cost=report.cost[:, best],
+        model_success=report.success,
+    ).stacked()
     sums = resampled_sums(
         columns * report.traffic[:, None], report.clusters, n_resamples=n_resamples, seed=seed
     )
-    known = bool(np.isfinite(report.cost).all())
-    cost = interval(sums, lambda s: mean_ratio(s[..., 2:4]), reference=1.0) if known else UNKNOWN
-    return interval(sums, _loss), cost
-
-
-def _loss(sums: FloatArray) -> FloatArray:
-    """Columns: calls, policy's success, two that are not used, success of each model."""
-    behind: FloatArray = (sums[..., 4:].max(axis=-1) - sums[..., 1]) / sums[..., 0]
-    return behind
+    loss = interval(
+        sums, PromiseBlock.statistic(lambda s: (s.model_success.max(axis=-1) - s.success) / s.calls)
+    )
+    if not np.isfinite(report.cost).all():
+        return loss, UNKNOWN
+    cost_ratio = PromiseBlock.statistic(lambda s: ratio(s.cost, s.best_cost))
+    return loss, interval(sums, cost_ratio, reference=1.0)

@@ -17,10 +17,10 @@ from training.comparing.estimating.off_policy import (
     SNIPS,
     SWITCH,
     Measured,
+    estimate_columns,
     estimates,
     log_values,
     measured,
-    policy_columns,
     study_of,
 )
 from training.statistics.intervals import Sums, resampled_sums
@@ -28,7 +28,7 @@ from training.statistics.intervals import Sums, resampled_sums
 
 def totals(log: Logged, outcome: Measured, shares: FloatArray) -> dict[str, float]:
     """Value of every estimator, without resamples."""
-    columns = policy_columns(log, outcome, shares)
+    columns = estimate_columns(log, outcome, shares)
     found = estimates(Sums(total=columns.sum(axis=0), draws=np.empty((0, columns.shape[1]))))
     return {name: interval.value for name, interval in found.items()}
 
@@ -158,7 +158,7 @@ def test_calls_that_stand_twice_in_the_log_narrow_nothing() -> None:
     found = []
     for times in (1, 2):
         study = study_of(repeated(log, times), x)
-        columns = policy_columns(study.logged, study.cost, shares)
+        columns = estimate_columns(study.logged, study.cost, shares)
         found.append(estimates(resampled_sums(columns, log.clusters, n_resamples=50)))
     for name, interval in found[0].items():
         assert (interval.low, interval.high) == pytest.approx((found[1][name].low, found[1][name].high))
