@@ -156,14 +156,14 @@ def _no_support(refused: str) -> Support:
     )
 
 
-def _reported(estimates: Mapping[str, Interval]) -> dict[str, Interval]:
+def _reported(by_estimator: Mapping[str, Interval]) -> dict[str, Interval]:
     """The estimates as a report gives them: the direct method without bounds.
 
     A bootstrap of predictions does not see the error of the model that made them: its intervals covered the
     truth in 6 to 49 % of the draws of `benchmarks.coverage`.
     """
-    point = replace(estimates[DIRECT], low=math.nan, high=math.nan, above=math.nan)
-    return {**estimates, DIRECT: point}
+    point = replace(by_estimator[DIRECT], low=math.nan, high=math.nan, above=math.nan)
+    return {**by_estimator, DIRECT: point}
 
 
 def refusal(study: Study, outcome: Measured, shares: FloatArray) -> str | None:

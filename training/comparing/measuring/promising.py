@@ -38,40 +38,40 @@ class PromiseBlock(Block):
 def promise_on(
     trial: Trial, *, max_loss: float, confidence: float, n_resamples: int = 2000, seed: int = 0
 ) -> Promise:
-    """Choose the weight on half of the clusters, and see on the other half what it loses and costs.
+    """Choose the weight on half of the clusters, and measure its loss and cost on the other half.
 
-    The weights that are tested come from the forecasts of the half that is reported on, so that nothing of
-    the calibration part decides what is tested on it. Where no weight is safe, loss and cost are unknown,
-    and with the loss whether the promise is kept.
+    The weights to test come from the forecasts of the test part, so that they do not depend on the
+    calibration part, on which they are tested. If no weight is safe, the loss, the cost and whether the
+    promise is kept are unknown.
 
     Raises:
-        CallLogError: all prompts are of one session.
+        CallLogError: all prompts belong to one session.
     """
-    calibration, rest = halves(trial.clusters, seed)
+    calibration, test = halves(trial.clusters, seed)
     if not len(calibration):
         raise CallLogError(
             f"--max-quality-loss needs prompts of two sessions or more, and all {len(trial)} are of one; "
             "give more of the log, or leave the promise out"
         )
-    report = trial.rows(rest)
-    found = promised(
+    report = trial.rows(test)
+    chosen = promised(
         trial.rows(calibration), max_loss=max_loss, confidence=confidence, weights=weights_to_test(report)
     )
     loss = cost = UNKNOWN
-    if found.weight is not None:
-        loss, cost = _reached(report, found.weight, n_resamples=n_resamples, seed=seed)
+    if chosen.weight is not None:
+        loss, cost = _reached(report, chosen.weight, n_resamples=n_resamples, seed=seed)
     return Promise(
         max_quality_loss=max_loss,
         confidence=confidence,
-        weight=found.weight,
-        calibration_prompts=found.n,
-        bound=found.bound,
+        weight=chosen.weight,
+        calibration_prompts=chosen.n,
+        bound=chosen.bound,
         test_prompts=len(report),
         loss=loss,
         cost_ratio=cost,
         kept=bool(loss.value <= max_loss) if np.isfinite(loss.value) else None,
-        method=found.method,
-        assumptions=found.assumptions,
+        method=chosen.method,
+        assumptions=chosen.assumptions,
     )
 
 
@@ -84,7 +84,7 @@ def halves(clusters: IntArray, seed: int) -> tuple[IntArray, IntArray]:
 
 
 def _reached(report: Trial, weight: float, *, n_resamples: int, seed: int) -> tuple[Interval, Interval]:
-    """Loss against the best single model, each resample's own, and cost relative to the best one's."""
+    """Loss against each resample's best single model, and cost relative to the best one of all prompts."""
     choice = report.path().at(weight)
     best = int((report.traffic @ report.success).argmax())
     columns = PromiseBlock(

@@ -298,6 +298,6 @@ def _slice_result(one: Slice, sums: Sums, difference: Difference, by_rule: BoolA
     )
 
 
-def looks(differences: Iterable[Difference]) -> int:
+def looks(results: Iterable[Difference]) -> int:
     """How many differences were tested; policies that make the same choices share one."""
-    return len({id(one) for one in differences if not math.isnan(one.p_value)})
+    return len({id(one) for one in results if not math.isnan(one.p_value)})
