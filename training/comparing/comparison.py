@@ -21,8 +21,8 @@ from training.comparing.measuring.calibration import calibration
 from training.comparing.measuring.columns import (
     PolicyBlock,
     Yardsticks,
+    models_columns,
     policy_columns,
-    shuffle_columns,
     shuffled,
     slice_columns,
     sweep_columns,
@@ -171,7 +171,7 @@ def _resampled(
     blocks = _blocks(evaluated, policies, sweeps, against)
     groups = grouped(evaluated.clusters)
     sums = resampled_blocks(blocks, groups, n_resamples=draws.number, seed=draws.seed)
-    sums["policy", SHUFFLE] = shuffled(sums["policy", SHUFFLE])
+    sums["policy", SHUFFLE] = shuffled(sums["policy", router.name], sums["models", SHUFFLE])
     parts = resampled_parts(
         {(one.dimension, one.name): one.rows for one in slices},
         slice_columns(router, reference) * evaluated.traffic[:, None],
@@ -193,7 +193,7 @@ def _blocks(
     traffic = evaluated.traffic[:, None]
     for policy in policies:
         if policy.kind == "control":
-            yield ("policy", policy.name), shuffle_columns(evaluated, against) * traffic
+            yield ("models", policy.name), models_columns(evaluated) * traffic
         else:
             yield ("policy", policy.name), policy_columns(policy, against) * traffic
     mean_cost = evaluated.traffic @ evaluated.cost

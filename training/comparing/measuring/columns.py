@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from router.records import FloatArray
 from training.comparing.blocks import Block
+from training.comparing.estimating.logged import chosen_shares
 from training.comparing.evaluated import Evaluated
 from training.comparing.measuring.contenders import ComparedPolicy
 from training.statistics.intervals import Sums, relative_cost_at_best
@@ -45,14 +46,14 @@ class PolicyBlock(Block):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShuffleBlock(PolicyBlock):
-    """The router as a policy, and for each model whether the router chose it, its success and its cost."""
+class ModelsBlock(Block):
+    """For each model whether the router chose it, its success and its cost."""
 
     WIDE: ClassVar[int] = 3
 
     chosen: FloatArray
-    model_success: FloatArray
-    model_cost: FloatArray
+    success: FloatArray
+    cost: FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,38 +103,26 @@ def policy_columns(policy: ComparedPolicy, against: Yardsticks) -> FloatArray:
     return np.where(np.isnan(policy.success)[:, None], 0.0, block.stacked())
 
 
-def shuffle_columns(evaluated: Evaluated, against: Yardsticks) -> FloatArray:
-    """Columns of a `ShuffleBlock`."""
-    chosen = evaluated.choice[:, None] == np.arange(len(evaluated.models))
-    own = policy_columns(against.router, against)
-    return np.concatenate([own, chosen.astype(np.float64), evaluated.success, evaluated.cost], axis=1)
+def models_columns(evaluated: Evaluated) -> FloatArray:
+    """Columns of a `ModelsBlock`."""
+    chosen = chosen_shares(evaluated.choice, len(evaluated.models))
+    return ModelsBlock(chosen=chosen, success=evaluated.success, cost=evaluated.cost).stacked()
 
 
-def shuffled(sums: Sums) -> Sums:
-    """Sums of a `ShuffleBlock` as those of a `PolicyBlock` for the shuffle.
+def shuffled(router: Sums, models: Sums) -> Sums:
+    """Sums of the shuffle's `PolicyBlock`, from the router's and those of a `ModelsBlock`.
 
     The shares come from each resample too: with fixed ones, chance in the router's own shares would pass for
     a difference in cost.
     """
-    return Sums(total=_shuffled(sums.total), draws=_shuffled(sums.draws))
+    return Sums(total=_shuffled(router.total, models.total), draws=_shuffled(router.draws, models.draws))
 
 
-def _shuffled(sums: FloatArray) -> FloatArray:
-    router = ShuffleBlock.of(sums)
-    share, used = router.chosen / router.prompts[..., None], router.chosen > 0
-    success, cost = (
-        np.where(used, share * values, 0.0).sum(axis=-1)
-        for values in (router.model_success, router.model_cost)
-    )
-    return PolicyBlock(
-        prompts=router.prompts,
-        success=success,
-        router_success=router.router_success,
-        cost=cost,
-        router_cost=router.router_cost,
-        best_cost=router.best_cost,
-        bound=router.bound,
-    ).stacked()
+def _shuffled(router: FloatArray, models: FloatArray) -> FloatArray:
+    own, each = PolicyBlock.of(router), ModelsBlock.of(models)
+    share, used = each.chosen / own.prompts[..., None], each.chosen > 0
+    success, cost = (np.where(used, share * value, 0.0).sum(axis=-1) for value in (each.success, each.cost))
+    return replace(own, success=success, cost=cost).stacked()
 
 
 def sweep_columns(

@@ -105,27 +105,24 @@ def policies_on(evaluated: Evaluated) -> list[ComparedPolicy]:
 
 def _outcomes(contender: Contender, evaluated: Evaluated) -> ComparedPolicy:
     """A policy's outcome on every prompt, expected over the models if it mixes them."""
-    success, cost, choice = evaluated.success, evaluated.cost, contender.choice
+    choice, mix, traffic = contender.choice, contender.shares, evaluated.traffic
     if choice is not None:
-        return ComparedPolicy(
-            name=contender.name,
-            kind=contender.kind,
-            choice=choice,
-            mix=None,
-            success=picked(success, choice),
-            cost=picked(cost, choice),
-            shares=model_shares(choice, success.shape[1], evaluated.traffic),
-        )
-    shares = np.asarray(contender.shares)
-    able = shares.sum(axis=1) > 0
+        success, cost = picked(evaluated.success, choice), picked(evaluated.cost, choice)
+        shares = model_shares(choice, len(evaluated.models), traffic)
+    else:
+        mix = np.asarray(mix)
+        able = mix.sum(axis=1) > 0
+        success = np.where(able, (mix * evaluated.success).sum(axis=1), np.nan)
+        cost = np.where(able, (mix * evaluated.cost).sum(axis=1), np.nan)
+        shares = traffic @ mix / max(float(traffic @ able), 1e-12)
     return ComparedPolicy(
         name=contender.name,
         kind=contender.kind,
-        choice=None,
-        mix=shares,
-        success=np.where(able, (shares * success).sum(axis=1), np.nan),
-        cost=np.where(able, (shares * cost).sum(axis=1), np.nan),
-        shares=evaluated.traffic @ shares / max(float(evaluated.traffic @ able), 1e-12),
+        choice=choice,
+        mix=mix,
+        success=success,
+        cost=cost,
+        shares=shares,
     )
 
 
