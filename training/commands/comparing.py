@@ -90,7 +90,7 @@ def compare_command(
     """Say what a router is worth on logged calls, against every simple baseline, with error bars."""
     offline()
     from training.comparing.comparison import Draws
-    from training.comparing.job import CompareJob, Wanted
+    from training.comparing.job import CompareJob, PromiseTerms
     from training.comparing.on_log import compare_on_log
     from training.comparing.report.gate import failures, parse_gate
 
@@ -106,7 +106,7 @@ def compare_command(
         policies=policy or (),
         today=today,
         method=method,
-        promise=None if promise is None else Wanted.of(promise),
+        promise=None if promise is None else PromiseTerms.of(promise),
         show_text=show_text,
         draws=Draws(number=draws, seed=seed),
         tracking_uri=tracking_uri if record else None,

@@ -16,17 +16,17 @@ Method = Literal["auto", "exact", "off-policy"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class PromiseTerms:
     """The promise to make: the most success to lose against the best single model, and the confidence."""
 
     max_loss: float
     confidence: float = 0.95
 
     @staticmethod
-    def of(objective: Objective) -> Wanted | None:
+    def of(objective: Objective) -> PromiseTerms | None:
         """The promise in an objective, or None if it makes none."""
         loss = objective.max_quality_loss
-        return None if loss is None else Wanted(max_loss=loss, confidence=objective.confidence)
+        return None if loss is None else PromiseTerms(max_loss=loss, confidence=objective.confidence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class CompareJob:
     policies: Sequence[str] = ()
     today: str | None = None
     method: Method = "auto"
-    promise: Wanted | None = None
+    promise: PromiseTerms | None = None
     show_text: bool = False
     draws: Draws = field(default_factory=lambda: USUAL_DRAWS)
     tracking_uri: str | None = None

@@ -68,7 +68,7 @@ def compare_on_log(job: CompareJob, reporter: Reporter) -> Comparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class JudgedPrompts:
     """The prompts of a log that routers can be judged on.
 
     Attributes:
@@ -81,7 +81,7 @@ class Chosen:
     left_out: Mapping[str, int]
 
 
-def rows_to_judge(table: PromptTable, job: CompareJob) -> Chosen:
+def rows_to_judge(table: PromptTable, job: CompareJob) -> JudgedPrompts:
     """The fresh prompts whose outcomes are all known if these are enough or at least half; else with any.
 
     Args:
@@ -108,7 +108,7 @@ def rows_to_judge(table: PromptTable, job: CompareJob) -> Chosen:
             f"models ({', '.join(table.models)}) that it was not trained on"
             + (way_out if job.method == "exact" else "")
         )
-    return Chosen(rows=np.flatnonzero(kept), exact=exact, left_out=left_out)
+    return JudgedPrompts(rows=np.flatnonzero(kept), exact=exact, left_out=left_out)
 
 
 def _promise(evaluated: Evaluated, job: CompareJob) -> Promise | None:

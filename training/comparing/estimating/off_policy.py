@@ -29,7 +29,7 @@ N_THRESHOLDS = 21
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class Outcomes:
     """One outcome of the logged calls, with all that the estimators need of it.
 
     Attributes:
@@ -72,8 +72,8 @@ class Study:
 
     logged: Logged
     propensities: Propensities
-    success: Measured
-    cost: Measured
+    success: Outcomes
+    cost: Outcomes
 
 
 def study_of(logged: Logged, covariates: FloatArray, *, seed: int = 0) -> Study:
@@ -100,14 +100,14 @@ def study_of(logged: Logged, covariates: FloatArray, *, seed: int = 0) -> Study:
     return Study(
         logged=logged,
         propensities=propensities,
-        success=measured(logged, logged.success, success, propensities.values),
-        cost=measured(logged, logged.cost, cost, propensities.values),
+        success=outcomes_of(logged, logged.success, success, propensities.values),
+        cost=outcomes_of(logged, logged.cost, cost, propensities.values),
     )
 
 
-def measured(logged: Logged, outcome: FloatArray, mean: FloatArray, propensity: FloatArray) -> Measured:
+def outcomes_of(logged: Logged, outcome: FloatArray, mean: FloatArray, propensity: FloatArray) -> Outcomes:
     """An outcome with its expected values and the weights of its observations, all of shape (n, m)."""
-    return Measured(observed=outcome, mean=mean, weight=observation_weights(logged, outcome, propensity))
+    return Outcomes(observed=outcome, mean=mean, weight=observation_weights(logged, outcome, propensity))
 
 
 def observation_weights(logged: Logged, outcome: FloatArray, propensity: FloatArray) -> FloatArray:
@@ -122,7 +122,7 @@ def observation_weights(logged: Logged, outcome: FloatArray, propensity: FloatAr
     return np.where(known, part / np.where(known, chance, 1.0), 0.0)
 
 
-def log_values(logged: Logged, outcome: Measured) -> FloatArray:
+def log_values(logged: Logged, outcome: Outcomes) -> FloatArray:
     """What the log's own choices got on each prompt, shape (n,); the mean by traffic is the log's mean.
 
     Expected outcomes stand in for unknown ones, by the rule of `observation_weights`, so that the logging
@@ -137,7 +137,7 @@ def log_values(logged: Logged, outcome: Measured) -> FloatArray:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class Matches:
     """The logged calls that took what a policy would, k entries (prompt, model).
 
     Attributes:
@@ -153,12 +153,12 @@ class Taken:
     weight: FloatArray
 
 
-def taken(logged: Logged, outcome: Measured, shares: FloatArray) -> Taken:
+def matched_calls(logged: Logged, outcome: Outcomes, shares: FloatArray) -> Matches:
     """The calls with a known outcome that took the policy's choice; `shares` as for `estimate_columns`."""
     weights = shares * outcome.weight
     rows, models = np.nonzero(weights)
     weight = weights[rows, models] * logged.traffic[rows]
-    return Taken(rows=rows, models=models, importance=weight / logged.calls[rows, models], weight=weight)
+    return Matches(rows=rows, models=models, importance=weight / logged.calls[rows, models], weight=weight)
 
 
 def chosen_traffic(logged: Logged, shares: FloatArray) -> FloatArray:
@@ -187,7 +187,7 @@ class EstimateBlock(Block):
     switched: FloatArray
 
 
-def estimate_columns(logged: Logged, outcome: Measured, shares: FloatArray) -> FloatArray:
+def estimate_columns(logged: Logged, outcome: Outcomes, shares: FloatArray) -> FloatArray:
     """Columns of the `EstimateBlock` of one policy and outcome, shape (n, 6).
 
     Args:
@@ -195,7 +195,7 @@ def estimate_columns(logged: Logged, outcome: Measured, shares: FloatArray) -> F
             or to 0 if the policy can't choose: those prompts are left out.
     """
     traffic = chosen_traffic(logged, shares)
-    hits, n = taken(logged, outcome, shares), len(traffic)
+    hits, n = matched_calls(logged, outcome, shares), len(traffic)
     direct = traffic * np.where(shares > 0, shares * outcome.mean, 0.0).sum(axis=1)
     residual = hits.weight * (outcome.observed - outcome.mean)[hits.rows, hits.models]
     kept = hits.importance <= _switch(hits, residual, logged.clusters, (direct, traffic), outcome)
@@ -229,11 +229,11 @@ _STATISTICS = {
 
 
 def _switch(
-    hits: Taken,
+    hits: Matches,
     residual: FloatArray,
     clusters: IntArray,
     columns: tuple[FloatArray, FloatArray],
-    outcome: Measured,
+    outcome: Outcomes,
 ) -> float:
     """Importance weight above which switch-DR trusts the outcome model instead of the log.
 

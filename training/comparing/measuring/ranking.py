@@ -23,7 +23,7 @@ NO_SCORES: Mapping[str, FloatArray] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recovered:
+class Recovery:
     """How much of the strong model's lead a ranking recovers (Ong et al. 2024, section 3.2)."""
 
     apgr: Interval
@@ -76,7 +76,7 @@ def weak_column(success: FloatArray, cost: FloatArray) -> int:
 
 def recovery(
     gap: FloatArray, gain: FloatArray, clusters: IntArray, *, n_resamples: int = 2000, seed: int = 0
-) -> Recovered:
+) -> Recovery:
     """APGR, and CPT at half and at 80 % of the gap, with intervals from the same resamples.
 
     The curve is the performance gap recovered (PGR) when the prompts of widest gap go to strong, over the
@@ -93,9 +93,9 @@ def recovery(
         Unknown if a gap is unknown, or strong succeeds no more often than weak.
     """
     if not np.isfinite(gap).all():
-        return Recovered(apgr=UNKNOWN, cpt_50=UNKNOWN, cpt_80=UNKNOWN)
+        return Recovery(apgr=UNKNOWN, cpt_50=UNKNOWN, cpt_80=UNKNOWN)
     sums = _resampled(gap, gain, clusters, n_resamples=n_resamples, seed=seed)
-    return Recovered(
+    return Recovery(
         apgr=interval(sums, lambda s: s[..., 0], reference=0.5),
         cpt_50=interval(sums, lambda s: s[..., 1], reference=HALF),
         cpt_80=interval(sums, lambda s: s[..., 2], reference=MOST),

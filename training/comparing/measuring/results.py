@@ -36,7 +36,7 @@ from training.statistics.intervals import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class RouterDifferences:
     """The router's differences from one policy, corrected for the number of policies."""
 
     success: Difference
@@ -44,7 +44,7 @@ class Compared:
 
 
 NOT_TESTED = Difference(interval=UNKNOWN, p_value=math.nan, p_adjusted=math.nan, calls_to_settle=None)
-NOT_COMPARED = Compared(success=NOT_TESTED, cost=NOT_TESTED)
+NOT_COMPARED = RouterDifferences(success=NOT_TESTED, cost=NOT_TESTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +84,10 @@ def policy_results(
 
 def _compared(
     policies: Sequence[ComparedPolicy], sums: Mapping[str, Sums], n_clusters: int
-) -> dict[str, Compared]:
+) -> dict[str, RouterDifferences]:
     """The router's differences from every policy that has numbers, corrected within its family."""
     alike = _alike(policies)
-    compared: dict[str, Compared] = {}
+    compared: dict[str, RouterDifferences] = {}
     able = {policy.name: int(np.isfinite(policy.success).sum()) for policy in policies}
     for family in _families(policies, alike, sums):
         success = {
@@ -104,7 +104,7 @@ def _compared(
             for name, look in success.items()
         }
         gained, paid = differences(success, n_clusters), differences(cost, n_clusters)
-        compared |= {name: Compared(success=gained[name], cost=paid[name]) for name in family}
+        compared |= {name: RouterDifferences(success=gained[name], cost=paid[name]) for name in family}
     return {name: compared[first] for name, first in alike.items() if first in compared}
 
 
@@ -149,7 +149,7 @@ def _policy_result(
     evaluated: Evaluated,
     sums: Sums | None,
     sweep: Sums | None,
-    verdict: tuple[Compared, Support | None],
+    verdict: tuple[RouterDifferences, Support | None],
 ) -> PolicyResult:
     """One policy's numbers from its own sums and those of the learned policy's sweep.
 
