@@ -29,7 +29,7 @@ N_THRESHOLDS = 21
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcomes:
+class ScoredOutcome:
     """One outcome of the logged calls, with all that the estimators need of it.
 
     Attributes:
@@ -72,8 +72,8 @@ class Study:
 
     logged: Logged
     propensities: Propensities
-    success: Outcomes
-    cost: Outcomes
+    success: ScoredOutcome
+    cost: ScoredOutcome
 
 
 def study_of(logged: Logged, covariates: FloatArray, *, seed: int = 0) -> Study:
@@ -100,14 +100,16 @@ def study_of(logged: Logged, covariates: FloatArray, *, seed: int = 0) -> Study:
     return Study(
         logged=logged,
         propensities=propensities,
-        success=outcomes_of(logged, logged.success, success, propensities.values),
-        cost=outcomes_of(logged, logged.cost, cost, propensities.values),
+        success=scored_outcome(logged, logged.success, success, propensities.values),
+        cost=scored_outcome(logged, logged.cost, cost, propensities.values),
     )
 
 
-def outcomes_of(logged: Logged, outcome: FloatArray, mean: FloatArray, propensity: FloatArray) -> Outcomes:
+def scored_outcome(
+    logged: Logged, outcome: FloatArray, mean: FloatArray, propensity: FloatArray
+) -> ScoredOutcome:
     """An outcome with its expected values and the weights of its observations, all of shape (n, m)."""
-    return Outcomes(observed=outcome, mean=mean, weight=observation_weights(logged, outcome, propensity))
+    return ScoredOutcome(observed=outcome, mean=mean, weight=observation_weights(logged, outcome, propensity))
 
 
 def observation_weights(logged: Logged, outcome: FloatArray, propensity: FloatArray) -> FloatArray:
@@ -122,7 +124,7 @@ def observation_weights(logged: Logged, outcome: FloatArray, propensity: FloatAr
     return np.where(known, part / np.where(known, chance, 1.0), 0.0)
 
 
-def log_values(logged: Logged, outcome: Outcomes) -> FloatArray:
+def log_values(logged: Logged, outcome: ScoredOutcome) -> FloatArray:
     """What the log's own choices got on each prompt, shape (n,); the mean by traffic is the log's mean.
 
     Expected outcomes stand in for unknown ones, by the rule of `observation_weights`, so that the logging
@@ -153,7 +155,7 @@ class Matches:
     weight: FloatArray
 
 
-def matched_calls(logged: Logged, outcome: Outcomes, shares: FloatArray) -> Matches:
+def matched_calls(logged: Logged, outcome: ScoredOutcome, shares: FloatArray) -> Matches:
     """The calls with a known outcome that took the policy's choice; `shares` as for `estimate_columns`."""
     weights = shares * outcome.weight
     rows, models = np.nonzero(weights)
@@ -187,7 +189,7 @@ class EstimateBlock(Block):
     switched: FloatArray
 
 
-def estimate_columns(logged: Logged, outcome: Outcomes, shares: FloatArray) -> FloatArray:
+def estimate_columns(logged: Logged, outcome: ScoredOutcome, shares: FloatArray) -> FloatArray:
     """Columns of the `EstimateBlock` of one policy and outcome, shape (n, 6).
 
     Args:
@@ -233,7 +235,7 @@ def _switch(
     residual: FloatArray,
     clusters: IntArray,
     columns: tuple[FloatArray, FloatArray],
-    outcome: Outcomes,
+    outcome: ScoredOutcome,
 ) -> float:
     """Importance weight above which switch-DR trusts the outcome model instead of the log.
 

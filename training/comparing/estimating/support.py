@@ -12,7 +12,7 @@ from router.records import FloatArray
 from training.comparing.estimating.off_policy import (
     DIRECT,
     Matches,
-    Outcomes,
+    ScoredOutcome,
     Study,
     chosen_traffic,
     estimate_columns,
@@ -62,7 +62,7 @@ class Weights:
     error: float
 
     @staticmethod
-    def of(study: Study, outcome: Outcomes, shares: FloatArray) -> Weights:
+    def of(study: Study, outcome: ScoredOutcome, shares: FloatArray) -> Weights:
         """The weights of a policy that chooses on some prompt; `shares` as `estimate_columns` takes them."""
         hits = matched_calls(study.logged, outcome, shares)
         size = np.bincount(study.logged.clusters, chosen_traffic(study.logged, shares))
@@ -166,7 +166,7 @@ def _reported(by_estimator: Mapping[str, Interval]) -> dict[str, Interval]:
     return {**by_estimator, DIRECT: point}
 
 
-def refusal(study: Study, outcome: Outcomes, shares: FloatArray) -> str | None:
+def refusal(study: Study, outcome: ScoredOutcome, shares: FloatArray) -> str | None:
     """Why this log can't say what a policy's outcome is, or None if it can.
 
     Args:
@@ -175,7 +175,7 @@ def refusal(study: Study, outcome: Outcomes, shares: FloatArray) -> str | None:
     return _refusal(study, outcome, shares, Weights.of(study, outcome, shares))
 
 
-def _refusal(study: Study, outcome: Outcomes, shares: FloatArray, weights: Weights) -> str | None:
+def _refusal(study: Study, outcome: ScoredOutcome, shares: FloatArray, weights: Weights) -> str | None:
     return (
         _unseen(study, outcome, shares)
         or _unlikely(unsupported_share(study, shares))
@@ -184,7 +184,7 @@ def _refusal(study: Study, outcome: Outcomes, shares: FloatArray, weights: Weigh
     )
 
 
-def _unseen(study: Study, outcome: Outcomes, shares: FloatArray) -> str | None:
+def _unseen(study: Study, outcome: ScoredOutcome, shares: FloatArray) -> str | None:
     traffic = chosen_traffic(study.logged, shares)
     part = shares.T @ traffic / traffic.sum()
     unseen = [model for model in outcome.unseen if part[model] > 0]
@@ -278,7 +278,7 @@ def _propensity_warnings(study: Study, shares: FloatArray) -> Iterator[str]:
         yield f"the estimated propensities are off by {error:.3f}: the estimate leans on the outcome model"
 
 
-def _variance_warnings(study: Study, outcome: Outcomes, shares: FloatArray, name: str) -> Iterator[str]:
+def _variance_warnings(study: Study, outcome: ScoredOutcome, shares: FloatArray, name: str) -> Iterator[str]:
     share = variance_share(study, outcome, shares)
     if share > LARGE_VARIANCE:
         yield (
@@ -299,7 +299,7 @@ def _rare_outcome_warnings(study: Study, shares: FloatArray) -> Iterator[str]:
         )
 
 
-def variance_share(study: Study, outcome: Outcomes, shares: FloatArray) -> float:
+def variance_share(study: Study, outcome: ScoredOutcome, shares: FloatArray) -> float:
     """Largest part of the doubly robust estimate's variance that comes from one cluster; 0 without variance.
 
     A sum that depends on a few terms is not normal, and the percentile bootstrap sees too little of its tail.
