@@ -28,7 +28,7 @@ from router.settings.sections import Config
 from router.version import Version
 from training.comparing.comparison import Draws
 from training.comparing.evaluated import Comparison, PolicyResult
-from training.comparing.job import CompareJob, Wanted
+from training.comparing.job import CompareJob, PromiseTerms
 from training.comparing.on_log import compare_on_log
 from training.pages.numbers import bounds, rate, relative, signed_points, usd_per_thousand
 from training.pipeline import TrainJob, train
@@ -81,7 +81,7 @@ def compared(dataset: Dataset, data: Path, cache: Path) -> Comparison:
             routers={"router": Version.load(folder / "router")},
             out=folder / "report",
             reading=reading,
-            promise=Wanted(max_loss=MOST_LOST),
+            promise=PromiseTerms(max_loss=MOST_LOST),
             draws=Draws(seed=SEED),
         )
         return compare_on_log(job, Silent())

@@ -28,7 +28,7 @@ from training.comparing.estimating.off_policy import (
     Study,
     study_of,
 )
-from training.comparing.estimating.support import cost_warnings, support_block, support_of, support_warnings
+from training.comparing.estimating.support import cost_warnings, support_columns, support_of, support_warnings
 from training.comparing.policies.baselines import TrainingStatistics, mean_per_task_type
 from training.statistics.intervals import Interval, Sums, resampled_counts
 
@@ -305,7 +305,7 @@ def draws_of(
 
 def _judged(study: Study, targets: Mapping[str, IntArray], counts: FloatArray) -> dict[str, Draw]:
     shares = {name: chosen_shares(choice, len(study.logged.models)) for name, choice in targets.items()}
-    columns = np.concatenate([support_block(study, one) for one in shares.values()], axis=1)
+    columns = np.concatenate([support_columns(study, one) for one in shares.values()], axis=1)
     total, resampled = columns.sum(axis=0), counts @ columns
     width = columns.shape[1] // len(shares)
     found = {}

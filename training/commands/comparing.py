@@ -93,7 +93,7 @@ def compare_command(
     """Compare a router with every simple baseline on logged calls, with error bars."""
     offline()
     from training.comparing.comparison import Draws
-    from training.comparing.job import CompareJob, Wanted
+    from training.comparing.job import CompareJob, PromiseTerms
     from training.comparing.on_log import compare_on_log
     from training.comparing.report.gate import failures, parse_gate
 
@@ -109,7 +109,7 @@ def compare_command(
         policies=policy or (),
         today=today,
         method=method,
-        promise=None if promise is None else Wanted.of(promise),
+        promise=None if promise is None else PromiseTerms.of(promise),
         show_text=show_text,
         draws=Draws(number=draws, seed=seed),
         tracking_uri=tracking_uri if record else None,

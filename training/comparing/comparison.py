@@ -10,7 +10,7 @@ import numpy as np
 
 from router.errors import CallLogError
 from router.records import FloatArray
-from training.comparing.estimating.support import support_block as support_block
+from training.comparing.estimating.support import support_columns
 from training.comparing.evaluated import (
     ChangeFromToday,
     Comparison,
@@ -19,12 +19,13 @@ from training.comparing.evaluated import (
 )
 from training.comparing.measuring.calibration import calibration
 from training.comparing.measuring.columns import (
+    PolicyBlock,
     Yardsticks,
-    policy_block,
-    shuffle_block,
+    models_columns,
+    policy_columns,
     shuffled,
     slice_columns,
-    sweep_block,
+    sweep_columns,
 )
 from training.comparing.measuring.contenders import (
     LEARNED,
@@ -80,7 +81,7 @@ def compare(
     Args:
         draws: the same seed gives the same report.
         today: name of the policy that runs today; None: the logged one, else the best single model.
-        promise: made and kept elsewhere; passed through.
+        promise: passed through to the report.
         show_text: examples may show the start of a prompt.
 
     Raises:
@@ -97,7 +98,7 @@ def compare(
     support = supports(evaluated, policies, sums.support)
     results = policy_results(evaluated, policies, sums, support, n_clusters)
     curves = tuple(curve_result(name, sweep, sums.sweeps[name]) for name, sweep in sweeps.items())
-    found = slice_results(slices, sums.slices, evaluated.source, n_clusters)
+    slice_figures = slice_results(slices, sums.slices, evaluated.source, n_clusters)
     learned, at_best = sums.sweeps.get(LEARNED), _named(policies, f"always {evaluated.models[best]}")
     equal = at_equal(sums.policies[at_best.name], learned)
     comparison = Comparison(
@@ -122,13 +123,13 @@ def compare(
         calibration=calibration(evaluated),
         sources={name: count / len(evaluated.source) for name, count in Counter(evaluated.source).items()},
         reference=reference.name,
-        slices=found,
+        slices=slice_figures,
         examples=examples(evaluated, reference.choice, show_text=show_text),
         promise=promise,
         off_policy=off_policy_report(evaluated, policies, support),
         looked_at={
             "policies": looks(one.success_difference for one in results[1:] if one.kind != "bound"),
-            "slices": looks(one.success_difference for one in found),
+            "slices": looks(one.success_difference for one in slice_figures),
         },
         warnings=(*evaluated.provenance.warnings, *_warnings(evaluated, best, n_clusters)),
         n_resamples=draws.number,
@@ -142,7 +143,7 @@ def _named(policies: Sequence[ComparedPolicy], name: str) -> ComparedPolicy:
 
 
 def _reference(policies: Sequence[ComparedPolicy], today: str | None) -> ComparedPolicy:
-    """The policy that runs today: the one named, else the logged one, else the best single model."""
+    """The policy that runs today: the named one, else the logged one, else the best single model."""
     names = {policy.name: policy for policy in policies[1:] if policy.kind != "bound"}
     if today is not None and today not in names:
         raise CallLogError(f"no policy is named {today!r}; --today takes one of: {', '.join(names)}")
@@ -158,7 +159,7 @@ def _resampled(
     reference: ComparedPolicy,
     draws: Draws,
 ) -> Resampled:
-    """Everything with an interval, from one set of resamples: paired throughout."""
+    """The sums behind every interval, from one set of resamples, so that all differences are paired."""
     best, router = best_single_column(evaluated), policies[0]
     bound = next((policy.success for policy in policies if policy.name == ORACLE), None)
     against = Yardsticks(
@@ -170,7 +171,7 @@ def _resampled(
     blocks = _blocks(evaluated, policies, sweeps, against)
     groups = grouped(evaluated.clusters)
     sums = resampled_blocks(blocks, groups, n_resamples=draws.number, seed=draws.seed)
-    sums["policy", SHUFFLE] = shuffled(sums["policy", SHUFFLE])
+    sums["policy", SHUFFLE] = shuffled(sums["policy", router.name], sums["models", SHUFFLE])
     parts = resampled_parts(
         {(one.dimension, one.name): one.rows for one in slices},
         slice_columns(router, reference) * evaluated.traffic[:, None],
@@ -179,58 +180,54 @@ def _resampled(
         seed=draws.seed,
     )
 
-    def kind(wanted: str) -> dict[str, Sums]:
-        return {name: block for (of, name), block in sums.items() if of == wanted}
+    def named(kind: str) -> dict[str, Sums]:
+        return {name: block for (of, name), block in sums.items() if of == kind}
 
-    return Resampled(policies=kind("policy"), support=kind("support"), sweeps=kind("sweep"), slices=parts)
+    return Resampled(policies=named("policy"), support=named("support"), sweeps=named("sweep"), slices=parts)
 
 
 def _blocks(
     evaluated: Evaluated, policies: Sequence[ComparedPolicy], sweeps: Mapping[str, Sweep], against: Yardsticks
 ) -> Iterator[tuple[tuple[str, str], FloatArray]]:
-    """Every block of columns by its kind and name, times the traffic; one at a time, as they are wide."""
+    """Yield every block's columns, times the traffic, by kind and name; one at a time, as they are wide."""
     traffic = evaluated.traffic[:, None]
     for policy in policies:
         if policy.kind == "control":
-            yield ("policy", policy.name), shuffle_block(evaluated, against) * traffic
+            yield ("models", policy.name), models_columns(evaluated) * traffic
         else:
-            yield ("policy", policy.name), policy_block(policy, against) * traffic
+            yield ("policy", policy.name), policy_columns(policy, against) * traffic
     mean_cost = evaluated.traffic @ evaluated.cost
     ends = (evaluated.cost[:, mean_cost.argmin()], evaluated.cost[:, mean_cost.argmax()])
     for name, sweep in sweeps.items():
-        yield ("sweep", name), sweep_block(sweep.outcomes(evaluated), against, ends) * traffic
+        yield ("sweep", name), sweep_columns(sweep.outcomes(evaluated), against, ends) * traffic
     if evaluated.study is not None:
         for policy in policies:
-            yield ("support", policy.name), support_block(evaluated.study, policy.chances())
+            yield ("support", policy.name), support_columns(evaluated.study, policy.chances())
 
 
 def _change(today: str, sums: Sums) -> ChangeFromToday:
-    """What 1,000 requests would cost and fail more with the router than today."""
+    """How much more 1,000 requests would cost, and how many more would fail, with the router than today."""
     return ChangeFromToday(
         today=today,
-        usd_per_1000=interval(sums, lambda s: 1000 * cost_gained(s)),
-        failures_per_1000=interval(sums, lambda s: -1000 * success_gained(s)),
+        usd_per_1000=interval(sums, PolicyBlock.statistic(lambda s: 1000 * cost_gained(s))),
+        failures_per_1000=interval(sums, PolicyBlock.statistic(lambda s: -1000 * success_gained(s))),
     )
 
 
-def _warnings(evaluated: Evaluated, best: int, n_clusters: int) -> list[str]:
+def _warnings(evaluated: Evaluated, best: int, n_clusters: int) -> Iterator[str]:
     """What the reader must know before believing the numbers."""
     n, mean = len(evaluated.keys), evaluated.mean(evaluated.success)
-    found = []
     if n_clusters < FEW:
-        found.append(
-            f"Few prompts ({n}, independent groups: {n_clusters}): no verdict is drawn below {FEW} groups."
-        )
+        yield f"Few prompts ({n}, independent groups: {n_clusters}): no verdict is drawn below {FEW} groups."
     if not np.isfinite(evaluated.cost).all():
-        found.append("Some costs are unknown, so costs are left out: only success rates are compared.")
+        yield "Some costs are unknown, so costs are left out: only success rates are compared."
     if len(evaluated.models) == 1:
-        found.append(f"There is only one model, {evaluated.models[0]}: nothing can be routed.")
+        yield f"There is only one model, {evaluated.models[0]}: nothing can be routed."
     if mean.max() > mean[best]:
-        found.append(
+        yield (
             f"On these prompts {evaluated.models[int(mean.argmax())]} succeeds more often ({mean.max():.1%}) "
             f"than the training log's best single model, {evaluated.models[best]} ({mean[best]:.1%})."
         )
     unable = [name for name, choice in evaluated.baselines.choices.items() if (choice < 0).all()]
     if unable:
-        found.append(f"These baselines could not choose on any prompt: {', '.join(unable)}.")
-    return found
+        yield f"These baselines could not choose on any prompt: {', '.join(unable)}."

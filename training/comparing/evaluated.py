@@ -1,4 +1,4 @@
-"""The values of a comparison: what goes in, and what comes out."""
+"""The values of a comparison: its input and its result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Kind = Literal[
 Method = Literal["exact", "off-policy"]
 
 FORMAT = 2
-"""Of report.json; grows when a key changes its meaning or goes away."""
+"""Of report.json; grows when a key changes its meaning or is removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +33,14 @@ class Provenance:
     """Where a comparison comes from.
 
     Attributes:
-        router_version: names the router.
+        router_version: policy version of the router.
         data_digest: hash of the call log.
         left_out: number of prompts that were left out, per reason.
         objective: what the router was fitted for, in words.
         dominated: models that are no cheaper and no better than another one, and which one.
         warnings: sentences for the reader, printed as they are.
-        routers: policy version of each router compared, by where it came from.
-        command: that makes the report again; empty where there is none.
+        routers: policy version of each compared router, by its source.
+        command: command line that repeats the report; empty if there is none.
         versions: of the libraries that the numbers depend on, by name.
     """
 
@@ -60,9 +60,9 @@ class Contender:
     """A policy to compare, by what it does on every evaluated prompt.
 
     Attributes:
-        choice: shape (n,); column of the model, or -1 where it can't choose; None where it mixes models.
-        shares: shape (n, m); chance of each model where it mixes, each row summing to 1; else None.
-        probability: shape (n, m); its chances of success, where it has them and can be swept; else None.
+        choice: shape (n,); column of the model, or -1 where it can't choose; None if it mixes models.
+        shares: shape (n, m); chance of each model, each row summing to 1; None if it does not mix models.
+        probability: shape (n, m); its chances of success, or None if it has none, so that it can't be swept.
         expected_cost: shape (n, m); USD, as `probability`.
     """
 
@@ -80,24 +80,24 @@ class Contender:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated:
-    """Held-out prompts, what every model did on them, and what each policy does on them.
+    """Held-out prompts, what every model did on them, and what each policy chooses on them.
 
     Attributes:
         models: names of the columns, m of them.
         keys: prompt key of each of the n rows.
         requests: of each row.
         clusters: shape (n,); rows that share a number (a session) are resampled together.
-        traffic: shape (n,); calls that each row stands for. In an exact comparison 1, or for a prompt
-            that a replay drew, one over the chance of it.
+        traffic: shape (n,); calls that each row stands for. In an exact comparison 1, or one over the
+            chance to be drawn for a prompt that a replay drew.
         success: shape (n, m); in [0, 1], no NaN. Off-policy: doubly robust scores, which may lie outside.
         cost: shape (n, m); USD a call, or its scores. Unless every entry is known, costs count as unknown.
-        study: the log made ready to judge by, off-policy; None where every outcome is known.
+        study: the log as off-policy estimates need it, or None if every outcome is known.
         probability: shape (n, m); the router's chance of success.
         expected_cost: shape (n, m); USD, what the router expects.
-        choice: shape (n,); column of the model that the router chose in the end.
-        source: of each row, who chose: "learned", "rule", ...
+        choice: shape (n,); column of the router's final choice.
+        source: what decided each row: "learned", "rule", ...
         confidence: shape (n,); the router's chance that its choice succeeds.
-        others: policies beside the baselines: other routers, one's own, the logged one.
+        others: policies besides the baselines: other routers, the team's own.
         scores: further scores of how hard each prompt is, shape (n,), by name; ranked beside the router's.
     """
 
@@ -145,12 +145,12 @@ class Evaluated:
         return "off-policy" if self.study else "exact"
 
     def mean(self, values: FloatArray) -> FloatArray:
-        """Mean over the traffic of values by model, shape (n, m); NaN where one is NaN."""
+        """Mean over the traffic of values of shape (n, m), per model; NaN if one is NaN."""
         return np.asarray(self.traffic @ values / self.traffic.sum())
 
     @property
     def task_types(self) -> list[str | None]:
-        """Of each row."""
+        """Task type of each row."""
         return [request.task_type for request in self.requests]
 
 
@@ -164,9 +164,9 @@ class Support:
         effective_sample_size: (sum of weights)^2 / (sum of squared weights) (Kish 1965).
         largest_weight_share: largest weight over the sum of weights.
         weight_quantiles: of the weights on matched calls, by level ("0.5", "0.9", "0.99", "1").
-        refused: why no number is given, or None.
+        refused: why there is no number, or None.
         estimates: success rate by estimator: "direct method", "IPS", "self-normalised IPS", "doubly robust",
-            "switch-DR". Empty where refused.
+            "switch-DR". Empty if refused.
         cost_estimates: USD a call, as `estimates`.
     """
 
@@ -182,14 +182,14 @@ class Support:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A paired difference with what many looks make of it.
+    """A paired difference, with its p-value before and after correction for many looks.
 
     Attributes:
         interval: of the difference or the ratio.
         p_value: two-sided, of no difference.
-        p_adjusted: after Holm's correction over what was looked at together (Holm 1979).
-        calls_to_settle: independent prompts, beyond those compared, with which a difference of this size
-            would be told from none at 95 % with 80 % power; None where it is settled, or no number would do.
+        p_adjusted: after Holm's correction over all that were tested together (Holm 1979).
+        calls_to_settle: further independent prompts at which a test would detect a difference of this size
+            at 95 % with 80 % power; None if it is settled, or no number suffices.
     """
 
     interval: Interval
@@ -203,7 +203,7 @@ class PolicyResult:
     """One policy on the prompts that it can choose for; differences and ratios are on the same prompts.
 
     Attributes:
-        model: the one that gets every prompt, where it is one.
+        model: the one that gets every prompt, or None if there are several.
         aliases: other policies that make the same choices.
         same_as_router: makes the router's choices.
         prompts: number that the policy can choose for.
@@ -212,7 +212,7 @@ class PolicyResult:
         cost_ratio: the router's mean cost over this one's.
         cost_difference: the router's mean cost less this one's, USD a call.
         cost_at_equal_quality: cost at which the swept learned policy reaches this one's success rate, over
-            this one's cost; infinity (null in JSON) where it never does.
+            this one's cost; infinity (null in JSON) if it never does.
         quality_at_equal_cost: success of the swept learned policy at this one's cost, less this one's.
         regret: the oracle's success less this one's; unknown off-policy.
         label_agreement: part of the labelled prompts on which the policy takes the cheapest model that
@@ -252,7 +252,7 @@ class CurveResult:
         success_ci_high: upper end.
         cost_usd_per_call: mean at each weight.
         cost_at_best: cost at which the curve reaches the best single model's success rate, as a share of that
-            model's cost; infinity (null in JSON) where it never does.
+            model's cost; infinity (null in JSON) if it never does.
         aiq: average improvement in quality: mean height of the non-decreasing convex hull between the
             cheapest and the dearest single model's cost (Hu et al. 2024, RouterBench, section 3).
     """
@@ -325,8 +325,8 @@ class Ranking:
         apgr: average performance gap recovered; random routing gets 0.5.
         cpt_50: least share of calls to the strong model that recovers half of the gap.
         cpt_80: as `cpt_50`, for 80 % of the gap.
-        auc: area under the ROC curve of the router's chance that the weak model fails, for "it does".
-        auc_by_score: the same of the other scores at hand, by name.
+        auc: area under the ROC curve of the router's chance that the weak model fails, as a prediction of it.
+        auc_by_score: the same for the other scores, by name.
     """
 
     weak: str
@@ -360,13 +360,13 @@ class Promise:
     Attributes:
         max_quality_loss: most that the success rate may lie below the best single model's.
         confidence: of the promise.
-        weight: 1 / USD, chosen on the calibration part; None where no weight is safe.
-        calibration_prompts: number that chose it.
+        weight: 1 / USD, chosen on the calibration part, or None if no weight is safe.
+        calibration_prompts: number in the calibration part.
         bound: upper confidence bound on the loss at that weight, on the calibration part.
-        test_prompts: number that it is reported on.
+        test_prompts: number in the test part.
         loss: the best single model's success less the policy's, on the test part.
         cost_ratio: the policy's cost over the best single model's, on the test part.
-        kept: whether the loss on the test part is within the promise; None where the loss is unknown.
+        kept: whether the loss on the test part is within the promise, or None if the loss is unknown.
         method: the test and its source.
         assumptions: sentences.
     """
@@ -386,15 +386,15 @@ class Promise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OffPolicy:
-    """What the log allows to say about policies that did not write it.
+    """What the log can say about policies that did not write it.
 
     Attributes:
-        propensities: "logged", or "estimated" from the log where some were missing.
+        propensities: "logged", or "estimated" from the log if some were missing.
         outcome_model: what the direct method predicts with, in words.
         calls: number of logged calls with a known outcome.
-        overlap: per task type ("" where there is none): calls, effective sample size of the router, smallest
-            propensity of the router's choices.
-        propensity_calibration_error: of the estimated propensities; NaN where they were logged.
+        overlap: per task type ("" for none): calls, effective sample size of the router, smallest propensity
+            of the router's choices.
+        propensity_calibration_error: of the estimated propensities; NaN if they were logged.
         warnings: sentences.
     """
 
@@ -408,11 +408,11 @@ class OffPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """A prompt on which the router and the reference policy take different models.
+    """A prompt on which the router and the reference policy choose different models.
 
     Attributes:
-        text: start of the prompt; None where it may not be shown.
-        router_success: in [0, 1]; NaN where it was not tried.
+        text: start of the prompt, or None if it may not be shown.
+        router_success: in [0, 1]; NaN if the log did not try the choice.
         reference_success: as `router_success`.
     """
 
@@ -428,7 +428,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """One sentence on the router against one thing; `against` is the baseline's name."""
+    """One sentence on the router against one policy; `against` is that policy's name."""
 
     outcome: Outcome
     against: str
@@ -447,16 +447,16 @@ class Comparison:
         router: its final choices, rule table included.
         policies: all others.
         cost_at_equal_quality: cost at which the learned policy reaches the best single model's success rate,
-            over that model's cost; infinity (null in JSON) where it never does.
+            over that model's cost; infinity (null in JSON) if it never does.
         quality_at_equal_cost: the learned policy's success at the best single model's cost, less its success.
-        curves: the learned policy, other routers and the mean per task type, where costs are known.
+        curves: the learned policy, other routers and the mean per task type; empty if costs are unknown.
         equal_quality: the learned policy's cost over the mean per task type's, each at the best single
-            model's success rate; None where one of the curves is missing.
-        ranking: None where there are fewer than two models, or off-policy.
+            model's success rate; None if one of the curves is missing.
+        ranking: None with fewer than two models, or off-policy.
         calibration: off-policy over the logged calls of the chosen model, weighted.
         sources: part of the prompts that each source decided.
-        reference: name of the policy that slices and examples are against.
-        looked_at: number of comparisons that Holm's correction was over, by family.
+        reference: name of the policy that slices and examples compare with.
+        looked_at: number of comparisons that Holm's correction covers, by family.
     """
 
     method: Method
@@ -488,9 +488,9 @@ class Comparison:
     seed: int
 
     def to_json(self) -> dict[str, Json]:
-        """Plain JSON values: the attributes by their names; unknown or infinite numbers are null.
+        """Plain JSON values: the attributes by their names, and `format`.
 
-        Numbers keep six digits. `format` names the form.
+        Numbers keep six digits; unknown or infinite ones are null.
         """
         content = _plain(self)
         assert isinstance(content, dict)

@@ -1,4 +1,4 @@
-"""What every router and every other policy does on the prompts to compare on."""
+"""What every router and every other policy does on the compared prompts."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class RouterDecisions:
     """One router on the evaluated prompts, in the columns of all models compared.
 
     Attributes:
-        features: what its head sees of the prompts.
+        features: of the prompts, as its head sees them.
         probability: shape (n, m); NaN in the columns of models that it does not know.
-        expected_cost: shape (n, m); USD, NaN likewise.
+        expected_cost: shape (n, m); USD, NaN as in `probability`.
         choice: shape (n,); column of its final choice.
-        source: of each row, who chose.
+        source: what decided each row.
         confidence: shape (n,).
     """
 
@@ -61,7 +61,7 @@ class RouterDecisions:
     confidence: FloatArray
 
     def contender(self, name: str) -> Contender:
-        """The router as a policy beside the judged one."""
+        """The router as a policy to compare with the judged one."""
         return Contender(
             name=name,
             kind="other router",
@@ -77,8 +77,8 @@ def evaluate(
     """What every router and every other policy does on the prompts of a table.
 
     Args:
-        table: with the log's own models; they may be more than the routers choose among.
-        exact: every model's outcome is known on every prompt; else scores stand in for it.
+        table: with all models of the log, which may be more than the routers choose among.
+        exact: every model's outcome is known on every prompt; else scores stand in for outcomes.
     """
     models = job.models()
     judgements = _judgements(table, models, job, reporter)
@@ -118,17 +118,17 @@ def evaluate(
 def _judgements(
     table: PromptTable, models: Sequence[str], job: CompareJob, reporter: Reporter
 ) -> dict[str, RouterDecisions]:
-    """Every router, and the estimator that each one's training did not publish, by name."""
-    found: dict[str, RouterDecisions] = {}
+    """Every router, and its runner-up if it has one, by name."""
+    judgements: dict[str, RouterDecisions] = {}
     for name, version in job.routers.items():
         encodings, _ = encodings_of(table, version.encoder, job.reading.cache, reporter)
         features = version.features(table.requests, encodings)
-        found[name] = _judgement(version, features, encodings, table, models)
+        judgements[name] = _judgement(version, features, encodings, table, models)
         runner_up = runner_up_of(version)
         if runner_up is not None:
             title = f"{runner_up.head.kind} estimator" + ("" if name == job.judged_name else f" of {name}")
-            found[title] = _judgement(runner_up, features, encodings, table, models)
-    return found
+            judgements[title] = _judgement(runner_up, features, encodings, table, models)
+    return judgements
 
 
 def _judgement(
@@ -142,24 +142,27 @@ def _judgement(
     decisions = version.decisions(table.requests, forecast, encodings)
     place = {model: column for column, model in enumerate(models)}
     columns = [place[model] for model in version.models]
-    wide = {}
-    for what, values in (("probability", forecast.probability), ("expected_cost", forecast.cost)):
-        wide[what] = np.full((len(table), len(models)), np.nan)
-        wide[what][:, columns] = values
+
+    def widened(values: FloatArray) -> FloatArray:
+        wide = np.full((len(table), len(models)), np.nan)
+        wide[:, columns] = values
+        return wide
+
     return RouterDecisions(
         version=version,
         features=features,
+        probability=widened(forecast.probability),
+        expected_cost=widened(forecast.cost),
         choice=np.array([place[decision.model] for decision in decisions], dtype=np.int64),
         source=[decision.source for decision in decisions],
         confidence=np.array([decision.confidence for decision in decisions], dtype=np.float64),
-        **wide,
     )
 
 
 def covariates(judged: RouterDecisions) -> FloatArray:
     """What outcomes, costs and the logging policy's choice may depend on, shape (n, p), finite.
 
-    The router's forecasts come from other prompts, so they may stand among the regressors of every fold.
+    The router was fitted on other prompts, so its forecasts may be regressors in every fold.
     """
     known = np.isfinite(judged.expected_cost).all(axis=0)
     costs = judged.expected_cost[:, known]
@@ -169,7 +172,7 @@ def covariates(judged: RouterDecisions) -> FloatArray:
 
 
 def _scored_costs(study: Study) -> FloatArray:
-    """Scores of the cost; NaN throughout where the log knows no model's cost at all."""
+    """Scores of the cost; all NaN if the log knows no model's cost."""
     unseen = study.cost.unseen
     if len(unseen) == len(study.logged.models):
         return np.full(study.logged.calls.shape, np.nan)
@@ -179,11 +182,11 @@ def _scored_costs(study: Study) -> FloatArray:
 def _baselines(
     table: PromptTable, judged: RouterDecisions, success: FloatArray, cost: FloatArray, *, exact: bool
 ) -> Baselines:
-    """The baselines that know the judged router's training log; the oracle only where outcomes are known."""
+    """The baselines of the judged router's training log; the oracle only if outcomes are known."""
     version = judged.version
     own = len(version.models)
     statistics = statistics_of(version.manifest)
-    found = baselines_on(
+    baselines = baselines_on(
         statistics,
         texts=[whole_text(request) for request in table.requests],
         task_types=[request.task_type for request in table.requests],
@@ -191,7 +194,7 @@ def _baselines(
         cost=cost[:, :own],
         heuristic=version.config.rules.heuristic,
     )
-    choices = dict(found.choices)
+    choices = dict(baselines.choices)
     if not exact:
         del choices[ORACLE]
     elif success.shape[1] > own:
@@ -205,8 +208,8 @@ def _baselines(
         choices[NEIGHBOURS] = near
     return Baselines(
         choices=choices,
-        task_probability=_widened(found.task_probability, success.shape[1]),
-        task_cost=_widened(found.task_cost, success.shape[1]),
+        task_probability=_widened(baselines.task_probability, success.shape[1]),
+        task_cost=_widened(baselines.task_cost, success.shape[1]),
     )
 
 
@@ -218,7 +221,7 @@ def _widened(values: FloatArray, n_columns: int) -> FloatArray:
 def _litellm(
     table: PromptTable, version: Version
 ) -> tuple[list[Contender], dict[str, FloatArray], list[str]]:
-    """LiteLLM's complexity routers as policies; their scores and the keyword score; what is missing."""
+    """LiteLLM's complexity routers as policies, their scores with the keyword score, and what is missing."""
     scores, missing = litellm_scores(table.requests)
     tiers = version.config.rules.heuristic or default_heuristic_models(statistics_of(version.manifest))
     policies = (

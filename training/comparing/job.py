@@ -1,4 +1,4 @@
-"""What a comparison is asked for."""
+"""The order for one comparison."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Method = Literal["auto", "exact", "off-policy"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """A promise to make: most success that may be lost to the best single model, and the confidence."""
+class PromiseTerms:
+    """The promise to make: the most success to lose against the best single model, and the confidence."""
 
     max_loss: float
     confidence: float = 0.95
 
     @staticmethod
-    def of(objective: Objective) -> Wanted | None:
-        """The promise in an objective; None where it makes none."""
+    def of(objective: Objective) -> PromiseTerms | None:
+        """The promise in an objective, or None if it makes none."""
         loss = objective.max_quality_loss
-        return None if loss is None else Wanted(max_loss=loss, confidence=objective.confidence)
+        return None if loss is None else PromiseTerms(max_loss=loss, confidence=objective.confidence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +34,13 @@ class CompareJob:
     """One comparison.
 
     Attributes:
-        routers: loaded versions by where they came from; the first is judged, the others stand beside it.
-        policies: `NAME=FILE` or `NAME=MODULE:FUNCTION` of the team's own.
+        routers: loaded versions by their source; the first is judged, the others are compared with it.
+        policies: `NAME=FILE` or `NAME=MODULE:FUNCTION` for each of the team's own policies.
         today: name of the policy that runs today; None: the logged one, else the best single model.
         promise: to make and check, or None.
-        show_text: the report may show the start of prompts.
-        tracking_uri: MLflow that records it, or None.
-        command: that asks for the same again, for the report.
+        show_text: whether the report may show the start of prompts.
+        tracking_uri: MLflow server that records the report, or None.
+        command: command line that repeats the comparison, for the report.
     """
 
     sources: Sequence[str]
@@ -50,7 +50,7 @@ class CompareJob:
     policies: Sequence[str] = ()
     today: str | None = None
     method: Method = "auto"
-    promise: Wanted | None = None
+    promise: PromiseTerms | None = None
     show_text: bool = False
     draws: Draws = field(default_factory=lambda: USUAL_DRAWS)
     tracking_uri: str | None = None
@@ -58,12 +58,12 @@ class CompareJob:
 
     @property
     def judged_name(self) -> str:
-        """Where the router that the comparison is about came from."""
+        """Source of the judged router."""
         return next(iter(self.routers))
 
     @property
     def judged(self) -> Version:
-        """The router that the comparison is about."""
+        """The router that the comparison judges."""
         return self.routers[self.judged_name]
 
     def models(self) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
-"""Routers judged on logged calls that they were not fitted on."""
+"""Judge routers on logged calls that they were not fitted on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +28,7 @@ SEEN = "seen in training"
 PARTIAL = "without the outcome of every model"
 UNCALLED = "without a known outcome of any of the models"
 LEAST_FULL = 200
-"""Prompts with every outcome known from which a comparison is exact, however many others there are."""
+"""A comparison is exact with this many fully known prompts, however many others there are."""
 
 
 def compare_on_log(job: CompareJob, reporter: Reporter) -> Comparison:
@@ -36,7 +36,7 @@ def compare_on_log(job: CompareJob, reporter: Reporter) -> Comparison:
 
     Raises:
         CallLogError: the calls can't be read, or hold no fresh prompt to judge on.
-        RouterError: MLflow does not take the report; it is written by then.
+        RouterError: MLflow does not take the report, which is already written to disk.
     """
     models = job.models()
     with calls_of(job.sources, job.reading, reporter) as files:
@@ -49,8 +49,8 @@ def compare_on_log(job: CompareJob, reporter: Reporter) -> Comparison:
         data_digest=digest,
         left_out=chosen.left_out,
         objective=_objective(job.judged),
-        dominated={name: found["by"] for name, found in job.judged.manifest["data"]["dominated"].items()},
-        warnings=_warnings(table, whole, chosen.exact),
+        dominated={name: entry["by"] for name, entry in job.judged.manifest["data"]["dominated"].items()},
+        warnings=tuple(_warnings(table, whole, chosen.exact)),
         routers={name: version.policy_version for name, version in job.routers.items()},
         command=job.command,
         versions=library_versions(),
@@ -68,12 +68,12 @@ def compare_on_log(job: CompareJob, reporter: Reporter) -> Comparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class JudgedPrompts:
     """The prompts of a log that routers can be judged on.
 
     Attributes:
         exact: every model's outcome is known on each of them.
-        left_out: number of the others by reason.
+        left_out: number of other prompts by reason.
     """
 
     rows: IntArray
@@ -81,41 +81,38 @@ class Chosen:
     left_out: Mapping[str, int]
 
 
-def rows_to_judge(table: PromptTable, job: CompareJob) -> Chosen:
-    """Fresh prompts: with every outcome where those are enough, or most of all; else with any outcome.
+def rows_to_judge(table: PromptTable, job: CompareJob) -> JudgedPrompts:
+    """The fresh prompts whose outcomes are all known if these are enough or at least half; else with any.
 
     Args:
         table: with one column for each of `job.models()`.
 
     Raises:
-        CallLogError: none is left.
+        CallLogError: no prompt is left.
     """
     seen = frozenset[int]().union(*(version.training_keys() for version in job.routers.values()))
     fresh = np.array([int(key[:16], 16) not in seen for key in table.keys], dtype=bool)
     known = np.isfinite(table.success)
-    full, any_ = known.all(axis=1), known.any(axis=1)
-    n_full, n_any = int((fresh & full).sum()), int((fresh & any_).sum())
+    full, partial = known.all(axis=1), known.any(axis=1)
+    n_full, n_any = int((fresh & full).sum()), int((fresh & partial).sum())
     enough = n_full >= min(LEAST_FULL, max(n_any, 1)) or 2 * n_full >= max(n_any, 1)
     exact = job.method == "exact" or (job.method == "auto" and enough)
-    kept = fresh & (full if exact else any_)
+    kept = fresh & (full if exact else partial)
     reasons = {SEEN: ~fresh, (PARTIAL if exact else UNCALLED): fresh & ~kept}
     left_out = {why: int(rows.sum()) for why, rows in reasons.items() if rows.any()}
     if not kept.any():
-        told = ", ".join(f"{count} {why}" for why, count in left_out.items())
+        reasons_text = ", ".join(f"{count} {why}" for why, count in left_out.items())
+        way_out = ", each prompt with the outcome of every model, or --method auto"
         raise CallLogError(
-            f"no prompt to judge the router on: {len(table)} prompts, {told}; give calls of its models "
-            f"({', '.join(table.models)}) that it was not trained on"
-            + (
-                ""
-                if job.method != "exact"
-                else ", each prompt with the outcome of every model, or --method auto"
-            )
+            f"no prompt to judge the router on: {len(table)} prompts, {reasons_text}; give calls of its "
+            f"models ({', '.join(table.models)}) that it was not trained on"
+            + (way_out if job.method == "exact" else "")
         )
-    return Chosen(rows=np.flatnonzero(kept), exact=exact, left_out=left_out)
+    return JudgedPrompts(rows=np.flatnonzero(kept), exact=exact, left_out=left_out)
 
 
 def _promise(evaluated: Evaluated, job: CompareJob) -> Promise | None:
-    """The promise that the team asked for, made on one half of the prompts and reported on the other."""
+    """The promise of the job, made on one half of the prompts and reported on the other; None without one."""
     if job.promise is None:
         return None
     trial = Trial(
@@ -150,22 +147,20 @@ def _objective(router: Version) -> str:
     return "cheapest at no less than the best single model's success rate"
 
 
-def _warnings(table: PromptTable, judged: PromptTable, exact: bool) -> list[str]:
-    sentences = []
+def _warnings(table: PromptTable, judged: PromptTable, exact: bool) -> Iterator[str]:
     drawn = int((judged.drawn < 1).sum())
     if exact and drawn:
-        sentences.append(
+        yield (
             f"a replay drew {drawn:,} of the {len(judged):,} prompts: each counts with the inverse of its "
             "chance to be drawn, so that they stand for the log"
         )
     if judged.truncated_calls:
-        sentences.append(
-            f"{judged.truncated_calls} calls were logged with a text cut short: their prompts are judged on "
+        yield (
+            f"{judged.truncated_calls} calls were logged with truncated text: their prompts are judged on "
             "what is left"
         )
     if (table.prompts_in_log or 0) > len(table):
-        sentences.append(
+        yield (
             f"{table.prompts_in_log:,} prompts in the log, a uniform sample of {len(table):,} was used "
             "(training.max_prompts)"
         )
-    return sentences

@@ -194,12 +194,15 @@ def success_within(success: FloatArray, cost: FloatArray, budget: FloatArray) ->
     return np.where(np.isfinite(most), most, np.nan)
 
 
-def relative_cost_at_best(sums: FloatArray, n_weights: int) -> FloatArray:
-    """Cost at which a policy reaches one model's success rate, as a share of that model's cost.
+def relative_cost_at_best(
+    success: FloatArray, cost: FloatArray, target: FloatArray, paid: FloatArray
+) -> FloatArray:
+    """Cost at which a curve reaches one model's success, as a share of that model's cost.
 
     Args:
-        sums: shape (..., 2 * n_weights + 2): the curve's success, its cost, the model's success, its cost.
+        success: of the curve, shape (..., n_weights), as sums or means.
+        cost: of the curve, shape (..., n_weights).
+        target: the model's success, shape (...), in the unit of `success`.
+        paid: the model's cost, shape (...), in the unit of `cost`.
     """
-    success, cost = sums[..., :n_weights], sums[..., n_weights : 2 * n_weights]
-    target, paid = sums[..., 2 * n_weights], sums[..., 2 * n_weights + 1]
     return np.where(paid > 0, cost_reaching(success, cost, target) / np.where(paid > 0, paid, 1), np.nan)

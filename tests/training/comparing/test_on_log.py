@@ -14,7 +14,7 @@ from router.version import Version
 from tests.training.logs import call, made_table, write_lines
 from training.comparing.comparison import Draws
 from training.comparing.evaluated import Comparison
-from training.comparing.job import CompareJob, Wanted
+from training.comparing.job import CompareJob, PromiseTerms
 from training.comparing.measuring.contenders import LOGGED
 from training.comparing.on_log import PARTIAL, SEEN, UNCALLED, compare_on_log, rows_to_judge
 from training.comparing.policies.baselines import BEST_SINGLE, ORACLE, RULES
@@ -173,7 +173,7 @@ def test_a_policy_may_not_take_the_name_of_another(
 def test_a_promise_is_made_on_one_half_and_reported_on_the_other(
     job: CompareJob, version: Version, quiet: Reporter
 ) -> None:
-    found = judged(job, quiet, full_calls(version, 80), promise=Wanted(max_loss=0.3)).promise
+    found = judged(job, quiet, full_calls(version, 80), promise=PromiseTerms(max_loss=0.3)).promise
     assert found is not None
     assert (found.calibration_prompts, found.test_prompts) == (40, 40)
     assert found.kept

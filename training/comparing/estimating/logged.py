@@ -16,7 +16,7 @@ MOST_GAPS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logged:
-    """What a log knows of n prompts and the m models that policies choose from. NaN is unknown.
+    """The calls of n prompts to the m models that policies choose from. NaN is unknown.
 
     Attributes:
         models: names of the columns.
@@ -26,7 +26,7 @@ class Logged:
         success: shape (n, m); share of the calls that succeeded.
         cost: shape (n, m); mean USD a call.
         propensity: shape (n, m); harmonic mean of the logged chances, in (0, 1].
-        clusters: shape (n,); rows that share a number (a session) are kept together. From 0, with few gaps.
+        clusters: shape (n,); rows that share a number (a session) belong together. From 0, with few gaps.
         task_types: of each prompt.
     """
 
@@ -43,7 +43,7 @@ class Logged:
         self._check_shapes()
         n = len(self.calls)
         if n and not ((self.traffic > 0) & (self.traffic >= self.calls.sum(axis=1))).all():
-            raise ValueError("every prompt needs a call, and its traffic counts all of its calls")
+            raise ValueError("every prompt needs a call, and its traffic must count all of its calls")
         if n and not 0 <= self.clusters.min() <= self.clusters.max() < MOST_GAPS * n:
             raise ValueError(f"clusters must be numbered from 0 with few gaps, got {self.clusters.max()}")
         chance = self.propensity[np.isfinite(self.propensity)]
@@ -78,12 +78,12 @@ class Logged:
 
     @property
     def called(self) -> BoolArray:
-        """Shape (n, m); whether the log holds a call."""
+        """Shape (n, m): whether the log holds a call."""
         return self.calls > 0
 
     @property
     def elsewhere(self) -> FloatArray:
-        """Shape (n,); calls to models that are not in `models`."""
+        """Shape (n,): calls to models that are not in `models`."""
         return np.asarray(self.traffic - self.calls.sum(axis=1), dtype=np.float64)
 
 

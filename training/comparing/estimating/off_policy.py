@@ -13,29 +13,28 @@ import numpy as np
 
 from router.errors import CallLogError
 from router.records import FloatArray, IntArray
+from training.comparing.blocks import Block, ratio
 from training.comparing.estimating.logged import Logged, known_share
 from training.comparing.estimating.outcome_model import FOLDS, expected_cost, expected_success
 from training.comparing.estimating.propensities import Propensities, propensities_of
 from training.prompts.split import folds
-from training.statistics.intervals import Interval, Statistic, Sums, interval
+from training.statistics.intervals import Interval, Sums, interval
 
 DIRECT = "direct method"
 IPS = "IPS"
 SNIPS = "self-normalised IPS"
 DOUBLY_ROBUST = "doubly robust"
 SWITCH = "switch-DR"
-N_COLUMNS = 6
-"""Of one policy and outcome, as `policy_columns` gives them."""
 N_THRESHOLDS = 21
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class ScoredOutcome:
     """One outcome of the logged calls, with all that the estimators need of it.
 
     Attributes:
         observed: shape (n, m); mean over the calls, NaN is unknown.
-        mean: shape (n, m); what the outcome model expects, without having seen the prompt.
+        mean: shape (n, m); what an outcome model that has not seen the prompt expects.
         weight: shape (n, m); as `observation_weights` gives them.
     """
 
@@ -59,7 +58,7 @@ class Measured:
 
         Expected outcome, plus the mean over the prompt's calls of the residual over the propensity (Dudik,
         Langford & Li 2011, Doubly Robust Policy Evaluation and Learning, eq. 2). Single scores lie far
-        outside of the outcome's range; a policy's value is the mean by traffic of the scores that it takes.
+        outside the outcome's range; a policy's value is the mean by traffic of the scores that it takes.
         NaN in the column of a model without a known outcome.
         """
         scores = self.mean + self.weight * self.residual
@@ -69,24 +68,24 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """A log made ready to judge any policy by."""
+    """A log with all that the estimates of any policy need."""
 
     logged: Logged
     propensities: Propensities
-    success: Measured
-    cost: Measured
+    success: ScoredOutcome
+    cost: ScoredOutcome
 
 
 def study_of(logged: Logged, covariates: FloatArray, *, seed: int = 0) -> Study:
     """Fit what the estimates need, each model on other clusters than those it predicts.
 
     Args:
-        covariates: shape (n, p); what success, costs and, where it was not logged, the choice of the logging
-            policy may depend on.
+        covariates: shape (n, p); what success and costs may depend on, and the logging policy's choice if
+            its propensities were not logged.
         seed: of the folds.
 
     Raises:
-        ValueError: a covariate that is not finite.
+        ValueError: a covariate is not finite.
         CallLogError: fewer than two clusters.
     """
     n_clusters = len(np.unique(logged.clusters))
@@ -101,21 +100,23 @@ def study_of(logged: Logged, covariates: FloatArray, *, seed: int = 0) -> Study:
     return Study(
         logged=logged,
         propensities=propensities,
-        success=measured(logged, logged.success, success, propensities.values),
-        cost=measured(logged, logged.cost, cost, propensities.values),
+        success=scored_outcome(logged, logged.success, success, propensities.values),
+        cost=scored_outcome(logged, logged.cost, cost, propensities.values),
     )
 
 
-def measured(logged: Logged, outcome: FloatArray, mean: FloatArray, propensity: FloatArray) -> Measured:
-    """An outcome with what is expected of it and the weights of what was seen, all of shape (n, m)."""
-    return Measured(observed=outcome, mean=mean, weight=observation_weights(logged, outcome, propensity))
+def scored_outcome(
+    logged: Logged, outcome: FloatArray, mean: FloatArray, propensity: FloatArray
+) -> ScoredOutcome:
+    """An outcome with its expected values and the weights of its observations, all of shape (n, m)."""
+    return ScoredOutcome(observed=outcome, mean=mean, weight=observation_weights(logged, outcome, propensity))
 
 
 def observation_weights(logged: Logged, outcome: FloatArray, propensity: FloatArray) -> FloatArray:
-    """Part of the prompt's calls over the chance to see the outcome, shape (n, m); 0 where it is unknown.
+    """Part of the prompt's calls over the chance to see the outcome, shape (n, m); 0 if it is unknown.
 
-    That chance is the propensity times the part of the model's calls whose outcome is known: a call without
-    one counts as missing at random among the model's calls.
+    That chance is the propensity times the part of the model's calls whose outcome is known: an unknown
+    outcome counts as missing at random among the model's calls.
     """
     known = np.isfinite(outcome) & logged.called
     chance = propensity * known_share(logged.calls, outcome)
@@ -123,13 +124,12 @@ def observation_weights(logged: Logged, outcome: FloatArray, propensity: FloatAr
     return np.where(known, part / np.where(known, chance, 1.0), 0.0)
 
 
-def log_values(logged: Logged, outcome: Measured) -> FloatArray:
+def log_values(logged: Logged, outcome: ScoredOutcome) -> FloatArray:
     """What the log's own choices got on each prompt, shape (n,); the mean by traffic is the log's mean.
 
     Expected outcomes stand in for unknown ones, by the rule of `observation_weights`, so that the logging
-    policy can be compared with another on the same prompts. NaN where the log called a model without any
-    known outcome. Calls to models that are not in `models` count as 0 and belong to nobody here: leave their
-    prompts out.
+    policy can be compared with another on the same prompts. NaN if the log called a model without any known
+    outcome. Calls to models that are not in `models` count as 0, so leave their prompts out.
     """
     part = logged.calls / logged.traffic[:, None]
     share = np.maximum(known_share(logged.calls, outcome.observed), 1e-300)
@@ -139,7 +139,7 @@ def log_values(logged: Logged, outcome: Measured) -> FloatArray:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class Matches:
     """The logged calls that took what a policy would, k entries (prompt, model).
 
     Attributes:
@@ -155,12 +155,12 @@ class Taken:
     weight: FloatArray
 
 
-def taken(logged: Logged, outcome: Measured, shares: FloatArray) -> Taken:
-    """The calls of known outcome that took the policy's choice; `shares` as for `policy_columns`."""
+def matched_calls(logged: Logged, outcome: ScoredOutcome, shares: FloatArray) -> Matches:
+    """The calls with a known outcome that took the policy's choice; `shares` as for `estimate_columns`."""
     weights = shares * outcome.weight
     rows, models = np.nonzero(weights)
     weight = weights[rows, models] * logged.traffic[rows]
-    return Taken(rows=rows, models=models, importance=weight / logged.calls[rows, models], weight=weight)
+    return Matches(rows=rows, models=models, importance=weight / logged.calls[rows, models], weight=weight)
 
 
 def chosen_traffic(logged: Logged, shares: FloatArray) -> FloatArray:
@@ -168,69 +168,82 @@ def chosen_traffic(logged: Logged, shares: FloatArray) -> FloatArray:
     return np.where(shares.any(axis=1), logged.traffic, 0.0)
 
 
-def policy_columns(logged: Logged, outcome: Measured, shares: FloatArray) -> FloatArray:
-    """Columns whose sums `estimates` turns into all estimates of one policy and outcome, shape (n, 6).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstimateBlock(Block):
+    """One policy and outcome on each prompt, as the estimators need it, times the prompt's traffic.
 
-    Traffic, then times it: direct method; IPS (Horvitz & Thompson 1952); importance weight, which the
-    self-normalised IPS divides by (Swaminathan & Joachims 2015); doubly robust; switch-DR.
+    Attributes:
+        traffic: calls of the prompt.
+        direct: direct method.
+        weighted: observed outcomes by importance, for IPS (Horvitz & Thompson 1952).
+        weight: importance weight, which the self-normalised IPS divides by (Swaminathan & Joachims 2015).
+        robust: doubly robust.
+        switched: switch-DR.
+    """
+
+    traffic: FloatArray
+    direct: FloatArray
+    weighted: FloatArray
+    weight: FloatArray
+    robust: FloatArray
+    switched: FloatArray
+
+
+def estimate_columns(logged: Logged, outcome: ScoredOutcome, shares: FloatArray) -> FloatArray:
+    """Columns of the `EstimateBlock` of one policy and outcome, shape (n, 6).
 
     Args:
         shares: shape (n, m); part of each prompt's calls that the policy gives each model. Rows add up to 1,
-            or to 0 where the policy can't choose: those prompts are left out.
+            or to 0 if the policy can't choose: those prompts are left out.
     """
     traffic = chosen_traffic(logged, shares)
-    hits, n = taken(logged, outcome, shares), len(traffic)
+    hits, n = matched_calls(logged, outcome, shares), len(traffic)
     direct = traffic * np.where(shares > 0, shares * outcome.mean, 0.0).sum(axis=1)
     residual = hits.weight * (outcome.observed - outcome.mean)[hits.rows, hits.models]
     kept = hits.importance <= _switch(hits, residual, logged.clusters, (direct, traffic), outcome)
     weighted = hits.weight * outcome.observed[hits.rows, hits.models]
-    columns = [
-        traffic,
-        direct,
-        np.bincount(hits.rows, weighted, minlength=n),
-        np.bincount(hits.rows, hits.weight, minlength=n),
-        direct + np.bincount(hits.rows, residual, minlength=n),
-        direct + np.bincount(hits.rows[kept], residual[kept], minlength=n),
-    ]
-    return np.stack(columns, axis=1)
+
+    def by_prompt(values: FloatArray, rows: IntArray = hits.rows) -> FloatArray:
+        return np.bincount(rows, values, minlength=n).astype(np.float64)
+
+    return EstimateBlock(
+        traffic=traffic,
+        direct=direct,
+        weighted=by_prompt(weighted),
+        weight=by_prompt(hits.weight),
+        robust=direct + by_prompt(residual),
+        switched=direct + by_prompt(residual[kept], hits.rows[kept]),
+    ).stacked()
 
 
 def estimates(sums: Sums) -> dict[str, Interval]:
-    """Every estimator's value with its interval, by name, from the sums of `policy_columns`."""
+    """Every estimator's value with its interval, by name, from the sums of `estimate_columns`."""
     return {name: interval(sums, statistic) for name, statistic in _STATISTICS.items()}
 
 
-def _ratio(above: int, below: int) -> Statistic:
-    def statistic(sums: FloatArray) -> FloatArray:
-        value: FloatArray = sums[..., above] / np.where(sums[..., below] > 0, sums[..., below], np.nan)
-        return value
-
-    return statistic
-
-
 _STATISTICS = {
-    DIRECT: _ratio(1, 0),
-    IPS: _ratio(2, 0),
-    SNIPS: _ratio(2, 3),
-    DOUBLY_ROBUST: _ratio(4, 0),
-    SWITCH: _ratio(5, 0),
+    DIRECT: EstimateBlock.statistic(lambda s: ratio(s.direct, s.traffic)),
+    IPS: EstimateBlock.statistic(lambda s: ratio(s.weighted, s.traffic)),
+    SNIPS: EstimateBlock.statistic(lambda s: ratio(s.weighted, s.weight)),
+    DOUBLY_ROBUST: EstimateBlock.statistic(lambda s: ratio(s.robust, s.traffic)),
+    SWITCH: EstimateBlock.statistic(lambda s: ratio(s.switched, s.traffic)),
 }
 
 
 def _switch(
-    hits: Taken,
+    hits: Matches,
     residual: FloatArray,
     clusters: IntArray,
     columns: tuple[FloatArray, FloatArray],
-    outcome: Measured,
+    outcome: ScoredOutcome,
 ) -> float:
     """Importance weight above which switch-DR trusts the outcome model instead of the log.
 
-    The one of least estimated variance plus squared bound of the bias, among 21 spaced exponentially between
-    the least and the largest weight, the last of which keeps all (Wang, Agarwal & Dudik 2017, Optimal and
-    Adaptive Off-policy Evaluation in Contextual Bandits, section 4, with `R_max` the largest outcome seen).
-    The policy's part of choices with a larger weight is itself estimated from the log, since logged
-    propensities are known for the models that were taken only.
+    It minimises the estimated variance plus the squared bound of the bias, among 21 weights spaced
+    exponentially from the least to the largest, which keeps all (Wang, Agarwal & Dudik 2017, Optimal and
+    Adaptive Off-policy Evaluation in Contextual Bandits, section 4, with `R_max` the largest observed
+    outcome). How often the policy's choices have a larger weight is itself estimated from the log, since
+    logged propensities are known only for the models that were called.
 
     Args:
         residual: shape (k,), of the hits, weighted.
@@ -252,7 +265,7 @@ def _switch(
 
 
 def _thresholds(importance: FloatArray) -> Iterator[float]:
-    """Without a threshold first, so that it wins ties."""
+    """Infinity (no threshold) comes first, so that it wins ties."""
     yield float("inf")
     low, high = float(importance.min()), float(importance.max())
     if high > low * (1 + 1e-9):

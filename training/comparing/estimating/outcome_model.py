@@ -1,7 +1,8 @@
-"""What each model is expected to do on prompts that it never met: cross-fitted ridge regressions."""
+"""The outcome to expect of each model on each prompt: cross-fitted ridge regressions."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +11,11 @@ from router.records import FloatArray, IntArray
 
 FOLDS = 5
 PENALTIES: FloatArray = np.array([3.0, 30.0, 300.0, 3e3, 1e6])
-"""Of the slopes, in calls; at the last one they are as good as 0 and the means are left."""
+"""Of the slopes, in calls; at the last one the slopes are as good as 0 and only the means remain."""
 PRIOR_CALLS = 1.0
-"""Calls at the mean over all models that each model's own mean is mixed with."""
+"""Number of calls at the mean of all models that is mixed into each model's own mean."""
 COST_TAIL = 0.99
-"""Costs above this quantile of their model count as this quantile while slopes are fitted."""
+"""While slopes are fitted, costs above this quantile of their model count as the quantile."""
 ROWS_AT_ONCE = 100_000
 
 
@@ -41,14 +42,14 @@ class CovariateScaling:
         return out
 
     def unscaled(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Slopes (p, k) and intercepts (k,) on the covariates as they come, of `weights` (p + 1, k)."""
+        """Slopes (p, k) and intercepts (k,) for unscaled covariates, from `weights` (p + 1, k)."""
         slopes = weights[1:] / self.spread[:, None]
         return slopes, weights[0] - self.centre @ slopes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moments:
-    """Weighted sums of squares and products per fold and model: all that a ridge regression needs.
+    """Weighted sums of squares and products per fold and model, which a ridge regression needs.
 
     Attributes:
         gram: shape (k, m, p + 1, p + 1); of the scaled covariates with a column of ones.
@@ -68,9 +69,9 @@ def expected_success(
 ) -> FloatArray:
     """Chance that each model succeeds on each prompt, by regressions that did not see the prompt's fold.
 
-    One ridge regression per model and fold on the calls of the other folds, of the penalty with the least
-    cross-validated squared error; a model with few calls falls back to its mean, one with none to the mean
-    over all models.
+    One ridge regression per model and fold on the calls of the other folds, at the penalty with the least
+    cross-validated squared error. A model with few calls falls back to its mean, one with none to the mean
+    of all models.
 
     Args:
         success: shape (n, m); NaN is unknown.
@@ -87,8 +88,8 @@ def expected_success(
 def expected_cost(cost: FloatArray, calls: IntArray, covariates: FloatArray, fold: IntArray) -> FloatArray:
     """USD that each model is expected to cost on each prompt, as `expected_success`; never negative.
 
-    A few huge costs would tilt every slope: costs above the model's 99 % quantile count as that, and the
-    predictions are then scaled up so that the model's mean is kept.
+    A few huge costs would tilt every slope, so costs above the model's 99 % quantile count as the quantile,
+    and the predictions are scaled up to keep the model's mean.
     """
     capped, scale = cost.copy(), np.ones(cost.shape[1])
     most = np.zeros(cost.shape[1])
@@ -101,10 +102,8 @@ def expected_cost(cost: FloatArray, calls: IntArray, covariates: FloatArray, fol
             kept = weight @ capped[known, model]
             scale[model] = weight @ values[known] / kept if kept > 0 else 1.0
     dearest = most.max(initial=0.0)
-    return (
-        np.clip(_cross_fitted(capped, calls, covariates, fold), 0.0, np.where(most > 0, most, dearest))
-        * scale
-    )
+    expected = _cross_fitted(capped, calls, covariates, fold)
+    return np.clip(expected, 0.0, np.where(most > 0, most, dearest)) * scale
 
 
 def _cross_fitted(outcome: FloatArray, calls: IntArray, covariates: FloatArray, fold: IntArray) -> FloatArray:
@@ -113,12 +112,16 @@ def _cross_fitted(outcome: FloatArray, calls: IntArray, covariates: FloatArray, 
     weights = _best_weights(moments)
     predicted = np.empty(outcome.shape)
     for number in range(len(weights)):
-        rows = np.flatnonzero(fold == number)
         slopes, intercepts = scaling.unscaled(weights[number].T)
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            some = rows[start : start + ROWS_AT_ONCE]
-            predicted[some] = covariates[some] @ slopes + intercepts
+        for block in row_blocks(np.flatnonzero(fold == number)):
+            predicted[block] = covariates[block] @ slopes + intercepts
     return predicted
+
+
+def row_blocks(rows: IntArray) -> Iterator[IntArray]:
+    """Yield the rows in blocks of at most `ROWS_AT_ONCE`, which bounds the memory."""
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        yield rows[start : start + ROWS_AT_ONCE]
 
 
 def _moments(
@@ -127,7 +130,7 @@ def _moments(
     (n, m), p, k = outcome.shape, covariates.shape[1] + 1, int(fold.max()) + 1
     gram, cross, square = np.zeros((k, m, p, p)), np.zeros((k, m, p)), np.zeros((k, m))
     rows_of = np.zeros((k, m), dtype=np.int64)
-    # Relative weights: a log in which every call stands twice has the same regressions.
+    # Weights are relative, so that a log that holds every call twice has the same regressions.
     usual = calls.sum() / max(n, 1)
     for model in range(m):
         known = np.flatnonzero(np.isfinite(outcome[:, model]))
@@ -135,10 +138,9 @@ def _moments(
         ends = np.searchsorted(fold[known], np.arange(k), side="right")
         for number, part in enumerate(np.split(known, ends[:-1])):
             rows_of[number, model] = len(part)
-            for start in range(0, len(part), ROWS_AT_ONCE):
-                some = part[start : start + ROWS_AT_ONCE]
-                x, y = scaling(covariates[some]), outcome[some, model]
-                weighted = x * (calls[some, model] / usual)[:, None]
+            for block in row_blocks(part):
+                x, y = scaling(covariates[block]), outcome[block, model]
+                weighted = x * (calls[block, model] / usual)[:, None]
                 gram[number, model] += weighted.T @ x
                 cross[number, model] += weighted.T @ y
                 square[number, model] += weighted[:, 0] @ y**2
@@ -146,7 +148,7 @@ def _moments(
 
 
 def _best_weights(moments: Moments) -> FloatArray:
-    """Shape (k, m, p + 1): for each fold what the others give, at the model's best penalty."""
+    """Shape (k, m, p + 1): for each fold the solution of the others, at the model's best penalty."""
     weights = np.stack([_solutions(moments, penalty) for penalty in PENALTIES])
     fitted = np.einsum("lkmp,kmpq,lkmq->lm", weights, moments.gram, weights, optimize=True)
     error = fitted - 2 * np.einsum("lkmp,kmp->lm", weights, moments.cross) + moments.square.sum(axis=0)
@@ -157,7 +159,7 @@ def _best_weights(moments: Moments) -> FloatArray:
 
 
 def _solutions(moments: Moments, penalty: float) -> FloatArray:
-    """Shape (k, m, p + 1): ridge solutions on all folds but one, means drawn to the mean of all models."""
+    """Shape (k, m, p + 1): ridge solutions on all folds but one, means shrunk to the mean of all models."""
     gram = moments.gram.sum(axis=0) - moments.gram
     cross = moments.cross.sum(axis=0) - moments.cross
     calls = gram[..., 0, 0]

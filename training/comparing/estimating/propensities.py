@@ -1,4 +1,4 @@
-"""With what chance the log gave each prompt each model: as logged, or estimated from the log."""
+"""The chance with which the log gave each prompt each model: as logged, or estimated from the log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from router.records import BoolArray, FloatArray, IntArray
 from training.comparing.estimating.logged import Logged
-from training.comparing.estimating.outcome_model import ROWS_AT_ONCE, CovariateScaling
+from training.comparing.estimating.outcome_model import CovariateScaling, row_blocks
 from training.statistics.intervals import cluster_numbers
 
 FIT_ROWS = 100_000
@@ -27,8 +27,8 @@ class Propensities:
     Attributes:
         values: shape (n, m). Logged: known where the log holds a call. Estimated: all known; 0 for a
             model without calls.
-        source: "estimated" where some call came without one.
-        calibration_error: of the estimated ones, as `calibration_error` gives it; NaN where they were logged.
+        source: "estimated" if some call was logged without a propensity.
+        calibration_error: of the estimated ones, as `calibration_error` returns it; NaN if they were logged.
     """
 
     values: FloatArray
@@ -37,13 +37,13 @@ class Propensities:
 
 
 def propensities_of(logged: Logged, covariates: FloatArray, fold: IntArray, *, seed: int = 0) -> Propensities:
-    """The logged chances where every call has one, else those of a cross-fitted model of the whole log.
+    """The logged chances if every call has one, else those of a cross-fitted model of the whole log.
 
-    Logged and estimated chances are never mixed: the calls without one are seldom a random part.
+    Logged and estimated chances are never mixed, as the calls without one are seldom a random part.
 
     Args:
         covariates: shape (n, p); what the logging policy may have looked at.
-        fold: shape (n,); from 0, clusters in one piece.
+        fold: shape (n,); from 0; each cluster is in one fold.
     """
     if np.isfinite(logged.propensity[logged.called]).all():
         return Propensities(values=logged.propensity, source="logged", calibration_error=float("nan"))
@@ -62,7 +62,7 @@ def estimated_propensities(
         counts: shape (n, c); calls.
         covariates: shape (n, p).
         fold: shape (n,).
-        clusters: shape (n,); of more rows than 100,000 those of a random part of the clusters are fitted on.
+        clusters: shape (n,); with more than 100,000 rows, the fit uses those of random clusters.
 
     Returns:
         Shape (n, c); rows sum to 1, columns without a call are 0.
@@ -76,21 +76,21 @@ def estimated_propensities(
     order = np.argsort(np.random.default_rng(seed).random(n_clusters)[number], kind="stable")
     sample = order[:FIT_ROWS]
     design = Design.of(covariates[sample])
-    inputs, wanted = design(covariates[sample]), counts[np.ix_(sample, used)] / (counts.sum() / len(counts))
-    penalty, weights = _best_penalty(inputs, wanted, fold[sample], design.spread)
+    inputs, target = design(covariates[sample]), counts[np.ix_(sample, used)] / (counts.sum() / len(counts))
+    penalty, weights = _best_penalty(inputs, target, fold[sample], design.spread)
     for part in range(int(fold.max()) + 1):
         rows = fold[sample] != part
-        weights = _fitted(inputs[rows], wanted[rows], penalty / design.spread, weights)
-        for some in _blocks(np.flatnonzero(fold == part)):
-            values[np.ix_(some, used)] = _chances(design(covariates[some]) @ weights)
+        weights = _fitted(inputs[rows], target[rows], penalty / design.spread, weights)
+        for block in row_blocks(np.flatnonzero(fold == part)):
+            values[np.ix_(block, used)] = _chances(design(covariates[block]) @ weights)
     return values
 
 
 def calibration_error(values: FloatArray, counts: FloatArray) -> float:
     """Root mean square of predicted less actual share of calls, over bins of rows by prediction.
 
-    Per column, up to ten bins of equal size and at least 100 rows; what chance alone would give is taken off
-    (Kumar, Liang & Ma 2019, Verified Uncertainty Calibration, definition 5.1).
+    Per column, up to ten bins of equal size and at least 100 rows; the error expected from chance alone is
+    subtracted (Kumar, Liang & Ma 2019, Verified Uncertainty Calibration, definition 5.1).
 
     Args:
         values: shape (n, c); chances.
@@ -116,9 +116,9 @@ class Design:
 
     Attributes:
         rotation: shape (p + 1, q); from scaled covariates to inputs of spread 1 without correlation, behind a
-            column of ones. Directions that vary by rounding only (one-hots add up to 1) are left out.
-        spread: shape (q, 1); variance of each direction. A penalty over it is the penalty of the scaled
-            covariates; infinite for the intercept, which has none.
+            column of ones. Directions that vary only by rounding (one-hots add up to 1) are left out.
+        spread: shape (q, 1); variance of each direction. A penalty divided by it is the penalty of the scaled
+            covariates; infinite for the intercept, which has no penalty.
     """
 
     scaling: CovariateScaling
@@ -145,17 +145,17 @@ class Design:
 def _best_penalty(
     inputs: FloatArray, counts: FloatArray, fold: IntArray, spread: FloatArray
 ) -> tuple[float, FloatArray]:
-    """The penalty with the highest likelihood of the first fold under a fit on others, and that fit."""
+    """The penalty at which a fit on the other folds makes the first fold most likely, and that fit."""
     few = np.arange(len(fold)) < CHOICE_ROWS
     rows, held_out = (fold != 0) & few, (fold == 0) & few
     if not held_out.any() or not rows.any():
         return PENALTIES[0], _start(inputs, counts)
-    weights, found = _start(inputs[rows], counts[rows]), []
+    weights, fits = _start(inputs[rows], counts[rows]), []
     for penalty in sorted(PENALTIES, reverse=True):
         weights = _fitted(inputs[rows], counts[rows], penalty / spread, weights)
         chances = np.maximum(_chances(inputs[held_out] @ weights), 1e-300)
-        found.append((float((counts[held_out] * np.log(chances)).sum()), penalty, weights))
-    return max(found, key=lambda one: one[0])[1:]
+        fits.append((float((counts[held_out] * np.log(chances)).sum()), penalty, weights))
+    return max(fits, key=lambda fit: fit[0])[1:]
 
 
 def _start(inputs: FloatArray, counts: FloatArray) -> FloatArray:
@@ -170,32 +170,28 @@ def _fitted(x: FloatArray, counts: FloatArray, penalties: FloatArray, start: Flo
     """Weights (q, c) of the multinomial logistic regression with `penalties` (q, 1), by L-BFGS."""
     from scipy.optimize import minimize
 
-    # Columns of prompts: numpy sums over a few models fast along the first axis only.
-    inputs, wanted = np.ascontiguousarray(x.T), np.ascontiguousarray(counts.T)
-    total = wanted.sum(axis=0)
+    # One column a prompt: numpy is fast at sums over a few models only along the first axis.
+    inputs, target = np.ascontiguousarray(x.T), np.ascontiguousarray(counts.T)
+    total = target.sum(axis=0)
 
     def loss(flat: FloatArray) -> tuple[float, FloatArray]:
         weights = flat.reshape(start.shape)
         logits = weights.T @ inputs
         logits -= logits.max(axis=0)
-        likely = np.vdot(wanted, logits)
+        likely = np.vdot(target, logits)
         np.exp(logits, out=logits)
         sums = logits.sum(axis=0)
         value = total @ np.log(sums) - likely + 0.5 * (penalties * weights**2).sum()
         logits *= total / sums
-        logits -= wanted
+        logits -= target
         gradient = inputs @ logits.T + penalties * weights
         return float(value / total.sum()), (gradient / total.sum()).ravel()
 
     options = {"maxiter": 200, "gtol": 1e-5, "ftol": 1e-9}
-    found = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options)
-    return np.asarray(found.x, dtype=np.float64).reshape(start.shape)
+    result = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+    return np.asarray(result.x, dtype=np.float64).reshape(start.shape)
 
 
 def _chances(logits: FloatArray) -> FloatArray:
     chance = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(chance / chance.sum(axis=1, keepdims=True))
-
-
-def _blocks(rows: IntArray) -> list[IntArray]:
-    return [rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,14 +11,13 @@ import numpy as np
 from router.records import FloatArray
 from training.comparing.estimating.off_policy import (
     DIRECT,
-    N_COLUMNS,
-    Measured,
+    Matches,
+    ScoredOutcome,
     Study,
-    Taken,
     chosen_traffic,
+    estimate_columns,
     estimates,
-    policy_columns,
-    taken,
+    matched_calls,
 )
 from training.comparing.evaluated import Support
 from training.statistics.intervals import Interval, Sums
@@ -28,11 +27,11 @@ LEAST_SAMPLE = 30.0
 SMALL_SAMPLE = 100.0
 """Effective sample size below which the interval is called rough."""
 LEAST_WEIGHT = 0.95
-"""Of a mean weight: surely below it, a part of the traffic is not covered."""
+"""The log does not cover a part of the traffic if the mean weight is surely below this."""
 WEIGHT_SLACK = 0.02
-"""Mean weights surely further from 1 than this are pointed out."""
+"""A mean weight surely further than this from 1 gets a warning."""
 LEAST_PROPENSITY = 0.01
-"""Estimated propensities below this are no support: their relative error is unknown."""
+"""Estimated propensities below this count as no support: their relative error is unknown."""
 MOST_UNSUPPORTED = 0.05
 SOME_UNSUPPORTED = 0.01
 LARGE_SHARE = 0.05
@@ -51,21 +50,21 @@ class Weights:
     """Importance weights of one policy and outcome.
 
     Attributes:
-        hits: the calls that took the policy's choice.
+        hits: calls that took the policy's choice.
         clusters: shape (c,); sum over each cluster's calls.
         mean: per call of the traffic; 1 where the log covers the policy.
         error: standard error of `mean`, by clusters.
     """
 
-    hits: Taken
+    hits: Matches
     clusters: FloatArray
     mean: float
     error: float
 
     @staticmethod
-    def of(study: Study, outcome: Measured, shares: FloatArray) -> Weights:
-        """The weights of a policy that chooses on some prompt; `shares` as `policy_columns` takes them."""
-        hits = taken(study.logged, outcome, shares)
+    def of(study: Study, outcome: ScoredOutcome, shares: FloatArray) -> Weights:
+        """The weights of a policy that chooses on some prompt; `shares` as `estimate_columns` takes them."""
+        hits = matched_calls(study.logged, outcome, shares)
         size = np.bincount(study.logged.clusters, chosen_traffic(study.logged, shares))
         own = study.logged.clusters[hits.rows]
         clusters = np.bincount(own, hits.weight, minlength=len(size)).astype(np.float64)
@@ -77,7 +76,7 @@ class Weights:
     def effective_size(self) -> float:
         """(sum)^2 / sum of squares (Kish 1965, Survey Sampling); 0 without weights.
 
-        Over clusters: calls of one session, or one that stands in the log twice, are no more evidence.
+        Over clusters: more calls of one session, or a call logged twice, are no more evidence.
         """
         return float(self.clusters.sum() ** 2 / np.maximum((self.clusters**2).sum(), 1e-300))
 
@@ -108,25 +107,29 @@ class Weights:
         return {f"{level:g}": float(importance[at]) for level, at in zip(QUANTILES, places, strict=True)}
 
 
-def support_block(study: Study, shares: FloatArray) -> FloatArray:
-    """Columns to resample for `support_of`, shape (n, 12): `policy_columns` of success, then of cost."""
+def support_columns(study: Study, shares: FloatArray) -> FloatArray:
+    """Columns to resample for `support_of`, shape (n, 12): `estimate_columns` of success, then of cost."""
     outcomes = (study.success, study.cost)
-    return np.concatenate([policy_columns(study.logged, outcome, shares) for outcome in outcomes], axis=1)
+    return np.concatenate([estimate_columns(study.logged, outcome, shares) for outcome in outcomes], axis=1)
 
 
 def support_of(study: Study, shares: FloatArray, sums: Sums) -> Support:
     """What the log can say about a policy: its estimates, or why there are none.
 
     Args:
-        shares: shape (n, m); as `policy_columns` takes them.
-        sums: of `policy_block`, of the same policy.
+        shares: shape (n, m); as `estimate_columns` takes them.
+        sums: of the `support_columns` of the same policy.
     """
     calls = chosen_traffic(study.logged, shares).sum()
     if not calls:
-        return _nothing("the policy chooses on no prompt of the log")
+        return _no_support("the policy chooses on no prompt of the log")
     weights = Weights.of(study, study.success, shares)
     refused = _refusal(study, study.success, shares, weights)
     no_cost = refused or refusal(study, study.cost, shares)
+    success, cost = (
+        Sums(total=total, draws=draws)
+        for total, draws in zip(np.split(sums.total, 2), np.split(sums.draws, 2, axis=1), strict=True)
+    )
     return Support(
         matched_share=float((study.logged.calls * shares).sum() / calls),
         mean_weight=weights.mean,
@@ -134,12 +137,12 @@ def support_of(study: Study, shares: FloatArray, sums: Sums) -> Support:
         largest_weight_share=weights.largest_share,
         weight_quantiles=weights.quantiles(),
         refused=refused,
-        estimates={} if refused else _told(estimates(_part(sums, 0))),
-        cost_estimates={} if no_cost else _told(estimates(_part(sums, 1))),
+        estimates={} if refused else _reported(estimates(success)),
+        cost_estimates={} if no_cost else _reported(estimates(cost)),
     )
 
 
-def _nothing(refused: str) -> Support:
+def _no_support(refused: str) -> Support:
     unknown = float("nan")
     return Support(
         matched_share=unknown,
@@ -153,18 +156,18 @@ def _nothing(refused: str) -> Support:
     )
 
 
-def _told(found: Mapping[str, Interval]) -> dict[str, Interval]:
+def _reported(by_estimator: Mapping[str, Interval]) -> dict[str, Interval]:
     """The estimates as a report gives them: the direct method without bounds.
 
     A bootstrap of predictions does not see the error of the model that made them: its intervals covered the
     truth in 6 to 49 % of the draws of `benchmarks.coverage`.
     """
-    point = replace(found[DIRECT], low=math.nan, high=math.nan, above=math.nan)
-    return {**found, DIRECT: point}
+    point = replace(by_estimator[DIRECT], low=math.nan, high=math.nan, above=math.nan)
+    return {**by_estimator, DIRECT: point}
 
 
-def refusal(study: Study, outcome: Measured, shares: FloatArray) -> str | None:
-    """Why a policy's outcome can't be told from this log; None where it can.
+def refusal(study: Study, outcome: ScoredOutcome, shares: FloatArray) -> str | None:
+    """Why this log can't say what a policy's outcome is, or None if it can.
 
     Args:
         shares: shape (n, m); some row is not all 0.
@@ -172,7 +175,7 @@ def refusal(study: Study, outcome: Measured, shares: FloatArray) -> str | None:
     return _refusal(study, outcome, shares, Weights.of(study, outcome, shares))
 
 
-def _refusal(study: Study, outcome: Measured, shares: FloatArray, weights: Weights) -> str | None:
+def _refusal(study: Study, outcome: ScoredOutcome, shares: FloatArray, weights: Weights) -> str | None:
     return (
         _unseen(study, outcome, shares)
         or _unlikely(unsupported_share(study, shares))
@@ -181,7 +184,7 @@ def _refusal(study: Study, outcome: Measured, shares: FloatArray, weights: Weigh
     )
 
 
-def _unseen(study: Study, outcome: Measured, shares: FloatArray) -> str | None:
+def _unseen(study: Study, outcome: ScoredOutcome, shares: FloatArray) -> str | None:
     traffic = chosen_traffic(study.logged, shares)
     part = shares.T @ traffic / traffic.sum()
     unseen = [model for model in outcome.unseen if part[model] > 0]
@@ -204,7 +207,7 @@ def _too_few(weights: Weights) -> str | None:
 
 
 def _uncovered(weights: Weights) -> str | None:
-    """A part of the traffic on which the log never takes the policy's choice makes the mean weight < 1."""
+    """The mean weight falls below 1 if the log never takes the policy's choice on a part of the traffic."""
     if weights.highest_mean >= LEAST_WEIGHT:
         return None
     return (
@@ -213,19 +216,19 @@ def _uncovered(weights: Weights) -> str | None:
     )
 
 
-def _unlikely(part: float) -> str | None:
-    if not part > MOST_UNSUPPORTED:
+def _unlikely(share: float) -> str | None:
+    if not share > MOST_UNSUPPORTED:
         return None
     return (
-        f"on {part:.0%} of the calls the log takes the policy's choice with an estimated chance under "
+        f"on {share:.0%} of the calls the log takes the policy's choice with an estimated chance under "
         f"{LEAST_PROPENSITY:.0%}; log propensities, or let the logging policy explore"
     )
 
 
 def unsupported_share(study: Study, shares: FloatArray) -> float:
-    """Part of the policy's calls with an estimated propensity below the floor; NaN where they were logged.
+    """Part of the policy's calls with an estimated propensity below the floor; NaN if they were logged.
 
-    A logged propensity is exact, however small: there the effective sample size says whether it suffices.
+    A logged propensity is exact, however small, so the effective sample size says whether it suffices.
     """
     if study.propensities.source == "logged":
         return float("nan")
@@ -235,86 +238,71 @@ def unsupported_share(study: Study, shares: FloatArray) -> float:
 
 
 def support_warnings(study: Study, shares: FloatArray, support: Support) -> list[str]:
-    """Why the interval of a success rate is not to be believed; sentences without the policy's name."""
+    """Why the interval of a success rate may mislead; sentences without the policy's name."""
     if support.refused:
         return []
-    found = [
+    return [
         *_weight_warnings(study, shares),
         *_propensity_warnings(study, shares),
-        _variance_warning(study, study.success, shares, "success rate"),
-        _rare_outcomes(study, shares),
+        *_variance_warnings(study, study.success, shares, "success rate"),
+        *_rare_outcome_warnings(study, shares),
     ]
-    return [sentence for holds, sentence in found if holds]
 
 
 def cost_warnings(study: Study, shares: FloatArray, support: Support) -> list[str]:
-    """As `support_warnings`, of the costs alone: a few dear calls may make up most of what is spent."""
-    if not support.cost_estimates:
-        return []
-    holds, sentence = _variance_warning(study, study.cost, shares, "cost")
-    return [sentence] if holds else []
+    """As `support_warnings`, of the costs alone: a few dear calls may make up most of the spending."""
+    return list(_variance_warnings(study, study.cost, shares, "cost")) if support.cost_estimates else []
 
 
-def _weight_warnings(study: Study, shares: FloatArray) -> list[tuple[bool, str]]:
+def _weight_warnings(study: Study, shares: FloatArray) -> Iterator[str]:
     weights = Weights.of(study, study.success, shares)
-    off = weights.highest_mean < 1 - WEIGHT_SLACK or weights.lowest_mean > 1 + WEIGHT_SLACK
-    return [
-        (
-            weights.effective_size < SMALL_SAMPLE,
-            f"the effective sample is {weights.effective_size:.0f}: the interval is rough",
-        ),
-        (
-            weights.largest_share > LARGE_SHARE,
+    if weights.effective_size < SMALL_SAMPLE:
+        yield f"the effective sample is {weights.effective_size:.0f}: the interval is rough"
+    if weights.largest_share > LARGE_SHARE:
+        yield (
             f"one session or prompt carries {weights.largest_share:.0%} of all weight: the interval may be "
-            "too narrow",
-        ),
-        (
-            off,
-            f"the mean weight is {weights.mean:.2f} and should be 1: a part of the traffic is not covered, "
-            f"or the {study.propensities.source} propensities are wrong",
-        ),
-    ]
+            "too narrow"
+        )
+    if weights.highest_mean < 1 - WEIGHT_SLACK or weights.lowest_mean > 1 + WEIGHT_SLACK:
+        yield (
+            f"the mean weight is {weights.mean:.2f} and should be 1: the log does not cover a part of the "
+            f"traffic, or the {study.propensities.source} propensities are wrong"
+        )
 
 
-def _propensity_warnings(study: Study, shares: FloatArray) -> list[tuple[bool, str]]:
+def _propensity_warnings(study: Study, shares: FloatArray) -> Iterator[str]:
     low, error = unsupported_share(study, shares), study.propensities.calibration_error
-    return [
-        (
-            low > SOME_UNSUPPORTED,
-            f"{low:.1%} of the policy's calls have an estimated propensity under {LEAST_PROPENSITY:.0%}",
-        ),
-        (
-            error > CALIBRATED,
-            f"the estimated propensities are off by {error:.3f}: the estimate leans on the outcome model",
-        ),
-    ]
+    if low > SOME_UNSUPPORTED:
+        yield f"{low:.1%} of the policy's calls have an estimated propensity under {LEAST_PROPENSITY:.0%}"
+    if error > CALIBRATED:
+        yield f"the estimated propensities are off by {error:.3f}: the estimate leans on the outcome model"
 
 
-def _variance_warning(study: Study, outcome: Measured, shares: FloatArray, name: str) -> tuple[bool, str]:
+def _variance_warnings(study: Study, outcome: ScoredOutcome, shares: FloatArray, name: str) -> Iterator[str]:
     share = variance_share(study, outcome, shares)
-    return (
-        share > LARGE_VARIANCE,
-        f"{share:.0%} of the variance of the {name} comes from one session or prompt: its interval may be "
-        "too narrow",
-    )
+    if share > LARGE_VARIANCE:
+        yield (
+            f"{share:.0%} of the variance of the {name} comes from one session or prompt: its interval may "
+            "be too narrow"
+        )
 
 
-def _rare_outcomes(study: Study, shares: FloatArray) -> tuple[bool, str]:
-    hits = taken(study.logged, study.success, shares)
+def _rare_outcome_warnings(study: Study, shares: FloatArray) -> Iterator[str]:
+    hits = matched_calls(study.logged, study.success, shares)
     calls = study.logged.calls[hits.rows, hits.models]
     good = float(calls @ study.success.observed[hits.rows, hits.models])
     bad = float(calls.sum()) - good
-    return (
-        min(good, bad) < RARE_OUTCOMES,
-        f"the log shows {good:.0f} successes and {bad:.0f} failures of the policy's choices: with fewer than "
-        f"{RARE_OUTCOMES} of either the interval may be too narrow",
-    )
+    if min(good, bad) < RARE_OUTCOMES:
+        yield (
+            f"the log shows {good:.0f} successes and {bad:.0f} failures of the policy's choices: with fewer "
+            f"than {RARE_OUTCOMES} of either the interval may be too narrow"
+        )
 
 
-def variance_share(study: Study, outcome: Measured, shares: FloatArray) -> float:
+def variance_share(study: Study, outcome: ScoredOutcome, shares: FloatArray) -> float:
     """Largest part of the doubly robust estimate's variance that comes from one cluster; 0 without variance.
 
-    A sum that hangs on single terms is not normal, and the percentile bootstrap sees too little of its tail.
+    A sum that depends on a few terms is not normal, and the percentile bootstrap sees too little of its tail.
     """
     traffic = chosen_traffic(study.logged, shares)
     scores = traffic * np.where(shares > 0, shares * outcome.scores, 0.0).sum(axis=1)
@@ -323,31 +311,27 @@ def variance_share(study: Study, outcome: Measured, shares: FloatArray) -> float
     return float(influence.max() / influence.sum()) if influence.sum() > 0 else 0.0
 
 
-def log_warnings(study: Study) -> list[str]:
+def log_warnings(study: Study) -> Iterator[str]:
     """What limits every estimate from this log."""
     logged = study.logged
     known = np.where(np.isfinite(logged.success), logged.calls, 0).sum()
     unknown = 1 - known / max(logged.calls.sum(), 1)
     elsewhere = logged.elsewhere.sum() / logged.traffic.sum()
-    found = [
-        (
-            study.propensities.source == "estimated",
-            "some calls were logged without propensity, so all propensities are estimated: what follows "
-            "holds if the logging policy looked at nothing but the covariates",
-        ),
-        (
-            unknown > MOST_UNKNOWN,
-            f"{unknown:.0%} of the calls have no known outcome: they count as missing at random, per model",
-        ),
-        (elsewhere > 0, f"{elsewhere:.1%} of the calls went to models that no policy here can choose"),
-    ]
-    return [sentence for holds, sentence in found if holds]
+    if study.propensities.source == "estimated":
+        yield (
+            "some calls were logged without a propensity, so all propensities are estimated: the estimates "
+            "hold only if the logging policy looked at nothing but the covariates"
+        )
+    if unknown > MOST_UNKNOWN:
+        yield f"{unknown:.0%} of the calls have no known outcome: they count as missing at random, per model"
+    if elsewhere > 0:
+        yield f"{elsewhere:.1%} of the calls went to models that no policy here can choose"
 
 
 def overlap_by_task_type(study: Study, shares: FloatArray) -> tuple[Mapping[str, str | float], ...]:
-    """Per task type, "" where there is none: calls, effective sample size, least propensity of the choices.
+    """Per task type ("" for none): calls, effective sample size, least propensity of the choices.
 
-    Logged propensities are known on the calls that took the policy's choice only; NaN where there are none.
+    Logged propensities are known only on the calls that took the policy's choice; NaN without any.
     """
     task_types = np.array([name or "" for name in study.logged.task_types], dtype=object)
     values = np.where(shares > 0, study.propensities.values, np.nan)
@@ -367,9 +351,3 @@ def overlap_by_task_type(study: Study, shares: FloatArray) -> tuple[Mapping[str,
             }
         )
     return tuple(rows)
-
-
-def _part(sums: Sums, number: int) -> Sums:
-    """The columns of one outcome."""
-    place = slice(number * N_COLUMNS, (number + 1) * N_COLUMNS)
-    return Sums(total=sums.total[place], draws=sums.draws[:, place])

@@ -1,4 +1,4 @@
-"""How often a policy takes what the outcomes in sight would have taken."""
+"""How often a policy chooses as one that knows the outcomes would have."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from training.statistics.policy_curves import picked
 def label_agreement(choice: IntArray, success: FloatArray, cost: FloatArray) -> float:
     """Part of the labelled prompts on which a policy takes the cheapest model that succeeded.
 
-    A prompt is labelled where some model succeeded. Models of equal cost are equally right. Prompts on which
-    the policy can't choose are left out.
+    A prompt is labelled if some model succeeded. Models of equal cost are equally right. Prompts on which the
+    policy can't choose are left out.
 
     Args:
         choice: shape (n,), columns, or -1.
@@ -21,7 +21,7 @@ def label_agreement(choice: IntArray, success: FloatArray, cost: FloatArray) -> 
         cost: shape (n, m), USD, finite.
 
     Returns:
-        NaN where no prompt is left.
+        NaN if no prompt is left.
     """
     succeeded: BoolArray = success >= SUCCEEDED
     reach = np.where(succeeded, cost, np.inf)

@@ -20,21 +20,21 @@ RISK_POINTS = 100
 def calibration(evaluated: Evaluated) -> Calibration:
     """Calibration of the choice's confidence, and of every model's probability, on the known outcomes.
 
-    Off-policy, the choice's outcome is known where the log took it too; such calls stand for the others by
-    the inverse of their propensity.
+    Off-policy, the choice's outcome is known if the log took it too; such calls count with the inverse of
+    their propensity, so that they stand for the others.
     """
     probability, outcome, weight = _of_choice(evaluated)
     success = evaluated.success if evaluated.study is None else evaluated.study.logged.success
     known = np.isfinite(evaluated.probability) & np.isfinite(success)
-    every, of_every = evaluated.probability[known], success[known]
+    every_probability, every_success = evaluated.probability[known], success[known]
     table = reliability(probability, outcome, weight=weight)
     risk = risk_coverage(probability, outcome, weight)
     point = np.unique(np.linspace(0, max(len(risk.risk) - 1, 0), RISK_POINTS).astype(int))[: len(risk.risk)]
     return Calibration(
         expected_calibration_error=expected_calibration_error(probability, outcome, weight=weight),
         brier=brier(probability, outcome, weight),
-        all_models_expected_calibration_error=expected_calibration_error(every, of_every),
-        all_models_brier=brier(every, of_every),
+        all_models_expected_calibration_error=expected_calibration_error(every_probability, every_success),
+        all_models_brier=brier(every_probability, every_success),
         bins=tuple(
             {
                 "upper_edge": float(table.edges[number + 1]),

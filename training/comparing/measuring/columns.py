@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from router.records import FloatArray
+from training.comparing.blocks import Block
+from training.comparing.estimating.logged import chosen_shares
 from training.comparing.evaluated import Evaluated
 from training.comparing.measuring.contenders import ComparedPolicy
-from training.statistics.intervals import Sums
+from training.statistics.intervals import Sums, relative_cost_at_best
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +23,7 @@ class Yardsticks:
         router: the router's outcomes.
         success: of the best single model.
         cost: of the best single model.
-        bound: the oracle's success; NaN where it is not known.
+        bound: the oracle's success; NaN where it is unknown.
     """
 
     router: ComparedPolicy
@@ -29,60 +32,126 @@ class Yardsticks:
     bound: FloatArray
 
 
-WIDTH = 7
-"""Columns of `policy_block`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyBlock(Block):
+    """A policy, and the router, the best single model and the oracle on the prompts it can choose for."""
+
+    prompts: FloatArray
+    success: FloatArray
+    router_success: FloatArray
+    cost: FloatArray
+    router_cost: FloatArray
+    best_cost: FloatArray
+    bound: FloatArray
 
 
-def policy_block(policy: ComparedPolicy, against: Yardsticks) -> FloatArray:
-    """Columns: prompts it can choose for, success, router's, cost, router's, best single's cost, oracle's."""
-    able = ~np.isnan(policy.success)
-    columns = [
-        np.ones_like(against.success), policy.success, against.router.success, policy.cost,
-        against.router.cost, against.cost, against.bound,
-    ]  # fmt: skip
-    return np.where(able[:, None], np.stack(columns, axis=1), 0.0)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsBlock(Block):
+    """For each model whether the router chose it, its success and its cost."""
+
+    WIDE: ClassVar[int] = 3
+
+    chosen: FloatArray
+    success: FloatArray
+    cost: FloatArray
 
 
-def shuffle_block(evaluated: Evaluated, against: Yardsticks) -> FloatArray:
-    """Columns of `policy_block` for the router, then per model: chosen by the router, success, cost."""
-    chosen = evaluated.choice[:, None] == np.arange(len(evaluated.models))
-    own = policy_block(against.router, against)
-    return np.concatenate([own, chosen.astype(np.float64), evaluated.success, evaluated.cost], axis=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepBlock(Block):
+    """A sweep's success and cost at every weight, and what the curve is read against.
+
+    The single models of least and of highest mean cost are `cheapest` and `dearest`.
+    """
+
+    WIDE: ClassVar[int] = 2
+
+    prompts: FloatArray
+    best_success: FloatArray
+    best_cost: FloatArray
+    cheapest_cost: FloatArray
+    dearest_cost: FloatArray
+    success: FloatArray
+    cost: FloatArray
+
+    def relative_cost_at_best(self) -> FloatArray:
+        """Cost at which the curve reaches the best single model's success, over that model's cost."""
+        return relative_cost_at_best(self.success, self.cost, self.best_success, self.best_cost)
 
 
-def shuffled(sums: Sums) -> Sums:
-    """Sums of `shuffle_block` as those of `policy_block` for the shuffle.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceBlock(Block):
+    """The router and the reference on the prompts that the reference can choose for."""
+
+    prompts: FloatArray
+    router_success: FloatArray
+    reference_success: FloatArray
+    router_cost: FloatArray
+    reference_cost: FloatArray
+
+
+def policy_columns(policy: ComparedPolicy, against: Yardsticks) -> FloatArray:
+    """Columns of a `PolicyBlock`, 0 where the policy can't choose."""
+    block = PolicyBlock(
+        prompts=np.ones_like(against.success),
+        success=policy.success,
+        router_success=against.router.success,
+        cost=policy.cost,
+        router_cost=against.router.cost,
+        best_cost=against.cost,
+        bound=against.bound,
+    )
+    return np.where(np.isnan(policy.success)[:, None], 0.0, block.stacked())
+
+
+def models_columns(evaluated: Evaluated) -> FloatArray:
+    """Columns of a `ModelsBlock`."""
+    chosen = chosen_shares(evaluated.choice, len(evaluated.models))
+    return ModelsBlock(chosen=chosen, success=evaluated.success, cost=evaluated.cost).stacked()
+
+
+def shuffled(router: Sums, models: Sums) -> Sums:
+    """Sums of the shuffle's `PolicyBlock`, from the router's and those of a `ModelsBlock`.
 
     The shares come from each resample too: with fixed ones, chance in the router's own shares would pass for
     a difference in cost.
     """
-    return Sums(total=_shuffled(sums.total), draws=_shuffled(sums.draws))
+    return Sums(total=_shuffled(router.total, models.total), draws=_shuffled(router.draws, models.draws))
 
 
-def _shuffled(sums: FloatArray) -> FloatArray:
-    own, rest = sums[..., :WIDTH], sums[..., WIDTH:]
-    chosen, success, cost = np.split(rest, 3, axis=-1)
-    share, used = chosen / own[..., [0]], chosen > 0
-    found = own.copy()
-    found[..., 1] = np.where(used, share * success, 0.0).sum(axis=-1)
-    found[..., 3] = np.where(used, share * cost, 0.0).sum(axis=-1)
-    return found
+def _shuffled(router: FloatArray, models: FloatArray) -> FloatArray:
+    own, each = PolicyBlock.of(router), ModelsBlock.of(models)
+    share, used = each.chosen / own.prompts[..., None], each.chosen > 0
+    success, cost = (np.where(used, share * value, 0.0).sum(axis=-1) for value in (each.success, each.cost))
+    return replace(own, success=success, cost=cost).stacked()
 
 
-def sweep_block(
+def sweep_columns(
     outcomes: tuple[FloatArray, FloatArray], against: Yardsticks, ends: tuple[FloatArray, FloatArray]
 ) -> FloatArray:
-    """Columns as `relative_cost_at_best` takes them, then costs of the cheapest and the dearest, and ones.
+    """Columns of a `SweepBlock`.
 
     Args:
         outcomes: success and cost at every weight, of shape (n, n_weights), as `Sweep.outcomes` gives them.
         ends: cost on every prompt of the single model of least and of highest mean cost.
     """
-    last = [against.success, against.cost, *ends, np.ones_like(against.success)]
-    return np.concatenate([*outcomes, np.stack(last, axis=1)], axis=1)
+    return SweepBlock(
+        prompts=np.ones_like(against.success),
+        best_success=against.success,
+        best_cost=against.cost,
+        cheapest_cost=ends[0],
+        dearest_cost=ends[1],
+        success=outcomes[0],
+        cost=outcomes[1],
+    ).stacked()
 
 
 def slice_columns(router: ComparedPolicy, reference: ComparedPolicy) -> FloatArray:
-    """Columns: prompts, router's success, reference's success, router's cost, reference's cost."""
-    columns = [np.ones_like(router.success), router.success, reference.success, router.cost, reference.cost]
-    return np.where(~np.isnan(reference.success)[:, None], np.stack(columns, axis=1), 0.0)
+    """Columns of a `SliceBlock`, 0 where the reference can't choose."""
+    block = SliceBlock(
+        prompts=np.ones_like(router.success),
+        router_success=router.success,
+        reference_success=reference.success,
+        router_cost=router.cost,
+        reference_cost=reference.cost,
+    )
+    return np.where(np.isnan(reference.success)[:, None], 0.0, block.stacked())

@@ -1,4 +1,4 @@
-"""What is compared: the outcome of every policy on every prompt."""
+"""The policies compared: the outcome of each on every prompt."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class ComparedPolicy:
     """What one policy gets on every prompt; NaN where it can't choose.
 
     Attributes:
-        choice: shape (n,), -1 where it can't choose; None where it mixes models.
-        mix: shape (n, m); chance of each model where it mixes them, 0 where it can't choose; else None.
+        choice: shape (n,), -1 where it can't choose; None if it mixes models.
+        mix: shape (n, m); chance of each model, 0 where it can't choose; None if it does not mix models.
         success: shape (n,); outcome, or its doubly robust score.
         cost: shape (n,); USD a call, as `success`.
         shares: shape (m,); part of the traffic that each model gets.
@@ -62,7 +62,7 @@ class Sweep:
     Attributes:
         weights: shape (n_weights,), 1 / USD, rising.
         path: its choices, among `columns`.
-        columns: shape (any,); those of the models that it knows.
+        columns: shape (any,); columns of the models that it knows.
     """
 
     weights: FloatArray
@@ -76,7 +76,7 @@ class Sweep:
 
 
 def best_single_column(evaluated: Evaluated) -> int:
-    """Column of the training log's best model, or of the best one here where the baselines do not name it."""
+    """Column of the training log's best model, or of the best one here if the baselines do not name it."""
     named = evaluated.baselines.choices.get(BEST_SINGLE)
     if named is not None and named[0] >= 0:
         return int(named[0])
@@ -104,28 +104,25 @@ def policies_on(evaluated: Evaluated) -> list[ComparedPolicy]:
 
 
 def _outcomes(contender: Contender, evaluated: Evaluated) -> ComparedPolicy:
-    """A policy's outcome on every prompt, expected over the models where it mixes them."""
-    success, cost, choice = evaluated.success, evaluated.cost, contender.choice
+    """A policy's outcome on every prompt, expected over the models if it mixes them."""
+    choice, mix, traffic = contender.choice, contender.shares, evaluated.traffic
     if choice is not None:
-        return ComparedPolicy(
-            name=contender.name,
-            kind=contender.kind,
-            choice=choice,
-            mix=None,
-            success=picked(success, choice),
-            cost=picked(cost, choice),
-            shares=model_shares(choice, success.shape[1], evaluated.traffic),
-        )
-    shares = np.asarray(contender.shares)
-    able = shares.sum(axis=1) > 0
+        success, cost = picked(evaluated.success, choice), picked(evaluated.cost, choice)
+        shares = model_shares(choice, len(evaluated.models), traffic)
+    else:
+        mix = np.asarray(mix)
+        able = mix.sum(axis=1) > 0
+        success = np.where(able, (mix * evaluated.success).sum(axis=1), np.nan)
+        cost = np.where(able, (mix * evaluated.cost).sum(axis=1), np.nan)
+        shares = traffic @ mix / max(float(traffic @ able), 1e-12)
     return ComparedPolicy(
         name=contender.name,
         kind=contender.kind,
-        choice=None,
-        mix=shares,
-        success=np.where(able, (shares * success).sum(axis=1), np.nan),
-        cost=np.where(able, (shares * cost).sum(axis=1), np.nan),
-        shares=evaluated.traffic @ shares / max(float(evaluated.traffic @ able), 1e-12),
+        choice=choice,
+        mix=mix,
+        success=success,
+        cost=cost,
+        shares=shares,
     )
 
 
@@ -140,7 +137,7 @@ def _shuffle(router: ComparedPolicy, evaluated: Evaluated) -> ComparedPolicy:
 
 
 def logged_policy(evaluated: Evaluated) -> list[ComparedPolicy]:
-    """The policy that wrote the log, by what its own calls got; none where every model was called."""
+    """The policy that wrote the log, with the outcomes of its own calls; none if every model was called."""
     study = evaluated.study
     if study is None:
         return []
@@ -161,9 +158,9 @@ def logged_policy(evaluated: Evaluated) -> list[ComparedPolicy]:
 
 
 def sweeps_on(evaluated: Evaluated) -> dict[str, Sweep]:
-    """The policies that have chances of success, over their weights, where they know the costs.
+    """The policies that have chances of success and know the costs, over their weights.
 
-    None off-policy where the log shows no outcome of some model: a sweep would take it at some weight.
+    Empty off-policy if the log shows no outcome of some model: a sweep would choose it at some weight.
     """
     if evaluated.study and (len(evaluated.study.success.unseen) or len(evaluated.study.cost.unseen)):
         return {}
@@ -181,9 +178,9 @@ def sweeps_on(evaluated: Evaluated) -> dict[str, Sweep]:
 
 
 def _sweep(probability: FloatArray, expected_cost: FloatArray, traffic: FloatArray) -> Sweep | None:
-    """A policy over its weight; None where a price of its models is not known.
+    """A policy over its weight, or None if a price of its models is unknown.
 
-    The weights to look at follow from what the policy expects to pay, never from what was paid.
+    The weights follow from the costs that the policy expects, never from the actual ones.
 
     Args:
         probability: shape (n, m); NaN in the columns of models that it does not know.
@@ -199,7 +196,7 @@ def _sweep(probability: FloatArray, expected_cost: FloatArray, traffic: FloatArr
 
 
 def same_choices(one: ComparedPolicy, other: ComparedPolicy) -> bool:
-    """Whether two policies never differ; one that mixes differs from all but a policy of one model."""
+    """Whether two policies never differ; one that mixes models differs unless it always takes one model."""
     if one.choice is None or other.choice is None:
         alone = bool((one.shares == other.shares).all() and (one.shares == 1).any())
         return alone and "logged" not in (one.kind, other.kind)

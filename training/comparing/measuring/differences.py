@@ -1,4 +1,4 @@
-"""What is left of a difference where many are looked at, and the calls that would settle it."""
+"""Differences corrected for how many are tested, and the calls that would settle each."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ TWO_SIDED_5_PERCENT = 1.959964
 POWER_80_PERCENT = 0.841621
 """Normal quantiles at 0.975 and 0.8."""
 LEAST_CLUSTERS = 30
-"""Clusters below which nothing is tested: the spread of fewer is itself a guess."""
+"""Nothing is tested with fewer clusters: their spread is itself a guess."""
 MOST_CALLS = 1_000_000_000
-"""A difference that more prompts than this would settle counts as one that none would."""
+"""A difference that takes more prompts than this to settle counts as one that no number settles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """One difference or ratio that is looked at.
+    """One difference or ratio to test.
 
     Attributes:
         statistic: of the sums, for the interval.
         reference: value of no difference: 0, or 1 for a ratio.
-        test: statistic that is 0 where there is no difference, for the p-value; None: `statistic` less
-            `reference`. A ratio of means is better tested by the difference of the means: it is 1 where
-            that is 0, and the difference of two sums is closer to normal than their ratio.
-        clusters: number in the part that is looked at; None: all.
-        prompts: number in that part, which `calls_to_settle` counts in; None: as many as clusters.
+        test: statistic that is 0 if there is no difference, for the p-value; None: `statistic` less
+            `reference`. For a ratio of means, the difference of the means is the better test: it is 0 when
+            the ratio is 1, and a difference of two sums is closer to normal than their ratio.
+        clusters: number in the tested part; None: all.
+        prompts: number in that part, the unit of `calls_to_settle`; None: as many as clusters.
     """
 
     sums: Sums
@@ -51,11 +51,11 @@ class Look:
 def differences(looks: Mapping[Name, Look], n_clusters: int) -> dict[Name, Difference]:
     """Every look with its interval and its p-value, corrected for the number of looks.
 
-    What has fewer than `LEAST_CLUSTERS` clusters, or no number, is not tested: its p-values are NaN, and it
-    does not count as a look.
+    A look with fewer than `LEAST_CLUSTERS` clusters, or without a value, is not tested: its p-values are NaN,
+    and it does not count.
 
     Args:
-        n_clusters: of the whole, for looks that name no number of their own.
+        n_clusters: of the whole, for looks without a number of their own.
     """
     tested = {
         name: _tested(look, n_clusters if look.clusters is None else look.clusters)
@@ -104,17 +104,16 @@ def standard_error(draws: FloatArray, n_clusters: int) -> float:
 def p_value(difference: float, error: float, n_clusters: int) -> float:
     """Two-sided p-value of no difference, by Student's t with k - 1 degrees of freedom for k clusters.
 
-    Not by inverting the percentile interval: with B draws that is no finer than 2 / B, so that of 40 looks at
-    2,000 draws none could stay below 0.05 but one without a single draw beyond zero, and all of those
-    would be alike. The spread of the draws is known to 2 % at 2,000 draws however far out the difference
-    lies. The t distribution, not the normal one, because Holm's correction looks far into the tail.
-
     Never below 2^(1 - k), the least that flipping the signs of k clusters can give (Fisher 1935): a spread of
     0 is no certainty.
 
     Returns:
-        NaN where the difference or its error is unknown.
+        NaN if the difference or its error is unknown.
     """
+    # Inverting the percentile interval of B draws is no finer than 2 / B: of 40 looks at 2,000 draws, only
+    # those without any draw beyond zero could stay below 0.05, and all of these would be equal. The spread
+    # of 2,000 draws is known to 2 % however large the difference is. Student's t, not the normal
+    # distribution, because Holm's correction reaches far into the tail.
     if not (math.isfinite(difference) and math.isfinite(error)) or n_clusters < 2:
         return float("nan")
     if abs(difference) <= ROUNDING:
@@ -127,7 +126,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """P-values that keep the family-wise error at a level when read against it (Holm 1979), in order.
 
     Step-down: the i-th smallest of n is multiplied by n - i + 1, at most 1, and never less than the one
-    before it. Holds however the looks depend on each other. NaN stays NaN and is not counted.
+    before it. Holds for any dependence between the looks. NaN stays NaN and does not count.
     """
     p = np.asarray(p_values, dtype=np.float64)
     adjusted = np.full(len(p), np.nan)
@@ -138,19 +137,19 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def calls_to_settle(difference: float, error: float, prompts: int) -> int | None:
-    """Prompts, beyond those compared, at which a difference of this size would be told from none.
+    """Further prompts at which a test would detect a difference of this size.
 
-    The spread of a mean falls with the root of their number, so a two-sided test at 5 % finds the difference
-    with 80 % power at n * ((1.96 + 0.84) * error / |difference|)^2 prompts. The difference is
-    itself a guess, so the number says how far away an answer is, no more.
+    The standard error falls with the root of the number of prompts, so a two-sided test at 5 % detects the
+    difference with 80 % power at n * ((1.96 + 0.84) * error / |difference|)^2 prompts. The difference is
+    itself a guess, so the number only says how far away an answer is. Sessions of several prompts count with
+    all of them: the further prompts must come in sessions like these.
 
     Args:
-        error: its standard error.
-        prompts: number it was measured on. Where sessions tie prompts together, more sessions like these.
+        error: standard error of the difference.
+        prompts: number behind the difference.
 
     Returns:
-        None where it is settled, or no number would do: no difference, or one that takes more than
-        `MOST_CALLS`.
+        None if it is settled, there is no difference, or it takes more than `MOST_CALLS`.
     """
     if not (math.isfinite(difference) and math.isfinite(error)) or abs(difference) <= ROUNDING:
         return None

@@ -1,4 +1,4 @@
-"""Prompts on which the router and the policy of today disagree, to look at."""
+"""Examples: prompts on which the router and the reference policy disagree."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ TEXT_CHARACTERS = 600
 
 
 def examples(evaluated: Evaluated, reference: IntArray | None, *, show_text: bool) -> tuple[Example, ...]:
-    """Disagreements: where the router fails and the reference succeeds, the other way round, and any others.
+    """Disagreements: the router fails and the reference succeeds, the other way round, and all others.
 
-    A third of each while there are some, the router's most confident first: those teach the most.
+    A third of each kind as long as there are some. The router's most confident ones, which teach the most,
+    come first.
 
     Args:
-        reference: shape (n,); None where it has no choice per prompt, so that nothing can be shown.
+        reference: shape (n,); choice of the reference, or None if it has no choice per prompt: no examples.
         show_text: whether the prompts' text may be shown.
     """
     if reference is None:
         return ()
     success = evaluated.success if evaluated.study is None else evaluated.study.logged.success
-    ours, theirs = picked(success, evaluated.choice), picked(success, reference)
-    apart = (evaluated.choice != reference) & (reference >= 0)
-    kinds = (apart & (ours < theirs), apart & (ours > theirs), apart & ~(ours != theirs), apart)
+    router_success, reference_success = picked(success, evaluated.choice), picked(success, reference)
+    differ = (evaluated.choice != reference) & (reference >= 0)
+    worse, better = router_success < reference_success, router_success > reference_success
+    kinds = (differ & worse, differ & better, differ & (router_success == reference_success), differ)
     order = np.argsort(-evaluated.confidence, kind="stable")
     rows: dict[int, None] = {}
     for kind, most in zip(kinds, (8, 16, 24, MOST_EXAMPLES), strict=True):
-        wanted = [int(row) for row in order[kind[order]][:MOST_EXAMPLES] if int(row) not in rows]
-        rows |= dict.fromkeys(wanted[: max(most - len(rows), 0)])
+        new = [int(row) for row in order[kind[order]][:MOST_EXAMPLES] if int(row) not in rows]
+        rows |= dict.fromkeys(new[: max(most - len(rows), 0)])
     return tuple(
         Example(
             key=evaluated.keys[row],
@@ -39,8 +41,8 @@ def examples(evaluated: Evaluated, reference: IntArray | None, *, show_text: boo
             task_type=evaluated.requests[row].task_type,
             router_model=evaluated.models[evaluated.choice[row]],
             reference_model=evaluated.models[reference[row]],
-            router_success=float(ours[row]),
-            reference_success=float(theirs[row]),
+            router_success=float(router_success[row]),
+            reference_success=float(reference_success[row]),
             router_confidence=float(evaluated.confidence[row]),
         )
         for row in rows

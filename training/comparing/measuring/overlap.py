@@ -1,4 +1,4 @@
-"""What a log allows to say about each of the policies compared."""
+"""What the log can say about each policy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OUTCOME_MODEL = (
 def supports(
     evaluated: Evaluated, policies: Sequence[ComparedPolicy], sums: Mapping[str, Sums]
 ) -> dict[str, Support]:
-    """How far the log can speak for each policy; empty where every outcome is known."""
+    """How far the log can speak for each policy; empty if every outcome is known."""
     if evaluated.study is None:
         return {}
     return {
@@ -39,16 +39,16 @@ def supports(
 def off_policy_report(
     evaluated: Evaluated, policies: Sequence[ComparedPolicy], support: Mapping[str, Support]
 ) -> OffPolicy | None:
-    """What the log allows to say, with the warnings of every policy by its name."""
+    """What the log can say, with the warnings of every policy under its name; None if outcomes are known."""
     study = evaluated.study
     if study is None:
         return None
-    warnings = log_warnings(study)
+    warnings = list(log_warnings(study))
     for policy in policies:
         if policy.name in support:
-            chances, found = policy.chances(), support[policy.name]
-            told = support_warnings(study, chances, found) + cost_warnings(study, chances, found)
-            warnings += [f"{policy.name}: {sentence}" for sentence in told]
+            chances, own = policy.chances(), support[policy.name]
+            sentences = support_warnings(study, chances, own) + cost_warnings(study, chances, own)
+            warnings += [f"{policy.name}: {sentence}" for sentence in sentences]
     return OffPolicy(
         propensities=study.propensities.source,
         outcome_model=OUTCOME_MODEL,

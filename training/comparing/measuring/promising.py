@@ -2,60 +2,76 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 
 from router.errors import CallLogError
 from router.records import FloatArray, IntArray
+from training.comparing.blocks import Block, ratio
 from training.comparing.evaluated import Promise
 from training.statistics.intervals import (
     UNKNOWN,
     Interval,
     cluster_numbers,
     interval,
-    mean_ratio,
     resampled_sums,
 )
 from training.statistics.policy_curves import picked
 from training.statistics.quality_guarantee import Trial, guaranteed_weight, weights_to_test
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromiseBlock(Block):
+    """The policy at its weight, the best single model's cost, and every model's success."""
+
+    WIDE: ClassVar[int] = 1
+
+    calls: FloatArray
+    success: FloatArray
+    cost: FloatArray
+    best_cost: FloatArray
+    model_success: FloatArray
+
+
 def promise_on(
     trial: Trial, *, max_loss: float, confidence: float, n_resamples: int = 2000, seed: int = 0
 ) -> Promise:
-    """Choose the weight on half of the clusters, and see on the other half what it loses and costs.
+    """Choose the weight on half of the clusters, and measure its loss and cost on the other half.
 
-    The weights that are tested come from the forecasts of the half that is reported on, so that nothing of
-    the calibration part decides what is tested on it. Where no weight is safe, loss and cost are unknown,
-    and with the loss whether the promise is kept.
+    The weights to test come from the forecasts of the test part, so that they do not depend on the
+    calibration part, on which they are tested. If no weight is safe, the loss, the cost and whether the
+    promise is kept are unknown.
 
     Raises:
-        CallLogError: all prompts are of one session.
+        CallLogError: all prompts belong to one session.
     """
-    calibration, rest = halves(trial.clusters, seed)
+    calibration, test = halves(trial.clusters, seed)
     if not len(calibration):
         raise CallLogError(
             f"--max-quality-loss needs prompts of two sessions or more, and all {len(trial)} are of one; "
             "give more of the log, or leave the promise out"
         )
-    report = trial.rows(rest)
-    found = guaranteed_weight(
+    report = trial.rows(test)
+    chosen = guaranteed_weight(
         trial.rows(calibration), max_loss=max_loss, confidence=confidence, weights=weights_to_test(report)
     )
     loss = cost = UNKNOWN
-    if found.weight is not None:
-        loss, cost = _reached(report, found.weight, n_resamples=n_resamples, seed=seed)
+    if chosen.weight is not None:
+        loss, cost = _reached(report, chosen.weight, n_resamples=n_resamples, seed=seed)
     return Promise(
         max_quality_loss=max_loss,
         confidence=confidence,
-        weight=found.weight,
-        calibration_prompts=found.n,
-        bound=found.bound,
+        weight=chosen.weight,
+        calibration_prompts=chosen.n,
+        bound=chosen.bound,
         test_prompts=len(report),
         loss=loss,
         cost_ratio=cost,
         kept=bool(loss.value <= max_loss) if np.isfinite(loss.value) else None,
-        method=found.method,
-        assumptions=found.assumptions,
+        method=chosen.method,
+        assumptions=chosen.assumptions,
     )
 
 
@@ -68,26 +84,23 @@ def halves(clusters: IntArray, seed: int) -> tuple[IntArray, IntArray]:
 
 
 def _reached(report: Trial, weight: float, *, n_resamples: int, seed: int) -> tuple[Interval, Interval]:
-    """Loss against the best single model, each resample's own, and cost relative to the best one's."""
+    """Loss against each resample's best single model, and cost relative to the best one of all prompts."""
     choice = report.path().at(weight)
     best = int((report.traffic @ report.success).argmax())
-    columns = np.concatenate(
-        [
-            np.stack([np.ones(len(report)), picked(report.success, choice)], axis=1),
-            np.stack([picked(report.cost, choice), report.cost[:, best]], axis=1),
-            report.success,
-        ],
-        axis=1,
-    )
+    columns = PromiseBlock(
+        calls=np.ones(len(report)),
+        success=picked(report.success, choice),
+        cost=picked(report.cost, choice),
+        best_cost=report.cost[:, best],
+        model_success=report.success,
+    ).stacked()
     sums = resampled_sums(
         columns * report.traffic[:, None], report.clusters, n_resamples=n_resamples, seed=seed
     )
-    known = bool(np.isfinite(report.cost).all())
-    cost = interval(sums, lambda s: mean_ratio(s[..., 2:4]), reference=1.0) if known else UNKNOWN
-    return interval(sums, _loss), cost
-
-
-def _loss(sums: FloatArray) -> FloatArray:
-    """Columns: calls, policy's success, two that are not used, success of each model."""
-    behind: FloatArray = (sums[..., 4:].max(axis=-1) - sums[..., 1]) / sums[..., 0]
-    return behind
+    loss = interval(
+        sums, PromiseBlock.statistic(lambda s: (s.model_success.max(axis=-1) - s.success) / s.calls)
+    )
+    if not np.isfinite(report.cost).all():
+        return loss, UNKNOWN
+    cost_ratio = PromiseBlock.statistic(lambda s: ratio(s.cost, s.best_cost))
+    return loss, interval(sums, cost_ratio, reference=1.0)

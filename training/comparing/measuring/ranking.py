@@ -18,13 +18,13 @@ from training.statistics.policy_curves import ROUNDING
 HALF, MOST = 0.5, 0.8
 """Parts of the performance gap that CPT is given for (Ong et al. 2024, table 1)."""
 STEPS = 1000
-"""Groups that prompts are put in for resamples, whose curves are straight over each."""
+"""Most groups of prompts in a resample; its curve is straight over each."""
 NO_SCORES: Mapping[str, FloatArray] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recovered:
-    """What ranking by a gap recovers of the strong model's lead (Ong et al. 2024, section 3.2)."""
+class Recovery:
+    """How much of the strong model's lead a ranking recovers (Ong et al. 2024, section 3.2)."""
 
     apgr: Interval
     cpt_50: Interval
@@ -41,12 +41,12 @@ def ranking(
 ) -> Ranking | None:
     """The router's ranking: APGR and CPT by its gap, p_strong - p_weak, AUC by its chance that weak fails.
 
-    None where weak and strong are one model.
+    None if weak and strong are one model.
 
     Args:
-        best: column of the best single model: strong. Weak is the cheapest model, or the one of least
-            success where costs are unknown.
-        scores: further scores of each prompt, shape (n,), higher where it is harder; only their AUC is given.
+        best: column of the best single model: strong. Weak is the cheapest model, or the least successful
+            one if costs are unknown.
+        scores: further scores of each prompt, shape (n,), higher if it is harder; only their AUC is reported.
     """
     weak = weak_column(evaluated.success, evaluated.cost)
     if weak == best:
@@ -69,20 +69,20 @@ def ranking(
 
 
 def weak_column(success: FloatArray, cost: FloatArray) -> int:
-    """Column of the model of least mean cost, or of least mean success where a cost is unknown."""
+    """Column of the model of least mean cost, or of least mean success if a cost is unknown."""
     known = bool(np.isfinite(cost).all())
     return int(np.argmin((cost if known else success).mean(axis=0)))
 
 
 def recovery(
     gap: FloatArray, gain: FloatArray, clusters: IntArray, *, n_resamples: int = 2000, seed: int = 0
-) -> Recovered:
+) -> Recovery:
     """APGR, and CPT at half and at 80 % of the gap, with intervals from the same resamples.
 
     The curve is the performance gap recovered (PGR) when the prompts of widest gap go to strong, over the
-    share of prompts that do. APGR is its area, which `policy_curves.apgr` has in closed form. CPT(x) is
-    the least share at which it is at least x. Prompts of equal gap are taken in random order, so the curve
-    is straight over them, and CPT may lie between two prompts. Random routing gets 0.5, 0.5 and 0.8.
+    share of these prompts. APGR is its area, which `policy_curves.apgr` has in closed form. CPT(x) is the
+    least share at which it is at least x. Prompts of equal gap come in random order, so the curve is
+    straight over them, and CPT may lie between two prompts. Random routing gets 0.5, 0.5 and 0.8.
 
     Args:
         gap: shape (n,), p_strong - p_weak.
@@ -90,12 +90,12 @@ def recovery(
         clusters: shape (n,).
 
     Returns:
-        Unknown where a gap is unknown, or strong succeeds no more often than weak.
+        Unknown if a gap is unknown, or strong succeeds no more often than weak.
     """
     if not np.isfinite(gap).all():
-        return Recovered(apgr=UNKNOWN, cpt_50=UNKNOWN, cpt_80=UNKNOWN)
+        return Recovery(apgr=UNKNOWN, cpt_50=UNKNOWN, cpt_80=UNKNOWN)
     sums = _resampled(gap, gain, clusters, n_resamples=n_resamples, seed=seed)
-    return Recovered(
+    return Recovery(
         apgr=interval(sums, lambda s: s[..., 0], reference=0.5),
         cpt_50=interval(sums, lambda s: s[..., 1], reference=HALF),
         cpt_80=interval(sums, lambda s: s[..., 2], reference=MOST),
@@ -109,7 +109,7 @@ def _resampled(gap: FloatArray, gain: FloatArray, clusters: IntArray, *, n_resam
     first = np.flatnonzero(np.append(True, falling[1:] != falling[:-1]))
     size = np.diff(first, append=len(gap))
     total = _recovered(size[None].astype(np.float64), np.add.reduceat(gain, first)[None])
-    steps = _every(first, len(gap))
+    steps = _merged(first, len(gap))
     number, n_clusters = cluster_numbers(clusters)
     # Sparse: a cluster has prompts in few of the steps.
     step = np.repeat(np.arange(len(steps)), np.diff(steps, append=len(gap)))
@@ -127,15 +127,15 @@ def _resampled(gap: FloatArray, gain: FloatArray, clusters: IntArray, *, n_resam
     return Sums(total=total[0], draws=np.concatenate(draws))
 
 
-def _every(first: IntArray, n: int) -> IntArray:
-    """The groups that start at `first`, put together until there are no more than `STEPS`."""
-    wanted = np.linspace(0, n, STEPS, endpoint=False)
-    starts: IntArray = first[np.unique(np.searchsorted(first, wanted, side="right") - 1)]
+def _merged(first: IntArray, n: int) -> IntArray:
+    """Starts of at most `STEPS` groups of similar size, merged from those that start at `first`."""
+    even = np.linspace(0, n, STEPS, endpoint=False)
+    starts: IntArray = first[np.unique(np.searchsorted(first, even, side="right") - 1)]
     return starts
 
 
 def _recovered(prompts: FloatArray, gain: FloatArray) -> FloatArray:
-    """APGR, CPT at `HALF` and at `MOST` per draw; NaN where there is no gap to recover."""
+    """APGR, CPT at `HALF` and at `MOST` per draw; NaN if there is no gap to recover."""
     share = np.cumsum(prompts, axis=1) / prompts.sum(axis=1, keepdims=True)
     whole = gain.sum(axis=1, keepdims=True)
     enough = whole > ROUNDING

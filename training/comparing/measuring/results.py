@@ -1,14 +1,15 @@
-"""What each policy, curve and slice comes to, from sums over the same resamples."""
+"""The figures of each policy, curve and slice, from sums over the same resamples."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from router.records import BoolArray, FloatArray
+from training.comparing.blocks import paired_interval, ratio
 from training.comparing.evaluated import (
     CurveResult,
     Difference,
@@ -18,6 +19,7 @@ from training.comparing.evaluated import (
     Support,
 )
 from training.comparing.measuring.agreement import label_agreement
+from training.comparing.measuring.columns import PolicyBlock, SliceBlock, SweepBlock
 from training.comparing.measuring.contenders import LEARNED, ComparedPolicy, Sweep, same_choices
 from training.comparing.measuring.differences import Look, differences
 from training.comparing.measuring.slices import Slice
@@ -26,31 +28,23 @@ from training.statistics.intervals import (
     LEVEL,
     UNKNOWN,
     Interval,
-    Statistic,
     Sums,
     interval,
-    joined,
-    mean_difference,
-    mean_ratio,
-    mean_value,
     relative_cost_at_best,
     success_within,
 )
 
-ENDS = 5
-"""Columns of a sweep's block after its points, as `sweep_block` has them."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
-    """What the router's differences from one policy come to, corrected for the number of policies."""
+class RouterDifferences:
+    """The router's differences from one policy, corrected for the number of policies."""
 
     success: Difference
     cost: Difference
 
 
 NOT_TESTED = Difference(interval=UNKNOWN, p_value=math.nan, p_adjusted=math.nan, calls_to_settle=None)
-NOT_COMPARED = Compared(success=NOT_TESTED, cost=NOT_TESTED)
+NOT_COMPARED = RouterDifferences(success=NOT_TESTED, cost=NOT_TESTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,18 +65,18 @@ def policy_results(
     n_clusters: int,
 ) -> tuple[PolicyResult, ...]:
     """Every policy's numbers, the router's first; differences corrected for the number of policies."""
-    told = {
+    reported = {
         name: one for name, one in sums.policies.items() if not (name in support and support[name].refused)
     }
-    found = _compared(policies, told, n_clusters)
+    compared = _compared(policies, reported, n_clusters)
     return tuple(
         _policy_result(
             policy,
             policies,
             evaluated,
-            told.get(policy.name),
+            reported.get(policy.name),
             sums.sweeps.get(LEARNED),
-            (found.get(policy.name, NOT_COMPARED), support.get(policy.name)),
+            (compared.get(policy.name, NOT_COMPARED), support.get(policy.name)),
         )
         for policy in policies
     )
@@ -90,22 +84,28 @@ def policy_results(
 
 def _compared(
     policies: Sequence[ComparedPolicy], sums: Mapping[str, Sums], n_clusters: int
-) -> dict[str, Compared]:
+) -> dict[str, RouterDifferences]:
     """The router's differences from every policy that has numbers, corrected within its family."""
     alike = _alike(policies)
-    found: dict[str, Compared] = {}
+    compared: dict[str, RouterDifferences] = {}
     able = {policy.name: int(np.isfinite(policy.success).sum()) for policy in policies}
     for family in _families(policies, alike, sums):
         success = {
-            name: Look(sums=sums[name], statistic=success_gained, prompts=able[name]) for name in family
-        }
-        cost = {
-            name: replace(success[name], statistic=_cost_ratio, reference=1.0, test=cost_gained)
+            name: Look(sums=sums[name], statistic=PolicyBlock.statistic(success_gained), prompts=able[name])
             for name in family
         }
+        cost = {
+            name: replace(
+                look,
+                statistic=PolicyBlock.statistic(lambda s: ratio(s.router_cost, s.cost)),
+                reference=1.0,
+                test=PolicyBlock.statistic(cost_gained),
+            )
+            for name, look in success.items()
+        }
         gained, paid = differences(success, n_clusters), differences(cost, n_clusters)
-        found |= {name: Compared(success=gained[name], cost=paid[name]) for name in family}
-    return {name: found[one] for name, one in alike.items() if one in found}
+        compared |= {name: RouterDifferences(success=gained[name], cost=paid[name]) for name in family}
+    return {name: compared[first] for name, first in alike.items() if first in compared}
 
 
 def _alike(policies: Sequence[ComparedPolicy]) -> dict[str, str]:
@@ -117,14 +117,15 @@ def _alike(policies: Sequence[ComparedPolicy]) -> dict[str, str]:
 
 
 def _families(
-    policies: Sequence[ComparedPolicy], alike: Mapping[str, str], told: Collection[str]
+    policies: Sequence[ComparedPolicy], alike: Mapping[str, str], reported: Collection[str]
 ) -> tuple[list[str], list[str], list[str]]:
-    """Names of what is looked at together, policies of the same choices once.
+    """Names of the policies that are tested together; those that make the same choices count once.
 
-    The policies that the router is compared with; the oracle, which nothing can beat; the router itself.
+    Three families: the policies that the router is compared with, the oracle, which nothing can beat, and
+    the router itself.
     """
     router, bounds = policies[0].name, {policy.name for policy in policies if policy.kind == "bound"}
-    names = [name for name in dict.fromkeys(alike.values()) if name in told]
+    names = [name for name in dict.fromkeys(alike.values()) if name in reported]
     return (
         [name for name in names if name != router and name not in bounds],
         [name for name in names if name in bounds],
@@ -132,19 +133,14 @@ def _families(
     )
 
 
-def success_gained(sums: FloatArray) -> FloatArray:
-    """The router's mean success less the policy's, from sums of `policy_block`."""
-    return mean_difference(sums[..., [2, 1, 0]])
+def success_gained(sums: PolicyBlock) -> FloatArray:
+    """The router's mean success less the policy's."""
+    return (sums.router_success - sums.success) / sums.prompts
 
 
-def cost_gained(sums: FloatArray) -> FloatArray:
-    """The router's mean cost less the policy's, from sums of `policy_block`."""
-    return mean_difference(sums[..., [4, 3, 0]])
-
-
-def _cost_ratio(sums: FloatArray) -> FloatArray:
-    """The router's mean cost over the policy's, from sums of `policy_block`."""
-    return mean_ratio(sums[..., [4, 3]])
+def cost_gained(sums: PolicyBlock) -> FloatArray:
+    """The router's mean cost less the policy's."""
+    return (sums.router_cost - sums.cost) / sums.prompts
 
 
 def _policy_result(
@@ -153,9 +149,14 @@ def _policy_result(
     evaluated: Evaluated,
     sums: Sums | None,
     sweep: Sums | None,
-    verdict: tuple[Compared, Support | None],
+    verdict: tuple[RouterDifferences, Support | None],
 ) -> PolicyResult:
-    """One policy's numbers from the sums of its own block and of the learned policy's sweep."""
+    """One policy's numbers from its own sums and those of the learned policy's sweep.
+
+    Args:
+        sums: of a `PolicyBlock`, or None if the log can't speak for the policy.
+        sweep: of a `SweepBlock`, or None if there is none.
+    """
     compared, support = verdict
     used = np.flatnonzero(policy.shares)
     same = [other for other in policies if other is not policy and same_choices(other, policy)]
@@ -168,23 +169,28 @@ def _policy_result(
         aliases=tuple(other.name for other in same if other.kind == "baseline"),
         same_as_router=any(other.kind == "router" for other in same),
         prompts=able,
-        success=_interval(sums, lambda s: mean_value(s[..., [1, 0]])),
-        cost_usd_per_call=_interval(sums, lambda s: mean_value(s[..., [3, 0]])),
-        cost_relative_to_best_single=_interval(sums, lambda s: mean_ratio(s[..., [3, 5]]), reference=1.0),
+        success=_interval(sums, lambda s: s.success / s.prompts),
+        cost_usd_per_call=_interval(sums, lambda s: s.cost / s.prompts),
+        cost_relative_to_best_single=_interval(sums, lambda s: ratio(s.cost, s.best_cost), reference=1.0),
         success_difference=compared.success,
         cost_ratio=compared.cost,
         cost_difference=_interval(sums, cost_gained),
         cost_at_equal_quality=equal[0],
         quality_at_equal_cost=equal[1],
-        regret=_interval(sums, lambda s: mean_difference(s[..., [6, 1, 0]])),
+        regret=_interval(sums, lambda s: (s.bound - s.success) / s.prompts),
         label_agreement=_label_agreement(policy, evaluated),
         shares={model: float(share) for model, share in zip(evaluated.models, policy.shares, strict=True)},
         support=support,
     )
 
 
-def _interval(sums: Sums | None, statistic: Statistic, *, reference: float = 0.0) -> Interval:
-    return UNKNOWN if sums is None else interval(sums, statistic, reference=reference)
+def _interval(
+    sums: Sums | None, statistic: Callable[[PolicyBlock], FloatArray], *, reference: float = 0.0
+) -> Interval:
+    """A statistic of a policy's sums with its interval; unknown without sums."""
+    if sums is None:
+        return UNKNOWN
+    return interval(sums, PolicyBlock.statistic(statistic), reference=reference)
 
 
 def _label_agreement(policy: ComparedPolicy, evaluated: Evaluated) -> float:
@@ -197,79 +203,69 @@ def at_equal(policy: Sums | None, sweep: Sums | None) -> tuple[Interval, Interva
     """The learned policy's relative cost at a policy's success, and its gain in success at the policy's cost.
 
     Args:
-        policy: sums of `policy_block`.
-        sweep: of `sweep_block`; None where there is none, or the policy can't choose on every prompt.
+        policy: sums of a `PolicyBlock`, or None if the log can't speak for the policy.
+        sweep: of a `SweepBlock`, or None if there is none or the policy can't choose on every prompt.
     """
     if policy is None or sweep is None:
         return UNKNOWN, UNKNOWN
-    n_points = (len(sweep.total) - ENDS) // 2
-    both = joined(sweep, policy)
-    of_policy = len(sweep.total)
-    points, success, cost = np.arange(2 * n_points), of_policy + 1, of_policy + 3
-    columns = [*points, success, cost]
-    relative = interval(both, lambda s: relative_cost_at_best(s[..., columns], n_points), reference=1.0)
 
-    def gained(sums: FloatArray) -> FloatArray:
-        best = success_within(sums[..., :n_points], sums[..., n_points : 2 * n_points], sums[..., cost])
-        difference: FloatArray = (best - sums[..., success]) / sums[..., of_policy]
-        return difference
+    def relative_cost(policy_sums: FloatArray, sweep_sums: FloatArray) -> FloatArray:
+        own, curve = PolicyBlock.of(policy_sums), SweepBlock.of(sweep_sums)
+        return relative_cost_at_best(curve.success, curve.cost, own.success, own.cost)
 
-    return relative, interval(both, gained)
+    def gain(policy_sums: FloatArray, sweep_sums: FloatArray) -> FloatArray:
+        own, curve = PolicyBlock.of(policy_sums), SweepBlock.of(sweep_sums)
+        return (success_within(curve.success, curve.cost, own.cost) - own.success) / own.prompts
+
+    return paired_interval(policy, sweep, relative_cost, reference=1.0), paired_interval(policy, sweep, gain)
 
 
 def curve_result(name: str, sweep: Sweep, sums: Sums) -> CurveResult:
-    """A curve with its band, from the sums of `sweep_block`."""
-    n_points = len(sweep.weights)
-    means, drawn = sums.total / sums.total[-1], sums.draws[:, :n_points] / sums.draws[:, [-1]]
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail], axis=0) if len(drawn) else np.full((2, n_points), np.nan)
+    """A curve with its band, from the sums of a `SweepBlock`."""
+    total, draws = SweepBlock.of(sums.total), SweepBlock.of(sums.draws)
+    tail, means = (1 - LEVEL) / 2, draws.success / draws.prompts[:, None]
+    unknown = np.full((2, len(sweep.weights)), np.nan)
+    low, high = np.quantile(means, [tail, 1 - tail], axis=0) if len(means) else unknown
     return CurveResult(
         name=name,
         weight=tuple(sweep.weights.tolist()),
-        success=tuple(means[:n_points].tolist()),
+        success=tuple((total.success / total.prompts).tolist()),
         success_ci_low=tuple(low.tolist()),
         success_ci_high=tuple(high.tolist()),
-        cost_usd_per_call=tuple(means[n_points : 2 * n_points].tolist()),
-        cost_at_best=interval(
-            sums, lambda s: relative_cost_at_best(s[..., : 2 * n_points + 2], n_points), reference=1.0
-        ),
-        aiq=interval(sums, lambda s: _aiq(s, n_points)),
+        cost_usd_per_call=tuple((total.cost / total.prompts).tolist()),
+        cost_at_best=interval(sums, SweepBlock.statistic(SweepBlock.relative_cost_at_best), reference=1.0),
+        aiq=interval(sums, SweepBlock.statistic(_aiq)),
     )
 
 
-def _aiq(sums: FloatArray, n_points: int) -> FloatArray:
-    """`aiq` of the means, from sums of `sweep_block`."""
-    means = sums / sums[..., [-1]]
-    cheapest, dearest = means[..., 2 * n_points + 2], means[..., 2 * n_points + 3]
-    return aiq(means[..., :n_points], means[..., n_points : 2 * n_points], cheapest, dearest)
+def _aiq(sums: SweepBlock) -> FloatArray:
+    """`aiq` of the means."""
+    prompts = sums.prompts
+    success, cost = sums.success / prompts[..., None], sums.cost / prompts[..., None]
+    return aiq(success, cost, sums.cheapest_cost / prompts, sums.dearest_cost / prompts)
 
 
 def equal_quality(learned: Sums | None, table: Sums | None) -> Interval | None:
-    """Cost at the best single model's success, the learned policy's over the table's; infinite: never."""
+    """Cost at the best single model's success, the learned policy's over the table's; infinite if never."""
     if learned is None or table is None:
         return None
-    cut = len(learned.total)
-
-    def at_best(sums: FloatArray) -> FloatArray:
-        n_points = (sums.shape[-1] - ENDS) // 2
-        return relative_cost_at_best(sums[..., : 2 * n_points + 2], n_points)
-
-    def ratio(sums: FloatArray) -> FloatArray:
-        ours, theirs = at_best(sums[..., :cut]), at_best(sums[..., cut:])
-        return np.where(theirs > 0, ours / np.where(theirs > 0, theirs, 1), np.nan)
-
-    return interval(joined(learned, table), ratio, reference=1.0)
+    at_best = SweepBlock.statistic(SweepBlock.relative_cost_at_best)
+    return paired_interval(
+        learned, table, lambda one, other: ratio(at_best(one), at_best(other)), reference=1.0
+    )
 
 
 def slice_results(
     slices: Sequence[Slice], sums: Mapping[tuple[str, str], Sums], source: Sequence[str], n_clusters: int
 ) -> tuple[SliceResult, ...]:
     """The router against the reference on every slice, corrected for the number of them."""
-    found = differences(
+    corrected = differences(
         {
             (one.dimension, one.name): Look(
                 sums=sums[one.dimension, one.name],
-                statistic=lambda s: mean_difference(s[..., [1, 2, 0]]),
+                statistic=SliceBlock.statistic(
+                    lambda s: (s.router_success - s.reference_success) / s.prompts
+                ),
                 clusters=one.clusters,
                 prompts=int(one.rows.sum()),
             )
@@ -279,26 +275,29 @@ def slice_results(
     )
     by_rule = np.array([who == "rule" for who in source])
     return tuple(
-        _slice_result(one, sums[one.dimension, one.name], found[one.dimension, one.name], by_rule)
+        _slice_result(one, sums[one.dimension, one.name], corrected[one.dimension, one.name], by_rule)
         for one in slices
     )
 
 
 def _slice_result(one: Slice, sums: Sums, difference: Difference, by_rule: BoolArray) -> SliceResult:
-    prompts, router, reference, cost, _ = sums.total
+    total = SliceBlock.of(sums.total)
+    prompts = total.prompts or math.nan
     return SliceResult(
         dimension=one.dimension,
         name=one.name,
         prompts=int(one.rows.sum()),
-        router_success=float(router / prompts) if prompts else float("nan"),
-        reference_success=float(reference / prompts) if prompts else float("nan"),
+        router_success=float(total.router_success / prompts),
+        reference_success=float(total.reference_success / prompts),
         success_difference=difference,
-        router_cost_usd_per_call=float(cost / prompts) if prompts else float("nan"),
-        cost_ratio=interval(sums, lambda s: mean_ratio(s[..., [3, 4]]), reference=1.0),
+        router_cost_usd_per_call=float(total.router_cost / prompts),
+        cost_ratio=interval(
+            sums, SliceBlock.statistic(lambda s: ratio(s.router_cost, s.reference_cost)), reference=1.0
+        ),
         rule_share=float(by_rule[one.rows].mean()) if one.rows.any() else float("nan"),
     )
 
 
-def looks(found: Iterable[Difference]) -> int:
-    """How many differences were tested; one that policies of the same choices share counts once."""
-    return len({id(one) for one in found if not math.isnan(one.p_value)})
+def looks(results: Iterable[Difference]) -> int:
+    """How many differences were tested; policies that make the same choices share one."""
+    return len({id(one) for one in results if not math.isnan(one.p_value)})

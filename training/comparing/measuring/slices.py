@@ -15,11 +15,11 @@ from training.prompts.languages import languages
 from training.statistics.intervals import cluster_numbers
 
 MOST_SLICES = 40
-"""Of one dimension, the rest included."""
+"""Of one dimension, `OTHER` included."""
 RARE = 5
-"""Clusters below which a name of the user's is put with the rest."""
+"""A task type or tag with fewer clusters goes to `OTHER`."""
 RARE_LANGUAGE = 30
-"""Clusters below which a language is: some are misread from texts of another one."""
+"""The same for a language: a rare one is often another language misread."""
 OTHER = "(other)"
 NONE = "(none)"
 
@@ -34,8 +34,8 @@ class Slice:
 
     Attributes:
         dimension: as in `SliceResult`.
-        rows: shape (n,); which prompts are in it.
-        clusters: number of clusters that it has prompts of.
+        rows: shape (n,); whether each prompt is in it.
+        clusters: number of clusters that its prompts belong to.
     """
 
     dimension: str
@@ -47,36 +47,39 @@ class Slice:
 def slices_of(evaluated: Evaluated) -> list[Slice]:
     """Every slice of the compared prompts; a dimension in which all prompts are alike has none.
 
-    A prompt is in one slice of each dimension, but in one per tag; of a long log, only some prompts are in
-    one of the dimension "language".
+    A prompt is in one slice of each dimension, but in one for each of its tags. In a long log, only a sample
+    of the prompts is in a slice of the dimension "language".
     """
     requests, clusters = evaluated.requests, evaluated.clusters
     texts = [length_text(request) for request in requests]
-    names: list[tuple[str, Sequence[Sequence[str]], int]] = [
+    by_name: list[tuple[str, Sequence[Sequence[str]], int]] = [
         ("task type", [[request.task_type or NONE] for request in requests], RARE),
         ("tag", [sorted(set(request.tags)) or [NONE] for request in requests], RARE),
         ("language", languages(requests), RARE_LANGUAGE),
     ]
-    found = [
-        one for dimension, named, rare in names for one in named_slices(dimension, named, clusters, rare)
-    ]
-    found += binned_slices("length", np.array([len(text) for text in texts]), LENGTH_EDGES, clusters)
     tools = [["with tools" if request.tools else "without tools"] for request in requests]
-    found += named_slices("tools", tools, clusters, 0)
-    found += named_slices("decision source", [[source] for source in evaluated.source], clusters, 0)
-    found += binned_slices("confidence", evaluated.confidence, CONFIDENCE_EDGES, clusters)
-    return found
+    return [
+        *(
+            one
+            for dimension, names, rare in by_name
+            for one in named_slices(dimension, names, clusters, rare)
+        ),
+        *binned_slices("length", np.array([len(text) for text in texts]), LENGTH_EDGES, clusters),
+        *named_slices("tools", tools, clusters, 0),
+        *named_slices("decision source", [[source] for source in evaluated.source], clusters, 0),
+        *binned_slices("confidence", evaluated.confidence, CONFIDENCE_EDGES, clusters),
+    ]
 
 
 def named_slices(
     dimension: str, names: Sequence[Sequence[str]], clusters: IntArray, rare: int
 ) -> list[Slice]:
-    """A slice for each name, the most frequent first; rare ones and those too many together as the rest.
+    """A slice for each name, the most frequent first, and `OTHER` for rare names and those beyond the limit.
 
     Args:
-        names: of each prompt; several, or none where the prompt is in no slice of the dimension.
+        names: of each prompt; several, or none if the prompt is in no slice of the dimension.
         clusters: shape (n,).
-        rare: least number of clusters that a name needs for a slice of its own.
+        rare: number of clusters that a name needs for a slice of its own.
     """
     count = Counter(name for row in names for name in row)
     if len(count) < 2:
@@ -92,8 +95,8 @@ def named_slices(
     kept = kept if len(kept) == len(place) <= MOST_SLICES else kept[: MOST_SLICES - 1]
     new = np.full(len(place), len(kept), dtype=np.int64)
     new[kept] = np.arange(len(kept))
-    found = list(_slices(dimension, [*order[kept], OTHER], (new[at], row), (number, len(names))))
-    return found if len(found) > 1 else []
+    slices = list(_slices(dimension, [*order[kept], OTHER], (new[at], row), (number, len(names))))
+    return slices if len(slices) > 1 else []
 
 
 def _most_first(counted: tuple[str, int]) -> tuple[int, str]:
@@ -105,7 +108,7 @@ def binned_slices(
 ) -> list[Slice]:
     """A slice for each filled bin between fixed edges; an edge belongs to the bin above it.
 
-    Fixed, and not quantiles of this log, so that the same slice can be followed from report to report.
+    The edges are not quantiles of this log, so that the same slice can be followed from report to report.
     """
     at = np.searchsorted(np.asarray(edges), values, side="right")
     names = list(_bin_names(dimension, edges))
@@ -113,8 +116,7 @@ def binned_slices(
     if len(filled) < 2:
         return []
     number, _ = cluster_numbers(clusters)
-    found = _slices(dimension, names, (at, np.arange(len(at))), (number, len(at)))
-    return [one for one in found if one.rows.any()]
+    return list(_slices(dimension, names, (at, np.arange(len(at))), (number, len(at))))
 
 
 def _bin_names(dimension: str, edges: Sequence[float]) -> Iterator[str]:
@@ -131,10 +133,10 @@ def _bin_names(dimension: str, edges: Sequence[float]) -> Iterator[str]:
 def _slices(
     dimension: str, names: Sequence[str], members: tuple[IntArray, IntArray], clusters: tuple[IntArray, int]
 ) -> Iterator[Slice]:
-    """A slice for each of the `names`.
+    """A slice for each of the `names` that has prompts.
 
     Args:
-        members: place of a name, and row that is in its slice.
+        members: places of names, and the rows in their slices.
         clusters: number of each row's cluster, and number of rows.
     """
     at, row = members

@@ -1,4 +1,4 @@
-"""The plain policies that a learned router has to beat, fitted on the training log's means only."""
+"""The plain policies that a learned router must beat, fitted only on the training log's means."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ RANDOM = "random"
 SHUFFLE = "cost-matched shuffle"
 ORACLE = "oracle"
 NAMES = frozenset({ALL_CHEAP, ALL_STRONG, BEST_SINGLE, TASK_TYPE, HEURISTIC, RULES, RANDOM, SHUFFLE, ORACLE})
-"""Of the policies here and of the shuffle: no other policy may have one."""
+"""Reserved names: of the policies here and of the shuffle."""
 
 SHRINKAGE = 10.0
-"""Calls at the model's overall mean that a task type's own mean is mixed with."""
+"""Number of calls at the model's overall mean that is mixed into a task type's own mean."""
 SUCCEEDED = 0.5
-"""Share of a prompt's repeated calls from which the oracle counts a model as one that succeeds."""
+"""A model succeeds on a prompt if at least this share of its calls did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +43,9 @@ class Baselines:
     """What every baseline does on the evaluated prompts.
 
     Attributes:
-        choices: per baseline, shape (n,): model index, or -1 where it can't choose. More may be added, for
-            instance the policy that wrote the log.
+        choices: per baseline, shape (n,): column of the model, or -1 where it can't choose.
         task_probability: shape (n, m); success that the means per task type expect.
-        task_cost: shape (n, m); USD that they expect, NaN where no cost is known.
+        task_cost: shape (n, m); USD that they expect, NaN if no cost is known.
     """
 
     choices: Mapping[str, IntArray]
@@ -55,13 +54,13 @@ class Baselines:
 
 
 def cheapest_model(statistics: TrainingStatistics) -> int:
-    """Column of the model of least mean cost; -1 where no cost is known."""
+    """Column of the model of least mean cost; -1 if no cost is known."""
     known = np.isfinite(statistics.cost)
     return int(np.argmin(np.where(known, statistics.cost, np.inf))) if known.any() else NO_CHOICE
 
 
 def dearest_model(statistics: TrainingStatistics) -> int:
-    """Column of the model of highest mean cost; -1 where no cost is known."""
+    """Column of the model of highest mean cost; -1 if no cost is known."""
     known = np.isfinite(statistics.cost)
     return int(np.argmax(np.where(known, statistics.cost, -np.inf))) if known.any() else NO_CHOICE
 
@@ -73,7 +72,7 @@ def best_model(statistics: TrainingStatistics) -> int:
 
 
 def _known_costs(cost: FloatArray) -> FloatArray:
-    """Costs with the unknown ones as dear as the dearest known one, or all 0 where none is known."""
+    """Costs with the unknown ones as dear as the dearest known one; all 0 if none is known."""
     known = np.isfinite(cost)
     return np.where(known, cost, cost[known].max() if known.any() else 0.0)
 
@@ -96,7 +95,7 @@ def best_single(statistics: TrainingStatistics, n_prompts: int) -> IntArray:
 def task_table(statistics: TrainingStatistics) -> tuple[FloatArray, FloatArray]:
     """Expected success and cost per task type, shape (t + 1, m); the last row is for all other prompts.
 
-    A task type's mean is shrunk towards the model's own: (sum + k * mean) / (count + k) with k = `SHRINKAGE`.
+    A task type's mean is shrunk to the model's own: (sum + k * mean) / (count + k) with k = `SHRINKAGE`.
     """
     success = np.nan_to_num(statistics.success, nan=0.0)
     cost = _known_costs(statistics.cost)
@@ -120,8 +119,8 @@ def task_estimates(
 def mean_per_task_type(statistics: TrainingStatistics, task_types: Sequence[str | None]) -> IntArray:
     """Per task type argmax_m mean success - weight * mean cost.
 
-    The weight is the one at which the training means promise the best single model's success at least cost,
-    so it is fixed before any evaluated prompt is seen.
+    At the weight, the training means promise the best single model's success at least cost. So no evaluated
+    prompt influences it.
     """
     success, cost = task_table(statistics)
     share = np.append(statistics.task_counts.sum(axis=1), 0.0)
@@ -135,10 +134,10 @@ def mean_per_task_type(statistics: TrainingStatistics, task_types: Sequence[str 
 
 
 def default_heuristic_models(statistics: TrainingStatistics) -> HeuristicModels | None:
-    """Models for the keyword heuristic where the settings name none; None where no cost is known.
+    """Models for the keyword heuristic if the settings name none; None if no cost is known.
 
     Strong is the best single model, cheap the cheapest, middle the one of middle cost among the others, or
-    the cheapest where there is no other.
+    the cheapest if there is no other.
     """
     cheap, strong = cheapest_model(statistics), best_model(statistics)
     if cheap == NO_CHOICE:
@@ -153,11 +152,11 @@ def default_heuristic_models(statistics: TrainingStatistics) -> HeuristicModels 
 def keyword_heuristic(
     statistics: TrainingStatistics, texts: Sequence[str], models: HeuristicModels | None = None
 ) -> IntArray:
-    """The model that the keyword complexity score gives each text, -1 where it is not an evaluated one.
+    """Column of the model that the keyword complexity score gives each text; -1 if it is not evaluated.
 
     Args:
         texts: whole text of each prompt.
-        models: the team's own; None: `default_heuristic_models`.
+        models: from the settings; None: `default_heuristic_models`.
     """
     named = models or default_heuristic_models(statistics)
     if named is None:
@@ -170,20 +169,20 @@ def keyword_heuristic(
 def rule_table(
     requests: Sequence[Request], rules: Rules, default: str, models: Sequence[str]
 ) -> IntArray | None:
-    """The column of the model that the team's own rules give each request; None where there are no rules.
+    """Column of the model that the team's own rules give each request, or None if there are no rules.
 
-    As in serving, an entry that names a model which is not evaluated gives way to the next rule; -1 where no
-    rule names an evaluated one.
+    As in serving, a rule whose model is not evaluated gives way to the next one; -1 if no rule names an
+    evaluated model.
 
     Args:
-        default: stands in where the rules have no default of their own.
+        default: model to use if the rules have no default of their own.
         models: names of the columns.
     """
     if not rules.models():
         return None
     column = {name: number for number, name in enumerate(models)}
-    found = (rule_choice(request, rules, default, models) for request in requests)
-    return np.array([column[rule[0]] if rule else NO_CHOICE for rule in found], dtype=np.int64)
+    choices = (rule_choice(request, rules, default, models) for request in requests)
+    return np.array([column[choice[0]] if choice else NO_CHOICE for choice in choices], dtype=np.int64)
 
 
 def random_shares(n_prompts: int, n_models: int) -> FloatArray:
@@ -196,7 +195,7 @@ def oracle(statistics: TrainingStatistics, success: FloatArray, cost: FloatArray
 
     Args:
         success: shape (n, m), of the evaluated prompts.
-        cost: shape (n, m), USD; where one is unknown the training mean stands in.
+        cost: shape (n, m), USD; the training mean stands in for an unknown one.
     """
     paid = np.where(np.isfinite(cost), cost, _known_costs(statistics.cost))
     succeeded = success >= SUCCEEDED

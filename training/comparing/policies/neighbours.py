@@ -1,4 +1,4 @@
-"""The nearest training prompts as a policy of their own: what happened on them, without any regression."""
+"""The nearest training prompts as a policy: the outcomes on them, without any regression."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class NeighbourForecast:
 
     Attributes:
         probability: shape (n, m); chance of success.
-        expected_cost: shape (n, m); USD, the router's own; NaN where a price is unknown.
-        weight: on cost, in 1 / USD; meets the router's objective on the training prompts, so it is fixed
-            before any evaluated prompt is seen.
+        expected_cost: shape (n, m); USD, as the router expects; NaN where a price is unknown.
+        weight: on cost, in 1 / USD; meets the router's objective on the training prompts, so no evaluated
+            prompt influences it.
     """
 
     probability: FloatArray
@@ -46,7 +46,7 @@ class Memory:
     """The training prompts that the router's folder remembers.
 
     Attributes:
-        axes: shape (n_narrow, n_axes); what a prompt's inputs are projected on.
+        axes: shape (n_narrow, n_axes); axes that a prompt's inputs are projected on.
         points: shape (n_points, n_axes); unit rows.
         outcomes: shape (n_points, m); in [0, 1], NaN where unknown.
         success: shape (m,); mean of each model over the training log, in [0, 1].
@@ -61,7 +61,7 @@ class Memory:
 
     @staticmethod
     def of(router: Version) -> Memory | None:
-        """What a router remembers; None for one whose folder was written without its prompts' outcomes."""
+        """The memory of a router, or None if its folder does not hold its prompts' outcomes."""
         prompts = TrainingPrompts.load(router.folder, router.manifest["files"])
         if prompts is None:
             return None
@@ -81,7 +81,7 @@ class Memory:
         The weights are scaled to add up to `k`, and a model's mean counts like `PRIOR_NEIGHBOURS` of them.
 
         Args:
-            inputs: shape (n, n_narrow), as `narrow_inputs` gives them.
+            inputs: shape (n, n_narrow), as `narrow_inputs` returns them.
 
         Returns:
             Shape (n, m), in [0, 1].
@@ -90,12 +90,15 @@ class Memory:
         return np.vstack([self._near(unit(inputs[i : i + CHUNK] @ self.axes), k) for i in blocks])
 
     def left_out(self, k: int = K) -> FloatArray:
-        """The same of each remembered prompt from all the others, shape (n_points, m)."""
+        """The same forecast for each remembered prompt from all the others, shape (n_points, m)."""
         blocks = range(0, len(self.points), CHUNK)
         return np.vstack([self._near(self.points[i : i + CHUNK], k, skip=i) for i in blocks])
 
     def _near(self, points: Float32Array, k: int, skip: int | None = None) -> FloatArray:
-        """`forecast` of a block of points; with `skip` they are remembered ones, from there on, left out."""
+        """`forecast` of a block of points; with `skip` they are the remembered ones from that row on.
+
+        Such a point is not its own neighbour.
+        """
         cosine = points @ self.points.T
         if skip is not None:
             rows = np.arange(len(points))
@@ -107,10 +110,9 @@ class Memory:
         return np.asarray(neighbour_means(close, known[near], seen[near].astype(np.float64), self.success))
 
     def weight(self, objective: Objective) -> float:
-        """Weight on cost, in 1 / USD, that meets the objective on the remembered prompts, each left out.
+        """Weight on cost, in 1 / USD, that meets the objective on the `left_out` forecasts; 0 without costs.
 
-        Each model's mean cost stands in for the cost of its calls, which a folder does not hold. 0 where no
-        cost is known.
+        Each model's mean cost stands in for the cost of its calls, which a folder does not hold.
         """
         if not np.isfinite(self.cost).any():
             return 0.0
@@ -119,7 +121,7 @@ class Memory:
 
 
 def neighbour_forecast(router: Version, features: Features) -> NeighbourForecast | None:
-    """What the nearest training prompts expect of requests; None where a router's folder holds no outcomes.
+    """The forecast of the nearest training prompts, or None if the router's folder holds no outcomes.
 
     Args:
         features: of the requests, as the router's head sees them.
@@ -137,6 +139,6 @@ def neighbour_forecast(router: Version, features: Features) -> NeighbourForecast
 
 
 def neighbour_choice(router: Version, features: Features) -> IntArray | None:
-    """The choice by the nearest training prompts, in the columns of the router; None as in the forecast."""
+    """The choice of `neighbour_forecast`, in the columns of the router, or None."""
     forecast = neighbour_forecast(router, features)
     return None if forecast is None else forecast.choice()

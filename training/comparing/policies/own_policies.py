@@ -25,78 +25,82 @@ from training.statistics.policy_curves import NO_CHOICE
 ENTRY_POINTS = "pointsman.policies"
 """Each entry point of this group names a policy as `module:function`.
 
-The function gets requests as `requests_of` gives them and returns a model name, or None, for each in order.
+The function gets what `requests_of` returns, and returns a model name or None for each request in order.
 """
 FILE_ENDINGS = (".jsonl", ".ndjson", ".json")
 SHOWN = 3
-"""Places named for each kind of thing that was wrong."""
+"""Places to name for each kind of problem."""
 MOST_KINDS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """What a policy gave that can't be used, by what is wrong with it: how often, and the first places."""
+class _Problems:
+    """Choices of a policy that can't be used, by kind of problem: how many, and the first places."""
 
     count: Counter[str] = field(default_factory=Counter)
     places: dict[str, list[str]] = field(default_factory=dict)
 
-    def add(self, what: str, where: str) -> None:
-        self.count[what] += 1
-        places = self.places.setdefault(what, [])
+    def add(self, kind: str, where: str) -> None:
+        self.count[kind] += 1
+        places = self.places.setdefault(kind, [])
         if len(places) < SHOWN:
             places.append(where)
 
     def sentences(self, of: str) -> list[str]:
         """A sentence for each of the most frequent kinds, and one for all others."""
-        told = [
-            f"{of}: {what}: {count:,} ({', '.join(self.places[what])}{', ...' if count > SHOWN else ''})"
-            for what, count in self.count.most_common(MOST_KINDS)
+        frequent = self.count.most_common(MOST_KINDS)
+        sentences = [
+            f"{of}: {kind}: {count:,} ({', '.join(self.places[kind])}{', ...' if count > SHOWN else ''})"
+            for kind, count in frequent
         ]
-        rest = self.count.total() - sum(count for _, count in self.count.most_common(MOST_KINDS))
-        return [*told, f"{of}: others: {rest:,}"] if rest else told
+        rest = self.count.total() - sum(count for _, count in frequent)
+        return [*sentences, f"{of}: others: {rest:,}"] if rest else sentences
 
 
 def own_policies(
     options: Sequence[str], table: PromptTable, taken: Collection[str] = ()
 ) -> tuple[list[Contender], list[str]]:
-    """The policies that a user names, and sentences on what of them could not be used.
+    """The policies that a user names, and a sentence for each kind of choice that can't be used.
 
     Args:
         options: each `NAME=module:function`, `NAME=choices.jsonl`, or `NAME=policy` with the name of an entry
             point of the group `pointsman.policies`.
-        table: the prompts compared; a model that is none of its columns is no choice.
-        taken: names that other policies have, beside the baselines and the single models.
+        table: the compared prompts; a model without a column in it is no choice.
+        taken: names of other policies, besides the baselines and the single models.
 
     Raises:
         ConfigError: an option has another form, a name is taken, a file or a function can't be used, or a
-            policy chooses for no prompt at all.
+            policy chooses for no prompt.
     """
-    found: dict[str, Contender] = {}
+    policies: dict[str, Contender] = {}
     notes: list[str] = []
     for option in options:
-        name, source = _parted(option)
-        if name in {*found, *taken, *NAMES, *(f"always {model}" for model in table.models)}:
+        name, source = _name_and_source(option)
+        if name in {*policies, *taken, *NAMES, *(f"always {model}" for model in table.models)}:
             raise ConfigError(f"--policy {option}: the name {name!r} is taken: choose another")
-        told = _Told()
+        problems = _Problems()
         function = _function_of(source)
-        names = _from_file(source, table, told) if function is None else _from_function(name, function, table)
-        choice = _columns(names, table, told)
-        notes += told.sentences(f"policy {name!r}")
+        if function is None:
+            names = _from_file(source, table, problems)
+        else:
+            names = _from_function(name, function, table)
+        choice = _columns(names, table, problems)
+        notes += problems.sentences(f"policy {name!r}")
         if not (choice >= 0).any():
-            reasons = "; ".join(told.sentences(source)) or "it names no model"
+            reasons = "; ".join(problems.sentences(source)) or "it names no model"
             raise ConfigError(
                 f"--policy {option}: it chooses for none of the {len(table):,} prompts compared: {reasons}; "
                 f"the models compared are {', '.join(table.models)}"
             )
-        found[name] = Contender(name=name, kind="own policy", choice=choice)
-    return list(found.values()), notes
+        policies[name] = Contender(name=name, kind="own policy", choice=choice)
+    return list(policies.values()), notes
 
 
 def requests_of(table: PromptTable) -> list[dict[str, Json]]:
     """The requests as a user's function gets them.
 
-    Each has `prompt_key`, and either `prompt` (where it is one message of the user's) or `messages`; `tools`,
-    `response_format`, `task_type` and `tags` where it has them. The function may change them.
+    Each has `prompt_key`, and either `prompt` (if it is one user message) or `messages`; `tools`,
+    `response_format`, `task_type` and `tags` only if it has them. The function may change them.
     """
     return [_plain(key, request) for key, request in zip(table.keys, table.requests, strict=True)]
 
@@ -118,7 +122,7 @@ def _plain(key: str, request: Request) -> dict[str, Json]:
     }
 
 
-def _parted(option: str) -> tuple[str, str]:
+def _name_and_source(option: str) -> tuple[str, str]:
     name, equals, source = option.partition("=")
     if not (name.strip() and equals and source.strip()):
         raise ConfigError(f"--policy {option!r}: write NAME=module:function or NAME=choices.jsonl")
@@ -126,7 +130,7 @@ def _parted(option: str) -> tuple[str, str]:
 
 
 def _function_of(source: str) -> str | None:
-    """The `module:function` that is meant, also by an entry point's name; None for a file of choices."""
+    """The `module:function`, which an entry point may name; None for a file of choices."""
     if source.endswith(FILE_ENDINGS) or Path(source).is_file():
         return None
     if ":" in source:
@@ -136,30 +140,30 @@ def _function_of(source: str) -> str | None:
 
 
 def _from_function(name: str, source: str, table: PromptTable) -> list[Json]:
-    """What a function names for each prompt.
+    """The names that a function returns for the prompts.
 
     Raises:
-        ConfigError: it can't be imported, raises, or does not give one name a request.
+        ConfigError: it can't be imported, raises, or does not return one name for each request.
     """
     with _current_folder_importable():
         choose = cast("Callable[[list[dict[str, Json]]], Sequence[str | None]]", load_function(source))
         try:
-            named = list(choose(requests_of(table)))
+            names = list(choose(requests_of(table)))
         except Exception as error:  # the user's own function may raise anything
             raise ConfigError(
                 f"policy {name!r}: {source} raised {type(error).__name__}: {error}; it gets a list of "
                 "requests and returns a list with a model name, or None, for each"
             ) from error
-    if len(named) != len(table):
+    if len(names) != len(table):
         raise ConfigError(
-            f"policy {name!r}: {source} returned {len(named):,} names for {len(table):,} requests"
+            f"policy {name!r}: {source} returned {len(names):,} names for {len(table):,} requests"
         )
-    return named
+    return names
 
 
 @contextmanager
 def _current_folder_importable() -> Iterator[None]:
-    """A module of the user's is found in the current folder too, after all others."""
+    """Make modules in the current folder importable, after all others."""
     here = str(Path.cwd())
     added = here not in sys.path
     if added:
@@ -171,53 +175,53 @@ def _current_folder_importable() -> Iterator[None]:
             sys.path.remove(here)
 
 
-def _from_file(source: str, table: PromptTable, told: _Told) -> list[Json]:
-    """What a file's lines name for each prompt; None where no line is about it.
+def _from_file(source: str, table: PromptTable, problems: _Problems) -> list[Json]:
+    """The names in a file's lines for the prompts; None for a prompt without a line.
 
     Raises:
         ConfigError: the file can't be read.
     """
     path = Path(source)
-    taken = _Lines(row_of={key: row for row, key in enumerate(table.keys)}, told=told)
+    reader = _LineReader(row_of={key: row for row, key in enumerate(table.keys)}, problems=problems)
     try:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    taken.take(line, f"{path}, line {number}")
+                    reader.read(line, f"{path}, line {number}")
     except OSError as error:
         raise ConfigError(f"--policy: {path} can't be read: {error.strerror or error}") from error
-    return [taken.named.get(row) for row in range(len(table))]
+    return [reader.names.get(row) for row in range(len(table))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Lines:
-    """The lines of a file so far: what they name for each row, and what is wrong with them."""
+class _LineReader:
+    """Reads the lines of a file: collects the name for each row, and the problems."""
 
     row_of: Mapping[str, int]
-    told: _Told
-    named: dict[int, Json] = field(default_factory=dict)
+    problems: _Problems
+    names: dict[int, Json] = field(default_factory=dict)
 
-    def take(self, line: bytes, where: str) -> None:
+    def read(self, line: bytes, where: str) -> None:
         try:
             key, model = _choice_of(line)
         except RequestError as error:
-            self.told.add("lines whose prompt can't be read", f"{where}: {error}")
+            self.problems.add("lines whose prompt can't be read", f"{where}: {error}")
             return
         except ValueError as error:
-            self.told.add(f"lines that can't be read, {error}", where)
+            self.problems.add(f"lines that can't be read, {error}", where)
             return
         row = self.row_of.get(key)
         if row is None:
-            self.told.add("lines about prompts that are not compared", where)
-        elif self.named.setdefault(row, model) != model:
-            self.told.add("lines that an earlier line for the same prompt contradicts, not used", where)
+            self.problems.add("lines about prompts that are not compared", where)
+        elif self.names.setdefault(row, model) != model:
+            self.problems.add("lines that an earlier line for the same prompt contradicts, not used", where)
 
 
 def _choice_of(line: bytes) -> tuple[str, Json]:
     """The prompt key and the model of one line.
 
     Raises:
-        ValueError: it is no JSON, or lacks one of the two.
+        ValueError: it is no JSON object, or lacks one of the two.
         RequestError: its prompt has the wrong form.
     """
     try:
@@ -237,15 +241,15 @@ def _choice_of(line: bytes) -> tuple[str, Json]:
     return prompt_key(request.messages, request.tools, request.response_format), value["model"]
 
 
-def _columns(names: Sequence[Json], table: PromptTable, told: _Told) -> IntArray:
-    """The column that each name stands for; -1 for None, and for what is no name of a column."""
+def _columns(names: Sequence[Json], table: PromptTable, problems: _Problems) -> IntArray:
+    """The column that each name stands for; -1 for None and for anything that names no column."""
     column = {model: number for number, model in enumerate(table.models)}
     choice = np.full(len(names), NO_CHOICE, dtype=np.int64)
     for row, name in enumerate(names):
         if isinstance(name, str) and name in column:
             choice[row] = column[name]
         elif name is None:
-            told.add("prompts without a choice", table.keys[row])
+            problems.add("prompts without a choice", table.keys[row])
         else:
-            told.add(f"prompts given to {str(name)[:80]!r}, which is not compared", table.keys[row])
+            problems.add(f"prompts given to {str(name)[:80]!r}, which is not compared", table.keys[row])
     return choice

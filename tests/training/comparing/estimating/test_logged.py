@@ -22,7 +22,7 @@ def test_calls_to_models_that_no_policy_can_choose_are_traffic(tmp_path: Path) -
     ("fields", "reason"),
     [
         pytest.param({"calls": [[0, 0]]}, "every prompt needs a call", id="prompt without a call"),
-        pytest.param({"traffic": [0.5]}, "its traffic counts all", id="less traffic than calls"),
+        pytest.param({"traffic": [0.5]}, "its traffic must count all", id="less traffic than calls"),
         pytest.param({"propensity": [[1.2, np.nan]]}, r"must be in \(0, 1\], got 1.2", id="chance over 1"),
         pytest.param({"propensity": [[0.0, np.nan]]}, r"must be in \(0, 1\], got 0", id="chance of 0"),
         pytest.param({"cost": [[1.0]]}, "cost has shape", id="other models"),

@@ -16,24 +16,26 @@ from training.comparing.estimating.off_policy import (
     IPS,
     SNIPS,
     SWITCH,
-    Measured,
+    ScoredOutcome,
+    estimate_columns,
     estimates,
     log_values,
-    measured,
-    policy_columns,
+    scored_outcome,
     study_of,
 )
 from training.statistics.intervals import Sums, resampled_sums
 
 
-def totals(log: Logged, outcome: Measured, shares: FloatArray) -> dict[str, float]:
+def totals(log: Logged, outcome: ScoredOutcome, shares: FloatArray) -> dict[str, float]:
     """Value of every estimator, without resamples."""
-    columns = policy_columns(log, outcome, shares)
+    columns = estimate_columns(log, outcome, shares)
     found = estimates(Sums(total=columns.sum(axis=0), draws=np.empty((0, columns.shape[1]))))
     return {name: interval.value for name, interval in found.items()}
 
 
-def threshold_by_the_paper(log: Logged, outcome: Measured, chance: FloatArray, shares: FloatArray) -> float:
+def threshold_by_the_paper(
+    log: Logged, outcome: ScoredOutcome, chance: FloatArray, shares: FloatArray
+) -> float:
     """The 21 thresholds of switch-DR, one after the other: least variance plus squared bound of the bias."""
     calls = [(i, a) for i, a in zip(*np.nonzero(log.calls), strict=True) for _ in range(log.calls[i, a])]
     weight = np.array([shares[i, a] / chance[i, a] for i, a in calls])
@@ -52,7 +54,9 @@ def threshold_by_the_paper(log: Logged, outcome: Measured, chance: FloatArray, s
     return min([float("inf"), *spaced], key=risk)
 
 
-def call_by_call(log: Logged, outcome: Measured, chance: FloatArray, shares: FloatArray) -> dict[str, float]:
+def call_by_call(
+    log: Logged, outcome: ScoredOutcome, chance: FloatArray, shares: FloatArray
+) -> dict[str, float]:
     """Every estimator as its paper writes it, one call after the other."""
     threshold = threshold_by_the_paper(log, outcome, chance, shares)
     direct = weighted = weight = robust = switched = 0.0
@@ -81,7 +85,7 @@ def test_a_score_is_the_expectation_and_the_weighted_residual() -> None:
     log = logged_of([[1.0, np.nan], [0.5, 0.0]], calls=[[1, 0], [2, 1]])
     mean, chance = np.array([[0.6, 0.2], [0.8, 0.4]]), np.array([[0.5, 0.5], [0.25, 0.75]])
     # 0.6 + (1 - 0.6) / 0.5; of three calls two: 0.8 + 2 (0.5 - 0.8) / 0.25 / 3; one: 0.4 - 0.4 / 0.75 / 3
-    scores = measured(log, log.success, mean, chance).scores
+    scores = scored_outcome(log, log.success, mean, chance).scores
     assert_allclose(scores, [[1.4, 0.2], [0.0, 0.4 - 0.4 / 2.25]])
 
 
@@ -106,7 +110,7 @@ def test_over_all_possible_logs_the_scores_average_to_the_truth(
             one = logged_of(outcome[[row]])
             scores[row] = np.where(
                 np.arange(2) == model,
-                measured(one, one.success, np.array(mean)[[row]], np.array(chance)[[row]]).scores[0],
+                scored_outcome(one, one.success, np.array(mean)[[row]], np.array(chance)[[row]]).scores[0],
                 scores[row],
             )
         average += scores * true_chance[[0, 1], taken].prod()
@@ -117,7 +121,7 @@ def test_over_all_possible_logs_the_scores_average_to_the_truth(
 def test_the_estimates_are_those_of_a_loop_over_calls(seed: int) -> None:
     log, _, chance = random_log(60, seed=seed, most_calls=4, session=2)
     mean = np.random.default_rng(seed).random((60, 3))
-    outcome, shares = measured(log, log.success, mean, chance), random_shares(60, seed)
+    outcome, shares = scored_outcome(log, log.success, mean, chance), random_shares(60, seed)
     expected = call_by_call(log, outcome, chance, shares)
     found = totals(log, outcome, shares)
     assert found == pytest.approx({name: expected[name] for name in found})
@@ -126,7 +130,7 @@ def test_the_estimates_are_those_of_a_loop_over_calls(seed: int) -> None:
 def test_the_logging_policy_gets_the_log_s_mean() -> None:
     log, _, chance = random_log(200, most_calls=3)
     mean = np.random.default_rng(0).random((200, 3))
-    outcome = measured(log, log.success, mean, chance)
+    outcome = scored_outcome(log, log.success, mean, chance)
     logged_mean = np.nansum(log.success * log.calls) / log.calls.sum()
     found = totals(log, outcome, chance)
     assert (found[IPS], found[SNIPS]) == pytest.approx((logged_mean, logged_mean))
@@ -136,7 +140,7 @@ def test_the_logging_policy_gets_the_log_s_mean() -> None:
 
 def test_with_a_perfect_outcome_model_nothing_is_left_to_correct() -> None:
     log, _, chance = random_log(100)
-    outcome = measured(log, log.success, np.nan_to_num(log.success, nan=0.25), chance)
+    outcome = scored_outcome(log, log.success, np.nan_to_num(log.success, nan=0.25), chance)
     found = totals(log, outcome, random_shares(100, 0))
     assert found[DOUBLY_ROBUST] == pytest.approx(found[DIRECT])
 
@@ -158,7 +162,7 @@ def test_calls_that_stand_twice_in_the_log_narrow_nothing() -> None:
     found = []
     for times in (1, 2):
         study = study_of(repeated(log, times), x)
-        columns = policy_columns(study.logged, study.cost, shares)
+        columns = estimate_columns(study.logged, study.cost, shares)
         found.append(estimates(resampled_sums(columns, log.clusters, n_resamples=50)))
     for name, interval in found[0].items():
         assert (interval.low, interval.high) == pytest.approx((found[1][name].low, found[1][name].high))
@@ -166,28 +170,28 @@ def test_calls_that_stand_twice_in_the_log_narrow_nothing() -> None:
 
 def test_unknown_outcomes_count_as_missing_at_random_per_model() -> None:
     log = logged_of([[1.0], [np.nan], [0.0], [np.nan]], calls=[[1]] * 4)
-    scores = measured(log, log.success, np.full((4, 1), 0.5), np.ones((4, 1))).scores
+    scores = scored_outcome(log, log.success, np.full((4, 1), 0.5), np.ones((4, 1))).scores
     assert_allclose(scores[:, 0], [1.5, 0.5, -0.5, 0.5])
 
 
 def test_a_model_without_a_known_outcome_has_no_score() -> None:
     log = logged_of([[1.0, np.nan]], calls=[[1, 0]])
-    scores = measured(log, log.success, np.full((1, 2), 0.5), np.full((1, 2), 0.5)).scores
+    scores = scored_outcome(log, log.success, np.full((1, 2), 0.5), np.full((1, 2), 0.5)).scores
     assert np.isnan(scores).tolist() == [[False, True]]
 
 
 def test_calls_to_other_models_dilute_what_was_seen() -> None:
     log = logged_of([[1.0]], traffic=[4.0])
-    scores = measured(log, log.success, np.array([[0.5]]), np.array([[0.25]])).scores
+    scores = scored_outcome(log, log.success, np.array([[0.5]]), np.array([[0.25]])).scores
     assert_allclose(scores, [[1.0]])
 
 
 def test_prompts_without_a_choice_are_left_out() -> None:
     log, _, chance = random_log(50)
-    outcome, shares = measured(log, log.success, chance, chance), random_shares(50, 0)
+    outcome, shares = scored_outcome(log, log.success, chance, chance), random_shares(50, 0)
     shares[20:] = 0.0
     kept = rows_of(log, np.arange(20))
-    fewer = Measured(observed=log.success[:20], mean=chance[:20], weight=outcome.weight[:20])
+    fewer = ScoredOutcome(observed=log.success[:20], mean=chance[:20], weight=outcome.weight[:20])
     assert totals(log, outcome, shares) == pytest.approx(totals(kept, fewer, shares[:20]))
 
 
@@ -197,11 +201,11 @@ def test_the_switch_trusts_the_model_where_single_weights_carry_the_variance() -
     chance = np.where(rare, 0.0005, 1.0)[:, None]
     success = (np.arange(n) % 2).astype(float)[:, None]
     log = logged_of(success, propensity=chance)
-    outcome = measured(log, log.success, np.full((n, 1), 0.5), chance)
+    outcome = scored_outcome(log, log.success, np.full((n, 1), 0.5), chance)
     everything = np.ones((n, 1))
     found = totals(log, outcome, everything)
     assert found[SWITCH] == found[DOUBLY_ROBUST]
-    small = measured(logged_of(success * 1e-3), success * 1e-3, np.full((n, 1), 0.5), chance)
+    small = scored_outcome(logged_of(success * 1e-3), success * 1e-3, np.full((n, 1), 0.5), chance)
     switched = 0.5 + np.where(rare, 0.0, success[:, 0] * 1e-3 - 0.5).mean()
     assert totals(log, small, everything)[SWITCH] == pytest.approx(switched)
 
@@ -209,7 +213,7 @@ def test_the_switch_trusts_the_model_where_single_weights_carry_the_variance() -
 def test_equal_weights_need_no_threshold() -> None:
     log, _, _ = random_log(50)
     even = np.full((50, 3), 1 / 3)
-    outcome = measured(log, log.success, even, even)
+    outcome = scored_outcome(log, log.success, even, even)
     found = totals(log, outcome, np.eye(3)[np.zeros(50, dtype=int)])
     assert found[SWITCH] == found[DOUBLY_ROBUST]
 

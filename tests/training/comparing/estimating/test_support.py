@@ -11,7 +11,7 @@ from training.comparing.estimating.support import (
     cost_warnings,
     log_warnings,
     overlap_by_task_type,
-    support_block,
+    support_columns,
     support_of,
     support_warnings,
     variance_share,
@@ -21,7 +21,7 @@ from training.statistics.intervals import resampled_sums
 
 
 def supported(study: Study, shares: FloatArray) -> Support:
-    sums = resampled_sums(support_block(study, shares), study.logged.clusters, n_resamples=50)
+    sums = resampled_sums(support_columns(study, shares), study.logged.clusters, n_resamples=50)
     return support_of(study, shares, sums)
 
 

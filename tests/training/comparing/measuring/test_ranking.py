@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from router.records import FloatArray
 from tests.training.comparing.comparisons import evaluated, knowing
-from training.comparing.measuring.ranking import Recovered, ranking, recovery, weak_column
+from training.comparing.measuring.ranking import Recovery, ranking, recovery, weak_column
 from training.statistics.intervals import resampled_counts
 from training.statistics.policy_curves import apgr
 
@@ -22,11 +22,11 @@ def prompts(seed: int, n: int = 30) -> tuple[FloatArray, FloatArray, FloatArray]
     return gap, (rng.random(n) < 0.4).astype(float), np.append(1.0, rng.random(n - 1) < 0.4 + gap[1:] / 2)
 
 
-def recovered(gap: FloatArray, weak: FloatArray, strong: FloatArray) -> Recovered:
+def recovered(gap: FloatArray, weak: FloatArray, strong: FloatArray) -> Recovery:
     return recovery(gap, strong - weak, np.arange(len(gap)), n_resamples=0)
 
 
-def values(found: Recovered) -> list[float]:
+def values(found: Recovery) -> list[float]:
     return [found.apgr.value, found.cpt_50.value, found.cpt_80.value]
 
 
