@@ -1,64 +1,59 @@
-"""Anthropic's message batches: the requests that were sent, and the results, whose order is another."""
+"""Anthropic's message batches: the requests, and the results, which come in any order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from router.records import Json
-from training.readers.batch_prices import BatchUsage, batch_cost
+from training.readers.batch_prices import batch_amounts
 from training.readers.batch_reader import NEVER_RUN, BatchReader
-from training.readers.litellm_records import NO_MODEL
-from training.readers.protocol import NO_PROMPT, Apart, Call, Record, Rejected, Result, Sample
+from training.readers.protocol import NO_MODEL, NO_PROMPT, Call, Record, Rejected, Result, Sample, Skipped
 from training.readers.provider_errors import provider_outcome
 from training.readers.request_shapes import answer_evidence, request_fields
-from training.readers.values import first_words, listed, mapping, member, words
+from training.readers.values import filled, first_words, listed, mapping, member, words
 
-NO_VERDICT = Rejected("result.type is none of succeeded, errored, canceled, expired")
+UNKNOWN_RESULT = Rejected("result.type is none of succeeded, errored, canceled, expired")
 
 
 class AnthropicBatch(BatchReader):
-    """Requests are lines of `custom_id` and `params`, or the body with `requests` that made the batch."""
+    """A request is a line with `custom_id` and `params`, or one of the `requests` in the body of a batch."""
 
     name = "anthropic-batch"
     many_rows = True
 
     def recognise(self, sample: Sample) -> float:
         """By `custom_id` beside `params`, or beside a `result` with a type."""
-        known = [row for row in sample.records if _is_known(row) or _is_known(member(_requests(row), 0))]
-        return 0.9 * len(known) / len(sample.records) if sample.records else 0.0
+        return 0.9 * sample.share_of(lambda row: _is_known(row) or _is_known(member(_requests(row), 0)))
 
     def rows(self, record: Record) -> Iterable[Record]:
-        """The requests of a body; else the record."""
+        """The requests in a body; any other record as it is."""
         if not isinstance(record.get("requests"), list) or "custom_id" in record:
             return (record,)
         return [one if isinstance(one, dict) else {"request": one} for one in _requests(record)]
 
     def is_request(self, row: Record) -> bool:
-        """Whether it holds parameters."""
+        """Whether the row holds parameters."""
         return "params" in row
 
     def is_result(self, row: Record) -> bool:
-        """Whether it holds a result."""
+        """Whether the row holds a result."""
         return "result" in row
 
     def call_of(self, request: Record, result: Record) -> Result:
-        """The model is named as the request did."""
-        asked, given = mapping(request.get("params")), mapping(result.get("result"))
-        message = mapping(given.get("message"))
-        failed = _failure(given)
-        if isinstance(failed, Apart | Rejected):
+        """The call with the model name of the request."""
+        body, ending = mapping(request.get("params")), mapping(result.get("result"))
+        message = mapping(ending.get("message"))
+        failed = _failure(ending)
+        if isinstance(failed, Skipped | Rejected):
             return failed
-        fields = request_fields(asked)
+        fields = request_fields(body)
         if not fields:
             return NO_PROMPT
-        names = words(asked.get("model")), words(message.get("model"))
+        names = words(body.get("model")), words(message.get("model"))
         if (model := first_words(*names)) is None:
             return NO_MODEL
-        fields["model"] = model
-        fields |= {"call_id": name} if (name := words(message.get("id"))) else {}
-        if (usage := BatchUsage.of(message.get("usage"))) is not None:
-            fields |= {"input_tokens": usage.input, "output_tokens": usage.output}
-            fields |= {"cost_usd": cost} if (cost := batch_cost(usage, *names)) is not None else {}
+        fields |= filled({"model": model, "call_id": words(message.get("id"))})
+        fields |= batch_amounts(message.get("usage"), *names)
         return fields | (answer_evidence(message) if failed is None else failed)
 
 
@@ -72,14 +67,14 @@ def _is_known(row: Json) -> bool:
     return "params" in row or "type" in mapping(row.get("result"))
 
 
-def _failure(given: Record) -> Call | Apart | Rejected | None:
-    """What became of a request without a message; None for one that has it."""
-    kind = given.get("type")
+def _failure(ending: Record) -> Call | Skipped | Rejected | None:
+    """The outcome of a request without a message; None if it has one."""
+    kind = ending.get("type")
     if kind in ("canceled", "expired"):
         return NEVER_RUN
     if kind == "errored":
-        return provider_outcome(None, given.get("error"))
-    return None if kind == "succeeded" else NO_VERDICT
+        return provider_outcome(None, ending.get("error"))
+    return None if kind == "succeeded" else UNKNOWN_RESULT
 
 
 READER = AnthropicBatch()

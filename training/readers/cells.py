@@ -1,4 +1,4 @@
-"""One value of a log at a time: what it may look like, and why it is turned away."""
+"""Parses the single values of a log, in every form that logs write them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FIRST_MILLISECONDS = 1e11
 _EXCERPT = 80
 
 dump_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""JSON text of a value, as short as it gets; NaN and infinity as Python writes them."""
+"""Shortest JSON text of a value, with NaN and infinity as Python writes them."""
 
 
 def parse_json(text: str | bytes) -> tuple[Json, bool]:
@@ -46,7 +46,7 @@ def parse_json(text: str | bytes) -> tuple[Json, bool]:
 
 
 def excerpt(value: object) -> str:
-    """The first characters of a value, on one line and without what a terminal would act on."""
+    """The first characters of a value, on one line and without control sequences for a terminal."""
     if value is None:
         return "(nothing)"
     text = value if isinstance(value, str) else repr(value)
@@ -55,7 +55,7 @@ def excerpt(value: object) -> str:
 
 
 def drop_null_members(value: Json) -> Json:
-    """A value without the null members that Parquet gives every object of a list; `content` keeps its."""
+    """A value without the null members that Parquet adds to the objects of a list; a null `content` stays."""
     if isinstance(value, dict):
         kept = {name: drop_null_members(member) for name, member in value.items()}
         return {name: member for name, member in kept.items() if member is not None or name == "content"}
@@ -69,10 +69,10 @@ def _is_null(value: object) -> bool:
 
 
 def plain_text(value: object) -> str | None:
-    """Text, or None when there is none.
+    """Text, or None if there is none.
 
     Raises:
-        ValueError: saying what the value is not.
+        ValueError: the value has another type; the text says which one it should have.
     """
     if isinstance(value, str):
         return value or None
@@ -84,10 +84,10 @@ def plain_text(value: object) -> str | None:
 
 
 def identifier(value: object) -> str | None:
-    """An identifier: text, or a number that a database gave.
+    """An identifier: text, or a number from a database.
 
     Raises:
-        ValueError: saying what the value is not.
+        ValueError: the value has another type; the text says which one it should have.
     """
     if isinstance(value, int | float) and not isinstance(value, bool) and not _is_null(value):
         return str(value)
@@ -102,10 +102,10 @@ def _decoded(value: bytes) -> str:
 
 
 def number(value: object) -> float | None:
-    """A number, also from its text; NaN or None when there is none.
+    """A number, or one parsed from text; NaN or None if there is none.
 
     Raises:
-        ValueError: saying what the value is not.
+        ValueError: the value has another type; the text says which one it should have.
     """
     if isinstance(value, str) and value.strip().lower() in _NULL_WORDS:
         return None
@@ -113,7 +113,7 @@ def number(value: object) -> float | None:
         return None
     if isinstance(value, str | int | float | Decimal) and not isinstance(value, bool):
         try:
-            if not (isinstance(value, str) and "_" in value):  # Python's own grouping: no log writes it
+            if not (isinstance(value, str) and "_" in value):  # Python groups digits by "_", no log does
                 return float(value)
         except (ValueError, OverflowError):
             pass
@@ -124,7 +124,7 @@ def boolean(value: object) -> bool | None:
     """A truth value in any of the forms that logs hold.
 
     Raises:
-        ValueError: saying what the value is not.
+        ValueError: the value has another type; the text says which one it should have.
     """
     if isinstance(value, bool):
         return value
@@ -145,7 +145,7 @@ def microseconds(value: object) -> int | None:
     """Microseconds since 1970 of a time in any of the forms that logs hold.
 
     Raises:
-        ValueError: saying what the value is not.
+        ValueError: the value has another type; the text says which one it should have.
     """
     if _is_null(value) or (isinstance(value, str) and value.strip().lower() in _NULL_WORDS):
         return None
@@ -158,7 +158,7 @@ def microseconds(value: object) -> int | None:
 
 
 _EPOCH_NUMBER = re.compile(r"[+-]?(?!\d{8}$)\d+(\.\d*)?(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
-"""A number as text, but for eight digits, which are a date: 20260928."""
+"""A number as text, except for eight digits, which are a date: 20260928."""
 
 
 def _moment(value: object) -> datetime:
@@ -175,14 +175,14 @@ def _moment(value: object) -> datetime:
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
         seconds = float(value)
         return datetime.fromtimestamp(seconds / 1000 if abs(seconds) >= _FIRST_MILLISECONDS else seconds, UTC)
-    raise ValueError(f"no time: {value!r}")
+    raise ValueError(f"not a time: {value!r}")
 
 
 def tag_list(value: object) -> list[str] | None:
     """Labels from a list, a JSON list or comma-separated text.
 
     Raises:
-        ValueError: saying what the value is not.
+        ValueError: the value has another type; the text says which one it should have.
     """
     if isinstance(value, str):
         value = _tags_of_text(value)
@@ -203,10 +203,10 @@ def _tags_of_text(text: str) -> Json:
 
 
 def json_cell(value: Json, check: Callable[[Json], Json]) -> tuple[tuple[Json, str] | None, bool]:
-    """Value and text of a JSON cell, or None when it holds nothing; then, whether it was repaired.
+    """Value and text of a JSON cell, or None if it is empty; then, whether a surrogate was replaced.
 
     Raises:
-        ValueError: saying what the value is not.
+        ValueError: the value has another type; the text says which one it should have.
     """
     text, repaired = None, False
     if isinstance(value, bytes):
@@ -231,7 +231,7 @@ def chat_messages(value: Json) -> Json:
     """A list of chat messages.
 
     Raises:
-        ValueError: saying what the value is not.
+        ValueError: the value has another type; the text says which one it should have.
     """
     if not isinstance(value, list) or not all(
         isinstance(message, dict) and isinstance(message.get("role"), str) for message in value

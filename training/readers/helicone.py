@@ -1,4 +1,4 @@
-"""Helicone's requests: what `@helicone/export` writes, and the pages of its request queries."""
+"""Helicone's requests: exports of `@helicone/export`, and pages of its request queries."""
 
 from __future__ import annotations
 
@@ -6,23 +6,34 @@ from collections.abc import Iterable, Mapping
 
 from router.records import Json
 from training.readers.judgements import Judgement, judgement_of, with_judgements
-from training.readers.litellm_records import CACHED, NO_MODEL, OTHER_CALL
-from training.readers.protocol import NO_PROMPT, Apart, Call, Reader, Record, Rejected, Result, Sample
+from training.readers.litellm_records import CACHED, OTHER_CALL
+from training.readers.protocol import (
+    NO_MODEL,
+    NO_PROMPT,
+    Call,
+    Reader,
+    Record,
+    Rejected,
+    Result,
+    Sample,
+    Skipped,
+)
 from training.readers.provider_errors import provider_outcome
 from training.readers.request_shapes import answer_evidence, request_fields
-from training.readers.values import first_given, first_words, listed, mapping, member, words
+from training.readers.values import filled, first_given, first_words, is_zero, listed, mapping, member, words
 
 _TELLING = ("response_id", "response_status", "request_created_at", "request_body")
 _NO_CACHE = "00000000-0000-0000-0000-000000000000"
 _FEEDBACK = "helicone-score-feedback"
-_OWN_PROPERTIES = "helicone-"
-_SESSION = "Helicone-Session-Id"
+_HELICONES = "helicone-"
+"""Beginning of the properties that Helicone defines; all others are the application's own."""
+_SESSION = "helicone-session-id"
 _NO_MODELS = frozenset({"unknown", "not-found", "null"})
 _OTHER_PATHS = ("/embeddings", "/images", "/audio", "/moderations")
 
-BODY_ELSEWHERE = Apart("body is behind signed_body_url: export it with --include-body")
-NO_ROW = Rejected("no request of Helicone's")
-NOT_ANSWERED = Apart("canceled, blocked or still pending")
+BODY_ELSEWHERE = Skipped("body is behind signed_body_url: export it with --include-body")
+NO_ROW = Rejected("not a Helicone request")
+NOT_ANSWERED = Skipped("canceled, blocked or still pending")
 
 
 class Helicone(Reader):
@@ -32,25 +43,23 @@ class Helicone(Reader):
     many_rows = True
 
     def recognise(self, sample: Sample) -> float:
-        """By the names of its rows, also of those in a page."""
+        """By the columns of its rows, or of the rows in a page."""
         if set(_TELLING) <= sample.columns:
             return 0.9
-        known = [row for row in sample.records if _is_row(row) or _is_row(member(_page(row), 0))]
-        return 0.9 * len(known) / len(sample.records) if sample.records else 0.0
+        return 0.9 * sample.share_of(lambda row: _is_row(row) or _is_row(member(_page(row), 0)))
 
     def rows(self, record: Record) -> Iterable[Record]:
-        """The rows of a page; else the record."""
+        """The rows of a page; any other record as it is."""
         if not isinstance(record.get("data"), list) or "response_status" in record:
             return (record,)
         return [one if isinstance(one, dict) else {"row": one} for one in _page(record)]
 
     def convert(self, row: Record) -> Result:
-        """Costs are Helicone's own estimates in USD; times to answer are milliseconds."""
-        apart = _set_apart(row)
-        if apart is not None:
-            return apart
+        """The call in a row; costs are Helicone's own estimates in USD, latencies are in milliseconds."""
+        if (no_call := _no_call(row)) is not None:
+            return no_call
         failed = _failure(row)
-        if isinstance(failed, Apart):
+        if isinstance(failed, Skipped):
             return failed
         fields = request_fields(mapping(row.get("request_body")))
         if not fields:
@@ -60,7 +69,7 @@ class Helicone(Reader):
             return NO_MODEL
         fields |= {"model": model, **_labels(row), **_amounts(row, failed=failed is not None)}
         fields |= answer_evidence(row.get("response_body")) if failed is None else failed
-        return with_judgements(fields, _verdicts(row))
+        return with_judgements(fields, _judgements(row))
 
 
 def _page(record: Record) -> list[Json]:
@@ -71,7 +80,7 @@ def _is_row(row: Json) -> bool:
     return isinstance(row, dict) and all(name in row for name in _TELLING)
 
 
-def _set_apart(row: Record) -> Apart | Rejected | None:
+def _no_call(row: Record) -> Skipped | Rejected | None:
     if "response_status" not in row:
         return NO_ROW
     if first_words(row.get("cache_reference_id")) not in (None, _NO_CACHE):
@@ -80,8 +89,8 @@ def _set_apart(row: Record) -> Apart | Rejected | None:
     return OTHER_CALL if path.partition("?")[0].rstrip("/").endswith(_OTHER_PATHS) else None
 
 
-def _failure(row: Record) -> Call | Apart | None:
-    """What became of a request that failed; None for one that was answered."""
+def _failure(row: Record) -> Call | Skipped | None:
+    """The outcome of a request that failed; None if it was answered."""
     status = _whole(row.get("response_status"))
     if status is None or 200 <= status < 400:
         return None
@@ -98,11 +107,11 @@ def _whole(value: Json) -> int | None:
 
 
 def _model(row: Record) -> str | None:
-    """The model as the request named it, as other logs have it; a list of fall-backs names none."""
-    asked = words(row.get("request_model"))
-    named = (row.get("model_override"), None if asked and "," in asked else asked)
-    given = [words(name) for name in (*named, row.get("model"), row.get("response_model"))]
-    return next((name for name in given if name and name.lower() not in _NO_MODELS), None)
+    """The model as the request named it, as in other logs; a list of fall-backs names no model."""
+    requested = words(row.get("request_model"))
+    first = (row.get("model_override"), None if requested and "," in requested else requested)
+    names = [words(name) for name in (*first, row.get("model"), row.get("response_model"))]
+    return next((name for name in names if name and name.lower() not in _NO_MODELS), None)
 
 
 def _properties(row: Record) -> Mapping[str, Json]:
@@ -110,36 +119,30 @@ def _properties(row: Record) -> Mapping[str, Json]:
 
 
 def _labels(row: Record) -> Call:
-    said = {name.lower(): value for name, value in _properties(row).items() if words(value)}
-    own = {name: value for name, value in said.items() if not name.startswith(_OWN_PROPERTIES)}
-    found: Call = {
-        "call_id": first_words(row.get("request_id"), row.get("response_id")),
-        "session_id": said.get(_SESSION.lower()),
-        "time": row.get("request_created_at"),
-        "tags": [f"{name}:{value}" for name, value in own.items()],
-        "task_type": first_given(own.get("task_type"), own.get("tasktype"), own.get("task")),
-    }
-    return {name: value for name, value in found.items() if value}
+    properties = {name.lower(): value for name, value in _properties(row).items() if words(value)}
+    own = {name: value for name, value in properties.items() if not name.startswith(_HELICONES)}
+    return filled(
+        {
+            "call_id": first_words(row.get("request_id"), row.get("response_id")),
+            "session_id": properties.get(_SESSION),
+            "time": row.get("request_created_at"),
+            "tags": [f"{name}:{value}" for name, value in own.items()],
+            "task_type": first_given(own.get("task_type"), own.get("tasktype"), own.get("task")),
+        }
+    )
 
 
 def _amounts(row: Record, *, failed: bool) -> Call:
-    """Cost, tokens and latency; zeros of a failed request are left out, and so is a cost of zero."""
+    """Cost, tokens and latency, without a cost of zero and without the zeros of a failed request."""
     cost = first_given(row.get("costUSD"), row.get("cost"))
-    found: Call = {
-        "cost_usd": None if _is_zero(cost) else cost,
+    amounts: Call = {
+        "cost_usd": None if is_zero(cost) else cost,
         "input_tokens": row.get("prompt_tokens"),
         "output_tokens": row.get("completion_tokens"),
         "latency_s": _seconds(first_given(row.get("delay_ms"), row.get("latency"))),
     }
-    return {
-        name: value
-        for name, value in found.items()
-        if value is not None and value != "" and not (failed and _is_zero(value))
-    }
-
-
-def _is_zero(value: Json) -> bool:
-    return value in (0, "0", "0.0")
+    known = filled(amounts, zeros=True)
+    return {name: value for name, value in known.items() if not (failed and is_zero(value))}
 
 
 def _seconds(milliseconds: Json) -> float | None:
@@ -149,8 +152,8 @@ def _seconds(milliseconds: Json) -> float | None:
         return None
 
 
-def _verdicts(row: Record) -> list[Judgement | None]:
-    """What the user and the evaluators said; Helicone writes truth as 0 and 1 into its scores."""
+def _judgements(row: Record) -> list[Judgement | None]:
+    """The judgements of the user and the evaluators; Helicone's scores have 0 and 1 for false and true."""
     scores = dict(mapping(row.get("scores")))
     rating = first_given(row.get("feedback_rating"), scores.pop(_FEEDBACK, None))
     rated = judgement_of("feedback", "rating", bool(rating) if rating in (0, 1) else rating)

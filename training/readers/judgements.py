@@ -1,4 +1,4 @@
-"""What others said of an answer (scores, assessments, evaluations, errors), as one outcome."""
+"""Turns the judgements of an answer (scores, assessments, evaluations, errors) into one outcome."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Literal, TypeAlias
 
 from router.records import Json
 from training.readers.litellm_records import NOT_THE_MODELS, blame, is_callers
-from training.readers.protocol import Apart, Call
+from training.readers.protocol import Call, Skipped
 from training.readers.values import words
 
 Judge: TypeAlias = Literal["annotation", "feedback", "evaluation", "expectation"]
-"""People who looked at the answer, the application or its users, an evaluator, a comparison with what was
-expected."""
+"""A person who reviewed the answer; the application or its users; an evaluator; a comparison with an expected
+answer."""
 
 _TRUSTED: Sequence[Judge] = ("annotation", "feedback", "evaluation", "expectation")
 _GOOD = frozenset(
@@ -30,7 +30,7 @@ _NO_GRADE = re.compile(
     r"(?i)hallucinat|toxic|harm(?!less)|bias|error|fail|refus|jailbreak|inject|\bpii\b|leak|latency|duration|cost|token|"
     r"length|count|confidence"
 )
-"""Names of measures in which more is not better, or that are no grade at all."""
+"""Names of measures that are no grades, or of which more is not better."""
 _ERROR_CLASS = re.compile(r"\b([A-Z]\w*(?:Error|Exception))\b")
 _SHORT = 60
 
@@ -40,8 +40,8 @@ class Judgement:
     """One judgement of one answer.
 
     Attributes:
-        good: whether it was good; None where only a grade was given.
-        grade: in [0, 1]; None where there is none.
+        good: whether the answer is good; None if there is only a grade.
+        grade: in [0, 1]; None if there is none.
     """
 
     judge: Judge
@@ -50,11 +50,11 @@ class Judgement:
 
 
 def judgement_of(judge: Judge, name: Json, value: Json) -> Judgement | None:
-    """A judgement from its name and value; None where that says nothing of the answer's worth.
+    """A judgement from its name and value; None if they don't grade the answer.
 
     True and false, and words for them (yes, pass, correct, thumbs down), are good or bad; a number in
-    [0, 1] is a grade. A number outside has a scale that the log does not tell; of a fault (hallucination,
-    toxicity) or of an amount (tokens, latency) more is not better. Those say nothing.
+    [0, 1] is a grade. None of these is a grade: a number outside [0, 1], whose scale the log does not have; a
+    fault (hallucination, toxicity); an amount (tokens, latency).
     """
     if isinstance(name, str) and _NO_GRADE.search(name):
         return None
@@ -69,67 +69,67 @@ def judgement_of(judge: Judge, name: Json, value: Json) -> Judgement | None:
 
 
 def expected(wanted: Json, answer: str | None) -> Judgement | None:
-    """Whether an answer has what was expected of it; None where comparing texts can't tell.
+    """Whether an answer contains the expected text; None if comparing texts can't tell.
 
-    An answer that differs from a long expected text may still be right; one that lacks a short one is not.
+    An answer that lacks a long expected text may still be right; one that lacks a short one is wrong.
     """
-    if not isinstance(wanted, str | int | float) or not answer or not (want := _plain(str(wanted))):
+    if not isinstance(wanted, str | int | float) or not answer or not (text := _plain(str(wanted))):
         return None
-    found = re.search(rf"(?<!\w){re.escape(want)}(?!\w)", _plain(answer)) is not None
-    if not found and len(want) > _SHORT:
+    contained = re.search(rf"(?<!\w){re.escape(text)}(?!\w)", _plain(answer)) is not None
+    if not contained and len(text) > _SHORT:
         return None
-    return Judgement(judge="expectation", good=found)
+    return Judgement(judge="expectation", good=contained)
 
 
 def _plain(text: str) -> str:
     return " ".join(text.casefold().split()).strip(" .!\"'`")
 
 
-def with_judgements(call: Call, verdicts: Iterable[Judgement | None]) -> Call:
-    """A call with `success`, `score` and `outcome_source` by the most trusted judges that said anything.
+def with_judgements(call: Call, judgements: Iterable[Judgement | None]) -> Call:
+    """A call with `success`, `score` and `outcome_source` of its most trusted judges.
 
-    Of several of them, all must have found it good; their grades are averaged. Without a judgement the call
-    stays as it is; with one, that is what counts, not an error.
+    If these disagree, the call failed; their grades are averaged. A judgement replaces the outcome of an
+    error. A call without judgements stays as it is.
     """
-    given = [one for one in verdicts if one is not None]
+    known = [one for one in judgements if one is not None]
     for judge in _TRUSTED:
-        of_judge = [one for one in given if one.judge == judge]
+        of_judge = [one for one in known if one.judge == judge]
         if of_judge:
-            return {**{name: call[name] for name in call if name != "success"}, **_summed(judge, of_judge)}
+            return {**{name: call[name] for name in call if name != "success"}, **_outcome(judge, of_judge)}
     return call
 
 
-def _summed(judge: Judge, verdicts: Sequence[Judgement]) -> Call:
-    said = [one.good for one in verdicts if one.good is not None]
-    grades = [one.grade for one in verdicts if one.grade is not None]
-    found: Call = {"outcome_source": judge}
-    if said:
-        found["success"] = all(said)
+def _outcome(judge: Judge, judgements: Sequence[Judgement]) -> Call:
+    votes = [one.good for one in judgements if one.good is not None]
+    grades = [one.grade for one in judgements if one.grade is not None]
+    outcome: Call = {"outcome_source": judge}
+    if votes:
+        outcome["success"] = all(votes)
     if grades:
-        found["score"] = math.fsum(grades) / len(grades)
-    return found
+        outcome["score"] = math.fsum(grades) / len(grades)
+    return outcome
 
 
 def error_class(*texts: Json) -> str | None:
-    """The name of an error's class, from a dotted path of it or from the beginning of a message."""
+    """The name of an error's class, from its dotted path or from the beginning of a message."""
     for text in texts:
         if words(text) is None:
             continue
         last = text.rpartition(".")[2]
         if last.isidentifier() or text.isdigit():
             return str(last)
-        if found := _ERROR_CLASS.search(text[:200]):
-            return found[1]
+        if match := _ERROR_CLASS.search(text[:200]):
+            return match[1]
     return None
 
 
-def with_error(call: Call, name: str | None) -> Call | Apart:
-    """A call that ended in an error; set apart where the caller or the proxy was at fault.
+def with_error(call: Call, name: str | None) -> Call | Skipped:
+    """A call that ended in an error; skipped if the caller or the proxy was at fault.
 
     Args:
-        name: class of the error, or its status code; None where the log has none.
+        name: class of the error, or its status code; None if the log has neither.
     """
     if name is not None and (is_callers(name) or name in ("401", "403", "404", "422")):
         return NOT_THE_MODELS
-    said = name or "error"
-    return {**call, "error": said, **blame(said)}
+    error = name or "error"
+    return {**call, "error": error, **blame(error)}

@@ -1,4 +1,4 @@
-"""Which readers there are: each module here that has a `READER`, and those that other packages add."""
+"""Lists the readers: the `READER` of each module here, and those of other packages."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ ENTRY_POINTS = "pointsman.readers"
 
 @cache
 def known_readers() -> Mapping[str, Reader]:
-    """The readers by name: ours in the order of their modules' names, then those of installed packages.
+    """The readers by name: our own sorted by module, then those of installed packages.
 
     Raises:
-        ConfigError: an installed package's reader can't be imported, is no `Reader`, or has a taken name.
+        ConfigError: an installed package's reader can't be imported, is not a `Reader`, or has a taken name.
     """
     modules = [
         importlib.import_module(f"{training.readers.__name__}.{module.name}")
         for module in pkgutil.iter_modules(training.readers.__path__)
     ]
-    ours = [reader for module in modules if isinstance(reader := getattr(module, "READER", None), Reader)]
-    readers = {reader.name: reader for reader in ours}
+    own = [reader for module in modules if isinstance(reader := getattr(module, "READER", None), Reader)]
+    readers = {reader.name: reader for reader in own}
     for where, reader in _installed():
         if reader.name in readers:
-            raise ConfigError(f"{where}: the reader name {reader.name!r} is taken: rename it or uninstall it")
+            raise ConfigError(
+                f"{where}: the reader name {reader.name!r} is taken; rename it or uninstall its package"
+            )
         readers[reader.name] = reader
     return readers
 
@@ -44,8 +46,10 @@ def _installed() -> Iterator[tuple[str, Reader]]:
             reader = point.load()
         except Exception as error:  # a foreign module may raise anything
             raise ConfigError(
-                f"{where}: can't be loaded: {type(error).__name__}: {error}; mend or uninstall its package"
+                f"{where}: can't be loaded: {type(error).__name__}: {error}; fix or uninstall its package"
             ) from error
         if not isinstance(reader, Reader):
-            raise ConfigError(f"{where}: holds {type(reader).__name__}, no training.readers.protocol.Reader")
+            raise ConfigError(
+                f"{where}: holds {type(reader).__name__}, not a training.readers.protocol.Reader"
+            )
         yield where, reader

@@ -1,4 +1,4 @@
-"""Langfuse's blob export and its API's rows: generations, with their scores and traces from other files.
+"""Joins the generations of Langfuse's blob export or API to their scores and traces in other files.
 
 Field names: langfuse.com/docs/api-and-data-platform/features/blob-storage-export-fields for both exports, and
 the reference of the public API for the same in camel case.
@@ -24,19 +24,29 @@ from training.readers.judgements import (
 )
 from training.readers.protocol import (
     JOINED,
+    NO_MODEL,
     NO_PROMPT,
     NO_RECORD,
-    Apart,
     Call,
     JoiningReader,
     Record,
     Rejected,
     Result,
     Sample,
+    Skipped,
 )
 from training.readers.request_shapes import answer_evidence, request_fields
-from training.readers.times import seconds_between
-from training.readers.values import first_given, first_words, mapping, member, unpacked, words
+from training.readers.values import (
+    filled,
+    first_given,
+    first_words,
+    is_zero,
+    mapping,
+    member,
+    seconds_between,
+    unpacked,
+    words,
+)
 
 _Kind: TypeAlias = Literal["score", "observation", "trace"]
 
@@ -48,16 +58,15 @@ _TELLING: Mapping[_Kind, Sequence[str]] = {
 _JUDGES: Mapping[str, Judge] = {"ANNOTATION": "annotation", "API": "feedback", "EVAL": "evaluation"}
 
 _MANIFEST = ("exportSource", "window", "tables", "files")
-"""Members of what an export writes last of all, beside its folders: `manifests/TIME.json`."""
+"""Members of the manifest that an export writes last, beside its folders: `manifests/TIME.json`."""
 
-MANIFEST = Apart("manifest of an export")
-NO_GENERATION = Apart("no generation")
-NO_CHAT = Apart("input is no chat")
-NO_VERDICT = Apart("score without a verdict")
-NO_SCORED_CALL = Apart("score of what is no call here")
-NO_CALL_IN_TRACE = Apart("trace without a call")
-_NO_ROW = Rejected("no row of a Langfuse export")
-_NO_MODEL = Rejected("model is missing")
+MANIFEST = Skipped("manifest of an export")
+NO_GENERATION = Skipped("no generation")
+NO_CHAT = Skipped("input is no chat")
+UNUSABLE_SCORE = Skipped("score without a verdict")
+NO_SCORED_CALL = Skipped("score of what is no call here")
+NO_CALL_IN_TRACE = Skipped("trace without a call")
+_NO_ROW = Rejected("not a row of a Langfuse export")
 
 
 @cache
@@ -67,13 +76,13 @@ def _camel(name: str) -> str:
 
 
 def _get(row: Record, name: str) -> Json:
-    """A member by its name in the exports, or by the API's."""
+    """A member by its name in the exports, or by its name in the API."""
     value = row.get(name)
     return row.get(_camel(name)) if value is None else value
 
 
 def _pairs(value: Json) -> Mapping[str, Json]:
-    """An object, also from the list of keys and values that it is in Parquet."""
+    """An object, or one from the list of keys and values that Parquet makes of it."""
     if not isinstance(value, list):
         return mapping(value)
     pairs = [pair for pair in value if isinstance(pair, dict) and isinstance(pair.get("key"), str)]
@@ -82,31 +91,33 @@ def _pairs(value: Json) -> Mapping[str, Json]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
-    """A row in its newest form.
+    """The newest state of an observation, score or trace.
 
     Attributes:
-        number: its place among the rows of the trace.
-        named: its id; where it has none, something that no other row has.
+        number: place among the rows of the trace.
+        id: the row's own, or a unique text if it has none.
     """
 
     number: int
     kind: _Kind
-    named: str
+    id: str
     fields: Record
 
 
 class Langfuse(JoiningReader):
-    """A generation is a call; scores of it, or of its trace, are its outcome.
+    """A generation is a call; its scores, or those of its trace, are its outcome.
 
-    A trace's score is its last generation's, whose answer the user saw. What a later export repeats, or the
-    legacy one beside the enriched, is one call, with what the later row has.
+    The score of a trace belongs to its last generation, whose answer the user saw. A generation that several
+    exports hold is one call; later rows replace the fields of earlier ones.
     """
 
     name = "langfuse"
 
     def recognise(self, sample: Sample) -> float:
-        """By the names of any of its three kinds of row, in snake or camel case, or by a manifest's."""
-        spelled = [names for some in _TELLING.values() for names in (some, [_camel(name) for name in some])]
+        """By the columns of its three kinds of row, in snake or camel case, or by those of a manifest."""
+        spelled = [
+            names for snake in _TELLING.values() for names in (snake, [_camel(name) for name in snake])
+        ]
         if any(set(names) <= sample.columns for names in spelled):
             return 0.9
         return 0.9 * max(sample.share(*names) for names in (*spelled, _MANIFEST))
@@ -116,26 +127,26 @@ class Langfuse(JoiningReader):
         return words(row.get("id")) if _kind(row) == "trace" else words(_get(row, "trace_id"))
 
     def join(self, rows: Sequence[Record]) -> Sequence[Result]:
-        """The generations as calls, and what became of the other rows of their trace."""
+        """The generations as calls, and a result for each other row of their trace."""
         results = [_alone(row) for row in rows]
         newest = _newest(rows)
         trace = next((row.fields for row in newest if row.kind == "trace"), {})
-        calls = {row.named: _call(row.fields, trace) for row in newest if row.kind == "observation"}
-        verdicts = _verdicts(newest, calls)
+        calls = {row.id: _call(row.fields, trace) for row in newest if row.kind == "observation"}
+        scores = _scores(newest, calls)
         for row in newest:
             if row.kind == "score":
-                results[row.number] = verdicts.results[row.named]
+                results[row.number] = scores.results[row.id]
             elif row.kind == "observation":
-                call = calls[row.named]
-                said = verdicts.of_call[row.named]
-                results[row.number] = with_judgements(call, said) if isinstance(call, dict) else call
+                call = calls[row.id]
+                judgements = scores.judgements[row.id]
+                results[row.number] = with_judgements(call, judgements) if isinstance(call, dict) else call
             elif not any(isinstance(call, dict) for call in calls.values()):
                 results[row.number] = NO_CALL_IN_TRACE
         return results
 
 
 def _alone(row: Record) -> Result:
-    """What becomes of a row before those of its trace are looked at."""
+    """The result of a row, before the other rows of its trace are known."""
     if _kind(row):
         return JOINED
     if all(name in row for name in _MANIFEST):
@@ -152,51 +163,50 @@ def _kind(row: Record) -> _Kind | None:
 
 
 def _newest(rows: Sequence[Record]) -> Sequence[_Row]:
-    """Each observation, score and trace once, at its last row; what that lacks is from earlier ones."""
-    found: dict[tuple[_Kind, str], _Row] = {}
+    """Each observation, score and trace once, at its last row; earlier rows fill the fields that it lacks."""
+    newest: dict[tuple[_Kind, str], _Row] = {}
     for place, fields in enumerate(rows):
         kind = _kind(fields)
         if kind is None:
             continue
-        named = words(fields.get("id")) or f"row {place}"
-        before = found.pop((kind, named), None)
-        given = {name: value for name, value in fields.items() if value is not None and value != ""}
-        whole = {**before.fields, **given} if before else fields
-        found[kind, named] = _Row(number=place, kind=kind, named=named, fields=whole)
-    return list(found.values())
+        row_id = words(fields.get("id")) or f"row {place}"
+        before = newest.pop((kind, row_id), None)
+        whole = {**before.fields, **filled(dict(fields), zeros=True)} if before else fields
+        newest[kind, row_id] = _Row(number=place, kind=kind, id=row_id, fields=whole)
+    return list(newest.values())
 
 
 @dataclass(frozen=True, slots=True)
-class _Verdicts:
-    """What the scores of a trace say, by the id of the call; and what became of each score, by its own."""
+class _Scores:
+    """The scores of a trace: judgements by the id of the call, results by the id of the score."""
 
-    of_call: Mapping[str, Sequence[Judgement]]
+    judgements: Mapping[str, Sequence[Judgement]]
     results: Mapping[str, Result]
 
 
-def _verdicts(rows: Sequence[_Row], calls: Mapping[str, Result]) -> _Verdicts:
-    good = [row for row in rows if row.kind == "observation" and isinstance(calls[row.named], dict)]
-    last = max(good, key=lambda row: (str(_get(row.fields, "start_time")), row.number), default=None)
-    names = {row.named for row in good}
-    of_call: dict[str, list[Judgement]] = defaultdict(list)
+def _scores(rows: Sequence[_Row], calls: Mapping[str, Result]) -> _Scores:
+    called = [row for row in rows if row.kind == "observation" and isinstance(calls[row.id], dict)]
+    last = max(called, key=lambda row: (str(_get(row.fields, "start_time")), row.number), default=None)
+    ids = {row.id for row in called}
+    judgements: dict[str, list[Judgement]] = defaultdict(list)
     results: dict[str, Result] = {}
     for row in rows:
         if row.kind != "score":
             continue
-        target = words(_get(row.fields, "observation_id")) or (last and last.named)
-        said = _verdict(row.fields)
-        if target is None or target not in names:
-            results[row.named] = NO_SCORED_CALL
-        elif said is None:
-            results[row.named] = NO_VERDICT
+        target = words(_get(row.fields, "observation_id")) or (last and last.id)
+        judgement = _judgement(row.fields)
+        if target is None or target not in ids:
+            results[row.id] = NO_SCORED_CALL
+        elif judgement is None:
+            results[row.id] = UNUSABLE_SCORE
         else:
-            results[row.named] = JOINED
-            of_call[target].append(said)
-    return _Verdicts(of_call, results)
+            results[row.id] = JOINED
+            judgements[target].append(judgement)
+    return _Scores(judgements, results)
 
 
-def _verdict(row: Record) -> Judgement | None:
-    """A boolean's value is 0 or 1, a category's is in words, a free text says nothing that can be counted."""
+def _judgement(row: Record) -> Judgement | None:
+    """The judgement of a score: 0 or 1 for a boolean, a word for a category; none for free text."""
     judge = _JUDGES.get(words(row.get("source")) or "")
     if judge is None:
         return None
@@ -206,11 +216,11 @@ def _verdict(row: Record) -> Judgement | None:
         value = first_given(_get(row, "string_value"), value) if kind == "CATEGORICAL" else None
         return judgement_of(judge, row.get("name"), value if isinstance(value, str) else None)
     try:
-        said = float(value) if isinstance(value, bool) else number(value)
+        grade = float(value) if isinstance(value, bool) else number(value)
     except ValueError:
         return None
-    flag = bool(said) if said in (0, 1) else None
-    return judgement_of(judge, row.get("name"), flag if kind == "BOOLEAN" else said)
+    flag = bool(grade) if grade in (0, 1) else None
+    return judgement_of(judge, row.get("name"), flag if kind == "BOOLEAN" else grade)
 
 
 def _call(row: Record, trace: Record) -> Result:
@@ -221,7 +231,7 @@ def _call(row: Record, trace: Record) -> Result:
         return NO_CHAT if first_given(row.get("input")) else NO_PROMPT
     model = first_words(_get(row, "provided_model_name"), row.get("model"))
     if model is None:
-        return _NO_MODEL
+        return NO_MODEL
     output = unpacked(row.get("output"))
     evidence = answer_evidence(output) or ({"answer": output} if output else {})
     call = {**fields, "model": model, **_labels(row, trace), **_amounts(row), **evidence}
@@ -231,59 +241,61 @@ def _call(row: Record, trace: Record) -> Result:
 
 
 def _request(row: Record) -> Call:
-    """Messages and tools; the input is the request's body, its messages or its text, also as JSON text."""
-    given = unpacked(row.get("input"))
+    """Messages and tools; the input is a body, messages or a text, and may be JSON text."""
+    prompt = unpacked(row.get("input"))
     parameters = mapping(_get(row, "model_parameters"))
     body = {name: parameters[name] for name in ("tools", "response_format") if name in parameters}
     tools = [_tool(name, about) for name, about in _pairs(_get(row, "tool_definitions")).items()]
     if tools:
         body["tools"] = tools
-    if isinstance(given, dict) and "role" not in given:
-        return request_fields({**body, **given})
-    return request_fields({**body, "messages": given})
+    if isinstance(prompt, dict) and "role" not in prompt:
+        return request_fields({**body, **prompt})
+    return request_fields({**body, "messages": prompt})
 
 
 def _tool(name: str, about: Json) -> Json:
-    """A tool from its name and what else was defined of it, which the export keeps as JSON text."""
+    """A tool from its name and the rest of its definition, which the export keeps as JSON text."""
     defined = mapping(about)
     if "function" in defined:
         return defined
     schema = first_given(unpacked(defined.get("parameters")), unpacked(defined.get("input_schema")))
-    named = {"name": name, "description": defined.get("description"), "parameters": schema}
-    return {"type": "function", "function": {key: value for key, value in named.items() if value}}
+    function = {"name": name, "description": defined.get("description"), "parameters": schema}
+    return {"type": "function", "function": filled(function)}
 
 
 def _labels(row: Record, trace: Record) -> Call:
-    found: Call = {
-        "call_id": row.get("id"),
-        "session_id": first_words(_get(row, "session_id"), _get(trace, "session_id"), _get(row, "trace_id")),
-        "time": _get(row, "start_time"),
-        "tags": first_given(row.get("tags"), trace.get("tags")),
-        "task_type": words(_pairs(row.get("metadata")).get("task_type")),
-    }
-    return {name: value for name, value in found.items() if value}
+    sessions = _get(row, "session_id"), _get(trace, "session_id"), _get(row, "trace_id")
+    return filled(
+        {
+            "call_id": row.get("id"),
+            "session_id": first_words(*sessions),
+            "time": _get(row, "start_time"),
+            "tags": first_given(row.get("tags"), trace.get("tags")),
+            "task_type": words(_pairs(row.get("metadata")).get("task_type")),
+        }
+    )
 
 
 def _amounts(row: Record) -> Call:
-    """Cost, tokens and latency. A cost of zero without its details says that Langfuse knows no price.
+    """Cost, tokens and latency. A cost of zero without details means that Langfuse knows no price.
 
-    The column `latency` is in milliseconds in enriched exports set up before April 2026 and in seconds in all
-    others, without a mark; so latency is the time from start to end, on which both agree.
+    Latency is the time from start to end: the column `latency` is in milliseconds in enriched exports set up
+    before April 2026 and in seconds in all others, and nothing in the export says which.
     """
     details = _pairs(_get(row, "cost_details"))
     cost = first_given(_get(row, "total_cost"), _get(row, "calculated_total_cost"), details.get("total"))
     usage = _pairs(first_given(_get(row, "usage_details"), row.get("usage")))
-    found: Call = {
-        "cost_usd": None if cost in (0, "0") and not details else cost,
+    amounts: Call = {
+        "cost_usd": None if is_zero(cost) and not details else cost,
         "input_tokens": first_given(_tokens(usage, "input"), _get(row, "prompt_tokens")),
         "output_tokens": first_given(_tokens(usage, "output"), _get(row, "completion_tokens")),
         "latency_s": seconds_between(_get(row, "start_time"), _get(row, "end_time")),
     }
-    return {name: value for name, value in found.items() if value is not None and value != ""}
+    return filled(amounts, zeros=True)
 
 
 def _tokens(usage: Mapping[str, Json], side: str) -> int | None:
-    """All tokens of one side: cached ones and the like are counted beside the plain ones, not among them."""
+    """All tokens of one side; plain, cached and other tokens each have a count of their own."""
     counts = [member(usage, name) for name in usage if side in name.lower() and "cost" not in name.lower()]
     whole = [count for count in counts if isinstance(count, int) and not isinstance(count, bool)]
     return sum(whole) if whole else None

@@ -1,4 +1,4 @@
-"""Pages as Langfuse's API answers them, with the rows that they hold."""
+"""Langfuse's rows in the pages of its API."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from training.readers.values import listed
 
 
 class LangfusePages(Langfuse):
-    """A page of observations, scores or traces; a trace's own answer holds all of its rows."""
+    """Each record is a page of observations, scores or traces, or one trace with all of its rows."""
 
     name = "langfuse-api"
     many_rows = True
 
     def recognise(self, sample: Sample) -> float:
-        """By the rows within."""
-        held = [row for record in sample.records for row in _held(record)]
-        within = Sample(name=sample.name, columns=frozenset(), records=held)
-        pages = [record for record in sample.records if next(_held(record), None) is not None]
+        """By the rows in the pages."""
+        rows = [row for record in sample.records for row in _rows_in(record)]
+        within = Sample(name=sample.name, columns=frozenset(), records=rows)
+        pages = [record for record in sample.records if next(_rows_in(record), None) is not None]
         return super().recognise(within) * 1.05 * len(pages) / len(sample.records) if pages else 0.0
 
     def rows(self, record: Record) -> Iterator[Record]:
-        """Observations and scores of a page or trace; traces without what is nested in them."""
-        yield from _held(record)
+        """The observations, scores and traces of a record; nested rows leave their trace."""
+        yield from _rows_in(record)
 
 
-def _held(record: Record) -> Iterator[Record]:
+def _rows_in(record: Record) -> Iterator[Record]:
     for row in listed(record.get("data")) if "data" in record else (record,):
         if not isinstance(row, dict):
             continue

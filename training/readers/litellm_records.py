@@ -1,4 +1,4 @@
-"""What LiteLLM's spend logs and callback payloads have in common: their members, and what they mean."""
+"""Converts what LiteLLM's spend logs and callback payloads have in common."""
 
 from __future__ import annotations
 
@@ -6,21 +6,30 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from router.records import Json
-from training.readers.protocol import NO_PROMPT, Apart, Call, Record, Rejected, Result
+from training.readers.protocol import NO_MODEL, NO_PROMPT, Call, Record, Rejected, Result, Skipped
 from training.readers.request_shapes import answer_evidence, request_fields, texts_in
-from training.readers.times import seconds_between
-from training.readers.values import first_given, first_words, listed, mapping, member, truth, words
+from training.readers.values import (
+    filled,
+    first_given,
+    first_words,
+    is_zero,
+    listed,
+    mapping,
+    member,
+    seconds_between,
+    truth,
+    words,
+)
 
 _Object: TypeAlias = Mapping[str, Json]
 
-INTERNAL = Apart("internal call")
-CACHED = Apart("cache hit")
-REDACTED = Apart("redacted")
-NOT_THE_MODELS = Apart("error of the caller or the proxy")
-OTHER_CALL = Apart("no chat or completion")
-NO_MODEL = Rejected("model is missing")
+INTERNAL = Skipped("internal call")
+CACHED = Skipped("cache hit")
+REDACTED = Skipped("redacted")
+NOT_THE_MODELS = Skipped("error of the caller or the proxy")
+OTHER_CALL = Skipped("no chat or completion")
 ONLY_GROUP = Rejected("model is missing (model_group may be an alias): export the column 'model', too")
-NOT_REACHED = Apart("failed before a model was chosen")
+NOT_REACHED = Skipped("failed before a model was chosen")
 
 CUT_MARK = "(litellm_truncated skipped "
 _REDACTED_TEXT = "redacted-by-litellm"
@@ -35,25 +44,24 @@ _CALLERS = frozenset(
     "BlockedPiiEntityError GuardrailRaisedException InvalidRequestError CancelledError ClientDisconnect "
     "LiteLLMUnknownProvider ModelNotFoundException KeyError TypeError ValueError AttributeError".split()
 )
-"""Errors that any model would have met with, or that the proxy raised before one was asked."""
+"""Errors that any model would have met, or that the proxy raised before it called one."""
 _MODELS = frozenset(
     "ContextWindowExceededError ContentPolicyViolationError JSONSchemaValidationError "
     "APIResponseValidationError UnsupportedParamsError".split()
 )
-"""Errors that say what the model can't do with this prompt. All others (rate limits, timeouts, 5xx) say
-nothing of the model's worth, as in the runtime's own log: the call is kept, its outcome is unknown."""
+"""Errors that mean that the model can't process this prompt. After any other (rate limits, timeouts, 5xx) the
+call is kept and its outcome is unknown, as in the runtime's own log."""
 
 
 def call_of(record: Record, body: _Object, metadata: _Object, answer: Json) -> Result:
-    """The call in a record, from the request's body and the metadata that each kind keeps elsewhere.
+    """The call in a record; spend logs and payloads keep body and metadata in different places.
 
     Args:
-        body: the request; its messages, tools and response format.
-        answer: the response, as far as it was kept.
+        body: the request, with messages, tools and response format.
+        answer: the response, or what the log keeps of it.
     """
-    apart = _set_apart(record, metadata)
-    if apart is not None:
-        return apart
+    if (skipped := _skipped(record, metadata)) is not None:
+        return skipped
     failed = record.get("status") == "failure"
     error = _error(record, metadata) if failed else {}
     if failed and _not_the_models(error):
@@ -74,7 +82,7 @@ def call_of(record: Record, body: _Object, metadata: _Object, answer: Json) -> R
     return fields
 
 
-def _set_apart(record: Record, metadata: _Object) -> Apart | None:
+def _skipped(record: Record, metadata: _Object) -> Skipped | None:
     if metadata.get("internal_call_origin"):
         return INTERNAL
     if truth(record.get("cache_hit")):
@@ -86,7 +94,7 @@ def _set_apart(record: Record, metadata: _Object) -> Apart | None:
 
 
 def model_of(record: Record, metadata: _Object) -> str | None:
-    """The model that answered, with its provider in front; never the alias of a router."""
+    """The model that answered, with the provider as its prefix; never the alias of a router."""
     model = words(record.get("model"))
     routed = words(member(metadata.get("routing_decision"), "routed_model"))
     if model is None or (routed is not None and model == words(record.get("model_group"))):
@@ -96,58 +104,55 @@ def model_of(record: Record, metadata: _Object) -> str | None:
     return model if known else f"{provider}/{model}"
 
 
-def _without_model(record: Record, *, failed: bool) -> Apart | Rejected:
+def _without_model(record: Record, *, failed: bool) -> Skipped | Rejected:
     if failed and "model" in record:
         return NOT_REACHED
     return NO_MODEL if words(record.get("model_group")) is None else ONLY_GROUP
 
 
 def _labels(record: Record, metadata: _Object) -> Call:
-    said = mapping(metadata.get("spend_logs_metadata"))
+    own = mapping(metadata.get("spend_logs_metadata"))
     tags = [tag for tag in listed(record.get("request_tags")) if isinstance(tag, str)]
     tags = [tag for tag in tags if not tag.startswith(_AGENT_TAG)]
     named = next(
         (tag.partition(":")[2].strip() for tag in tags if tag.startswith(("task_type:", "task:"))), ""
     )
-    found: Call = {
-        "call_id": _call_id(record),
-        "session_id": first_words(record.get("session_id"), record.get("trace_id")),
-        "time": record.get("startTime"),
-        "tags": tags,
-        "task_type": first_words(said.get("task_type"), said.get("task"), named),
-    }
-    return {name: value for name, value in found.items() if value}
+    return filled(
+        {
+            "call_id": _call_id(record),
+            "session_id": first_words(record.get("session_id"), record.get("trace_id")),
+            "time": record.get("startTime"),
+            "tags": tags,
+            "task_type": first_words(own.get("task_type"), own.get("task"), named),
+        }
+    )
 
 
 def _call_id(record: Record) -> str | None:
-    """The row's own id; failed attempts of one request share theirs, so their time is added."""
+    """The id of the row, with the time of a failed attempt: all attempts of a request share one id."""
     named = first_words(record.get("request_id"), record.get("id"))
     attempt = named is not None and "request_id" not in record and record.get("status") == "failure"
     return f"{named}@{record.get('startTime')}" if attempt else named
 
 
 def _amounts(record: Record, metadata: _Object, *, failed: bool) -> Call:
-    """Cost, tokens and latency; what stands at zero because there was no answer is left out."""
+    """Cost, tokens and latency, without the zeros of a failed call and the cost of an unpriced model."""
     cost = first_given(record.get("response_cost"), record.get("spend"))
-    found: Call = {
+    amounts: Call = {
         "cost_usd": cost,
         "input_tokens": record.get("prompt_tokens"),
         "output_tokens": record.get("completion_tokens"),
         "latency_s": _latency(record),
     }
     if failed:
-        found = {name: value for name, value in found.items() if not _is_zero(value)}
-    elif _is_zero(cost) and _unpriced(record, metadata):
-        del found["cost_usd"]
-    return {name: value for name, value in found.items() if value is not None and value != ""}
-
-
-def _is_zero(value: Json) -> bool:
-    return value in (0, "0", "0.0")
+        amounts = {name: value for name, value in amounts.items() if not is_zero(value)}
+    elif is_zero(cost) and _unpriced(record, metadata):
+        del amounts["cost_usd"]
+    return filled(amounts, zeros=True)
 
 
 def _unpriced(record: Record, metadata: _Object) -> bool:
-    """Whether a cost of zero says that LiteLLM knows no price; a price of zero it may have been told."""
+    """Whether LiteLLM writes a cost of zero because it knows no price; a price of zero may also be set."""
     if record.get("response_cost_failure_debug_info"):
         return True
     about = mapping(first_given(record.get("model_map_information"), metadata.get("model_map_information")))
@@ -170,30 +175,30 @@ def _error(record: Record, metadata: _Object) -> _Object:
 
 def _not_the_models(error: _Object) -> bool:
     category = words(error.get("error_rate_limit_category"))
-    ours = category is not None and category.startswith("litellm")
-    return ours or is_callers(error.get("error_class"))
+    by_proxy = category is not None and category.startswith("litellm")
+    return by_proxy or is_callers(error.get("error_class"))
 
 
 def is_callers(error_class: Json) -> bool:
-    """Whether any model would have met with an error of this class, or none was asked."""
+    """Whether any model would have met an error of this class, or the proxy called none."""
     return isinstance(error_class, str) and error_class in _CALLERS
 
 
 def _outcome(error: _Object, metadata: _Object) -> Call:
     name = first_words(error.get("error_class"), error.get("error_code")) or "error"
-    said = {**_own_outcome(metadata), "error": name}
-    return said if "success" in said else {**said, **blame(name)}
+    outcome = {**_own_outcome(metadata), "error": name}
+    return outcome if "success" in outcome else {**outcome, **blame(name)}
 
 
 def blame(error: str) -> Call:
-    """The outcome of a call that ended in an error of this class: a failure, or unknown."""
+    """The outcome of a call that ended in an error of this class: failure or unknown."""
     return {"success": False if error in _MODELS else None, "outcome_source": "error"}
 
 
 def _own_outcome(metadata: _Object) -> Call:
-    """What the application wrote of the answer's worth into `spend_logs_metadata`."""
-    said = mapping(metadata.get("spend_logs_metadata"))
-    found = {name: said[name] for name in ("success", "score") if said.get(name) is not None}
-    if found:
-        found["outcome_source"] = words(said.get("outcome_source")) or "feedback"
-    return found
+    """The outcome that the application wrote into `spend_logs_metadata`."""
+    own = mapping(metadata.get("spend_logs_metadata"))
+    outcome = {name: own[name] for name in ("success", "score") if own.get(name) is not None}
+    if outcome:
+        outcome["outcome_source"] = words(own.get("outcome_source")) or "feedback"
+    return outcome

@@ -1,4 +1,4 @@
-"""LiteLLM's shadow evaluations: a real call and its shadow, judged side by side, joined to the spend log."""
+"""LiteLLM's shadow evaluations, joined to the spend log: a judge compares a real call with its shadow."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from collections.abc import Sequence
 
 from training.readers.litellm_spend import READER as SPEND
 from training.readers.protocol import (
-    Apart,
     Call,
     JoiningReader,
     Record,
     Rejected,
     Result,
     Sample,
+    Skipped,
 )
-from training.readers.values import words
+from training.readers.values import filled, words
 
 _TELLING = ("job_id", "request_id", "outcome", "shadow_model")
 _PROMPT = tuple("messages prompt tools response_format session_id time task_type tags truncated".split())
 _SOURCE = "shadow-evaluation"
 
-NOT_JUDGED = Apart("shadow evaluation without a verdict")
-NO_REAL_CALL = Apart("the judged request is not in the spend log")
+NOT_JUDGED = Skipped("shadow evaluation without a verdict")
+NO_REAL_CALL = Skipped("the judged request is not in the spend log")
 NO_OUTCOME = Rejected("outcome is none of real, shadow, tie, error")
 
 
 class LiteLLMShadow(JoiningReader):
-    """An attempt becomes the shadow's call, with the prompt of the request that was judged.
+    """An attempt becomes the call of the shadow, with the prompt of the real request.
 
-    Whoever loses did not succeed on that prompt; a tie is a success of both. That is a judge's word on one
-    answer beside another, and its outcome source says so.
+    The loser failed on that prompt; after a tie both succeeded. The outcome source says that this is a
+    comparison of two answers, not a grade.
     """
 
     name = "litellm-shadow"
@@ -37,7 +37,7 @@ class LiteLLMShadow(JoiningReader):
     takes_over = SPEND.name
 
     def recognise(self, sample: Sample) -> float:
-        """By the attempts' own names; the spend log beside them is taken over."""
+        """By the columns of the attempts; the reader takes over the spend log beside them."""
         if set(_TELLING) <= sample.columns:
             return 0.95
         return 0.95 * sample.share(*_TELLING)
@@ -47,40 +47,36 @@ class LiteLLMShadow(JoiningReader):
         return words(row.get("request_id"))
 
     def join(self, rows: Sequence[Record]) -> Sequence[Result]:
-        """Rows of the spend log as that reader has them, with the verdict; attempts as the shadow's calls."""
-        verdicts = [row.get("outcome") for row in rows if "outcome" in row]
+        """Rows of the spend log as calls with the outcome; attempts as calls of the shadow."""
+        outcomes = [row.get("outcome") for row in rows if "outcome" in row]
         results = [None if "outcome" in row else SPEND.convert(row) for row in rows]
         real = next((result for result in results if isinstance(result, dict)), None)
         return [
-            _shadow(row, real) if result is None else _judged(result, verdicts)
+            _shadow(row, real) if result is None else _judged(result, outcomes)
             for row, result in zip(rows, results, strict=True)
         ]
 
 
-def _judged(result: Result, verdicts: Sequence[object]) -> Result:
-    """The real call with the judge's word, where the log has no other."""
-    given = [verdict for verdict in verdicts if verdict in ("real", "tie", "shadow")]
-    if not isinstance(result, dict) or not given or result.get("success") is not None:
+def _judged(result: Result, outcomes: Sequence[object]) -> Result:
+    """The real call with the judge's outcome if the log has no other."""
+    known = [outcome for outcome in outcomes if outcome in ("real", "tie", "shadow")]
+    if not isinstance(result, dict) or not known or result.get("success") is not None:
         return result
-    return {**result, "success": "shadow" not in given, "outcome_source": _SOURCE}
+    return {**result, "success": "shadow" not in known, "outcome_source": _SOURCE}
 
 
 def _shadow(row: Record, real: Call | None) -> Result:
-    verdict = row.get("outcome")
-    if verdict not in ("real", "shadow", "tie"):
-        return NOT_JUDGED if verdict == "error" else NO_OUTCOME
+    outcome = row.get("outcome")
+    if outcome not in ("real", "shadow", "tie"):
+        return NOT_JUDGED if outcome == "error" else NO_OUTCOME
     if real is None:
         return NO_REAL_CALL
     model = words(row.get("shadow_model"))
     if model is None:
         return NOT_JUDGED
     call = {name: real[name] for name in _PROMPT if name in real}
-    call |= {"model": model, "success": verdict != "real", "outcome_source": _SOURCE}
-    return call | {
-        name: value
-        for name, value in (("call_id", words(row.get("id"))), ("cost_usd", row.get("shadow_cost")))
-        if value is not None
-    }
+    call |= {"model": model, "success": outcome != "real", "outcome_source": _SOURCE}
+    return call | filled({"call_id": words(row.get("id")), "cost_usd": row.get("shadow_cost")}, zeros=True)
 
 
 READER = LiteLLMShadow()

@@ -1,4 +1,4 @@
-"""LiteLLM's spend logs: the table `LiteLLM_SpendLogs`, its exports, and what `/spend/logs` answers."""
+"""LiteLLM's spend logs: the table `LiteLLM_SpendLogs`, its exports, and answers of `/spend/logs`."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from training.readers.protocol import Reader, Record, Rejected, Result, Sample
 from training.readers.values import mapping, unpacked
 
 _TELLING = ("request_id", "spend", "startTime", "metadata", "cache_hit")
-_NO_ROW = Rejected("no row of LiteLLM's spend logs")
+_NO_ROW = Rejected("not a row of LiteLLM's spend logs")
 
 
 class LiteLLMSpend(Reader):
-    """One row a request, and one for each failed attempt; the prompt is the body of the request."""
+    """One row per request, and one per failed attempt; the prompt is in the body of the request."""
 
     name = "litellm-spend"
     tables = ("LiteLLM_SpendLogs",)
 
     def recognise(self, sample: Sample) -> float:
-        """By the table's own mixture of names."""
+        """By columns that only this table combines."""
         if set(_TELLING) <= sample.columns:
             return 0.95
         return 0.95 * sample.share(*_TELLING)
 
     def convert(self, row: Record) -> Result:
-        """Values may be JSON or its text; strings of over 2,048 characters have been cut by LiteLLM."""
+        """The call in a row; LiteLLM has cut strings of over 2,048 characters."""
         if "request_id" not in row or "spend" not in row:
             return _NO_ROW
         body = mapping(row.get("proxy_server_request"))

@@ -1,4 +1,4 @@
-"""How MLflow's tracking server is asked while a log is read: given up soon, and without its own messages."""
+"""Settings for MLflow's client while a log is read: few retries, and no messages about them."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-AT_FIRST: Mapping[str, str] = {
+FIRST_REQUEST: Mapping[str, str] = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
 }
-"""MLflow's settings for a question that any server answers at once; its own try for minutes."""
-ONCE_IT_ANSWERED: Mapping[str, str] = {
+"""For a request that any server answers at once; MLflow's defaults retry for minutes."""
+LATER_REQUESTS: Mapping[str, str] = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
 }
-"""Those for a page of traces, which a slow server may take long to put together."""
+"""For a page of traces, which may take a slow server long."""
 
 
 @contextmanager
-def asking(settings: Mapping[str, str]) -> Iterator[None]:
-    """Within it these settings of MLflow's hold where the user set none, and no retry is told."""
-    ours = {name: value for name, value in settings.items() if name not in os.environ}
+def client_settings(settings: Mapping[str, str]) -> Iterator[None]:
+    """Apply these settings where the environment has none, and silence messages about retries."""
+    added = {name: value for name, value in settings.items() if name not in os.environ}
     connections = logging.getLogger("urllib3.connectionpool")
-    os.environ.update(ours)
+    os.environ.update(added)
     connections.addFilter(_silent)
     try:
         yield
     finally:
         connections.removeFilter(_silent)
-        for name in ours:
+        for name in added:
             os.environ.pop(name, None)
 
 

@@ -1,4 +1,4 @@
-"""The spans of an MLflow trace, of either schema: their attributes, their nesting, their errors."""
+"""Attributes, nesting and errors of the spans of an MLflow trace, in both schemas."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _MODELS = ("LLM", "CHAT_MODEL")
 
 
 def spans_of(trace: Record) -> Sequence[Record]:
-    """The spans of a trace, in order of their start where that is known."""
+    """The spans of a trace."""
     spans = listed(member(trace, "data", "spans")) or listed(trace.get("spans"))
     return [span for span in spans if isinstance(span, dict)]
 
 
 def attributes_of(span: Record) -> Mapping[str, Json]:
-    """A span's attributes; MLflow keeps every value as its JSON text."""
-    return {name: _opened(value) for name, value in mapping(span.get("attributes")).items()}
+    """The attributes of a span, parsed from JSON text."""
+    return {name: _parsed(value) for name, value in mapping(span.get("attributes")).items()}
 
 
-def _opened(value: Json) -> Json:
+def _parsed(value: Json) -> Json:
     try:
         return parse_json(value)[0] if isinstance(value, str) else value
     except ValueError:
@@ -32,7 +32,7 @@ def _opened(value: Json) -> Json:
 
 
 def is_model(span: Record) -> bool:
-    """Whether the span is a language model's."""
+    """Whether the span is a call of a language model."""
     kind = mapping(span.get("attributes")).get("mlflow.spanType")
     return isinstance(kind, str) and kind.strip('"') in _MODELS
 
@@ -43,20 +43,20 @@ def span_id(span: Record) -> str | None:
 
 
 def llm_spans(spans: Sequence[Record]) -> tuple[Sequence[Record], Sequence[Record]]:
-    """The spans of language models without another inside, by their end; and those with one.
+    """The spans of language models that contain no other, sorted by their end; then those that contain one.
 
-    Where two libraries trace one call, both make a span of it, and the inner one knows more.
+    Two libraries that trace one call write two spans of it; the inner one has more details.
     """
     models = [span for span in spans if is_model(span)]
     parent_of = {span_id(span): _parent(span) for span in spans}
-    around: set[str] = set()
+    ancestors: set[str] = set()
     for span in models:
         above = _parent(span)
-        while above is not None and above not in around:
-            around.add(above)
+        while above is not None and above not in ancestors:
+            ancestors.add(above)
             above = parent_of.get(above)
-    inner = [span for span in models if span_id(span) not in around]
-    outer = [span for span in models if span_id(span) in around]
+    inner = [span for span in models if span_id(span) not in ancestors]
+    outer = [span for span in models if span_id(span) in ancestors]
     return sorted(inner, key=_end), outer
 
 
@@ -76,10 +76,10 @@ def first_number(*values: Json) -> int | None:
 
 
 def error_of(span: Record) -> str | None:
-    """The class of the error that the span ended in; "error" where that is not told, None without one."""
+    """The class of the error that ended the span; "error" if it is unknown, None without an error."""
     code = first_words(member(span, "status", "code"), span.get("status_code"))
     if code not in ("STATUS_CODE_ERROR", "ERROR"):
         return None
     raised = [member(event, "attributes", "exception.type") for event in listed(span.get("events"))]
     message = first_words(member(span, "status", "message"), span.get("status_message"))
-    return error_class(*(_opened(one) for one in raised), message) or "error"
+    return error_class(*(_parsed(one) for one in raised), message) or "error"

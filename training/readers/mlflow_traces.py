@@ -1,4 +1,4 @@
-"""MLflow's traces, of a tracking server or in files: the spans of language models, with their assessments.
+"""MLflow's traces from a tracking server or files: spans of language models, with their assessments.
 
 Names: MLflow's `TraceInfo.to_dict`, `Span.to_dict` (of schemas 2 and 3), `Assessment.to_dictionary` and
 `mlflow.tracing.constant`, as of MLflow 3.17.
@@ -16,12 +16,33 @@ from router.loading.registry import cause_of
 from router.records import Json
 from training.readers.judgements import Judge, Judgement, expected, judgement_of, with_error, with_judgements
 from training.readers.litellm_records import CACHED
-from training.readers.mlflow_server import AT_FIRST, ONCE_IT_ANSWERED, asking
+from training.readers.mlflow_server import FIRST_REQUEST, LATER_REQUESTS, client_settings
 from training.readers.mlflow_spans import attributes_of, error_of, llm_spans, span_id, spans_of
-from training.readers.protocol import NO_PROMPT, Apart, Call, Reader, Record, Rejected, Result, Sample
+from training.readers.protocol import (
+    NO_MODEL,
+    NO_PROMPT,
+    Call,
+    Reader,
+    Record,
+    Rejected,
+    Result,
+    Sample,
+    Skipped,
+)
 from training.readers.request_shapes import answer_evidence, request_fields, texts_in
-from training.readers.times import from_nanoseconds, seconds_between
-from training.readers.values import first_given, first_words, listed, mapping, member, truth, unpacked, words
+from training.readers.values import (
+    filled,
+    first_given,
+    first_words,
+    from_nanoseconds,
+    listed,
+    mapping,
+    member,
+    seconds_between,
+    truth,
+    unpacked,
+    words,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,39 +56,37 @@ _EXPECTED = frozenset(
     "expected expected_response expected_output expected_answer ground_truth answer".split()
 )
 
-NO_LLM = Apart("no span of a language model")
-OUTER = Apart("span around another model call")
-_NO_SPAN = Rejected("no span of an MLflow trace")
-_NO_MODEL = Rejected("model is missing")
+NO_LLM = Skipped("no span of a language model")
+OUTER = Skipped("span around another model call")
+_NO_SPAN = Rejected("not a span of an MLflow trace")
 
 
 class MLflowTraces(Reader):
-    """A span of a language model is a call; a trace's assessments are its last such span's outcome."""
+    """A span of a language model is a call; assessments of the whole trace count for its last call."""
 
     name = "mlflow"
     many_rows = True
     schemes = (_SCHEME,)
 
     def recognise(self, sample: Sample) -> float:
-        """By a trace's two parts, or by the columns of `search_traces`."""
+        """By the two parts of a trace, or by the columns of `search_traces`."""
         if {"trace_id", "trace", "spans", "assessments"} <= sample.columns:
             return 0.9
-        whole = [one for one in sample.records if _is_info(one.get("info")) and spans_of(one)]
-        of_all = len(whole) / len(sample.records) if sample.records else 0.0
-        return 0.9 * max(of_all, sample.share("trace_metadata", "spans", "assessments"))
+        whole = sample.share_of(lambda record: _is_info(record.get("info")) and bool(spans_of(record)))
+        return 0.9 * max(whole, sample.share("trace_metadata", "spans", "assessments"))
 
     def rows(self, record: Record) -> Iterator[Record]:
-        """The spans of a trace, each with what is said of it there."""
+        """The spans of a trace, each with its assessments and the details of the trace."""
         trace = mapping(record.get("trace")) or record
         info = mapping(trace.get("info")) or trace
         spans = spans_of(trace)
         inner, outer = llm_spans(spans)
         last = inner[-1] if inner else None
-        around = {id(span) for span in outer}
+        outer_ids = {id(span) for span in outer}
         for span in spans:
             yield {
                 "span": span,
-                "role": "outer" if id(span) in around else None,
+                "role": "outer" if id(span) in outer_ids else None,
                 "trace_id": first_given(info.get("trace_id"), info.get("request_id")),
                 "metadata": first_given(info.get("trace_metadata"), info.get("request_metadata")),
                 "tags": info.get("tags"),
@@ -75,10 +94,10 @@ class MLflowTraces(Reader):
             }
 
     def fetch(self, address: str) -> Iterator[Record]:
-        """All traces of the experiment of that name, the earliest first, from where MLflow is set to look.
+        """All traces of the experiment of that name, earliest first, from MLflow's tracking server.
 
         Raises:
-            CallLogError: there is no such experiment, or the server does not answer.
+            CallLogError: no experiment has that name, or the server does not answer.
             MissingExtra: MLflow is not installed.
         """
         try:
@@ -91,12 +110,12 @@ class MLflowTraces(Reader):
         except MlflowException as error:
             server = shown_address(get_tracking_uri())
             raise CallLogError(
-                f"{address}: can't be read from {server}: {cause_of(error)}; is MLFLOW_TRACKING_URI set "
-                "right, and does the server run?"
+                f"{address}: can't be read from {server}: {cause_of(error)}; check "
+                "MLFLOW_TRACKING_URI, and whether the server runs"
             ) from None
 
     def convert(self, row: Record) -> Result:
-        """The request and the answer are the span's inputs and outputs."""
+        """The call in a span, whose inputs and outputs are request and answer."""
         span = row.get("span")
         if not isinstance(span, dict):
             return _NO_SPAN
@@ -115,15 +134,15 @@ def _is_info(value: Json) -> bool:
 
 def _traces(client: MlflowClient, address: str) -> Iterator[Record]:
     name = address.removeprefix(_SCHEME)
-    with asking(AT_FIRST):
+    with client_settings(FIRST_REQUEST):
         experiment = client.get_experiment_by_name(name)
     if experiment is None:
         raise CallLogError(
-            f"{address}: no experiment of that name where MLFLOW_TRACKING_URI points; check both"
+            f"{address}: the server of MLFLOW_TRACKING_URI has no experiment of that name; check both"
         )
     token: str | None = None
     while True:
-        with asking(ONCE_IT_ANSWERED):
+        with client_settings(LATER_REQUESTS):
             page = client.search_traces(
                 locations=[experiment.experiment_id],
                 max_results=_PAGE,
@@ -137,7 +156,7 @@ def _traces(client: MlflowClient, address: str) -> Iterator[Record]:
 
 
 def _assessments(info: Mapping[str, Json], span: Record, *, is_last: bool) -> Iterator[Json]:
-    """Those of the span, and at the last call those of the whole trace; withdrawn ones are left out."""
+    """Valid assessments of the span; for the last call, those of the whole trace too."""
     for one in listed(info.get("assessments")):
         if not isinstance(one, dict) or one.get("valid") is False:
             continue
@@ -153,31 +172,31 @@ def _call(row: Record, span: Record, attributes: Mapping[str, Json]) -> Result:
         return NO_PROMPT
     model = _model(attributes, inputs)
     if model is None:
-        return _NO_MODEL
+        return NO_MODEL
     evidence = answer_evidence(outputs) or ({"answer": outputs} if outputs else {})
     call = {**fields, "model": model, **_labels(row, span), **_amounts(span, attributes), **evidence}
     result = with_error(call, error) if (error := error_of(span)) else call
     if not isinstance(result, dict):
         return result
     text = next(iter(texts_in([evidence.get("answer")])), None) or words(evidence.get("answer"))
-    return with_judgements(result, _verdicts(row, text))
+    return with_judgements(result, _judgements(row, text))
 
 
 def _request(inputs: Json) -> Call:
-    """A request's body; or a list of messages, in LangChain's form a list of such lists."""
-    given = unpacked(inputs)
-    if isinstance(given, list) and len(given) == 1 and isinstance(given[0], list):
-        given = given[0]
-    if isinstance(given, list):
-        given = [_with_role(message) for message in given]
-    return request_fields(given if isinstance(given, dict) and "role" not in given else {"messages": given})
+    """The request in the inputs: a body, a list of messages, or LangChain's list of one such list."""
+    body = unpacked(inputs)
+    if isinstance(body, list) and len(body) == 1 and isinstance(body[0], list):
+        body = body[0]
+    if isinstance(body, list):
+        body = [_with_role(message) for message in body]
+    return request_fields(body if isinstance(body, dict) and "role" not in body else {"messages": body})
 
 
 _ROLES: Mapping[Json, str] = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool"}
 
 
 def _with_role(message: Json) -> Json:
-    """A message with the chat protocol's role, where LangChain's type stands for it."""
+    """A message with the role of the chat protocol in place of LangChain's type."""
     kind = message.get("type") if isinstance(message, dict) and "role" not in message else None
     if not isinstance(kind, str) or kind not in _ROLES:
         return message
@@ -196,14 +215,15 @@ def _model(attributes: Mapping[str, Json], inputs: Json) -> str | None:
 
 
 def _labels(row: Record, span: Record) -> Call:
-    trace, named = words(row.get("trace_id")), span_id(span)
-    found: Call = {
-        "call_id": f"{trace}/{named}" if trace and named else None,
-        "session_id": first_words(mapping(row.get("metadata")).get("mlflow.trace.session"), trace),
-        "time": from_nanoseconds(_start(span)),
-        "task_type": words(mapping(row.get("tags")).get("task_type")),
-    }
-    return {name: value for name, value in found.items() if value}
+    trace, own_id = words(row.get("trace_id")), span_id(span)
+    return filled(
+        {
+            "call_id": f"{trace}/{own_id}" if trace and own_id else None,
+            "session_id": first_words(mapping(row.get("metadata")).get("mlflow.trace.session"), trace),
+            "time": from_nanoseconds(_start(span)),
+            "task_type": words(mapping(row.get("tags")).get("task_type")),
+        }
+    )
 
 
 def _start(span: Record) -> Json:
@@ -211,26 +231,25 @@ def _start(span: Record) -> Json:
 
 
 def _amounts(span: Record, attributes: Mapping[str, Json]) -> Call:
-    """Cost, tokens and latency; MLflow's own cost stands in where the library that was traced has none."""
+    """Cost, tokens and latency; MLflow's own cost comes before that of the traced library."""
     usage = mapping(attributes.get("mlflow.chat.tokenUsage"))
     end = from_nanoseconds(first_given(span.get("end_time_unix_nano"), span.get("end_time")))
     costs = member(attributes, "mlflow.llm.cost", "total_cost"), attributes.get("response_cost")
-    found: Call = {
+    amounts: Call = {
         "cost_usd": first_given(*(cost for cost in costs if cost != 0)),
         "input_tokens": usage.get("input_tokens"),
         "output_tokens": usage.get("output_tokens"),
         "latency_s": seconds_between(from_nanoseconds(_start(span)), end),
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return filled(amounts, zeros=True)
 
 
-def _verdicts(row: Record, answer: str | None) -> Sequence[Judgement | None]:
-    given = [one for one in listed(row.get("assessments")) if isinstance(one, dict)]
-    return [_verdict(one, answer) for one in given]
+def _judgements(row: Record, answer: str | None) -> Sequence[Judgement | None]:
+    return [_judgement(one, answer) for one in listed(row.get("assessments")) if isinstance(one, dict)]
 
 
-def _verdict(assessment: Mapping[str, Json], answer: str | None) -> Judgement | None:
-    """A feedback's value, or for an expectation of the answer whether it was met."""
+def _judgement(assessment: Mapping[str, Json], answer: str | None) -> Judgement | None:
+    """The value of a feedback, or whether the answer meets an expectation."""
     name = first_words(assessment.get("assessment_name"), assessment.get("name"))
     if "expectation" in assessment:
         wanted = member(assessment, "expectation", "value")

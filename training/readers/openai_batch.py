@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from router.records import Json
-from training.readers.batch_prices import BatchUsage, batch_cost
+from training.readers.batch_prices import batch_amounts
 from training.readers.batch_reader import NEVER_RUN, BatchReader
-from training.readers.litellm_records import NO_MODEL, OTHER_CALL
-from training.readers.protocol import NO_PROMPT, Apart, Call, Record, Result, Sample
+from training.readers.litellm_records import OTHER_CALL
+from training.readers.protocol import NO_MODEL, NO_PROMPT, Call, Record, Result, Sample, Skipped
 from training.readers.provider_errors import provider_outcome
 from training.readers.request_shapes import answer_evidence, request_fields
-from training.readers.values import first_given, first_words, mapping, member, words
+from training.readers.values import filled, first_given, first_words, mapping, member, words
 
 _CHAT = ("completions", "responses", "messages")
 _NEVER_RUN = ("batch_expired", "batch_cancelled", "batch_canceled")
@@ -24,45 +24,36 @@ class OpenAIBatch(BatchReader):
 
     def recognise(self, sample: Sample) -> float:
         """By `custom_id` beside a body, or beside a response and an error."""
-        known = [row for row in sample.records if "custom_id" in row and (_asks(row) or _answers(row))]
-        return 0.9 * len(known) / len(sample.records) if sample.records else 0.0
+        return 0.9 * sample.share_of(
+            lambda row: "custom_id" in row and (self.is_request(row) or self.is_result(row))
+        )
 
     def is_request(self, row: Record) -> bool:
-        """Whether it holds a body to be sent."""
-        return _asks(row)
+        """Whether the row holds a body to send."""
+        return "body" in row and "response" not in row
 
     def is_result(self, row: Record) -> bool:
-        """Whether it holds a response or an error."""
-        return _answers(row)
+        """Whether the row holds a response or an error."""
+        return "response" in row and "error" in row
 
     def call_of(self, request: Record, result: Record) -> Result:
-        """The model is named as the request did: the response has the name of a dated version."""
+        """The call with the model name of the request: the response names a dated version."""
         if not _is_chat(request.get("url")):
             return OTHER_CALL
-        asked, response = mapping(request.get("body")), mapping(result.get("response"))
+        body, response = mapping(request.get("body")), mapping(result.get("response"))
         answer = mapping(response.get("body"))
         failed = _failure(result, response, answer)
-        if isinstance(failed, Apart):
+        if isinstance(failed, Skipped):
             return failed
-        fields = request_fields(asked)
+        fields = request_fields(body)
         if not fields:
             return NO_PROMPT
-        names = words(asked.get("model")), words(answer.get("model"))
+        names = words(body.get("model")), words(answer.get("model"))
         if (model := first_words(*names)) is None:
             return NO_MODEL
-        fields |= {"model": model, **_labels(asked, result, response, answer)}
-        if (usage := BatchUsage.of(answer.get("usage"))) is not None:
-            fields |= {"input_tokens": usage.input, "output_tokens": usage.output}
-            fields |= {"cost_usd": cost} if (cost := batch_cost(usage, *names)) is not None else {}
+        fields |= {"model": model, **_labels(body, result, response, answer)}
+        fields |= batch_amounts(answer.get("usage"), *names)
         return fields | (answer_evidence(answer) if failed is None else failed)
-
-
-def _asks(row: Record) -> bool:
-    return "body" in row and "response" not in row
-
-
-def _answers(row: Record) -> bool:
-    return "response" in row and "error" in row
 
 
 def _is_chat(url: Json) -> bool:
@@ -70,8 +61,10 @@ def _is_chat(url: Json) -> bool:
     return path is None or path.partition("?")[0].rstrip("/").endswith(_CHAT)
 
 
-def _failure(result: Record, response: Mapping[str, Json], answer: Mapping[str, Json]) -> Call | Apart | None:
-    """What became of a call that failed; None for one that was answered."""
+def _failure(
+    result: Record, response: Mapping[str, Json], answer: Mapping[str, Json]
+) -> Call | Skipped | None:
+    """The outcome of a call that failed; None if it was answered."""
     status = response.get("status_code")
     error = mapping(result.get("error")) or mapping(answer.get("error"))
     if error.get("code") in _NEVER_RUN:
@@ -82,20 +75,20 @@ def _failure(result: Record, response: Mapping[str, Json], answer: Mapping[str, 
 
 
 def _labels(
-    asked: Mapping[str, Json], result: Record, response: Mapping[str, Json], answer: Mapping[str, Json]
+    body: Mapping[str, Json], result: Record, response: Mapping[str, Json], answer: Mapping[str, Json]
 ) -> Call:
-    found: Call = {
-        "call_id": first_words(answer.get("id"), response.get("request_id"), _row_id(result)),
-        "time": first_given(answer.get("created"), answer.get("created_at")),
-        "task_type": first_words(
-            member(asked.get("metadata"), "task_type"), member(asked.get("metadata"), "task")
-        ),
-    }
-    return {name: value for name, value in found.items() if value}
+    metadata = body.get("metadata")
+    return filled(
+        {
+            "call_id": first_words(answer.get("id"), response.get("request_id"), _row_id(result)),
+            "time": first_given(answer.get("created"), answer.get("created_at")),
+            "task_type": first_words(member(metadata, "task_type"), member(metadata, "task")),
+        }
+    )
 
 
 def _row_id(result: Record) -> str | None:
-    """An error's own id with the request's; the guide shows one id for two errors."""
+    """The id of an error with that of its request: the provider's guide has two errors with one id."""
     name = words(result.get("id"))
     return f"{name}:{result.get('custom_id')}" if name else None
 

@@ -1,7 +1,8 @@
-"""Spans of OpenTelemetry's GenAI conventions, with the events and evaluations that belong to them.
+"""Spans of OpenTelemetry's GenAI conventions, with their events and evaluations.
 
 Names: the semantic conventions' registry of attributes `gen_ai.*` (current and deprecated ones), and the
-mapping of OTLP to JSON. Cost is in no convention; the names that instrumentations give it are tried.
+mapping of OTLP to JSON. No convention names the cost, so this reader tries the names that
+instrumentations use.
 """
 
 from __future__ import annotations
@@ -10,31 +11,41 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from router.records import Json
 from training.readers.judgements import Judgement, error_class, judgement_of, with_error, with_judgements
+from training.readers.litellm_records import OTHER_CALL
 from training.readers.otel_messages import AttributeMap, Event, messages_of, tools_of
 from training.readers.otel_records import plain_rows
 from training.readers.protocol import (
     JOINED,
+    NO_MODEL,
     NO_PROMPT,
     NO_RECORD,
-    Apart,
     Call,
     JoiningReader,
     Record,
     Rejected,
     Result,
     Sample,
+    Skipped,
 )
-from training.readers.times import seconds_between
-from training.readers.values import first_given, first_words, listed, mapping, member, unpacked, words
+from training.readers.values import (
+    filled,
+    first_given,
+    first_words,
+    listed,
+    mapping,
+    member,
+    seconds_between,
+    unpacked,
+    words,
+)
 
-NO_GENAI = Apart("no GenAI span")
-OTHER_CALL = Apart("no chat or completion")
-OTHER_EVENT = Apart("no GenAI event")
-NO_CALL_OF_EVENT = Apart("event of what is no call here")
-_NO_SPAN = Rejected("no span of OpenTelemetry")
-_NO_MODEL = Rejected("model is missing")
+NO_GENAI = Skipped("no GenAI span")
+OTHER_EVENT = Skipped("no GenAI event")
+NO_CALL_OF_EVENT = Skipped("event of what is no call here")
+_NO_SPAN = Rejected("not an OpenTelemetry span")
 
 _EVALUATION = "gen_ai.evaluation.result"
+_DETAILS = "gen_ai.client.inference.operation.details"
 _OPERATIONS = frozenset("chat text_completion generate_content completion".split())
 _COSTS = (
     "gen_ai.usage.cost", "gen_ai.usage.total_cost", "gen_ai.cost.total_cost", "operation.cost",
@@ -48,17 +59,17 @@ _PROVIDERS: Mapping[str, str] = {
     "gcp.vertex_ai": "vertex_ai", "vertex_ai": "vertex_ai", "gcp.gemini": "gemini", "gemini": "gemini",
     "ibm.watsonx.ai": "watsonx",
 }  # fmt: skip
-"""LiteLLM's names for the conventions' well-known providers; of others the model's name stands alone."""
+"""LiteLLM's names for the conventions' well-known providers; models of others get no prefix."""
 
 
 class OtelGenAI(JoiningReader):
-    """A span of a chat or completion is a call; log records with its span's id are joined to it."""
+    """A span of a chat or completion is a call; log records with the id of the span are joined to it."""
 
     name = "otel-genai"
     many_rows = True
 
     def recognise(self, sample: Sample) -> float:
-        """By OTLP's members, or by those of the SDK's own JSON."""
+        """By the members of OTLP, or of the SDK's own JSON."""
         forms = (
             ("resourceSpans",), ("resource_spans",), ("resourceLogs",), ("resource_logs",),
             ("traceId", "spanId", "attributes"), ("context", "attributes", "start_time", "kind", "resource"),
@@ -66,16 +77,16 @@ class OtelGenAI(JoiningReader):
         return 0.9 * max(sample.share(*form) for form in forms)
 
     def rows(self, record: Record) -> Iterator[Record]:
-        """The spans and log records in one request of an exporter, their attributes as plain values."""
+        """The spans and log records in one request of an exporter, with plain values of their attributes."""
         return plain_rows(record)
 
     def key(self, row: Record) -> str | None:
-        """The span, within its trace."""
+        """The ids of trace and span."""
         trace, span = words(row.get("trace_id")), words(row.get("span_id"))
         return f"{trace}/{span}" if trace and span else None
 
     def join(self, rows: Sequence[Record]) -> Sequence[Result]:
-        """The span with what its log records say; normally one span and few records."""
+        """The span as a call, with the details of its log records."""
         logs = [Event.of(row) for row in rows if row.get("kind") == "log"]
         results = [_result(row, logs) for row in rows]
         if any(isinstance(result, dict) for result in results):
@@ -95,10 +106,9 @@ def _result(row: Record, logs: Sequence[Event]) -> Result:
 
 
 def _with_details(attributes: AttributeMap, events: Iterable[Event]) -> AttributeMap:
-    """A span's attributes, with those of the event that is meant for what is too large for a span."""
-    details = "gen_ai.client.inference.operation.details"
-    added = [event.attributes for event in events if event.name == details]
-    return {name: value for found in (*added, attributes) for name, value in found.items()}
+    """The attributes of a span, with those of the event for details that are too large for a span."""
+    added = [event.attributes for event in events if event.name == _DETAILS]
+    return {name: value for one in (*added, attributes) for name, value in one.items()}
 
 
 def _call(row: Record, attributes: AttributeMap, events: Sequence[Event]) -> Result:
@@ -112,43 +122,39 @@ def _call(row: Record, attributes: AttributeMap, events: Sequence[Event]) -> Res
         return NO_PROMPT
     model = _model(attributes)
     if model is None:
-        return _NO_MODEL
+        return NO_MODEL
     call = {
         **fields, **tools_of(attributes), "model": model, **_labels(row, attributes),
         **_amounts(row, attributes), **_evidence(attributes),
     }  # fmt: skip
     result = with_error(call, error) if (error := _error(row, attributes, events)) else call
-    return with_judgements(result, _verdicts(events)) if isinstance(result, dict) else result
+    return with_judgements(result, _judgements(events)) if isinstance(result, dict) else result
 
 
 def _model(attributes: AttributeMap) -> str | None:
-    """The model that was asked for, by the name that LiteLLM would call it."""
-    asked = first_words(attributes.get("gen_ai.request.model"), attributes.get("gen_ai.response.model"))
+    """The requested model, by LiteLLM's name for it."""
+    model = first_words(attributes.get("gen_ai.request.model"), attributes.get("gen_ai.response.model"))
     provider = first_words(attributes.get("gen_ai.provider.name"), attributes.get("gen_ai.system"))
     known = _PROVIDERS.get(provider.lower()) if provider else None
-    if asked is None or known is None or asked.startswith(f"{known}/"):
-        return asked
-    return f"{known}/{asked}"
+    if model is None or known is None or model.startswith(f"{known}/"):
+        return model
+    return f"{known}/{model}"
 
 
 def _labels(row: Record, attributes: AttributeMap) -> Call:
     conversation = first_words(attributes.get("gen_ai.conversation.id"), attributes.get("session.id"))
-    found: Call = {
-        "call_id": OtelGenAI().key(row),
-        "session_id": first_words(conversation, row.get("trace_id")),
-        "time": row.get("start"),
-    }
-    return {name: value for name, value in found.items() if value}
+    session = first_words(conversation, row.get("trace_id"))
+    return filled({"call_id": READER.key(row), "session_id": session, "time": row.get("start")})
 
 
 def _amounts(row: Record, attributes: AttributeMap) -> Call:
-    found: Call = {
+    amounts: Call = {
         "cost_usd": first_given(*(attributes.get(name) for name in _COSTS)),
         "input_tokens": _usage(attributes, "input_tokens", "prompt_tokens"),
         "output_tokens": _usage(attributes, "output_tokens", "completion_tokens"),
         "latency_s": seconds_between(row.get("start"), row.get("end")),
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return filled(amounts, zeros=True)
 
 
 def _usage(attributes: AttributeMap, *names: str) -> Json:
@@ -161,23 +167,24 @@ def _evidence(attributes: AttributeMap) -> Call:
         first_given(attributes.get("gen_ai.output.messages"), attributes.get("gen_ai.completion"))
     )
     reason = first_words(reason, member(answer, 0, "finish_reason"))
-    return {name: value for name, value in (("finish_reason", reason), ("answer", answer)) if value}
+    return filled({"finish_reason": reason, "answer": answer})
 
 
 def _error(row: Record, attributes: AttributeMap, events: Sequence[Event]) -> str | None:
-    """The class of the error that the call ended in; None where it did not."""
+    """The class of the error that ended the call; "error" if it is unknown, None without an error."""
     raised = [event.attributes.get("exception.type") for event in events if event.name == "exception"]
-    found = error_class(attributes.get("error.type"), *raised)
-    return found or ("error" if row.get("failed") is True else None)
+    return error_class(attributes.get("error.type"), *raised) or (
+        "error" if row.get("failed") is True else None
+    )
 
 
-def _verdicts(events: Iterable[Event]) -> Iterator[Judgement | None]:
+def _judgements(events: Iterable[Event]) -> Iterator[Judgement | None]:
     for event in events:
         if event.name == _EVALUATION:
             name = event.attributes.get("gen_ai.evaluation.name")
             for part in ("label", "value"):
-                said = event.attributes.get(f"gen_ai.evaluation.score.{part}")
-                yield judgement_of("evaluation", name, said)
+                value = event.attributes.get(f"gen_ai.evaluation.score.{part}")
+                yield judgement_of("evaluation", name, value)
 
 
 READER = OtelGenAI()

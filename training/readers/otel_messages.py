@@ -1,4 +1,4 @@
-"""The chat in a GenAI span, from any generation of the conventions' attributes and events."""
+"""Reads the chat of a GenAI span from the attributes and events of any version of the conventions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from router.records import Json
 from training.readers.cells import dump_json
 from training.readers.protocol import Call, Record
 from training.readers.request_shapes import request_fields
-from training.readers.values import first_given, listed, mapping, unpacked, words
+from training.readers.values import filled, first_given, listed, mapping, unpacked, words
 
 AttributeMap: TypeAlias = Mapping[str, Json]
 
@@ -22,10 +22,10 @@ _ROLES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """An event of a span, or a log record with its id.
+    """An event of a span, or a log record with the id of the span.
 
     Attributes:
-        body: what a log record says; of an event of a span nothing.
+        body: of a log record; empty for an event of a span.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Event:
 
     @classmethod
     def of(cls, row: Record) -> Self:
-        """From a row, or an event of one; without a name it is ""."""
+        """From a row, or an event in a row; the name is "" if there is none."""
         attributes = row.get("attributes")
         return cls(
             name=words(row.get("name")) or "",
@@ -44,7 +44,7 @@ class Event:
 
 
 def messages_of(attributes: AttributeMap, events: Sequence[Event]) -> Call:
-    """`messages` or `prompt`; empty where none was recorded, which is the conventions' default."""
+    """`messages` or `prompt`; empty if the prompt was not recorded, which is the conventions' default."""
     current = unpacked(attributes.get("gen_ai.input.messages"))
     if current:
         return request_fields({"messages": [*_instructions(attributes), *_chat(current)]})
@@ -60,18 +60,18 @@ def messages_of(attributes: AttributeMap, events: Sequence[Event]) -> Call:
 
 
 def tools_of(attributes: AttributeMap) -> Call:
-    """`tools` and `response_format`; only what was recorded."""
+    """`tools` and `response_format`, as far as they were recorded."""
     tools = [_tool(tool) for tool in listed(attributes.get("gen_ai.tool.definitions"))]
     form = first_given(
         unpacked(attributes.get("gen_ai.openai.request.response_format")),
         "json_object" if attributes.get("gen_ai.output.type") == "json" else None,
     )
-    found: Call = {"response_format": {"type": form} if isinstance(form, str) else form, "tools": tools}
-    return {name: value for name, value in found.items() if value and value != {"type": "text"}}
+    form = {"type": form} if isinstance(form, str) else form
+    return filled({"response_format": None if form == {"type": "text"} else form, "tools": tools})
 
 
 def _tool(tool: Json) -> Json:
-    """A definition in the form of the chat protocol, where it is in the conventions' flat one."""
+    """A tool in the form of the chat protocol, from that form or the flat one of the conventions."""
     if not isinstance(tool, dict) or "function" in tool or "name" not in tool:
         return tool
     function = {name: value for name, value in tool.items() if name != "type"}
@@ -79,11 +79,11 @@ def _tool(tool: Json) -> Json:
 
 
 def _instructions(attributes: AttributeMap) -> list[Json]:
-    """The system message that is kept apart from the history: parts, or a text."""
-    given = unpacked(attributes.get("gen_ai.system_instructions"))
-    if isinstance(given, str):
-        return [{"role": "system", "content": given}] if given else []
-    return [*_from_parts("system", listed(given))]
+    """The system message, which has an attribute of its own: parts, or a text."""
+    system = unpacked(attributes.get("gen_ai.system_instructions"))
+    if isinstance(system, str):
+        return [{"role": "system", "content": system}] if system else []
+    return [*_from_parts("system", listed(system))]
 
 
 def _chat(messages: Json) -> Iterator[Json]:
@@ -97,7 +97,7 @@ def _chat(messages: Json) -> Iterator[Json]:
 
 
 def _from_parts(role: Json, parts: Sequence[Json]) -> Iterator[Json]:
-    """The chat messages in one message of the conventions: each tool's response is one of its own."""
+    """The chat messages in one message of the conventions; each response of a tool is its own message."""
     content: list[Json] = []
     calls: list[Json] = []
     for part in parts:
@@ -130,7 +130,7 @@ def _tool_call(part: Mapping[str, Json]) -> Json:
 
 
 def _text(value: Json) -> str | None:
-    """A value as its JSON text; None of one nested too deeply to be written."""
+    """The JSON text of a value; None if it is nested too deeply."""
     try:
         return value if isinstance(value, str) else dump_json(value)
     except RecursionError:
@@ -139,23 +139,23 @@ def _text(value: Json) -> str | None:
 
 def _numbered(attributes: AttributeMap) -> list[Json]:
     """Messages of attributes such as `gen_ai.prompt.0.role`, as OpenLLMetry wrote them."""
-    found: list[Json] = []
-    while (content := attributes.get(f"gen_ai.prompt.{len(found)}.content")) is not None:
-        role = words(attributes.get(f"gen_ai.prompt.{len(found)}.role")) or "user"
-        found.append({"role": role, "content": unpacked(content)})
-    return found
+    messages: list[Json] = []
+    while (content := attributes.get(f"gen_ai.prompt.{len(messages)}.content")) is not None:
+        role = words(attributes.get(f"gen_ai.prompt.{len(messages)}.role")) or "user"
+        messages.append({"role": role, "content": unpacked(content)})
+    return messages
 
 
 def _from_events(events: Sequence[Event]) -> Iterator[Json]:
-    """Messages of one event each, in their order."""
+    """One message of each event, in their order."""
     for event in events:
         role = _ROLES.get(event.name)
         if role is None:
             continue
-        said = mapping(event.attributes.get("gen_ai.event.content")) or event.body or event.attributes
-        message: dict[str, Json] = {"role": words(said.get("role")) or role, "content": said.get("content")}
-        if said.get("tool_calls"):
-            message["tool_calls"] = unpacked(said["tool_calls"])
+        body = mapping(event.attributes.get("gen_ai.event.content")) or event.body or event.attributes
+        message: dict[str, Json] = {"role": words(body.get("role")) or role, "content": body.get("content")}
+        if body.get("tool_calls"):
+            message["tool_calls"] = unpacked(body["tool_calls"])
         if role == "tool":
-            message["tool_call_id"] = said.get("id")
+            message["tool_call_id"] = body.get("id")
         yield message

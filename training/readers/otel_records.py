@@ -1,4 +1,4 @@
-"""Spans and log records taken out of OTLP's JSON, or the SDK's, and brought into one plain form."""
+"""Converts spans and log records, in JSON of OTLP or of the SDK, to one plain form."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Iterator, Mapping
 
 from router.records import Json
 from training.readers.protocol import Record
-from training.readers.times import from_nanoseconds
-from training.readers.values import first_given, listed, mapping, member
+from training.readers.values import first_given, from_nanoseconds, listed, mapping, member
 
 _DEEPEST = 40
 _FAILED = (2, "2", "STATUS_CODE_ERROR", "ERROR")
 
 
 def plain_rows(record: Record) -> Iterator[Record]:
-    """The spans and log records of a record: of an export request all, else the one that it is.
+    """The spans and log records in a record, which is an export request, a span or a log record.
 
     Each has `kind` ("span" or "log"), `trace_id`, `span_id`, `name`, `start` and `end` (seconds since
-    1970, or as they stood), `failed`, `attributes` and `events` with plain values; a log record has a `body`.
+    1970, or the logged values), `failed`, `attributes` and `events` with plain values; a log record has a
+    `body`.
     """
     spans = _nested(record, "resourceSpans", "scopeSpans", "spans")
     logs = _nested(record, "resourceLogs", "scopeLogs", "logRecords")
@@ -31,16 +31,16 @@ def plain_rows(record: Record) -> Iterator[Record]:
 
 def _nested(record: Record, *path: str) -> Iterator[Record]:
     """The objects at the end of a path of lists; names may be in camel or in snake case."""
-    found: list[Json] = [record]
+    outer: list[Json] = [record]
     for name in path:
         older = {"scopeSpans": "instrumentationLibrarySpans"}.get(name, name)
-        found = [
+        outer = [
             inner
-            for one in found
+            for one in outer
             if isinstance(one, dict)
             for inner in listed(first_given(_get(one, name), one.get(older)))
         ]
-    return (one for one in found if isinstance(one, dict))
+    return (one for one in outer if isinstance(one, dict))
 
 
 def _get(record: Record, name: str) -> Json:
@@ -80,7 +80,7 @@ def _log(log: Record) -> Record:
 
 
 def _sdk_span(span: Record) -> Record:
-    """A span as `ReadableSpan.to_json` has it, which the console exporter writes."""
+    """A span from `ReadableSpan.to_json`, which the console exporter writes."""
     return {
         "kind": "span",
         "trace_id": member(span, "context", "trace_id"),
@@ -100,27 +100,27 @@ def _failed(span: Record) -> bool:
 
 
 def _attributes(value: Json) -> Mapping[str, Json]:
-    """Attributes by name, from OTLP's list of keys and values, or plain as some tools write them."""
-    if isinstance(value, dict):
-        return value
+    """Attributes by name, from OTLP's list of keys and values, or from the plain object of some tools."""
+    return value if isinstance(value, dict) else _pairs(value, 0)
+
+
+def _pairs(value: Json, depth: int) -> dict[str, Json]:
     pairs = [pair for pair in listed(value) if isinstance(pair, dict) and isinstance(pair.get("key"), str)]
-    return {pair["key"]: _value(pair.get("value")) for pair in pairs}
+    return {pair["key"]: _value(pair.get("value"), depth) for pair in pairs}
 
 
 def _value(value: Json, depth: int = 0) -> Json:
-    """What an `AnyValue` holds; whole numbers stand in it as text."""
+    """The value in an `AnyValue`, which writes whole numbers as text."""
     if not isinstance(value, dict) or depth > _DEEPEST:
         return value
     plain = [_get(value, name) for name in ("stringValue", "boolValue", "doubleValue", "bytesValue")]
-    if (given := next((one for one in plain if one is not None), None)) is not None:
-        return given
+    if (scalar := next((one for one in plain if one is not None), None)) is not None:
+        return scalar
     if (whole := _get(value, "intValue")) is not None:
         return _whole(whole)
     if (array := _get(value, "arrayValue")) is not None:
         return [_value(one, depth + 1) for one in listed(member(array, "values"))]
-    pairs = listed(member(_get(value, "kvlistValue"), "values"))
-    found = [pair for pair in pairs if isinstance(pair, dict) and isinstance(pair.get("key"), str)]
-    return {pair["key"]: _value(pair.get("value"), depth + 1) for pair in found} or None
+    return _pairs(member(_get(value, "kvlistValue"), "values"), depth + 1) or None
 
 
 def _whole(value: Json) -> Json:

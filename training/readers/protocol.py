@@ -1,8 +1,8 @@
-"""What a reader of another program's log is: how it knows its records, and what becomes of each."""
+"""What a reader of another program's log does: recognise its records, and convert each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
@@ -12,19 +12,23 @@ Record: TypeAlias = Mapping[str, Json]
 """One object of the source: a JSON object, or a row of a table by column name."""
 
 EVIDENCE_FIELDS = ("finish_reason", "answer", "error")
-"""What a call may carry beside the fields of `CALL_SCHEMA`, for the rules that find outcomes: why the model
-stopped, its message as JSON, and the class of its error."""
+"""Fields of a call beside those of `CALL_SCHEMA`, for the outcome rules: why the model stopped, its message
+as JSON, and the class of its error."""
 
 
 @dataclass(frozen=True, slots=True)
-class Apart:
-    """A row that is in order and yet no call to learn from.
+class Skipped:
+    """A valid row that is no call for training.
 
     Attributes:
-        reason: a few words, the same for every row of its kind; counted under them.
+        reason: a few words, the same for every row of its kind; the summary counts rows by it.
     """
 
     reason: str
+
+
+Apart = Skipped
+"""The former name of `Skipped`, for readers in other packages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class Rejected:
 
     Attributes:
         reason: the same for every row of its kind.
-        value: what stood there.
+        value: the value that can't be read.
     """
 
     reason: str
@@ -46,12 +50,13 @@ class Joined:
 
 
 Call: TypeAlias = dict[str, Json]
-"""Raw values by canonical field (and `EVIDENCE_FIELDS`); what is left out is unknown.
-`training.reading.rows.cleaning` checks them."""
-Result: TypeAlias = Call | Apart | Rejected | Joined
+"""Raw values by canonical field (and `EVIDENCE_FIELDS`); a missing field is unknown.
+`training.reading.rows.cleaning` checks the values."""
+Result: TypeAlias = Call | Skipped | Rejected | Joined
 
-NO_PROMPT = Apart("no prompt logged")
-NO_RECORD = Apart("holds no call")
+NO_PROMPT = Skipped("no prompt logged")
+NO_RECORD = Skipped("holds no call")
+NO_MODEL = Rejected("model is missing")
 JOINED = Joined()
 
 
@@ -61,8 +66,8 @@ class Sample:
 
     Attributes:
         name: the file's name, or the table's.
-        columns: of a table or CSV or Parquet file; empty for JSON.
-        records: the first rows that can be read, at most twenty; may be empty.
+        columns: of a table, CSV or Parquet file; empty for JSON.
+        records: the first readable rows, at most twenty; may be empty.
     """
 
     name: str
@@ -71,21 +76,24 @@ class Sample:
 
     def share(self, *names: str) -> float:
         """Share of the records that have all these members."""
-        having = sum(all(name in record for name in names) for record in self.records)
-        return having / len(self.records) if self.records else 0.0
+        return self.share_of(lambda record: all(name in record for name in names))
+
+    def share_of(self, known: Callable[[Record], bool]) -> float:
+        """Share of the records that `known` accepts; 0 if there are no records."""
+        return sum(map(known, self.records)) / len(self.records) if self.records else 0.0
 
 
 class Reader:
-    """One format. A subclass of this, made once at the end of its module, is all there is to adding one.
+    """One format. To add one, write a subclass and create its instance at the end of the module.
 
-    Nothing in it may raise on a record of any form: what can't be used is `Rejected`.
+    No method may raise, whatever form a record has: return `Rejected` for a record that can't be used.
 
     Attributes:
         name: for `--format`.
-        many_rows: `rows` may give other than one row for a record; rows then are numbered, not lines.
-        tables: tables of a database that hold this format.
-        schemes: beginnings of addresses that `fetch` reads.
-        takes_over: name of another reader whose files this one joins its own to, where both are there.
+        many_rows: `rows` may yield any number of rows for a record; messages then number rows, not lines.
+        tables: database tables that hold this format.
+        schemes: beginnings of the addresses that `fetch` reads.
+        takes_over: name of another reader; this one joins that reader's files to its own.
     """
 
     name: ClassVar[str]
@@ -95,41 +103,41 @@ class Reader:
     takes_over: ClassVar[str] = ""
 
     def recognise(self, sample: Sample) -> float:
-        """How sure it is that the file is of its format, from 0 (not at all) to 1.
+        """How sure this reader is that the file has its format, from 0 (not at all) to 1.
 
-        The surest reader gets the file. A canonical call log scores 0.5, so what merely looks like a table
-        with a model and a prompt must stay below.
+        The surest reader gets the file. A canonical call log scores 0.5, so a file that merely has columns
+        for a model and a prompt must score below.
         """
         raise NotImplementedError
 
     def rows(self, record: Record) -> Iterable[Record]:
-        """The rows in one record of the source: itself, or the spans of a trace, the items of a page."""
+        """The rows in one record of the source: itself, the spans of a trace, or the items of a page."""
         return (record,)
 
     def fetch(self, address: str) -> Iterator[Record]:
-        """The records behind an address that begins with one of `schemes`.
+        """The records at an address that begins with one of `schemes`.
 
         Raises:
-            CallLogError: it can't be reached.
+            CallLogError: the address can't be reached.
         """
         raise NotImplementedError
 
     def convert(self, row: Record) -> Result:
-        """What a row says, by canonical field; or why it is no call."""
+        """The call in a row, or why the row is no call."""
         raise NotImplementedError
 
 
 class JoiningReader(Reader):
-    """A format in which one call stands in several rows, possibly of several files.
+    """A format that spreads one call over several rows, possibly of several files.
 
-    All rows are first sorted into files by key on disk, so memory is that of one such file, whatever the
-    log's length; rows of one key should be few.
+    The rows are first sorted by key into files on disk. Memory is that of one such file, whatever the length
+    of the log, so few rows should share a key.
     """
 
     def key(self, row: Record) -> str | None:
-        """What the rows of one call share; None for a row that stands for itself."""
+        """The key that the rows of one call share; None for a row on its own."""
         raise NotImplementedError
 
     def join(self, rows: Sequence[Record]) -> Sequence[Result]:
-        """What becomes of each of the rows that share a key, in the order of the log: one result for each."""
+        """One result for each of the rows that share a key; rows and results are in the order of the log."""
         raise NotImplementedError

@@ -1,10 +1,10 @@
-"""What the error of a provider says of the model that was asked: its fault, the caller's, or nobody's."""
+"""Whose fault a provider's error is: the model's, the caller's, or nobody's."""
 
 from __future__ import annotations
 
 from router.records import Json
 from training.readers.litellm_records import NOT_THE_MODELS
-from training.readers.protocol import Apart, Call
+from training.readers.protocol import Call, Skipped
 from training.readers.values import first_words, mapping, words
 
 _TOO_LONG = ("maximum context length", "prompt is too long", "context window", "context limit")
@@ -18,17 +18,18 @@ _CALLERS = frozenset(
 )
 
 
-def provider_outcome(status: Json, error: Json) -> Call | Apart:
-    """The outcome of a call that failed, by the HTTP status and the error of its body, both as far as known.
+def provider_outcome(status: Json, error: Json) -> Call | Skipped:
+    """The outcome of a failed call, by the HTTP status and the error in its body, if known.
 
-    As of LiteLLM's errors: what the model can't do with this prompt is its failure; a wrong key or request
-    says nothing and is set apart; rate limits, timeouts and 5xx leave the outcome unknown.
+    The same rules hold for LiteLLM's errors. The model fails if it can't process this prompt. A wrong key or
+    request says nothing about the model, so the call is skipped. Rate limits, timeouts and 5xx leave the
+    outcome unknown.
     """
-    said = mapping(error)
-    said = mapping(said.get("error")) or said
-    code, kind = words(said.get("code")), words(said.get("type"))
+    details = mapping(error)
+    details = mapping(details.get("error")) or details
+    code, kind = words(details.get("code")), words(details.get("type"))
     name = first_words(code, kind) or _status_name(status)
-    message = (words(said.get("message")) or "").lower()
+    message = (words(details.get("message")) or "").lower()
     if {code, kind} & _MODELS or any(phrase in message for phrase in _TOO_LONG):
         return {"success": False, "outcome_source": "error", "error": name}
     if {code, kind} & _CALLERS or _is_callers(status):

@@ -1,4 +1,4 @@
-"""Bodies of the chat, Anthropic and Responses protocols, as chat messages, tools and response format."""
+"""Converts bodies of the chat, Anthropic and Responses protocols to messages, tools and response format."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from router.records import Json
 from training.readers.cells import dump_json
-from training.readers.values import first_given, listed, mapping, unpacked, words
+from training.readers.values import filled, first_given, listed, mapping, unpacked, words
 
 
 def request_fields(body: Mapping[str, Json]) -> dict[str, Json]:
-    """`messages` or `prompt`, `tools` and `response_format` of a request; only those that it has.
+    """`messages` or `prompt`, `tools` and `response_format` of a request, as far as it has them.
 
-    Content that is no text (images, thinking) stays as it is. Without messages or prompt the result is empty.
+    Content other than text (images, thinking) stays as it is. The result is empty if there is no prompt.
     """
     messages = _messages(body)
     if not messages:
@@ -24,19 +24,19 @@ def request_fields(body: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _messages(body: Mapping[str, Json]) -> list[Json]:
-    given: Json = unpacked(body.get("messages"))
-    if isinstance(given, str) and given:
-        given = _from_items(given)
-    if isinstance(given, dict):
-        given = given.get("messages", [given] if "role" in given else [])
-    if not given and (items := unpacked(body.get("input"))):
-        given = _from_items(items)
-    if not isinstance(given, list) or not given:
+    messages: Json = unpacked(body.get("messages"))
+    if isinstance(messages, str) and messages:
+        messages = _from_items(messages)
+    if isinstance(messages, dict):
+        messages = messages.get("messages", [messages] if "role" in messages else [])
+    if not messages and (items := unpacked(body.get("input"))):
+        messages = _from_items(items)
+    if not isinstance(messages, list) or not messages:
         return []
-    chat = [_from_item(one) if isinstance(one, dict) else one for one in given]
-    first = first_given(body.get("system"), body.get("instructions"))
-    already = isinstance(chat[0], dict) and chat[0].get("role") in ("system", "developer")
-    return [{"role": "system", "content": first}, *chat] if first and not already else chat
+    chat = [_from_item(one) if isinstance(one, dict) else one for one in messages]
+    system = first_given(body.get("system"), body.get("instructions"))
+    has_system = isinstance(chat[0], dict) and chat[0].get("role") in ("system", "developer")
+    return [{"role": "system", "content": system}, *chat] if system and not has_system else chat
 
 
 def _from_items(items: Json) -> list[Json]:
@@ -48,7 +48,7 @@ def _from_items(items: Json) -> list[Json]:
 
 
 def _from_item(item: Mapping[str, Json]) -> Mapping[str, Json]:
-    """A chat message; what the Responses protocol writes otherwise is brought into its form."""
+    """A chat message, from one or from an item of the Responses protocol."""
     kind = item.get("type")
     if kind == "function_call":
         function = {"name": item.get("name"), "arguments": item.get("arguments")}
@@ -90,17 +90,14 @@ def _with_rest(fields: dict[str, Json], body: Mapping[str, Json]) -> dict[str, J
 
 
 def _chat_tool(tool: Json) -> Json:
-    """A tool in the form of the chat protocol; one that only a provider knows stays as it is."""
+    """A tool in the form of the chat protocol; a provider's own kind of tool stays as it is."""
     if not isinstance(tool, dict) or "function" in tool:
         return tool
     schema = first_given(tool.get("input_schema"), tool.get("parameters"))
     if "name" not in tool or schema is None:
         return tool
     named = {"name": tool["name"], "description": tool.get("description"), "parameters": schema}
-    return {
-        "type": "function",
-        "function": {name: value for name, value in named.items() if value is not None},
-    }
+    return {"type": "function", "function": {name: one for name, one in named.items() if one is not None}}
 
 
 def _chat_format(form: Json) -> Json:
@@ -113,40 +110,38 @@ def _chat_format(form: Json) -> Json:
 
 
 def answer_evidence(response: Json) -> dict[str, Json]:
-    """`finish_reason` and `answer` of a response body, in whichever protocol; only what it has."""
+    """`finish_reason` and `answer` of a response body in any protocol, as far as it has them."""
     body = mapping(response)
     choice = next(iter(listed(body.get("choices"))), None)
     if isinstance(choice, dict):
-        return _given(choice.get("finish_reason"), first_given(choice.get("message"), choice.get("text")))
+        return _evidence(choice.get("finish_reason"), first_given(choice.get("message"), choice.get("text")))
     if "stop_reason" in body:
-        return _given(body["stop_reason"], body.get("content"))
+        return _evidence(body["stop_reason"], body.get("content"))
     if "output" in body:
         reason = mapping(body.get("incomplete_details")).get("reason")
-        return _given(first_given(reason, body.get("status")), body["output"])
+        return _evidence(first_given(reason, body.get("status")), body["output"])
     return {}
 
 
-def _given(reason: Json, answer: Json) -> dict[str, Json]:
-    found = {"finish_reason": words(reason), "answer": answer}
-    return {name: value for name, value in found.items() if value}
+def _evidence(reason: Json, answer: Json) -> dict[str, Json]:
+    return filled({"finish_reason": words(reason), "answer": answer})
 
 
 def texts_in(messages: Json) -> Sequence[str]:
     """Every text in the contents of messages, or in a prompt."""
     if isinstance(messages, str):
         return (messages,)
-    found: list[str] = []
+    texts: list[str] = []
     for message in messages if isinstance(messages, list) else ():
         content = message.get("content") if isinstance(message, dict) else None
         if isinstance(content, str):
-            found.append(content)
+            texts.append(content)
         elif isinstance(content, list):
-            found += [text for part in content if (text := _text_of(part))]
-    return found
+            texts += [text for part in content if (text := _text_of(part))]
+    return texts
 
 
 def _text_of(part: Json) -> str | None:
     if not isinstance(part, dict):
         return None
-    text = first_given(part.get("text"), part.get("content"))
-    return words(text)
+    return words(first_given(part.get("text"), part.get("content")))

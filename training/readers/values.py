@@ -1,6 +1,6 @@
-"""Careful looks into records of unknown form: nothing here raises, what is not there is None.
+"""Values of records of unknown form: no function here raises; a missing value is None.
 
-Objects are told by `dict`: every source gives those, and it is many times quicker than asking for `Mapping`.
+Objects are recognised by `dict`: every source has those, and the check is much faster than for `Mapping`.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from router.records import Json
-from training.readers.cells import parse_json
+from training.readers.cells import microseconds, parse_json
 
 _UNTRUE = frozenset({"", "false", "0", "no", "none", "null"})
 
 
 def member(value: Json, *path: str | int) -> Json:
-    """The value at a path of object members and list positions; None where there is none."""
+    """The value at a path of object members and list positions; None if there is none."""
     for step in path:
         if isinstance(step, str) and isinstance(value, dict):
             value = value.get(step)
@@ -26,7 +26,7 @@ def member(value: Json, *path: str | int) -> Json:
 
 
 def unpacked(value: Json) -> Json:
-    """A JSON value that may stand there as its text, as exports and older tables have it."""
+    """A JSON value, parsed if it is JSON text, as in exports and older tables."""
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:
             return parse_json(value)[0]
@@ -36,24 +36,24 @@ def unpacked(value: Json) -> Json:
 
 
 def mapping(value: Json) -> Mapping[str, Json]:
-    """An object, also from its JSON text; else an empty one."""
+    """An object, or one parsed from JSON text; else an empty one."""
     value = unpacked(value)
     return value if isinstance(value, dict) else {}
 
 
 def listed(value: Json) -> Sequence[Json]:
-    """A list, also from its JSON text; else an empty one."""
+    """A list, or one parsed from JSON text; else an empty one."""
     value = unpacked(value)
     return value if isinstance(value, list) else ()
 
 
 def words(value: Json) -> str | None:
-    """Text that says something; None for anything else."""
+    """Text that is not empty; None for anything else."""
     return value if isinstance(value, str) and value else None
 
 
 def first_words(*values: Json) -> str | None:
-    """The first of the values that is text and says something."""
+    """The first of the values that is text and not empty."""
     return next((value for value in values if isinstance(value, str) and value), None)
 
 
@@ -62,16 +62,53 @@ def first_given(*values: Json) -> Json:
     return next((value for value in values if value is not None and value != ""), None)
 
 
+def filled(fields: dict[str, Json], *, zeros: bool = False) -> dict[str, Json]:
+    """The fields that have a value.
+
+    Args:
+        zeros: drop only None and empty text; else also zeros, False, empty lists and empty objects.
+    """
+    return {
+        name: value
+        for name, value in fields.items()
+        if value is not None and value != "" and (zeros or value)
+    }
+
+
+def is_zero(value: Json) -> bool:
+    """Whether a number, or its text, is zero."""
+    return value in (0, "0", "0.0")
+
+
 def truth(value: Json) -> bool:
     """Whether a flag is set; text such as "True" counts, "False" and "None" do not."""
     return value.strip().lower() not in _UNTRUE if isinstance(value, str) else bool(value)
 
 
 def at_path(record: Mapping[str, Json], path: str) -> Json:
-    """The member of that name, or of that dotted path; JSON texts on the way are opened."""
+    """The member of that name, or at that dotted path; JSON text on the way is parsed."""
     if path in record:
         return record[path]
     value: Json = record
     for step in path.split("."):
         value = mapping(value).get(step)
     return value
+
+
+def seconds_between(start: Json, end: Json) -> float | None:
+    """Seconds from one moment to another; None if one is no time, or the end comes first."""
+    try:
+        first, last = microseconds(start), microseconds(end)
+    except ValueError:
+        return None
+    return (last - first) / 1e6 if first is not None and last is not None and last >= first else None
+
+
+def from_nanoseconds(value: Json) -> float | None:
+    """Seconds since 1970 from nanoseconds, also as text; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return int(value) / 1e9
+    except (ValueError, OverflowError):
+        return None

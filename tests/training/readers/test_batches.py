@@ -69,7 +69,7 @@ def prices(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Json]]:
         },
     }  # fmt: skip
     monkeypatch.setattr("router.models.model_list.price_list", lambda: listed)
-    batch_prices._tell.cache_clear()
+    batch_prices._warn_once.cache_clear()
     return listed
 
 

@@ -54,7 +54,7 @@ def test_a_reader_of_an_installed_package_stands_after_ours(monkeypatch: pytest.
     ("attribute", "message"),
     [
         pytest.param("MISSING", "can't be loaded: AttributeError", id="missing"),
-        pytest.param("NO_READER", r"holds str, no training\.readers", id="no reader"),
+        pytest.param("NO_READER", r"holds str, not a training\.readers", id="no reader"),
         pytest.param("TAKEN", "the reader name 'helicone' is taken", id="taken name"),
     ],
 )

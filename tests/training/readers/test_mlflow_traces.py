@@ -163,14 +163,16 @@ def test_what_was_sent_is_what_is_read(calls: dict[str, dict[str, Any]]) -> None
 
 
 def test_an_experiment_that_is_not_there_is_named(logged: Logged, tmp_path: Path) -> None:
-    with pytest.raises(CallLogError, match="mlflow://nowhere: no experiment of that name where MLFLOW"):
+    with pytest.raises(
+        CallLogError, match="mlflow://nowhere: the server of MLFLOW_TRACKING_URI has no experiment"
+    ):
         read(tmp_path, "mlflow://nowhere")
 
 
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 TOLD = (
-    r"^mlflow://shop: can't be read from http://\*\*\*@127\.0\.0\.1:9: no answer \(Connection refused\); is "
-    "MLFLOW_TRACKING_URI set"
+    r"^mlflow://shop: can't be read from http://\*\*\*@127\.0\.0\.1:9: no answer \(Connection refused\); "
+    "check MLFLOW_TRACKING_URI"
 )
 
 

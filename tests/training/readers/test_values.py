@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from training.readers.litellm_records import _latency
-from training.readers.times import seconds_between
+from training.readers.values import seconds_between
 
 
 @pytest.mark.parametrize(
