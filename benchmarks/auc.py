@@ -1,4 +1,4 @@
-"""Which score tells the prompts on which a cheap model fails: area under the ROC curve of each.
+"""How well each score predicts on which prompts a cheap model fails: area under its ROC curve.
 
     python -m benchmarks.auc [--data FOLDER]
 
@@ -45,7 +45,7 @@ CHEAP = "gpt-4o-mini-2024-07-18"
 KNOWN: Mapping[str, float] = {HEURISTIC: 0.52, V1: 0.58, V2: 0.62, REGRESSION: 0.74}
 """Areas for "gpt-4o-mini fails" on `mixed_traffic`, of LiteLLM's scores with its version 1.106.2."""
 NEAR = 0.01
-"""The known areas have two digits, and are of another version of the encoder's weights."""
+"""Tolerance: the known areas have two digits and come from another version of the encoder's weights."""
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
@@ -80,7 +80,7 @@ class Task:
 
 
 def scores_of(task: Task) -> tuple[dict[str, FloatArray], list[str]]:
-    """Every score of each prompt, shape (n,), higher where it is harder; and what could not be had."""
+    """Every score of each prompt, shape (n,), higher is harder; and sentences on what is missing."""
     requests = task.table.requests
     litellm, missing = litellm_scores(requests)
     vectors = np.stack([encoding.vector for encoding in task.encodings])
@@ -128,7 +128,7 @@ def shown(areas: Mapping[str, Interval], task: Task, *, known: bool) -> Table:
 def main(
     data: Annotated[Path | None, typer.Option(help="Folder of the public call logs.")] = None,
 ) -> None:
-    """Measure and print; exit with 1 where a known area is missed."""
+    """Measure and print; exit with 1 if an area falls short of the known one."""
     cache = Path(os.environ.get("POINTSMAN_CACHE") or platformdirs.user_cache_dir("pointsman"))
     file = "mixed_traffic.parquet" if data else "sample_calls.parquet"
     folder = data or Path(__file__).parent.parent / "data"

@@ -1,10 +1,10 @@
-"""What `pointsman compare` says on each data set, of a router trained on 70 % of the prompts, of the others.
+"""The results of `pointsman compare` on each data set, for a router trained on 70 % of the prompts.
 
     python -m benchmarks.compared [--data FOLDER] [--out FILE]
 
 With `--data`, the folder holds `mixed_traffic.parquet`, `mmlu_pro.parquet` and `routellm_2model.parquet` in
 the canonical form (public evaluations, not part of the project). Without it, the bundled sample is used. The
-two halves of RouteLLM's pair are judged apart, as its costs are known on GSM8K only.
+two halves of RouteLLM's pair are compared separately, because costs are known on GSM8K only.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ JOINT = "trained on all"
 
 
 def parted(dataset: Dataset, data: Path, folder: Path) -> tuple[Path, Path]:
-    """The data set's calls in two files: to train on, and to judge on."""
+    """The data set's calls in two files: for training and for the comparison."""
     calls = pl.read_parquet(data / dataset.file)
     source = pl.col("dataset") if "dataset" in calls.columns else pl.lit("")
     if dataset.models:
@@ -61,7 +61,7 @@ def parted(dataset: Dataset, data: Path, folder: Path) -> tuple[Path, Path]:
 
 
 def compared(dataset: Dataset, data: Path, cache: Path) -> Comparison:
-    """A router trained on one part and judged on the other."""
+    """Train a router on one part and compare it on the other."""
     with TemporaryDirectory(prefix="pointsman-compared-") as scratch:
         folder = Path(scratch)
         fitted_on, judged_on = parted(dataset, data, folder)

@@ -67,12 +67,12 @@ def made_log(folder: Path, calls: int) -> tuple[Path, Path]:
 
 
 def by_length(requests: list[dict[str, Any]]) -> list[str]:
-    """A policy of the team's own: long prompts to the last model by name, the others to the first."""
+    """A team's own policy: long prompts to the last model by name, the others to the first."""
     return [MODELS[-1] if len(request["prompt"]) > 70 else MODELS[0] for request in requests]
 
 
 def by_word(requests: list[dict[str, Any]]) -> list[str]:
-    """Prompts that speak of a repair to the second model, the others to the first."""
+    """Prompts that mention a repair to the second model, the others to the first."""
     return [MODELS[1] if "repair" in request["prompt"] else MODELS[0] for request in requests]
 
 

@@ -37,7 +37,7 @@ DRAWS = 500
 ROWS = 2_000
 RESAMPLES = 1_000
 GOOD_OVERLAP = 0.1
-"""Most logs that may be refused or warned about where overlap counts as good."""
+"""Overlap is good if at most this share of the logs is refused or warned about."""
 WORDS = 64
 WEIGHT = 10.0
 """Of the stand-in for a router on cost, 1 / USD."""
@@ -113,7 +113,7 @@ def synthetic(seed: int = 0, rows: int = 20_000) -> Population:
 
 
 def mixed_traffic(path: Path) -> Population:
-    """The real matrix; a quarter of the prompts is kept apart to fit the router stand-in and the means."""
+    """The real matrix; a quarter of the prompts is reserved to fit the router stand-in and the means."""
     import polars as pl
 
     frame = pl.read_parquet(path).sort("prompt_id", "model")
@@ -181,7 +181,7 @@ def _ridge(features: FloatArray, targets: FloatArray, rows: IntArray, penalty: f
 
 
 def uniform(population: Population) -> FloatArray:
-    """Every model alike."""
+    """All models equally likely."""
     n, m = population.probability.shape
     return np.full((n, m), 1 / m)
 
@@ -248,7 +248,7 @@ SETTINGS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
-    """What one log says about one target.
+    """The estimates from one log for one target.
 
     Attributes:
         refused: whether no number is given.
@@ -292,7 +292,7 @@ def drawn_log(
 def draws_of(
     population: Population, setting: Setting, *, draws: int, rows: int, seed: int
 ) -> Iterator[dict[str, Draw]]:
-    """What each drawn log says about every target."""
+    """The estimates from each drawn log for every target."""
     # The same resamples for every log: making them is most of the work.
     counts = np.concatenate(list(resampled_counts(rows, n_resamples=RESAMPLES, seed=seed)))
     for number in range(draws):
@@ -339,7 +339,7 @@ def summary(truth: float, intervals: Sequence[Interval]) -> dict[str, float]:
 
 
 def good_overlap(row: Mapping[str, Any]) -> bool:
-    """Whether nearly all logs speak for the target without a warning."""
+    """Whether nearly all logs support the target without a warning."""
     return bool(row["refused"] + row["warned"] <= GOOD_OVERLAP)
 
 

@@ -40,7 +40,7 @@ class Figure:
 
 
 def figure(name: str, unit: str, values: Sequence[float], target: float | None = None) -> Figure:
-    """Sum up the values: percentiles where there are many, least and most where there are few."""
+    """Sum up the values: by percentiles if there are many, by extremes if there are few."""
     ordered = sorted(values)
     edge = len(ordered) // 20 if len(ordered) >= 100 else 0
     low, high = ordered[edge], ordered[-1 - edge]
@@ -49,7 +49,7 @@ def figure(name: str, unit: str, values: Sequence[float], target: float | None =
 
 
 def stay_on_one_core() -> None:
-    """Keep this process on one core, where the system can."""
+    """Keep this process on one core, if the system allows it."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
@@ -79,7 +79,7 @@ def peak_memory() -> float:
 
 
 def in_fresh_process(module: str, part: str, *arguments: object) -> Any:  # noqa: ANN401 - what the part returns
-    """Run one of a benchmark's `PARTS` in a new Python and give back what it returns.
+    """Run one of a benchmark's `PARTS` in a new Python process, and return its result.
 
     Raises:
         RuntimeError: the part failed; its error output follows.

@@ -1,4 +1,4 @@
-"""What a router is worth that learned from one call per prompt, and from a replay of a tenth of the prompts.
+"""The worth of a router that learned from one call per prompt, and from a replay of a tenth of the prompts.
 
     python -m benchmarks.partial_log --data FOLDER [--seeds 3] [--policy tilted] [--share 0.1]
 
@@ -36,8 +36,8 @@ from router.models.prices import PriceTable
 from router.records import BoolArray, FloatArray
 from router.settings.sections import Config, Training
 from training.comparing.policies.baselines import TrainingStatistics, mean_per_task_type, task_estimates
-from training.learning.fitting import Fitted, Material, fit
-from training.pipeline import material_of, usable_models
+from training.learning.fitting import Fitted, fit
+from training.learning.material import Material, material_of, usable_models
 from training.prompts.split import folds, split_groups
 from training.prompts.table import PromptTable
 from training.replaying.selection import (
@@ -208,8 +208,8 @@ def figures(held: Held, table: PromptTable) -> dict[str, float]:
 def main(
     data: Annotated[Path, typer.Option(help="Folder of the public call logs.")],
     seeds: Annotated[int, typer.Option(min=1)] = 3,
-    policy: Annotated[Logging, typer.Option(help="How the log came about.")] = "tilted",
-    share: Annotated[float, typer.Option(help="Part of the prompts that is replayed.")] = 0.1,
+    policy: Annotated[Logging, typer.Option(help="The logging policy.")] = "tilted",
+    share: Annotated[float, typer.Option(help="Share of the prompts to replay.")] = 0.1,
     encoder: Annotated[str, typer.Option(help="minilm or static.")] = "minilm",
 ) -> None:
     """Measure and print."""

@@ -3,7 +3,7 @@
     python -m benchmarks.promise [--data FOLDER] [--times 200] [--trainings 200] [--only NAME] [--out FILE]
 
 With `--data`, the folder holds the call logs that `benchmarks.quality` takes; without it, the bundled sample
-is used. Three questions are asked of each data set, for a loss of 0.02 and of 0.05 at a confidence of 95 %.
+is used. It answers three questions on each data set, for a loss of 0.02 and of 0.05 at a confidence of 95 %.
 
 - Re-splits: forecasts for every prompt come from 5 folds, once. Each re-split draws a calibration part,
   chooses the weight on it, and takes the loss on all others. That loss has the noise of those prompts: it may
@@ -40,12 +40,12 @@ from router.models.prices import PriceTable
 from router.records import FloatArray, IntArray
 from router.settings.sections import Config, Objective, Training
 from training.learning.fitting import fit
-from training.learning.thresholds import Judged, choose_weight, promised_weight
-from training.pipeline import material_of
+from training.learning.material import material_of
+from training.learning.thresholds import Backtest, choose_weight, guarantee_of
 from training.prompts.split import split_groups
 from training.prompts.table import PromptTable
 from training.statistics.policy_curves import picked, policy_path
-from training.statistics.promise import Test, Trial, gaffke_p_value, promised, t_p_value
+from training.statistics.quality_guarantee import Test, Trial, gaffke_p_value, guaranteed_weight, t_p_value
 
 LOSSES = (0.02, 0.05)
 CONFIDENCE = 0.95
@@ -96,7 +96,7 @@ TESTS: Mapping[str, Test] = {**OURS, "betting": betting_p_value, "t": t_p_value}
 
 
 def outcome_of(trial: Trial, weight: float | None, *, whole: bool) -> Outcome:
-    """How a weight does on some prompts."""
+    """Success and cost of a weight on some prompts."""
     best = int(trial.success.mean(axis=0).argmax())
     if weight is None:
         return Outcome(weight=None, loss=0.0, error=0.0, cost=1.0)
@@ -112,13 +112,13 @@ def outcome_of(trial: Trial, weight: float | None, *, whole: bool) -> Outcome:
 
 def by_objective(trial: Trial) -> float:
     """The weight that the objective without a promise takes."""
-    judged = Judged.of(trial.probability, trial.expected_cost, trial.success, trial.cost)
+    judged = Backtest.of(trial.probability, trial.expected_cost, trial.success, trial.cost)
     return choose_weight(judged, Objective())
 
 
 def by_promise(max_loss: float, test: Test) -> Callable[[Trial], float | None]:
     """The weight that a promise takes."""
-    return lambda trial: promised(trial, max_loss=max_loss, confidence=CONFIDENCE, test=test).weight
+    return lambda trial: guaranteed_weight(trial, max_loss=max_loss, confidence=CONFIDENCE, test=test).weight
 
 
 def resplits(trial: Trial, share: float, times: int) -> Iterator[tuple[Trial, Trial]]:
@@ -189,7 +189,7 @@ def chosen(
 
 def trained(
     table: PromptTable, encodings: Sequence[Encoding], config: Config, rows: IntArray, rest: IntArray
-) -> tuple[Judged, IntArray, Trial]:
+) -> tuple[Backtest, IntArray, Trial]:
     """A whole training run: its cross-fitted forecasts, their sessions, and its head's on other prompts."""
     material = material_of(table.rows(rows), [encodings[row] for row in rows.tolist()], config)
     groups = material.table.groups
@@ -206,7 +206,7 @@ def trained(
         clusters=held.table.groups,
         traffic=np.ones(len(held.table)),
     )
-    return fitted.judged, groups[fitted.judged.rows], trial
+    return fitted.backtest, groups[fitted.backtest.rows], trial
 
 
 def trainings(
@@ -219,7 +219,7 @@ def trainings(
         judged, groups, rest = trained(table, encodings, config, np.sort(order[:size]), np.sort(order[size:]))
         for max_loss in LOSSES:
             objective = Objective(max_quality_loss=max_loss, confidence=CONFIDENCE)
-            promise = promised_weight(judged, objective, groups, np.ones(len(judged)))
+            promise = guarantee_of(judged, objective, groups, np.ones(len(judged)))
             assert promise is not None
             found[max_loss].append(outcome_of(rest, promise.weight, whole=False))
     noise = size / (len(table) - size)

@@ -1,4 +1,4 @@
-"""What our decisions cost a LiteLLM proxy, and whether it bears them for long: errors, rows lost, memory."""
+"""The cost of our decisions in a LiteLLM proxy, and a long load: errors, lost rows, memory."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Target:
     """A running proxy.
 
     Attributes:
-        model: the name that is asked for.
+        model: the name that requests use.
     """
 
     address: str
@@ -58,7 +58,7 @@ class Target:
         return httpx.AsyncClient(base_url=self.address, headers=headers, limits=limits, timeout=300)
 
     async def ask(self, client: httpx.AsyncClient, number: int) -> str | None:
-        """The call id of an answered request, every fourth one a stream; None where it failed."""
+        """The call id of an answered request, every fourth one a stream; None if it failed."""
         body = {
             "model": self.model,
             "messages": [{"role": "user", "content": f"{number}: {PROMPT}"}],
@@ -72,7 +72,7 @@ class Target:
         return reply.headers["x-litellm-call-id"] if whole else None
 
     def memory(self) -> float | None:
-        """What the process holds, MB; None where the system does not tell."""
+        """What the process holds, MB; None if the system does not report it."""
         status = Path(f"/proc/{self.process}/status")
         if not status.is_file():
             return None
@@ -82,7 +82,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What a load run found.
+    """The results of a load run.
 
     Attributes:
         rows_lost, rows_too_many: among the answered requests, by their call id.
@@ -128,7 +128,7 @@ async def alternate(targets: Mapping[str, Target], turns: int) -> dict[str, list
 
 
 def load(target: Target, log: Path, requests: int, at_once: int) -> Load:
-    """Send the requests and look at what they left."""
+    """Send the requests and check what they left."""
     first = min(WARM, requests)
     began = time.perf_counter()
     answers = asyncio.run(send(target, range(first), at_once))
@@ -227,7 +227,7 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[list[Figure], Lo
 
 
 def tell(found: Load) -> None:
-    """Print what the load run found."""
+    """Print the results of the load run."""
     rate = found.requests / found.seconds
     print(f"\n{found.requests} requests in {found.seconds:.0f} s ({rate:.0f} a second)")
     print(f"errors: {found.errors} (target 0)")
@@ -241,7 +241,7 @@ def tell(found: Load) -> None:
 
 
 def main() -> None:
-    """Run, and print what was found."""
+    """Run, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--router", type=Path, default=Path("models/demo"), help="a router's folder")
     parser.add_argument("--requests", type=int, default=10_000)

@@ -1,4 +1,4 @@
-"""What the router is worth: 5-fold cross-validation by prompt, three seeds, on call logs with a full matrix.
+"""The worth of the router: 5-fold cross-validation by prompt, three seeds, on call logs with a full matrix.
 
     python -m benchmarks.quality [--data FOLDER] [--seeds 3] [--out benchmarks/RESULTS.md]
 
@@ -34,14 +34,14 @@ from router.records import BoolArray, FloatArray, IntArray
 from router.settings.sections import Config, HeuristicModels, Training
 from training.comparing.policies.baselines import TrainingStatistics, default_heuristic_models, task_estimates
 from training.learning.fitting import fit
+from training.learning.material import material_of
 from training.learning.thresholds import weight_inside
-from training.pipeline import material_of
 from training.progress import Silent
 from training.prompts.encoder_export import encoder_info, prepared_encoder
 from training.prompts.from_logs import ReadOptions, calls_of, encodings_of, table_of
 from training.prompts.split import folds, split_groups
 from training.prompts.table import PromptTable
-from training.statistics.intervals import Interval, mean_difference, paired_bootstrap
+from training.statistics.intervals import Interval, interval, mean_difference, resampled_sums
 from training.statistics.policy_curves import (
     Curve,
     apgr,
@@ -236,7 +236,8 @@ def _against(
     equal = picked(success, choose(pooled.probability, pooled.expected_cost, weight))
 
     def difference(one: FloatArray, other: FloatArray) -> Interval:
-        return paired_bootstrap(mean_difference, np.stack([one, other, np.ones(len(one))], axis=1), clusters)
+        columns = np.stack([one, other, np.ones(len(one))], axis=1)
+        return interval(resampled_sums(columns, clusters), mean_difference)
 
     return {
         "success over the shuffle": difference(mine, shuffled),

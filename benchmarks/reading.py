@@ -70,14 +70,14 @@ def _payload(number: int, text: str, model: str, *, failed: bool, odd: float) ->
 
 
 def write(path: Path, count: int) -> int:
-    """Write so many payloads; returns their bytes."""
+    """Write so many payloads, and return their size in bytes."""
     with path.open("wb") as stream:
         stream.writelines(payloads(count))
     return path.stat().st_size
 
 
 def imported(path: str, out: str) -> dict[str, float]:
-    """Seconds and most memory of an import of one file into the canonical log, and what came out."""
+    """Seconds and most memory of an import of one file into the canonical log, and its result."""
     from router.settings.yaml_file import load_config
     from training.pipeline import import_calls
     from training.progress import Silent

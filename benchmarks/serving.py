@@ -1,4 +1,4 @@
-"""What a router costs an application: beside LiteLLM alone, and from many threads."""
+"""The cost of a router in an application: beside LiteLLM alone, and with many threads."""
 
 from __future__ import annotations
 

@@ -217,7 +217,7 @@ def serving_figures(name: str, router: Path, decision_target: float | None) -> I
 
 
 def search_figure() -> Figure:
-    """Neighbour search in the largest store that is usual."""
+    """Neighbour search in a store of the largest usual size."""
     values = in_fresh_process(MODULE, "neighbour_search", 12_000, 6)
     return figure("neighbours among 12000 prompts, 6 models", "ms", values, 0.3)
 

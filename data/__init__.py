@@ -1,1 +1,1 @@
-"""The synthetic sample log of a made-up company, and the programs that write it."""
+"""The synthetic sample log of an invented company, and the programs that write it."""

@@ -1,4 +1,4 @@
-"""Writes `sample_calls.parquet`: six weeks of made-up LLM calls of one made-up company.
+"""Writes `sample_calls.parquet`: six weeks of synthetic LLM calls of an invented company.
 
 Run it from the repository root: `python -m data.make_sample`.
 """
@@ -35,10 +35,10 @@ KIND_SHARES = {
 }  # fmt: skip
 LOGGING_POLICY = HeuristicModels(strong=STRONG, middle=OLDER, cheap=MINI)
 EXPLORATION = 0.2
-"""Share of production calls whose model is drawn evenly from all four."""
+"""Share of production calls whose model is drawn uniformly from all four."""
 POLICY_VERSION = "keywords-2026-09"
 LOGGED_CHARACTERS = 400
-"""Where the log cuts the text of a truncated call."""
+"""Length to which the log cuts the text of a truncated call."""
 HOURS = {6: 2, 7: 6, 8: 10, 9: 11, 10: 9, 11: 6, 12: 8, 13: 10, 14: 9, 15: 6, 16: 3, 17: 1, 20: 1}
 """Weight of each hour (UTC) of a working day."""
 
@@ -71,11 +71,11 @@ COLUMNS = pa.schema(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A request as it came in: what is logged of it whichever model answers.
+class SampleRequest:
+    """A request to the company, with what the log keeps of it whichever model answers.
 
     Attributes:
-        bare: the log keeps the one message as `prompt` text.
+        bare: the log keeps its one message as text in `prompt`.
     """
 
     draft: Draft
@@ -91,54 +91,57 @@ def make_rows(seed: int = SEED) -> list[dict[str, Any]]:
     rng = random.Random(seed)
     seen: set[str] = set()
     evaluated, production = (draw_requests(rng, count, seen) for count in (EVALUATED, PRODUCTION))
-    first_weeks = [asked for asked in production if asked.time < FIRST_DAY + timedelta(weeks=WEEKS - 1)]
+    first_weeks = [request for request in production if request.time < FIRST_DAY + timedelta(weeks=WEEKS - 1)]
     replayed = rng.sample(first_weeks, REPLAYED)
     again = [
-        replace(asked, time=asked.time + _some_hours(rng)) for asked in rng.sample(first_weeks, REPEATED)
+        replace(request, time=request.time + _some_hours(rng))
+        for request in rng.sample(first_weeks, REPEATED)
     ]
-    rows = [_production_row(asked, rng) for asked in production + again]
+    rows = [_production_row(request, rng) for request in production + again]
     for source, part in (("evaluation", evaluated), ("replay", replayed)):
-        for asked in part:
-            rows += _evaluation_rows(asked, source, rng)
+        for request in part:
+            rows += _evaluation_rows(request, source, rng)
     rows.sort(key=lambda row: row["time"])
     return [{"call_id": f"call-{number:05d}", **row} for number, row in enumerate(rows, start=1)]
 
 
-def draw_requests(rng: random.Random, count: int, seen: set[str]) -> list[Asked]:
-    """Different requests, in conversations, spread over the six weeks.
+def draw_requests(rng: random.Random, count: int, seen: set[str]) -> list[SampleRequest]:
+    """Draw distinct requests, in conversations, spread over the six weeks.
 
     Args:
-        seen: keys of the prompts drawn before, none of which comes again; the new ones are added.
+        seen: keys of the prompts drawn before, which are not drawn again; the new keys are added.
     """
     vocabulary = read_vocabulary()
-    requests: list[Asked] = []
+    requests: list[SampleRequest] = []
     while len(requests) < count:
         kind = rng.choices(list(KIND_SHARES), list(KIND_SHARES.values()))[0]
         conversation = draw_conversation(kind, rng, vocabulary)
         keys = {prompt_key(list(one.messages), one.tools, one.response_format) for one in conversation}
         if keys & seen:
             continue
-        requests += _asked(conversation, f"s-{len(seen):05d}", rng, vocabulary["tags"])
+        requests += _requests_of(conversation, f"s-{len(seen):05d}", rng, vocabulary["tags"])
         seen |= keys
     return requests[:count]
 
 
-def _asked(
+def _requests_of(
     conversation: Sequence[Draft], session: str, rng: random.Random, tags: Sequence[str]
-) -> list[Asked]:
+) -> list[SampleRequest]:
     time = _working_time(rng)
     task_type = conversation[0].kind if rng.random() < 0.85 else None
     chosen = tuple(sorted(rng.sample(tags, rng.choice((1, 1, 2))))) if rng.random() < 0.3 else ()
     has_session = len(conversation) > 1 or rng.random() < 0.2
-    asked = []
+    requests = []
     for draft in conversation:
         bare = len(draft.messages) == 1 and rng.random() < 0.7
         session_id = session if has_session else None
-        asked.append(
-            Asked(draft=draft, time=time, session_id=session_id, task_type=task_type, tags=chosen, bare=bare)
+        requests.append(
+            SampleRequest(
+                draft=draft, time=time, session_id=session_id, task_type=task_type, tags=chosen, bare=bare
+            )
         )
         time += timedelta(seconds=rng.randint(20, 400))
-    return asked
+    return requests
 
 
 def _working_time(rng: random.Random) -> datetime:
@@ -154,20 +157,20 @@ def _some_hours(rng: random.Random) -> timedelta:
 
 
 def propensities(text: str) -> dict[str, float]:
-    """Chance of each model under the logging policy: the keyword heuristic, or else an even draw."""
+    """Chance of each model under the logging policy: the keyword heuristic, or else a uniform draw."""
     usual = heuristic_model(text, LOGGING_POLICY)
     even = EXPLORATION / len(MODELS)
     return {model: round(even + (1 - EXPLORATION) * (model == usual), 6) for model in MODELS}
 
 
-def _production_row(asked: Asked, rng: random.Random) -> dict[str, Any]:
-    """One call of the model that the logging policy chose; the outcome is known where the caller told it."""
-    chances = propensities(asked.draft.text)
+def _production_row(request: SampleRequest, rng: random.Random) -> dict[str, Any]:
+    """One call of the model that the logging policy chose, with its outcome if the caller gave feedback."""
+    chances = propensities(request.draft.text)
     model = rng.choices(list(chances), list(chances.values()))[0]
     is_error = rng.random() < 0.018
-    answer = failed_answer(rng) if is_error else draw_answer(MODELS[model], asked.draft, rng)
+    answer = failed_answer(rng) if is_error else draw_answer(MODELS[model], request.draft, rng)
     known = rng.random()
-    row = _row(asked, model, answer) | {
+    row = _row(request, model, answer) | {
         "outcome_source": "error" if is_error else "feedback",
         "propensity": chances[model],
         "policy_version": POLICY_VERSION,
@@ -176,44 +179,44 @@ def _production_row(asked: Asked, rng: random.Random) -> dict[str, Any]:
     if not is_error and known < 0.33:
         row["success"] = None
         row["score"] = answer.score if known < 0.08 else None
-    return _cut(row, asked) if rng.random() < 0.06 else row
+    return _cut(row, request) if rng.random() < 0.06 else row
 
 
-def _cut(row: dict[str, Any], asked: Asked) -> dict[str, Any]:
-    """The row as a log with a size limit keeps it."""
-    if not asked.bare or len(row["prompt"]) <= LOGGED_CHARACTERS:
+def _cut(row: dict[str, Any], request: SampleRequest) -> dict[str, Any]:
+    """The row in a log with a size limit."""
+    if not request.bare or len(row["prompt"]) <= LOGGED_CHARACTERS:
         return row
     return row | {"prompt": row["prompt"][:LOGGED_CHARACTERS], "truncated": True}
 
 
-def _evaluation_rows(asked: Asked, source: str, rng: random.Random) -> list[dict[str, Any]]:
-    """Every model on one request, in the night of the Sunday after it came in."""
-    days = 7 * ((asked.time - FIRST_DAY).days // 7) + 6
+def _evaluation_rows(request: SampleRequest, source: str, rng: random.Random) -> list[dict[str, Any]]:
+    """The calls of every model on one request, in the night of the Sunday after it."""
+    days = 7 * ((request.time - FIRST_DAY).days // 7) + 6
     start = FIRST_DAY + timedelta(days=days, hours=22, microseconds=rng.randrange(7_000_000_000))
     rows = []
     for number, (model, settings) in enumerate(MODELS.items()):
-        answer = draw_answer(settings, asked.draft, rng)
-        row = _row(asked, model, answer) | {
+        answer = draw_answer(settings, request.draft, rng)
+        row = _row(request, model, answer) | {
             "outcome_source": source,
             "time": start + timedelta(seconds=number),
         }
-        if asked.draft.kind in ("support", "analysis", "chat"):
+        if request.draft.kind in ("support", "analysis", "chat"):
             row["score"] = answer.score
         rows.append(row)
     return rows
 
 
-def _row(asked: Asked, model: str, answer: Answer) -> dict[str, Any]:
-    draft = asked.draft
+def _row(request: SampleRequest, model: str, answer: Answer) -> dict[str, Any]:
+    draft = request.draft
     return {
-        "session_id": asked.session_id,
-        "time": asked.time,
-        "prompt": draft.messages[0]["content"] if asked.bare else None,
-        "messages": None if asked.bare else _json(list(draft.messages)),
+        "session_id": request.session_id,
+        "time": request.time,
+        "prompt": draft.messages[0]["content"] if request.bare else None,
+        "messages": None if request.bare else _json(list(draft.messages)),
         "tools": _json(draft.tools),
         "response_format": _json(draft.response_format),
-        "task_type": asked.task_type,
-        "tags": list(asked.tags),
+        "task_type": request.task_type,
+        "tags": list(request.tags),
         "model": model,
         "success": answer.success,
         "score": None,
@@ -239,12 +242,12 @@ def make_table(seed: int = SEED) -> pa.Table:
 
 
 def write_sample(path: Path, seed: int = SEED) -> None:
-    """Writes the log; the same bytes each time with the same pyarrow."""
+    """Write the log; the same pyarrow writes the same bytes each time."""
     pq.write_table(make_table(seed), path, compression="zstd", compression_level=19, row_group_size=10_000)
 
 
 def main() -> None:
-    """Parses the arguments and writes the file."""
+    """Parse the arguments and write the file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=SAMPLE)
     arguments = parser.parse_args()

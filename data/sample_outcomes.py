@@ -1,4 +1,4 @@
-"""What each model makes of a request: outcome, tokens, cost, time; all drawn from the tables below."""
+"""Each model's answer to a request: outcome, tokens, cost and time, drawn from the tables below."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Model:
     """One model of the sample. The skills are invented: they say nothing about the model of that name.
 
     Attributes:
-        skill: log odds of success on a request of no difficulty, per kind of work.
+        skill: log odds of success at difficulty 0, per kind of work.
         slope: log odds lost per unit of difficulty.
-        foreign: log odds added where the customer does not write English.
+        foreign: log odds added if the customer does not write English.
         input_usd, output_usd: per million tokens.
         wordiness: output tokens, relative to a plain answer.
         thinking: output tokens added before the answer, at difficulty 1; they grow by 30 % per unit.
@@ -65,7 +65,7 @@ MODELS: Mapping[str, Model] = {
         thinking=380, tokens_a_second=75,
     ),
 }  # fmt: skip
-"""The four models; gpt-5 is dearer a call than its price says, as it thinks before it answers."""
+"""The four models. gpt-5 costs more per call than its price suggests, because it thinks first."""
 
 PLAIN_ANSWER_TOKENS = {
     "support": 170, "extraction": 190, "coding": 320, "analysis": 280, "tool_use": 60, "chat": 190,
@@ -74,7 +74,7 @@ PLAIN_ANSWER_TOKENS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What one call came to; `score` is the grade that goes with `success`, in [0, 1]."""
+    """The result of one call; `score` is the grade that goes with `success`, in [0, 1]."""
 
     success: bool
     score: float

@@ -1,4 +1,4 @@
-"""The pen that fills sentences of the vocabulary with words, and adds up how hard they make a request."""
+"""The pen that fills sentences of the vocabulary with words, and adds up the difficulty of a request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from router.records import Json
 
 VOCABULARY = Path(__file__).with_name("vocabulary.yaml")
 HARD_FROM = 0.7
-"""Grade from which an entry of the vocabulary counts as a hard one."""
+"""Least grade of a hard entry of the vocabulary."""
 SLOT = re.compile(r"«(\w+)(?::(\d+)-(\d+))?(#\d)?»")
 
 
@@ -31,32 +31,32 @@ class Pen:
         return self.rng.random() < share
 
     def one(self, texts: Sequence[str]) -> str:
-        """One of the texts, filled."""
+        """Fill one of the texts."""
         return self.fill(self.rng.choice(texts))
 
     def some(self, texts: Sequence[str], least: int, most: int) -> list[str]:
-        """Between `least` and `most` of the texts, filled; the same text may come again."""
+        """Fill between `least` and `most` of the texts, with repeats."""
         return [self.one(texts) for _ in range(self.rng.randint(least, most))]
 
     def graded(self, entries: Sequence[tuple[float, str]], hard_share: float) -> str:
-        """One entry, filled: a hard one in `hard_share` of the cases; its grade counts for the request."""
-        wanted = self.chance(hard_share)
-        fitting = [entry for entry in entries if (entry[0] >= HARD_FROM) == wanted] or entries
+        """Fill one entry, a hard one in `hard_share` of the cases, and count its grade."""
+        is_hard = self.chance(hard_share)
+        fitting = [entry for entry in entries if (entry[0] >= HARD_FROM) == is_hard] or entries
         grade, text = self.rng.choice(fitting)
         self.count(grade)
         return self.fill(text)
 
     def count(self, grade: float) -> None:
-        """Adds a grade to the difficulty of the request under the pen."""
+        """Add a grade to the difficulty of the request under the pen."""
         self._grades.append(grade)
 
     def difficulty(self) -> float:
-        """Of the request so far: 1.4 of the hardest part, 0.3 of each other, and a hidden rest."""
+        """Difficulty of the request so far: 1.4 of the hardest part, 0.3 of each other, and hidden noise."""
         hardest = max(self._grades, default=0.0)
         return 0.3 + 1.4 * hardest + 0.3 * (sum(self._grades) - hardest) + self.rng.gauss(0, 0.15)
 
     def fill(self, text: str) -> str:
-        """The text with every slot filled, slots within slots too."""
+        """Fill every slot of a text, and the slots within slots."""
         while SLOT.search(text):
             text = SLOT.sub(self._value, text)
         return text

@@ -1,4 +1,4 @@
-"""The requests of the made-up company: what they say, and how hard each is."""
+"""The requests of the invented company: their texts and their difficulty."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TYPES = {"number": "number", "integer": "integer", "boolean": "boolean"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """One request, with what only its author knows.
+    """One request, with properties that the log does not show.
 
     Attributes:
         kind: kind of work.
@@ -38,12 +38,12 @@ class Draft:
 
     @property
     def text(self) -> str:
-        """All messages, one after the other."""
+        """The text of all messages."""
         return "\n".join(message["content"] for message in self.messages)
 
 
 def draw_conversation(kind: str, rng: random.Random, vocabulary: Mapping[str, Json]) -> tuple[Draft, ...]:
-    """The requests of one conversation, in order; most have one only.
+    """Draw the requests of one conversation, in order; most conversations have one.
 
     Args:
         kind: a key of `KINDS`.
@@ -71,7 +71,7 @@ def _opening(kind: str, pen: Pen) -> Draft:
 
 
 def _next_turn(before: Draft, pen: Pen) -> Draft:
-    """The request after `before`: its messages, an answer, and the next question."""
+    """The request that follows `before`: its messages, an answer, and the next question."""
     words = pen.vocabulary[before.kind]
     answer = " ".join(pen.some(words["reply"], 1, 3))
     question = pen.graded(words["next"], 0.35)
@@ -91,7 +91,7 @@ def _dressed(text: str, pen: Pen) -> str:
 
 
 def _mistyped(text: str, pen: Pen) -> str:
-    """The text as people type it: now and then two letters swapped, now and then no capitals."""
+    """Add typing errors: now and then two letters swapped, or no capitals."""
     if pen.chance(0.06):
         text = text.lower()
     if pen.chance(0.12):
@@ -144,7 +144,7 @@ def _invoice(pen: Pen) -> str:
 
 
 def _blurred(text: str, pen: Pen) -> str:
-    """The text as a bad scan reads it."""
+    """Add the errors of a bad scan."""
     swaps = {"0": "O", "1": "l", "5": "S", "m": "rn", "e": "c", "B": "8", "i": "1"}
     return "".join(swaps[c] if c in swaps and pen.chance(0.12) else c for c in text)
 
@@ -193,8 +193,8 @@ def _coding(pen: Pen) -> Draft:
     block = "\n".join(pieces).strip()
     if pen.chance(0.5):
         block = f"```\n{block}\n```"
-    said = " ".join(filter(None, (pen.one(words["opener"]), task, *wishes)))
-    order = [said, block] if pen.chance(0.7) else [block, said]
+    question = " ".join(filter(None, (pen.one(words["opener"]), task, *wishes)))
+    order = [question, block] if pen.chance(0.7) else [block, question]
     return Draft(kind="coding", messages=_user("\n\n".join(order)), difficulty=pen.difficulty())
 
 
@@ -230,8 +230,8 @@ def _analysis(pen: Pen) -> Draft:
         kind = pen.rng.choice(("clauses", "clauses", "events", "table"))
         entries = words["asked_of_any"] + words[f"asked_of_{kind}"]
         questions = [pen.graded(entries, hard_share) for _ in range(pen.rng.choice((1, 1, 2, 3)))]
-        asked = pen.rng.choice((" ", "\n")).join((pen.one(words["opener"]), *questions, *wishes))
-        parts = [asked, _paper(kind, pen)]
+        question = pen.rng.choice((" ", "\n")).join((pen.one(words["opener"]), *questions, *wishes))
+        parts = [question, _paper(kind, pen)]
         pen.rng.shuffle(parts)
     return Draft(kind="analysis", messages=_user("\n\n".join(parts)), difficulty=pen.difficulty())
 
@@ -249,12 +249,12 @@ def _property(spelled: str) -> tuple[str, Json]:
 
 
 def _parameters(spelled: str) -> list[str]:
-    """The parameters of one line; blanks within braces do not part them."""
+    """Split a line into its parameters; spaces within braces do not separate them."""
     return re.findall(r"[^\s{]+(?:\{[^}]*\})?", spelled)
 
 
-def _tool(name: str, told: Sequence[str]) -> Json:
-    description, needed, optional = told
+def _tool(name: str, entry: Sequence[str]) -> Json:
+    description, needed, optional = entry
     properties = dict(_property(one) for one in _parameters(f"{needed} {optional}"))
     required = [_property(one)[0] for one in _parameters(needed)]
     parameters = {"type": "object", "properties": properties, "required": required}
@@ -266,13 +266,13 @@ def _tool(name: str, told: Sequence[str]) -> Json:
 
 def _tool_use(pen: Pen) -> Draft:
     words = pen.vocabulary["tool_use"]
-    asked: list[str] = []
+    questions: list[str] = []
     needed: set[str] = set()
     entries = words["several"] if pen.chance(0.36) else words["single"]
     for _ in range(pen.rng.choice((1, 1, 2)) if entries is words["single"] else 1):
         grade, names, text = pen.rng.choice(entries)
         pen.count(grade)
-        asked.append(pen.fill(text))
+        questions.append(pen.fill(text))
         needed |= set(names.split())
     others = sorted(set(words["tools"]) - needed)
     total = max(len(needed), pen.rng.randint(1, 6), 1)
@@ -280,15 +280,17 @@ def _tool_use(pen: Pen) -> Draft:
     pen.rng.shuffle(names)
     pen.count(0.12 * (total - 1))
     tools = [_tool(name, words["tools"][name]) for name in names]
-    return Draft(kind="tool_use", messages=_user(" ".join(asked)), difficulty=pen.difficulty(), tools=tools)
+    return Draft(
+        kind="tool_use", messages=_user(" ".join(questions)), difficulty=pen.difficulty(), tools=tools
+    )
 
 
 def _chat(pen: Pen) -> Draft:
     words = pen.vocabulary["chat"]
-    asked = pen.graded(words["ask"], 0.3)
+    question = pen.graded(words["ask"], 0.3)
     context = pen.some(words["context"], 1, 5) if pen.chance(0.5) else []
-    order = [asked, " ".join(context)] if pen.chance(0.6) else [" ".join(context), asked]
-    foreign = any(sign in asked for sign in ("Schreib ", "Escribe ", "请"))
+    order = [question, " ".join(context)] if pen.chance(0.6) else [" ".join(context), question]
+    foreign = any(sign in question for sign in ("Schreib ", "Escribe ", "请"))
     text = pen.rng.choice((" ", "\n\n")).join(filter(None, order))
     return Draft(kind="chat", messages=_user(text), difficulty=pen.difficulty(), foreign=foreign)
 

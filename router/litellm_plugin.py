@@ -1,6 +1,6 @@
-"""The names that LiteLLM's configuration refers to: `classifier`, and `callback`.
+"""The names that LiteLLM's configuration refers to.
 
-Nothing else belongs here: LiteLLM executes a copy of this file where it lies beside the configuration.
+Keep anything else out of this file: LiteLLM executes a copy of it if one lies beside the configuration.
 """
 
 from __future__ import annotations

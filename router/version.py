@@ -1,4 +1,4 @@
-"""One version of a router, loaded: what it expects of a request and decides on it. Nothing in it changes."""
+"""One loaded version of a router: it forecasts each request and decides on it. A version never changes."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ CANARY = Request.of("Is this router in order?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What the router expects of n requests.
+    """The router's expectation for n requests.
 
     Attributes:
         probability: shape (n, n_models); calibrated chance of success.
-        cost: shape (n, n_models); expected USD a call, NaN where a price is unknown.
+        cost: shape (n, n_models); expected USD per call, NaN where a price is unknown.
         familiarity: shape (n,); mean similarity to the nearest training prompts, in [-1, 1].
-        tokens: shape (n,); input tokens as the encoder counts them, tools included.
+        tokens: shape (n,); input tokens as the encoder counts them, including tools.
     """
 
     probability: FloatArray
@@ -56,10 +56,10 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
-    """What a decision depends on beside the request and the version.
+    """What a decision depends on besides the request and the version.
 
     Attributes:
-        cooling: reason for each model that is left alone for now, as long as another may serve.
+        cooling: reason for each model in cool-down; such a model serves only if no other may.
         seat: where the request's session is.
         draw: uniform in [0, 1); decides about exploration.
         serve_rules: shadow mode.
@@ -75,19 +75,19 @@ class Version:
     """A router's folder, loaded.
 
     Attributes:
-        models: LiteLLM model names it chooses among, in the order of every array.
-        manifest: what training recorded of it.
-        prices: today's price of each model, and where it comes from.
-        task_groups: stand in for the task type of a request that names none; None: nothing does.
+        models: LiteLLM model names to choose from, in the order of every array.
+        manifest: what training recorded about the router.
+        prices: today's price of each model, and its source.
+        task_groups: supply a task type for a request without one; None: the request stays without.
     """
 
     def __init__(
         self, *, folder: Path, manifest: Mapping[str, Json], config: Config, held: object = None
     ) -> None:
-        """Take a checked folder apart; `load` is the usual way.
+        """Read a checked folder; use `load` unless its manifest is already at hand.
 
         Args:
-            held: kept as long as the version, so that the folder is.
+            held: object to keep alive with the version, such as the folder's copy on disk.
         """
         self.folder = folder
         self._held = held
@@ -108,19 +108,19 @@ class Version:
         with_tasks = f"{TASKS_FOLDER}/{ABOUT_FILE}" in manifest["files"]
         self.task_groups = TaskGroups.load(folder / TASKS_FOLDER) if with_tasks else None
         self._price_table = PriceTable.of([self.prices[model] for model in self.models])
-        # More threads than cores at the arithmetic only pass the interpreter's lock to and fro.
+        # More threads than cores would only pass the interpreter's lock back and forth.
         self._turns = BoundedSemaphore(os.cpu_count() or 1)
 
     @classmethod
     def load(cls, folder: Path, config: Config | None = None, held: object = None) -> Version:
-        """Load a router's folder, every file checked against its hash.
+        """Load a router's folder and check every file against its hash.
 
         Args:
-            config: settings; None: those it was trained with, as far as a folder may bring them along.
-            held: kept as long as the version, so that the folder is.
+            config: settings; None: the training settings, without those that only an application may set.
+            held: object to keep alive with the version, such as the folder's copy on disk.
 
         Raises:
-            ArtifactError: missing, damaged, foreign or newer than this code.
+            ArtifactError: the folder is missing, damaged, foreign or newer than this code.
             ConfigError: the settings name a model that the router does not know.
         """
         manifest = read_manifest(folder)
@@ -128,7 +128,7 @@ class Version:
         check_models(settings, manifest["models"])
         version = cls(folder=folder, manifest=manifest, config=settings, held=held)
         if not np.isfinite(version.forecast([CANARY]).probability).all():
-            raise DamagedArtifact(f"{folder}: gives no probabilities; train or fetch the router again")
+            raise DamagedArtifact(f"{folder}: predicts no probabilities; train or fetch the router again")
         return version
 
     @property
@@ -137,46 +137,46 @@ class Version:
         return self.config.baseline or self.policy.best_single
 
     def training_keys(self) -> frozenset[int]:
-        """First 64 bits of the keys of the prompts that the router was fitted on."""
+        """First 64 bits of the key of each prompt that the router was fitted on."""
         return frozenset(load_arrays(self.folder / KEYS_FILE)["keys"].tolist())
 
     def with_estimator(self, head: Head, policy: Policy) -> Version:
-        """The same router with another head and the thresholds trained for it: made for a comparison."""
+        """The same router with another head and its thresholds, for a comparison."""
         other = copy(self)
         other.head, other.policy = head, _policy_in_force(policy, self.config)
         return other
 
     def encode(self, request: Request) -> Encoding:
-        """The request's embedding."""
+        """Embed the request."""
         return self.encoder.encode(embedded_text(request))
 
     def typed(self, request: Request, encoding: Encoding | None = None) -> Request:
-        """The request with the group that it is in as its task type, where it names none.
+        """The request, with its task group as the task type if it has none.
 
         Args:
-            encoding: its embedding where that is known already.
+            encoding: the request's embedding, if already known.
         """
         if self.task_groups is None:
             return request
         return self.task_groups.typed(request, self.encode if encoding is None else lambda _: encoding)
 
     def forecast(self, requests: Sequence[Request], encodings: Sequence[Encoding] | None = None) -> Forecast:
-        """Success probability and expected cost of every model on each of one or more requests.
+        """Forecast success and cost of every model on one or more requests.
 
         Args:
-            encodings: the requests' embeddings where they are known already.
+            encodings: the requests' embeddings, if already known.
         """
         if encodings is None:
             encodings = [self.encode(request) for request in requests]
         return self.forecast_from(self.features(requests, encodings))
 
     def features(self, requests: Sequence[Request], encodings: Sequence[Encoding]) -> Features:
-        """What the head sees of requests whose embeddings are known."""
-        typed = [self.typed(request, one) for request, one in zip(requests, encodings, strict=True)]
+        """The head's input for requests whose embeddings are known."""
+        typed = [self.typed(*pair) for pair in zip(requests, encodings, strict=True)]
         return featurize(typed, encodings, self.spec)
 
     def forecast_from(self, features: Features) -> Forecast:
-        """The forecast of requests by their features."""
+        """Forecast requests from their features."""
         outlook = self.head.predict(features)
         return Forecast(
             probability=outlook.probability,
@@ -188,16 +188,16 @@ class Version:
     def decide(
         self, request: Request, wishes: Wishes = NO_WISHES, circumstances: Circumstances | None = None
     ) -> Decision:
-        """The model for one request.
+        """Choose the model for one request.
 
         Raises:
-            NoModelAllowed: the limits left none.
+            NoModelAllowed: the limits left no model.
             RequestError: the wishes name a model that the router does not know.
         """
         return self.settle(self.case(request, wishes, circumstances or Circumstances()))
 
     def settle(self, case: Case) -> Decision:
-        """The decision on a case.
+        """Decide on a case.
 
         Raises:
             NoModelAllowed: the limits left no model.
@@ -207,42 +207,36 @@ class Version:
     def decisions(
         self, requests: Sequence[Request], forecast: Forecast, encodings: Sequence[Encoding] | None = None
     ) -> list[Decision]:
-        """The policy's decisions on requests whose forecast is known, in order: without limits.
+        """Decide on requests whose forecast is known, in order and without limits.
 
-        Made for judging a router on a log, whose outcomes show what each model can do.
+        A comparison on a log needs this: the log's outcomes show what each model can do.
 
         Args:
-            encodings: the requests' embeddings where they are known already.
+            encodings: the requests' embeddings, if already known.
         """
         known = [None] * len(requests) if encodings is None else encodings
         typed = (self.typed(request, one) for request, one in zip(requests, known, strict=True))
         return [self.settle(self._case(request, forecast, row)) for row, request in enumerate(typed)]
 
     def case(self, request: Request, wishes: Wishes, circumstances: Circumstances) -> Case:
-        """What is known of one request before the decision."""
+        """Collect what the decision on one request depends on."""
         self._check_wishes(wishes)
         with self._turns:
             encoding = self.encode(request)
             request = self.typed(request, encoding)
-            forecast = self.forecast([request], [encoding])
-        case = self._case(request, forecast, 0)
-        cost = dict(zip(self.models, case.cost.tolist(), strict=True))
-        rejected = self.limits.rule_out(request, wishes, case.tokens, cost)
-        warm = {model: why for model, why in circumstances.cooling.items() if model not in rejected}
-        if wishes.model is None and any(m not in rejected and m not in warm for m in self.models):
-            rejected = {**rejected, **warm}
-        explore = self.config.exploration.share if wishes.explore is None else wishes.explore
-        return replace(
-            case,
+            forecast = self.forecast_from(featurize([request], [encoding], self.spec))
+        return self._case(
+            request,
+            forecast,
             wishes=wishes,
-            rejected=rejected,
-            stay=self._stay(circumstances.seat, case.tokens),
-            explore=explore,
+            rejected=self._rejected(request, wishes, forecast, circumstances.cooling),
+            stay=self._stay(circumstances.seat, float(forecast.tokens[0])),
+            explore=self.config.exploration.share if wishes.explore is None else wishes.explore,
             draw=circumstances.draw,
             serve_rules=circumstances.serve_rules,
         )
 
-    def _case(self, request: Request, forecast: Forecast, row: int) -> Case:
+    def _case(self, request: Request, forecast: Forecast, row: int = 0, **circumstances: Json) -> Case:
         return Case(
             request=request,
             models=self.models,
@@ -250,10 +244,25 @@ class Version:
             cost=forecast.cost[row],
             familiarity=float(forecast.familiarity[row]),
             tokens=float(forecast.tokens[row]),
+            **circumstances,
         )
 
+    def _rejected(
+        self, request: Request, wishes: Wishes, forecast: Forecast, cooling: Mapping[str, str]
+    ) -> Mapping[str, str]:
+        """Why each model that may not serve a request may not.
+
+        A model in cool-down is among them only if another one is left and the caller pinned none.
+        """
+        cost = dict(zip(self.models, forecast.cost[0].tolist(), strict=True))
+        rejected = self.limits.rule_out(request, wishes, float(forecast.tokens[0]), cost)
+        cooling_down = {model: why for model, why in cooling.items() if model not in rejected}
+        if wishes.model is not None or set(self.models) <= {*rejected, *cooling_down}:
+            return rejected
+        return {**rejected, **cooling_down}
+
     def _stay(self, seat: Seat | None, tokens: float) -> Stay | None:
-        """What staying on a session's model means for a request of so many tokens."""
+        """What a request of so many tokens gains by staying on its session's model."""
         if seat is None or seat.model not in self.models:
             return None
         share = self._cached_share(seat.model)
@@ -265,7 +274,7 @@ class Version:
         )
 
     def _cached_share(self, model: str) -> float:
-        """Price of an input token in the prompt cache, as a share of its full price."""
+        """Price of a cached input token as a share of the full price."""
         settings = self.config.of(model)
         own = settings.price
         if own and own.cached_input_usd_per_million is not None and own.input_usd_per_million:
@@ -284,9 +293,9 @@ class Version:
 
 
 def check_models(config: Config, models: Sequence[str]) -> None:
-    """Refuse settings that send prompts to a model that the router does not know.
+    """Raise if the settings send prompts to a model that the router was not trained on.
 
-    Settings for further models under `models:` are fine: one file may serve several routers.
+    Entries for other models under `models:` are fine: one file may serve several routers.
 
     Raises:
         ConfigError: names the models.
@@ -306,12 +315,12 @@ def check_models(config: Config, models: Sequence[str]) -> None:
 
 
 def _own_settings(folder: Path, text: str) -> Config:
-    """The settings that a router's folder brings along, without those that are the application's alone."""
+    """The settings in a router's folder, without those that only an application may set."""
     settings, dropped = routing_part(parse_config(text, name=f"{folder}/manifest.json: config"))
     if dropped:
         logger.warning(
-            "%s: %s in the router's own settings: left out, as only the application says where prompts go; "
-            "load it with config=",
+            "%s: ignoring %s in the router's own settings, because only the application may say where "
+            "prompts go; pass config= to set it",
             folder,
             ", ".join(dropped),
         )
@@ -319,7 +328,7 @@ def _own_settings(folder: Path, text: str) -> Config:
 
 
 def _policy_in_force(trained: Policy, config: Config) -> Policy:
-    """The trained thresholds, with the confidence that the settings fix in their place."""
+    """The trained policy, with the least confidence from the settings if they fix one."""
     if isinstance(config.fallback.confidence, str):
         return trained
     return replace(trained, least_confidence=config.fallback.confidence)

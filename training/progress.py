@@ -1,4 +1,4 @@
-"""How a long step tells how far it is."""
+"""How a long step reports its progress."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ Advance = Callable[[float], object]
 
 
 class Reporter(Protocol):
-    """Shows how far the work is."""
+    """Shows the progress of the work."""
 
     def stage(self, name: str, total: float | None) -> Advance:
-        """Begin a stage of `total` units; the result is called with the units done since its last call."""
+        """Begin a stage of `total` units; call the result with the units done since its last call."""
         ...
 
 
@@ -25,14 +25,14 @@ class Silent:
 
 
 def stage_steps(reporter: Reporter, name: str) -> Callable[[int, int], None]:
-    """A callback for (done, total), as the reading side calls it, that shows a stage."""
+    """A callback for (done, total), which reading calls, that shows a stage."""
     advance: Advance | None = None
-    shown = 0
+    reported = 0
 
     def progress(done: int, total: int) -> None:
-        nonlocal advance, shown
+        nonlocal advance, reported
         advance = advance or reporter.stage(name, total)
-        advance(done - shown)
-        shown = done
+        advance(done - reported)
+        reported = done
 
     return progress

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Writes files whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from router.errors import CallLogError
 
 @contextmanager
 def draft_of(out: Path) -> Iterator[Path]:
-    """A file beside `out`, to be written in the block, that takes its place if the block ends well.
+    """Give the block a draft beside `out` to write, which replaces `out` if the block succeeds.
 
-    Folders are made.
+    Missing folders are created.
 
     Raises:
         CallLogError: `out` can't be written.
@@ -33,7 +33,7 @@ def draft_of(out: Path) -> Iterator[Path]:
 
 
 def write_whole(out: Path, text: str) -> None:
-    """Write a text; half a surrogate pair, which a log may hold, as its escape.
+    """Write a text; a lone surrogate, which a log may hold, is written as its escape.
 
     Raises:
         CallLogError: `out` can't be written.
@@ -43,16 +43,16 @@ def write_whole(out: Path, text: str) -> None:
 
 
 def check_place(out: Path) -> None:
-    """Refuse a file's place that is a folder, before there is anything to lose.
+    """Raise if a file's place is a folder, before there is any work to lose.
 
     Raises:
-        CallLogError: it is one.
+        CallLogError: it is a folder.
     """
     if out.is_dir():
         raise not_written(out, IsADirectoryError(errno.EISDIR, ""))
 
 
 def not_written(out: Path, error: OSError) -> CallLogError:
-    """The error for a place that can't be written; without the draft's name, which the user never chose."""
+    """The error for a place that can't be written; it omits the draft's name, which the user doesn't know."""
     why = os.strerror(error.errno) if error.errno else str(error)
     return CallLogError(f"{out}: can't be written: {why}; choose another place")

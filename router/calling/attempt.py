@@ -1,4 +1,4 @@
-"""What becomes of one call of one model."""
+"""The result of one attempt to call one model."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ ErrorKind: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """A call that went wrong.
+    """An attempt that failed.
 
     Attributes:
-        error: the provider's, in LiteLLM's class; its text may quote the prompt or the key.
-        retry_after_s: how long the provider asks to be left alone, or None.
-        latency_s: seconds until it failed.
+        error: the provider's error in LiteLLM's class; its text may quote the prompt or the key.
+        retry_after_s: how long the provider asks to wait, or None.
+        latency_s: seconds until the failure.
     """
 
     kind: ErrorKind
@@ -39,14 +39,14 @@ class Failed:
     latency_s: float = 0.0
 
     @property
-    def told(self) -> str:
-        """What may be shown and logged of it: kind and class, never the provider's text."""
+    def summary(self) -> str:
+        """Error kind and class, safe to log (never the provider's text)."""
         return f"{self.kind}: {type(self.error).__name__}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens of a call, as the provider counted them; None where it said nothing.
+    """Tokens of a call as the provider counted them; None where it reports no count.
 
     Attributes:
         cached_input_tokens: part of `input_tokens`.
@@ -61,18 +61,18 @@ class Usage:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One call of one model, after it ended. Shown, it holds neither texts nor keys.
+    """One call of one model, after its end. Its `repr` shows neither texts nor keys.
 
     Attributes:
-        number: from 1, over all models of the request.
+        number: counts from 1 over all models of the request.
         started: unix seconds.
-        latency_s: until the response was there, the stream had ended, or the call failed.
-        first_token_s: of a stream, until its first piece that says something.
-        kind, error: what went wrong; None where nothing did, or where a stream was closed early.
-        usage, cost_usd: of an attempt that answered, where they are known; a failed one carries no cost.
-        finish_reason: the first choice's.
-        notes: arguments that the model did not get as the caller gave them, one sentence each.
-        read: makes the `response`.
+        latency_s: seconds until the whole response, the end of the stream or the failure.
+        first_token_s: seconds until a stream's first piece with content.
+        kind, error: the failure; both None for an answer, `error` also None for a stream closed early.
+        usage, cost_usd: known for an answered attempt at most; a failed one has no cost.
+        finish_reason: of the first choice.
+        notes: one sentence for each argument that the model did not get as the caller set it.
+        read: builds the `response`.
     """
 
     model: str
@@ -91,14 +91,14 @@ class Attempt:
 
     @property
     def answered(self) -> bool:
-        """The caller has the whole response."""
+        """Whether the caller has the whole response."""
         return self.kind is None
 
     @cached_property
     def response(self) -> Json:
-        """LiteLLM's response; of a stream, the whole of what was received, put together when first asked for.
+        """LiteLLM's response, or None if nothing was received.
 
-        None where nothing was received. Putting a long stream together takes tens of milliseconds: work for
-        another thread than the one that serves the request.
+        The first access joins a stream's pieces, which takes tens of milliseconds for a long stream: do it
+        outside the thread that serves the request.
         """
         return self.read()

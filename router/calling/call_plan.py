@@ -1,6 +1,6 @@
-"""What is tried next when a call fails: the same model after a wait, the next one, or nothing.
+"""What to try after a failed call: the same model after a wait, the next model, or nothing.
 
-The plan does no input or output: it says what to do and is told what came of it, so that one plan serves
+The plan does no input or output: it yields the next step and receives the result, so that one plan serves
 plain calls and streams, sync and async.
 """
 
@@ -16,9 +16,9 @@ from router.errors import CallFailed
 from router.settings.sections import Calls
 
 WORTH_REPEATING: frozenset[ErrorKind] = frozenset({"rate_limit", "timeout", "connection", "server"})
-"""Failures that may be over in a moment, on the same model."""
+"""Failures that may soon pass on the same model."""
 MOVES_ON: frozenset[ErrorKind] = WORTH_REPEATING | {"context_window"}
-"""Failures that another model need not share."""
+"""Failures that another model may not have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Wait:
 
 
 Plan: TypeAlias = Generator[Try | Wait, Failed | None, None]
-"""Yields what to do; it is sent what went wrong, or None after a wait, and dropped when a model answered."""
+"""Yields the next step. Send it the failure, or None after a wait; drop it when a model answers."""
 
 
 def plan_calls(
@@ -45,18 +45,18 @@ def plan_calls(
 ) -> Plan:
     """Try each model, some more than once, until one answers.
 
-    A model is tried again after a rate limit, a timeout, a lost connection or an error of the server's. The
-    wait doubles with each retry, from `backoff_s` to `max_backoff_s`, and a random part of it is waited (full
-    jitter); a Retry-After makes it longer. `max_backoff_s` is also the longest that a failure may have taken,
-    and the longest Retry-After: beyond it the next model answers sooner, so this one is not tried again.
+    A rate limit, a timeout, a lost connection or a server error leads to a retry of the same model. The wait
+    doubles with each retry from `backoff_s` to `max_backoff_s`; the plan waits a random part of it (full
+    jitter), or longer if Retry-After says so. A failure that took longer than `max_backoff_s`, or a longer
+    Retry-After, leads to the next model at once, because that one answers sooner.
 
     Args:
-        retries: further attempts on a model; asked again after each.
+        retries: further attempts on a model; called after each failure.
         draw: random numbers in [0, 1).
 
     Raises:
-        CallFailed: no model answered; the last one's error is the cause.
-        BaseException: the provider's own error, where it says that the request itself is wrong.
+        CallFailed: no model answered; the cause is the last error.
+        BaseException: the provider's own error, if it says that the request itself is wrong.
         ValueError: there is no model to try.
     """
     failures: list[tuple[str, str]] = []
@@ -64,8 +64,8 @@ def plan_calls(
     for model in models:
         for again in count():
             last = yield Try(model=model, number=len(failures) + 1)
-            assert last is not None, "a plan whose call was answered is dropped"
-            failures.append((model, last.told))
+            assert last is not None, "the caller drops the plan when a model answers"
+            failures.append((model, last.summary))
             if last.kind not in MOVES_ON and last.kind not in calls.also_fall_back_on:
                 raise last.error
             if again >= retries(model) or not _is_worth_repeating(last, calls):

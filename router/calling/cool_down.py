@@ -1,4 +1,4 @@
-"""Which models are left alone for a while, because they keep failing."""
+"""Cool-downs: which models get no request for a while because they keep failing."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from router.settings.sections import Calls
 FAULTS_OF_THE_MODEL: frozenset[ErrorKind] = frozenset(
     {"rate_limit", "timeout", "connection", "server", "broken_stream"}
 )
-"""What counts against a model; the other failures are the request's. A refused key counts only where another
-model is tried after it: else the cool-down would do what the settings do not want."""
+"""Failures that count against a model; the others are the request's. A refused key counts only if the
+settings fall back on it: otherwise the cool-down would fall back against the settings."""
 
 
 @dataclass(slots=True)
 class _Record:
-    """A model's failures since it last answered; `until`, once set, is when its cool-down ends."""
+    """A model's failures since its last answer; `until` is when its cool-down ends, if it had one."""
 
     failures: deque[float] = field(default_factory=deque)
     last: ErrorKind = "server"
@@ -28,15 +28,15 @@ class _Record:
 
 
 class CoolDowns:
-    """The models' recent failures. Threads may share one.
+    """The models' recent failures. Threads may share one object.
 
-    A model that fails `failures` times within `within_s` seconds, without answering in between, is left alone
-    for `seconds`. Then it is on probation: the next failure starts another cool-down at once, and an answer
-    clears it.
+    A model that fails `failures` times within `within_s` seconds, without an answer in between, cools down
+    for `seconds`. After that it is on probation: the next failure starts another cool-down at once, and an
+    answer clears its record.
     """
 
     def __init__(self, calls: Calls, now: Callable[[], float] = time.monotonic) -> None:
-        """Start with a clean record; `now` is a clock in seconds that never goes back."""
+        """Start with clean records; `now` is a clock in seconds that never goes back."""
         self._settings = calls.cool_down
         self._counted = FAULTS_OF_THE_MODEL | ({"authentication"} & set(calls.also_fall_back_on))
         self._now = now
@@ -44,7 +44,7 @@ class CoolDowns:
         self._records: dict[str, _Record] = {}
 
     def failed(self, model: str, kind: ErrorKind) -> None:
-        """Note a failure; those that come while the model is cooling down make it no longer."""
+        """Note a failure; one during a cool-down does not prolong it."""
         if kind not in self._counted or not self._settings.failures:
             return
         with self._lock:
@@ -60,20 +60,20 @@ class CoolDowns:
                 record.until = now + self._settings.seconds
 
     def succeeded(self, model: str) -> None:
-        """Note an answer: the model's record is clean again."""
+        """Note an answer, which clears the model's record."""
         if model in self._records:
             with self._lock:
                 self._records.pop(model, None)
 
     def available(self, chain: Sequence[str]) -> tuple[str, ...]:
-        """The models of a chain that may be tried, in order: without the cooling ones, unless all are."""
+        """The models of a chain to try, in order: without those in cool-down, unless all are."""
         if not self._records:
             return tuple(chain)
         cooling = self.reasons()
         return tuple(model for model in chain if model not in cooling) or tuple(chain)
 
     def reasons(self) -> dict[str, str]:
-        """Why each cooling model is left alone."""
+        """The reason for each cool-down of now."""
         if not self._records:
             return {}
         with self._lock:

@@ -1,4 +1,4 @@
-"""The seam to LiteLLM: its replies and pieces come back as they are, its errors as values."""
+"""The seam to LiteLLM: returns its replies and pieces unchanged, and its errors as values."""
 
 from __future__ import annotations
 
@@ -21,52 +21,52 @@ from router.records import Json
 from router.settings.sections import ModelSettings
 
 NO_KEY = "no-key"
-"""LiteLLM wants one; an endpoint without authentication ignores it."""
+"""LiteLLM requires a key; an endpoint without authentication ignores it."""
 GRACE_S = 1.0
-"""LiteLLM's own timeout comes first, and tells its callbacks; ours is for the waits that it does not see."""
+"""Lets LiteLLM's own timeout fire first, which notifies its callbacks; ours covers the waits it misses."""
 
 Client: TypeAlias = Any
-"""A `litellm.Router`, anything else with `completion` and `acompletion`, or None: LiteLLM itself."""
+"""A `litellm.Router`, anything else with `completion` and `acompletion`, or None for LiteLLM itself."""
 Reply: TypeAlias = Any
-"""A response of LiteLLM's, a stream of its, or a piece of one: classes that change with its versions."""
+"""LiteLLM's response, stream, or piece of a stream: classes that change with its versions."""
 _one_request: ContextVar[bool] = ContextVar("_one_request", default=False)
 
 
 def connection_of(model: str, settings: ModelSettings) -> dict[str, Json]:
-    """The arguments that say where a model is reached. The key is read now, and kept nowhere.
+    """The arguments that address a model. Reads the key from the environment and keeps no copy.
 
     Raises:
         ConfigError: the variable that holds the key is not set.
     """
     called = settings.litellm_model or model
-    found: dict[str, Json] = {"model": called}
+    connection: dict[str, Json] = {"model": called}
     if address := address_of(called, settings):
-        found["api_base"] = address
+        connection["api_base"] = address
     if settings.api_key_env is not None:
-        # A provider's key has no other way in; everything else comes from the settings.
+        # Only keys come from the environment; everything else comes from the settings.
         key = os.environ.get(settings.api_key_env)
         if not key:
             raise ConfigError(
                 f"models.{model}.api_key_env: the environment variable {settings.api_key_env!r} is not set; "
-                "set it where the program is started"
+                "set it where the program starts"
             )
-        found["api_key"] = key
+        connection["api_key"] = key
     elif gets_no_key(called, settings):
-        found["api_key"] = NO_KEY
-    return found
+        connection["api_key"] = NO_KEY
+    return connection
 
 
 def gets_no_key(called: str, settings: ModelSettings) -> bool:
-    """Whether a model is an endpoint of the team's own to which LiteLLM would send OpenAI's key unasked."""
+    """Whether a model is the team's own endpoint, to which LiteLLM would send OpenAI's key by default."""
     own = settings.api_base is not None and settings.api_key_env is None
     return own and provider_of(called) in ANY_SERVER
 
 
 def no_detours(client: Client) -> dict[str, Json]:
-    """The arguments that keep LiteLLM from trying anything on its own: the chain is a privacy boundary.
+    """The arguments that stop LiteLLM's own retries and fallbacks: the chain is a privacy boundary.
 
     Raises:
-        ConfigError: LiteLLM was told to fall back or go elsewhere on every call, which no argument undoes.
+        ConfigError: a global setting of LiteLLM redirects every call, and no argument undoes it.
     """
     if hasattr(client, "model_list"):
         return {"num_retries": 0, "disable_fallbacks": True}
@@ -83,17 +83,17 @@ def no_detours(client: Client) -> dict[str, Json]:
             "litellm.api_base is set: LiteLLM would send the requests of local models there too; set it to "
             "None, and use models.NAME.api_base"
         )
-    # An empty policy, because `num_retries=0` does not stop the retries of litellm.num_retries.
+    # The policy is there because `num_retries=0` does not stop the retries of litellm.num_retries.
     return {"num_retries": 0, "max_retries": 0, "retry_policy": _no_retries()}
 
 
 @contextmanager
 def one_request_a_call() -> Iterator[None]:
-    """Within it no call of this context, or of tasks begun in it, sends its request a second time.
+    """Send the request of each call in this block once, including calls in tasks that the block starts.
 
-    Where a connection breaks, even after the request went out, LiteLLM's transport sends it again, whatever
-    the number of retries; no argument or setting turns that off (1.106), and a client that does can be given
-    to some providers only. A provider may bill both.
+    If a connection breaks, even after the request went out, LiteLLM's transport sends it again, whatever the
+    number of retries; a provider may bill both. No argument or setting turns that off (1.106), and only some
+    providers accept a client that does.
     """
     _make_second_requests_optional()
     before = _one_request.set(True)
@@ -105,7 +105,7 @@ def one_request_a_call() -> Iterator[None]:
 
 @cache
 def _make_second_requests_optional() -> None:
-    """Have LiteLLM look at the context before a second request; without a mark there, all stays as it is."""
+    """Make LiteLLM check the context before a second request; outside the block nothing changes."""
     litellm_module()
     from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
@@ -128,20 +128,16 @@ def _no_retries() -> Reply:
 
 
 def complete(client: Client, arguments: Mapping[str, Json]) -> Reply:
-    """LiteLLM's response or stream, or what went wrong.
-
-    Args:
-        client: has `completion`; None: LiteLLM itself.
-    """
+    """Call a model: LiteLLM's response or stream, or a `Failed`."""
     target = litellm_module() if client is None else client
     try:
         return _without_messages(target.completion(**arguments))
-    except Exception as error:  # noqa: BLE001 - what a provider or its SDK raises decides what is tried next
+    except Exception as error:  # noqa: BLE001 - any error of a provider or its SDK decides what to try next
         return failure_of(error)
 
 
 async def acomplete(client: Client, arguments: Mapping[str, Json], timeout_s: float | None) -> Reply:
-    """Like `complete`, by `acompletion`; a response that trickles in is given up too."""
+    """Like `complete`, by `acompletion`; also gives up on a response that trickles in."""
     target = litellm_module() if client is None else client
     try:
         async with asyncio.timeout(_backstop(timeout_s)):
@@ -151,7 +147,7 @@ async def acomplete(client: Client, arguments: Mapping[str, Json], timeout_s: fl
 
 
 def next_piece(stream: Reply) -> Reply:
-    """The next piece of a stream, None at its end, or what went wrong."""
+    """Read the next piece of a stream: None at its end, a `Failed` if it broke."""
     try:
         return next(stream, None)
     except Exception as error:  # noqa: BLE001 - as above
@@ -159,7 +155,7 @@ def next_piece(stream: Reply) -> Reply:
 
 
 async def anext_piece(stream: Reply, timeout_s: float | None) -> Reply:
-    """Like `next_piece`; bytes that make no piece (a provider's "still alive") are no reason to wait on."""
+    """Like `next_piece`; keep-alive bytes that form no piece do not extend the timeout."""
     try:
         async with asyncio.timeout(_backstop(timeout_s)):
             return await anext(stream, None)
@@ -168,18 +164,18 @@ async def anext_piece(stream: Reply, timeout_s: float | None) -> Reply:
 
 
 def close(stream: Reply) -> None:
-    """Hang up: the provider need not finish an answer that nobody reads."""
-    # LiteLLM's wrapper closes itself only in async code; what it reads from can be closed.
+    """Hang up, so that the provider can stop an answer that nobody reads."""
+    # LiteLLM's wrapper can close itself only in async code; the source behind it can be closed.
     source = getattr(stream, "completion_stream", None) or stream
     try:
         if hasattr(source, "close"):
             source.close()
-    except Exception:  # noqa: BLE001 - the stream is given up; how its connection ends changes nothing
+    except Exception:  # noqa: BLE001 - nobody reads the stream any more, however its connection ends
         pass
 
 
 async def aclose(stream: Reply) -> None:
-    """Like `close`, of an async stream."""
+    """Like `close`, for an async stream."""
     try:
         if hasattr(stream, "aclose"):
             await stream.aclose()
@@ -187,8 +183,8 @@ async def aclose(stream: Reply) -> None:
         pass
 
 
-def put_together(pieces: Sequence[Reply]) -> Reply:
-    """The whole response of a stream, as far as it was received; None where that makes none."""
+def join_pieces(pieces: Sequence[Reply]) -> Reply:
+    """Join a stream's received pieces into one response, or None if they form none."""
     try:
         return litellm_module().stream_chunk_builder(list(pieces)) if pieces else None
     except Exception:  # noqa: BLE001 - pieces of a broken stream need not fit together
@@ -196,7 +192,7 @@ def put_together(pieces: Sequence[Reply]) -> Reply:
 
 
 def cost_of_tokens(model: str | None, provider: str | None, counted: Reply) -> float | None:
-    """USD for token counts, by LiteLLM's list; None where it has no price.
+    """USD for token counts by LiteLLM's list, or None if it has no price.
 
     Args:
         counted: LiteLLM's `Usage`, or None.
@@ -212,7 +208,7 @@ def cost_of_tokens(model: str | None, provider: str | None, counted: Reply) -> f
 
 
 def takes(litellm_model: str, api_base: str | None, name: str, value: Json) -> bool:
-    """Whether LiteLLM sends this value of a chat parameter to a model; what it does not know is sent."""
+    """Whether a model takes this value of a chat parameter; True if LiteLLM does not know."""
     known = _known_parameters(litellm_model, api_base)
     if known is None or name not in _chat_parameters():
         return True
@@ -225,7 +221,7 @@ def takes(litellm_model: str, api_base: str | None, name: str, value: Json) -> b
 
 
 def counts_streams(client: Client, model: str, api_base: str | None) -> bool:
-    """Whether a model may be asked for a stream's token counts: some providers refuse the question."""
+    """Whether a model accepts a request for a stream's token counts: some providers refuse it."""
     deployments = client.get_model_list(model) or () if hasattr(client, "get_model_list") else ()
     addresses = [
         (params["model"], params.get("api_base")) for params in (one["litellm_params"] for one in deployments)
@@ -237,13 +233,13 @@ def counts_streams(client: Client, model: str, api_base: str | None) -> bool:
 _VALUE_MATTERS = frozenset(
     {"temperature", "top_p", "n", "tool_choice", "reasoning_effort", "verbosity", "parallel_tool_calls"}
 )
-"""Parameters of which some models take some values; the others have too many values to ask about each."""
+"""Parameters of which some models take only some values; the others have too many values to check each."""
 
 _NO_PARAMETERS = frozenset(
     "model messages custom_llm_provider api_version max_retries extra_headers drop_params metadata user "
     "stream stream_options allowed_openai_params additional_drop_params".split()
 )
-"""In LiteLLM's list of chat parameters, but LiteLLM's own, or sent to every model."""
+"""Entries of LiteLLM's list of chat parameters that are its own, or that every model gets."""
 
 
 @cache
@@ -256,19 +252,19 @@ def _chat_parameters() -> frozenset[str]:
 
 @lru_cache(maxsize=1024)
 def _known_parameters(litellm_model: str, api_base: str | None) -> tuple[str, str, frozenset[str]] | None:
-    """Provider, the model's name there, and the parameters it takes; None where LiteLLM does not know."""
+    """Provider, the model's name there, and the parameters it takes, or None if LiteLLM does not know."""
     litellm = litellm_module()
     try:
         bare, provider, _, _ = litellm.get_llm_provider(model=litellm_model, api_base=api_base)
         names = litellm.get_supported_openai_params(model=bare, custom_llm_provider=provider)
-    except Exception:  # noqa: BLE001 - LiteLLM raises what it likes for a model that it does not know
+    except Exception:  # noqa: BLE001 - LiteLLM raises many kinds of error for an unknown model
         return None
     return None if names is None else (provider, bare, frozenset(names))
 
 
 @lru_cache(maxsize=4096, typed=True)
 def _takes_value(provider: str, bare: str, name: str, value: str | float) -> bool:
-    """Ask the part of LiteLLM that would refuse the value."""
+    """Ask the part of LiteLLM that would reject the value."""
     litellm = litellm_module()
     try:
         litellm.get_optional_params(model=bare, custom_llm_provider=provider, **{name: value})
@@ -280,7 +276,7 @@ def _takes_value(provider: str, bare: str, name: str, value: str | float) -> boo
 
 
 def _without_messages(reply: Reply) -> Reply:
-    """Where a provider counts no tokens, LiteLLM counts a stream's messages, and fetches their images."""
+    """Drop a stream's messages: LiteLLM would count their tokens, and fetch their images to do so."""
     if not isinstance(reply, Failed) and hasattr(reply, "completion_stream"):
         reply.messages = None
     return reply

@@ -1,4 +1,4 @@
-"""Provider parameters: what a caller's arguments become for one model."""
+"""Provider parameters: turns a caller's arguments into those that one model takes."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ Supported: TypeAlias = Callable[[str, Json], bool]
 """Whether a model takes a parameter with this value."""
 
 ANY_OTHER = "*"
-"""Key of `map` for every value that it does not name."""
+"""Key of `map` for every value without a key of its own."""
 
 _SAME_BY_ANOTHER_NAME = {
     "max_tokens": "max_completion_tokens",
     "max_completion_tokens": "max_tokens",
 }
 _NEXT_BEST = {("tool_choice", "required"): "auto"}
-"""Where a model does not take a value: the one that comes closest."""
+"""For a value that a model does not take, the closest one."""
 
 
 def arguments_for(
     model: str, caller_arguments: Mapping[str, Json], config: Config, supported: Supported | None
 ) -> tuple[dict[str, Json], tuple[str, ...]]:
-    """LiteLLM's arguments for one model, and a note for each of the caller's that it gets otherwise.
+    """LiteLLM's arguments for one model, and a note for each changed argument of the caller's.
 
-    The model's own `parameters` stand in for arguments that the caller does not give. Of the caller's, `drop`
-    leaves some out and `map` changes some by their value. Headers of both are sent, the caller's first. What
-    the model does not take is left out, or becomes what comes closest.
+    The model's own `parameters` fill in for arguments that the caller did not set. `drop` leaves out some of
+    the caller's arguments, and `map` changes some by their value. The headers of both are merged, the
+    caller's first. An argument that the model does not take is left out or replaced by the closest one.
 
-    A value is looked up in `map` as text: `true`, `0.5`, and of an object its `type` (`json_schema`).
+    `map` looks a value up as text: `true`, `0.5`, or the `type` of an object (`json_schema`).
 
     Args:
-        supported: what LiteLLM knows of the model; None: nothing, so that all is passed on.
+        supported: what LiteLLM knows about the model; None: nothing, so that every argument passes.
 
     Returns:
-        The arguments, and notes that hold names but no values: those may be private.
+        The arguments, and notes that hold names but no values, as values may be private.
     """
     settings = config.of(model)
     notes: list[str] = []
@@ -50,32 +50,32 @@ def arguments_for(
 
 
 def _changed(
-    model: str, given: Mapping[str, Json], settings: ModelSettings, notes: list[str]
+    model: str, caller_arguments: Mapping[str, Json], settings: ModelSettings, notes: list[str]
 ) -> dict[str, Json]:
-    """The caller's arguments after `drop` and `map`; those that are None count as not given."""
+    """The caller's arguments after `drop` and `map`; None counts as not set."""
     changed: dict[str, Json] = {}
-    for name, value in given.items():
+    for name, value in caller_arguments.items():
         if value is None:
             continue
         if name in settings.drop:
             notes.append(f"{model} does not get {name!r}: left out, as configured")
             continue
-        becomes = _mapped(value, settings.map[name]) if name in settings.map else value
-        if becomes is not None:
-            changed[name] = becomes
-        if becomes is not value:
+        new_value = _mapped(value, settings.map[name]) if name in settings.map else value
+        if new_value is not None:
+            changed[name] = new_value
+        if new_value is not value:
             notes.append(f"{model} gets another {name!r}, as configured")
     return changed
 
 
 def _mapped(value: Json, mapping: Mapping[str, Json]) -> Json:
-    """What the model gets instead of a value; the value itself where it is equal or nothing maps it."""
-    becomes = mapping.get(parameter_text(value), mapping.get(ANY_OTHER, value))
-    return value if becomes == value else becomes
+    """The value that the model gets: this very object if the mapping leaves it unchanged."""
+    new_value = mapping.get(parameter_text(value), mapping.get(ANY_OTHER, value))
+    return value if new_value == value else new_value
 
 
 def parameter_text(value: Json) -> str:
-    """A parameter's value as `map` names it."""
+    """A parameter's value as a key of `map`."""
     if isinstance(value, str):
         return value
     if isinstance(value, Mapping) and isinstance(value.get("type"), str):
@@ -86,13 +86,13 @@ def parameter_text(value: Json) -> str:
 
 
 def _headers(own: Mapping[str, Json], chosen: Mapping[str, Json]) -> dict[str, Json]:
-    """The headers of both, by names whose case does not matter."""
-    defaults, given = own.get("extra_headers"), chosen.get("extra_headers")
-    if not defaults or not given:
+    """The merged headers if both have some; names match in any case."""
+    defaults, headers = own.get("extra_headers"), chosen.get("extra_headers")
+    if not defaults or not headers:
         return {}
-    names = {name.lower() for name in given}
+    names = {name.lower() for name in headers}
     kept = {name: value for name, value in defaults.items() if name.lower() not in names}
-    return {"extra_headers": {**kept, **given}}
+    return {"extra_headers": {**kept, **headers}}
 
 
 def _fitting(
@@ -102,7 +102,7 @@ def _fitting(
     supported: Supported | None,
     notes: list[str],
 ) -> dict[str, Json]:
-    """The arguments that the model takes; LiteLLM is told to drop what it refuses all the same."""
+    """The arguments that the model takes, with the order to LiteLLM to drop any that it still refuses."""
     stated = settings.capabilities.parameters
     wanted = [name for name, able in stated.items() if able and name in merged]
     allowed = {*(merged.get("allowed_openai_params") or ()), *wanted}
@@ -127,7 +127,7 @@ def _fitting(
 
 
 def _closest(model: str, name: str, value: Json, takes: Supported, notes: list[str]) -> dict[str, Json]:
-    """What stands in for an argument that the model does not take; nothing, where nothing comes close."""
+    """The closest substitute for an argument that the model does not take; empty if there is none."""
     other = _SAME_BY_ANOTHER_NAME.get(name)
     if other is not None and takes(other, value):
         notes.append(f"{model} does not take {name!r}: sent as {other!r}")
@@ -145,7 +145,7 @@ def _asks_for_a_schema(value: Json) -> bool:
 
 
 def _takes_schemas(model: str, settings: ModelSettings) -> bool:
-    """By the settings, else by LiteLLM's list; a model that neither names does."""
+    """Whether a model takes JSON schemas, by the settings or else LiteLLM's list; yes if neither knows."""
     stated = settings.capabilities.json_schema
     if stated is None:
         stated = stated_ability(listed_entry(settings.litellm_model, model), "supports_response_schema")

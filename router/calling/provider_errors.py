@@ -1,4 +1,4 @@
-"""What a provider's error means: its kind, by LiteLLM's classes, and how long it asks to be left alone."""
+"""What a provider's error means: its kind, by LiteLLM's classes, and how long to wait before a retry."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from router.calling.attempt import ErrorKind, Failed
 from router.models.litellm_import import litellm_module
 
 DEPTH = 12
-"""Causes looked at below an error: LiteLLM's class, the SDK's, httpx's, httpcore's and the socket's."""
+"""How many causes of an error to inspect: LiteLLM's class, the SDK's, httpx's, httpcore's, the socket's."""
 
 
 def failure_of(error: Exception) -> Failed:
-    """An error as what went wrong."""
-    # LiteLLM wraps what breaks a stream in a class of its own.
+    """Classify an error."""
+    # LiteLLM wraps the error that breaks a stream in a class of its own.
     original = getattr(error, "original_exception", None)
-    told = original if isinstance(original, Exception) else error
-    return Failed(kind=kind_of(told), error=_in_litellms_class(told), retry_after_s=retry_after_s(told))
+    if isinstance(original, Exception):
+        error = original
+    return Failed(kind=kind_of(error), error=_in_litellms_class(error), retry_after_s=retry_after_s(error))
 
 
 def kind_of(error: BaseException) -> ErrorKind:
-    """The kind of an error, whatever raised it: LiteLLM, an SDK or a socket.
+    """The kind of an error, whether LiteLLM, an SDK or a socket raised it.
 
-    The status beats the class: LiteLLM calls a 503 a bad request where its text looks like one. What is no
-    error of a provider's (a `TypeError`) is a bad request: another model would not help.
+    The status overrides the class: LiteLLM calls a 503 a bad request if its text looks like one. An error
+    that is not a provider's (a `TypeError`) counts as a bad request, since another model would not help.
     """
     import openai
 
@@ -44,7 +45,7 @@ def kind_of(error: BaseException) -> ErrorKind:
             return kind
     if status is not None and status < 500:
         return _BY_STATUS.get(status, "bad_request")
-    if hasattr(error, "cooldown_time"):  # a litellm.Router, all of whose deployments are cooling down
+    if hasattr(error, "cooldown_time"):  # all deployments of a litellm.Router are cooling down
         return "rate_limit"
     return _kind_of_outage(error)
 
@@ -59,7 +60,7 @@ _BY_STATUS: Mapping[int, ErrorKind] = {
 
 
 def _kind_of_outage(error: BaseException) -> ErrorKind:
-    """Timeout, lost connection or trouble at the provider's: the first cause below LiteLLM's own tells."""
+    """Timeout, lost connection or provider fault, by the first cause that is not LiteLLM's."""
     import httpx
     import openai
 
@@ -78,10 +79,10 @@ def _kind_of_outage(error: BaseException) -> ErrorKind:
 
 
 def retry_after_s(error: BaseException, now: datetime | None = None) -> float | None:
-    """Seconds that the provider asks to be left alone, from now; None where it does not say.
+    """Seconds from now that the provider asks to wait, or None.
 
     Args:
-        now: for a header that holds a date.
+        now: the time to subtract from a header that holds a date.
     """
     wait = getattr(error, "cooldown_time", None)
     if isinstance(wait, int | float):
@@ -96,14 +97,14 @@ def retry_after_s(error: BaseException, now: datetime | None = None) -> float | 
 
 
 def _headers_of(error: BaseException) -> Mapping[str, Any]:
-    """The response's headers; looking a name up does not mind its case."""
+    """The response's headers, whose lookup ignores case."""
     response = getattr(error, "response", None)
-    found = getattr(error, "litellm_response_headers", None) or getattr(response, "headers", None)
-    return found if isinstance(found, Mapping) else {}
+    headers = getattr(error, "litellm_response_headers", None) or getattr(response, "headers", None)
+    return headers if isinstance(headers, Mapping) else {}
 
 
 def _number(text: object) -> float | None:
-    """A number of seconds or milliseconds that makes sense, or None."""
+    """A finite number that is not negative, or None."""
     try:
         value = float(str(text))
     except ValueError:
@@ -125,7 +126,7 @@ def _status_of(error: BaseException) -> int | None:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, and what it was raised from."""
+    """The error and its causes, outermost first."""
     current: BaseException | None = error
     for _ in range(DEPTH):
         if current is None:
@@ -135,7 +136,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _in_litellms_class(error: Exception) -> Exception:
-    """Our own timeout in the class that callers of LiteLLM catch."""
+    """The error; our own timeout becomes the class that callers of LiteLLM catch."""
     if type(error) is not TimeoutError:
         return error
     late: Exception = litellm_module().Timeout(

@@ -1,4 +1,4 @@
-"""What a reply of LiteLLM's says of itself: tokens, cost, why it ended."""
+"""Facts in LiteLLM's replies: tokens, cost, finish reason."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from router.models.model_list import cached_price_share
 from router.models.prices import PER_MILLION
 from router.settings.sections import ModelSettings, Price
 
-_SAYING = (
+_CONTENT = (
     "content",
     "tool_calls",
     "function_call",
@@ -21,31 +21,28 @@ _SAYING = (
     "audio",
     "images",
 )
-"""Members of a piece that hold a part of the answer, the usual one first."""
+"""Members of a piece that may hold part of the answer, the most common first."""
 
 
 def says_something(piece: Reply) -> bool:
-    """Whether a piece of a stream holds a part of the answer, or its end."""
+    """Whether a piece of a stream holds part of the answer, or its end."""
     for choice in getattr(piece, "choices", None) or ():
         delta = getattr(choice, "delta", None)
-        for member in _SAYING:
-            if getattr(delta, member, None):
-                return True
-        if getattr(choice, "finish_reason", None):
+        if any(getattr(delta, member, None) for member in _CONTENT) or getattr(choice, "finish_reason", None):
             return True
     return False
 
 
 def finish_reason_of(reply: Reply) -> str | None:
-    """Why the first choice that has ended did; None where none has."""
+    """Finish reason of the first choice that has one, or None."""
     reasons = (getattr(choice, "finish_reason", None) for choice in getattr(reply, "choices", None) or ())
     return next((str(reason) for reason in reasons if reason), None)
 
 
 def counted_in(reply: Reply) -> Reply:
-    """The provider's token counts in a response or a piece, in LiteLLM's form; None where there are none."""
+    """The provider's token counts in a response or piece, as LiteLLM's `Usage`, or None."""
     usage = getattr(reply, "usage", None) or hidden_in(reply).get("usage")
-    # Where the provider counted nothing, LiteLLM says zero or counts the output; no prompt has no token.
+    # If the provider counted nothing, LiteLLM says zero or counts the output; every prompt has tokens.
     return usage if getattr(usage, "prompt_tokens", None) else None
 
 
@@ -53,19 +50,18 @@ def usage_of(counted: Reply) -> Usage:
     """Token counts in our form."""
     if counted is None:
         return Usage()
-    given, made = (
-        getattr(counted, name, None) for name in ("prompt_tokens_details", "completion_tokens_details")
-    )
+    input_details = getattr(counted, "prompt_tokens_details", None)
+    output_details = getattr(counted, "completion_tokens_details", None)
     return Usage(
         input_tokens=counted.prompt_tokens,
         output_tokens=counted.completion_tokens,
-        cached_input_tokens=getattr(given, "cached_tokens", None),
-        reasoning_tokens=getattr(made, "reasoning_tokens", None),
+        cached_input_tokens=getattr(input_details, "cached_tokens", None),
+        reasoning_tokens=getattr(output_details, "reasoning_tokens", None),
     )
 
 
 def own_price(model: str, settings: ModelSettings) -> Price | None:
-    """The team's price of a model, that of cached input filled in; None where the settings have none."""
+    """The team's price of a model with that of cached input filled in, or None if the settings have none."""
     price = settings.price
     if price is None or price.cached_input_usd_per_million is not None:
         return price
@@ -75,21 +71,20 @@ def own_price(model: str, settings: ModelSettings) -> Price | None:
 
 
 def cost_at(price: Price, usage: Usage) -> float | None:
-    """USD at a price of the team's own; None where the tokens are unknown and not free."""
+    """USD at the team's price, or None if the tokens are unknown and not free."""
     if price.input_usd_per_million == price.output_usd_per_million == 0:
         return 0.0
     if usage.input_tokens is None or usage.output_tokens is None:
         return None
     cached = min(usage.cached_input_tokens or 0, usage.input_tokens)
     cached_price = price.cached_input_usd_per_million
-    given = (usage.input_tokens - cached) * price.input_usd_per_million
-    given += cached * (price.input_usd_per_million if cached_price is None else cached_price)
-    made = usage.output_tokens * price.output_usd_per_million
-    return (given + made) * PER_MILLION
+    cost = (usage.input_tokens - cached) * price.input_usd_per_million
+    cost += cached * (price.input_usd_per_million if cached_price is None else cached_price)
+    return (cost + usage.output_tokens * price.output_usd_per_million) * PER_MILLION
 
 
 def cost_of_response(response: Reply, counted: Reply) -> float | None:
-    """USD by LiteLLM's calculation, which it makes with each response; None where it has no price."""
+    """USD as LiteLLM noted it with the response, or None if it has no price."""
     hidden = hidden_in(response)
     if "response_cost" in hidden:
         return _number(hidden["response_cost"])
@@ -97,7 +92,7 @@ def cost_of_response(response: Reply, counted: Reply) -> float | None:
 
 
 def cost_of_stream(piece: Reply, counted: Reply) -> float | None:
-    """Likewise, of a stream: its last piece, and the token counts in it."""
+    """USD of a stream, by its last piece and the token counts; None if unknown."""
     cost = _number(getattr(counted, "cost", None))
     if cost is not None:
         return cost
@@ -109,6 +104,6 @@ def _number(value: object) -> float | None:
 
 
 def hidden_in(reply: Reply) -> Mapping[str, Any]:
-    """What LiteLLM notes beside a response or a piece."""
+    """LiteLLM's own notes on a response or piece."""
     hidden = getattr(reply, "_hidden_params", None)
     return hidden if isinstance(hidden, Mapping) else {}

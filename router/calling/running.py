@@ -1,4 +1,4 @@
-"""An attempt under way: it is reported once, however it ends."""
+"""A running attempt: it reports its end exactly once, whatever the end is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import partial
 from router.calling.attempt import Attempt, ErrorKind, Failed
 from router.calling.call_plan import Try
 from router.calling.cool_down import CoolDowns
-from router.calling.litellm_call import Reply, put_together
+from router.calling.litellm_call import Reply, join_pieces
 from router.calling.reply import (
     cost_at,
     cost_of_response,
@@ -30,14 +30,14 @@ Observe = Callable[[Attempt], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A call, ready to be made.
+    """A call that is ready to send.
 
     Attributes:
-        arguments: LiteLLM's, with model and key.
-        notes: what of the caller's arguments the model does not get as given.
-        timeout_s: longest wait for the response or the next piece; None: the caller's own is no number.
+        arguments: LiteLLM's arguments, with model and key.
+        notes: as in `Attempt`.
+        timeout_s: longest wait for the response or the next piece; None: the caller's timeout is no number.
         price: the team's own.
-        wants_usage: the caller asked for a stream's token counts.
+        wants_usage: whether the caller asked for a stream's token counts.
     """
 
     arguments: Mapping[str, Json] = field(repr=False)
@@ -50,7 +50,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """Who is told of an attempt's end, and its clocks: unix time, and one that never goes back."""
+    """Receivers of an attempt's end, and its clocks: unix time, and one that never goes back."""
 
     observe: Observe
     cool_downs: CoolDowns
@@ -62,7 +62,7 @@ class RunningAttempt:
     """One attempt, from its start to its end.
 
     Attributes:
-        pieces: of a stream, what was received.
+        pieces: the received pieces of a stream.
     """
 
     def __init__(self, step: Try, call: Prepared, watch: Watch) -> None:
@@ -79,11 +79,11 @@ class RunningAttempt:
         self._ended = False
 
     def note_first_token(self) -> None:
-        """A stream's first piece that says something is there."""
+        """Note the time of a stream's first piece with content."""
         self._first_token_s = self._watch.elapsed() - self._start
 
     def answered(self, response: Reply) -> None:
-        """The whole response is there."""
+        """Report the whole response."""
         counted = counted_in(response)
         usage = usage_of(counted)
         price = self.call.price
@@ -91,30 +91,28 @@ class RunningAttempt:
         self._end(usage=usage, cost_usd=cost, finish_reason=finish_reason_of(response), read=lambda: response)
 
     def finished(self) -> None:
-        """The stream came to its end."""
+        """Report the end of the whole stream."""
         last = self.pieces[-1] if self.pieces else None
-        counted = next((found for piece in reversed(self.pieces[-3:]) if (found := counted_in(piece))), None)
+        counted = next(filter(None, map(counted_in, reversed(self.pieces[-3:]))), None)
+        finish_reason = next(filter(None, map(finish_reason_of, reversed(self.pieces))), None)
         usage = usage_of(counted)
         price = self.call.price
         cost = cost_at(price, usage) if price else cost_of_stream(last, counted)
-        self._end(usage=usage, cost_usd=cost, finish_reason=self._finish_reason(), read=self._reader())
+        self._end(usage=usage, cost_usd=cost, finish_reason=finish_reason, read=self._reader())
 
     def failed(self, failed: Failed, kind: ErrorKind | None = None) -> Failed:
-        """The call went wrong, or the stream broke; `kind` is what the attempt is reported as."""
+        """Report a failed call or a broken stream; `kind` replaces the failure's own in the report."""
         latency_s = self._watch.elapsed() - self._start
         self._end(kind=kind or failed.kind, error=failed.error, read=self._reader())
         return replace(failed, latency_s=latency_s)
 
     def cancelled(self, error: BaseException | None = None) -> None:
-        """The caller does not wait for the rest."""
+        """Report that the caller does not wait for the rest."""
         self._end(kind="cancelled", error=error, read=self._reader())
 
     def _reader(self) -> Callable[[], Reply]:
-        return partial(put_together, self.pieces)
-
-    def _finish_reason(self) -> str | None:
-        found = (finish_reason_of(piece) for piece in reversed(self.pieces))
-        return next((reason for reason in found if reason), None)
+        # Only the pieces: an attempt must not keep the arguments, and their key, alive.
+        return partial(join_pieces, self.pieces)
 
     def _end(self, *, kind: ErrorKind | None = None, **outcome: Json) -> None:
         with self._lock:
@@ -138,5 +136,5 @@ class RunningAttempt:
         )
         try:
             self._watch.observe(attempt)
-        except Exception as error:  # noqa: BLE001 - the caller's own function must not cost him the answer
+        except Exception as error:  # noqa: BLE001 - a failing observer must not cost the caller the answer
             logger.warning("the observer of an attempt on %s raised %s", self.model, type(error).__name__)

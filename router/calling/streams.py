@@ -1,4 +1,4 @@
-"""Streams that the caller reads: the model that answers is settled before the first piece is handed out."""
+"""Streams for the caller: the caller gets no piece before it is certain which model answers."""
 
 from __future__ import annotations
 
@@ -16,22 +16,21 @@ from router.errors import StreamBroken
 
 
 class Progress:
-    """How far a stream has come. It reads nothing itself: it is given each piece, and says what to hand out.
+    """The state of a stream. It does not read: the stream feeds it each piece and hands out what is `ready`.
 
-    Pieces before the first token are held, because another model may answer after all. The piece that ends
-    the answer is held until what follows is known: by then the attempt is reported, with its token counts,
-    whether the caller reads on or not. The piece with nothing but token counts goes to callers who asked for
-    it (`stream_options`); otherwise it is kept for the cost.
+    It holds pieces back before the first token, because another model may still answer. It also holds the
+    piece that ends the answer until the next read, so that the attempt is reported with its token counts even
+    if the caller stops there. A piece with nothing but token counts goes only to callers who asked for it
+    (`stream_options`); the cost needs it in any case.
 
     Attributes:
         ready: pieces to hand out, in order.
-        opened: the first token was there: no other model can answer.
-        done: nothing more is to be read.
-        broken: what went wrong.
+        opened: the first token has come, so no other model can answer.
+        done: there is nothing more to read.
+        broken: the failure, until the caller knows of it.
     """
 
     def __init__(self, running: RunningAttempt) -> None:
-        """Begin with nothing."""
         self.running = running
         self.ready: deque[Reply] = deque()
         self.opened = False
@@ -42,11 +41,11 @@ class Progress:
 
     @property
     def opening(self) -> bool:
-        """It is not known yet whether this model answers."""
+        """Whether it is still uncertain that this model answers."""
         return not (self.opened or self.done)
 
     def take(self, piece: Reply) -> None:
-        """The next piece, None at the end, or what went wrong."""
+        """Take the next piece, None at the end, or a failure."""
         if isinstance(piece, Failed) and not self._ending:
             self.done = True
             self.broken = self.running.failed(piece, "broken_stream" if self.opened else None)
@@ -58,31 +57,31 @@ class Progress:
             self._add(piece)
 
     def leave(self, error: BaseException | None = None) -> None:
-        """The caller does not wait for the rest."""
+        """Stop: the caller does not wait for the rest."""
         if not self.done:
             self.done = True
             self.running.cancelled(error)
         self.ready.clear()
 
     def raise_if_broken(self) -> None:
-        """Tell the caller, once, that the stream ended before its answer did.
+        """Raise once if the stream ended before its answer did.
 
         Raises:
             StreamBroken: from the provider's error.
         """
         failed, self.broken = self.broken, None
         if failed is not None:
-            raise StreamBroken(self.running.model, failed.told) from failed.error
+            raise StreamBroken(self.running.model, failed.summary) from failed.error
 
     def _add(self, piece: Reply) -> None:
         self.running.pieces.append(piece)
-        saying = says_something(piece)
-        if saying:
+        has_content = says_something(piece)
+        if has_content:
             self._ending = finish_reason_of(piece) is not None
         elif not self.running.call.wants_usage and counted_in(piece) is not None:
             return
         self._held.append(piece)
-        if (saying or self.opened) and not self._ending:
+        if (has_content or self.opened) and not self._ending:
             self._release()
 
     def _release(self) -> None:
@@ -93,11 +92,10 @@ class Progress:
         self._held.clear()
 
 
-class _ReadByTheCaller:
-    """What a stream tells of itself."""
+class _ModelAndNotes:
+    """The public attributes of both kinds of stream."""
 
     def __init__(self, progress: Progress) -> None:
-        """Show how far the stream has come."""
         self._progress = progress
 
     @property
@@ -107,25 +105,25 @@ class _ReadByTheCaller:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What of the caller's arguments it did not get as given, one sentence each."""
+        """One sentence for each argument that the model did not get as the caller set it."""
         return self._progress.running.call.notes
 
 
-class Stream(_ReadByTheCaller):
-    """The pieces of an answer, as LiteLLM makes them; `with` or `close` hangs up early.
+class Stream(_ModelAndNotes):
+    """The pieces of an answer, as LiteLLM yields them; `with` or `close` hangs up early.
 
-    Iterating raises `StreamBroken` where the answer breaks off. A silence longer than the timeout breaks it
-    too; a provider that keeps the line alive without sending anything is only noticed by `AsyncStream`.
+    Iteration raises `StreamBroken` if the answer breaks off or pauses for longer than the timeout. Only
+    `AsyncStream` notices a provider that keeps the connection alive without sending anything.
     """
 
     def __init__(self, source: Reply, progress: Progress) -> None:
-        """Read `source`, LiteLLM's stream; `open` is the usual way."""
+        """Read LiteLLM's stream; callers use `open`."""
         super().__init__(progress)
         self._source = source
 
     @classmethod
     def open(cls, source: Reply, running: RunningAttempt) -> Self | Failed:
-        """The stream with its first token there, or what went wrong before it."""
+        """Read up to the first token: the stream, or the failure before it."""
         progress = Progress(running)
         stream = cls(source, progress)
         while progress.opening:
@@ -152,12 +150,12 @@ class Stream(_ReadByTheCaller):
 
     def __del__(self) -> None:
         if not self._progress.done:
-            # Garbage is collected at any moment, even while this very thread holds a lock of the observer's.
+            # Garbage collection runs at any moment, even while this thread holds a lock of the observer's.
             with suppress(RuntimeError):  # the interpreter is shutting down
                 _thread.start_new_thread(_abandon, (self._source, self._progress))
 
     def close(self) -> None:
-        """Hang up; what was not read is lost."""
+        """Hang up; unread pieces are lost."""
         self._progress.leave()
         close(self._source)
 
@@ -172,26 +170,26 @@ class Stream(_ReadByTheCaller):
 
 
 def _abandon(source: Reply, progress: Progress) -> None:
-    """Nobody holds the stream any more."""
+    """Hang up a stream that nobody holds any more."""
     progress.leave()
     close(source)
 
 
-class AsyncStream(_ReadByTheCaller):
+class AsyncStream(_ModelAndNotes):
     """Like `Stream`, for async code: `async with` or `aclose` hangs up early.
 
-    A piece that does not come within the timeout breaks the stream, even where the provider keeps the line
-    alive. So does a task that is cancelled while it waits for one.
+    A piece that exceeds the timeout breaks the stream, even if the provider keeps the connection alive. So
+    does the cancellation of a task that waits for a piece.
     """
 
     def __init__(self, pieces: AsyncGenerator[Reply, None], progress: Progress) -> None:
-        """Hand out `pieces`; `open` is the usual way."""
+        """Hand out `pieces`; callers use `open`."""
         super().__init__(progress)
         self._pieces = pieces
 
     @classmethod
     async def open(cls, source: Reply, running: RunningAttempt) -> Self | Failed:
-        """The stream with its first token there, or what went wrong before it."""
+        """Read up to the first token: the stream, or the failure before it."""
         progress = Progress(running)
         pieces = _read(source, progress)
         await anext(pieces, None)
@@ -210,14 +208,14 @@ class AsyncStream(_ReadByTheCaller):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Hang up; what was not read is lost."""
+        """Hang up; unread pieces are lost."""
         await self._pieces.aclose()
 
 
 async def _read(source: Reply, progress: Progress) -> AsyncGenerator[Reply, None]:
-    """None once it is known whether the stream opens, then its pieces.
+    """Yield None as soon as the stream opens, then its pieces.
 
-    A generator, because the event loop closes one that is garbage: in its own thread, between two steps.
+    This is a generator because the event loop closes a discarded one in its own thread, between two steps.
     """
     timeout_s = progress.running.call.timeout_s
     try:

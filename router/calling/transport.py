@@ -1,4 +1,4 @@
-"""Calling the models of a chain until one answers."""
+"""Calls the models of a chain until one answers."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ DETOURS = frozenset(
         "model_list",
     }
 )
-"""LiteLLM arguments that send a request to further models, past the limits."""
+"""LiteLLM arguments that send a request past the limits, to other models."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """Time and chance.
+    """Sources of time and of random numbers.
 
     Attributes:
         unix: seconds since 1970.
@@ -65,11 +65,10 @@ class Clock:
 
 
 class Transport:
-    """Calls models through LiteLLM. Threads and event loops may share one.
+    """Calls models through LiteLLM. Threads and event loops may share one transport.
 
-    A model that fails is tried again or left for the next one, as `plan_calls` says; one that keeps failing
-    is left alone for a while (`calls.cool_down`). Nothing outside the chain is tried: LiteLLM's own retries
-    and fallbacks are off.
+    `plan_calls` says when to retry a failing model and when to try the next; a model that keeps failing cools
+    down (`calls.cool_down`). No request leaves the chain: LiteLLM's own retries and fallbacks are off.
     """
 
     def __init__(self, config: Config, client: Client = None, *, clock: Clock | None = None) -> None:
@@ -77,9 +76,9 @@ class Transport:
 
         Args:
             client: a `litellm.Router` whose model groups have the models' names, or anything else with
-                `completion` and `acompletion`; it knows the addresses and the keys. None: LiteLLM itself,
-                with those of the settings.
-            clock: the system's, but in tests.
+                `completion` and `acompletion`; it knows the addresses and keys. None: LiteLLM itself, with
+                the addresses and keys of the settings.
+            clock: the system's, except in tests.
         """
         self._config = config
         self._client = client
@@ -87,9 +86,9 @@ class Transport:
         self._cool_downs = CoolDowns(config.calls, self._clock.elapsed)
 
     def under(self, config: Config) -> Transport:
-        """The same client, clock and record of failures, with the settings of another version.
+        """The same client, clock and cool-downs, with the settings of another version.
 
-        What is a cool-down stays as the first settings have it. Calls under way keep their settings.
+        The first settings keep defining a cool-down. Running calls keep their settings.
         """
         if config is self._config:
             return self
@@ -103,7 +102,7 @@ class Transport:
         Args:
             chain: models to try, in order.
             arguments: LiteLLM's, without the model.
-            observe: is told of every attempt when it ends, once; a stream's end comes after this call.
+            observe: receives every attempt once, at its end; a stream ends after this call.
 
         Raises:
             CallFailed: no model answered.
@@ -130,10 +129,10 @@ class Transport:
     ) -> Reply:
         """Like `completion`, for async code; a stream is an `AsyncStream`.
 
-        A task that is cancelled has its attempt reported, and is cancelled.
+        If the task is cancelled, the attempt is reported before the cancellation passes on.
         """
         if self._client is None and "litellm" not in sys.modules:
-            # The import takes seconds, during which the event loop must go on.
+            # The import takes seconds, and must not block the event loop.
             await asyncio.to_thread(litellm_module)
         plan = self._plan(chain)
         step = next(plan)
@@ -149,7 +148,7 @@ class Transport:
             step = plan.send(failed)
 
     def cooling(self) -> dict[str, str]:
-        """Why each model that is in cool-down now is left alone."""
+        """The reason for each cool-down of now."""
         return self._cool_downs.reasons()
 
     def _plan(self, chain: Sequence[str]) -> Plan:
@@ -157,14 +156,14 @@ class Transport:
         return plan_calls(models, self._config.calls, self._retries, self._clock.draw)
 
     def _retries(self, model: str) -> int:
-        """Further attempts on a model; none while it cools down."""
+        """Further attempts on a model: none while it cools down."""
         if model in self._cool_downs.reasons():
             return 0
         own = self._config.of(model).retries
         return self._config.calls.retries if own is None else own
 
     def _attempt(self, running: RunningAttempt) -> Reply:
-        """The response, an open stream, or what went wrong."""
+        """The response, an open stream, or a `Failed`."""
         try:
             reply = complete(self._client, running.call.arguments)
             if isinstance(reply, Failed):
@@ -200,7 +199,7 @@ class Transport:
         return RunningAttempt(step, self._prepared(step.model, arguments), watch)
 
     def _prepared(self, model: str, arguments: Mapping[str, Json]) -> Prepared:
-        """The call of one model.
+        """Prepare the call of one model.
 
         Raises:
             ConfigError: its key is missing.
@@ -214,9 +213,9 @@ class Transport:
         wants_usage = bool((fitting.get("stream_options") or {}).get("include_usage"))
         if stream and "stream_options" not in fitting and self._may_ask_for_counts(model, settings):
             fitting["stream_options"] = {"include_usage": True}
-        whereabouts = connection_of(model, settings) if self._client is None else {"model": model}
+        connection = connection_of(model, settings) if self._client is None else {"model": model}
         return Prepared(
-            arguments={**_own_copies(fitting), "timeout": timeout, **whereabouts, **no_detours(self._client)},
+            arguments={**_own_copies(fitting), "timeout": timeout, **connection, **no_detours(self._client)},
             notes=notes,
             timeout_s=float(timeout) if isinstance(timeout, int | float) else None,
             price=own_price(model, settings),
@@ -231,40 +230,39 @@ class Transport:
         )
 
     def _supported(self, model: str, settings: ModelSettings) -> Supported | None:
-        """What LiteLLM knows of the model; nothing of a client's own groups."""
+        """What LiteLLM knows about a model; it knows nothing about a client's own groups."""
         if self._client is not None:
             return None
         return partial(takes, settings.litellm_model or model, settings.api_base)
 
 
 def _refuse_detours(arguments: Mapping[str, Json]) -> None:
-    """Keep the request inside its chain, whoever asks otherwise: the caller or a model's own parameters.
+    """Keep the request inside its chain, against the caller's arguments and the model's own parameters.
 
     Raises:
         RequestError: names the argument.
     """
     for name in sorted(DETOURS & arguments.keys()):
         raise RequestError(
-            f"{name!r} would send the request past the limits, to further models: use calls.fallbacks"
+            f"{name!r} would send the request past the limits, to other models: use calls.fallbacks"
         )
 
 
 def _own_copies(arguments: Mapping[str, Json]) -> dict[str, Json]:
-    """The arguments without what LiteLLM would change in the caller's hands, and in the next attempt's."""
-    written = {
+    """The arguments with copies of the metadata, which LiteLLM would change for every later attempt."""
+    copies = {
         name: dict(arguments[name])
         for name in ("metadata", "litellm_metadata")
         if isinstance(arguments.get(name), Mapping)
     }
-    return {**arguments, **written}
+    return {**arguments, **copies}
 
 
 def chain_of(model: str, ranking: Sequence[str], calls: Calls) -> tuple[str, ...]:
-    """The models to try for a request, in order: the decision's, then the configured chain or the ranking.
+    """The models to try for a request, in order: the chosen one, then the configured chain or the ranking.
 
     Args:
-        ranking: the models that may serve the request, the best first; a configured one that is missing here
-            is left out.
+        ranking: the models that may serve the request, the best first; configured models must be among them.
     """
     configured = calls.fallbacks.get(model, calls.fallbacks.get("*"))
     further = ranking if configured is None else [name for name in configured if name in ranking]

@@ -18,7 +18,7 @@ COMMANDS = "pointsman.commands"
 
 
 def main() -> None:
-    """Run the command; an error of ours ends it with one line and exit code 1."""
+    """Run the command; a `RouterError` ends it with one line and exit code 1."""
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     handler = RichHandler(console=people, show_path=False, show_time=False, show_level=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def _add_commands() -> None:
-    """Import the installed modules that add commands; one that fails is named, and the others still work."""
+    """Import the installed modules that add commands; warn about one that fails, and keep the others."""
     for point in entry_points(group=COMMANDS):
         try:
             point.load()

@@ -1,9 +1,9 @@
-"""The commands on the runtime's call log: what the calls cost, and how they turned out."""
+"""The commands on a router's call log: costs and feedback."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, tzinfo
 from typing import Annotated
@@ -24,7 +24,7 @@ LogAt = Annotated[
 ]
 _ROWS_AT_ONCE = 1000
 _LINES_AT_ONCE = 500
-_UNKNOWN_SHOWN = 10
+_UNKNOWN_IDS_PRINTED = 10
 
 
 @app.command("costs")
@@ -38,38 +38,38 @@ def costs_command(
     timezone: Annotated[str, typer.Option(help="Where days begin, for example Europe/Berlin.")] = "UTC",
     as_json: AsJson = False,
 ) -> None:
-    """Add up what the logged calls cost, beside what the always-strong model would have cost."""
+    """Add up the cost of logged calls, and compare it with that of the always-strong model."""
     from router.call_log.address import LogAddress
     from router.call_log.log import read_rows
 
     groupings, zone = [_grouping(name) for name in dict.fromkeys(by or ())], _zone(timezone)
     start, end = _bound("--since", since, zone), _bound("--until", until, zone)
     with progress_bars() as progress:
-        rows = _told(read_rows(log, since=start, until=end), progress)
+        rows = _counted(read_rows(log, since=start, until=end), progress)
         report = cost_report(rows, groupings, zone=zone)
-    shown = LogAddress.of(log).shown
+    address = LogAddress.of(log).shown
     if as_json:
-        asked = {"log": shown, "by": groupings, "timezone": timezone, "since": start, "until": end}
-        print_json(asked | _plain(report) | {"notes": list(notes_on(report, timezone))})
+        query = {"log": address, "by": groupings, "timezone": timezone, "since": start, "until": end}
+        print_json(query | _plain(report) | {"notes": list(notes_on(report, timezone))})
     else:
-        print_costs(report, shown, timezone, bounded=bool(start or end))
+        print_costs(report, address, timezone, bounded=bool(start or end))
 
 
 @app.command("feedback")
 def feedback_command(
     log: LogAt,
     call_id: Annotated[
-        str | None, typer.Argument(help="The call; without it, one JSON object a line from standard input.")
+        str | None, typer.Argument(help="The call. Without it: one JSON object per line on standard input.")
     ] = None,
-    success: Annotated[bool | None, typer.Option("--success/--failure", help="How it turned out.")] = None,
+    success: Annotated[bool | None, typer.Option("--success/--failure", help="Whether it succeeded.")] = None,
     score: Annotated[float | None, typer.Option(help="A grade from 0 to 1.")] = None,
-    source: Annotated[str, typer.Option(help="Who says so.")] = "feedback",
+    source: Annotated[str, typer.Option(help="Who reports it.")] = "feedback",
 ) -> None:
-    """Say how logged calls turned out; the next training learns from it."""
+    """Record the outcomes of logged calls; the next training learns from them."""
     if call_id is None and (success is not None or score is not None):
-        raise ConfigError("--success, --failure and --score are of one call: give its CALL_ID too")
+        raise ConfigError("--success, --failure and --score need a CALL_ID")
     if call_id is None and sys.stdin.isatty():
-        raise ConfigError("give a CALL_ID, or feedback on standard input, one JSON object a line")
+        raise ConfigError("give a CALL_ID, or feedback on standard input: one JSON object per line")
     with FeedbackWriter(log) as writer:
         if call_id is None:
             _give_lines(writer, sys.stdin.buffer, source)
@@ -78,12 +78,11 @@ def feedback_command(
             writer.give(call_id, success=success, score=score, source=source)
         except ValueError as error:
             raise ConfigError(f"{error} (--success, --failure, --score)") from error
-        if writer.settle():
-            _tell(f"no call {call_id!r} in the log; what was said of it is stored all the same")
+        _warn_unknown(writer.settle())
 
 
 def _give_lines(writer: FeedbackWriter, lines: Iterable[bytes], source: str) -> None:
-    """Store the feedback of each line, and tell of lines that hold none and of calls that are not there."""
+    """Store the feedback of each line, and report bad lines and unknown calls."""
     stored = bad = unknown = 0
     for number, line in enumerate(lines, start=1):
         try:
@@ -91,30 +90,29 @@ def _give_lines(writer: FeedbackWriter, lines: Iterable[bytes], source: str) -> 
             stored += 1
         except ValueError as error:
             bad += 1
-            _tell(f"line {number}: {error}")
+            _warn(f"line {number}: {error}")
         if number % _LINES_AT_ONCE == 0:
-            unknown += _settled(writer, unknown)
-    unknown += _settled(writer, unknown)
+            unknown += _warn_unknown(writer.settle(), unknown)
+    unknown += _warn_unknown(writer.settle(), unknown)
     people.print(f"{stored} feedback(s) stored, {unknown} of them for calls that are not in the log")
     if bad:
-        _tell(f"{bad} line(s) can't be read")
+        _warn(f"{bad} line(s) can't be read")
         raise typer.Exit(BAD_LINES)
 
 
-def _settled(writer: FeedbackWriter, before: int) -> int:
-    """Store what was given; names the first unknown calls, returns their number."""
-    unknown = writer.settle()
-    for call_id in unknown[: max(_UNKNOWN_SHOWN - before, 0)]:
-        _tell(f"no call {call_id!r} in the log; what was said of it is stored all the same")
-    return len(unknown)
+def _warn_unknown(call_ids: Sequence[str], before: int = 0) -> int:
+    """Warn about the first unknown calls, of which `before` came earlier; return the number of `call_ids`."""
+    for call_id in call_ids[: max(_UNKNOWN_IDS_PRINTED - before, 0)]:
+        _warn(f"no call {call_id!r} in the log; its feedback is stored nevertheless")
+    return len(call_ids)
 
 
-def _tell(sentence: str) -> None:
+def _warn(sentence: str) -> None:
     people.print(sentence, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
-def _told(rows: Iterable[Mapping[str, Json]], progress: Stages) -> Iterator[Mapping[str, Json]]:
-    """The rows, counted for those who wait."""
+def _counted(rows: Iterable[Mapping[str, Json]], progress: Stages) -> Iterator[Mapping[str, Json]]:
+    """The rows; counts them on a progress bar."""
     advance = progress.stage("reading calls", None)
     for number, row in enumerate(rows, start=1):
         yield row
@@ -123,7 +121,7 @@ def _told(rows: Iterable[Mapping[str, Json]], progress: Stages) -> Iterator[Mapp
 
 
 def _plain(report: CostReport) -> dict[str, Json]:
-    """The report's figures; a group is an object with a member per grouping."""
+    """The report as JSON; a group is an object with one member per grouping."""
 
     def line_of(line: CostLine) -> dict[str, Json]:
         group = dict(zip(report.by, line.group, strict=False))
@@ -151,7 +149,7 @@ def _zone(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError) as error:
         raise ConfigError(
-            f"--timezone {name!r}: no such zone here; for example UTC or Europe/Berlin"
+            f"--timezone {name!r}: unknown time zone; use one such as UTC or Europe/Berlin"
         ) from error
 
 

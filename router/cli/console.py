@@ -1,4 +1,4 @@
-"""What the commands share: the application, their common options, and how they print."""
+"""The application, the commands' common options, and their output."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 people = Console(stderr=True, emoji=False)
-"""Emoji codes stay as they are: `pointsman.yaml:100:` is a line, not a picture."""
+"""Standard error. Emoji codes stay text: `pointsman.yaml:100:` is a line number, not a picture."""
 
 SettingsFile = Annotated[Path | None, typer.Option("--config", help="The team's pointsman.yaml.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts, not tables for people.")]
@@ -34,7 +34,7 @@ RouterAt = Annotated[str, typer.Option("--router", help="A router's folder, or m
 
 
 def print_json(value: Json) -> None:
-    """One line of JSON; a number that is unknown is null."""
+    """Print one line of JSON; an unknown number is null."""
     print(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False), flush=True)
 
 
@@ -49,18 +49,18 @@ def _plain(value: Json) -> Json:
 
 
 def say(sentence: str) -> None:
-    """A sentence to people, on standard error."""
+    """Print a sentence on standard error."""
     people.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def one_line_text(text: str) -> Text:
-    """A text that only says something: one line, without markup, and without codes for the terminal."""
+    """Text as one plain line, without markup and terminal codes."""
     line = " ".join(text.split())
-    return Text("".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line))
+    return Text("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line))
 
 
 class Stages:
-    """Progress bars on standard error, one a stage; nothing where people don't look."""
+    """Progress bars on standard error, one per stage; none if that is not a terminal."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -69,22 +69,22 @@ class Stages:
         self.bars = Progress(*columns, console=people, disable=not people.is_terminal)
 
     def stage(self, name: str, total: float | None) -> Callable[[float], None]:
-        """See `training.progress.Reporter`."""
+        """Start a bar and return the function that advances it, as `training.progress.Reporter` says."""
         task = self.bars.add_task(name, total=total)
         return lambda done: self.bars.advance(task, done)
 
 
 @contextmanager
 def progress_bars() -> Iterator[Stages]:
-    """Progress bars that end with the block."""
+    """Show progress bars until the end of the block."""
     stages = Stages()
-    # rich 13 ends even bars that are switched off with an empty line.
+    # rich 13 ends even disabled bars with an empty line.
     with nullcontext() if stages.bars.disable else stages.bars:
         yield stages
 
 
 def loaded_version(where: str, config: Path | None) -> Version:
-    """A router for a command that makes no call, by its folder or its registry URI.
+    """Load a router from its folder or registry URI, for a command that calls no model.
 
     Raises:
         ArtifactError, ConfigError: as `Version.load`.

@@ -1,4 +1,4 @@
-"""A log's costs as people read them: tables, and sentences that say what the figures are."""
+"""A log's costs as tables, with sentences that explain the figures."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from router.call_log.costs import CostLine, CostReport
 from router.cli.console import one_line_text
 
 _Columns: TypeAlias = Mapping[str, Callable[[CostLine], str]]
-"""Per header, what stands in a line's cell."""
+"""The cell of a line under each header."""
 _WIDEST = 1000
 
 
 def print_costs(report: CostReport, log: str, timezone: str, *, bounded: bool) -> None:
-    """Print the table to standard output, in two where the terminal is narrow; of no calls, one sentence.
+    """Print the table to standard output, in two parts on a narrow terminal, or say that there is no call.
 
     Args:
-        bounded: only part of the log's time was asked for.
+        bounded: whether the report covers only part of the log's time.
     """
     console = Console(highlight=False, emoji=False)
     if not console.is_terminal:
         console = Console(highlight=False, emoji=False, width=_WIDEST)
     if not report.total.calls + report.total.failed_attempts:
-        where = f"{log} holds no call in the time asked for" if bounded else f"{log} holds no call yet"
-        console.print(where, markup=False, soft_wrap=True)
+        sentence = f"{log} holds no call in this period" if bounded else f"{log} holds no call yet"
+        console.print(sentence, markup=False, soft_wrap=True)
         return
     whole = _table(report, {**_MONEY, **_USE})
     fits = console.measure(whole, options=console.options.update(width=_WIDEST)).maximum <= console.width
@@ -39,23 +39,23 @@ def print_costs(report: CostReport, log: str, timezone: str, *, bounded: bool) -
 
 
 def notes_on(report: CostReport, timezone: str) -> Iterator[str]:
-    """Sentences on what the figures are, and on what is not in them."""
+    """Explain what the figures mean and what they leave out."""
     total, strong = report.total, " or ".join(report.baselines) or "that model"
-    yield f"always strong: what {strong} would have cost, an estimate at the time of each call"
+    yield f"always strong: the estimated cost with {strong}, from the time of each call"
     yield f"saved: over the {total.compared} of {total.calls} calls whose cost and estimate are both known"
     if total.unknown_cost:
-        yield f"the cost of {total.unknown_cost} call(s) is unknown and in no sum"
+        yield f"no sum includes the unknown cost of {total.unknown_cost} call(s)"
     if total.unknown_tokens:
-        yield f"the tokens of {total.unknown_tokens} call(s) are unknown and in no sum"
+        yield f"no sum includes the unknown tokens of {total.unknown_tokens} call(s)"
     if total.failed_attempts:
         yield (
-            f"failed attempts gave no whole answer; they cost {_usd(total.failed_cost_usd)} USD, which is in "
-            f"the cost and not in the saving; {total.unknown_failed_cost} of them reported no cost"
+            f"failed attempts returned no whole answer; their {_usd(total.failed_cost_usd)} USD count in the "
+            f"cost but not in the saving; {total.unknown_failed_cost} of them reported no cost"
         )
     if "tag" in report.by:
         yield "a call with several tags counts under each of them; the total counts each call once"
     if {"day", "month"} & set(report.by):
-        yield f"days and months as they are in {timezone}"
+        yield f"days and months are those of {timezone}"
 
 
 def _table(report: CostReport, columns: _Columns) -> Table:

@@ -1,4 +1,4 @@
-"""The command that says why a prompt goes to a model."""
+"""The command that explains why a prompt goes to a model."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ STANDARD_INPUT = "-"
 @app.command("explain")
 def explain_command(
     router: RouterAt,
-    prompt: Annotated[str, typer.Argument(help="The user's text; default standard input.")] = STANDARD_INPUT,
+    prompt: Annotated[str, typer.Argument(help="The user's text; default: standard input.")] = STANDARD_INPUT,
     config: SettingsFile = None,
     task_type: Annotated[str | None, typer.Option(help="The request's task type.")] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="A tag of the request's; may be repeated.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag of the request; may be repeated.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say why a prompt goes to a model: chances and costs, grounds, nearest prompts, what would change it."""
-    from router.explaining.explain import explain as explained
+    """Explain why a prompt goes to a model: chances, costs, evidence, and what would change the decision."""
+    from router.explaining.explain import explain
 
     text = _read() if prompt == STANDARD_INPUT else prompt
     loaded = loaded_version(router, config)
-    explanation = explained(loaded, Request.of(text, task_type=task_type, tags=tag or ()))
+    explanation = explain(loaded, Request.of(text, task_type=task_type, tags=tag or ()))
     if as_json:
         print_json(explanation.to_json())
     else:

@@ -1,4 +1,4 @@
-"""An explanation as people read it: tables, and sentences on what would change the decision."""
+"""An explanation as tables, with sentences on what would change the decision."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from router.explaining.explain import Evidence, Explanation, Prospect
 from router.explaining.nearest import Neighbour
 
 WIDE = 200
-"""Columns of the tables where they do not go to a terminal."""
-NO_KEYS = "The nearest training prompts are not shown: this router's folder does not hold their keys."
+"""Width of the tables if they do not go to a terminal."""
+NO_KEYS = "The nearest training prompts are missing: this router's folder does not hold their keys."
 
 
 def print_explanation(explanation: Explanation) -> None:
@@ -25,9 +25,9 @@ def print_explanation(explanation: Explanation) -> None:
     console = Console(highlight=False, emoji=False)
     if not console.is_terminal:
         console = Console(highlight=False, emoji=False, width=WIDE)
-    console.print(_decided(explanation), soft_wrap=True)
+    console.print(_decision_line(explanation), soft_wrap=True)
     console.print(_prospects(explanation))
-    console.print(_grounds(explanation.evidence))
+    console.print(_evidence(explanation.evidence))
     if explanation.neighbours is None:
         console.print(NO_KEYS, soft_wrap=True)
     else:
@@ -37,19 +37,19 @@ def print_explanation(explanation: Explanation) -> None:
 
 
 def sentences_on(explanation: Explanation) -> Iterator[str]:
-    """What would give the request to another model."""
+    """Say what would send the request to another model."""
     change, decision = explanation.change, explanation.decision
     if decision is None:
         yield "Relax the limits, or add a model."
     elif change is None:
-        yield "No other model comes into question: this one was pinned, or the limits left no other."
+        yield "No other model is possible: this one was pinned, or the limits left no other."
     elif decision.source == "rule":
-        yield from _what_lacked(change)
+        yield from _missing_for_policy(change)
     else:
-        yield from _what_would_do(change, decision.model, explanation)
+        yield from _sufficient_changes(change, decision.model, explanation)
 
 
-def _what_lacked(change: Change) -> Iterator[str]:
+def _missing_for_policy(change: Change) -> Iterator[str]:
     yield f"The policy's own choice is {change.model}. It would decide"
     if change.missing_confidence is not None:
         yield f"- if its confidence were {100 * change.missing_confidence:.1f} points higher"
@@ -57,25 +57,25 @@ def _what_lacked(change: Change) -> Iterator[str]:
         yield f"- if the nearest training prompts were more alike by {change.missing_similarity:.3f}"
 
 
-def _what_would_do(change: Change, chosen: str, explanation: Explanation) -> Iterator[str]:
-    """One sentence for each figure that alone gives the request to the next model."""
+def _sufficient_changes(change: Change, chosen: str, explanation: Explanation) -> Iterator[str]:
+    """Yield a sentence for each change that alone sends the request to the next model."""
     now = {one.model: one.success_probability for one in explanation.prospects}
     other = change.model
-    yield f"{other} would be chosen instead"
+    yield f"The router would choose {other} instead"
     if change.success_probability is not None:
         yield f"- if its chance of success were above {_percent(change.success_probability, now[other])}"
     if change.cost_share is not None:
-        yield f"- if it cost less than {_share(change.cost_share)} what it does"
+        yield f"- if its cost were below {_share(change.cost_share)} the present one"
     if change.chosen_success_probability is not None:
         limit = _percent(change.chosen_success_probability, now[chosen])
         yield f"- if the chance of {chosen} were below {limit}"
     if change.chosen_cost_share is not None:
-        yield f"- if {chosen} cost more than {_share(change.chosen_cost_share)} what it does"
+        yield f"- if the cost of {chosen} were above {_share(change.chosen_cost_share)} the present one"
     if change.tradeoff is not None:
         yield f"- with a trade-off of {change.tradeoff:.3f} (0: success, 0.5: as trained, 1: cost)"
 
 
-def _decided(explanation: Explanation) -> Text:
+def _decision_line(explanation: Explanation) -> Text:
     decision = explanation.decision
     if decision is None:
         return one_line_text("no model may serve this request")
@@ -87,7 +87,7 @@ def _decided(explanation: Explanation) -> Text:
 
 
 def _prospects(explanation: Explanation) -> Table:
-    """Chance and cost per model; those that were ruled out with the reason."""
+    """Chance and cost per model, with the reason if a model is ruled out."""
     table = Table(box=SIMPLE)
     table.add_column("model", overflow="fold")
     for header in ("success", "USD per 1k calls", "value"):
@@ -109,11 +109,10 @@ def _prospect_cells(prospect: Prospect, chosen: str | None) -> Iterator[Text]:
     yield one_line_text(note or "")
 
 
-def _grounds(evidence: Evidence) -> Table:
-    """What each group of features does to the odds, from those of a request of which nothing is known."""
-    table = Table(
-        box=SIMPLE, title=one_line_text(f"what the chance of {evidence.model} rests on"), title_justify="left"
-    )
+def _evidence(evidence: Evidence) -> Table:
+    """The effect of each group of features on the odds, starting from a request with none known."""
+    title = one_line_text(f"evidence for the chance of {evidence.model}")
+    table = Table(box=SIMPLE, title=title, title_justify="left")
     table.add_column("")
     for header in ("log odds", "odds times", "success"):
         table.add_column(header, justify="right")
@@ -131,10 +130,10 @@ def _nearest(neighbours: tuple[Neighbour, ...], similarity: float) -> Table:
     table.add_column("similarity", justify="right")
     for header in ("succeeded", "failed", "sometimes"):
         table.add_column(header, overflow="fold")
-    if any(one.text is not None for one in neighbours):
+    if any(neighbour.text is not None for neighbour in neighbours):
         table.add_column("text", overflow="fold")
-    for one in neighbours:
-        table.add_row(*_neighbour_cells(one))
+    for neighbour in neighbours:
+        table.add_row(*_neighbour_cells(neighbour))
     return table
 
 
@@ -149,8 +148,8 @@ def _neighbour_cells(neighbour: Neighbour) -> Iterator[Text]:
         yield one_line_text(neighbour.text)
 
 
-def _percent(wanted: float, now: float) -> str:
-    return f"{wanted:.1%} (it is {now:.1%})"
+def _percent(limit: float, now: float) -> str:
+    return f"{limit:.1%} (it is {now:.1%})"
 
 
 def _share(share: float) -> str:

@@ -1,4 +1,4 @@
-"""The command that looks at prompts before they are routed."""
+"""The command that checks prompts before they are routed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli.console import AsJson, app, people, print_json
+from router.cli.console import AsJson, app, print_json, say
 from router.linting.lint import Finding, Report
 from router.linting.lint import lint as lint_files
 
@@ -25,7 +25,7 @@ def lint_command(
 ) -> None:
     """Find prompts that name a model and break when they are routed to another.
 
-    Exit code 1: something was found, or a file can't be read. 'pointsman: allow' on a line silences it.
+    Exit code 1: there are findings, or a file can't be read. 'pointsman: allow' on a line silences it.
     """
     report = lint_files(files)
     if as_json:
@@ -40,19 +40,15 @@ def _show(report: Report) -> None:
     for finding in report.findings:
         print(finding_line(finding))
     for path, reason in report.failed:
-        _say(f"{path}: can't be read: {reason}")
+        say(f"{path}: can't be read: {reason}")
     for path, reason in report.skipped:
-        _say(f"{path}: skipped: {reason}")
+        say(f"{path}: skipped: {reason}")
     counts = {"skipped": len(report.skipped), "unreadable": len(report.failed)}
     more = "".join(f", {count} {what}" for what, count in counts.items() if count)
-    _say(f"{len(report.findings)} finding(s) in {report.checked} file(s) checked{more}")
+    say(f"{len(report.findings)} finding(s) in {report.checked} file(s) checked{more}")
 
 
 def finding_line(finding: Finding) -> str:
-    """A finding as one line, its place first, as editors and CI read it."""
+    """A finding as one line that starts with its place, as editors and CI expect."""
     place = f"{finding.path}:{finding.line}:{finding.column}"
     return f"{place}: {finding.rule}: {finding.words!r}: {finding.breaks}; better: {finding.better}"
-
-
-def _say(text: str) -> None:
-    people.print(text, markup=False, highlight=False, soft_wrap=True)

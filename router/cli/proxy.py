@@ -14,19 +14,19 @@ from router.errors import ConfigError
 @app.command("litellm-config")
 def litellm_config_command(
     router: RouterAt,
-    out: Annotated[Path, typer.Option(help="The proxy's configuration to write (YAML).")],
+    out: Annotated[Path, typer.Option(help="Where to write the configuration (YAML).")],
     config: SettingsFile = None,
-    alias: Annotated[str, typer.Option(help="The model name that stands for our decision.")] = "smart",
+    alias: Annotated[str, typer.Option(help="The model name for the router's decision.")] = "smart",
 ) -> None:
-    """Write a LiteLLM proxy's configuration for a router: an OpenAI-compatible server with our decisions."""
+    """Write the configuration of a LiteLLM proxy, an OpenAI-compatible server that uses the router."""
     from router.proxying.proxy_config import ProxyPlan, as_yaml, proxy_config
 
     version = loaded_version(router, config)
-    written = proxy_config(ProxyPlan(version=version, router=router, config=config, alias=alias))
+    plan = ProxyPlan(version=version, router=router, config=config, alias=alias)
     try:
-        out.write_text(as_yaml(written, name=out.name, alias=alias), encoding="utf-8")
+        out.write_text(as_yaml(proxy_config(plan), name=out.name, alias=alias), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"--out {out}: can't be written: {error.strerror}") from error
     people.print(f"wrote {out}; its first lines say how to start the proxy", highlight=False, soft_wrap=True)
     if version.config.log.url is None:
-        people.print("no call log: set log.url in the file of --config", style="yellow", highlight=False)
+        people.print("no call log: set log.url in the --config file", style="yellow", highlight=False)

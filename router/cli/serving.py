@@ -1,4 +1,4 @@
-"""The commands around a trained router."""
+"""The commands that decide on requests and print the version."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def route_command(
     router: RouterAt,
     config: SettingsFile = None,
     requests: Annotated[
-        typer.FileBinaryRead, typer.Argument(help="Requests, one JSON object a line; default standard input.")
+        typer.FileBinaryRead, typer.Argument(help="Requests, one JSON object per line; default: stdin.")
     ] = "-",  # type: ignore[assignment] # typer opens it
 ) -> None:
-    """Read one request a line, write one decision a line, in order."""
+    """Read one request per line and write one decision per line, in order."""
     loaded = loaded_version(router, config)
     bad = 0
     with progress_bars() as progress:
         advance = progress.stage("routing", None)
         for line in requests:
-            found = answer(loaded, line)
-            bad += "error" in found
-            print_json(found)
+            decision = answer(loaded, line)
+            bad += "error" in decision
+            print_json(decision)
             advance(1)
     if bad:
-        people.print(f"{bad} line(s) can't be read: see the 'error' lines in their place", style="yellow")
+        people.print(f"{bad} line(s) failed: see the 'error' lines in their place", style="yellow")
         raise typer.Exit(BAD_LINES)
 
 
@@ -49,7 +49,7 @@ def version_command() -> None:
 
 
 def answer(version: Version, line: bytes) -> dict[str, Json]:
-    """The decision for one line of requests, or an `error` member that says what was wrong with it."""
+    """The decision for one line of requests, or an object whose `error` says what is wrong with the line."""
     if not line.strip():
         return {"error": "the line is empty: a request is a JSON object"}
     try:

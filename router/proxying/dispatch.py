@@ -1,4 +1,4 @@
-"""Decisions on the requests that LiteLLM brings: once per request, and away from the event loop."""
+"""Decisions on LiteLLM's requests: one per request, outside the event loop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from router.deciding.limits import LimitCheck
 from router.errors import NoModelAllowed, RouterError
 from router.proxying.ticket import PARAMETERS, Ticket
 from router.records import Decision, Json, Request, Wishes
-from router.serving.completion import Call
+from router.serving.completion import Completion
 from router.settings.sections import Calls
 
 if TYPE_CHECKING:
@@ -30,21 +30,21 @@ logger = logging.getLogger(__name__)
 THREADS = 2
 """More would only wait for each other and for the event loop: most of a decision holds Python's lock."""
 LOAD_AGAIN_S = 10.0
-"""How long a router that could not be loaded is left alone."""
+"""Wait before the next try to load a router that failed to load."""
 NOT_SERVED = "LiteLLM's model_list has no group of that name"
 SENT = PARAMETERS - {"api_base", "base_url"} | {"tools", "response_format", "extra_headers"}
-"""Arguments that a model gets."""
+"""Arguments that go to the model."""
 WRONG_REQUEST = frozenset({"authentication", "bad_request", "content_policy"})
-"""Failures of the request itself: another model is not asked unless the settings say so."""
+"""Failures of the request itself: no other model is tried unless the settings say so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """Among what the decision is made.
+class Candidates:
+    """The models that a decision may choose from.
 
     Attributes:
-        groups: LiteLLM's model groups; None: all of the router's models are served.
-        pinned: the group that the caller named; None: an alias of the router's.
+        groups: LiteLLM's model groups; None: LiteLLM serves all of the router's models.
+        pinned: the group that the caller named; None if it named the router's alias.
     """
 
     groups: Collection[str] | None = None
@@ -55,11 +55,7 @@ class Dispatcher:
     """The router behind LiteLLM's hooks, loaded at its first use; threads and coroutines may share it."""
 
     def __init__(self, load: Callable[[], Router]) -> None:
-        """Serve a router.
-
-        Args:
-            load: makes it; takes its time, and raises RouterError where it can't.
-        """
+        """Serve the router that `load` returns; `load` may be slow, and may raise a RouterError."""
         self._load = load
         self._router: Router | None = None
         self._failure: tuple[float, RouterError] | None = None
@@ -67,14 +63,14 @@ class Dispatcher:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="pointsman")
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        """Itself: LiteLLM copies its configuration, and the plugin in it."""
+        """The dispatcher itself: LiteLLM copies its configuration with the plugin in it."""
         return self
 
     def router(self) -> Router:
-        """The router, loaded if need be.
+        """The router; loads it if needed.
 
         Raises:
-            RouterError: it can't be loaded; for a while the same is raised again, then it is tried again.
+            RouterError: it can't be loaded. The error is raised again until it is time for another try.
         """
         with self._lock:
             if self._router is None:
@@ -82,24 +78,25 @@ class Dispatcher:
             return self._router
 
     async def ready(self) -> None:
-        """Load the router, if it is not; a failure is told by the decision."""
+        """Load the router if needed; the decision reports a failure."""
         if self._router is None:
             await asyncio.get_running_loop().run_in_executor(self._threads, self._try_router)
 
-    async def settle(self, ticket: Ticket, choice: Choice, messages: Json = None) -> None:
-        """Have a request decided on, once: who comes later waits for the same decision.
+    async def decide(self, ticket: Ticket, candidates: Candidates, messages: Json = None) -> None:
+        """Decide on a request once: later callers wait for the same decision.
 
-        LiteLLM gives its classifier a time limit; the decision outlives it.
+        The decision survives the time limit that LiteLLM sets its classifier.
         """
         if ticket.deciding is None:
             loop = asyncio.get_running_loop()
-            ticket.deciding = loop.run_in_executor(self._threads, self.settle_now, ticket, choice, messages)
+            decide = self.decide_now
+            ticket.deciding = loop.run_in_executor(self._threads, decide, ticket, candidates, messages)
         await asyncio.shield(ticket.deciding)
 
-    def settle_now(self, ticket: Ticket, choice: Choice, messages: Json = None) -> None:
-        """Decide on a request in this thread; the ticket holds the decision, or why there is none."""
+    def decide_now(self, ticket: Ticket, candidates: Candidates, messages: Json = None) -> None:
+        """Decide on a request in this thread, and put the decision or the refusal into its ticket."""
         try:
-            ticket.call = begun(self.router(), ticket, choice, messages)
+            ticket.completion = start_completion(self.router(), ticket, candidates, messages)
         except RouterError as error:
             ticket.refusal = error
 
@@ -107,7 +104,7 @@ class Dispatcher:
         try:
             self.router()
         except RouterError as error:
-            logger.error("no router, so every request for a model is refused: %s", error)
+            logger.error("the router can't be loaded, so every request for a model is refused: %s", error)
 
     def _loaded(self) -> Router:
         if self._failure is not None and time.monotonic() - self._failure[0] < LOAD_AGAIN_S:
@@ -119,88 +116,91 @@ class Dispatcher:
             raise
 
 
-def begun(router: Router, ticket: Ticket, choice: Choice, messages: Json) -> Call:
-    """The decision on a request, with what its attempts are logged with.
+def start_completion(router: Router, ticket: Ticket, candidates: Candidates, messages: Json) -> Completion:
+    """Decide on a request; its attempts are logged with the completion returned.
 
     Raises:
         RequestError: the request has the wrong form.
         NoModelAllowed: the limits left no model.
     """
-    request, version = ticket.order.request(messages), router.version
-    decision = _decision(router, version, ticket.order.wishes(), choice, request)
-    return replace(router.call_of(version, request, decision, {}), request_id=ticket.call_id)
+    request, version = ticket.request.to_request(messages), router.version
+    decision = _decision(router, version, ticket.request.wishes(), candidates, request)
+    return replace(router.completion_of(version, request, decision, {}), request_id=ticket.call_id)
 
 
 def objection(ticket: Ticket, group: str) -> str | None:
-    """Why a model group may not serve a request that was decided on, or None: before every attempt.
+    """Why a model group may not serve a decided request, or None.
 
-    LiteLLM's fallbacks know nothing of a request's limits.
+    Check this before every attempt: LiteLLM's fallbacks know nothing about a request's limits.
     """
-    call = ticket.call
-    assert call is not None, "a request is decided on before its first attempt"
-    decision, config = call.decision, call.version.config
-    if why := _at_its_end(ticket, group, config.calls):
+    completion = ticket.completion
+    assert completion is not None, "the decision comes before the first attempt"
+    decision, config = completion.decision, completion.version.config
+    if why := _why_stop(ticket, group, config.calls):
         return why
     if group in decision.ranking:
         return None
     if group in decision.rejected:
         return decision.rejected[group]
     limits = LimitCheck((group,), config)
-    return limits.rule_out(call.request, ticket.order.wishes(), tokens=0.0, cost={}).get(group)
+    return limits.rule_out(completion.request, ticket.request.wishes(), tokens=0.0, cost={}).get(group)
 
 
-def fitted(
+def fit_arguments(
     ticket: Ticket, group: str, arguments: Mapping[str, Json]
 ) -> tuple[dict[str, Json], tuple[str, ...]]:
-    """LiteLLM's arguments as one of the router's models takes them; a note for each that it gets otherwise.
+    """LiteLLM's arguments as one of the router's models takes them, and a note for each changed one.
 
-    The model's `parameters`, `map` and `drop` stay in the settings: the proxy's configuration holds none, as
-    headers may be secrets.
+    The model's `parameters`, `map` and `drop` come from the settings, and are not in the proxy's
+    configuration, because headers may be secrets.
     """
-    assert ticket.call is not None, "a request is decided on before its first attempt"
-    config = ticket.call.version.config
-    if group not in ticket.call.version.models:
+    assert ticket.completion is not None, "the decision comes before the first attempt"
+    version = ticket.completion.version
+    if group not in version.models:
         return dict(arguments), ()
-    settings = config.of(group)
-    given = {name: arguments[name] for name in SENT & arguments.keys()}
+    settings = version.config.of(group)
+    callers = {name: arguments[name] for name in SENT & arguments.keys()}
     supported = partial(takes, settings.litellm_model or group, settings.api_base)
-    fitting, notes = arguments_for(group, given, config, supported)
-    rest = {name: value for name, value in arguments.items() if name not in given}
+    fitting, notes = arguments_for(group, callers, version.config, supported)
+    rest = {name: value for name, value in arguments.items() if name not in callers}
     return {**rest, **fitting}, notes
 
 
-def _at_its_end(ticket: Ticket, group: str, calls: Calls) -> str | None:
-    """Why a request is not tried further, or None."""
+def _why_stop(ticket: Ticket, group: str, calls: Calls) -> str | None:
+    """Why a request gets no further attempt on a group, or None."""
     model, kind = ticket.failure or (group, None)
-    if ticket.spoken:
+    if ticket.answer_begun:
         return f"{model} had begun to answer"
     if model != group and kind in WRONG_REQUEST - frozenset(calls.also_fall_back_on):
-        return f"{model} found the request itself wrong"
+        return f"{model} rejected the request itself"
     if group not in ticket.tried and len(ticket.tried) >= calls.max_models:
-        return f"{len(ticket.tried)} models were tried, as many as calls.max_models says"
+        return f"{len(ticket.tried)} models were tried, the limit of calls.max_models"
     return None
 
 
-def _decision(router: Router, version: Version, wishes: Wishes, choice: Choice, request: Request) -> Decision:
-    """The decision of one version, which may no longer be the one in force when the request ends."""
-    if choice.pinned is not None and choice.pinned not in version.models:
-        return _unknown(version, choice.pinned)
-    missing = set() if choice.groups is None else set(version.models) - set(choice.groups)
-    asked = replace(wishes, model=choice.pinned, deny=[*wishes.deny, *missing])
+def _decision(
+    router: Router, version: Version, wishes: Wishes, candidates: Candidates, request: Request
+) -> Decision:
+    """The decision of one version, which may no longer be in force when the request ends."""
+    pinned = candidates.pinned
+    if pinned is not None and pinned not in version.models:
+        return _pinned_unknown(version, pinned)
+    missing = set() if candidates.groups is None else set(version.models) - set(candidates.groups)
+    narrowed = replace(wishes, model=pinned, deny=[*wishes.deny, *missing])
     try:
-        decision = router.decide_by(version, request, asked)
+        decision = router.decide_by(version, request, narrowed)
     except NoModelAllowed as error:
-        raise NoModelAllowed(_named(error.rejected, missing)) from None
-    return replace(decision, rejected=_named(decision.rejected, missing))
+        raise NoModelAllowed(_with_not_served(error.rejected, missing)) from None
+    return replace(decision, rejected=_with_not_served(decision.rejected, missing))
 
 
-def _named(rejected: Mapping[str, str], missing: Collection[str]) -> dict[str, str]:
-    """The reasons, with the right one for the models that LiteLLM does not serve."""
+def _with_not_served(rejected: Mapping[str, str], missing: Collection[str]) -> dict[str, str]:
+    """The reasons, with the true one for the models that LiteLLM does not serve."""
     return {model: NOT_SERVED if model in missing else why for model, why in rejected.items()}
 
 
-def _unknown(version: Version, group: str) -> Decision:
-    """A model group that the router was not trained on, called by its name."""
+def _pinned_unknown(version: Version, group: str) -> Decision:
+    """The decision for a model group that the caller named and the router was not trained on."""
     return Decision(
         model=group,
         source="pinned",

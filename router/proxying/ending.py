@@ -1,4 +1,4 @@
-"""The end of a proxy's process: SIGTERM ends it as Ctrl-C does, so that its last rows are written."""
+"""Shutdown of a proxy's process: SIGTERM works like Ctrl-C, so that the last rows reach the call log."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from types import FrameType
 
 @cache
 def outlive_sigterm() -> None:
-    """Hand uvicorn SIGINT in SIGTERM's place, once it serves in this process's main thread.
+    """Pass SIGTERM to uvicorn as SIGINT, if uvicorn serves in this process's main thread.
 
-    It shuts down in good order on both, and then raises the signal anew. SIGTERM kills the process there and
-    then, before `atexit` writes what the call log still holds; SIGINT lets it run to its end. Any other
-    server's handler stays as it is.
+    On either signal uvicorn shuts down in good order and then raises the signal again. A second SIGTERM kills
+    the process before `atexit` writes the pending rows of the call log; a second SIGINT does not. The handler
+    of any other server stays in place.
     """
     server = getattr(sys.modules.get("uvicorn"), "Server", None)
     handler = signal.getsignal(signal.SIGTERM)
@@ -26,7 +26,7 @@ def outlive_sigterm() -> None:
     ending = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:
-        if not ending.is_set():  # a second SIGINT would cut off the requests under way
+        if not ending.is_set():  # a second SIGINT would cut off running requests
             ending.set()
             handler(signal.SIGINT, frame)
 

@@ -12,10 +12,10 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from router.calling.reply import hidden_in
 from router.errors import ConfigError, NoModelAllowed, RequestError
-from router.proxying.dispatch import Choice, Dispatcher, fitted, objection
+from router.proxying.dispatch import Candidates, Dispatcher, fit_arguments, objection
 from router.proxying.ending import outlive_sigterm
 from router.proxying.outcome import CALLER_LEFT, answered, failed, outcome_of_event
-from router.proxying.ticket import TICKET, Order, Ticket
+from router.proxying.ticket import TICKET, CallerRequest, Ticket
 from router.records import Json
 
 if TYPE_CHECKING:
@@ -25,42 +25,43 @@ if TYPE_CHECKING:
 
 ROUTER_VARIABLE = "POINTSMAN_ROUTER"
 CONFIG_VARIABLE = "POINTSMAN_CONFIG"
-OF_CHAT = frozenset({"acompletion", "completion"})
-"""Kinds of call whose arguments are those of a chat completion."""
-GUARDED = OF_CHAT | {"anthropic_messages", "aresponses", "responses"}
-"""Kinds of call that a model is chosen for; embeddings, images and the like pass."""
+CHAT_CALLS = frozenset({"acompletion", "completion"})
+"""Kinds of call with the arguments of a chat completion."""
+GUARDED_CALLS = CHAT_CALLS | {"anthropic_messages", "aresponses", "responses"}
+"""Kinds of call that get a decision; embeddings, images and the like pass."""
 
 
 class Classifier:
-    """Names the tier of a request, for LiteLLM's `classifier_plugin`: tiers are named like their models."""
+    """LiteLLM's `classifier_plugin`: names the tier of a request. Tiers have the names of their models."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
 
     async def classify(self, context: RoutingContext) -> str | None:
-        """The model chosen, or None: then LiteLLM's own fallback decides.
+        """The chosen model, or None to let LiteLLM's own fallback decide.
 
-        It decides where confidence is low, as long as every model that it may choose may serve the request
-        and no exploration needs the exact propensity; otherwise the rule table decides here. It also decides
-        where no model may serve the request, and the callback then refuses whatever it has chosen.
+        LiteLLM decides if confidence is low, unless a model that it could choose may not serve the request or
+        exploration needs the exact propensity; then the rule table decides here. LiteLLM also decides if no
+        model may serve the request, and the callback then refuses its choice.
         """
-        ticket = ticket_of({"metadata": context.metadata}) or Ticket("", Order.of({}, context.metadata))
+        ticket = ticket_of({"metadata": context.metadata})
+        ticket = ticket or Ticket("", CallerRequest.of({}, context.metadata))
         groups = tuple(context.candidate_models)
         messages = context.structured_messages or context.raw_messages
-        await self._dispatcher.settle(ticket, Choice(groups=groups), messages)
-        if ticket.call is None:
+        await self._dispatcher.decide(ticket, Candidates(groups=groups), messages)
+        if ticket.completion is None:
             return None
-        decision = ticket.call.decision
+        decision = ticket.completion.decision
         safe = set(groups) <= set(decision.ranking)
-        ticket.declined = decision.source == "rule" and decision.propensity == 1.0 and safe
-        return None if ticket.declined else decision.model
+        ticket.left_to_litellm = decision.source == "rule" and decision.propensity == 1.0 and safe
+        return None if ticket.left_to_litellm else decision.model
 
 
 class Callback(CustomLogger):
     """Refuses what the limits forbid, and writes a row of the call log for every attempt.
 
-    Every request of the proxy gets a ticket before it is routed; LiteLLM's own calls, such as its health
-    checks, have none and are left alone.
+    Every request of the proxy gets a ticket before its routing. LiteLLM's own calls, such as health checks,
+    have no ticket and pass.
     """
 
     def __init__(self, dispatcher: Dispatcher) -> None:
@@ -75,17 +76,17 @@ class Callback(CustomLogger):
         call_type: str,
     ) -> None:
         """Give a request of the proxy its ticket."""
-        if call_type not in GUARDED:
+        if call_type not in GUARDED_CALLS:
             return
         outlive_sigterm()
         await self._dispatcher.ready()
         metadata = data.setdefault(metadata_name(call_type), {})
-        said = {**(data.get("metadata") or {}), **metadata}
-        order = Order.of(data, said, request_messages(data))
-        ticket = metadata[TICKET] = Ticket(str(data.get("litellm_call_id") or ""), order)
+        both = {**(data.get("metadata") or {}), **metadata}
+        request = CallerRequest.of(data, both, request_messages(data))
+        ticket = metadata[TICKET] = Ticket(str(data.get("litellm_call_id") or ""), request)
         options = data.get("stream_options") or {}
-        if data.get("stream") and call_type in OF_CHAT and not options.get("include_usage"):
-            ticket.hides_usage = True
+        if data.get("stream") and call_type in CHAT_CALLS and not options.get("include_usage"):
+            ticket.reading.hides_counts = True
             data["stream_options"] = {**options, "include_usage": True}
 
     async def async_filter_deployments(
@@ -99,17 +100,17 @@ class Callback(CustomLogger):
         """Refuse a model group that may not serve the request, before LiteLLM picks a deployment of it."""
         kwargs = request_kwargs or {}
         if ticket := ticket_of(kwargs):
-            named = any(one.get("model_group") == model for one in metadata_in(kwargs))
-            await self._check(ticket, Choice(pinned=model) if named else Choice(), messages, model)
+            named = any(metadata.get("model_group") == model for metadata in metadata_in(kwargs))
+            await self._check(ticket, Candidates(pinned=model if named else None), messages, model)
         return healthy_deployments
 
     async def async_pre_call_deployment_hook(
         self, kwargs: dict[str, Any], call_type: object
     ) -> dict[str, Any] | None:
-        """Refuse once more, as a caller may name a deployment by its id; then the attempt starts.
+        """Refuse again, as a caller may name a deployment by its id; otherwise start the attempt.
 
         Returns:
-            The arguments, those of the caller's changed that the model does not take as they are.
+            The arguments as the model takes them, or None to leave them unchanged.
         """
         ticket = ticket_of(kwargs)
         if ticket is None:
@@ -117,8 +118,8 @@ class Callback(CustomLogger):
         kind = str(getattr(call_type, "value", call_type))
         metadata = kwargs.get(metadata_name(kind)) or {}
         group = str(metadata.get("deployment_model_name") or metadata.get("model_group"))
-        await self._check(ticket, Choice(pinned=group), kwargs.get("messages"), group)
-        changed, notes = fitted(ticket, group, kwargs) if kind in OF_CHAT else (None, ())
+        await self._check(ticket, Candidates(pinned=group), kwargs.get("messages"), group)
+        changed, notes = fit_arguments(ticket, group, kwargs) if kind in CHAT_CALLS else (None, ())
         ticket.begin(group, notes)
         return changed
 
@@ -129,14 +130,14 @@ class Callback(CustomLogger):
         call_type: object,
         fallback_depth: int | None = None,
     ) -> None:
-        """An attempt failed. LiteLLM's failure event below tells only of a request's first failure."""
+        """End a failed attempt. LiteLLM's failure event below reports only a request's first failure."""
         if ticket := ticket_of(request_data):
             ticket.end(failed(exception, stream=bool(request_data.get("stream"))))
 
     async def async_post_call_streaming_iterator_hook(
         self, user_api_key_dict: object, response: AsyncIterable[Any], request_data: dict[str, Any]
     ) -> AsyncGenerator[Any, None]:
-        """The pieces of a stream, without the token counts that only we asked for."""
+        """Yield the pieces of a stream, without token counts that the caller did not ask for."""
         ticket = ticket_of(request_data)
         if ticket is None:
             async for piece in response:
@@ -144,52 +145,52 @@ class Callback(CustomLogger):
             return
         try:
             async for piece in response:
-                if ticket.reading.hands_out(piece, hide_counts=ticket.hides_usage):
+                if ticket.reading.hands_out(piece):
                     yield piece
         except Exception as error:
-            ticket.end(failed(error, stream=True, spoken=ticket.spoken))
+            ticket.end(failed(error, stream=True, begun=ticket.answer_begun))
             raise
         except BaseException:
             ticket.end(CALLER_LEFT)
             raise
-        if ticket.reading.ended:
+        if ticket.reading.finish_reason:
             ticket.end(ticket.reading.outcome())
 
     async def async_post_call_success_hook(
         self, data: dict[str, Any], user_api_key_dict: object, response: object
     ) -> None:
-        """A request of the proxy was answered in one piece; LiteLLM's success event may come much later."""
+        """End an attempt that answered in one piece; LiteLLM's success event may come much later."""
         if ticket := ticket_of(data):
             ticket.end(answered(response, cached=bool(hidden_in(response).get("cache_hit"))))
 
     async def async_log_success_event(
         self, kwargs: Mapping[str, Any], response_obj: object, start_time: object, end_time: object
     ) -> None:
-        """An attempt answered; of a stream, at its end."""
+        """End an attempt that answered; for a stream, at its end."""
         self.log_success_event(kwargs, response_obj, start_time, end_time)
 
     async def async_log_failure_event(
         self, kwargs: Mapping[str, Any], response_obj: object, start_time: object, end_time: object
     ) -> None:
-        """An attempt failed; of a stream, perhaps in the middle."""
+        """End an attempt that failed, perhaps in the middle of a stream."""
         self.log_failure_event(kwargs, response_obj, start_time, end_time)
 
     def log_success_event(
         self, kwargs: Mapping[str, Any], response_obj: object, start_time: object, end_time: object
     ) -> None:
-        """An attempt of a `litellm.Router` without asyncio answered."""
+        """Likewise, for a `litellm.Router` without asyncio."""
         if ticket := ticket_of(kwargs.get("litellm_params") or {}):
             ticket.end(outcome_of_event(kwargs, response_obj, end_time))
 
     def log_failure_event(
         self, kwargs: Mapping[str, Any], response_obj: object, start_time: object, end_time: object
     ) -> None:
-        """An attempt of a `litellm.Router` without asyncio failed."""
+        """Likewise, for a `litellm.Router` without asyncio."""
         error, ticket = kwargs.get("exception"), ticket_of(kwargs.get("litellm_params") or {})
         if ticket is not None and isinstance(error, Exception):
             stream = bool(kwargs.get("stream"))
-            spoken = stream and kwargs.get("completion_start_time") is not None
-            ticket.end_by_event(failed(error, stream=stream, spoken=spoken, ended=end_time))
+            begun = stream and kwargs.get("completion_start_time") is not None
+            ticket.end_by_event(failed(error, stream=stream, begun=begun, ended=end_time))
 
     async def async_post_call_failure_hook(
         self,
@@ -198,32 +199,29 @@ class Callback(CustomLogger):
         user_api_key_dict: object,
         traceback_str: str | None = None,
     ) -> None:
-        """A request of the proxy failed in the end, and perhaps an attempt of which LiteLLM said nothing."""
+        """End the last attempt of a failed request, if no other hook reported it."""
         if ticket := ticket_of(request_data):
             ticket.end(failed(original_exception, stream=bool(request_data.get("stream"))))
 
-    async def _check(self, ticket: Ticket, choice: Choice, messages: Json, group: str) -> None:
-        """Refuse a request that may not go to a group.
-
-        Args:
-            choice: among what to decide, where LiteLLM did not ask its classifier.
+    async def _check(self, ticket: Ticket, candidates: Candidates, messages: Json, group: str) -> None:
+        """Decide if the classifier did not, and refuse a request that may not go to a group.
 
         Raises:
-            Refused, Unprepared: it may not.
+            Refused, Unprepared: the group may not serve it.
         """
-        await self._dispatcher.settle(ticket, choice, messages)
+        await self._dispatcher.decide(ticket, candidates, messages)
         check(ticket, group)
 
 
 class Refused(BadRequestError):
-    """The limits forbid it: the caller gets status 400 and the reasons."""
+    """The limits forbid the request: the caller gets status 400 and the reasons."""
 
     def __init__(self, why: str, group: str) -> None:
         super().__init__(message=why, model=group, llm_provider="pointsman")
 
 
 class Unprepared(ServiceUnavailableError):
-    """There is no router, so nothing can be checked, and what can't be checked is refused: status 503."""
+    """Without a router no limit can be checked, so the request is refused: status 503."""
 
     def __init__(self, why: str, group: str) -> None:
         super().__init__(message=why, model=group, llm_provider="pointsman")
@@ -233,7 +231,7 @@ def check(ticket: Ticket, group: str) -> None:
     """Refuse a decided request that may not go to a model group.
 
     Raises:
-        Refused, Unprepared: it may not.
+        Refused, Unprepared: the group may not serve it.
     """
     refusal = ticket.refusal
     if isinstance(refusal, NoModelAllowed | RequestError):
@@ -245,45 +243,45 @@ def check(ticket: Ticket, group: str) -> None:
 
 
 def metadata_name(call_type: str) -> str:
-    """Which argument LiteLLM keeps its metadata in; the other one is the caller's alone."""
-    return "metadata" if call_type in OF_CHAT else "litellm_metadata"
+    """The argument that holds LiteLLM's metadata; the other one holds only the caller's."""
+    return "metadata" if call_type in CHAT_CALLS else "litellm_metadata"
 
 
 def metadata_in(arguments: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The metadata of a call, LiteLLM's and the caller's."""
+    """LiteLLM's metadata of a call and the caller's."""
     for name in ("metadata", "litellm_metadata"):
-        if isinstance(found := arguments.get(name), Mapping):
-            yield found
+        if isinstance(metadata := arguments.get(name), Mapping):
+            yield metadata
 
 
 def ticket_of(arguments: Mapping[str, Any]) -> Ticket | None:
-    """The ticket in the arguments of a call; None for one that is no request of ours."""
-    found = (metadata.get(TICKET) for metadata in metadata_in(arguments))
-    return next((one for one in found if isinstance(one, Ticket)), None)
+    """The ticket in the arguments of a call, or None if LiteLLM itself made the call."""
+    tickets = (metadata.get(TICKET) for metadata in metadata_in(arguments))
+    return next((ticket for ticket in tickets if isinstance(ticket, Ticket)), None)
 
 
 def request_messages(data: Mapping[str, Any]) -> Json:
-    """The messages of a request, those of the Responses API in the form of chat."""
-    given = data.get("messages") or data.get("input")
-    if isinstance(given, str):
-        given = [{"role": "user", "content": given}]
-    spoken = [one for one in given or () if isinstance(one, Mapping) and isinstance(one.get("role"), str)]
+    """The messages of a request; those of the Responses API become chat messages."""
+    source = data.get("messages") or data.get("input")
+    if isinstance(source, str):
+        source = [{"role": "user", "content": source}]
+    turns = [one for one in source or () if isinstance(one, Mapping) and isinstance(one.get("role"), str)]
     system = data.get("system") or data.get("instructions")
-    return [{"role": "system", "content": system}, *spoken] if system else spoken
+    return [{"role": "system", "content": system}, *turns] if system else turns
 
 
 def load_by_environment() -> Router:
-    """The router that the environment names: LiteLLM gives a plugin no arguments.
+    """Load the router that the environment names: LiteLLM passes no arguments to a plugin.
 
     Raises:
-        RouterError: it names none, or that can't be loaded.
+        RouterError: the environment names no router, or the router can't be loaded.
     """
     from router.serving.client import Router
 
     where = os.environ.get(ROUTER_VARIABLE)
     if not where:
         raise ConfigError(
-            f"{ROUTER_VARIABLE} is not set: it names the router's folder or its models:/ address; "
+            f"{ROUTER_VARIABLE} is not set: set it to the router's folder or its models:/ address; "
             "`pointsman litellm-config` writes it into the proxy's configuration"
         )
     return Router.load(where, config=os.environ.get(CONFIG_VARIABLE) or None)

@@ -1,4 +1,4 @@
-"""How an attempt ended, as LiteLLM's hooks and callbacks tell it."""
+"""The outcome of an attempt, from what LiteLLM passes to hooks and callbacks."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _UNCOUNTED: Final = Usage()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One attempt's end.
+    """The end of one attempt.
 
     Attributes:
-        kind, error: what went wrong; None where the model answered.
-        cost_usd: by LiteLLM's calculation; None: unknown.
-        ended, first_token: unix seconds; None: not told.
+        kind, error: the failure, or None if the model answered.
+        cost_usd: by LiteLLM's calculation, or None if unknown.
+        ended, first_token: unix seconds, or None if unknown.
     """
 
     kind: ErrorKind | None = None
@@ -47,22 +47,22 @@ class Outcome:
 
 CACHED: Final = "answered from LiteLLM's cache"
 BROKEN_OFF: Final = Outcome(kind="broken_stream", stream=True)
-"""Of an attempt whose end LiteLLM told nobody, and which another one followed: a stream that broke."""
+"""A broken stream: another attempt followed before LiteLLM reported an end."""
 CALLER_LEFT: Final = Outcome(kind="cancelled", stream=True)
-"""Of a stream that its caller did not read to the end."""
+"""A stream that its caller did not read to the end."""
 
 
-def failed(error: Exception, *, stream: bool = False, spoken: bool = False, ended: object = None) -> Outcome:
-    """An attempt that raised.
+def failed(error: Exception, *, stream: bool = False, begun: bool = False, ended: object = None) -> Outcome:
+    """The outcome of an attempt that raised.
 
     Args:
-        stream: the answer was to come in pieces.
-        spoken: some of it came.
-        ended: LiteLLM's time of it.
+        stream: whether the caller asked for a stream.
+        begun: whether some of the answer came.
+        ended: LiteLLM's time of the failure.
     """
     failure = failure_of(error)
     return Outcome(
-        kind="broken_stream" if spoken else failure.kind,
+        kind="broken_stream" if begun else failure.kind,
         error=failure.error,
         ended=_unix(ended),
         stream=stream,
@@ -70,7 +70,7 @@ def failed(error: Exception, *, stream: bool = False, spoken: bool = False, ende
 
 
 def answered(response: object, *, cached: bool = False) -> Outcome:
-    """An attempt whose whole response is there, with the cost that LiteLLM has noted beside it."""
+    """The outcome of a whole response, with the cost that LiteLLM noted in it."""
     counted = counted_in(response)
     called = getattr(response, "model", None), hidden_in(response).get("litellm_model_name")
     return Outcome(
@@ -83,10 +83,10 @@ def answered(response: object, *, cached: bool = False) -> Outcome:
 
 
 def streamed(last: object, finish_reason: str, first_token: float | None) -> Outcome:
-    """A stream that came to its end.
+    """The outcome of a whole stream.
 
     Args:
-        last: its piece with the token counts, or the last one.
+        last: the piece with the token counts, or the last one.
         first_token: unix seconds.
     """
     counted = counted_in(last)
@@ -101,11 +101,11 @@ def streamed(last: object, finish_reason: str, first_token: float | None) -> Out
 
 
 def outcome_of_event(event: Mapping[str, Json], response: object, ended: object) -> Outcome:
-    """An attempt that LiteLLM's success event tells of; of a stream, once it is at its end.
+    """The outcome in LiteLLM's success event, which comes at the end of a stream.
 
     Args:
         event: the `kwargs` of LiteLLM's callback.
-        response: the whole of it, rebuilt where it came in pieces.
+        response: the whole response; LiteLLM joins the pieces of a stream.
     """
     stream, cached = bool(event.get("stream")), bool(event.get("cache_hit"))
     model, cost = str(event.get("model")), event.get("response_cost")
@@ -123,12 +123,12 @@ def outcome_of_event(event: Mapping[str, Json], response: object, ended: object)
 
 
 def _known(cost: float | None, *called: str | None) -> float | None:
-    """A cost in USD; where LiteLLM says 0, the model is free by its list, or has no price."""
+    """A cost in USD. LiteLLM also says 0 for a model without a price: None unless its list says free."""
     if cost:
         return float(cost)
     return 0.0 if stated_number(listed_entry(*called), "input_cost_per_token") == 0 else None
 
 
 def _unix(moment: object) -> float | None:
-    """Unix seconds of LiteLLM's local times."""
+    """Unix seconds of one of LiteLLM's local times."""
     return moment.timestamp() if isinstance(moment, datetime) else None

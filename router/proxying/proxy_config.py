@@ -1,4 +1,4 @@
-"""A LiteLLM proxy's configuration for a router: its models, and an alias that stands for our decision."""
+"""A LiteLLM proxy's configuration for a router: its models, and an alias for the router's decision."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ from router.version import Version
 MOST_TIERS: Final = 8
 LONGEST_TIER: Final = 64
 """LiteLLM's own bounds: the tiers of one alias, and the characters of a tier's name."""
-PATIENCE_MS: Final = 10_000
-"""How long LiteLLM waits for a decision. Only a crowd of requests makes one take so long."""
+DECISION_TIMEOUT_MS: Final = 10_000
+"""How long LiteLLM waits for a decision. Only a burst of requests makes one take so long."""
 HEADER = """\
 # A LiteLLM proxy for a pointsman router, written by `pointsman litellm-config`.
 #
 #   pip install 'pointsman[proxy]'
-#   export LITELLM_MASTER_KEY=...        # yours to choose: long, random, starting with sk-
+#   export LITELLM_MASTER_KEY=...        # choose one: long, random, starting with sk-
 #   export LITELLM_LOCAL_MODEL_COST_MAP=True
 #   litellm --config {name} --port 4000
 #
-# Ask for the model {alias!r} to have it chosen. `metadata` may carry task_type, tags and session_id, and
-# under `pointsman` the wishes of a request: local_only, max_cost_usd, tradeoff, allow, deny, explore.
-# The answer's header x-litellm-call-id is the call_id of the call log.
+# Request the model {alias!r} to let the router choose. `metadata` may hold task_type, tags and session_id,
+# and under `pointsman` a request's wishes: local_only, max_cost_usd, tradeoff, allow, deny, explore.
+# The header x-litellm-call-id of the answer is the call_id in the call log.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyPlan:
-    """What the configuration is made from.
+    """The input of a configuration.
 
     Attributes:
-        router: a folder, or an address in the registry, as the proxy is to load it.
-        config: the team's settings; None: those that the router brings along.
-        alias: the model name that stands for our decision.
+        router: the folder or registry address that the proxy loads.
+        config: the team's settings; None: those in the router's folder.
+        alias: the model name that stands for the router's decision.
     """
 
     version: Version
@@ -58,7 +58,7 @@ def proxy_config(plan: ProxyPlan) -> dict[str, Json]:
     """The configuration, as LiteLLM reads it.
 
     Raises:
-        ConfigError: LiteLLM can't offer what the router and the settings say.
+        ConfigError: LiteLLM can't serve this router with these settings.
     """
     version = plan.version
     models = served_models(version)
@@ -86,31 +86,31 @@ def proxy_config(plan: ProxyPlan) -> dict[str, Json]:
 
 
 def as_yaml(config: dict[str, Json], *, name: str, alias: str) -> str:
-    """The configuration's text; `name` is the file's."""
+    """The configuration's text; `name` is the name of its file."""
     text = yaml.safe_dump(config, sort_keys=False, width=110, allow_unicode=True)
     return f"{HEADER.format(name=name, alias=alias)}\n{text}"
 
 
 def served_models(version: Version) -> tuple[str, ...]:
-    """The router's models without those that no request may go to, the likeliest to succeed first."""
-    limits = version.config.limits
-    facts = version.limits.facts
-    barred = {name for name, one in facts.items() if one.denied or (limits.local_only and not one.local)}
+    """The router's models that some request may go to, the likeliest to succeed first."""
+    local_only = version.config.limits.local_only
+    facts = version.limits.facts.items()
+    forbidden = {model for model, fact in facts if fact.denied or (local_only and not fact.local)}
     success = dict(zip(version.models, version.manifest["statistics"]["success"], strict=True))
-    return tuple(sorted(set(version.models) - barred, key=lambda model: (-success[model], model)))
+    return tuple(sorted(set(version.models) - forbidden, key=lambda model: (-success[model], model)))
 
 
 def default_model(version: Version, models: Sequence[str]) -> str:
-    """The model of a request that we leave to LiteLLM."""
-    wanted = version.config.rules.default or version.policy.best_single
-    return wanted if wanted in models else models[0]
+    """The model for a request that the router leaves to LiteLLM."""
+    default = version.config.rules.default or version.policy.best_single
+    return default if default in models else models[0]
 
 
 def _check(plan: ProxyPlan, models: Sequence[str]) -> None:
-    """Refuse what LiteLLM would refuse, or misunderstand.
+    """Refuse a plan that LiteLLM would refuse or misunderstand.
 
     Raises:
-        ConfigError: says what.
+        ConfigError: names the problem.
     """
     if plan.alias in models:
         raise ConfigError(f"the alias {plan.alias!r} is a model's name: choose another with --alias")
@@ -119,8 +119,8 @@ def _check(plan: ProxyPlan, models: Sequence[str]) -> None:
     if len(models) > MOST_TIERS:
         extra = len(models) - MOST_TIERS
         raise ConfigError(
-            f"LiteLLM chooses among {MOST_TIERS} models at most, and this router among {len(models)}: leave "
-            f"{extra} out by limits.deny, for example {', '.join(dispensable(plan.version, models)[:extra])}"
+            f"LiteLLM chooses from at most {MOST_TIERS} models, and this router has {len(models)}: leave out "
+            f"{extra} by limits.deny, for example {', '.join(dispensable(plan.version, models)[:extra])}"
         )
     if long := [model for model in models if len(model) > LONGEST_TIER]:
         raise ConfigError(f"{long[0]!r} has more than the {LONGEST_TIER} characters of a LiteLLM tier's name")
@@ -129,15 +129,15 @@ def _check(plan: ProxyPlan, models: Sequence[str]) -> None:
 def dispensable(version: Version, models: Sequence[str]) -> list[str]:
     """The models, first those that another one beats at less cost, then those least likely to succeed."""
     dominated = version.manifest["data"].get("dominated", {})
-    spared = list(reversed(models))
-    return sorted(spared, key=lambda model: model not in dominated)
+    likeliest_last = models[::-1]
+    return sorted(likeliest_last, key=lambda model: model not in dominated)
 
 
 def _deployment(version: Version, model: str) -> dict[str, Json]:
-    """One model, as LiteLLM calls it; what it gets of a caller's arguments, the callback settles."""
+    """One model as LiteLLM calls it; the callback fits the caller's arguments to it."""
     settings, calls = version.config.of(model), version.config.calls
     called, timeout = settings.litellm_model or model, settings.timeout_s or calls.timeout_s
-    given = {
+    optional = {
         "api_base": address_of(called, settings),
         "api_key": _key(called, settings),
         "num_retries": settings.retries,
@@ -146,7 +146,7 @@ def _deployment(version: Version, model: str) -> dict[str, Json]:
         "model_name": model,
         "litellm_params": {
             "model": called,
-            **{name: value for name, value in given.items() if value is not None},
+            **{name: value for name, value in optional.items() if value is not None},
             "timeout": timeout,
             "stream_timeout": timeout,
             **_price(model, settings),
@@ -155,14 +155,14 @@ def _deployment(version: Version, model: str) -> dict[str, Json]:
 
 
 def _key(called: str, settings: ModelSettings) -> str | None:
-    """Where LiteLLM reads the key; None: where it always does."""
+    """Where LiteLLM reads the key; None: in the provider's usual place."""
     if settings.api_key_env is not None:
         return f"os.environ/{settings.api_key_env}"
     return NO_KEY if gets_no_key(called, settings) else None
 
 
 def _price(model: str, settings: ModelSettings) -> dict[str, float]:
-    """The team's price, so that LiteLLM counts with it too."""
+    """The team's price in LiteLLM's terms."""
     price = own_price(model, settings)
     if price is None or price.cached_input_usd_per_million is None:
         return {}
@@ -174,10 +174,10 @@ def _price(model: str, settings: ModelSettings) -> dict[str, float]:
 
 
 def _alias(plan: ProxyPlan, models: Sequence[str], default: str) -> dict[str, Json]:
-    """The model name behind which we decide: a tier per model.
+    """The model name that stands for the router's decision: one tier per model.
 
-    What LiteLLM would do on its own before or after the decision is off: it knows nothing of a request's
-    limits, and a summary of a private conversation is as private as the conversation.
+    LiteLLM's own steps before and after the decision are off: they know nothing about a request's limits, and
+    a summary of a private conversation is as private as the conversation.
     """
     return {
         "model_name": plan.alias,
@@ -187,7 +187,7 @@ def _alias(plan: ProxyPlan, models: Sequence[str], default: str) -> dict[str, Js
             "complexity_router_config": {
                 "classifier_type": "custom",
                 "classifier_plugin": "router.litellm_plugin.classifier",
-                "classifier_plugin_timeout_ms": PATIENCE_MS,
+                "classifier_plugin_timeout_ms": DECISION_TIMEOUT_MS,
                 "tier_definitions": [
                     {"name": model, "description": f"what pointsman sends to {model}"} for model in models
                 ],
@@ -203,9 +203,9 @@ def _alias(plan: ProxyPlan, models: Sequence[str], default: str) -> dict[str, Js
 
 
 def _chains(version: Version, models: Sequence[str]) -> list[dict[str, list[str]]]:
-    """The models that LiteLLM tries after each.
+    """The fallbacks of each model: all the others.
 
-    All of them: the callback leaves out those that a request may not go to, and ends it after `max_models`.
+    The callback skips those that a request may not go to, and stops after `max_models`.
     """
     whole = version.config.calls.model_copy(update={"max_models": len(models)})
     chains = []
@@ -225,7 +225,7 @@ def _cool_down(version: Version) -> dict[str, Json]:
 
 
 def _variables(plan: ProxyPlan) -> dict[str, str]:
-    """What the plugin reads from its environment: paths that hold wherever the proxy is started."""
+    """The plugin's environment, with absolute paths, so that the proxy may start in any folder."""
     from_registry = plan.router.startswith(SCHEMES)
     variables = {"POINTSMAN_ROUTER": plan.router if from_registry else str(Path(plan.router).resolve())}
     if plan.config is not None:

@@ -1,4 +1,4 @@
-"""Our decisions inside a `litellm.Router` of the application's own, with and without asyncio."""
+"""The router's decisions inside an application's `litellm.Router`, with and without asyncio."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from litellm.types.router import CustomRoutingStrategyBase
 
 from router.errors import ConfigError
-from router.proxying.dispatch import Choice, Dispatcher, fitted
+from router.proxying.dispatch import Candidates, Dispatcher, fit_arguments
 from router.proxying.hooks import Callback, check, ticket_of
-from router.proxying.ticket import TICKET, Order, Ticket
+from router.proxying.ticket import TICKET, CallerRequest, Ticket
 from router.records import Json
 
 if TYPE_CHECKING:
@@ -24,22 +24,12 @@ ALIAS = "smart"
 class Strategy(CustomRoutingStrategyBase):
     """Chooses the model group of a request; LiteLLM's own strategy then picks a deployment of it.
 
-    So LiteLLM's cool-downs, orders, tags and fallbacks go on as before. A group that the limits forbid is
-    refused wherever LiteLLM would send a request to it.
-
-    Attributes:
-        dispatcher: decides.
+    LiteLLM's cool-downs, orders, tags and fallbacks work as before, but no fallback reaches a group that the
+    limits forbid.
     """
 
     def __init__(self, litellm_router: LiteLLMRouter, router: Router, alias: str = ALIAS) -> None:
-        """Prepare the strategy; `attach` puts it to use.
-
-        Args:
-            alias: the model name that stands for our decision; others go where they say.
-
-        Raises:
-            ConfigError: none of LiteLLM's groups has a name that the router knows.
-        """
+        """Prepare the strategy for `attach`, which explains the arguments and the error."""
         self._litellm = litellm_router
         self.dispatcher = Dispatcher(lambda: router)
         self._alias = alias
@@ -57,7 +47,7 @@ class Strategy(CustomRoutingStrategyBase):
         specific_deployment: bool | None = False,
         request_kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401 - one of LiteLLM's deployments
-        """The deployment for one attempt, as `litellm.Router.completion` asks for it.
+        """Choose the deployment of one attempt of `litellm.Router.completion`.
 
         Raises:
             Refused: the limits forbid it.
@@ -68,14 +58,14 @@ class Strategy(CustomRoutingStrategyBase):
             return find(self._litellm, model, messages, input, specific_deployment, kwargs)
         ticket = self._ticket(kwargs, messages)
         if not ticket.decided:
-            self.dispatcher.settle_now(ticket, self._choice(model), messages)
+            self.dispatcher.decide_now(ticket, self._candidates(model), messages)
         group = self._group(ticket, model)
-        found = find(self._litellm, group, messages, input, specific_deployment, kwargs)
-        changed, notes = fitted(ticket, group, kwargs)
+        deployment = find(self._litellm, group, messages, input, specific_deployment, kwargs)
+        changed, notes = fit_arguments(ticket, group, kwargs)
         kwargs.clear()
         kwargs.update(changed)
         ticket.begin(group, notes)
-        return found
+        return deployment
 
     async def async_get_available_deployment(
         self,
@@ -85,7 +75,7 @@ class Strategy(CustomRoutingStrategyBase):
         specific_deployment: bool | None = False,
         request_kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401 - one of LiteLLM's deployments
-        """The same for `litellm.Router.acompletion`; the callback notes that the attempt starts.
+        """Likewise for `litellm.Router.acompletion`; the callback starts the attempt.
 
         Raises:
             Refused: the limits forbid it.
@@ -94,7 +84,7 @@ class Strategy(CustomRoutingStrategyBase):
         group = model
         if messages is not None:
             ticket = self._ticket(kwargs, messages)
-            await self.dispatcher.settle(ticket, self._choice(model), messages)
+            await self.dispatcher.decide(ticket, self._candidates(model), messages)
             group = self._group(ticket, model)
         find = type(self._litellm).async_get_available_deployment
         return await find(self._litellm, group, kwargs, messages, input, specific_deployment)
@@ -102,8 +92,8 @@ class Strategy(CustomRoutingStrategyBase):
     def _groups(self) -> list[str]:
         return [str(deployment["model_name"]) for deployment in self._litellm.model_list]
 
-    def _choice(self, model: str) -> Choice:
-        return Choice(groups=self._groups()) if model == self._alias else Choice(pinned=model)
+    def _candidates(self, model: str) -> Candidates:
+        return Candidates(groups=self._groups()) if model == self._alias else Candidates(pinned=model)
 
     def _group(self, ticket: Ticket, model: str) -> str:
         """The model group of an attempt.
@@ -111,22 +101,23 @@ class Strategy(CustomRoutingStrategyBase):
         Raises:
             Refused: the limits forbid it.
         """
-        chosen = ticket.call.decision.model if ticket.call and model == self._alias else model
+        completion = ticket.completion
+        chosen = completion.decision.model if completion and model == self._alias else model
         check(ticket, chosen)
         return chosen
 
     def _ticket(self, kwargs: dict[str, Any], messages: Json) -> Ticket:
-        """The request's ticket; a further attempt of LiteLLM's finds the first one's.
+        """The request's ticket: a new one for its first attempt, the same for LiteLLM's further attempts.
 
-        An application may give the same metadata object with many requests, so the attempt gets its own.
+        The attempt gets its own metadata, since an application may pass the same object with many requests.
         """
         shared = kwargs.setdefault("metadata", {})
         trace = kwargs.get("litellm_trace_id")
         ticket = ticket_of(kwargs)
         if ticket is None or not ticket.belongs_to(trace, messages):
-            said = {**shared, "tags": kwargs["tags"]} if kwargs.get("tags") else shared
-            order = Order.of(kwargs, said, messages)
-            ticket = Ticket(str(kwargs.get("litellm_call_id") or uuid.uuid4()), order, trace)
+            metadata = {**shared, "tags": kwargs["tags"]} if kwargs.get("tags") else shared
+            request = CallerRequest.of(kwargs, metadata, messages)
+            ticket = Ticket(str(kwargs.get("litellm_call_id") or uuid.uuid4()), request, trace)
             shared[TICKET] = ticket
         kwargs["metadata"] = {**shared, TICKET: ticket}
         kwargs["litellm_call_id"] = ticket.call_id
@@ -136,10 +127,10 @@ class Strategy(CustomRoutingStrategyBase):
 def attach(litellm_router: LiteLLMRouter, router: Router, alias: str = ALIAS) -> Strategy:
     """Let a router decide for one model name of a `litellm.Router`, and log every call that goes through it.
 
-    The call log knows a stream's tokens and cost where its caller asks for them (`stream_options`).
+    The call log knows the tokens and cost of a stream only if its caller asks for them (`stream_options`).
 
     Args:
-        alias: the model name; others go where they say, within the limits.
+        alias: the model name; a request for another name gets that model, within the limits.
 
     Raises:
         ConfigError: none of LiteLLM's groups has a name that the router knows.

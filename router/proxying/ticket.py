@@ -1,4 +1,4 @@
-"""What rides with a request through LiteLLM: the decision on it, and the attempts that it takes."""
+"""A request's companion through LiteLLM: its decision and its attempts."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from asyncio import Future
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self, TypeAlias
 
 from router.calling.attempt import Attempt, ErrorKind
 from router.calling.reply import cost_at, counted_in, finish_reason_of, own_price, says_something
 from router.errors import RequestError, RouterError
 from router.proxying.outcome import BROKEN_OFF, CALLER_LEFT, Outcome, streamed
 from router.records import WISH_FIELDS, Decision, Json, Request, Wishes
-from router.serving.completion import Call
+from router.serving.completion import Completion
 from router.settings.sections import Price
 
 TICKET: Final = "pointsman_ticket"
-"""Where a request's metadata holds its ticket. LiteLLM hands the metadata to every hook and callback of the
-request, so the ticket is gone when the request is."""
+"""Key of the ticket in a request's metadata. LiteLLM passes the metadata to every hook and callback of the
+request, so the ticket lives exactly as long as the request."""
 WISHES: Final = "pointsman"
-"""Where a caller's metadata holds what is asked of the decision, as in `Wishes`."""
-ASKABLE: Final = WISH_FIELDS - {"model"}
+"""Key of the caller's `Wishes` in its metadata."""
+METADATA_WISHES: Final = WISH_FIELDS - {"model"}
+State: TypeAlias = Literal["waiting", "running", "answered", "left"]
+"""Between attempts; during one; after an answer; after the caller of a stream left."""
 PARAMETERS: Final = frozenset(
     {
         "api_base", "audio", "base_url", "frequency_penalty", "function_call", "functions", "logit_bias",
@@ -34,15 +36,16 @@ PARAMETERS: Final = frozenset(
         "verbosity", "web_search_options",
     }
 )  # fmt: skip
-"""Arguments that a model may lack or that lead elsewhere. LiteLLM's own are none, the caller's key least."""
+"""Arguments that a model may not support or that change the address. LiteLLM's own are excluded, above
+all the caller's API key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What a caller asked LiteLLM for, as far as the decision looks at it.
+class CallerRequest:
+    """The part of a caller's request to LiteLLM that the decision looks at.
 
     Attributes:
-        messages: chat messages, or None where another hook brings them along.
+        messages: chat messages, or None if a later hook has them.
         arguments: `tools`, `response_format` and those of `PARAMETERS`.
         metadata: the caller's `task_type`, `tags`, `session_id` and wishes.
     """
@@ -52,21 +55,23 @@ class Order:
     metadata: Mapping[str, Json]
 
     @staticmethod
-    def of(arguments: Mapping[str, Json], metadata: Mapping[str, Json], messages: Json = None) -> Order:
-        """The order in the arguments of a call."""
-        wanted = PARAMETERS | {"tools", "response_format"}
-        named = ("task_type", "tags", "session_id", "litellm_session_id_generated", WISHES)
-        return Order(
+    def of(
+        arguments: Mapping[str, Json], metadata: Mapping[str, Json], messages: Json = None
+    ) -> CallerRequest:
+        """Pick the arguments and metadata that matter from those of a call."""
+        argument_names = PARAMETERS | {"tools", "response_format"}
+        metadata_names = ("task_type", "tags", "session_id", "litellm_session_id_generated", WISHES)
+        return CallerRequest(
             messages=messages,
-            arguments={name: arguments[name] for name in wanted & arguments.keys()},
-            metadata={name: metadata[name] for name in named if metadata.get(name) is not None},
+            arguments={name: arguments[name] for name in argument_names & arguments.keys()},
+            metadata={name: metadata[name] for name in metadata_names if metadata.get(name) is not None},
         )
 
-    def request(self, messages: Json) -> Request:
-        """The request to decide on.
+    def to_request(self, messages: Json) -> Request:
+        """The request to decide on; `messages` replace its own if there are any.
 
         Raises:
-            RequestError: the messages, or what the metadata says of them, have the wrong form.
+            RequestError: the messages or the metadata have the wrong form.
         """
         parameters = {name: value for name, value in self.arguments.items() if name in PARAMETERS}
         generated = self.metadata.get("litellm_session_id_generated")
@@ -81,28 +86,28 @@ class Order:
         )
 
     def wishes(self) -> Wishes:
-        """What the caller asks of the decision.
+        """The caller's wishes for the decision.
 
         Raises:
-            RequestError: an unknown wish, or one of the wrong form. A misspelt `local_only` must not pass.
+            RequestError: a wish is unknown or has the wrong form. A misspelt `local_only` must not pass.
         """
-        given = self.metadata.get(WISHES, {})
-        if not isinstance(given, Mapping):
-            raise RequestError(f"metadata.{WISHES} must hold wishes by name, got {type(given).__name__}")
-        if unknown := sorted(set(given) - ASKABLE):
-            known = ", ".join(sorted(ASKABLE))
+        wishes = self.metadata.get(WISHES, {})
+        if not isinstance(wishes, Mapping):
+            raise RequestError(f"metadata.{WISHES} must hold wishes by name, got {type(wishes).__name__}")
+        if unknown := sorted(set(wishes) - METADATA_WISHES):
+            known = ", ".join(sorted(METADATA_WISHES))
             raise RequestError(f"metadata.{WISHES} holds an unknown wish, {unknown[0]!r}; known: {known}")
-        return Wishes.from_json(given)
+        return Wishes.from_json(wishes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyAttempt:
-    """An attempt under way.
+    """A started attempt.
 
     Attributes:
-        number: from 1, over all models of the request.
+        number: counts from 1 over all models of the request.
         started: unix seconds.
-        notes: arguments that the model does not get as the caller gave them.
+        notes: as in `Attempt`.
     """
 
     model: str
@@ -113,137 +118,148 @@ class ProxyAttempt:
 
 @dataclass(slots=True)
 class StreamReading:
-    """How far a stream was read.
+    """What the caller has read of a proxy's stream.
 
     Attributes:
-        first_token: unix seconds of the first piece that says something.
+        hides_counts: the caller did not ask for the token counts, and does not get them.
+        first_token: unix seconds of the first piece with content.
         counts: the piece with the token counts.
-        ended: why the answer ended.
+        finish_reason: set at the end of the answer.
     """
 
+    hides_counts: bool = False
     first_token: float | None = None
     counts: object = None
-    ended: str | None = None
+    finish_reason: str | None = None
 
-    def hands_out(self, piece: object, *, hide_counts: bool) -> bool:
-        """Take note of a piece; whether the caller gets it."""
-        counted = counted_in(piece) is not None
-        if counted:
+    def hands_out(self, piece: object) -> bool:
+        """Note a piece, and say whether the caller gets it."""
+        has_counts = counted_in(piece) is not None
+        if has_counts:
             self.counts = piece
         if says_something(piece):
             self.first_token = self.first_token or time.time()
-            self.ended = finish_reason_of(piece) or self.ended
+            self.finish_reason = finish_reason_of(piece) or self.finish_reason
             return True
-        return not (counted and hide_counts)
+        return not (has_counts and self.hides_counts)
 
     def outcome(self) -> Outcome:
-        """Of a stream that has ended."""
-        return streamed(self.counts, self.ended or "", self.first_token)
+        """The outcome of the whole stream."""
+        return streamed(self.counts, self.finish_reason or "", self.first_token)
 
 
 class Ticket:
     """One request on its way through LiteLLM. Hooks run in the event loop, some callbacks in threads.
 
     Attributes:
-        call_id: LiteLLM's id of the request, which its caller sees too.
-        trace: names all that belongs to one request of a `litellm.Router`.
-        call: set by the decision, unless that was refused.
+        call_id: LiteLLM's id of the request, which its caller also sees.
+        request: the caller's request.
+        trace: common to all attempts at one request of a `litellm.Router`.
+        completion: set by the decision, unless the router refused.
         refusal: why no model may serve the request.
         deciding: ends with the decision.
-        declined: the decision was left to LiteLLM's own fallback.
+        left_to_litellm: whether LiteLLM's own fallback decides.
+        state: where the request is.
         failure: model and kind of the latest failed attempt.
         tried: the models of all attempts.
-        reading: how far its caller has read a stream of the proxy's.
-        hides_usage: the token counts of the stream were asked for by us, not by the caller.
+        reading: what the caller has read of a proxy's stream.
     """
 
-    def __init__(self, call_id: str, order: Order, trace: str | None = None) -> None:
+    def __init__(self, call_id: str, request: CallerRequest, trace: str | None = None) -> None:
         self.call_id = call_id
-        self.order = order
+        self.request = request
         self.trace = trace
-        self.call: Call | None = None
+        self.completion: Completion | None = None
         self.refusal: RouterError | None = None
         self.deciding: Future[None] | None = None
-        self.declined = False
+        self.left_to_litellm = False
+        self.state: State = "waiting"
         self.failure: tuple[str, ErrorKind] | None = None
-        self.reading = StreamReading()
-        self.hides_usage = False
-        self.answered = False
         self.tried: set[str] = set()
-        self._number = 0
-        self._owed = 0
-        self._running: ProxyAttempt | None = None
+        self.reading = StreamReading()
+        self._attempt: ProxyAttempt | None = None
+        self._late_events = 0
         self._lock = threading.Lock()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """The ticket itself: LiteLLM copies metadata, and every copy is the same request's."""
+        """The ticket itself: LiteLLM copies metadata, and every copy belongs to the same request."""
         return self
 
     def __repr__(self) -> str:
         return f"<pointsman's ticket {self.call_id}>"
 
     def __del__(self) -> None:
-        """Nobody holds the request any more: whoever read its stream left in the middle."""
-        if self._running is not None:
-            # Garbage is collected at any moment, even while this very thread holds a lock of the log's.
+        """End an attempt whose request nobody holds any more: the reader of its stream left in the middle."""
+        # `weakref.finalize` can't do this: it would keep alive the completion, whose failed attempts hold
+        # tracebacks, whose frames hold this ticket.
+        if self.state == "running":
+            # Garbage collection runs at any moment, even while this thread holds a lock of the log's.
             with suppress(RuntimeError):  # the interpreter is shutting down
                 _thread.start_new_thread(self.end, (CALLER_LEFT,))
 
     @property
-    def spoken(self) -> bool:
-        """The caller has a part of the answer."""
+    def answer_begun(self) -> bool:
+        """Whether the caller has part of the answer."""
         return self.reading.first_token is not None
 
     @property
     def decided(self) -> bool:
-        """Whether there is a decision, or a refusal."""
-        return self.call is not None or self.refusal is not None
+        """Whether there is a decision or a refusal."""
+        return self.completion is not None or self.refusal is not None
 
     def belongs_to(self, trace: str | None, messages: Json) -> bool:
-        """Whether an attempt of a `litellm.Router` is one of this request's: same trace, same list object."""
-        return not self.answered and self.trace == trace and self.order.messages is messages
+        """Whether an attempt of a `litellm.Router` belongs to this request: same trace, same list object."""
+        return self.state != "answered" and self.trace == trace and self.request.messages is messages
 
     def begin(self, model: str, notes: tuple[str, ...] = ()) -> None:
-        """An attempt on a model starts. One within another on the same model is the same attempt."""
+        """Start an attempt on a model. A start during an attempt on the same model is no new attempt."""
         with self._lock:
-            if self._running is not None and self._running.model == model:
+            interrupts = self.state == "running"
+            if interrupts and self._attempt is not None and self._attempt.model == model:
                 return
-            self._owed += self._running is not None
+            self._late_events += interrupts
         self.end(BROKEN_OFF)
         with self._lock:
-            self._number += 1
+            number = self._attempt.number + 1 if self._attempt else 1
             self.tried.add(model)
-            self._running = ProxyAttempt(model=model, number=self._number, started=time.time(), notes=notes)
-            if self.declined and self._number == 1 and self.call is not None:
-                self.call = replace(self.call, decision=handed_over(self.call.decision, model))
+            self._attempt = ProxyAttempt(model=model, number=number, started=time.time(), notes=notes)
+            self.state = "running"
+            if self.left_to_litellm and number == 1 and self.completion is not None:
+                decision = handed_over(self.completion.decision, model)
+                self.completion = replace(self.completion, decision=decision)
 
     def end_by_event(self, outcome: Outcome) -> None:
-        """LiteLLM's failure event; of a stream that broke it may come after the next attempt began."""
+        """End the attempt by LiteLLM's failure event, unless the event is a late one.
+
+        If a stream breaks, its event may come after the start of the next attempt, which ended this one.
+        """
         with self._lock:
-            late = self._owed > 0
-            self._owed -= late
+            late = self._late_events > 0
+            self._late_events -= late
         if not late:
             self.end(outcome)
 
     def end(self, outcome: Outcome) -> None:
-        """The attempt under way ended; LiteLLM may tell of one end several times, and the first counts."""
+        """End the running attempt. LiteLLM may report one end several times; the first report counts."""
         with self._lock:
-            running, self._running = self._running, None
-            call = self.call
-        if running is None or call is None:
-            return
-        if outcome.kind is None:
-            self.answered = True
-            if self.declined:
-                call.sessions.sit(call.request.session_id, running.model, outcome.usage.input_tokens or 0)
-        else:
-            self.failure = (running.model, outcome.kind)
-        price = own_price(running.model, call.version.config.of(running.model))
-        call.observe(_attempt(running, outcome, price))
+            attempt, completion = self._attempt, self.completion
+            if self.state != "running" or attempt is None or completion is None:
+                return
+            self.state = _AFTER.get(outcome.kind, "waiting")
+        if outcome.kind is not None:
+            self.failure = (attempt.model, outcome.kind)
+        elif self.left_to_litellm:
+            tokens = outcome.usage.input_tokens or 0
+            completion.sessions.sit(completion.request.session_id, attempt.model, tokens)
+        price = own_price(attempt.model, completion.version.config.of(attempt.model))
+        completion.observe(_ended(attempt, outcome, price))
+
+
+_AFTER: Mapping[ErrorKind | None, State] = {None: "answered", CALLER_LEFT.kind: "left"}
 
 
 def handed_over(decision: Decision, model: str) -> Decision:
-    """The decision that LiteLLM's own fallback made in the rule table's place."""
+    """The decision that LiteLLM's own fallback made in place of the rule table."""
     rest = tuple(name for name in decision.ranking if name != model)
     return replace(
         decision,
@@ -254,23 +270,22 @@ def handed_over(decision: Decision, model: str) -> Decision:
     )
 
 
-def _attempt(running: ProxyAttempt, outcome: Outcome, price: Price | None) -> Attempt:
-    """What the call log is told; at the team's own price where it has one."""
+def _ended(attempt: ProxyAttempt, outcome: Outcome, price: Price | None) -> Attempt:
+    """The attempt for the call log; the team's own price, if any, replaces LiteLLM's cost."""
     first, ended = outcome.first_token, outcome.ended or time.time()
     answered = outcome.kind is None
-    cost = cost_at(price, outcome.usage) if price and answered else outcome.cost_usd
     return Attempt(
-        model=running.model,
-        number=running.number,
-        started=running.started,
-        latency_s=max(ended - running.started, 0.0),
-        first_token_s=None if first is None else max(first - running.started, 0.0),
+        model=attempt.model,
+        number=attempt.number,
+        started=attempt.started,
+        latency_s=max(ended - attempt.started, 0.0),
+        first_token_s=None if first is None else max(first - attempt.started, 0.0),
         kind=outcome.kind,
         error=outcome.error,
         usage=outcome.usage,
-        cost_usd=cost,
+        cost_usd=cost_at(price, outcome.usage) if price and answered else outcome.cost_usd,
         finish_reason=outcome.finish_reason,
-        notes=(*running.notes, *outcome.notes),
+        notes=(*attempt.notes, *outcome.notes),
         stream=outcome.stream,
         read=lambda: outcome.response,
     )

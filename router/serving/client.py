@@ -1,4 +1,4 @@
-"""The router an application loads: it decides, calls, keeps the log, and follows its registry."""
+"""The router that an application loads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from router.loading.copies import Copy
 from router.loading.follow import Follower
 from router.loading.registry import SCHEMES, RegistrySource
 from router.records import NO_WISHES, WISH_FIELDS, Decision, Json, Request, Wishes
-from router.serving.completion import OUR_ARGUMENTS, Call, litellm_arguments
+from router.serving.completion import POINTSMAN_ARGUMENTS, Completion, litellm_arguments
 from router.settings.sections import Config
 from router.settings.yaml_file import load_config
 from router.version import Circumstances, Version
@@ -32,9 +32,11 @@ REQUEST_ARGUMENTS = frozenset({"messages", "tools", "response_format"})
 class Router:
     """A trained router in an application; threads and coroutines may share one.
 
+    It decides, calls models, keeps the call log, and follows its alias in the registry.
+
     Attributes:
         log: the call log, or None.
-        follower: looks where the registry's alias points; None for a folder or a fixed version.
+        follower: watches where the registry's alias points; None for a folder or a fixed version.
     """
 
     def __init__(
@@ -45,11 +47,7 @@ class Router:
         log: CallLog | None = None,
         shadow: bool = False,
     ) -> None:
-        """Serve a loaded version; `Router.load` is the usual way.
-
-        Args:
-            transport: see `load`.
-        """
+        """Serve a loaded version. Applications use `Router.load`, which explains the arguments."""
         config = version.config
         self.log = log
         self._version = version
@@ -69,19 +67,19 @@ class Router:
         log: CallLog | str | Path | None = None,
         shadow: bool = False,
     ) -> Self:
-        """Load a router, every file checked against its hash.
+        """Load a router and check every file against its hash.
 
         Args:
             where: a folder, or an MLflow URI such as `models:/support@champion`.
-            config: settings, or the path of a `pointsman.yaml`; None: those that it was trained with, as far
-                as a router's folder may bring them along.
+            config: settings, or the path of a `pointsman.yaml`; None: the training settings, without those
+                that only an application may set.
             transport: a `litellm.Router` whose model groups have the router's model names; None: LiteLLM
                 itself.
-            log: a call log, or its address; None: that of the settings.
-            shadow: serve the rule table, and only log what the learned policy would have done.
+            log: a call log, or its address; None: the one in the settings.
+            shadow: serve the rule table, and only log the learned policy's decision.
 
         Raises:
-            ArtifactError: missing, damaged, foreign or newer than this code.
+            ArtifactError: the router is missing, damaged, foreign or newer than this code.
             ConfigError: the settings are wrong, or name a model that the router does not know.
             CallLogError: the log's address is wrong.
         """
@@ -94,12 +92,12 @@ class Router:
 
     @property
     def version(self) -> Version:
-        """The version in force; a moved alias puts another in its place."""
+        """The version in force; it changes when the registry's alias moves."""
         return self._version
 
     @property
     def models(self) -> tuple[str, ...]:
-        """LiteLLM model names it chooses among."""
+        """LiteLLM model names to choose from."""
         return self._version.models
 
     @property
@@ -109,11 +107,11 @@ class Router:
 
     @property
     def policy_version(self) -> str:
-        """Names the version in force, as decisions and log rows carry it."""
+        """Name of the version in force, as in decisions and log rows."""
         return self._version.policy_version
 
     def route(self, prompt: str | Sequence[Json], **fields: Json) -> Decision:
-        """The model for one prompt; no model is called.
+        """Choose the model for one prompt without calling it.
 
         Args:
             prompt: the user's text, or chat messages.
@@ -125,10 +123,10 @@ class Router:
             RequestError: the request has the wrong form.
             NoModelAllowed: the limits left no model.
         """
-        return self.decide(*_asked(prompt, fields))
+        return self.decide(*_request_and_wishes(prompt, fields))
 
     def decide(self, request: Request, wishes: Wishes = NO_WISHES) -> Decision:
-        """The model for one request; no model is called. A session is remembered to be on it.
+        """Choose the model for one request without calling it, and move its session there.
 
         Raises:
             NoModelAllowed: the limits left no model.
@@ -137,7 +135,7 @@ class Router:
         return self.decide_by(self._version, request, wishes)
 
     def decide_by(self, version: Version, request: Request, wishes: Wishes) -> Decision:
-        """As `decide`, by a version that may no longer be the one in force."""
+        """Like `decide`, by a version that may no longer be in force."""
         circumstances = Circumstances(
             cooling=self._transport.cooling(),
             seat=self._sessions.seat(request.session_id),
@@ -149,15 +147,15 @@ class Router:
         self._sessions.sit(request.session_id, decision.model, case.tokens)
         return decision
 
-    def call_of(
+    def completion_of(
         self, version: Version, request: Request, decision: Decision, arguments: Mapping[str, Json]
-    ) -> Call:
-        """A decided request, with what its attempts are logged with.
+    ) -> Completion:
+        """A decided request before its first attempt.
 
         Args:
             arguments: LiteLLM's, without the model.
         """
-        return Call(
+        return Completion(
             version=version,
             request=request,
             decision=decision,
@@ -167,28 +165,26 @@ class Router:
         )
 
     def explain(self, prompt: str | Sequence[Json], **fields: Json) -> Explanation:
-        """Why a prompt goes where it goes, on what grounds, and what would change it; no model is called.
-
-        No session is remembered.
+        """Explain which model a prompt goes to, why, and what would change that. Calls no model.
 
         Args:
             prompt: as in `route`.
-            **fields: likewise.
+            **fields: as in `route`; a `session_id` has no effect.
 
         Raises:
             RequestError: the request has the wrong form.
         """
         from router.explaining.explain import explain
 
-        return explain(self._version, *_asked(prompt, fields))
+        return explain(self._version, *_request_and_wishes(prompt, fields))
 
     def completion(self, model: str | None = None, messages: Sequence[Json] = (), **arguments: Json) -> Any:  # noqa: ANN401 - LiteLLM's response
-        """Choose a model, call it through LiteLLM, fall back where it fails, and log every attempt.
+        """Choose a model, call it through LiteLLM, fall back if it fails, and log every attempt.
 
         Args:
             model: pins a model; None or "auto" lets the router choose.
             messages: chat messages.
-            **arguments: those of `route`, and LiteLLM's own; with `stream=True` a stream is returned.
+            **arguments: those of `route`, and LiteLLM's own; `stream=True` returns a stream.
 
         Returns:
             LiteLLM's response, or a stream of its pieces, with the decision as `.decision`.
@@ -200,17 +196,17 @@ class Router:
             litellm.exceptions.APIError: the request itself is wrong (authentication, bad request, content
                 policy).
         """
-        call = self._prepared(model, messages, arguments)
+        call = self._decided(model, messages, arguments)
         transport = self._transport.under(call.version.config)
-        return call.answered(transport.completion(call.chain, call.arguments, call.observe))
+        return call.with_decision(transport.completion(call.chain, call.arguments, call.observe))
 
     async def acompletion(
         self, model: str | None = None, messages: Sequence[Json] = (), **arguments: Json
     ) -> Any:  # noqa: ANN401 - LiteLLM's response
-        """Like `completion`; the decision runs in a thread, so that the event loop goes on meanwhile."""
-        call = await asyncio.to_thread(self._prepared, model, messages, arguments)
+        """Like `completion`; the decision runs in a thread and does not block the event loop."""
+        call = await asyncio.to_thread(self._decided, model, messages, arguments)
         transport = self._transport.under(call.version.config)
-        return call.answered(await transport.acompletion(call.chain, call.arguments, call.observe))
+        return call.with_decision(await transport.acompletion(call.chain, call.arguments, call.observe))
 
     def feedback(
         self,
@@ -220,23 +216,23 @@ class Router:
         score: float | None = None,
         source: str = "feedback",
     ) -> None:
-        """Say how a call turned out, at any later time; any process that knows the log can do it.
+        """Record the outcome of a call, at any later time and from any process that can write the log.
 
         Args:
             call_id: `response.decision.call_id`.
             score: a grade in [0, 1].
-            source: who says so.
+            source: who reports it.
 
         Raises:
             CallLogError: the router keeps no log.
-            ValueError: neither success nor score, or a score outside [0, 1].
+            ValueError: neither success nor score is set, or the score is outside [0, 1].
         """
         if self.log is None:
-            raise CallLogError("the router keeps no call log, so there is nothing to add to: set log.url")
+            raise CallLogError("the router keeps no call log to add feedback to: set log.url")
         self.log.feedback(call_id, success=success, score=score, source=source)
 
     def close(self) -> None:
-        """Write what the log still holds, and stop following the registry."""
+        """Stop following the registry, and write the log's pending rows."""
         if self.follower is not None:
             self.follower.stop()
         if self.log is not None:
@@ -261,11 +257,13 @@ class Router:
         self.follower.start()
 
     def _use(self, version: Version) -> None:
-        """Put a version in force: a request that is under way goes on with the one it began with."""
+        """Put a version in force; running requests keep theirs."""
         self._version = version
 
-    def _prepared(self, model: str | None, messages: Sequence[Json], arguments: Mapping[str, Json]) -> Call:
-        """A call before its first attempt; all of it sees the one version that is in force now.
+    def _decided(
+        self, model: str | None, messages: Sequence[Json], arguments: Mapping[str, Json]
+    ) -> Completion:
+        """A decided request before its first attempt; it keeps the version that is in force now.
 
         Raises:
             RequestError: the request has the wrong form.
@@ -274,27 +272,25 @@ class Router:
         version = self._version
         if not messages:
             raise RequestError("a completion needs messages: completion(messages=[...])")
-        theirs = litellm_arguments(messages, arguments)
-        ours = {name: arguments[name] for name in OUR_ARGUMENTS & arguments.keys()}
-        wishes = {name: ours.pop(name) for name in WISH_FIELDS & ours.keys()}
-        rest = {name: value for name, value in theirs.items() if name not in REQUEST_ARGUMENTS}
-        request = Request.of(
-            messages,
-            tools=arguments.get("tools"),
-            response_format=arguments.get("response_format"),
-            parameters=rest,
-            **ours,
-        )
-        decision = self.decide_by(
-            version, request, Wishes(model=None if model == "auto" else model, **wishes)
-        )
-        return self.call_of(version, request, decision, theirs)
+        whole = litellm_arguments(messages, arguments)
+        own = {name: arguments[name] for name in POINTSMAN_ARGUMENTS & arguments.keys()}
+        parameters = {name: value for name, value in whole.items() if name not in REQUEST_ARGUMENTS}
+        fields = {
+            **own,
+            "model": None if model == "auto" else model,
+            "tools": arguments.get("tools"),
+            "response_format": arguments.get("response_format"),
+            "parameters": parameters,
+        }
+        request, wishes = _request_and_wishes(messages, fields)
+        decision = self.decide_by(version, request, wishes)
+        return self.completion_of(version, request, decision, whole)
 
 
 def load_version(
     where: str | Path, settings: Config | None
 ) -> tuple[Version, tuple[RegistrySource, Copy] | None]:
-    """A router by its folder or its registry address; and of the latter, where it came from.
+    """Load a router from its folder or its registry address; from the latter, with its source and copy.
 
     Raises:
         ArtifactError, ConfigError: as `Router.load`.
@@ -308,8 +304,8 @@ def load_version(
     return version, (source, copy)
 
 
-def _asked(prompt: str | Sequence[Json], fields: dict[str, Json]) -> tuple[Request, Wishes]:
-    """The request and the wishes in the arguments of a call."""
+def _request_and_wishes(prompt: str | Sequence[Json], fields: dict[str, Json]) -> tuple[Request, Wishes]:
+    """Split the arguments of a call."""
     wishes = {name: fields.pop(name) for name in WISH_FIELDS & fields.keys()}
     return Request.of(prompt, **fields), Wishes(**wishes)
 

@@ -1,4 +1,4 @@
-"""One completion: what it is called with, and what each of its attempts leaves in the call log."""
+"""One completion: its arguments, and the log row of each attempt."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from router.errors import RequestError
 from router.records import WISH_FIELDS, Decision, Json, Request
 from router.version import Version
 
-OUR_ARGUMENTS = WISH_FIELDS | {"task_type", "tags", "session_id"}
+POINTSMAN_ARGUMENTS = WISH_FIELDS | {"task_type", "tags", "session_id"}
 REFUSED = {
     "api_key": "models.NAME.api_key_env",
     "api_base": "models.NAME.api_base",
@@ -27,18 +27,18 @@ REFUSED = {
     "num_retries": "calls.retries",
     "max_retries": "calls.retries",
 }
-"""LiteLLM arguments that would act on every model alike, or beside our fallback chain; and what to use."""
+"""LiteLLM arguments that would act on every model alike or bypass our fallback chain, and what to use."""
 THE_MODELS_OWN_FAULT = frozenset({"context_window", "content_policy"})
-"""Failures that say something about the model on this prompt; a rate limit or an outage says nothing."""
+"""Failures that tell something about the model on this prompt; a rate limit or an outage does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One completion.
+class Completion:
+    """One request that was decided on, with its attempts.
 
     Attributes:
         arguments: LiteLLM's, without the model.
-        request_id: names it; the attempt that answers has it as its `call_id`.
+        request_id: also the `call_id` of the attempt that answers.
     """
 
     version: Version
@@ -59,29 +59,31 @@ class Call:
         return chain_of(self.decision.model, ranking, calls)
 
     def observe(self, attempt: Attempt) -> None:
-        """Take note of an attempt that ended: its row in the log, and where its session is now."""
+        """Note the end of an attempt: write its log row, and move the session to the model that answered."""
         self.attempts.append(attempt)
         if attempt.answered and attempt.model != self.decision.model:
             self.sessions.sit(self.request.session_id, attempt.model, attempt.usage.input_tokens or 0)
         if self.log is not None:
             self.log.write(self._record(attempt))
 
-    def answered(self, reply: Any) -> Any:  # noqa: ANN401 - LiteLLM's
-        """The response or stream, with the decision as `.decision`: an attribute that its JSON leaves out."""
-        by = reply if isinstance(reply, Stream | AsyncStream) else self.attempts[-1]
-        failed = [f"{one.model} failed: {one.kind}" for one in self.attempts if not one.answered]
+    def with_decision(self, reply: Any) -> Any:  # noqa: ANN401 - LiteLLM's
+        """Add the decision to the response or stream, as an attribute that its JSON leaves out."""
+        source = reply if isinstance(reply, Stream | AsyncStream) else self.attempts[-1]
+        failures = [f"{one.model} failed: {one.kind}" for one in self.attempts if not one.answered]
         decision = replace(
-            self.decision, call_id=self.request_id, answered_by=by.model, notes=(*failed, *by.notes)
+            self.decision,
+            call_id=self.request_id,
+            answered_by=source.model,
+            notes=(*failures, *source.notes),
         )
         object.__setattr__(reply, "decision", decision)
         return reply
 
     def _record(self, attempt: Attempt) -> CallRecord:
-        """The attempt's row."""
         decision, request = self.decision, self.request
         chosen = attempt.model == decision.model
         baseline = self.version.baseline
-        blamed = attempt.kind in THE_MODELS_OWN_FAULT
+        models_fault = attempt.kind in THE_MODELS_OWN_FAULT
         return CallRecord(
             call_id=self.request_id if attempt.answered else f"{self.request_id}-{attempt.number}",
             request_id=self.request_id,
@@ -95,8 +97,8 @@ class Call:
             tags=tuple(request.tags),
             model=attempt.model,
             chosen_model=decision.model,
-            success=False if blamed else None,
-            outcome_source="error" if blamed else None,
+            success=False if models_fault else None,
+            outcome_source="error" if models_fault else None,
             error=f"{attempt.kind}: {type(attempt.error).__name__}" if attempt.error else attempt.kind,
             finish_reason=attempt.finish_reason,
             cost_usd=attempt.cost_usd,
@@ -122,38 +124,37 @@ class Call:
 
 
 def litellm_arguments(messages: Json, arguments: Mapping[str, Json]) -> dict[str, Json]:
-    """What LiteLLM is called with, beside the model: the caller's arguments without ours.
+    """LiteLLM's arguments without the model: the caller's without pointsman's own.
 
     Raises:
-        RequestError: an argument belongs to one model, would act beside the fallback chain, or has no form
-            that any provider takes.
+        RequestError: an argument belongs to one model, would bypass the fallback chain, or has a form that no
+            provider takes.
     """
     for name, instead in REFUSED.items():
         if arguments.get(name) is not None:
             raise RequestError(
-                f"{name!r} can't be given with a request, whose model is not known yet: use {instead}"
+                f"{name!r} can't be set per request, because the model is not known yet: use {instead}"
             )
     if not isinstance(messages, str | list | tuple):
         raise RequestError(f"messages must be a text or a list, got {type(messages).__name__}")
-    _refuse_odd(messages, arguments)
-    theirs = {name: value for name, value in arguments.items() if name not in OUR_ARGUMENTS}
-    whole = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
-    return {**theirs, "messages": whole}
+    _check_forms(messages, arguments)
+    if isinstance(messages, str):
+        messages = [{"role": "user", "content": messages}]
+    rest = {name: value for name, value in arguments.items() if name not in POINTSMAN_ARGUMENTS}
+    return {**rest, "messages": list(messages)}
 
 
-def _refuse_odd(messages: Sequence[Json], arguments: Mapping[str, Json]) -> None:
-    """Refuse what LiteLLM would stumble over: it calls its own slip a lost connection, and every model fails.
+def _check_forms(messages: Sequence[Json], arguments: Mapping[str, Json]) -> None:
+    """Refuse forms that crash LiteLLM: it would report a lost connection, and every model would fail.
 
     Raises:
-        RequestError: says what has the wrong form.
+        RequestError: names the argument of the wrong form.
     """
     for number, message in enumerate(messages, start=1):
         content = message.get("content") if isinstance(message, Mapping) else None
         if not isinstance(content, str | list | tuple | None):
-            found = type(content).__name__
-            raise RequestError(
-                f"message {number}: content must be text, a list of parts or None, got {found}"
-            )
+            kind = type(content).__name__
+            raise RequestError(f"message {number}: content must be text, a list of parts or None, got {kind}")
     if not isinstance(tools := arguments.get("tools"), list | tuple | None):
         raise RequestError(f"tools must be a list of definitions, got {type(tools).__name__}")
     if not isinstance(form := arguments.get("response_format"), Mapping | type | None):
@@ -161,7 +162,7 @@ def _refuse_odd(messages: Sequence[Json], arguments: Mapping[str, Json]) -> None
 
 
 def _baseline_cost(attempt: Attempt, decision: Decision, baseline: str) -> float | None:
-    """What the always-strong model costs on an answered request: known where it answered, else expected."""
+    """Cost of the always-strong model on an answered request: actual if it answered, else expected."""
     if not attempt.answered:
         return None
     if attempt.model == baseline and attempt.cost_usd is not None:

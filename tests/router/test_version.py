@@ -36,9 +36,9 @@ def routed(version: Version, prompt: str | list[dict[str, str]], **fields: str) 
 
 def with_policy(folder: Path, **changes: float) -> Version:
     """A router without a rule table, some thresholds of its policy changed."""
-    made = with_settings(folder, "")
-    made.policy = replace(made.policy, **changes)  # type: ignore[arg-type]
-    return made
+    changed = with_settings(folder, "")
+    changed.policy = replace(changed.policy, **changes)  # type: ignore[arg-type]
+    return changed
 
 
 def forecast_of(router: Version, familiarity: float = 1.0) -> Forecast:

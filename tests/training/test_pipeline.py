@@ -10,16 +10,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from router.errors import ArtifactError, TrainingError
+from router.errors import ArtifactError
 from router.explaining.explain import explain
 from router.forecasting.training_prompts import POINTS_FILE, TEXTS_FILE, TrainingPrompts
 from router.loading.artifact import read_manifest
 from router.records import NO_WISHES, Json, Request, prompt_key
 from router.settings.sections import Config, Training
 from router.version import TASKS_FOLDER, Circumstances, Version
-from tests.training.logs import call, made_table, table_of, write_lines
+from tests.training.logs import call, made_table, write_lines
 from training import pipeline
-from training.pipeline import Trained, TrainJob, import_calls, usable_models
+from training.learning import material
+from training.learning.router_folder import stored_prompts, write_router
+from training.pipeline import Trained, TrainJob, import_calls
 from training.progress import Reporter
 from training.prompts import task_groups
 from training.prompts.from_logs import ReadOptions
@@ -82,7 +84,7 @@ class Trainer:
 def few_columns() -> Iterator[None]:
     """Fewer columns of words: the rules below are the same, and training is six times as fast."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "GRAM_DIMENSIONS", 32)
+        patch.setattr(material, "GRAM_DIMENSIONS", 32)
         yield
 
 
@@ -147,9 +149,9 @@ def test_no_prompt_text_is_in_the_router(small: Trained) -> None:
 
 
 def stored(trained: Trained) -> TrainingPrompts:
-    found = TrainingPrompts.load(trained.out, trained.manifest["files"])
-    assert found is not None
-    return found
+    stored = TrainingPrompts.load(trained.out, trained.manifest["files"])
+    assert stored is not None
+    return stored
 
 
 def test_the_stored_prompts_are_those_of_the_neighbour_store_in_its_order(small: Trained) -> None:
@@ -187,91 +189,33 @@ def test_with_keep_text_the_start_of_each_stored_prompt_is_in_the_router(train: 
     assert prompts.texts == [texts[f"{key:016x}"] for key in prompts.keys.tolist()]
 
 
-def said(*turns: tuple[str, Json]) -> Request:
-    return Request.of([{"role": role, "content": content} for role, content in turns])
+def turns(*messages: tuple[str, Json]) -> Request:
+    return Request.of([{"role": role, "content": content} for role, content in messages])
 
 
 @pytest.mark.parametrize(
     ("request_", "text"),
     [
         pytest.param(
-            said(("user", "a"), ("assistant", "b"), ("user", "c"), ("tool", "d")), "c", id="last user turn"
+            turns(("user", "a"), ("assistant", "b"), ("user", "c"), ("tool", "d")), "c", id="last user turn"
         ),
-        pytest.param(said(("system", "a"), ("assistant", "b")), "b", id="without a user's, the last"),
-        pytest.param(said(("user", "x" * 500)), "x" * 200, id="its start"),
-        pytest.param(said(("user", None)), "", id="no text"),
-        pytest.param(said(("user", [{"type": "text", "text": "a"}, {"type": "image_url"}])), "a", id="parts"),
-        pytest.param(said(("user", "a\ud800b")), "a\ufffdb", id="text that can be written"),
+        pytest.param(turns(("system", "a"), ("assistant", "b")), "b", id="without a user's, the last"),
+        pytest.param(turns(("user", "x" * 500)), "x" * 200, id="its start"),
+        pytest.param(turns(("user", None)), "", id="no text"),
+        pytest.param(
+            turns(("user", [{"type": "text", "text": "a"}, {"type": "image_url"}])), "a", id="parts"
+        ),
+        pytest.param(turns(("user", "a\ud800b")), "a\ufffdb", id="text that can be written"),
     ],
 )
 def test_a_prompts_text_is_the_start_of_its_last_user_turn(request_: Request, text: str) -> None:
     table = replace(made_table([[1.0]], [[0.1]]), requests=[request_])
-    assert pipeline.stored_prompts(table, keep_text=True).texts == [text]
+    assert stored_prompts(table, keep_text=True).texts == [text]
 
 
 def test_nothing_in_the_router_is_pickled(small: Trained) -> None:
     endings = {file.suffix for file in small.out.rglob("*") if file.is_file()}
     assert endings == {".json", ".safetensors", ".onnx"}
-
-
-def outcomes(*counts: int, rows: int = 120) -> list[list[float]]:
-    """A matrix in which model i has `counts[i]` known outcomes."""
-    return [[1.0 if row < count else np.nan for count in counts] for row in range(rows)]
-
-
-def test_a_model_with_too_few_calls_is_left_out_with_what_it_had_and_needs() -> None:
-    known = outcomes(120, 80, 7)
-    table, warnings = usable_models(made_table(known, known), Config())
-    assert table.models == ("a", "b")
-    assert warnings == ["c is left out: 7 calls with a known outcome, 50 needed (training.min_calls)"]
-
-
-def test_calls_without_an_outcome_count_for_no_model_though_another_call_of_the_prompt_has_one(
-    tmp_path: Path,
-) -> None:
-    answered = [call(prompt=f"{row}", model=model, success=True) for row in range(60) for model in "ab"]
-    unknown = [call(prompt="0", model="c") for _ in range(49)]
-    table = table_of(tmp_path, *answered, call(prompt="0", model="c", success=True), *unknown)
-    usable, warnings = usable_models(table, Config())
-    assert (table.calls.sum(axis=0).tolist(), usable.models) == ([60, 60, 50], ("a", "b"))
-    assert warnings == ["c is left out: 1 calls with a known outcome, 50 needed (training.min_calls)"]
-
-
-def test_prompts_that_only_a_model_left_out_answered_go_with_it() -> None:
-    known = outcomes(100, 60)
-    known[110] = [np.nan, np.nan]
-    table, _ = usable_models(
-        made_table([[*row, 1.0] for row in known], [[*row, 1.0] for row in known]), Config()
-    )
-    assert len(table) == 120
-    table, _ = usable_models(made_table(known, known), Config())
-    assert len(table) == 100
-
-
-@pytest.mark.parametrize(
-    ("known", "words"),
-    [
-        pytest.param(outcomes(120), "at least two models.*the log has a: 120", id="one model"),
-        pytest.param(outcomes(120, 49), "the log has a: 120, b: 49", id="the second has too few"),
-        pytest.param(outcomes(0, 0), "no call of the log has a known outcome", id="no outcome at all"),
-    ],
-)
-def test_fewer_than_two_usable_models_are_refused(known: list[list[float]], words: str) -> None:
-    with pytest.raises(TrainingError, match=words):
-        usable_models(made_table(known, known), Config())
-
-
-def test_too_few_prompts_are_refused() -> None:
-    known = outcomes(40, 40, rows=40)
-    with pytest.raises(TrainingError, match="40 prompts have a known outcome, at least 50 are needed"):
-        usable_models(made_table(known, known), Config(training=Training(min_calls=10)))
-
-
-def test_only_tags_that_are_frequent_become_features() -> None:
-    table = made_table(outcomes(60, 60, rows=60), outcomes(60, 60, rows=60))
-    requests = [Request.of("hi", tags=["often", f"once {row}"]) for row in range(60)]
-    spec = pipeline._feature_spec(replace(table, requests=requests))
-    assert spec.tags == ("often",)
 
 
 def test_import_writes_the_canonical_log(tmp_path: Path, quiet: Reporter, encoder_cache: Path) -> None:
@@ -293,7 +237,7 @@ def write(small: Trained, out: Path) -> dict[str, Json]:
     neighbours = TrainingPrompts(
         keys=np.array([5], dtype=np.uint64), outcomes=np.ones((1, 2), np.float32), texts=None
     )
-    return pipeline.write_router(out, manifest, small.fitted, small.out / "encoder", ["ab" * 16], neighbours)
+    return write_router(out, manifest, small.fitted, small.out / "encoder", ["ab" * 16], neighbours)
 
 
 SEALED = ("format", "format_version", "files", "policy_version", "sha256")
@@ -319,9 +263,9 @@ def test_a_router_is_replaced_by_the_next(small: Trained, tmp_path: Path) -> Non
 def test_a_sampled_log_and_filled_in_outcomes_are_told(train: Trainer) -> None:
     config = Config(training=Training(estimator="success", min_calls=20, max_prompts=100))
     calls = [one for number, one in enumerate(synthetic_calls()) if number % 2 == (number // 2) % 2]
-    said = train(calls, "sampled", config).warnings
-    assert "120 prompts in the log, a uniform sample of 100 was used (training.max_prompts)" in said
-    assert any("are unknown and filled in with the predicted" in sentence for sentence in said)
+    warnings = train(calls, "sampled", config).warnings
+    assert "120 prompts in the log, a uniform sample of 100 was used (training.max_prompts)" in warnings
+    assert any("are unknown and filled in with the predicted" in sentence for sentence in warnings)
 
 
 def test_a_router_puts_prompts_into_the_groups_that_its_log_has(
@@ -332,7 +276,7 @@ def test_a_router_puts_prompts_into_the_groups_that_its_log_has(
     source = write_lines(tmp_path / "log.jsonl", *({**one, "task_type": None} for one in synthetic_calls()))
     reading, log = reading_of(tmp_path, encoder_cache, ONE_ESTIMATOR), tmp_path / "calls.parquet"
     import_calls([source], log, reading, quiet)
-    found = infer_tasks(log, reading, quiet, seed=0)
+    tasks = infer_tasks(log, reading, quiet, seed=0)
     job = TrainJob(
         sources=[str(log)],
         out=tmp_path / "router",
@@ -344,8 +288,8 @@ def test_a_router_puts_prompts_into_the_groups_that_its_log_has(
     rows = pq.read_table(log, columns=["prompt", "task_type"]).to_pylist()
     cases = (router.case(Request.of(row["prompt"]), NO_WISHES, Circumstances()) for row in rows[:20])
     assert all(router.typed(Request.of(row["prompt"])).task_type == row["task_type"] for row in rows)
-    assert (len(found.calls), found.untyped) == (4, 0)
-    assert {case.request.task_type for case in cases} <= set(found.calls) == set(router.spec.task_types)
+    assert (len(tasks.calls), tasks.untyped) == (4, 0)
+    assert {case.request.task_type for case in cases} <= set(tasks.calls) == set(router.spec.task_types)
     assert f"{TASKS_FOLDER}/groups.json" in router.manifest["files"]
 
 

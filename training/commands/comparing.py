@@ -1,4 +1,4 @@
-"""The command that says what a router is worth."""
+"""The command that compares a router with every baseline."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from training.commands.offline import (
     Rejects,
     Tracking,
     offline,
-    promise_asked_for,
+    promise_of,
     reading_of,
     tables_module,
 )
 
 GATE = 4
-"""Exit code of `compare` when the report is written, but a `--fail-if` condition holds."""
+"""Exit code of `compare` when the report is written but a `--fail-if` condition holds."""
 
 Routers = Annotated[
     list[str],
     typer.Option(
         "--router",
-        help="A router's folder, or models:/NAME@ALIAS. Given several times, the first is judged and the "
-        "others stand beside it.",
+        help="A router's folder, or models:/NAME@ALIAS. Repeat the option to show other routers beside the "
+        "first, which is the one compared.",
     ),
 ]
 Policies = Annotated[
@@ -42,7 +42,7 @@ Policies = Annotated[
     typer.Option(
         "--policy",
         metavar="NAME=FILE",
-        help="A policy of yours: choices.jsonl, module:function, or the name of an entry point.",
+        help="Your own policy: choices.jsonl, module:function, or the name of an entry point.",
     ),
 ]
 FailIf = Annotated[
@@ -50,7 +50,7 @@ FailIf = Annotated[
     typer.Option(
         "--fail-if",
         metavar="CONDITION",
-        help='Exit with 4 where it holds, as "cost_at_equal_quality.ci_high > 1"; the paths are those of '
+        help='Exit with 4 if it holds, for example "cost_at_equal_quality.ci_high > 1"; paths are those of '
         "report.json.",
     ),
 ]
@@ -64,22 +64,25 @@ def compare_command(
     config: SettingsFile = None,
     policy: Policies = None,
     today: Annotated[
-        str | None, typer.Option(help="The policy that runs today; else the logged one, or the best model.")
+        str | None,
+        typer.Option(help="Policy that runs today; default: the logged one, or the best model."),
     ] = None,
     method: Annotated[
         Literal["auto", "exact", "off-policy"],
-        typer.Option(help="exact needs every model's outcome on a prompt; off-policy one."),
+        typer.Option(help="exact needs the outcome of every model on a prompt, off-policy of one."),
     ] = "auto",
     max_quality_loss: Annotated[
         float | None, typer.Option(help="Promise a success rate at most this far below the best model's.")
     ] = None,
-    confidence: Annotated[float | None, typer.Option(help="Of that promise; 0.95 if not given.")] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="Confidence of that promise; default: 0.95.")
+    ] = None,
     fail_if: FailIf = None,
     show_text: Annotated[
-        bool, typer.Option("--show-text", help="The report may show the start of prompts, as examples.")
+        bool, typer.Option("--show-text", help="Let the report show the start of some prompts.")
     ] = False,
     draws: Annotated[int, typer.Option(min=100, help="Resamples behind every interval.")] = 2000,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
     mapping: Fields = None,
     rejects: Rejects = None,
     cache: Cache = CACHE,
@@ -87,22 +90,22 @@ def compare_command(
     record: Annotated[bool, typer.Option("--record/--no-record", help="Record the report in MLflow.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a router is worth on logged calls, against every simple baseline, with error bars."""
+    """Compare a router with every simple baseline on logged calls, with error bars."""
     offline()
     from training.comparing.comparison import Draws
     from training.comparing.job import CompareJob, PromiseTerms
     from training.comparing.on_log import compare_on_log
     from training.comparing.report.gate import failures, parse_gate
 
-    promise = promise_asked_for(max_quality_loss, confidence)
+    promise = promise_of(max_quality_loss, confidence)
     gates = [parse_gate(condition) for condition in fail_if or ()]
     routers = {place: loaded_version(place, config) for place in _distinct(router)}
-    judged = next(iter(routers.values()))
+    compared = next(iter(routers.values()))
     job = CompareJob(
         sources=calls,
         routers=routers,
         out=out,
-        reading=reading_of(judged.config, mapping, rejects or out / "rejects.jsonl", cache),
+        reading=reading_of(compared.config, mapping, rejects or out / "rejects.jsonl", cache),
         policies=policy or (),
         today=today,
         method=method,
@@ -118,18 +121,18 @@ def compare_command(
         print_json(comparison.to_json())
     else:
         tables_module().comparison(comparison, out)
-    found = failures(gates, comparison.to_json())
-    for sentence in found:
+    failed = failures(gates, comparison.to_json())
+    for sentence in failed:
         people.print(f"failed: {sentence}", style="red", highlight=False, markup=False, soft_wrap=True)
-    if found:
+    if failed:
         raise typer.Exit(GATE)
 
 
 def _distinct(places: Sequence[str]) -> Sequence[str]:
-    """The routers' places.
+    """The routers' places, each of them once.
 
     Raises:
-        ConfigError: one is given twice.
+        ConfigError: a place is repeated.
     """
     for place in places:
         if places.count(place) > 1:

@@ -1,4 +1,4 @@
-"""The command that shows all of it on the bundled sample."""
+"""The command that shows everything on the bundled sample."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from training.commands.offline import (
 
 @app.command("demo")
 def demo_command(
-    out: Annotated[Path, typer.Option(help="Where calls and report go.")] = Path("runs/demo"),
-    folder: Annotated[Path, typer.Option("--router", help="Where the router goes.")] = Path("models/demo"),
+    out: Annotated[Path, typer.Option(help="Folder for the calls and the report.")] = Path("runs/demo"),
+    folder: Annotated[Path, typer.Option("--router", help="Folder for the router.")] = Path("models/demo"),
     cache: Cache = CACHE,
     tracking_uri: Tracking = TRACKING,
 ) -> None:
-    """Show all of it on the bundled synthetic sample: import, train, compare, route, MLflow."""
+    """Import, train, compare and route the bundled synthetic sample, and record it in MLflow."""
     data = Path(__file__).parents[2] / "data"
     sample, settings, requests = (
         data / "sample_calls.parquet",
@@ -39,7 +39,7 @@ def demo_command(
         data / "requests.jsonl",
     )
     if not sample.is_file():
-        raise RouterError(f"{sample}: no sample here; run the demo in a clone of the project")
+        raise RouterError(f"{sample}: the sample is missing; run the demo in a clone of the project")
     calls, report = out / "calls.parquet", out / "report"
     _step(f"pointsman import data/{sample.name} --out {calls}")
     import_command([str(sample)], calls)

@@ -1,4 +1,4 @@
-"""The command that writes what a call log teaches for other routers."""
+"""The command that turns a call log into a file for another router."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def export_command(
     rejects: Rejects = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write what call logs teach for LiteLLM's own router, where a plugin may not run."""
+    """Turn call logs into a file for LiteLLM's own router, for proxies that can't run a plugin."""
     offline()
     from training.complexity_router.tier_artifact import export_tiers
 
     reading = reading_of(load_config(config), mapping, rejects, CACHE)
     with progress_bars() as progress:
-        made = export_tiers(calls, reading, out, progress)
+        export = export_tiers(calls, reading, out, progress)
     if as_json:
-        print_json({"format": format_, **made.to_json()})
+        print_json({"format": format_, **export.to_json()})
     else:
-        _show(made)
+        _show(export)
 
 
-def _show(made: TierExport) -> None:
-    """The tiers, what they are worth, how to use the file, and what is lost."""
+def _show(export: TierExport) -> None:
+    """Print the tiers, their worth, how to use the file, and what it lacks."""
     from rich.console import Console
 
     from training.pages.numbers import rate, usd_per_thousand
@@ -52,32 +52,32 @@ def _show(made: TierExport) -> None:
     console = Console(highlight=False, emoji=False, soft_wrap=True)
     lines = [
         *(
-            f"{tier}: {model} ({made.chosen[tier]:,} of {made.held_out:,} held-out prompts)"
-            for tier, model in made.tiers.items()
+            f"{tier}: {model} ({export.chosen[tier]:,} of {export.held_out:,} held-out prompts)"
+            for tier, model in export.tiers.items()
         ),
         *(
             f"{one.policy}: success {rate(one.success)} at {usd_per_thousand(one.cost_usd)} a thousand calls"
-            for one in (made.worth, made.best_single)
+            for one in (export.worth, export.best_single)
         ),
-        f"on the {made.compared:,} held-out prompts where the outcome and the cost of both are known",
-        f"written: {made.out}; it goes into the model_list of the proxy's config.yaml:",
+        f"on the {export.compared:,} held-out prompts for which the outcome and the cost of both are known",
+        f"written: {export.out}; add this to the model_list of the proxy's config.yaml:",
     ]
     for line in lines:
         console.print(one_line_text(line))
-    console.print(_snippet(made.tiers), markup=False)
-    console.print(one_line_text(made.licence))
-    console.print("What it loses against a router of pointsman's:")
-    for sentence in made.loses:
+    console.print(_snippet(export.tiers), markup=False)
+    console.print(one_line_text(export.licence))
+    console.print("What it lacks beside a pointsman router:")
+    for sentence in export.loses:
         console.print(one_line_text(f"- {sentence}"))
 
 
 def _snippet(tiers: Mapping[str, str]) -> str:
-    named = ", ".join(f"{tier}: {json.dumps(model)}" for tier, model in tiers.items())
+    models = ", ".join(f"{tier}: {json.dumps(model)}" for tier, model in tiers.items())
     return f"""\
-  - model_name: smart   # what the application asks for; the tiers' models are model_names beside it
+  - model_name: smart   # the name that applications use; the tiers' models are model_names beside it
     litellm_params:
       model: auto_router/complexity_router
       complexity_router_config:
         classifier_type: heuristic_v2
-        tiers: {{{named}}}
-        heuristic_v2_artifact: <the line in the file, which is YAML too>"""
+        tiers: {{{models}}}
+        heuristic_v2_artifact: <the line in the file, which is also YAML>"""

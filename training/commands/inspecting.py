@@ -1,4 +1,4 @@
-"""The command that says what a call log holds."""
+"""The command that reports what a call log holds."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ def inspect_command(
     sources: Calls,
     format_: Annotated[
         str,
-        typer.Option("--format", metavar="NAME", help="A reader's name, or auto: the surest for each file."),
+        typer.Option(
+            "--format", metavar="NAME", help="A reader's name, or auto: the most certain for each file."
+        ),
     ] = "auto",
-    html: Annotated[Path | None, typer.Option(help="Write the report as a page, too.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report as a page as well.")] = None,
     show_text: Annotated[
-        bool, typer.Option("--show-text", help="The report may show how prompts open, for templates.")
+        bool, typer.Option("--show-text", help="Let the report show how the prompts of a template start.")
     ] = False,
     config: SettingsFile = None,
     mapping: Fields = None,
     rejects: Rejects = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what call logs hold, and what is missing for a good router."""
+    """Report what call logs hold, and what they lack for a good router."""
     offline()
     from training.commands import inspection_tables as tables
     from training.inspecting.gaps import missing_for_a_router
@@ -39,13 +41,13 @@ def inspect_command(
     reading = replace(reading_of(load_config(config), mapping, rejects, CACHE), format=format_)
     job = InspectJob(sources=sources, reading=reading, show_text=show_text)
     with progress_bars() as progress:
-        found = inspect_calls(job, progress)
-    missing = missing_for_a_router(found)
+        inspection = inspect_calls(job, progress)
+    missing = missing_for_a_router(inspection)
     if html:
-        write_page(found, missing, html)
+        write_page(inspection, missing, html)
     if as_json:
-        print_json(found.to_json() | {"missing": missing})
+        print_json(inspection.to_json() | {"missing": missing})
     else:
-        tables.show_inspection(found, missing)
+        tables.show_inspection(inspection, missing)
     if html:
         people.print(f"written: {html}", markup=False, soft_wrap=True)

@@ -18,58 +18,61 @@ console = Console(highlight=False, emoji=False)
 MOST_ROWS = 15
 MOST_MODELS = 8
 LEAST_NUMBER, GAP = 5, 2
-"""Characters that a number takes, and that stand between columns."""
+"""Least width of a number and space between columns, in characters."""
 UNKNOWN = "-"
 
 
-def show_inspection(found: Inspection, missing: Sequence[str]) -> None:
-    """Everything, what is missing last, where it is still on the screen."""
-    _rows(found)
+def show_inspection(inspection: Inspection, missing: Sequence[str]) -> None:
+    """Print everything. What is missing comes last, so that it stays on the screen."""
+    _rows(inspection)
     for title, groups in (
-        ("model", found.models),
-        ("task type", found.task_types),
-        ("outcome source", found.sources),
-        ("decision source", found.decisions),
-        ("day", found.days[-MOST_ROWS:]),
+        ("model", inspection.models),
+        ("task type", inspection.task_types),
+        ("outcome source", inspection.sources),
+        ("decision source", inspection.decisions),
+        ("day", inspection.days[-MOST_ROWS:]),
     ):
         _groups(title, groups)
-    _rules(found)
-    total = found.total.prompts
-    _line(f"{found.several_models:,} prompts ({_share(found.several_models, total)}) tried on several models")
-    _pairs("prompts in common", found.same, found)
-    _pairs("opening alike", found.alike, found)
+    _rules(inspection)
+    total, several = inspection.total.prompts, inspection.several_models
+    _line(f"{several:,} prompts ({_share(several, total)}) tried on several models")
+    _pairs("prompts in common", inspection.same, inspection)
+    _pairs("same opening", inspection.alike, inspection)
     _line(
-        f"{found.repeats:,} calls ask a model again; {found.conflicts:,} of {found.repeated:,} repeated "
-        f"pairs of prompt and model have both outcomes; {found.total.contradicting:,} calls contradict their "
-        "score"
+        f"{inspection.repeats:,} calls repeat a prompt on the same model; {inspection.conflicts:,} of "
+        f"{inspection.repeated:,} repeated pairs of prompt and model have both outcomes; "
+        f"{inspection.total.contradicting:,} calls contradict their score"
     )
-    _line(f"{found.in_templates:,} prompts ({_share(found.in_templates, total)}) are of a repeated template")
-    for template in found.templates[:5]:
+    _line(f"{inspection.in_templates:,} prompts ({_share(inspection.in_templates, total)}) share a template")
+    for template in inspection.templates[:5]:
         opening = f": {template.opening}" if template.opening else ""
-        _line(f"one of {template.prompts:,} prompts on {len(template.models)} models{opening}", indent="  ")
-    read = sum(found.languages.values())
-    spoken = [f"{name} {_share(prompts, read)}" for name, prompts in [*found.languages.items()][:8]]
-    _line(f"languages of {read:,} prompts: {', '.join(spoken)}")
-    _costs(found)
+        _line(
+            f"one: {template.prompts:,} prompts on {len(template.models)} models{opening}",
+            indent="  ",
+        )
+    read = sum(inspection.languages.values())
+    shares = [f"{name} {_share(prompts, read)}" for name, prompts in [*inspection.languages.items()][:8]]
+    _line(f"languages of {read:,} prompts: {', '.join(shares)}")
+    _costs(inspection)
     _missing(missing)
 
 
-def _rows(found: Inspection) -> None:
-    _line(f"{found.reading.rows:,} rows in {len(found.reading.files)} file(s)")
-    for what, rows in where_rows_went(found.reading).items():
-        _line(f"{rows:,} ({_share(rows, found.reading.rows)}) {what}", indent="  ")
+def _rows(inspection: Inspection) -> None:
+    _line(f"{inspection.reading.rows:,} rows in {len(inspection.reading.files)} file(s)")
+    for what, rows in where_rows_went(inspection.reading).items():
+        _line(f"{rows:,} ({_share(rows, inspection.reading.rows)}) {what}", indent="  ")
 
 
-def _rules(found: Inspection) -> None:
-    """What each outcome rule decided, where the settings declare some."""
-    ruled = found.reading.outcomes
-    if ruled is None:
+def _rules(inspection: Inspection) -> None:
+    """Print what each outcome rule decided, if the settings declare rules."""
+    counts = inspection.reading.outcomes
+    if counts is None:
         return
     table = _table("outcome rule", "succeeded", "failed", "overruled")
-    for one in ruled.rules:
-        table.add_row(_name(one.rule), f"{one.succeeded:,}", f"{one.failed:,}", f"{one.overruled:,}")
+    for rule in counts.rules:
+        table.add_row(_name(rule.rule), f"{rule.succeeded:,}", f"{rule.failed:,}", f"{rule.overruled:,}")
     console.print(table)
-    _line(f"{ruled.unjudged:,} calls that no rule judged; on {ruled.conflicting:,} two rules disagree")
+    _line(f"{counts.unjudged:,} calls that no rule decided; two rules disagree on {counts.conflicting:,}")
 
 
 def _groups(title: str, groups: Sequence[Group]) -> None:
@@ -92,10 +95,10 @@ def _groups(title: str, groups: Sequence[Group]) -> None:
         _line(f"and {len(groups) - MOST_ROWS} more; --json has all", indent="  ")
 
 
-def _pairs(title: str, cells: Mapping[str, Mapping[str, int]], found: Inspection) -> None:
-    if len(found.models) < 2:
+def _pairs(title: str, cells: Mapping[str, Mapping[str, int]], inspection: Inspection) -> None:
+    if len(inspection.models) < 2:
         return
-    names = [model.name for model in found.models[:MOST_MODELS]]
+    names = [model.name for model in inspection.models[:MOST_MODELS]]
     heads = names
     if _too_wide(title, names):
         heads = [f"({number})" for number in range(1, len(names) + 1)]
@@ -107,14 +110,14 @@ def _pairs(title: str, cells: Mapping[str, Mapping[str, int]], found: Inspection
 
 
 def _too_wide(title: str, names: Sequence[str]) -> bool:
-    """Whether a table of these columns, and rows of the same names, is wider than the terminal."""
+    """Whether a table with these names as columns and rows is wider than the terminal."""
     first = max(map(len, (title, *names)))
     return first + sum(max(len(name), LEAST_NUMBER) + GAP for name in names) > console.width
 
 
-def _costs(found: Inspection) -> None:
+def _costs(inspection: Inspection) -> None:
     table = _table("model", "compared", "logged", "tokens x\nlist price", "ratio", "over\n5 % off")
-    for one in found.costs[:MOST_ROWS]:
+    for one in inspection.costs[:MOST_ROWS]:
         table.add_row(
             _name(one.model),
             f"{one.compared:,}" if one.listed else "not listed",
@@ -128,7 +131,7 @@ def _costs(found: Inspection) -> None:
 
 def _missing(missing: Sequence[str]) -> None:
     if not missing:
-        _line("Nothing is missing that this report looks for.")
+        _line("This report found nothing missing.")
         return
     console.print("What is missing for a good router", style="bold")
     for sentence in missing:
@@ -136,7 +139,7 @@ def _missing(missing: Sequence[str]) -> None:
 
 
 def _table(title: str, *columns: str) -> Table:
-    """A table that folds long names, and never cuts a number, where the terminal is narrow."""
+    """A table that folds long names on a narrow terminal, and never cuts a number."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column(title, overflow="fold", vertical="bottom")
     for column in columns:

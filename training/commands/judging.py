@@ -1,4 +1,4 @@
-"""What `pointsman import` takes for a judge model, and how it asks before it calls one."""
+"""The options of `pointsman import` for a judge model, and the question before it calls one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from router.errors import ConfigError
 from router.records import Json
 from router.settings.outcome_rules import ErrorRule, EvaluationRule, FeedbackRule, JudgeRule, OutcomeRule
 from router.settings.sections import Config
-from training.commands.paying import confirm_price, told_borne, usd
+from training.commands.paying import confirm_price, coverage, usd
 
 if TYPE_CHECKING:
     from training.judging.run import JudgeOffer, JudgeTerms
@@ -23,30 +23,32 @@ if TYPE_CHECKING:
 Judge = Annotated[
     str | None,
     typer.Option(
-        "--judge", metavar="MODEL", help="Let a model judge answers that no other rule does, on a sample."
+        "--judge",
+        metavar="MODEL",
+        help="Let a model judge a sample of the answers that no other rule judges.",
     ),
 ]
 Rubric = Annotated[
     Path | None,
-    typer.Option("--judge-rubric", help="File that says what a good answer is."),
+    typer.Option("--judge-rubric", help="File that describes a good answer."),
 ]
-Most = Annotated[int | None, typer.Option("--judge-most", min=1, help="Calls judged at most; 500.")]
+Most = Annotated[int | None, typer.Option("--judge-most", min=1, help="Most calls to judge; default: 500.")]
 BudgetUsd = Annotated[
     float | None,
     typer.Option(
-        "--judge-budget", metavar="USD", min=0, help="Most that all imports into this --out may cost."
+        "--judge-budget", metavar="USD", min=0, help="Most that all imports into this --out may spend."
     ),
 ]
 Repeats = Annotated[
-    int | None, typer.Option("--judge-repeats", min=1, max=25, help="Verdicts on each answer; 1.")
+    int | None, typer.Option("--judge-repeats", min=1, max=25, help="Judgements of each answer; default: 1.")
 ]
 OwnAnswers = Annotated[
-    bool, typer.Option("--judge-own-answers", help="The judge may grade answers of its own model.")
+    bool, typer.Option("--judge-own-answers", help="Let the judge grade answers of its own model.")
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Say what the judge would cost; call nobody, and write nothing.")
+    bool, typer.Option("--dry-run", help="Show what the judge would cost; call no model and write nothing.")
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before calling.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Call without asking first.")]
 
 
 def judge_options(
@@ -58,8 +60,8 @@ def judge_options(
     *,
     own_answers: bool,
 ) -> Mapping[str, Json]:
-    """The settings of a judge that a command line gives, by their names in the file."""
-    given = {
+    """The judge settings that a command line gives, by their names in the settings file."""
+    settings = {
         "model": model,
         "rubric": None if rubric is None else str(rubric),
         "most": most,
@@ -67,29 +69,33 @@ def judge_options(
         "repeats": repeats,
         "own_answers": own_answers or None,
     }
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in settings.items() if value is not None}
 
 
-def with_judge(config: Config, given: Mapping[str, Json]) -> Config:
-    """The settings with a judge among the outcome rules, where the command line asks for one or changes it.
+def with_judge(config: Config, options: Mapping[str, Json]) -> Config:
+    """Add a judge to the outcome rules, or change the one that is there, as the command line requests.
 
-    A new one goes to the end, before an `otherwise`. Where there are no rules, those that say what a log's
-    own outcomes mean without rules go before it.
+    A new judge comes last, but before an `otherwise`. If the settings declare no rules, rules that give a
+    log's own outcomes their usual meaning come before it.
+
+    Args:
+        options: as `judge_options` returns them; if there are none, the settings stay as they are.
 
     Raises:
-        ConfigError: there is no judge that the options could change, or a value is wrong.
+        ConfigError: the options change a judge that does not exist, or a value is wrong.
     """
-    if not given:
+    if not options:
         return config
     present = config.outcomes.judge
-    if present is None and "model" not in given:
-        name = next(iter(given)).removesuffix("_usd").replace("_", "-")
+    if present is None and "model" not in options:
+        name = next(iter(options)).removesuffix("_usd").replace("_", "-")
         raise ConfigError(
-            f"--judge-{name}: there is no judge; give --judge MODEL, or a judge among the rules of outcomes"
+            f"--judge-{name}: there is no judge to change; give --judge MODEL, or declare a judge in "
+            "outcomes.rules"
         )
     before = present[1].model_dump(exclude_unset=True) if present else {}
     try:
-        rule = OutcomeRule(judge=JudgeRule.model_validate({**before, **given}))
+        rule = OutcomeRule(judge=JudgeRule.model_validate({**before, **options}))
     except ValidationError as error:
         raise ConfigError(f"--judge: {error.errors()[0]['msg'].lower()}") from error
     rules = list(config.outcomes.rules)
@@ -103,7 +109,7 @@ def with_judge(config: Config, given: Mapping[str, Json]) -> Config:
 
 
 def _as_without_rules(config: Config) -> list[OutcomeRule]:
-    """The rules that say what a log's own outcomes mean where there are none."""
+    """Rules that give a log's own outcomes the meaning that they have without rules."""
     score = config.training.success_score
     return [
         OutcomeRule(feedback=FeedbackRule()),
@@ -113,19 +119,19 @@ def _as_without_rules(config: Config) -> list[OutcomeRule]:
 
 
 def judge_terms(out: Path, agree: Callable[[JudgeOffer], None]) -> JudgeTerms:
-    """How an import into a file asks its judge."""
+    """The terms on which an import into a file calls its judge."""
     from training.judging.run import JudgeTerms, record_beside
 
     return JudgeTerms(record=record_beside(out), agree=agree)
 
 
 def asked_first(progress: Stages, *, yes: bool, dry_run: bool, as_json: bool) -> Callable[[JudgeOffer], None]:
-    """What shows an offer and asks whether to take it.
+    """Return a function that shows an offer and asks whether to take it.
 
-    Raises, when called:
-        ConfigError: there is nobody to ask.
+    The function raises:
+        ConfigError: there is no terminal to ask at.
         typer.Abort: the answer is no.
-        typer.Exit: nothing is to be called.
+        typer.Exit: it is a dry run.
     """
 
     def agree(offer: JudgeOffer) -> None:
@@ -146,7 +152,7 @@ def asked_first(progress: Stages, *, yes: bool, dry_run: bool, as_json: bool) ->
 
 
 def calls_failed(summary: ReadSummary) -> bool:
-    """Whether an import lacks verdicts because calls of its judge failed."""
+    """Whether an import lacks judgements because calls of its judge failed."""
     report = summary.outcomes.judge if summary.outcomes else None
     return bool(report and (report.failed or report.given_up))
 
@@ -175,16 +181,16 @@ def _show(offer: JudgeOffer) -> None:
     plan = offer.plan
     say(
         f"judge {plan.rule.model}: {len(plan.sample)} of {plan.eligible} calls that no rule before it "
-        f"decides, {plan.rule.repeats} verdict(s) on each answer"
+        f"decides, {plan.rule.repeats} judgement(s) of each answer"
     )
     for reason, count in plan.set_apart.items():
         say(f"  {count} calls are left out: {reason}")
     if offer.reused:
-        say(f"  {offer.reused} verdicts are there from earlier imports")
+        say(f"  {offer.reused} judgements come from earlier imports")
     if offer.over_budget:
-        say(f"  {offer.over_budget} calls may cost more than what is left of the budget, and are not made")
+        say(f"  {offer.over_budget} calls are left out: they may cost more than the rest of the budget")
     say(
-        f"  {offer.calls} calls for about {usd(offer.expected_usd)}, at most {usd(offer.at_most_usd)}; "
-        f"of the budget of {usd(offer.budget_usd)}, {usd(offer.spent_usd)} is spent: "
-        f"{told_borne(offer.borne, offer.calls)}"
+        f"  {offer.calls} calls for about {usd(offer.expected_usd)}, at most {usd(offer.at_most_usd)}; of "
+        f"the budget of {usd(offer.budget_usd)}, {usd(offer.spent_usd)} is spent: "
+        f"{coverage(offer.borne, offer.calls)}"
     )

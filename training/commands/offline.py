@@ -1,4 +1,4 @@
-"""The offline commands: call logs in; a call log, a router or a report out."""
+"""The commands that import call logs and train a router, and the options that offline commands share."""
 
 from __future__ import annotations
 
@@ -49,16 +49,18 @@ TRACKING = "sqlite:///mlflow.db"
 Calls = Annotated[
     list[str],
     typer.Argument(
-        help="Call logs: files, folders, globs, s3://..., gs://..., postgresql://...; see --format of import."
+        help="Call logs: files, folders, globs, s3://..., gs://..., postgresql://...; see import --format."
     ),
 ]
 Fields = Annotated[
     list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help="Read a field from another column.")
 ]
-Rejects = Annotated[Path | None, typer.Option(help="Where rows that can't be read go (JSON lines).")]
+Rejects = Annotated[Path | None, typer.Option(help="File for rows that can't be read (JSON lines).")]
 Cache = Annotated[
     Path,
-    typer.Option(envvar="POINTSMAN_CACHE", help="Keeps exported encoders and embeddings between runs."),
+    typer.Option(
+        envvar="POINTSMAN_CACHE", help="Folder that keeps exported encoders and embeddings between runs."
+    ),
 ]
 Tracking = Annotated[str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="Where MLflow records the run.")]
 CACHE = Path(platformdirs.user_cache_dir("pointsman"))
@@ -70,12 +72,14 @@ def import_command(
     out: Annotated[Path, typer.Option(help="The canonical call log to write (Parquet).")],
     format_: Annotated[
         str,
-        typer.Option("--format", metavar="NAME", help="A reader's name, or auto: the surest for each file."),
+        typer.Option(
+            "--format", metavar="NAME", help="A reader's name, or auto: the most certain for each file."
+        ),
     ] = "auto",
     config: SettingsFile = None,
     infer_tasks: Annotated[
         bool,
-        typer.Option("--infer-tasks", help="Group the prompts without a task type, and name the groups."),
+        typer.Option("--infer-tasks", help="Group the prompts that have no task type, and name the groups."),
     ] = False,
     judge: Judge = None,
     judge_rubric: Rubric = None,
@@ -90,17 +94,17 @@ def import_command(
     cache: Cache = CACHE,
     as_json: AsJson = False,
 ) -> None:
-    """Read call logs into one canonical Parquet file; a judge among the outcome rules is asked first.
+    """Read call logs into one canonical Parquet file; if a judge grades answers, ask before calling it.
 
     Exit code 3: the file is written, but calls of the judge failed.
     """
     training = offline()
-    given = judge_options(
+    options = judge_options(
         judge, judge_rubric, judge_most, judge_budget, judge_repeats, own_answers=judge_own_answers
     )
-    settings = with_judge(load_config(config), given)
+    settings = with_judge(load_config(config), options)
     if dry_run and settings.outcomes.judge is None:
-        raise ConfigError("--dry-run says what a judge would cost: give --judge MODEL as well")
+        raise ConfigError("--dry-run shows what a judge would cost: give --judge MODEL as well")
     rejects = None if dry_run else rejects or _beside(out)
     reading = replace(reading_of(settings, mapping, rejects, cache), format=format_)
     with progress_bars() as progress:
@@ -120,7 +124,7 @@ def import_command(
 
 
 def _inferred(out: Path, reading: ReadOptions, reporter: Reporter) -> InferredTasks:
-    """The task groups of a log that was just written."""
+    """Infer the task groups of the log just written."""
     from training.prompts.task_groups import infer_tasks
 
     return infer_tasks(out, reading, reporter, reading.config.training.seed)
@@ -129,9 +133,11 @@ def _inferred(out: Path, reading: ReadOptions, reporter: Reporter) -> InferredTa
 @app.command("train")
 def train_command(
     calls: Calls,
-    out: Annotated[Path, typer.Option(help="The router's folder.")],
+    out: Annotated[Path, typer.Option(help="Folder for the router.")],
     config: SettingsFile = None,
-    register: Annotated[str | None, typer.Option(help="Make a registered version of this name.")] = None,
+    register: Annotated[
+        str | None, typer.Option(help="Register the router in MLflow under this name.")
+    ] = None,
     encoder: Annotated[
         str | None, typer.Option(help="minilm, static, or a sentence-transformers name or folder.")
     ] = None,
@@ -139,7 +145,9 @@ def train_command(
     max_quality_loss: Annotated[
         float | None, typer.Option(help="Promise a success rate at most this far below the best model's.")
     ] = None,
-    confidence: Annotated[float | None, typer.Option(help="Of that promise; 0.95 if not given.")] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="Confidence of that promise; default: 0.95.")
+    ] = None,
     mapping: Fields = None,
     rejects: Rejects = None,
     cache: Cache = CACHE,
@@ -148,8 +156,8 @@ def train_command(
 ) -> None:
     """Train a router from call logs, write its folder, and record the run in MLflow."""
     training = offline()
-    settings = _promising(load_config(config), max_quality_loss, confidence)
-    settings = _chosen(settings, encoder=encoder, estimator=estimator)
+    settings = _with_promise(load_config(config), max_quality_loss, confidence)
+    settings = _with_training(settings, encoder=encoder, estimator=estimator)
     job = training.TrainJob(
         sources=calls,
         out=out,
@@ -165,44 +173,44 @@ def train_command(
         tables_module().trained(trained)
 
 
-def _chosen(config: Config, *, encoder: str | None, estimator: str | None) -> Config:
-    """The settings with what the command line says in their place."""
-    given = {name: value for name, value in (("encoder", encoder), ("estimator", estimator)) if value}
+def _with_training(config: Config, *, encoder: str | None, estimator: str | None) -> Config:
+    """The settings with the encoder and estimator that the command line names."""
+    changes = {name: value for name, value in (("encoder", encoder), ("estimator", estimator)) if value}
     if estimator not in (None, "auto", "success", "label"):
-        raise ConfigError(f"--estimator {estimator!r}: it is one of auto, success, label")
-    return config.model_copy(update={"training": config.training.model_copy(update=given)})
+        raise ConfigError(f"--estimator {estimator!r}: it must be one of auto, success, label")
+    return config.model_copy(update={"training": config.training.model_copy(update=changes)})
 
 
-def _promising(config: Config, max_quality_loss: float | None, confidence: float | None) -> Config:
-    """The settings with a promise of a bounded loss as their objective, where one is asked for.
+def _with_promise(config: Config, max_quality_loss: float | None, confidence: float | None) -> Config:
+    """The settings with a promise of a bounded loss as their objective, if the command line requests one.
 
     Raises:
-        ConfigError: as `promise_asked_for`.
+        ConfigError: as `promise_of`.
     """
-    objective = promise_asked_for(max_quality_loss, confidence)
+    objective = promise_of(max_quality_loss, confidence)
     return config if objective is None else config.model_copy(update={"objective": objective})
 
 
-def promise_asked_for(max_quality_loss: float | None, confidence: float | None) -> Objective | None:
-    """The objective that --max-quality-loss and --confidence name; None where there is no promise to make.
+def promise_of(max_quality_loss: float | None, confidence: float | None) -> Objective | None:
+    """The objective that --max-quality-loss and --confidence request; None if they request no promise.
 
     Raises:
-        ConfigError: a value is out of its range, or a confidence stands alone.
+        ConfigError: a value is out of range, or there is a confidence without a loss.
     """
     if max_quality_loss is None:
         if confidence is not None:
-            raise ConfigError("--confidence is that of a promise: give --max-quality-loss as well")
+            raise ConfigError("--confidence belongs to a promise: give --max-quality-loss as well")
         return None
-    wanted = {"max_quality_loss": max_quality_loss, "confidence": confidence}
+    values = {"max_quality_loss": max_quality_loss, "confidence": confidence}
     try:
-        return Objective.model_validate({name: value for name, value in wanted.items() if value is not None})
+        return Objective.model_validate({name: value for name, value in values.items() if value is not None})
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0]).replace("_", "-")
         raise ConfigError(f"--{name}: {error.errors()[0]['msg'].lower()}") from error
 
 
 def reading_of(config: Config, mapping: list[str] | None, rejects: Path | None, cache: Path) -> ReadOptions:
-    """How call logs are read, by the options of a command."""
+    """The reading options that a command line gives."""
     from training.prompts.from_logs import ReadOptions
 
     return ReadOptions(mapping=_pairs(mapping), rejects=rejects, config=config, cache=cache)
@@ -225,7 +233,11 @@ def _beside(out: Path) -> Path:
 
 
 def offline() -> ModuleType:
-    """The offline side, which an application that only routes does not install."""
+    """The training pipeline.
+
+    Raises:
+        MissingExtra: the packages that training needs are not installed.
+    """
     try:
         from training import pipeline
     except ImportError as error:
@@ -234,7 +246,7 @@ def offline() -> ModuleType:
 
 
 def tables_module() -> ModuleType:
-    """The tables for people."""
+    """The module of tables, imported late because it is heavy."""
     from training.commands import tables
 
     return tables

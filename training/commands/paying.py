@@ -1,4 +1,4 @@
-"""What commands that spend money ask first."""
+"""The question that a command asks before it spends money."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from training.spending.budget import Borne
 
 CALLS_FAILED = 3
-"""Exit code when what was answered is written, but calls failed or a model was given up."""
+"""Exit code when all answers are written, but calls failed or a model was given up."""
 
 
 def confirm_price(calls: int, expected_usd: float, at_most_usd: float, budget: Borne) -> None:
     """Ask whether to make calls, with their price.
 
     Args:
-        budget: how many of them it bears.
+        budget: number of these calls that it covers.
 
     Raises:
-        ConfigError: there is nobody to ask.
+        ConfigError: there is no terminal to ask at.
         typer.Abort: the answer is no.
     """
     price = f"about {usd(expected_usd)}, at most {usd(at_most_usd)}"
     if budget.surely < calls:
-        price = f"{price} ({told_borne(budget, calls)})"
+        price = f"{price} ({coverage(budget, calls)})"
     if not sys.stdin.isatty():
         raise ConfigError(
             f"{calls} calls would cost {price}, and there is no terminal to ask at: give --yes to make them, "
@@ -37,17 +37,14 @@ def confirm_price(calls: int, expected_usd: float, at_most_usd: float, budget: B
     typer.confirm(f"Make {calls} calls for {price}?", abort=True, err=True)
 
 
-def told_borne(budget: Borne, calls: int) -> str:
-    """How far a budget goes."""
+def coverage(budget: Borne, calls: int) -> str:
+    """How many of the calls a budget covers, as a clause."""
     if budget.surely == calls:
-        return f"the budget bears all {calls} calls"
+        return f"the budget covers all {calls} calls"
     surely = f"the first {budget.surely}" if budget.surely else "none"
-    return (
-        f"of {calls} calls the budget bears {surely} for sure, and {budget.expected} if they cost what is "
-        "expected"
-    )
+    return f"the budget surely covers {surely} of {calls} calls, and {budget.expected} at the expected cost"
 
 
 def usd(amount: float) -> str:
-    """A sum for people."""
+    """An amount for people: two decimals from a dollar on, four below."""
     return f"${amount:.2f}" if amount >= 1 else f"${amount:.4f}"

@@ -1,8 +1,9 @@
-"""The command that calls models on logged prompts that they were not tried on."""
+"""The command that calls models on logged prompts that they were never tried on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -23,7 +24,7 @@ from router.cli.console import (
 from router.errors import ConfigError
 from router.records import Json
 from training.commands.offline import CACHE, Cache, Calls, Fields, Rejects, offline, reading_of
-from training.commands.paying import CALLS_FAILED, confirm_price, told_borne, usd
+from training.commands.paying import CALLS_FAILED, confirm_price, coverage, usd
 
 if TYPE_CHECKING:
     from training.replaying.plan import ReplayCall, ReplayPlan
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from training.spending.tally import CallsMade
 
 Models = Annotated[
-    str | None, typer.Option("--models", metavar="NAME,NAME", help="The only models called; else all.")
+    str | None, typer.Option("--models", metavar="NAME,NAME", help="Models to call; default: all.")
 ]
 
 
@@ -39,18 +40,18 @@ Models = Annotated[
 def replay_command(
     calls: Calls,
     router: RouterAt,
-    out: Annotated[Path, typer.Option(help="Call log (JSON lines) that finished calls are appended to.")],
+    out: Annotated[Path, typer.Option(help="Call log (JSON lines) to append finished calls to.")],
     budget: Annotated[
-        float, typer.Option(metavar="USD", min=0, help="Most that all runs with this --out may cost.")
+        float, typer.Option(metavar="USD", min=0, help="Most that all runs with this --out may spend.")
     ],
     models: Models = None,
     most: Annotated[
-        int | None, typer.Option(min=1, help="Prompts at most; else what the budget bears.")
+        int | None, typer.Option(min=1, help="Most prompts; default: as many as the budget covers.")
     ] = None,
     strategy: Annotated[
         Literal["informative", "random"],
         typer.Option(
-            help="informative: likelier where outcomes are worth most; random: all alike, by task type."
+            help="informative: likelier the more an outcome is worth; random: all alike, by task type."
         ),
     ] = "informative",
     concurrency: Annotated[int, typer.Option(min=1, max=256, help="Most calls in flight.")] = 8,
@@ -58,22 +59,22 @@ def replay_command(
         float | None, typer.Option(metavar="PER_MINUTE", min=0.1, help="Most calls a minute, of each model.")
     ] = None,
     max_tokens: Annotated[
-        int, typer.Option(min=1, help="Longest answer, where a model's own settings name none.")
+        int, typer.Option(min=1, help="Longest answer, unless a model's own settings name one.")
     ] = 4096,
-    seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 0,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what it would cost, and call nobody.")
+        bool, typer.Option("--dry-run", help="Show what it would cost; call no model.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before calling.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Call without asking first.")] = False,
     config: SettingsFile = None,
     mapping: Fields = None,
     rejects: Rejects = None,
     cache: Cache = CACHE,
     as_json: AsJson = False,
 ) -> None:
-    """Call the models that were not tried on logged prompts, within a budget; a stopped run goes on.
+    """Call the models that logged prompts were never sent to, within a budget; a stopped run resumes.
 
-    Exit code 3: what was answered is written, but calls failed or a model was given up.
+    Exit code 3: all answers are written, but calls failed or a model was given up.
     """
     offline()
     from training.replaying.plan import ReplayJob, plan_replay
@@ -117,20 +118,20 @@ def replay_command(
 
 
 def _confirm(left: Sequence[ReplayCall], budget: float, spent: float) -> None:
-    """Ask, with the price.
+    """Ask whether to make the calls, with their price.
 
     Raises:
-        ConfigError: there is nobody to ask.
+        ConfigError: there is no terminal to ask at.
     """
     from training.replaying.plan import replay_cost
 
     cost, free = replay_cost(left), max(budget - spent, 0.0)
-    bears = _borne(left, budget, spent)
-    confirm_price(cost.calls, min(cost.expected_usd, free), min(cost.at_most_usd, free), bears)
+    covered = _covered(left, budget, spent)
+    confirm_price(cost.calls, min(cost.expected_usd, free), min(cost.at_most_usd, free), covered)
 
 
-def _borne(left: Sequence[ReplayCall], budget: float, spent: float) -> Borne:
-    """How many of the calls what is left of the budget bears."""
+def _covered(left: Sequence[ReplayCall], budget: float, spent: float) -> Borne:
+    """How many of the calls the remaining budget covers."""
     from training.spending.budget import borne
 
     return borne(budget, spent, ((call.expected_usd, call.at_most_usd) for call in left))
@@ -142,7 +143,7 @@ def _show_plan(
     from training.replaying.plan import cost_by_model, replay_cost
 
     whole, by_model = replay_cost(left), cost_by_model(left)
-    bears = _borne(left, budget, spent)
+    covered = _covered(left, budget, spent)
     if as_json:
         print_json(
             {
@@ -153,13 +154,10 @@ def _show_plan(
                 "at_most_usd": whole.at_most_usd,
                 "budget_usd": budget,
                 "spent_usd": spent,
-                "surely_borne": bears.surely,
-                "expected_borne": bears.expected,
+                "surely_borne": covered.surely,
+                "expected_borne": covered.expected,
                 "set_apart": dict(plan.set_apart),
-                "models": {
-                    name: {"calls": c.calls, "expected_usd": c.expected_usd, "at_most_usd": c.at_most_usd}
-                    for name, c in by_model.items()
-                },
+                "models": {name: asdict(cost) for name, cost in by_model.items()},
             }
         )
         return
@@ -171,24 +169,22 @@ def _show_plan(
     people.print(table)
     for reason, count in plan.set_apart.items():
         say(f"{count} prompts are left out: {reason}")
-    say(f"budget {usd(budget)}, of which {usd(spent)} is spent: {told_borne(bears, whole.calls)}")
+    say(f"budget {usd(budget)}, of which {usd(spent)} is spent: {coverage(covered, whole.calls)}")
 
 
 def _show_done(done: CallsMade, out: Path, budget: float) -> None:
     say(
-        f"{done.answered} calls are in {out}, for {usd(done.cost_usd)}; "
-        f"{usd(done.spent_usd)} of {usd(budget)} is spent"
+        f"{done.answered} calls are in {out}, for {usd(done.cost_usd)}; {usd(done.spent_usd)} of "
+        f"{usd(budget)} is spent"
     )
     for what, count in done.failed.items():
         say(f"{count} calls failed ({what}); the next run tries them again")
     for model, reason in done.given_up.items():
         say(f"{model} was given up: {reason}")
     if done.unanswered_usd:
-        say(
-            f"{usd(done.unanswered_usd)} of that is what attempts without an answer may have been billed with"
-        )
+        say(f"{usd(done.unanswered_usd)} of that may have been billed for attempts without an answer")
     if done.over_budget:
-        say(f"{done.over_budget} calls were not made: the budget could not bear what they may cost")
+        say(f"{done.over_budget} calls were not made: they might have exceeded the budget")
 
 
 def _replayed_json(done: CallsMade) -> Json:

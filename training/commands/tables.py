@@ -1,4 +1,4 @@
-"""Tables for people: what was read, trained, compared and decided."""
+"""Tables on a terminal: what was read, trained, compared and decided."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ console = Console(highlight=False, emoji=False)
 
 
 def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
-    """What was read from call logs, and what was not."""
+    """Print what was read from call logs, and what was not."""
     console.print(f"{summary.rows} rows in {len(summary.files)} file(s): {summary.calls} calls", end="")
     counts = {
         "rejected": summary.rejected,
@@ -51,7 +51,7 @@ def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
     if summary.joined:
         console.print(f"  joined to another row: {summary.joined}")
     for reason, count in summary.set_apart.items():
-        console.print(f"  set apart: {count} x {reason}", markup=False)
+        console.print(f"  skipped: {count} x {reason}", markup=False)
     for reject in summary.rejects:
         console.print(f"  rejected: {reject}", markup=False, soft_wrap=True)
     if summary.outcomes:
@@ -63,7 +63,7 @@ def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
 
 
 def _outcomes(counts: OutcomeCounts) -> None:
-    """What each rule decided, and where rules contradict each other."""
+    """Print what each rule decided, and which rules contradict each other."""
     table = Table("outcome rule", "succeeded", "failed", "overruled", box=box.SIMPLE)
     for count in counts.rules:
         table.add_row(count.rule, str(count.succeeded), str(count.failed), str(count.overruled))
@@ -80,12 +80,12 @@ def _outcomes(counts: OutcomeCounts) -> None:
 
 
 def _judge(report: JudgeReport) -> None:
-    """What a judge was asked, what it said, whether it agrees with itself, and what it cost."""
+    """Print a judge's calls and judgements, its agreement with itself, and its cost."""
     successes = f", {rate(report.succeeded / report.judged)} of them successes" if report.judged else ""
     lines = [
         f"judge {report.model}: {report.judged} calls judged{successes}; {report.sampled} were sampled of "
         f"{report.eligible}, {report.undecided} are undecided, {report.unfinished} unfinished",
-        f"verdicts: {_counts(report.replies) or 'none'}; {report.reused} of them from earlier imports",
+        f"judgements: {_counts(report.replies) or 'none'}; {report.reused} of them from earlier imports",
     ]
     if unreadable := report.replies.get("unreadable"):
         lines.append(
@@ -95,7 +95,7 @@ def _judge(report: JudgeReport) -> None:
     if report.unanimous is not None:
         kappa = "undefined" if report.kappa is None else f"{report.kappa:.2f}"
         lines.append(
-            f"agreement of {report.repeats} verdicts: all the same on {rate(report.unanimous)} of "
+            f"agreement of {report.repeats} judgements: all the same on {rate(report.unanimous)} of "
             f"{report.compared} answers, Fleiss' kappa {kappa}"
         )
     lines += [f"left out: {count} x {reason}" for reason, count in report.set_apart.items()]
@@ -105,13 +105,13 @@ def _judge(report: JudgeReport) -> None:
     lines += [f"given up: {model}, {reason}" for model, reason in report.given_up.items()]
     if report.left_out:
         lines.append(
-            f"left out: {report.left_out} failures of calls that the sample is without count as unknown "
-            "(source not-drawn), or the known outcomes would hold too many failures"
+            f"left out: {report.left_out} failures of calls outside the sample count as unknown (source "
+            "not-drawn), because they would make failures too frequent among the known outcomes"
         )
     if report.over_budget:
         lines.append(
-            f"not asked: {report.over_budget} calls that the budget could not bear: raise --judge-budget. "
-            "Those that were asked come first in the sample's random order, and are a sample as well"
+            f"not asked: {report.over_budget} calls that the budget did not cover: raise --judge-budget. The "
+            "calls that were asked come first in the sample's random order, so they are random as well"
         )
     lines.append(
         f"cost: ${report.cost_usd:.4f}; ${report.spent_usd:.4f} of ${report.budget_usd:.4f} is spent"
@@ -121,13 +121,13 @@ def _judge(report: JudgeReport) -> None:
 
 
 def _one_sided(report: JudgeReport, failures: Mapping[str, int]) -> None:
-    """Warn where failures come from all calls, and successes from a sample."""
+    """Warn if failures come from all calls, but successes from a sample only."""
     if report.judged < report.eligible and failures:
         console.print(
-            f"note: {', '.join(failures)} found {sum(failures.values())} failures and no success, among all "
-            f"calls, and the judge judged {report.judged} of {report.eligible}: known outcomes hold too many "
-            "failures. Before you train or compare: judge all, or put the judge before these rules and give "
-            "their sources weight 0 (outcomes.weights)",
+            f"note: {', '.join(failures)} found {sum(failures.values())} failures and no success among all "
+            f"calls, but the judge judged only {report.judged} of {report.eligible}: failures are too "
+            "frequent among the known outcomes. Before you train or compare: judge all, or put the judge "
+            "before these rules and give their sources weight 0 (outcomes.weights)",
             style="yellow",
             markup=False,
             soft_wrap=True,
@@ -139,7 +139,7 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 
 def trained(result: Trained) -> None:
-    """A training run: the data, the models, the estimators, and where the router is."""
+    """Print a training run: the data, the models, the estimators, and where the router is."""
     show_read_summary(result.reading)
     _models(result)
     _estimators(result)
@@ -163,12 +163,12 @@ def trained(result: Trained) -> None:
 
 
 def comparison(result: Comparison, out: Path) -> None:
-    """The report in short: losses, the change against what runs today, the rest; made for 80 columns."""
+    """Print the report in short, in 80 columns: losses, the change against what runs today, the rest."""
     answer = headline_of(result)
     console.print(headline(result.verdict), style="bold", markup=False)
-    _verdicts(answer.losses)
+    _claims(answer.losses)
     _change(answer)
-    _verdicts([one for one in result.verdict if one.outcome != "loss"])
+    _claims([claim for claim in result.verdict if claim.outcome != "loss"])
     _policies(result)
     _lost_slices(result)
     notes = (*result.warnings, *(result.off_policy.warnings if result.off_policy else ()))
@@ -178,7 +178,7 @@ def comparison(result: Comparison, out: Path) -> None:
 
 
 def decisions(rows: Sequence[tuple[Mapping[str, Json], Mapping[str, Json]]]) -> None:
-    """Requests beside their decisions."""
+    """Print requests beside their decisions."""
     table = _compact(None)
     for column in ("\nrequest", "\ntask type", "\nmodel", "\nsource"):
         table.add_column(column, overflow="fold")
@@ -201,7 +201,7 @@ def decisions(rows: Sequence[tuple[Mapping[str, Json], Mapping[str, Json]]]) -> 
 
 
 def _compact(title: str | None) -> Table:
-    """A table without lines between its columns, so that a terminal of 80 characters has room for them."""
+    """A table without lines between its columns, to fit a terminal of 80 characters."""
     return Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
 
 
@@ -210,20 +210,20 @@ def _models(result: Trained) -> None:
     table.add_column("\nmodel", overflow="fold")
     for column in ("\ncalls", "\noutcomes", "\nsuccess", "\n$ per 1k", "label\nexact", "upper\nbound"):
         table.add_column(column, justify="right", no_wrap=True)
-    for model, found in result.report["models"].items():
-        success, cost = found["success_rate"], found["mean_cost_usd"]
+    for model, figures in result.report["models"].items():
+        success, cost = figures["success_rate"], figures["mean_cost_usd"]
         table.add_row(
             escape(model),
-            str(found["calls"]),
-            str(found["known_outcomes"]),
+            str(figures["calls"]),
+            str(figures["known_outcomes"]),
             "unknown" if success is None else rate(success),
             "unknown" if cost is None else usd_per_thousand(cost),
-            str(found["labels"]["exact"]),
-            str(found["labels"]["upper bound"]),
+            str(figures["labels"]["exact"]),
+            str(figures["labels"]["upper bound"]),
         )
     console.print(table, "")
-    for model, found in result.report["dominated"].items():
-        line = f"{model} is dominated: {found['by']} is no dearer and no worse on the same prompts"
+    for model, dominance in result.report["dominated"].items():
+        line = f"{model} is dominated: {dominance['by']} is no dearer and no worse on the same prompts"
         console.print(line, markup=False, soft_wrap=True)
     status = ", ".join(f"{count} {name}" for name, count in result.report["label_status"].items())
     console.print(f"labels: {status}")
@@ -248,21 +248,21 @@ def _estimators(result: Trained) -> None:
     console.print(table)
 
 
-def _verdicts(verdicts: Sequence[Claim]) -> None:
-    """One sentence a row, beside what it comes to."""
-    if not verdicts:
+def _claims(claims: Sequence[Claim]) -> None:
+    """Print one claim a row, beside its outcome."""
+    if not claims:
         return
     grid = Table.grid(padding=(0, 2))
     grid.add_column(justify="right", no_wrap=True, min_width=9)
     grid.add_column()
-    for verdict in verdicts:
-        style = {"loss": "red", "win": "green"}.get(verdict.outcome, "yellow")
-        grid.add_row(f"[{style}]{verdict.outcome}[/]", escape(shortened(verdict.text, 600)))
+    for claim in claims:
+        style = {"loss": "red", "win": "green"}.get(claim.outcome, "yellow")
+        grid.add_row(f"[{style}]{claim.outcome}[/]", escape(shortened(claim.text, 600)))
     console.print(grid)
 
 
 def _change(answer: Headline) -> None:
-    """What would change per 1,000 requests against what runs today."""
+    """Print what would change per 1,000 requests against what runs today."""
     model = f" ({shortened(answer.model, 40)})" if answer.model and answer.model != answer.today else ""
     today = shortened(answer.today, 40)
     console.print(f"\nper 1,000 requests, against what runs today, {today}{model}:", markup=False)
@@ -277,7 +277,7 @@ def _change(answer: Headline) -> None:
 
 
 def _policies(result: Comparison) -> None:
-    """Every policy; differences are the router's, on the same prompts."""
+    """Print every policy, with the router's paired differences from it."""
     title = f"prompts: {result.prompts:,}, independent groups: {result.clusters:,}; 95 % intervals"
     table = _compact(title)
     table.add_column("\npolicy", overflow="fold", max_width=24)
@@ -318,7 +318,7 @@ def _policy_row(policy: PolicyResult, *, is_router: bool) -> list[str]:
 
 
 def _lost_slices(result: Comparison) -> None:
-    """Slices on which the router is shown to succeed less often, worst first."""
+    """Print the slices on which the router is shown to succeed less often, worst first."""
     lost = [one for one in result.slices if conclusion_of(one.success_difference) == "loss"]
     if not result.slices:
         return

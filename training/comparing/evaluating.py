@@ -31,7 +31,7 @@ from training.comparing.policies.baselines import (
 from training.comparing.policies.neighbours import NEIGHBOURS, neighbour_choice
 from training.comparing.policies.own_policies import own_policies
 from training.complexity_router.litellm_scores import litellm_scores, tier_choices
-from training.learning.runner_up import runner_up_of
+from training.learning.router_folder import runner_up_of
 from training.learning.training_means import statistics_of
 from training.progress import Reporter
 from training.prompts.from_logs import encodings_of

@@ -21,7 +21,7 @@ from training.learning.manifest import library_versions
 from training.progress import Reporter
 from training.prompts.from_logs import calls_of, table_of
 from training.prompts.table import PromptTable
-from training.statistics.promise import Trial
+from training.statistics.quality_guarantee import Trial
 from training.tracking.publish import publish_comparison
 
 SEEN = "seen in training"

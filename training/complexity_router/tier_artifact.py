@@ -1,4 +1,4 @@
-"""LiteLLM's `heuristic_v2` artifact, made from a call log, for those who may not run a plugin."""
+"""LiteLLM's `heuristic_v2` artifact from a call log, for proxies that can't run a plugin."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from training.whole_file import write_whole
 
 THRESHOLDS = tuple(round(0.02 * step, 2) for step in range(51))
 MOST_LOSS = 0.01
-"""How far below the best single model's success, on the validation part, the threshold may leave it."""
+"""Most success that the threshold may lose on the validation part, against the best single model."""
 LEAST_PAIRS = 50
-"""Prompts that two models share from which one can be called better than the other."""
+"""Prompts that two models must share before one can dominate the other."""
 LICENCE = (
     "LiteLLM's proxy serves one router of classifier_type heuristic_v2; with a second one in config.yaml it "
     "does not start, unless LITELLM_LICENSE holds a signed licence with the feature auto_router (LiteLLM "
     "1.106). The SDK's litellm.Router has no such limit."
 )
-"""proxy/auth/litellm_license.py, auto_router_capability_limit; proxy/proxy_server.py,
+"""Source: proxy/auth/litellm_license.py, auto_router_capability_limit; proxy/proxy_server.py,
 validate_auto_router_capability_limits; router_utils/auto_router_model_naming.py, HEURISTIC_V2_CAPABILITY."""
 
 Ladder = tuple[int, int, int, int]
-"""Column of each tier's model, from easy to hard; one model may serve several."""
+"""Column of each tier's model, from easy to hard; one model may serve several tiers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worth:
-    """Means over the held-out prompts where both policies' outcomes and costs are known; NaN without any."""
+    """Means over the held-out prompts whose outcomes and costs are known for both policies; NaN if none."""
 
     policy: str
     success: float
@@ -52,15 +52,16 @@ class Worth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierExport:
-    """What was written, and what it is worth.
+    """The artifact, and what it is worth.
 
     Attributes:
         tiers: model of each of LiteLLM's tiers.
-        held_out: prompts that took no part in it; `compared` of them have the outcomes and the costs of the
-            chosen tier's model and of the best single one.
-        chosen: held-out prompts per tier, as LiteLLM's own router chose.
-        loses: what the router has and the artifact has not, a sentence each.
-        licence: what LiteLLM's proxy allows without one.
+        held_out: number of prompts that took no part in the artifact.
+        compared: held-out prompts with known outcome and cost of both the chosen tier's model and the best
+            single model.
+        chosen: held-out prompts per tier, as LiteLLM's own router chooses.
+        loses: sentences on what a router has and the artifact lacks.
+        licence: what LiteLLM's proxy allows without a licence.
     """
 
     out: Path
@@ -81,30 +82,31 @@ class TierExport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kinds:
-    """LiteLLM's request type and similarity cohort of each prompt."""
+    """LiteLLM's request type and similarity cohort of each prompt, and the text that they come from."""
 
     types: Sequence[str]
     cohorts: Sequence[str]
-    asked: Sequence[str]
+    texts: Sequence[str]
 
 
 def export_tiers(sources: Sequence[str], reading: ReadOptions, out: Path, reporter: Reporter) -> TierExport:
-    """Write the artifact of some call logs, whole or not at all: one line of JSON, which is YAML too.
+    """Write the artifact of call logs, whole or not at all: one line of JSON, which is also YAML.
 
     Raises:
         CallLogError: a log can't be read, or `out` can't be written.
-        TrainingError: too little is known of the tiers' models, or LiteLLM has no heuristic_v2.
+        TrainingError: too few outcomes or costs of the tiers' models are known, or LiteLLM has no
+            heuristic_v2.
         MissingExtra: LiteLLM is not installed.
     """
     with calls_of(sources, reading, reporter) as files:
         table = table_of(files, reading.config, reporter)
-    found = tier_export(table, reading.config, out)
-    write_whole(out, json.dumps(found.artifact) + "\n")
-    return found
+    export = tier_export(table, reading.config, out)
+    write_whole(out, json.dumps(export.artifact) + "\n")
+    return export
 
 
 def tier_export(table: PromptTable, config: Config, out: Path) -> TierExport:
-    """The artifact of a prompt table, and what it is worth on the part held out; nothing is written."""
+    """The artifact of a prompt table, and its worth on the held-out part; writes nothing."""
     predictor = _litellm_predictor()
     settings = config.training
     split = split_groups(
@@ -141,25 +143,24 @@ def tier_export(table: PromptTable, config: Config, out: Path) -> TierExport:
 
 
 def ladder_of(table: PromptTable, team: HeuristicModels | None) -> Ladder:
-    """The tiers' models: the team's cheap, middle and strong (twice), else by what their calls cost.
+    """The tiers' models: the team's cheap, middle and strong (twice), or else chosen by mean cost.
 
-    By cost the cheapest is SIMPLE, the dearest REASONING, and the others are spread evenly between, without
-    those that another model beats on the same prompts. Success on different prompts plays no part: a log in
-    which the strong model got the hard ones would call it the worst.
+    By cost, the cheapest model is SIMPLE and the dearest REASONING; the others are spread evenly between,
+    without those that another model beats on the same prompts. Success on different prompts does not count:
+    in a log whose strong model got the hard prompts, that model would look worst.
 
     Raises:
-        TrainingError: fewer than two models, or no outcome of one of them.
+        TrainingError: there are fewer than two usable models, or one of the team's has no known outcome.
     """
     place = {model: column for column, model in enumerate(table.models)}
     known = ~np.isnan(table.success)
     if team is not None:
         names = (team.cheap, team.middle, team.strong, team.strong)
-        lacking = sorted({name for name in names if name not in place or not known[:, place[name]].any()})
-        if lacking:
+        unknown = sorted({name for name in names if name not in place or not known[:, place[name]].any()})
+        if unknown:
             raise TrainingError(
-                f"no outcome of {', '.join(lacking)} is in the log, which rules.heuristic names; log its "
-                "calls, or "
-                "name a model that the log has"
+                f"no outcome of {', '.join(unknown)} is in the log, which rules.heuristic names; log its "
+                "calls, or name a model that the log has"
             )
         simple, medium, hard, hardest = (place[name] for name in names)
         return simple, medium, hard, hardest
@@ -170,8 +171,7 @@ def ladder_of(table: PromptTable, team: HeuristicModels | None) -> Ladder:
     if len(usable) < 2:
         raise TrainingError(
             f"{len(usable)} of the log's models have outcomes and costs, and tiers need two; log more, or "
-            "name the "
-            "models in rules.heuristic of pointsman.yaml"
+            "name the models in rules.heuristic of pointsman.yaml"
         )
     rungs = _undominated(table, usable)
     steps = np.linspace(0, len(rungs) - 1, len(TIERS)).round().astype(int)
@@ -180,24 +180,24 @@ def ladder_of(table: PromptTable, team: HeuristicModels | None) -> Ladder:
 
 
 def _undominated(table: PromptTable, columns: list[int]) -> list[int]:
-    """The models that none of the others beats in cost and success on the same prompts, if two are left."""
+    """The models that no other beats in cost and success on the same prompts; all if only one is left."""
     among = table.columns([table.models[column] for column in columns])
     beaten = {model for model, by in dominated_models(among).items() if by["prompts"] >= LEAST_PAIRS}
-    left = [column for column in columns if table.models[column] not in beaten]
-    return left if len(left) > 1 else columns
+    unbeaten = [column for column in columns if table.models[column] not in beaten]
+    return unbeaten if len(unbeaten) > 1 else columns
 
 
 def statistics(table: PromptTable, ladder: Ladder) -> dict[str, Json]:
-    """Successes and observations of each tier: over all prompts, per request type, per cohort.
+    """Count successes and observations of each tier: overall, per request type and per cohort.
 
-    A prompt counts once per tier whose model's outcome is known, however often it was called.
+    A prompt counts once for each tier with a known outcome, however often its model was called.
     """
     kinds = _kinds_of(table.requests)
-    found: dict[str, list[dict[str, Json]]] = {"global": [], "domain": [], "cohort": []}
+    rows_by_kind: dict[str, list[dict[str, Json]]] = {"global": [], "domain": [], "cohort": []}
     for tier, column in enumerate(ladder, start=1):
         success = table.success[:, column]
         rows: list[int] = np.flatnonzero(~np.isnan(success)).tolist()
-        found["global"].append(_statistic(tier, success[rows]))
+        rows_by_kind["global"].append(_statistic(tier, success[rows]))
         for kind, member, names in (
             ("domain", "request_type", kinds.types),
             ("cohort", "cohort", kinds.cohorts),
@@ -205,15 +205,15 @@ def statistics(table: PromptTable, ladder: Ladder) -> dict[str, Json]:
             groups: dict[str, list[int]] = defaultdict(list)
             for row in rows:
                 groups[names[row]].append(row)
-            found[kind] += [
+            rows_by_kind[kind] += [
                 {**_statistic(tier, success[members]), member: name}
                 for name, members in sorted(groups.items())
             ]
-    return {"schema_version": 1, **{f"{kind}_statistics": rows for kind, rows in found.items()}}
+    return {"schema_version": 1, **{f"{kind}_statistics": rows for kind, rows in rows_by_kind.items()}}
 
 
 def best_tier_model(table: PromptTable, ladder: Ladder) -> int:
-    """Column of the tiers' model with the best success rate; on ties that of the easier tier."""
+    """Column of the tier model with the best success rate; the easier tier wins ties."""
     return max(ladder, key=lambda column: float(np.nanmean(table.success[:, column])))
 
 
@@ -222,38 +222,39 @@ def _statistic(tier: int, success: FloatArray) -> dict[str, Json]:
 
 
 def _kinds_of(requests: Sequence[Request]) -> _Kinds:
-    """How LiteLLM's own code sorts the last thing that the user said in each request."""
+    """Classify the last user turn of each request by LiteLLM's own code."""
     from litellm.router_strategy.adaptive_router.classifier import classify_prompt
 
     predictor = _litellm_predictor()
-    asked = [_asked(request) for request in requests]
-    types = [classify_prompt(text) for text in asked]
-    cohorts = [predictor.similarity_cohort(text, kind) for text, kind in zip(asked, types, strict=True)]
-    return _Kinds(types=[kind.value for kind in types], cohorts=cohorts, asked=asked)
+    texts = [_last_user_turn(request) for request in requests]
+    types = [classify_prompt(text) for text in texts]
+    cohorts = [predictor.similarity_cohort(text, kind) for text, kind in zip(texts, types, strict=True)]
+    return _Kinds(types=[kind.value for kind in types], cohorts=cohorts, texts=texts)
 
 
-def _asked(request: Request) -> str:
-    said = [text for role, text in message_texts(request.messages) if role == "user"]
-    return said[-1] if said else ""
+def _last_user_turn(request: Request) -> str:
+    turns = [text for role, text in message_texts(request.messages) if role == "user"]
+    return turns[-1] if turns else ""
 
 
 def _threshold(artifact: Mapping[str, Json], table: PromptTable, ladder: Ladder, best: int) -> float:
     """The threshold that costs least on the validation part at nearly the best single model's success.
 
-    Where none comes near, or nothing can be compared, that with the best success, then the highest.
+    If no threshold comes near that success, the one with the best success, on ties the highest; 1 if nothing
+    can be compared.
     """
     chances = _chances(artifact, table.requests)
-    found = []
+    tried = []
     for threshold in THRESHOLDS:
         meets = chances >= threshold
         tiers = np.where(meets.any(axis=1), meets.argmax(axis=1), len(TIERS) - 1)
         compared, worth, single = _worth(table, np.array(ladder)[tiers], best)
         if compared:
-            found.append((threshold, worth, worth.success >= single.success - MOST_LOSS))
-    if not found:
+            tried.append((threshold, worth, worth.success >= single.success - MOST_LOSS))
+    if not tried:
         return 1.0
-    near = [(worth.cost_usd, -threshold, threshold) for threshold, worth, enough in found if enough]
-    return min(near)[2] if near else max(found, key=lambda one: (one[1].success, one[0]))[0]
+    near = [(worth.cost_usd, -threshold, threshold) for threshold, worth, enough in tried if enough]
+    return min(near)[2] if near else max(tried, key=lambda trial: (trial[1].success, trial[0]))[0]
 
 
 def _chances(artifact: Mapping[str, Json], requests: Sequence[Request]) -> FloatArray:
@@ -263,15 +264,15 @@ def _chances(artifact: Mapping[str, Json], requests: Sequence[Request]) -> Float
     module = _litellm_predictor()
     predictor = module.TierSuccessPredictor(module.TrainedTierArtifact.model_validate(artifact))
     kinds = _kinds_of(requests)
-    found = [
+    chances = [
         [predictor.predict(text, RequestType(kind)).probabilities[tier] for tier in range(1, len(TIERS) + 1)]
-        for text, kind in zip(kinds.asked, kinds.types, strict=True)
+        for text, kind in zip(kinds.texts, kinds.types, strict=True)
     ]
-    return np.array(found, dtype=np.float64).reshape(-1, len(TIERS))
+    return np.array(chances, dtype=np.float64).reshape(-1, len(TIERS))
 
 
 def _worth(table: PromptTable, chosen: IntArray, best: int) -> tuple[int, Worth, Worth]:
-    """Prompts where both can be judged, and what the choices and the best single model are worth there."""
+    """Number of prompts known for both, and the worth of the choices and of the best single model there."""
     rows = np.arange(len(table))
     single = np.full(len(table), best)
     pairs = [(table.success[rows, columns], table.cost[rows, columns]) for columns in (chosen, single)]
@@ -289,7 +290,7 @@ def _mean(values: FloatArray) -> float:
 
 
 def _mean_cost(table: PromptTable) -> FloatArray:
-    """Mean cost of a model's prompts; NaN where unknown."""
+    """Mean cost of each model's prompts; NaN if unknown."""
     known = ~np.isnan(table.cost)
     total, unknown = np.nansum(table.cost, axis=0), np.full(len(table.models), np.nan)
     mean: FloatArray = np.divide(total, known.sum(axis=0), out=unknown, where=known.any(axis=0))
@@ -299,24 +300,24 @@ def _mean_cost(table: PromptTable) -> FloatArray:
 def _loses(table: PromptTable, ladder: Ladder, artifact: Mapping[str, Json]) -> list[str]:
     cohorts = len({statistic["cohort"] for statistic in artifact["cohort_statistics"]})
     types = len({statistic["request_type"] for statistic in artifact["domain_statistics"]})
-    left = [model for column, model in enumerate(table.models) if column not in ladder]
+    left_out = [model for column, model in enumerate(table.models) if column not in ladder]
     sentences = [
         f"No embedding and no neighbours: LiteLLM sorts prompts into {types} request types and {cohorts} "
-        "cohorts "
-        "by patterns and length of the user's last message, and all prompts of a cohort get one tier.",
+        "cohorts by patterns and length of the user's last message, and all prompts of a cohort get one "
+        "tier.",
         "No task type, tags, tools, response format or earlier messages: none of them changes the tier.",
         "No calibration of its own: a chance is a cohort's success rate, shrunk to its type's and to all "
         "prompts', and a higher tier never counts as less likely to succeed than a lower one.",
         "No prices and no predicted cost: it takes the first tier whose chance reaches one threshold, "
         f"{artifact['routing_threshold']:g}, fixed when it was exported.",
-        "No stepping aside: where no tier reaches the threshold LiteLLM takes REASONING, and the rule table, "
-        "limits on cost, and the log's decision columns are not there.",
+        "No stepping aside: if no tier reaches the threshold, LiteLLM takes REASONING. There is no rule "
+        "table, no limit on cost, and no decision in the log.",
     ]
-    if left:
+    if left_out:
         sentences.append(
-            f"{len(set(ladder))} of the log's {len(table.models)} models: {', '.join(left)} "
-            f"{'is' if len(left) == 1 else 'are'} left out, as there are four tiers with one model each, "
-            "and none for a model that another one beats."
+            f"{len(set(ladder))} of the log's {len(table.models)} models: {', '.join(left_out)} "
+            f"{'is' if len(left_out) == 1 else 'are'} left out, because there are four tiers with one model "
+            "each, and none for a model that another one beats."
         )
     return sentences
 
@@ -325,7 +326,7 @@ def _litellm_predictor() -> Any:  # noqa: ANN401 - a module without stable types
     """LiteLLM's module that defines the artifact.
 
     Raises:
-        TrainingError: the installed version has none.
+        TrainingError: the installed version has no such module.
     """
     litellm_module()
     try:

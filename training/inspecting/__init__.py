@@ -1,1 +1,1 @@
-"""The data report: what a call log holds, and what a good router would still need."""
+"""The data report: what a call log holds, and what it lacks for a good router."""

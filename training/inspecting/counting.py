@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from training.reading.read_pass import Progress
 
 OPENING = 60
-"""Characters of the user's text, digits apart, that prompts of one template share."""
+"""Number of leading characters of the user's text that prompts of a template share, whatever the digits."""
 OFF = 0.05
-"""A cost that is further from tokens x list price than this is off."""
+"""A cost is off if it differs by more than this share from tokens x list price."""
 NONE = "(none)"
 _DIGITS = re.compile(r"\d+")
 _COLUMNS = (
@@ -37,21 +37,21 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "decision": ("decision",), "same": ("model", "other"), "template": ("template",),
     "template_model": ("template", "model"), "price": ("model",),
 }  # fmt: skip
-"""What each table has one row of."""
+"""The columns that identify a row of each table."""
 
 PriceOf = Callable[[str], ModelPrice | None]
-"""LiteLLM's list price of a model of the log."""
+"""From a model's name to LiteLLM's list price; None if there is none."""
 
 
 @dataclass(slots=True, kw_only=True)
 class LogCounts:
-    """The sums so far. Prompts add up over buckets, as a prompt is in one bucket only.
+    """The sums so far. Prompts add up over buckets, because all calls of a prompt are in one bucket.
 
     Attributes:
-        parts: one frame a bucket per name of `_KEYS`; a template is a number made of the opening of a prompt.
-            Only the two tables of templates grow with the log, by some 40 bytes a prompt.
-        sample: requests, evenly over the log, with nothing but their user's text.
-        openings: text of templates, where it may be shown.
+        parts: for each name of `_KEYS` one frame per bucket. The hash of its opening identifies a template;
+            only the two tables of templates grow with the log, by about 40 bytes a prompt.
+        sample: requests from all over the log, with the user's text only.
+        openings: text of each template; empty unless the report may show it.
     """
 
     parts: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
@@ -77,11 +77,11 @@ def count(
     progress: Progress,
     keep_text: bool = False,
 ) -> LogCounts:
-    """Sum up every call; one bucket at a time is in memory.
+    """Sum up all calls, with one bucket at a time in memory.
 
     Args:
-        success_score: a call without `success` succeeded from this score on; None: its outcome is unknown.
-        progress: called with the buckets done and the buckets there are.
+        success_score: least score of a success, for calls without `success`; None leaves them unknown.
+        progress: called with the number of buckets done, and of all buckets.
         keep_text: keep the openings of templates.
     """
     counts = LogCounts()
@@ -101,7 +101,7 @@ def count(
 
 
 def _calls(frame: daft.DataFrame, success_score: float | None) -> pl.DataFrame:
-    """The calls of a bucket, with their outcome, day, and sources by name."""
+    """The calls of a bucket with their outcome and day, and "(none)" for what is missing."""
     calls = pl.DataFrame(frame.select(*_COLUMNS).to_arrow())
     good = pl.lit(None, pl.Boolean) if success_score is None else pl.col("score") >= success_score
     return calls.with_columns(
@@ -131,7 +131,7 @@ def _measures() -> list[pl.Expr]:
 
 
 def _sums(calls: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Everything that is summed without looking at texts."""
+    """The tables that need no texts."""
     measures = _measures()
     by = ("model", "task_type", "day", "source", "decision")
     sums = {name: calls.group_by(name).agg(measures) for name in by}
@@ -152,20 +152,20 @@ def _sums(calls: pl.DataFrame) -> dict[str, pl.DataFrame]:
 
 
 def _repeats(pairs: pl.DataFrame) -> pl.DataFrame:
-    """How often one model was asked one thing again, and whether the outcomes agreed."""
+    """How often a prompt was repeated on the same model, and whether the outcomes agree."""
     models = pairs.group_by("prompt_key").len()
     column = pl.col
-    found = pairs.select(
+    sums = pairs.select(
         (column("calls") - 1).sum().alias("repeats"),
         (column("calls") > 1).sum().cast(pl.Int64).alias("repeated"),
         column("conflict").sum().cast(pl.Int64).alias("conflicts"),
         (column("conflict") & column("two_sources")).sum().cast(pl.Int64).alias("conflicts_of_sources"),
     )
-    return found.with_columns(several_models=pl.lit((models["len"] > 1).sum(), dtype=pl.Int64))
+    return sums.with_columns(several_models=pl.lit((models["len"] > 1).sum(), dtype=pl.Int64))
 
 
 def _priced(calls: pl.DataFrame, price_of: PriceOf) -> pl.DataFrame:
-    """Logged cost beside tokens x list price, per model, over the calls that have all three."""
+    """Logged cost and tokens x list price per model, over the calls with a cost and both token counts."""
     names = calls["model"].unique().to_list()
     listed = {name: price for name in names if (price := price_of(name)) is not None}
     known = ("cost_usd", "input_tokens", "output_tokens")
@@ -178,8 +178,8 @@ def _priced(calls: pl.DataFrame, price_of: PriceOf) -> pl.DataFrame:
         )
         for side in ("input", "output")
     }
-    dear = pl.col("input_tokens") * per_token["input"] + pl.col("output_tokens") * per_token["output"]
-    priced = whole.select("model", "cost_usd", listed_usd=dear).with_columns(
+    listed_usd = pl.col("input_tokens") * per_token["input"] + pl.col("output_tokens") * per_token["output"]
+    priced = whole.select("model", "cost_usd", listed_usd=listed_usd).with_columns(
         off=(pl.col("cost_usd") - pl.col("listed_usd")).abs() > OFF * pl.col("listed_usd")
     )
     return priced.group_by("model").agg(
@@ -190,14 +190,12 @@ def _priced(calls: pl.DataFrame, price_of: PriceOf) -> pl.DataFrame:
 
 
 def _count_openings(counts: LogCounts, calls: pl.DataFrame, most: int, keep_text: bool) -> None:
-    """Add the templates of a bucket, and `most` of its prompts to the sample.
-
-    Keys are hashes, so that the smallest of a bucket are a uniform sample of it.
-    """
+    """Add the templates of a bucket, and `most` of its prompts to the sample."""
+    # Keys are hashes, so the smallest ones of a bucket are a uniform sample of it.
     prompts = calls.sort("prompt_key").unique("prompt_key", keep="first", maintain_order=True)
-    asked = [_asked(*row) for row in prompts.select("prompt", "messages").iter_rows()]
-    counts.sample += [Request.of(text) for text in asked[:most]]
-    opening = pl.Series([opening_of(text) for text in asked], dtype=pl.String)
+    texts = [_user_text(*row) for row in prompts.select("prompt", "messages").iter_rows()]
+    counts.sample += [Request.of(text) for text in texts[:most]]
+    opening = pl.Series([opening_of(text) for text in texts], dtype=pl.String)
     prompts = prompts.select("prompt_key", template=opening.hash(seed=0))
     if keep_text:
         counts.openings |= dict(zip(prompts["template"], opening, strict=True))
@@ -208,18 +206,18 @@ def _count_openings(counts: LogCounts, calls: pl.DataFrame, most: int, keep_text
     counts.add("template_model", tried.group_by("template", "model").agg(size))
 
 
-def _asked(prompt: str | None, messages: str | None) -> str:
-    """The start of what the user asked."""
+def _user_text(prompt: str | None, messages: str | None) -> str:
+    """The start of the user's text."""
     return asked_text(Request.of(parse_json(messages)[0] if messages is not None else prompt or ""))
 
 
 def opening_of(text: str) -> str:
-    """The start of a prompt, as all prompts of its template share it: digits and spaces are alike."""
+    """The opening that a prompt shares with its template, with digits, spaces and case made equal."""
     return " ".join(_DIGITS.sub("0", text).split())[:OPENING].casefold()
 
 
 def matrix(pairs: pl.DataFrame, value: str) -> dict[str, dict[str, Json]]:
-    """A table of pairs of models as rows of cells."""
+    """Nest a table of pairs of models: the value by the first model and the second."""
     rows: dict[str, dict[str, Json]] = defaultdict(dict)
     for model, other, cell in pairs.sort("model", "other").select("model", "other", value).iter_rows():
         rows[model][other] = cell

@@ -1,4 +1,4 @@
-"""The findings of the data report as values."""
+"""What the data report finds, as values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from training.reading.summary import ReadSummary
 
 MOST_TEMPLATES = 20
 REPEATED = 5
-"""Prompts that open alike from which a template is one."""
+"""A template is an opening that at least this many prompts share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Group:
         known: calls whose outcome is known.
         costed: calls whose cost is known; `cost_usd` is their sum.
         cut: calls whose logged text is not the whole text.
-        contradicting: calls whose `success` says other than their score.
+        contradicting: calls whose `success` contradicts their score.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Group:
 
     @property
     def success(self) -> float:
-        """Share of the known outcomes; NaN without one."""
+        """Share of successes among the known outcomes; NaN if none is known."""
         return self.succeeded / self.known if self.known else math.nan
 
 
@@ -59,8 +59,8 @@ class CostCheck:
     Attributes:
         listed: whether LiteLLM lists a price for it.
         compared: calls with a cost and both token counts.
-        logged_usd, listed_usd: over those.
-        off: of those, the calls more than 5 % off.
+        logged_usd, listed_usd: sums over the compared calls.
+        off: compared calls whose cost is more than 5 % off the list price.
     """
 
     model: str
@@ -73,22 +73,22 @@ class CostCheck:
 
     @property
     def ratio(self) -> float:
-        """Logged to listed; NaN where unknown."""
+        """Logged over listed cost; NaN if unknown."""
         return self.logged_usd / self.listed_usd if self.listed_usd else math.nan
 
     @property
     def off_share(self) -> float:
-        """Of the compared calls; NaN where there are none."""
+        """Share of the compared calls that are off; NaN if none was compared."""
         return self.off / self.compared if self.compared else math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """Prompts that open alike.
+    """Prompts that share an opening.
 
     Attributes:
-        opening: its text; None unless texts may be shown.
-        models: prompts of it that each model was tried on.
+        opening: the text that they share; None unless the report may show texts.
+        models: number of these prompts that each model was tried on.
     """
 
     prompts: int
@@ -101,15 +101,17 @@ class Inspection:
     """What a call log holds.
 
     Attributes:
-        models, task_types, days, sources, decisions: the most calls first, days in order.
-        repeats: calls that ask a model again what it was asked before; `repeated` pairs of prompt and model.
-        conflicts: of those pairs, the ones with a success and a failure; `conflicts_of_sources` of them have
-            outcomes of several sources.
+        models, task_types, sources, decisions: groups with the most calls first.
+        days: in order.
+        repeats: calls that repeat a prompt on the same model.
+        repeated: pairs of prompt and model with more than one call.
+        conflicts: those of the repeated pairs that have a success and a failure.
+        conflicts_of_sources: those of the conflicts whose outcomes come from several sources.
         several_models: prompts that more than one model was tried on.
-        in_templates: prompts whose opening at least five prompts share.
-        same: prompts that both models of a pair were tried on; on the diagonal the model's own.
-        both_known: of those, the prompts where the outcome of both is known.
-        alike: prompts of the first model that open like one that the second was tried on.
+        in_templates: prompts that belong to a template.
+        same: prompts that both models of a pair were tried on; on the diagonal, all prompts of the model.
+        both_known: those of them for which both outcomes are known.
+        alike: prompts of the first model that share an opening with a prompt of the second.
         languages: prompts of the sample by language.
     """
 
@@ -134,16 +136,13 @@ class Inspection:
     costs: Sequence[CostCheck]
 
     def to_json(self) -> dict[str, Json]:
-        """Plain JSON values; None is unknown."""
+        """Plain JSON values; None means unknown."""
         whole = asdict(self)
-        for name in ("total", "models", "task_types", "days", "sources", "decisions"):
-            groups = getattr(self, name)
-            one = isinstance(groups, Group)
-            rows = [
-                asdict(group) | {"success": _or_none(group.success)}
-                for group in ([groups] if one else groups)
+        whole["total"] |= {"success": _or_none(self.total.success)}
+        for name in ("models", "task_types", "days", "sources", "decisions"):
+            whole[name] = [
+                asdict(group) | {"success": _or_none(group.success)} for group in getattr(self, name)
             ]
-            whole[name] = rows[0] if one else rows
         whole["costs"] = [
             asdict(cost) | {"ratio": _or_none(cost.ratio), "off_share": _or_none(cost.off_share)}
             for cost in self.costs
@@ -156,7 +155,7 @@ class InspectJob:
     """One inspection.
 
     Attributes:
-        show_text: the report may hold the openings of templates.
+        show_text: keep the openings of templates.
     """
 
     sources: Sequence[str]
@@ -165,10 +164,10 @@ class InspectJob:
 
 
 def inspect_calls(job: InspectJob, reporter: Reporter) -> Inspection:
-    """Read call logs and say what is in them; however many rows can't be read, the others are counted.
+    """Read call logs and count what they hold, however many rows can't be read.
 
     Raises:
-        CallLogError: a file is damaged or missing, or no row is readable.
+        CallLogError: a file is damaged or missing, or no row can be read.
     """
     config = job.reading.config
     lenient = config.model_copy(
@@ -186,7 +185,7 @@ def inspect_calls(job: InspectJob, reporter: Reporter) -> Inspection:
 
 
 def inspection_of(summary: ReadSummary, counts: LogCounts, config: Config) -> Inspection:
-    """The findings, from the sums."""
+    """The inspection that the sums amount to."""
     total = counts.table("total")
     models = _groups(counts, "model")
     in_templates, templates = _templates(counts)
@@ -220,28 +219,29 @@ def _groups(counts: LogCounts, name: str) -> list[Group]:
 
 
 def _group(name: str, row: Mapping[str, Json]) -> Group:
-    wanted = set(Group.__dataclass_fields__) - {"name"}
-    return Group(name=name, **{field: row[field] for field in wanted})
+    return Group(name=name, **{field: row[field] for field in Group.__slots__ if field != "name"})
 
 
 def _templates(counts: LogCounts) -> tuple[int, list[Template]]:
-    """Prompts whose opening others share, and the largest templates."""
+    """Number of prompts that belong to a template, and the largest templates."""
     shared = counts.table("template").filter(pl.col("prompts") >= REPEATED)
     largest = shared.sort(["prompts", "template"], descending=[True, False]).head(MOST_TEMPLATES)
-    wanted = pl.col("template").is_in(largest["template"].to_list())
+    is_largest = pl.col("template").is_in(largest["template"].to_list())
     models: dict[int, dict[str, int]] = {}
-    tried = counts.table("template_model").filter(wanted).sort("prompts", "model", descending=[True, False])
+    tried = (
+        counts.table("template_model").filter(is_largest).sort("prompts", "model", descending=[True, False])
+    )
     for template, model, prompts in tried.select("template", "model", "prompts").iter_rows():
         models.setdefault(template, {})[model] = prompts
-    found = [
+    templates = [
         Template(prompts=prompts, models=models[template], opening=counts.openings.get(template))
         for template, prompts in largest.select("template", "prompts").iter_rows()
     ]
-    return int(shared["prompts"].sum()), found
+    return int(shared["prompts"].sum()), templates
 
 
 def _alike(tried: pl.DataFrame) -> dict[str, dict[str, int]]:
-    """Prompts of each model whose template another model was tried on too."""
+    """Prompts of each model with a template that another model was tried on as well."""
     others = tried.select("template", other="model")
     pairs = tried.join(others, on="template").group_by("model", "other").agg(pl.col("prompts").sum())
     return matrix(pairs, "prompts")
@@ -253,7 +253,7 @@ def _languages(counts: LogCounts) -> dict[str, int]:
 
 
 def _cost_checks(counts: LogCounts, models: Sequence[Group], config: Config) -> list[CostCheck]:
-    found = {row["model"]: row for row in counts.table("price").iter_rows(named=True)}
+    rows = {row["model"]: row for row in counts.table("price").iter_rows(named=True)}
     nothing = {"compared": 0, "cost_usd": 0.0, "listed_usd": 0.0, "off": 0}
     return [
         CostCheck(
@@ -266,7 +266,7 @@ def _cost_checks(counts: LogCounts, models: Sequence[Group], config: Config) -> 
             off=row["off"],
         )
         for model in models
-        for row in [found.get(model.name, nothing)]
+        for row in [rows.get(model.name, nothing)]
     ]
 
 

@@ -20,7 +20,7 @@ from training.judging.own_model import names_of
 from training.judging.prompt import instructions, messages_for, told_hash
 from training.readers.cells import parse_json
 from training.reading.calls import CallFiles
-from training.reading.outcomes.rules import Said
+from training.reading.outcomes.rules import RuleVotes
 from training.spending.cost_bound import Bound, bound_of, only_texts
 
 FAILED = "ended in an error"
@@ -52,7 +52,7 @@ class Sampled:
     """
 
     place: int
-    said: Said
+    said: RuleVotes
     key: str
     request: Request
     answer: str
@@ -157,8 +157,8 @@ def _undecided(files: CallFiles, number: int) -> Iterator[Mapping[str, Json]]:
     """The calls of which no rule up to the judge's says anything."""
     for frame in files.frames():
         for batch in frame.select(*_COLUMNS).to_arrow_iter():
-            said = map(Said, batch["yes"].to_pylist(), batch["no"].to_pylist())
-            yield from batch.filter(pa.array([not one.heard(number) for one in said])).to_pylist()
+            said = map(RuleVotes, batch["yes"].to_pylist(), batch["no"].to_pylist())
+            yield from batch.filter(pa.array([not one.decided_by(number) for one in said])).to_pylist()
 
 
 def draw(row: Mapping[str, Json], seed: int) -> int:
@@ -168,7 +168,7 @@ def draw(row: Mapping[str, Json], seed: int) -> int:
 
 
 def _sampled(row: Mapping[str, Json], request: Request) -> Sampled:
-    said = Said(row["yes"], row["no"])
+    said = RuleVotes(row["yes"], row["no"])
     return Sampled(
         place=row["place"], said=said, key=row["prompt_key"], request=request, answer=row["answer"]
     )

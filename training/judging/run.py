@@ -22,7 +22,7 @@ from training.progress import Reporter
 from training.reading.calls import CallFiles, counted
 from training.reading.outcomes.amendments import VERDICTS, amendment, judge_verdicts, not_drawn
 from training.reading.outcomes.judge_report import JudgeReport, Verdict, agreement, majority
-from training.reading.outcomes.rules import ONLY_FAILURES, Said
+from training.reading.outcomes.rules import ONLY_FAILURES, RuleVotes
 from training.spending.budget import Borne, borne, ledger_of, read_lines, spent_in
 from training.spending.paid_calls import CallTerms, Work, make_calls, message_of
 from training.spending.tally import CallsMade
@@ -191,7 +191,7 @@ def _write(plan: JudgePlan, found: Found, files: CallFiles, config: Config) -> i
     for one in plan.sample:
         success = majority(found.get(one.identity, ()), plan.rule.repeats)
         if success is not None:
-            said = Said(yes=success << plan.number, no=(not success) << plan.number)
+            said = RuleVotes.of(plan.number, success)
             rows.append(amendment(config.outcomes.rules, one.place, one.said, said))
     left_out, gone = 0, _failures_not_drawn(plan, found, files, config)
     # The calls are read meanwhile, and joined to what has the file's name: so not to the draft.
@@ -219,7 +219,7 @@ def _failures_not_drawn(
     for frame in files.frames():
         for batch in frame.select("place", "call_id", "yes", "no").to_arrow_iter():
             for row in batch.to_pylist():
-                said = Said(row["yes"], row["no"])
+                said = RuleVotes(row["yes"], row["no"])
                 decided = said.decision()
                 if decided is None or decided[1] or rules[decided[0]].kind not in ONLY_FAILURES:
                     continue

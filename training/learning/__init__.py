@@ -1,1 +1,1 @@
-"""What is fitted, and how it is written down."""
+"""Fits a router to a prompt table and writes its folder."""

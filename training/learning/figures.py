@@ -1,4 +1,4 @@
-"""The curves of a training run, drawn for its page in MLflow."""
+"""Draws the curves of a training run for its page in MLflow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from training.learning.fitting import Fitted
-from training.learning.thresholds import Judged
+from training.learning.thresholds import Backtest
 from training.statistics.policy_curves import reliability
 
 if TYPE_CHECKING:
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 def training_figures(fitted: Fitted) -> Mapping[str, Figure]:
-    """Cost-quality, risk-coverage and reliability on cross-fitted forecasts, by file name."""
+    """Draw cost-quality, risk-coverage and reliability on cross-fitted forecasts; keys are file names."""
     return {
-        "cost_quality.png": _cost_quality(fitted.judged),
+        "cost_quality.png": _cost_quality(fitted.backtest),
         "risk_coverage.png": _risk_coverage(fitted),
-        "reliability.png": _reliability(fitted.judged),
+        "reliability.png": _reliability(fitted.backtest),
     }
 
 
-def _cost_quality(judged: Judged) -> Figure:
+def _cost_quality(backtest: Backtest) -> Figure:
     figure, axes = _axes("USD per 1,000 calls", "success rate")
-    curve = judged.curve()
+    curve = backtest.curve()
     axes.plot(curve.cost * 1000, curve.success, label="policy, swept over its weight")
     axes.scatter(
-        judged.cost.mean(axis=0) * 1000, judged.success.mean(axis=0), marker="x", label="single models"
+        backtest.cost.mean(axis=0) * 1000, backtest.success.mean(axis=0), marker="x", label="single models"
     )
     axes.legend()
     return figure
@@ -43,9 +43,9 @@ def _risk_coverage(fitted: Fitted) -> Figure:
     return figure
 
 
-def _reliability(judged: Judged) -> Figure:
+def _reliability(backtest: Backtest) -> Figure:
     figure, axes = _axes("predicted chance of success", "observed success rate")
-    bins = reliability(judged.probability[judged.known], judged.success[judged.known])
+    bins = reliability(backtest.probability[backtest.known], backtest.success[backtest.known])
     axes.plot([0, 1], [0, 1], linestyle=":", color="grey")
     axes.plot(bins.predicted, bins.observed, marker="o")
     return figure

@@ -1,4 +1,4 @@
-"""Fits the two estimators: success heads per model, and the classifier of the cheapest-success label."""
+"""Fits the two estimators: success heads per model, and a classifier of the cheapest-success label."""
 
 from __future__ import annotations
 
@@ -42,27 +42,27 @@ STORE_POINTS = 12_000
 DEVIATION_PENALTIES = (0.01, 0.03, 0.1, 0.3)
 """Candidates for the ridge penalty of the deviation, per prompt, from weak to strong."""
 LABEL_CS = (0.3, 0.03)
-"""Candidates for the inverse penalty of the label classifier, scikit-learn's `C`, likewise."""
+"""Candidates for the label classifier's inverse penalty, scikit-learn's `C`, from weak to strong."""
 TABLE_PRIOR = 5.0
-"""Calls' worth of belief that a task type is like all others."""
+"""Number of calls that the belief "a task type is like all others" is worth."""
 LAST_PENALTY = 1.0
 DIFFERENCE_PENALTY = 30.0
-"""Penalty on the weights of what models differ by. It is nothing where every model met hundreds of prompts;
-where the log tried one model a prompt, the table of means holds until differences have shown themselves."""
+"""Penalty on the weights of the differences between models. It does not matter if every model met hundreds of
+prompts; if the log tried one model per prompt, the table of means holds until the differences are clear."""
 OWN_PENALTY = 3000.0
-"""Penalty on what a model's weights differ by from those all models share."""
+"""Penalty on the difference between a model's weights and those that all models share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSample:
-    """What a head is fitted on.
+    """The arrays that a head is fitted on.
 
     Attributes:
-        outcome: shape (n, n_models); success in [0, 1], NaN where unknown.
-        weight: shape (n, n_models); what an outcome counts, above 0; 0 where it is unknown.
-        output_tokens, input_tokens: shape (n, n_models), NaN where unknown.
-        label: shape (n,); column of the cheapest model that succeeded, -1 without one.
-        groups: shape (n,); rows that never part in a fold.
+        outcome: shape (n, n_models); success in [0, 1], NaN if unknown.
+        weight: shape (n, n_models); importance of an outcome, above 0; 0 if it is unknown.
+        output_tokens, input_tokens: shape (n, n_models), NaN if unknown.
+        label: shape (n,); column of the cheapest model that succeeded, -1 if none did.
+        groups: shape (n,); rows of one group stay in one fold.
     """
 
     features: Features
@@ -84,7 +84,7 @@ class TrainingSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
-    """What both estimators of one sample share: scaling, what the neighbours saw, the table of means."""
+    """What both estimators of one sample share: scaling, neighbour store, table of means."""
 
     scaling: Scaling
     store: NeighbourStore
@@ -114,7 +114,7 @@ class CrossFitted:
     familiarity: FloatArray
 
     def probability(self, outcome: FloatArray, weight: FloatArray, groups: IntArray, seed: int) -> FloatArray:
-        """Calibrated probabilities, the last level cross-fitted too, so that no row calibrates itself."""
+        """Calibrated probabilities; the last level is cross-fitted too, so that no row calibrates itself."""
         out = np.zeros_like(outcome)
         for held in _held_out(groups, seed + 1):
             rest = ~held
@@ -125,13 +125,13 @@ class CrossFitted:
 
 
 def settings_of(kind: Kind) -> list[Setting]:
-    """The candidates that cross-validation chooses among."""
+    """The candidates for cross-validation, from weak to strong."""
     values = DEVIATION_PENALTIES if kind == "success" else LABEL_CS
     return [Setting(kind=kind, value=value) for value in values]
 
 
 def cross_fit(sample: TrainingSample, settings: Sequence[Setting], seed: int) -> list[CrossFitted]:
-    """For each setting, the evidence on every prompt from heads fitted on the other folds."""
+    """Compute, for each setting, the evidence on every prompt from heads fitted on the other folds."""
     held_out = _held_out(sample.groups, seed)
     workers = Parallel(n_jobs=os.cpu_count(), prefer="threads")
     parts = workers(delayed(_cross_fit_fold)(sample, held, settings) for held in held_out)
@@ -142,7 +142,7 @@ def cross_fit(sample: TrainingSample, settings: Sequence[Setting], seed: int) ->
 def _cross_fit_fold(
     sample: TrainingSample, held: BoolArray, settings: Sequence[Setting]
 ) -> list[CrossFitted]:
-    """The evidence on one fold's prompts, from heads fitted on the others'."""
+    """Compute the evidence on one fold's prompts from heads fitted on the other folds."""
     outer = sample.features.rows(held)
     base, parts = _fit_parts(sample.rows(~held), settings)
     wide, narrow = wide_inputs(outer, base.scaling), narrow_inputs(outer, base.scaling)
@@ -155,7 +155,7 @@ def _cross_fit_fold(
 
 
 def _joined(parts: Sequence[CrossFitted], order: IntArray) -> CrossFitted:
-    """Folds put together again, in the rows' own order."""
+    """Concatenate the folds and restore the order of the rows."""
     return CrossFitted(
         evidence=np.concatenate([part.evidence for part in parts])[order],
         table=np.concatenate([part.table for part in parts])[order],
@@ -164,10 +164,10 @@ def _joined(parts: Sequence[CrossFitted], order: IntArray) -> CrossFitted:
 
 
 def fit_head(sample: TrainingSample, setting: Setting, fitted: CrossFitted, lengths: Lengths) -> Head:
-    """The head on the whole sample, its last level from the cross-fitted evidence.
+    """Fit the head on the whole sample, and its last level on the cross-fitted evidence.
 
     Args:
-        lengths: as `fit_lengths` finds them on the same sample.
+        lengths: the result of `fit_lengths` on the same sample.
     """
     base, (parts,) = _fit_parts(sample, [setting])
     shared, weights, intercept = fit_last_level(fitted.evidence, fitted.table, sample.outcome, sample.weight)
@@ -185,14 +185,14 @@ def table_of_means(
 ) -> FloatArray:
     """Log odds of the mean outcome per task type and model, shrunk to the model's mean.
 
-    The mean is that of how easy the task type's prompts are, plus that of how much better the model did on
-    those it met: the regression estimator of a mean (Cochran 1977, section 7.1). So a model that met the hard
-    ones only is not blamed for it, and where every model met every prompt it is the plain mean.
+    The mean has two parts: how easy the task type's prompts are, and how much better than that the model did
+    on those it met (the regression estimator of a mean, Cochran 1977, section 7.1). So a model is not blamed
+    for meeting only hard prompts, and if every model met every prompt it is the plain mean.
 
     Args:
-        outcome, weight: shape (n, n_models); NaN and 0 where unknown.
+        outcome, weight: shape (n, n_models); NaN and 0 if unknown.
         task_type: shape (n,); -1 for none.
-        easy: shape (n, 1); the mean outcome over models that is expected of each prompt.
+        easy: shape (n, 1); expected mean outcome over models on each prompt.
 
     Returns:
         Shape (1 + n_task_types, n_models); row 0 over all prompts, row 1 + t of task type t.
@@ -213,17 +213,18 @@ def table_of_means(
 def fit_last_level(
     evidence: FloatArray, table: FloatArray, outcome: FloatArray, weight: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """One logistic regression per model on its observed outcomes, over its evidence.
+    """Fit one logistic regression per model to its observed outcomes, on its evidence.
 
-    The evidence enters as its difference from the table of means, whose log odds are the offset: with few
-    outcomes the penalty leaves the table as it is. What the models share of it and what they differ by have
-    weights of their own (`head.gains`), the latter penalised harder. A model's weights are those that
-    all models share, not negative, plus a difference of its own that is penalised hardest.
+    The log odds of the table of means are the offset, and the evidence enters as its difference from them:
+    with few outcomes the penalty leaves the table as it is. The part of the evidence that the models share
+    and the part in which they differ have separate weights (`head.gains`), and the second has a higher
+    penalty. A model's weights are those that all models share, at least 0, plus its own difference, which
+    has the highest penalty.
 
     Args:
         evidence: log odds, shape (n, n_models, n_evidence).
         table: log odds, shape (n, n_models).
-        outcome, weight: shape (n, n_models); NaN and 0 where unknown.
+        outcome, weight: shape (n, n_models); NaN and 0 if unknown.
 
     Returns:
         Weights of the shared part and of the differences, shape (n_models, n_evidence) each; and intercept,
@@ -231,77 +232,124 @@ def fit_last_level(
     """
     from scipy.optimize import minimize
 
-    target = np.where(weight > 0, outcome, 0.0)
-    shared, differences = gains(evidence, table)
-    gain = np.concatenate([np.broadcast_to(shared, differences.shape), differences], axis=2)
-    _, models, kinds = gain.shape
-    penalty = np.repeat([LAST_PENALTY, DIFFERENCE_PENALTY], kinds // 2)
-    sizes = np.cumsum([kinds, models * kinds])
+    problem = LastLevelProblem.of(evidence, table, outcome, weight)
+    result = minimize(problem.loss, problem.start, jac=True, method="L-BFGS-B", bounds=problem.bounds)
+    common, own, intercept = problem.unpack(result.x)
+    of_shared, of_difference = np.hsplit(common + own, 2)
+    return of_shared, of_difference, intercept
 
-    def unpack(vector: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        common, own, intercept = np.split(vector, sizes)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastLevelProblem:
+    """The penalised log loss of all models' last levels, as a function of one vector (c, d, b).
+
+    For prompts n, models m and kinds of evidence e:
+
+        z_nm = table_nm + sum_e gain_nme (c_e + d_me) + b_m
+        loss = sum_nm weight_nm (log(1 + exp z_nm) - target_nm z_nm)
+             + 1/2 (sum_e penalty_e c_e^2 + OWN_PENALTY sum_me d_me^2 + LAST_PENALTY sum_m b_m^2)
+
+    Here c >= 0 are the weights that all models share, d a model's differences from them, b the intercepts.
+
+    Attributes:
+        gain: shape (n, n_models, 2 * n_evidence); the shared part of the evidence, then the differences.
+        table, target, weight: shape (n, n_models).
+        penalty: shape (2 * n_evidence,).
+    """
+
+    gain: FloatArray
+    table: FloatArray
+    target: FloatArray
+    weight: FloatArray
+    penalty: FloatArray
+
+    @staticmethod
+    def of(
+        evidence: FloatArray, table: FloatArray, outcome: FloatArray, weight: FloatArray
+    ) -> LastLevelProblem:
+        """Put the problem together from the arguments of `fit_last_level`."""
+        shared, differences = gains(evidence, table)
+        return LastLevelProblem(
+            gain=np.concatenate([np.broadcast_to(shared, differences.shape), differences], axis=2),
+            table=table,
+            target=np.where(weight > 0, outcome, 0.0),
+            weight=weight,
+            penalty=np.repeat([LAST_PENALTY, DIFFERENCE_PENALTY], evidence.shape[2]),
+        )
+
+    @property
+    def start(self) -> FloatArray:
+        """Equal shared weights, and no differences or intercepts."""
+        _, models, kinds = self.gain.shape
+        return np.concatenate([np.full(kinds, 2.0 / kinds), np.zeros(models * kinds + models)])
+
+    @property
+    def bounds(self) -> list[tuple[float | None, None]]:
+        """Shared weights are not negative; the rest is free."""
+        _, models, kinds = self.gain.shape
+        return [(0.0, None)] * kinds + [(None, None)] * (models * kinds + models)
+
+    def unpack(self, vector: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Take c, d and b out of a vector: shapes (kinds,), (n_models, kinds) and (n_models,)."""
+        _, models, kinds = self.gain.shape
+        common, own, intercept = np.split(vector, [kinds, kinds + models * kinds])
         return common, own.reshape(models, kinds), intercept
 
-    def loss(vector: FloatArray) -> tuple[float, FloatArray]:
-        common, own, intercept = unpack(vector)
-        z = table + np.einsum("nme,me->nm", gain, common + own) + intercept
-        slope = weight * (sigmoid(z) - target)
-        by_weight = np.einsum("nm,nme->me", slope, gain)
-        value = (weight * (np.logaddexp(0.0, z) - target * z)).sum() + 0.5 * (
-            penalty @ common**2 + LAST_PENALTY * (intercept @ intercept) + OWN_PENALTY * (own**2).sum()
+    def loss(self, vector: FloatArray) -> tuple[float, FloatArray]:
+        """The loss at a vector, and its gradient."""
+        common, own, intercept = self.unpack(vector)
+        z = self.table + np.einsum("nme,me->nm", self.gain, common + own) + intercept
+        slope = self.weight * (sigmoid(z) - self.target)
+        by_weight = np.einsum("nm,nme->me", slope, self.gain)
+        value = (self.weight * (np.logaddexp(0.0, z) - self.target * z)).sum() + 0.5 * (
+            self.penalty @ common**2 + LAST_PENALTY * (intercept @ intercept) + OWN_PENALTY * (own**2).sum()
         )
         gradient = (
-            by_weight.sum(axis=0) + penalty * common,
+            by_weight.sum(axis=0) + self.penalty * common,
             (by_weight + OWN_PENALTY * own).ravel(),
             slope.sum(axis=0) + LAST_PENALTY * intercept,
         )
         return float(value), np.concatenate(gradient)
 
-    start = np.concatenate([np.full(kinds, 2.0 / kinds), np.zeros(models * kinds + models)])
-    bounds = [(0.0, None)] * kinds + [(None, None)] * (models * kinds + models)
-    common, own, intercept = unpack(minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x)
-    of_shared, of_difference = np.hsplit(common + own, 2)
-    return of_shared, of_difference, intercept
-
 
 def fit_lengths(sample: TrainingSample) -> Lengths:
-    """Expected tokens per model: ridge on the log of the output's, a ratio for the input's."""
-    wanted, given = sample.output_tokens, sample.input_tokens
-    seen = np.isfinite(wanted)
+    """Fit expected tokens per model: ridge on the log of the output tokens, a ratio for the input tokens."""
+    output = sample.output_tokens
+    seen = np.isfinite(output)
     inputs = narrow_inputs(sample.features, structure_scaling(sample.features))
-    target = np.where(seen, np.log1p(np.where(seen, wanted, 0.0)), 0.0)
+    target = np.where(seen, np.log1p(np.where(seen, output, 0.0)), 0.0)
     usable = seen.any(axis=0)
-    width, models = inputs.shape[1], wanted.shape[1]
+    width, models = inputs.shape[1], output.shape[1]
     head = Linear(weights=np.zeros((width, models)), intercept=np.zeros(models))
     fitted = np.zeros_like(target)
     if usable.any():
         heads = RidgeHeads.of(inputs, target[:, usable], seen[:, usable].astype(np.float64))
         solution, fitted[:, usable] = heads.solution(), heads.leave_one_out()
         head.weights[:, usable], head.intercept[usable] = solution.weights, solution.intercept
-    most = np.array([column[rows].max(initial=-1.0) for column, rows in zip(wanted.T, seen.T, strict=True)])
+    most = np.array([column[rows].max(initial=-1.0) for column, rows in zip(output.T, seen.T, strict=True)])
     most = np.maximum(most, 0.0)
     predicted = np.where(seen, np.expm1(np.clip(fitted, 0.0, np.log1p(most))), 0.0).sum(axis=0)
-    total = np.where(seen, wanted, 0.0).sum(axis=0)
+    total = np.where(seen, output, 0.0).sum(axis=0)
     return Lengths(
         log_tokens=head,
         smearing=np.where(predicted > 0, total / np.maximum(predicted, 1e-9), 1.0),
         most=most,
-        input_ratio=_input_ratio(given, sample.features.tokens),
+        input_ratio=_input_ratio(sample.input_tokens, sample.features.tokens),
     )
 
 
-def _input_ratio(given: FloatArray, tokens: FloatArray) -> FloatArray:
-    """Logged input tokens per token of the encoder's, per model; all models' where one has none, else 1."""
-    seen = np.isfinite(given)
-    ours = np.where(seen, tokens[:, None], 0.0).sum(axis=0)
-    theirs = np.where(seen, given, 0.0).sum(axis=0)
-    overall = theirs.sum() / ours.sum() if ours.sum() > 0 else 1.0
-    return np.where(ours > 0, theirs / np.maximum(ours, 1e-9), overall)
+def _input_ratio(logged: FloatArray, tokens: FloatArray) -> FloatArray:
+    """Logged input tokens per encoder token, by model; that of all models if one has no counts, else 1."""
+    seen = np.isfinite(logged)
+    by_encoder = np.where(seen, tokens[:, None], 0.0).sum(axis=0)
+    by_provider = np.where(seen, logged, 0.0).sum(axis=0)
+    overall = by_provider.sum() / by_encoder.sum() if by_encoder.sum() > 0 else 1.0
+    return np.where(by_encoder > 0, by_provider / np.maximum(by_encoder, 1e-9), overall)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Common:
-    """What success heads of every regularisation share; arrays over the sample's rows."""
+    """What success heads of every regularisation share; arrays are over the sample's rows."""
 
     difficulty: Linear
     easy: FloatArray
@@ -315,7 +363,7 @@ class _Common:
 def _fit_parts(
     sample: TrainingSample, settings: Sequence[Setting]
 ) -> tuple[Base, list[SuccessParts | LabelParts]]:
-    """Everything but the last level, for several settings at once: they share the costly part."""
+    """Fit everything but the last level, for several settings at once: they share the costly part."""
     scaling = structure_scaling(sample.features)
     sample = sample.rows(np.flatnonzero(np.isfinite(sample.outcome).any(axis=1)))
     wide = wide_inputs(sample.features, scaling)
@@ -344,9 +392,9 @@ def _parts(
 
 
 def _fit_common(sample: TrainingSample, wide: Float32Array, narrow: Float32Array) -> _Common:
-    """Difficulty, then each model's level given it, then what is left for the deviation to explain.
+    """Fit the difficulty, then each model's level given it, then the deviation on the residual.
 
-    Each step sees the leave-one-out predictions of the one before, so that none learns its errors by heart.
+    Each step sees the leave-one-out predictions of the step before, and so can't learn its errors by heart.
     """
     outcome, weight, features = sample.outcome, sample.weight, sample.features
     seen = weight > 0
@@ -384,7 +432,7 @@ def _shared_outcome(outcome: FloatArray, weight: FloatArray) -> FloatArray:
 
 
 def _fit_label(wide: Float32Array, label: IntArray, models: int, c: float) -> LabelParts:
-    """Multinomial logistic regression on the label; a model that is never the label gets almost no chance."""
+    """Fit logistic regression on the label; a model that is never the label gets almost no chance."""
     from sklearn.linear_model import LogisticRegression
 
     weights = np.zeros((wide.shape[1], models))
@@ -403,22 +451,22 @@ def _fit_label(wide: Float32Array, label: IntArray, models: int, c: float) -> La
 
 
 def stored_rows(outcome: FloatArray) -> IntArray:
-    """Which prompts of a sample are the points of its head's neighbour store, in the store's order.
+    """Rows of a sample that are the points of its head's neighbour store, in the store's order.
 
     Args:
-        outcome: the sample's, shape (n, n_models); a prompt of unknown outcomes is not among them.
+        outcome: the sample's, shape (n, n_models); a prompt without a known outcome is no point.
     """
     seen = np.flatnonzero(np.isfinite(outcome).any(axis=1))
     return seen[_kept(len(seen))]
 
 
 def _kept(count: int) -> IntArray:
-    """Rows of `count` that the store keeps: `STORE_POINTS` at most, evenly spread."""
+    """Rows of `count` that the store keeps: at most `STORE_POINTS`, evenly spread."""
     return np.linspace(0, count - 1, min(count, STORE_POINTS)).astype(np.int64)
 
 
 def _store(sample: TrainingSample, inputs: Float32Array, values: FloatArray) -> NeighbourStore:
-    """The neighbours' store: principal axes (uncentred, so cosines are kept), at most `STORE_POINTS` rows."""
+    """Build the neighbour store: principal axes (uncentred, to keep cosines), at most `STORE_POINTS` rows."""
     narrow = unit(inputs)
     axes = np.linalg.eigh((narrow.T @ narrow).astype(np.float64))[1][:, ::-1][:, :STORE_AXES].astype(
         np.float32
@@ -443,12 +491,12 @@ def structure_scaling(features: Features) -> Scaling:
 
 
 def _held_out(groups: IntArray, seed: int) -> list[BoolArray]:
-    """The rows held out in each fold: `FOLDS` of them, fewer where there are fewer groups."""
+    """The rows held out in each fold; there are `FOLDS` folds, or fewer if there are fewer groups."""
     count = len(np.unique(groups))
     if count < 2:
         raise TrainingError(
-            f"all {len(groups)} prompts to fit on are linked by their sessions, so none can be held out; "
-            "give more of the log, or drop its session_id where it names no conversation"
+            f"sessions link all {len(groups)} prompts to fit on, so none can be held out; "
+            "give more of the log, or drop its session_id if it names no conversation"
         )
     fold = folds(groups, min(FOLDS, count), seed)
     return [fold == k for k in np.unique(fold)]

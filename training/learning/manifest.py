@@ -1,4 +1,4 @@
-"""What a training run records of its router: the artifact's manifest and the MLflow run."""
+"""The records of a training run: the router's manifest and the MLflow run."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from router.forecasting.encoder import EncoderInfo
 from router.records import Json
 from router.settings.yaml_file import routing_part, settings_text
 from training.learning.figures import training_figures
-from training.learning.fitting import Fitted, Material
-from training.learning.runner_up import runner_up_to_json
+from training.learning.fitting import FinalFit, Fitted
+from training.learning.material import Material
 from training.learning.training_means import TrainingStatistics, statistics_to_json
 from training.prompts.split import Split
 from training.reading.summary import ReadSummary
@@ -32,10 +32,9 @@ def manifest_of(
     report: Mapping[str, Json],
     encoder: EncoderInfo,
 ) -> dict[str, Json]:
-    """The manifest, without what `seal` adds."""
+    """Put the manifest together, without the entries that `seal` adds."""
     rows = np.concatenate([split.train, split.validation])
     table = material.table.rows(rows)
-    spec = material.spec
     statistics = TrainingStatistics.of(
         table.models, [request.task_type for request in table.requests], table.success, table.cost
     )
@@ -45,11 +44,11 @@ def manifest_of(
         "models": list(table.models),
         "head": fitted.published,
         "encoder": asdict(encoder),
-        "features": asdict(spec),
+        "features": asdict(material.spec),
         "prices": material.logged,
         "policy": fitted.policy.to_json(),
-        **({"runner_up": runner_up_to_json(fitted.runner_up)} if fitted.runner_up else {}),
-        **({"promise": promise_to_json(fitted)} if fitted.promise else {}),
+        **({"runner_up": _runner_up_to_json(fitted.runner_up)} if fitted.runner_up else {}),
+        **({"promise": guarantee_to_json(fitted)} if fitted.guarantee else {}),
         "config": settings_text(routing_part(material.config)[0]),
         "statistics": statistics_to_json(statistics),
         "metrics": _metrics(fitted),
@@ -67,10 +66,14 @@ def manifest_of(
     }
 
 
+def _runner_up_to_json(runner_up: FinalFit) -> dict[str, Json]:
+    return {"head": runner_up.head.kind, "policy": runner_up.policy.to_json()}
+
+
 def run_record(
     manifest: Mapping[str, Json], fitted: Fitted, report: Mapping[str, Json], reading: ReadSummary
 ) -> RunRecord:
-    """The MLflow run of a training; the estimator that lost is a run nested in it."""
+    """Describe the training run for MLflow, with the estimator that was not published as a nested run."""
     nested = {
         f"{kind} (not published)": RunRecord(
             params={"estimator": kind, "regularisation": candidate.setting.value},
@@ -106,28 +109,28 @@ def run_record(
     )
 
 
-def promise_to_json(fitted: Fitted) -> dict[str, Json] | None:
-    """What was promised, on what grounds, and how the policy did on the test part; None without a promise.
+def guarantee_to_json(fitted: Fitted) -> dict[str, Json] | None:
+    """The guarantee, its grounds, and the loss on the test part; None without a guarantee.
 
-    `test_loss` and `kept` are None where no test part tells: there is none, or outcomes are unknown there.
+    `test_loss` and `kept` are None if there is no test part or outcomes in it are unknown.
     """
-    if fitted.promise is None:
+    guarantee, test = fitted.guarantee, fitted.test
+    if guarantee is None:
         return None
-    test = fitted.test
-    told = bool(test) and not test["filled_in"] > 0
-    loss = test["best_single_success"] - test["success"] if told else None
+    known = bool(test) and not test["filled_in"] > 0
+    loss = test["best_single_success"] - test["success"] if known else None
     return {
-        "max_quality_loss": fitted.promise.max_loss,
-        "confidence": fitted.promise.confidence,
-        "weight": fitted.promise.weight,
-        "bound": fitted.promise.bound,
-        "calibration_prompts": fitted.promise.n,
-        "calibration_clusters": fitted.promise.clusters,
-        "test_prompts": int(test["prompts"]) if told else 0,
+        "max_quality_loss": guarantee.max_loss,
+        "confidence": guarantee.confidence,
+        "weight": guarantee.weight,
+        "bound": guarantee.bound,
+        "calibration_prompts": guarantee.n,
+        "calibration_clusters": guarantee.clusters,
+        "test_prompts": int(test["prompts"]) if known else 0,
         "test_loss": loss,
-        "kept": None if loss is None else loss <= fitted.promise.max_loss,
-        "method": fitted.promise.method,
-        "assumptions": list(fitted.promise.assumptions),
+        "kept": None if loss is None else loss <= guarantee.max_loss,
+        "method": guarantee.method,
+        "assumptions": list(guarantee.assumptions),
     }
 
 
@@ -137,7 +140,7 @@ def _numbers(values: Mapping[str, Json]) -> dict[str, float]:
 
 
 def _metrics(fitted: Fitted) -> dict[str, Json]:
-    """Metrics per part; None where one is undefined."""
+    """Metrics per part; None if one is undefined."""
     parts = {
         "calibration": fitted.calibration,
         **{f"validation_{kind}": candidate.validation for kind, candidate in fitted.candidates.items()},
@@ -151,7 +154,7 @@ def _metrics(fitted: Fitted) -> dict[str, Json]:
 
 
 def _finite(metrics: Mapping[str, Mapping[str, float | None]]) -> dict[str, float]:
-    """Metrics as MLflow takes them: one flat name each, undefined ones left out."""
+    """Flatten metrics for MLflow, without the undefined ones."""
     return {
         f"{part}.{name}": float(value)
         for part, values in metrics.items()
@@ -162,7 +165,7 @@ def _finite(metrics: Mapping[str, Mapping[str, float | None]]) -> dict[str, floa
 
 def library_versions() -> dict[str, str]:
     """Versions of the installed libraries that a router's numbers depend on."""
-    return {name: found for name in LIBRARIES if (found := _version(name))}
+    return {name: installed for name in LIBRARIES if (installed := _version(name))}
 
 
 def _version(library: str) -> str | None:

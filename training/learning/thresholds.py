@@ -11,28 +11,28 @@ from router.errors import TrainingError
 from router.records import BoolArray, FloatArray, IntArray
 from router.settings.sections import Fallback, Objective
 from training.statistics.policy_curves import Curve, cost_quality_curve, picked, risk_coverage
-from training.statistics.promise import PromisedWeight, Trial, promised
+from training.statistics.quality_guarantee import GuaranteedWeight, Trial, guaranteed_weight
 
 STAKES = np.geomspace(0.01, 0.3, 8)
-"""Success that one call of the best single model is worth: where cost and quality are in the balance."""
+"""What one call of the best single model costs, in success: the range in which cost and quality compete."""
 LEAST_FULL = 200
-"""With fewer prompts on which every model's outcome is known, nothing is judged on them alone."""
+"""Fewest prompts with every model's outcome known that are enough without the other prompts."""
 MANY_FULL = 2000
-"""With so many, the other prompts are not needed, however many there are."""
+"""From so many on they are enough however many other prompts there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """Forecasts beside what happened; shape (n, n_models) each, and no NaN.
+class Backtest:
+    """Forecasts for unseen prompts beside the outcomes; shape (n, n_models) each, and no NaN.
 
     Attributes:
-        rows: shape (n,); places of the prompts among those handed in.
+        rows: shape (n,); row numbers of the prompts in the arrays given to `of`.
         probability: calibrated chance of success, from heads that had not seen the prompt.
         expected_cost: USD.
         success: outcome in [0, 1].
         cost: USD that was paid.
-        known: where the outcome was logged; elsewhere `success` holds the probability instead (the direct
-            method of off-policy evaluation, Dudik, Langford & Li 2011, section 2.1).
+        known: whether the outcome was logged; if not, `success` holds the probability (the direct method of
+            off-policy evaluation, Dudik, Langford & Li 2011, section 2.1).
     """
 
     rows: IntArray
@@ -50,24 +50,24 @@ class Judged:
         cost: FloatArray,
         *,
         fair: bool = True,
-        promised: bool = False,
-    ) -> Judged:
-        """Judge on the prompts where every outcome is known if they are enough, else fill in the others.
+        guaranteed: bool = False,
+    ) -> Backtest:
+        """Keep the prompts with every outcome known if they are enough, else fill in forecasts in the gaps.
 
-        They are enough from `LEAST_FULL` on, where they are half of all prompts or `MANY_FULL`. Fewer are
-        a noisier judge than all prompts with forecasts in the gaps (`benchmarks.partial_log`).
+        They are enough if there are `LEAST_FULL` and they are half of all prompts or `MANY_FULL`. Fewer
+        measure more noisily than all prompts with forecasts in the gaps (`benchmarks.partial_log`).
 
         Args:
-            fair: whether those prompts are like the others; else they are never enough by themselves.
-            promised: a promise rests on them alone: `LEAST_FULL` of them are enough.
+            fair: whether those prompts are like the others; if not, they are never enough by themselves.
+            guaranteed: whether a guarantee rests on them; then `LEAST_FULL` of them are enough.
         """
         known = np.isfinite(success)
-        full, some = known.all(axis=1), known.any(axis=1)
+        full, partial = known.all(axis=1), known.any(axis=1)
         count = int(full.sum())
-        enough = promised or (fair and (2 * count >= some.sum() or count >= MANY_FULL))
-        rows = full if count >= LEAST_FULL and enough else some
+        enough = guaranteed or (fair and (2 * count >= partial.sum() or count >= MANY_FULL))
+        rows = full if count >= LEAST_FULL and enough else partial
         expected = assumed_cost(expected_cost[rows])
-        return Judged(
+        return Backtest(
             rows=np.flatnonzero(rows),
             probability=probability[rows],
             expected_cost=expected,
@@ -90,49 +90,53 @@ class Judged:
         cost = self.cost.mean(axis=0)
         return int(np.lexsort((cost, -self.success.mean(axis=0)))[0])
 
+    def choice(self, weight: float) -> IntArray:
+        """Shape (n,): column of the model that the policy chooses at a weight on cost."""
+        return choose(self.probability, self.expected_cost, weight)
+
     def curve(self) -> Curve:
         """The policy swept over its weight on cost."""
         return cost_quality_curve(self.probability, self.expected_cost, self.success, self.cost)
 
 
-def decision_value(judged: Judged) -> FloatArray:
-    """What the forecasts are worth to the decision on each prompt, shape (n,); higher is better.
+def decision_value(backtest: Backtest) -> FloatArray:
+    """Value of the forecasts for the decision on each prompt, shape (n,); higher is better.
 
-    Success less the cost of the model chosen, one best single model's cost being worth `STAKES` of success,
-    averaged over the stakes. It ranks forecasts as cost at equal quality does, but as a mean over prompts it
-    is far less noisy, and has a standard error. Without costs: the negative squared error of the forecasts.
+    It is the success of the chosen model less its cost, averaged over `STAKES`. It ranks forecasts as cost at
+    equal quality does, but as a mean over prompts it is far less noisy, and has a standard error. Without
+    costs it is the negative squared error of the forecasts.
     """
-    paid = judged.cost[:, judged.best_single].mean()
+    paid = backtest.cost[:, backtest.best_single].mean()
     if not paid > 0:
-        error = np.where(judged.known, np.square(judged.probability - judged.success), 0.0)
+        error = np.where(backtest.known, np.square(backtest.probability - backtest.success), 0.0)
         return np.asarray(-error.mean(axis=1))
     values = []
     for stake in STAKES:
-        choice = choose(judged.probability, judged.expected_cost, stake / paid)
-        values.append(picked(judged.success, choice) - stake / paid * picked(judged.cost, choice))
+        choice = backtest.choice(stake / paid)
+        values.append(picked(backtest.success, choice) - stake / paid * picked(backtest.cost, choice))
     return np.asarray(np.mean(values, axis=0))
 
 
-def cost_at_best(judged: Judged) -> float:
+def cost_at_best(backtest: Backtest) -> float:
     """Least cost on the curve at the best single model's success rate, relative to its cost; NaN if never."""
-    best = judged.best_single
-    curve, paid = judged.curve(), judged.cost[:, best].mean()
-    reached = curve.cost[curve.success >= judged.success[:, best].mean() - 1e-12]
+    best = backtest.best_single
+    curve, paid = backtest.curve(), backtest.cost[:, best].mean()
+    reached = curve.cost[curve.success >= backtest.success[:, best].mean() - 1e-12]
     return float(reached.min() / paid) if len(reached) and paid > 0 else float("nan")
 
 
-def choose_weight(judged: Judged, objective: Objective) -> float:
-    """Weight on cost, in 1/USD, that meets the objective at the least cost or with the most success.
+def choose_weight(backtest: Backtest, objective: Objective) -> float:
+    """Choose the weight on cost, in 1/USD, that meets the objective at least cost or with most success.
 
-    Where a target is out of reach, the weight with the highest success rate (or, for a budget, the least
-    cost) comes closest to it.
+    If the target is out of reach, choose the weight that comes closest: the one with the highest success rate
+    or, for a budget, with the least cost.
     """
-    curve = judged.curve()
+    curve = backtest.curve()
     if objective.kind == "budget":
         within = curve.cost <= float(objective.usd_per_call or 0.0)
         index = int(np.argmax(np.where(within, curve.success, -1.0))) if within.any() else len(curve.cost) - 1
     else:
-        best = judged.success[:, judged.best_single].mean()
+        best = backtest.success[:, backtest.best_single].mean()
         target = best if objective.quality is None else objective.quality
         enough = curve.success >= target - 1e-12
         index = (
@@ -143,98 +147,113 @@ def choose_weight(judged: Judged, objective: Objective) -> float:
     return weight_inside(curve, index)
 
 
-def promised_weight(
-    judged: Judged, objective: Objective, groups: IntArray, traffic: FloatArray
-) -> PromisedWeight | None:
-    """The weight that keeps the objective's promise, and what is known of it; None where none is asked for.
+def guarantee_of(
+    backtest: Backtest, objective: Objective, groups: IntArray, traffic: FloatArray
+) -> GuaranteedWeight | None:
+    """Find the weight that keeps the loss within the objective's bound; None if the objective has no bound.
 
     Args:
         groups: shape (n,); prompts of a session share a number.
-        traffic: shape (n,); prompts that each one stands for.
+        traffic: shape (n,); number of prompts that each row stands for.
 
     Raises:
-        TrainingError: outcomes are unknown. Filled in with the forecasts, they would vouch for themselves.
+        TrainingError: outcomes are unknown. If forecasts filled them in, the forecasts would test themselves.
     """
     most = objective.max_quality_loss
     if most is None:
         return None
-    if judged.filled > 0:
+    if backtest.filled > 0:
         raise TrainingError(
-            f"objective.max_quality_loss: nothing can be promised where {judged.filled:.0%} of the outcomes "
-            f"are unknown; log every model's outcome on {LEAST_FULL} prompts or more, or leave it out"
+            f"objective.max_quality_loss: no loss can be guaranteed while {backtest.filled:.0%} of the "
+            f"outcomes are unknown; log every model's outcome on {LEAST_FULL} prompts or more, or omit it"
         )
     trial = Trial(
-        probability=judged.probability,
-        expected_cost=judged.expected_cost,
-        success=judged.success,
-        cost=judged.cost,
+        probability=backtest.probability,
+        expected_cost=backtest.expected_cost,
+        success=backtest.success,
+        cost=backtest.cost,
         clusters=groups,
         traffic=traffic,
     )
-    return promised(trial, max_loss=most, confidence=objective.confidence)
+    return guaranteed_weight(trial, max_loss=most, confidence=objective.confidence)
 
 
-def refuse_unsafe(promise: PromisedWeight | None) -> None:
-    """No router where what the objective promises can't be shown at any weight.
+def refuse_unsafe(guarantee: GuaranteedWeight | None) -> None:
+    """Raise if no weight keeps the objective's guarantee.
 
     Raises:
-        TrainingError: it can't.
+        TrainingError: even weight 0 can't be shown to be safe.
     """
-    if promise is not None and promise.weight is None:
+    if guarantee is not None and guarantee.weight is None:
         raise TrainingError(
-            f"objective.max_quality_loss: {promise.n} prompts can't show at a confidence of "
-            f"{promise.confidence:g} that routing loses at most {promise.max_loss:g} of success against the "
-            f"best single model, whatever the weight on cost (at weight 0: at most {promise.bound:.3g}); "
-            "log more prompts with every model's outcome, or promise less"
+            f"objective.max_quality_loss: {guarantee.n} prompts can't show at a confidence of "
+            f"{guarantee.confidence:g} that routing loses at most {guarantee.max_loss:g} of success against "
+            f"the best single model, at any weight on cost (at weight 0: at most {guarantee.bound:.3g}); "
+            "log more prompts with every model's outcome, or raise max_quality_loss"
         )
 
 
 def weight_inside(curve: Curve, index: int) -> float:
-    """A weight within the step that starts at `index`, away from its edges, where rounding tips choices."""
+    """A weight in the middle of the step that starts at `index`: at its edges rounding would tip choices."""
     weights = curve.weight
     start = float(weights[index])
     return (start + float(weights[index + 1])) / 2 if index + 1 < len(weights) else start * 1.01
 
 
-def least_confidence(
-    judged: Judged, weight: float, rule: IntArray, fallback: Fallback
-) -> tuple[float, FloatArray]:
-    """The confidence below which the rule table decides, from the risk-coverage curve.
+def least_confidence(backtest: Backtest, weight: float, rule: IntArray, fallback: Fallback) -> float:
+    """Choose the confidence below which the rule table decides.
 
-    With `max_risk`, the lowest threshold at which the prompts that the policy keeps fail no more often than
-    that. Otherwise the threshold that gains the most value (success less weight times cost) by handing over
-    the less confident prompts, where the rules succeed more often on them and the gain is more than one
-    standard error; else 0: a policy that does better than the rules everywhere never steps aside.
+    The settings fix it, or bound the failures of the prompts that the policy keeps (`max_risk`). Otherwise
+    the policy hands over as many prompts as gains the most value.
 
     Args:
         rule: shape (n,); the rule table's column for each prompt.
-
-    Returns:
-        The threshold, and the policy's own success on each prompt ordered by falling confidence, shape (n,).
     """
-    choice = choose(judged.probability, judged.expected_cost, weight)
-    confidence = picked(judged.probability, choice)
-    order = np.argsort(-confidence, kind="stable")
-    kept = picked(judged.success, choice)[order]
     if not isinstance(fallback.confidence, str):
-        return fallback.confidence, kept
+        return fallback.confidence
     if fallback.max_risk is not None:
-        curve = risk_coverage(confidence, picked(judged.success, choice))
-        allowed = np.flatnonzero(curve.risk <= fallback.max_risk)
-        return (float(curve.threshold[allowed[-1]]) if len(allowed) else 1.0), kept
-    rising, upwards = confidence[order][::-1], order[::-1]
-    better = picked(judged.success, rule)[upwards] - picked(judged.success, choice)[upwards]
-    dearer = picked(judged.cost, rule)[upwards] - picked(judged.cost, choice)[upwards]
+        return _threshold_within_risk(backtest, weight, fallback.max_risk)
+    return _most_valuable_threshold(backtest, weight, rule)
+
+
+def _threshold_within_risk(backtest: Backtest, weight: float, max_risk: float) -> float:
+    """The lowest threshold at which at most `max_risk` of the prompts above it fail; 1 if none is so low."""
+    choice = backtest.choice(weight)
+    curve = risk_coverage(picked(backtest.probability, choice), picked(backtest.success, choice))
+    allowed = np.flatnonzero(curve.risk <= max_risk)
+    return float(curve.threshold[allowed[-1]]) if len(allowed) else 1.0
+
+
+def _most_valuable_threshold(backtest: Backtest, weight: float, rule: IntArray) -> float:
+    """The threshold whose handover to the rules gains the most value (success less weight times cost).
+
+    The policy hands over only if the rules succeed more often on those prompts and the gain is above one
+    standard error; else the threshold is 0.
+    """
+    choice = backtest.choice(weight)
+    confidence = picked(backtest.probability, choice)
+    # Among equal confidences the order is that of `success_by_confidence`, reversed.
+    upwards = np.argsort(-confidence, kind="stable")[::-1]
+    rising = confidence[upwards]
+    better = (picked(backtest.success, rule) - picked(backtest.success, choice))[upwards]
+    dearer = (picked(backtest.cost, rule) - picked(backtest.cost, choice))[upwards]
     gain = better - weight * dearer
     usable = np.append(rising[1:] != rising[:-1], True) & (np.cumsum(better) > 0)
     total = np.where(usable, np.cumsum(gain), -np.inf)
     most = int(np.argmax(total))
     error = float(np.sqrt(np.square(gain[: most + 1]).sum()))
     if total[most] <= error:
-        return 0.0, kept
-    return (float(rising[most + 1]) if most + 1 < len(rising) else 1.0), kept
+        return 0.0
+    return float(rising[most + 1]) if most + 1 < len(rising) else 1.0
+
+
+def success_by_confidence(backtest: Backtest, weight: float) -> FloatArray:
+    """The policy's own success on each prompt, ordered by falling confidence, shape (n,)."""
+    choice = backtest.choice(weight)
+    order = np.argsort(-picked(backtest.probability, choice), kind="stable")
+    return picked(backtest.success, choice)[order]
 
 
 def least_familiarity(familiarity: FloatArray, unfamiliar_share: float) -> float:
-    """The similarity to the nearest prompts that all but `unfamiliar_share` of the training prompts have."""
+    """The familiarity that all but `unfamiliar_share` of the training prompts reach."""
     return float(np.quantile(familiarity, unfamiliar_share)) if unfamiliar_share > 0 else -1.0

@@ -1,4 +1,4 @@
-"""The training log's means: what every baseline is fitted on, and how a manifest holds them."""
+"""The means of the training log, which every baseline is fitted on, and their form in a manifest."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from router.records import BoolArray, FloatArray, IntArray, Json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingStatistics:
-    """Means of the training log: all that a baseline may know. NaN is unknown.
+    """Means of the training log, and all that a baseline may know; NaN is unknown.
 
     Attributes:
         models: columns of every array.
         success: shape (m,); mean success.
         cost: shape (m,); mean USD a call.
-        task_types: rows of the tables below, sorted; prompts without a task type are in none of them.
+        task_types: rows of the tables below, sorted; prompts without a task type are in none.
         task_success: shape (t, m).
         task_cost: shape (t, m); USD a call.
         task_counts: shape (t, m); prompts whose outcome is known.
@@ -66,7 +66,7 @@ class TrainingStatistics:
 
 
 def statistics_to_json(statistics: TrainingStatistics) -> dict[str, Json]:
-    """The training log's means as the manifest holds them; None is unknown."""
+    """Write the means as a manifest holds them; None is unknown."""
     return {
         "success": _plain(statistics.success),
         "cost": _plain(statistics.cost),
@@ -78,7 +78,7 @@ def statistics_to_json(statistics: TrainingStatistics) -> dict[str, Json]:
 
 
 def statistics_of(manifest: Mapping[str, Json]) -> TrainingStatistics:
-    """The training log's means out of a manifest."""
+    """Read the means from a manifest."""
     stored, models = manifest["statistics"], tuple(manifest["models"])
     shape = (len(stored["task_types"]), len(models))
     return TrainingStatistics(
@@ -97,7 +97,7 @@ def _plain(values: FloatArray) -> list[float | None]:
 
 
 def rows_of(names: Sequence[str], task_types: Sequence[str | None]) -> IntArray:
-    """Place of each prompt's task type in `names`; their number where it is in none of them."""
+    """Place of each prompt's task type in `names`; `len(names)` if it is not among them."""
     row: dict[str | None, int] = {name: number for number, name in enumerate(names)}
     return np.array([row.get(name, len(row)) for name in task_types], dtype=np.int64)
 
@@ -110,7 +110,7 @@ def _group_sums(values: FloatArray | BoolArray, groups: IntArray, n_groups: int)
 
 
 def _means(values: FloatArray, groups: IntArray, n_groups: int) -> FloatArray:
-    """Shape (n_groups, m): means of the known values per group, NaN where none is known."""
+    """Shape (n_groups, m): means of the known values per group, NaN if none is known."""
     count = _group_sums(~np.isnan(values), groups, n_groups)
     total = _group_sums(np.nan_to_num(values, nan=0.0), groups, n_groups)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)

@@ -1,1 +1,1 @@
-"""What all HTML pages share: palette, style, typeset numbers."""
+"""What all HTML pages share: palette, style, numbers and rendering."""

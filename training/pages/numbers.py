@@ -1,4 +1,4 @@
-"""Numbers as the reader of a comparison sees them, with what is unknown or never reached said in words."""
+"""Numbers as text for readers, with words for what is unknown or never reached."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from training.statistics.intervals import Interval
 UNKNOWN = "unknown"
 NEVER = "never"
 FACTOR = 10
-"""A ratio of this or more is told as a factor, a smaller one in per cent."""
+"""Ratios from here on are factors ("14x"), smaller ones percentages."""
 MUCH = 5
-"""A text that was cut to less than this part of it says how long it was."""
-_STEERING = "[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+"""A text more than this many times too long says its length when it is cut."""
+_CONTROL = "[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 
 
 def usd_per_thousand(usd_per_call: float) -> str:
-    """A cost of a thousand calls, two decimals or two digits: "$1.13"."""
+    """The cost of a thousand calls, with two decimals or two digits: "$1.13"."""
     return dollars(usd_per_call * 1000)
 
 
 def dollars(usd: float, *, signed: bool = False) -> str:
-    """An amount, two decimals or two digits: "$1.13", "-$0.042"; signed: "+$1.13"."""
+    """An amount with two decimals or two digits: "$1.13", "-$0.042"; signed: "+$1.13"."""
     if not math.isfinite(usd):
         return UNKNOWN
     size = abs(usd)
@@ -34,7 +34,7 @@ def dollars(usd: float, *, signed: bool = False) -> str:
 
 
 def rate(share: float) -> str:
-    """A share in [0, 1] as per cent: "84.1 %"."""
+    """A share in [0, 1] as a percentage: "84.1 %"."""
     return f"{share * 100:.1f} %" if math.isfinite(share) else UNKNOWN
 
 
@@ -51,7 +51,7 @@ def signed(value: float) -> str:
 
 
 def relative(ratio: float) -> str:
-    """A ratio of two costs: "38 %", "14x"; "unknown", or "never" where it is infinite."""
+    """A ratio of two costs: "38 %", "14x"; "never" if it is infinite."""
     if math.isnan(ratio):
         return UNKNOWN
     if math.isinf(ratio):
@@ -60,35 +60,35 @@ def relative(ratio: float) -> str:
 
 
 def as_factor(ratio: float) -> bool:
-    """Whether a ratio is told as a factor."""
+    """Whether a ratio is written as a factor."""
     return FACTOR <= ratio < math.inf
 
 
 def _percent(ratio: float) -> str:
-    """A ratio in per cent without the sign, two digits or more."""
+    """A ratio as a percentage of at least two digits, without the sign."""
     return f"{ratio * 100:,.0f}" if ratio >= 0.1 or ratio == 0 else f"{ratio * 100:.2g}"
 
 
 def decimal(value: float, digits: int = 3) -> str:
-    """A plain number: "0.741"; "unknown", or "never" where it is infinite."""
+    """A plain number: "0.741"; "never" if it is infinite."""
     if math.isnan(value):
         return UNKNOWN
     return NEVER if math.isinf(value) else f"{value:,.{digits}f}"
 
 
 def p_value_text(value: float) -> str:
-    """A probability of no difference: "p 0.012", "p < 0.001"; empty where unknown."""
+    """A p-value: "p 0.012", "p < 0.001"; empty if unknown."""
     if math.isnan(value):
         return ""
     return "p < 0.001" if value < 0.001 else f"p {value:.3f}" if value < 0.1 else f"p {value:.2f}"
 
 
 def bounds(interval: Interval, unit: str) -> str:
-    """The bounds of an interval in brackets, without units; empty where unknown.
+    """The bounds of an interval in brackets, without units; empty if unknown.
 
     Args:
-        unit: "points": "[-0.9, +1.1]"; "ratio", as `relative` tells the value: "[30, 47]", "[13, 15]";
-            "rate": "[83.1, 85.0]"; "usd" a call, told per thousand: "[$1.10, $1.20]"; "number":
+        unit: "points": "[-0.9, +1.1]"; "ratio", in the unit of `relative`: "[30, 47]", "[13, 15]";
+            "rate": "[83.1, 85.0]"; "usd" a call, written per thousand: "[$1.10, $1.20]"; "number":
             "[0.71, 0.75]".
     """
     if math.isnan(interval.low):
@@ -113,20 +113,20 @@ def _bound(value: float, unit: str) -> str:
 
 
 def typeset(text: str) -> str:
-    """A sentence with true minus signs before numbers, and numbers that stay with their units."""
+    """Put true minus signs before the numbers of a sentence, and keep numbers and units on one line."""
     return re.sub(r"(^|[\s\[(])-(?=[$\d])", "\\1\N{MINUS SIGN}", text).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def printable(text: str) -> str:
-    """A text from outside on one line, without characters that steer a terminal or the direction of writing.
+    """Put a text from outside on one line, and drop what controls a terminal or the writing direction.
 
-    Text that is written from right to left needs none of them.
+    Right-to-left text does not need such characters.
     """
-    return " ".join(re.sub(_STEERING, " ", text).split())
+    return " ".join(re.sub(_CONTROL, " ", text).split())
 
 
 def shortened(text: str, longest: int = 80) -> str:
-    """A printable text, cut between words if it can be; one that is much longer with its length said."""
+    """Make a text printable and cut it, between words if possible; a much longer one states its length."""
     line = printable(text)
     if len(line) <= longest:
         return line

@@ -1,4 +1,4 @@
-"""How all pages look: their colours, by day and by night, and their style sheet."""
+"""The colours of all pages, light and dark, and their style sheet."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PALETTES: Mapping[str, Mapping[str, str]] = {
         "trade": "#c5b1f8",
     },
 }
-"""Colours by name, of the page and of its charts."""
+"""Colours of pages and charts by name, for each colour scheme."""
 
 
 def style_sheet() -> str:

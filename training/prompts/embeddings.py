@@ -1,4 +1,4 @@
-"""The embedding cache: a text is embedded once per encoder, whatever log it comes from."""
+"""The embedding cache: each encoder embeds a text once, whichever log it comes from."""
 
 from __future__ import annotations
 
@@ -31,18 +31,20 @@ def encode_all(
     cache: Path,
     advance: Callable[[int], object] = lambda done: None,
 ) -> tuple[list[Encoding], int]:
-    """The texts' encodings in order, and how many of them had to be computed.
+    """Encode texts; returns the encodings in order and how many of them were computed.
 
     Args:
-        cache: SQLite file; made when missing. It holds hashes of the texts, never the texts.
-        advance: called with the number of texts done since its last call.
+        cache: SQLite file, created if missing. It holds hashes of the texts, never the texts.
+        advance: called with the number of texts done since the last call.
     """
     cache.parent.mkdir(parents=True, exist_ok=True)
     done: list[Encoding] = []
     computed = 0
     with closing(sqlite3.connect(cache, timeout=60)) as connection:
         use_wal(connection)
-        connection.execute("pragma synchronous = normal")  # a cache: what a power cut takes is computed anew
+        connection.execute(
+            "pragma synchronous = normal"
+        )  # after a power cut the lost rows are computed again
         connection.execute(SCHEMA)
         for batch in _batches(texts, BATCH):
             encodings, new = _encode_batch(encoder, batch, connection)

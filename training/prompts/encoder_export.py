@@ -1,4 +1,4 @@
-"""Encoders made ready for serving: a sentence-transformers model as an ONNX graph, or a distilled table."""
+"""Exports encoders for serving: a sentence-transformers model as an ONNX graph, or as a distilled table."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ STATIC_DIMENSIONS = 256
 STATIC_MAX_TOKENS = 512
 INFO_FILE = "encoder.json"
 EXPORT_VERSION = "2"
-"""Part of the cache's key: raised when the export below changes what it writes."""
+"""Part of the cache's key; raise it when the files of the export change."""
 FUSIBLE = ("bert",)
-"""Model types whose attention sees every token and nothing else, so that one operator can replace it."""
+"""Model types whose attention sees all tokens and nothing else, so that one operator can replace it."""
 FUSED_ATTENTION = "pointsman_fused"
 
 
 def prepared_encoder(choice: str, texts: Sequence[str], cache: Path) -> Path:
-    """Folder with the encoder's files and its `encoder.json`, exported on first use and kept in `cache`.
+    """Export an encoder on first use, and keep it in `cache`; returns the folder with its `encoder.json`.
 
     Args:
         choice: "minilm", "static" (distilled from MiniLM), or a sentence-transformers name or folder.
@@ -74,7 +74,7 @@ def prepared_encoder(choice: str, texts: Sequence[str], cache: Path) -> Path:
         try:
             work.rename(folder)
         except OSError:
-            if not (folder / INFO_FILE).is_file():  # else another process was quicker
+            if not (folder / INFO_FILE).is_file():  # if it is, another process was quicker
                 raise
     return folder
 
@@ -85,21 +85,23 @@ def encoder_info(folder: Path) -> EncoderInfo:
 
 
 def _source(choice: str) -> str:
-    """Model name or folder behind a choice; MiniLM comes from an installed package, its hash checked."""
+    """Model name or folder of a choice; MiniLM comes from an installed package, and its hash is checked."""
     if choice not in ("minilm", "static"):
         return choice
     spec = importlib.util.find_spec(MINILM_PACKAGE)
     if spec is None or spec.origin is None:
         raise MissingExtra(MINILM_PACKAGE.replace("_", "-"), "train")
     folder = Path(spec.origin).parent / "model"
-    found = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    if found != MINILM_SHA256:
-        raise TrainingError(f"{folder}: the MiniLM weights have hash {found}, expected {MINILM_SHA256}")
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    if digest != MINILM_SHA256:
+        raise TrainingError(
+            f"{folder}: the MiniLM weights have hash {digest}, expected {MINILM_SHA256}; reinstall them"
+        )
     return str(folder)
 
 
 def _fingerprint(source: str) -> str:
-    """Names a model: the hash of its weights for a folder, of its name for a hub model."""
+    """Identify a model: the hash of its weights if it is a folder, else of its name."""
     digest = hashlib.sha256(EXPORT_VERSION.encode())
     weights = sorted(Path(source).glob("*.safetensors")) if Path(source).is_dir() else []
     for file in weights:
@@ -110,7 +112,7 @@ def _fingerprint(source: str) -> str:
 
 
 def _export(choice: str, source: str, texts: Sequence[str], work: Path) -> None:
-    """Write the encoder's files and description into `work`, parity checked."""
+    """Write the encoder's files into `work`, check their parity with the original, and describe them."""
     sample = _sample(texts)
     with _quiet_libraries():
         model = _load_original(source)
@@ -120,14 +122,14 @@ def _export(choice: str, source: str, texts: Sequence[str], work: Path) -> None:
             info = _export_onnx(model, source, work)
             info = _checked_precision(model, info, sample, work)
     parity = {**info.parity, **_parity(model, info, sample, work)}
-    named = "all-MiniLM-L6-v2" if choice in ("minilm", "static") else choice
-    final = {**asdict(info), "name": named, "parity": parity, "sha256": _digest(work)}
-    logger.info("encoder %s (%s): cosine to the original %s", named, info.kind, parity)
+    name = "all-MiniLM-L6-v2" if choice in ("minilm", "static") else choice
+    final = {**asdict(info), "name": name, "parity": parity, "sha256": _digest(work)}
+    logger.info("encoder %s (%s): cosine to the original %s", name, info.kind, parity)
     (work / INFO_FILE).write_text(json.dumps(final, indent=1), encoding="utf-8")
 
 
 def _load_original(source: str) -> SentenceTransformer:
-    """The sentence-transformers model, on the CPU, with attention spelled out so that it exports cleanly."""
+    """Load the sentence-transformers model on the CPU, with eager attention, which exports cleanly."""
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
@@ -142,7 +144,7 @@ def _load_original(source: str) -> SentenceTransformer:
 
 
 def _export_onnx(model: SentenceTransformer, source: str, work: Path) -> EncoderInfo:
-    """The whole pipeline (network, pooling, normalisation) as one ONNX graph, then int8 weights per channel.
+    """Export network, pooling and normalisation as one ONNX graph, then quantise it to int8 by channel.
 
     The graph takes one text without padding, so it needs no attention mask: a tenth faster.
     """
@@ -196,7 +198,7 @@ def _write_graph(model: SentenceTransformer, file: Path) -> None:
 
 @contextmanager
 def _fused_attention(model: SentenceTransformer) -> Iterator[None]:
-    """While tracing, attention is onnxruntime's one operator instead of a dozen; other model types stay."""
+    """Trace attention as one operator of onnxruntime instead of a dozen; other model types stay unchanged."""
     network = getattr(model[0], "auto_model", None)
     if network is None or network.config.model_type not in FUSIBLE:
         yield
@@ -221,7 +223,7 @@ def _traced_attention(
     scaling: float,
     **unused: object,
 ) -> tuple[torch.Tensor, None]:
-    """Attention as transformers calls it, written as the graph's operator; it can be traced, not run.
+    """Stand in for attention with the graph's operator, in transformers' signature; for tracing only.
 
     Args:
         query: shape (batch, heads, tokens, head size), like key and value.
@@ -245,10 +247,10 @@ def _traced_attention(
 
 
 def _optimise(source: Path, target: Path) -> None:
-    """Fuse the graph's operators once, here: serving runs it as written, so every version computes the same.
+    """Fuse the graph's operators at export: serving runs it unchanged, so all versions compute the same.
 
-    The one fusion left out, the sum before a layer norm, is slower than its parts (onnxruntime 1.32: 65 us
-    against 20 us for 34 tokens, thirteen times a text).
+    One fusion is left out, the sum before a layer norm: it is slower than its parts (onnxruntime 1.32: 65 us
+    against 20 us for 34 tokens, thirteen times per text).
     """
     import onnxruntime
 
@@ -262,7 +264,7 @@ def _optimise(source: Path, target: Path) -> None:
 
 
 def _save_tokenizer(model: SentenceTransformer, work: Path) -> None:
-    """The model's fast tokenizer as one `tokenizer.json`."""
+    """Save the model's fast tokenizer as one `tokenizer.json`."""
     tokenizer = getattr(model.tokenizer, "backend_tokenizer", None)
     if tokenizer is None:
         raise TrainingError("this encoder has no fast tokenizer, which serving needs; choose another model")
@@ -272,20 +274,20 @@ def _save_tokenizer(model: SentenceTransformer, work: Path) -> None:
 def _checked_precision(
     model: SentenceTransformer, info: EncoderInfo, sample: Sequence[str], work: Path
 ) -> EncoderInfo:
-    """The int8 graph where it is close enough to the original, else the float32 graph in its place."""
+    """Keep the int8 graph if it is close enough to the original, else put the float32 graph in its place."""
     mean = _parity(model, info, sample, work)["mean"]
     if mean >= LEAST_MEAN_COSINE:
         (work / "full.onnx").unlink()
         return info
     logger.warning(
-        "int8 keeps a mean cosine of %.4f only (needs %.2f): float32 it is", mean, LEAST_MEAN_COSINE
+        "int8 reaches a mean cosine of only %.4f (%.2f needed): exporting float32", mean, LEAST_MEAN_COSINE
     )
     (work / "full.onnx").replace(work / ONNX_FILE)
     return EncoderInfo(**{**asdict(info), "parity": {"precision": "float32"}})
 
 
 def _distil(source: str, work: Path) -> EncoderInfo:
-    """Token vectors by model2vec: each token passed through the network, then PCA and Zipf weights."""
+    """Distil token vectors with model2vec: pass each token through the network, then PCA and Zipf weights."""
     from model2vec.distill import distill
     from safetensors.numpy import save_file
 
@@ -306,19 +308,19 @@ def _distil(source: str, work: Path) -> EncoderInfo:
 def _parity(
     model: SentenceTransformer, info: EncoderInfo, sample: Sequence[str], work: Path
 ) -> dict[str, float]:
-    """Closeness of the export to the original on the sample.
+    """Measure how close the export is to the original on the sample.
 
-    The network's own vectors are compared by cosine, on the same tokens (head and tail). A static encoder has
-    another space, so there the pairwise similarities of the sample are correlated (Pearson) instead.
+    Vectors of a network are compared by cosine, on the same tokens (head and tail). A static encoder has
+    another space, so the pairwise similarities of the sample are correlated instead (Pearson).
     """
     encoder = load_encoder(work, info)
-    ours = np.stack([encoder.encode(text).vector for text in sample]).astype(np.float64)
-    theirs = _original_vectors(model, sample)
+    exported = np.stack([encoder.encode(text).vector for text in sample]).astype(np.float64)
+    original = _original_vectors(model, sample)
     if info.kind == "static":
         upper = np.triu_indices(len(sample), k=1)
-        correlation = np.corrcoef((ours @ ours.T)[upper], (theirs @ theirs.T)[upper])[0, 1]
+        correlation = np.corrcoef((exported @ exported.T)[upper], (original @ original.T)[upper])[0, 1]
         return {"prompts": len(sample), "similarity_correlation": round(float(correlation), 4)}
-    cosine = np.sum(ours * theirs, axis=1)
+    cosine = np.sum(exported * original, axis=1)
     return {
         "prompts": len(sample),
         "mean": round(float(cosine.mean()), 5),
@@ -359,7 +361,7 @@ def _digest(folder: Path) -> str:
 
 @contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    """Export without the libraries' own progress bars and notes, which say nothing a user can act on."""
+    """Hide the libraries' progress bars and notes, which hold nothing that a user can act on."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""What `train` and `compare` begin with: calls read, prompts grouped and embedded, progress shown."""
+"""Reads calls, and groups and embeds their prompts: how `train` and `compare` both begin."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ EMBEDDINGS = "embeddings.sqlite"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadOptions:
-    """How call logs are read.
+    """How to read call logs.
 
     Attributes:
         mapping: source column per canonical field.
-        rejects: file for the rows that can't be read; None: they are only counted.
+        rejects: file for the rejected rows; None: they are only counted.
         cache: folder of exported encoders and embeddings.
         format: name of a reader, or "auto".
     """
@@ -40,10 +40,10 @@ class ReadOptions:
 
 @contextmanager
 def calls_of(sources: Sequence[str], reading: ReadOptions, reporter: Reporter) -> Iterator[CallFiles]:
-    """The cleaned calls of some logs, in a scratch folder that goes away afterwards.
+    """Read the calls of logs into a scratch folder that lasts as long as the block.
 
     Raises:
-        CallLogError: a file can't be read, or too many rows can't.
+        CallLogError: a file can't be read, or too many rows are rejected.
     """
     settings = reading.config.training
     with tempfile.TemporaryDirectory(prefix="pointsman-") as scratch:
@@ -61,12 +61,12 @@ def calls_of(sources: Sequence[str], reading: ReadOptions, reporter: Reporter) -
 
 
 def success_score_of(config: Config) -> float | None:
-    """From which score on a call without `success` succeeded; None: outcome rules alone say what did."""
+    """Score from which a call without `success` succeeded; None if outcome rules alone decide."""
     return None if config.outcomes.rules else config.training.success_score
 
 
 def table_of(files: CallFiles, config: Config, reporter: Reporter) -> PromptTable:
-    """Prompts with what every model did on them."""
+    """Build the prompt table as the settings say."""
     return prompt_table(
         files,
         success_score=success_score_of(config),
@@ -79,6 +79,6 @@ def table_of(files: CallFiles, config: Config, reporter: Reporter) -> PromptTabl
 def encodings_of(
     table: PromptTable, encoder: Encoder, cache: Path, reporter: Reporter
 ) -> tuple[list[Encoding], int]:
-    """The prompts' embeddings, and how many of them were not in the cache."""
+    """Embed the prompts; returns how many were not in the cache as well."""
     texts = [embedded_text(request) for request in table.requests]
     return encode_all(encoder, texts, cache / EMBEDDINGS, reporter.stage("embedding prompts", len(texts)))

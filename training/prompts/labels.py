@@ -1,4 +1,4 @@
-"""The label of each prompt: the cheapest model that succeeded, and how sure the log lets us be of it."""
+"""The label of each prompt (the cheapest model that succeeded), and how certain the log makes it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INTERVAL = "95 %, normal approximation, clustered by session group"
 
 
 class Status(IntEnum):
-    """What the log says about a prompt's label."""
+    """How certain a prompt's label is."""
 
     UNOBSERVED = 0
     """No outcome of any model is known."""
@@ -42,7 +42,7 @@ class Labels:
 
     Attributes:
         models: the columns that `label` counts in.
-        label: shape (n_prompts,); index of the cheapest model that succeeded, -1 where there is none.
+        label: shape (n_prompts,); index of the cheapest model that succeeded, -1 if none did.
         status: shape (n_prompts,); a `Status` each.
         costs: "known": every model has a cost; "partly": a model without one counts as the dearest, though it
             may be cheaper, so that labels above it are bounds; "unknown": no model has one, and the label is
@@ -58,18 +58,18 @@ class Labels:
 def cheapest_success(table: PromptTable) -> Labels:
     """Label each prompt with the cheapest model whose calls succeeded at least half the time.
 
-    A model's cost on a prompt is what its calls of that prompt cost, else its mean over the log. Between
-    equal costs the model with the better success rate in the log is taken, then the first by name.
+    A model's cost on a prompt is the mean of its calls of that prompt, else of all its calls. If costs are
+    equal, the model with the better success rate in the log wins, then the first by name.
     """
     cost, has_cost = _costs(table)
     known = ~np.isnan(table.success)
-    succeeded = known & (np.nan_to_num(table.success) >= _SUCCEEDED)
+    failed = table.success < _SUCCEEDED
+    succeeded = known & ~failed
     label = _cheapest(cost, succeeded, _mean(table.success, table.calls))
     rows = np.arange(len(table))
     may_be_cheaper = (cost < cost[rows, label][:, None]) | ~has_cost | ~has_cost[label][:, None]
     may_be_cheaper[rows, label] = False
-    bounded = (may_be_cheaper & ~known).any(axis=1) | (may_be_cheaper & succeeded).any(axis=1)
-    status = np.where(bounded, Status.UPPER_BOUND, Status.EXACT)
+    status = np.where((may_be_cheaper & ~failed).any(axis=1), Status.UPPER_BOUND, Status.EXACT)
     status = np.where(succeeded.any(axis=1), status, Status.NONE_SUCCEEDED)
     status = np.where(known.any(axis=1), status, Status.UNOBSERVED)
     return Labels(
@@ -81,7 +81,7 @@ def cheapest_success(table: PromptTable) -> Labels:
 
 
 def data_report(table: PromptTable, labels: Labels) -> dict[str, Json]:
-    """What the log holds, in plain JSON values; None is unknown."""
+    """Summarise the log in plain JSON values; None is unknown."""
     known = ~np.isnan(table.success)
     _, group_sizes = np.unique(table.groups, return_counts=True)
     return {
@@ -102,19 +102,19 @@ def data_report(table: PromptTable, labels: Labels) -> dict[str, Json]:
 
 
 def dominated_models(table: PromptTable) -> dict[str, Json]:
-    """The models that some other model beats: no dearer and no worse where both answered, and one of the two.
+    """Find the models that another model beats: it succeeds as often at no higher cost, and is better in one.
 
-    Of several that beat a model the one that succeeds most often beside it is named. Only prompts where both
-    outcomes and both costs are known count.
+    Only prompts with both outcomes and both costs count. If several models beat one, the entry names the one
+    that is ahead by the most success.
     """
-    found: dict[str, Json] = {}
+    dominated: dict[str, Json] = {}
     for column, model in enumerate(table.models):
         rivals = (other for other in range(len(table.models)) if other != column)
         pairs = [pair for other in rivals if (pair := _compare(table, column, other)) is not None]
         if pairs:
             best = max(pairs, key=lambda pair: (pair["success_difference"], -pair["cost_difference_usd"]))
-            found[model] = best
-    return found
+            dominated[model] = best
+    return dominated
 
 
 def _compare(table: PromptTable, column: int, other: int) -> dict[str, Json] | None:
@@ -150,7 +150,7 @@ def _interval(differences: FloatArray, groups: IntArray) -> list[float]:
 
 
 def _costs(table: PromptTable) -> tuple[FloatArray, BoolArray]:
-    """Cost of each model on each prompt, and which models have one at all; the others cost more than all."""
+    """Cost of each model on each prompt, and which models have costs; the others count as dearer than all."""
     means = _mean(table.cost, table.calls)
     has_cost = ~np.isnan(means)
     cost = np.where(np.isnan(table.cost), means, table.cost)
@@ -159,7 +159,7 @@ def _costs(table: PromptTable) -> tuple[FloatArray, BoolArray]:
 
 
 def _cheapest(cost: FloatArray, succeeded: BoolArray, rates: FloatArray) -> IntArray:
-    """Column of the least cost among the models that succeeded, by row; on ties the best success rate's."""
+    """Column of the cheapest model that succeeded, by row; if costs are equal, the best success rate wins."""
     best_first = np.argsort(-np.nan_to_num(rates), kind="stable")
     reach = np.where(succeeded, cost, np.inf)[:, best_first]
     column: IntArray = best_first[reach.argmin(axis=1)].astype(np.int64)
@@ -167,7 +167,7 @@ def _cheapest(cost: FloatArray, succeeded: BoolArray, rates: FloatArray) -> IntA
 
 
 def _mean(values: FloatArray, calls: IntArray) -> FloatArray:
-    """Mean per call of each column, over what is known; NaN where nothing is."""
+    """Mean per call of each column over the known values; NaN if there are none."""
     weight = np.where(np.isnan(values), 0, calls).sum(axis=0)
     total = (np.nan_to_num(values) * calls).sum(axis=0)
     mean: FloatArray = np.divide(total, weight, out=np.full(values.shape[1], np.nan), where=weight > 0)
@@ -186,11 +186,11 @@ def _task_types(table: PromptTable, labels: Labels) -> dict[str, Mapping[str, in
 
 def _model_report(table: PromptTable, labels: Labels, column: int) -> dict[str, Json]:
     def mean(values: FloatArray) -> float | None:
-        found = _mean(values[:, [column]], table.calls[:, [column]])[0]
-        return None if np.isnan(found) else float(found)
+        result = _mean(values[:, [column]], table.calls[:, [column]])[0]
+        return None if np.isnan(result) else float(result)
 
     known = ~np.isnan(table.success[:, column])
-    mine = labels.label == column
+    labelled = labels.label == column
     return {
         "calls": int(table.calls[:, column].sum()),
         "prompts": int((table.calls[:, column] > 0).sum()),
@@ -200,8 +200,8 @@ def _model_report(table: PromptTable, labels: Labels, column: int) -> dict[str, 
         "mean_input_tokens": mean(table.input_tokens),
         "mean_output_tokens": mean(table.output_tokens),
         "labels": {
-            "exact": _count(mine, labels, Status.EXACT),
-            "upper bound": _count(mine, labels, Status.UPPER_BOUND),
+            "exact": _count(labelled, labels, Status.EXACT),
+            "upper bound": _count(labelled, labels, Status.UPPER_BOUND),
         },
     }
 

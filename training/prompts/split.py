@@ -1,4 +1,4 @@
-"""Which prompts train, validate and test a router; what a session links stays together."""
+"""Splits prompts into those that train, validate and test a router; a session is never split."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import numpy as np
 
 from router.errors import TrainingError
 from router.records import FloatArray, IntArray
+from router.settings.sections import Training
+from training.prompts.table import PromptTable
 
 _MOST_OVER = 2.0
-"""A part by time may be this many times the share asked for; a session that spans the log makes it larger."""
+"""Largest size of a part by time, as a multiple of its share: a session that spans the log inflates it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +22,8 @@ class Split:
     """Row numbers of the three parts, each sorted; every row is in exactly one.
 
     Attributes:
-        by: "time": the test rows' groups end last and the validation rows' before them;
-            "group": groups drawn at random.
+        by: "time": groups that end last are the test part, the ones before them validation;
+            "group": groups are drawn at random.
     """
 
     train: IntArray
@@ -30,13 +32,24 @@ class Split:
     by: Literal["time", "group"]
 
 
+def split_prompts(table: PromptTable, training: Training) -> Split:
+    """Split the prompts of a table by the settings' shares and seed; raises as `split_groups`."""
+    return split_groups(
+        table.groups,
+        table.times,
+        validation_share=training.validation_share,
+        test_share=training.test_share,
+        seed=training.seed,
+    )
+
+
 def split_groups(
     groups: IntArray, times: FloatArray, *, validation_share: float, test_share: float, seed: int
 ) -> Split:
-    """Part rows into train, validation and test, never a group.
+    """Split rows into train, validation and test, and never split a group.
 
-    By time where every row has one, they differ, and the groups are short enough to fill the parts; else at
-    random. A part that is asked for is never empty.
+    The split is by time if every row has a time, the times differ, and the groups are short enough to fill
+    the parts; else it is random. A part with a share above 0 is never empty.
 
     Args:
         groups: shape (n_rows,); the group of each row.
@@ -45,18 +58,18 @@ def split_groups(
         test_share: as `validation_share`.
 
     Raises:
-        ValueError: shares that leave nothing to train on.
-        TrainingError: fewer groups than parts.
+        ValueError: the shares leave no rows to train on.
+        TrainingError: there are fewer groups than parts.
     """
     if not validation_share >= 0 or not test_share >= 0 or not validation_share + test_share < 1:
         raise ValueError(f"shares must leave rows to train on, got {validation_share} and {test_share}")
     shares = (test_share, validation_share)
     names, index, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    wanted = 1 + sum(share > 0 for share in shares)
-    if len(names) < wanted:
+    n_parts = 1 + sum(share > 0 for share in shares)
+    if len(names) < n_parts:
         raise TrainingError(
-            f"{len(groups)} prompts in {len(names)} groups can't be split into {wanted} parts, as sessions "
-            f"link them; give more of the log, or drop its session_id where it names no conversation"
+            f"{len(groups)} prompts in {len(names)} groups can't be split into {n_parts} parts, because "
+            "sessions link them; give more of the log, or drop its session_id if it names no conversation"
         )
     shuffled = np.random.default_rng(seed).permutation(len(names))
     parts = _parts_by_time(index, sizes, times, shares, shuffled)
@@ -69,13 +82,13 @@ def split_groups(
 
 
 def folds(groups: IntArray, n_folds: int, seed: int) -> IntArray:
-    """A fold for each row, in [0, n_folds): a group is in one fold, and the folds are as even as that allows.
+    """Assign each row a fold in [0, n_folds): a group stays in one fold, and folds are as even as possible.
 
     Args:
         groups: shape (n_rows,).
 
     Raises:
-        ValueError: fewer groups than folds, or fewer than two folds.
+        ValueError: there are fewer groups than folds, or fewer than two folds.
     """
     names, index, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if not 2 <= n_folds <= len(names):
@@ -94,7 +107,7 @@ def folds(groups: IntArray, n_folds: int, seed: int) -> IntArray:
 def _parts_by_time(
     index: IntArray, sizes: IntArray, times: FloatArray, shares: tuple[float, float], shuffled: IntArray
 ) -> IntArray | None:
-    """Part of each group, 0 for test, 1 for validation, 2 for train; None where time can't decide."""
+    """Part of each group, 0 for test, 1 for validation, 2 for train; None if times can't decide."""
     if np.isnan(times).any() or len(np.unique(times)) < 2:
         return None
     last = np.full(len(sizes), -np.inf)
@@ -114,7 +127,7 @@ def _parts_by_time(
 
 
 def _parts_at_random(sizes: IntArray, shares: tuple[float, float], shuffled: IntArray) -> IntArray:
-    """Part of each group, filled in random order by the groups that fit; the largest one is left to train."""
+    """Part of each group: groups fill the parts in random order; the largest one always trains."""
     parts = np.full(len(sizes), 2, dtype=np.int64)
     largest = shuffled[np.argmax(sizes[shuffled])]
     left = [int(group) for group in shuffled if group != largest]
@@ -129,7 +142,7 @@ def _parts_at_random(sizes: IntArray, shares: tuple[float, float], shuffled: Int
 
 
 def _fill(groups: list[int], sizes: IntArray, goal: float, most: int) -> set[int]:
-    """At most `most` of the groups, in order, that together hold no more than `goal` rows."""
+    """Take up to `most` groups, in order, that together hold at most `goal` rows."""
     taken: set[int] = set()
     rows = 0
     for group in groups:

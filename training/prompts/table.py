@@ -1,4 +1,4 @@
-"""Prompts with what every model did on them: the table that everything after reading works on."""
+"""The prompt table: what every model did on every prompt, which all steps after reading use."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PromptTable:
         models: LiteLLM model names, sorted; the columns of every matrix.
         keys: prompt key of each row.
         requests: the request of each row.
-        groups: shape (n_prompts,); rows that a session links share a number, and never part in a split.
+        groups: shape (n_prompts,); rows that a session links share a number, and no split separates them.
         times: shape (n_prompts,); seconds since 1970 of the last call, NaN without a time.
         calls: shape (n_prompts, n_models); number of calls.
         success: shape (n_prompts, n_models); share of calls that succeeded, in [0, 1].
@@ -36,17 +36,16 @@ class PromptTable:
         cost: shape (n_prompts, n_models); mean USD a call.
         input_tokens: shape (n_prompts, n_models); mean a call.
         output_tokens: shape (n_prompts, n_models); mean a call.
-        propensity: shape (n_prompts, n_models); harmonic mean of the chances that the logging policy gave:
-            calls are weighted by 1 / chance, so it is 1 / chance that is averaged.
+        propensity: shape (n_prompts, n_models); harmonic mean of the logging policy's chances: calls are
+            weighted by 1 / chance, so 1 / chance is averaged.
         weight: shape (n_prompts, n_models); mean weight of the calls with an outcome, by their sources;
-            above 0. It says how much an outcome teaches; thresholds and comparisons count each once.
+            above 0. Fitting weighs outcomes by it; thresholds and comparisons count each outcome once.
         drawn: shape (n_prompts,); chance in (0, 1] with which a replay drew the prompt to call every model on
-            it; 1 where none did. Complete prompts are like the log's where each counts with its inverse.
-        with_outcome: shape (n_prompts, n_models); number of calls whose outcome is known and weighs anything;
-            None when the table was not made from a log: then every call of a known `success` has one.
-        prompts_in_log: prompts of the log that the table was made from, before it was sampled; None when
-            the table was not made from a log.
-        truncated_calls: calls of these prompts whose logged text is not the whole text.
+            it; 1 if no replay did. Weighted by the inverse, complete prompts are like the whole log.
+        with_outcome: shape (n_prompts, n_models); number of calls with a known outcome of positive weight;
+            None if the table does not come from a log: then every call of a known `success` has one.
+        prompts_in_log: prompts in the log before sampling; None if the table does not come from a log.
+        truncated_calls: number of calls of these prompts whose text the log cut.
     """
 
     models: tuple[str, ...]
@@ -90,7 +89,7 @@ class PromptTable:
         )
 
     def columns(self, models: Sequence[str]) -> Self:
-        """The same prompts with these `models`, in that order; one that the log lacks has no call."""
+        """The same prompts with these `models`, in that order; a model that the log lacks has no calls."""
         place = {model: column for column, model in enumerate(self.models)}
         index = np.array([place.get(model, -1) for model in models], dtype=np.int64)
         kept: dict[str, Any] = {
@@ -102,7 +101,7 @@ class PromptTable:
 
 
 def _columns(values: NDArray[Any], index: IntArray) -> NDArray[Any]:
-    """Columns of a matrix; at -1 one without calls: 0 for counts, NaN for the rest."""
+    """Columns of a matrix; -1 stands for a model without calls: 0 in counts, NaN in the rest."""
     nothing = 0 if values.dtype.kind == "i" else np.nan
     padded = np.hstack([values, np.full((len(values), 1), nothing, dtype=values.dtype)])
     return np.asarray(padded[:, index])
@@ -119,17 +118,17 @@ def prompt_table(
     weights: Mapping[str, float] | None = None,
     progress: Progress | None = None,
 ) -> PromptTable:
-    """What every model did on every prompt, sorted by prompt key; independent of the order of the log.
+    """Group calls by prompt, sorted by prompt key; the order of the log does not matter.
 
-    A call succeeded by its `success`, else by its score; with neither its outcome is unknown. Repeated calls
-    of one prompt and model are averaged over what is known.
+    `success` says whether a call succeeded, else its score does; without either the outcome is unknown.
+    Repeated calls of one prompt and model are averaged over their known values.
 
     Args:
         success_score: a call without `success` succeeded from this score on; None: its outcome is unknown.
-        weights: of a call in the means of success and score, by its `outcome_source`; 1 where none is given.
-        max_prompts: of more prompts, those with the smallest keys are kept; keys are hashes, so that this is
-            a uniform sample.
-        progress: called with the buckets done and the buckets there are.
+        weights: weight of a call in the means of success and score, by its `outcome_source`; 1 by default.
+        max_prompts: number of prompts to keep, those with the smallest keys; keys are hashes, so this is a
+            uniform sample.
+        progress: called with the number of buckets done and the number of all buckets.
 
     Raises:
         TrainingError: the log holds no call.
@@ -158,7 +157,7 @@ class _Part:
         outcomes: one row per prompt and model.
         prompts: one row per prompt, sorted by key.
         types, sessions, tags: one row per prompt and task type (with its calls), session, tag.
-        prompts_seen: prompts there were, kept or not.
+        prompts_seen: number of prompts, kept or not.
     """
 
     outcomes: pl.DataFrame
@@ -172,7 +171,7 @@ class _Part:
 def _group(
     calls: daft.DataFrame, success_score: float | None, weights: Mapping[str, float], most: int
 ) -> _Part:
-    """Group the calls of one bucket by prompt; the `most` smallest keys are kept."""
+    """Group the calls of one bucket by prompt; keep the `most` smallest keys."""
     col: dict[str, Any] = {name: calls[name] for name in calls.column_names}
     succeeded = col["success"].cast("double")
     if success_score is not None:
@@ -222,14 +221,14 @@ def _weight(source: Any, weights: Mapping[str, float]) -> Any:  # noqa: ANN401 -
     from daft import lit
     from daft.functions import when
 
-    found = lit(1.0)
+    result = lit(1.0)
     for name, weight in weights.items():
-        found = when(source.fill_null("") == name, lit(float(weight))).otherwise(found)
-    return found
+        result = when(source.fill_null("") == name, lit(float(weight))).otherwise(result)
+    return result
 
 
 def _mean(calls: daft.DataFrame, name: str, *, weighted: bool) -> Any:  # noqa: ANN401 - as above
-    """The mean of a column over the calls that have it; NaN where all that have it weigh nothing."""
+    """The mean of a column over the calls that have it; NaN if they all have weight 0."""
     value: Any = calls[name]
     if not weighted:
         return value.mean()
@@ -239,14 +238,14 @@ def _mean(calls: daft.DataFrame, name: str, *, weighted: bool) -> Any:  # noqa: 
 
 
 def _with_outcome(calls: daft.DataFrame, *, weighted: bool) -> Any:  # noqa: ANN401 - as above
-    """Tell whether a call has an outcome that weighs anything."""
+    """Whether a call has an outcome of positive weight."""
     known: Any = calls["succeeded"].not_null()
     weight: Any = calls["weight"] if weighted else None
     return known & (weight > 0) if weighted else known
 
 
 def _mean_weight(calls: daft.DataFrame) -> Any:  # noqa: ANN401 - as above
-    """Of the calls with an outcome that weighs anything."""
+    """The mean weight of the calls with an outcome of positive weight."""
     weight: Any = calls["weight"]
     known = _with_outcome(calls, weighted=True).cast("double")
     return (known * weight).sum() / known.sum()
@@ -304,18 +303,19 @@ def _requests(part: _Part, row_of: dict[str, int]) -> list[Request]:
     fields_ = ("prompt", "messages", "tools", "response_format")
     texts = zip(*(part.prompts[name].to_list() for name in fields_), strict=True)
     return [
-        _request(*row, task_type=task_type.get(key), tags=tuple(tags.get(key, ())))
+        stored_request(*row, task_type=task_type.get(key), tags=tuple(tags.get(key, ())))
         for key, row in zip(row_of, texts, strict=True)
     ]
 
 
-def _request(
+def stored_request(
     prompt: str | None,
     messages: str | None,
     tools: str | None,
     response_format: str | None,
     **labels: Json,
 ) -> Request:
+    """Build a request from the columns of the canonical log; all but `prompt` are JSON texts."""
     return Request.of(
         parse_json(messages)[0] if messages is not None else prompt or "",
         tools=tools and parse_json(tools)[0],
@@ -325,7 +325,7 @@ def _request(
 
 
 def _linked(sessions: pl.DataFrame, row_of: dict[str, int]) -> IntArray:
-    """Group of each prompt: prompts that share a session, directly or through others, share a number."""
+    """Group of each prompt: prompts that sessions link, directly or through others, share a number."""
     parent = list(range(len(row_of)))
 
     def root(row: int) -> int:

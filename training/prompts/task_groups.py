@@ -1,4 +1,4 @@
-"""Task types for calls that have none: prompts grouped by template, then by meaning, and named."""
+"""Infers task types for calls without one: groups prompts by template, then by meaning, and names them."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from training.progress import Reporter
 from training.prompts.embeddings import encode_all
 from training.prompts.encoder_export import encoder_info, prepared_encoder
 from training.prompts.from_logs import EMBEDDINGS, ReadOptions
-from training.readers.cells import parse_json
+from training.prompts.table import stored_request
 from training.reading.files.log_file import damage_as_log_error, is_in_store, is_remote, open_raw
 from training.reading.rows.cleaning import CALL_SCHEMA
 from training.whole_file import draft_of
 
 SAMPLED = 20_000
-"""Groups are found on a uniform sample of so many prompts; memory is that of the sample."""
+"""Size of the uniform sample that the groups are fitted on, which bounds the memory."""
 CLUSTERED = 8_000
 LEAST_SHARE = 0.005
 LEAST_MEMBERS = 20
 MOST_SHARE = 0.5
-"""A frame that more than half of the prompts share tells nothing of the task."""
+"""A frame that more than half of the prompts share says nothing about the task."""
 MOST_FRAMES = 64
 LEAST_CLUSTERED = 100
 CENTRES = (2, 4, 8, 12, 16, 24, 32)
-JUDGED = 2_000
+SCORED = 2_000
 NAME_WORDS = 3
 LEAST_NAMED = 5
 LEAST_NAMED_SHARE = 0.1
-"""A word is part of a name only where a tenth of the group has it, and at least five prompts: no single
-prompt gives its words away."""
+"""Share of a group, and number of prompts, that must contain a word before it enters the name: no single
+prompt reveals its words."""
 METADATA = b"pointsman_task_groups"
 _BATCH = 4_096
 _NAMING = re.compile(r"[^\W\d_]{3,}")
@@ -54,12 +54,12 @@ _PROMPT = ("prompt", "messages", "tools", "response_format")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferredTasks:
-    """What was found in a call log.
+    """The task types inferred for a call log.
 
     Attributes:
         folder: where the groups are stored, for `train`.
-        calls: calls by group.
-        untyped: calls that are in no group.
+        calls: number of calls by group.
+        untyped: number of calls in no group.
     """
 
     folder: Path
@@ -67,21 +67,21 @@ class InferredTasks:
     untyped: int
 
     def to_json(self) -> dict[str, Json]:
-        """What `pointsman import --json` prints of it."""
+        """What `pointsman import --json` prints."""
         return {"folder": str(self.folder), "calls": dict(self.calls), "untyped": self.untyped}
 
     def __str__(self) -> str:
-        lines = [f"task types inferred: {self.folder}; keep it beside the log, `train` takes it from there"]
-        most = sorted(self.calls.items(), key=lambda one: -one[1])
-        lines += [f"  {calls} calls: {name}" for name, calls in most]
+        lines = [f"task types inferred: {self.folder}; keep it beside the log, where `train` reads it"]
+        by_calls = sorted(self.calls.items(), key=lambda item: -item[1])
+        lines += [f"  {calls} calls: {name}" for name, calls in by_calls]
         return "\n".join([*lines, *([f"  {self.untyped} calls in no group"] if self.untyped else [])])
 
 
 def infer_tasks(calls: Path, reading: ReadOptions, reporter: Reporter, seed: int) -> InferredTasks:
-    """Give the calls of a log that have no task type that of their group, and keep the groups beside the log.
+    """Group a log's calls without a task type, write the types into the log, and save the groups beside it.
 
     Raises:
-        CallLogError: the log can't be written again.
+        CallLogError: the log can't be rewritten.
         TrainingError: the encoder can't be prepared.
     """
     requests, taken = _sample(calls, np.random.default_rng(seed))
@@ -107,11 +107,11 @@ def groups_beside(calls: Path) -> Path:
 
 
 def groups_of(files: Sequence[str]) -> TaskGroups | None:
-    """The groups of the call logs that were typed by them, here or in an object store; None where none was.
+    """Load the groups that gave a call log its task types, from disk or an object store; None if none did.
 
     Raises:
         CallLogError: the store can't be reached, or refuses.
-        TrainingError: two logs have groups of their own, or a log's are gone.
+        TrainingError: two logs have their own groups, or the groups are missing.
     """
     typed = [file for file in files if file.endswith(".parquet") and _is_typed(file)]
     if not typed:
@@ -129,10 +129,10 @@ def groups_of(files: Sequence[str]) -> TaskGroups | None:
 
 
 def check_encoder(groups: TaskGroups, sha256: str) -> None:
-    """Refuse groups made from another encoder's embeddings.
+    """Raise if the groups come from another encoder's embeddings.
 
     Raises:
-        TrainingError: they were.
+        TrainingError: they do.
     """
     if groups.encoder_sha256 != sha256:
         raise TrainingError(
@@ -144,22 +144,23 @@ def check_encoder(groups: TaskGroups, sha256: str) -> None:
 def fit_groups(
     requests: Sequence[Request], encoder: Encoder, cache: Path, taken: Collection[str], seed: int
 ) -> TaskGroups:
-    """Groups of requests: by the frames that many share, then by the nearest of some centres of embeddings.
+    """Group requests by the frames that many of them share, and the rest by the nearest centre of embeddings.
 
     Args:
-        taken: task types that the log has already; no group is named so.
+        taken: task types that the log already has; no group gets such a name.
     """
     frames, framed = _shared_frames([frames_of(request) for request in requests])
     rest = np.flatnonzero(framed < 0)
     generator = np.random.default_rng(seed)
-    some = rest if len(rest) <= CLUSTERED else np.sort(generator.choice(rest, CLUSTERED, replace=False))
+    if len(rest) > CLUSTERED:
+        rest = np.sort(generator.choice(rest, CLUSTERED, replace=False))
     centres = np.zeros((0, encoder.info.dimensions), dtype=np.float32)
     members = framed.copy()
-    if len(some) >= LEAST_CLUSTERED:
-        encodings, _ = encode_all(encoder, [embedded_text(requests[row]) for row in some.tolist()], cache)
+    if len(rest) >= LEAST_CLUSTERED:
+        encodings, _ = encode_all(encoder, [embedded_text(requests[row]) for row in rest.tolist()], cache)
         vectors = np.stack([one.vector for one in encodings]).astype(np.float32)
         centres = _centres(vectors, seed)
-        members[some] = len(frames) + np.argmax(vectors @ centres.T, axis=1)
+        members[rest] = len(frames) + np.argmax(vectors @ centres.T, axis=1)
     return TaskGroups(
         names=_names(requests, members, len(frames) + len(centres), taken),
         encoder=encoder.info.name,
@@ -170,9 +171,9 @@ def fit_groups(
 
 
 def _shared_frames(frames: Sequence[Sequence[int]]) -> tuple[dict[int, int], IntArray]:
-    """Group by frame that enough requests share, and the group of each request, -1 for none.
+    """Number the frames that enough requests share; returns them with the group of each request, -1 for none.
 
-    The same frame of the same request counts once; a request is of the first of its frames that is shared.
+    A frame counts once per request; a request belongs to its first shared frame.
     """
     least = max(LEAST_MEMBERS, LEAST_SHARE * len(frames))
     counts = Counter(frame for of_request in frames for frame in set(of_request))
@@ -181,26 +182,26 @@ def _shared_frames(frames: Sequence[Sequence[int]]) -> tuple[dict[int, int], Int
     used = Counter(frame for frame in first if frame is not None)
     kept = [frame for frame, count in used.most_common(MOST_FRAMES) if count >= least]
     groups = {frame: number for number, frame in enumerate(kept)}
-    found = [next((groups[frame] for frame in of_request if frame in groups), -1) for of_request in frames]
-    return groups, np.array(found, dtype=np.int64)
+    members = [next((groups[frame] for frame in of_request if frame in groups), -1) for of_request in frames]
+    return groups, np.array(members, dtype=np.int64)
 
 
 def _centres(vectors: Float32Array, seed: int) -> Float32Array:
-    """Unit centres of the clustering, of several numbers of clusters, that separates the vectors best."""
+    """Cluster with several numbers of clusters; returns the unit centres that separate the vectors best."""
     from sklearn.cluster import KMeans
     from sklearn.metrics import silhouette_score
 
-    judged = vectors[:: max(1, len(vectors) // JUDGED)]
-    tried = [(-1.0, vectors[:1])]
+    sample = vectors[:: max(1, len(vectors) // SCORED)]
+    scored = [(-1.0, vectors[:1])]
     for count in CENTRES:
         if count * LEAST_MEMBERS > len(vectors):
             break
-        found = KMeans(n_clusters=count, n_init=2, random_state=seed).fit(vectors).cluster_centers_
-        found = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
-        labels = np.argmax(judged @ found.T, axis=1)
-        if 1 < len(np.unique(labels)) < len(judged):
-            tried.append((float(silhouette_score(judged, labels, metric="cosine")), found))
-    return np.asarray(max(tried, key=lambda one: one[0])[1], dtype=np.float32)
+        centres = KMeans(n_clusters=count, n_init=2, random_state=seed).fit(vectors).cluster_centers_
+        centres = centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
+        labels = np.argmax(sample @ centres.T, axis=1)
+        if 1 < len(np.unique(labels)) < len(sample):
+            scored.append((float(silhouette_score(sample, labels, metric="cosine")), centres))
+    return np.asarray(max(scored, key=lambda pair: pair[0])[1], dtype=np.float32)
 
 
 def _names(
@@ -245,7 +246,7 @@ def _free(name: str, taken: Collection[str]) -> str:
 
 
 def _sample(calls: Path, generator: np.random.Generator) -> tuple[list[Request], set[str]]:
-    """A uniform sample of the prompts without a task type, each once; and the task types that there are."""
+    """Draw a uniform sample of distinct prompts without a task type; returns the log's task types too."""
     kept: list[Request] = []
     taken: set[str] = set()
     seen = 0
@@ -255,12 +256,12 @@ def _sample(calls: Path, generator: np.random.Generator) -> tuple[list[Request],
             prompt = tuple(row[name] for name in _PROMPT)
             if row["task_type"]:
                 taken.add(row["task_type"])
-            if row["task_type"] or prompt == before:  # the calls of a prompt stand together
+            if row["task_type"] or prompt == before:  # the calls of a prompt are adjacent
                 continue
             before, seen = prompt, seen + 1
             place = seen - 1 if seen <= SAMPLED else int(generator.integers(seen))
             if place < SAMPLED:
-                kept[place : place + 1] = [_request(*prompt)]
+                kept[place : place + 1] = [stored_request(*prompt)]
     return kept, taken
 
 
@@ -272,7 +273,7 @@ def _batches(calls: Path, columns: Sequence[str] | None = None) -> Iterator[pa.R
 def _write_types(
     calls: Path, groups: TaskGroups, encoder: Encoder, cache: Path, reporter: Reporter
 ) -> Counter[str | None]:
-    """Write the log anew, whole or not at all; returns the number of calls that got each group."""
+    """Rewrite the log, whole or not at all; returns the number of calls by group."""
     counts: Counter[str | None] = Counter()
     with pq.ParquetFile(calls) as parquet:
         advance = reporter.stage("assigning tasks", parquet.metadata.num_rows)
@@ -291,32 +292,24 @@ def _write_types(
 def _types(
     batch: pa.RecordBatch, groups: TaskGroups, encoder: Encoder, cache: Path, counts: Counter[str | None]
 ) -> list[str | None]:
-    """The task type of each call of a batch; the prompts are embedded once each, through the cache."""
+    """The task type of each call of a batch; each prompt is embedded once, through the cache."""
     rows = batch.select([*_PROMPT, "task_type"]).to_pylist()
     prompts = {tuple(row[name] for name in _PROMPT): None for row in rows if not row["task_type"]}
-    requests = {prompt: _request(*prompt) for prompt in prompts}
+    requests = {prompt: stored_request(*prompt) for prompt in prompts}
     unframed = {prompt: r for prompt, r in requests.items() if not groups.frames.keys() & set(frames_of(r))}
     encoded: dict[int, Encoding] = {}
     if len(groups.centres):
         encodings, _ = encode_all(encoder, [embedded_text(r) for r in unframed.values()], cache)
         encoded = {id(r): one for r, one in zip(unframed.values(), encodings, strict=True)}
-    names = {prompt: groups.name_of(r, lambda asked: encoded[id(asked)]) for prompt, r in requests.items()}
-    found = [row["task_type"] or names[tuple(row[name] for name in _PROMPT)] for row in rows]
-    counts.update(name for row, name in zip(rows, found, strict=True) if not row["task_type"])
-    return found
-
-
-def _request(prompt: str | None, messages: str | None, tools: str | None, form: str | None) -> Request:
-    return Request.of(
-        parse_json(messages)[0] if messages is not None else prompt or "",
-        tools=tools and parse_json(tools)[0],
-        response_format=form and parse_json(form)[0],
-    )
+    names = {prompt: groups.name_of(r, lambda one: encoded[id(one)]) for prompt, r in requests.items()}
+    types = [row["task_type"] or names[tuple(row[name] for name in _PROMPT)] for row in rows]
+    counts.update(name for row, name in zip(rows, types, strict=True) if not row["task_type"])
+    return types
 
 
 def _is_typed(file: str) -> bool:
     if is_remote(file):
-        if not is_in_store(file):  # a web address is known here without its signature: it is not asked again
+        if not is_in_store(file):  # a web address has lost its signature here: don't request it again
             return False
     elif not Path(file).is_file():
         return False
@@ -325,7 +318,7 @@ def _is_typed(file: str) -> bool:
 
 
 def _remote_groups(calls: str) -> TaskGroups:
-    """The groups beside a call log in an object store."""
+    """Load the groups beside a call log in an object store."""
     place = f"{calls.removesuffix('.parquet')}.tasks"
     with tempfile.TemporaryDirectory(prefix="pointsman-") as scratch:
         for name in (ABOUT_FILE, ARRAYS_FILE):

@@ -1,12 +1,10 @@
-"""The read pass as a daft data source: log files in, checked rows with their prompt key and bucket out."""
+"""The read pass as a daft data source: log files in, checked rows with prompt key and bucket out."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import threading
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -18,24 +16,25 @@ import pyarrow as pa
 from router.errors import CallLogError, MissingExtra
 from router.settings.outcome_rules import OutcomeRule
 from training.reading.files.log_file import LogFile
+from training.reading.files.raw import RawRows, place_at
 from training.reading.outcomes.batch import RULE_COLUMNS, with_outcomes
-from training.reading.rows.cleaning import CALL_SCHEMA, CleanRows, RawRows, clean_rows
+from training.reading.rows.cleaning import CALL_SCHEMA, CleanRows, clean_rows
 from training.reading.rows.own_log import read_batches
-from training.reading.rows.places import place_at
+from training.reading.rows.task_summary import TaskSummary
 
 if TYPE_CHECKING:
     import daft
 
 Runner = Literal["native", "ray"]
 Progress: TypeAlias = Callable[[int, int], None]
-"""Called with the work done and the work there is, in bytes or in parts."""
+"""Called with the work done and all work, in bytes or in parts."""
 
-REJECTED, TALLY = -1, -2
-"""Buckets of the rows that are no calls: the rejected ones, and one row that sums up each task."""
+REJECTED_BUCKET, SUMMARY_BUCKET = -1, -2
+"""Buckets of rows that are not calls: rejected rows, and one row per `TaskSummary`."""
 
 _TASK_BYTES = 16 << 20
 _TASK_FILES = 1000
-"""Small files share a task, up to these."""
+"""Small files share a task up to these limits."""
 
 SCRATCH_SCHEMA = pa.schema(
     [
@@ -53,10 +52,10 @@ SCRATCH_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the tasks of the read pass need to know; travels to workers.
+    """What the tasks of the read pass need; it travels to workers.
 
     Attributes:
-        rules: find the outcomes; without any they are as the log has them.
+        rules: find the outcomes; without rules, outcomes stay as logged.
     """
 
     files: Sequence[LogFile]
@@ -66,25 +65,25 @@ class Plan:
 
 
 class Meter:
-    """Adds up the bytes read by all tasks, for a progress display."""
+    """Adds up the bytes that all tasks read, for a progress display."""
 
     def __init__(self, report: Progress, total: int) -> None:
         self._report, self._total, self._done = report, total, 0
         self._lock = threading.Lock()
 
     def add(self, count: int) -> None:
-        """Count bytes as read, and tell the display."""
+        """Count bytes as read, and report the sum."""
         with self._lock:
             self._done = min(self._done + count, self._total)
             self._report(self._done, self._total)
 
 
 def start_daft(runner: Runner) -> Any:  # noqa: ANN401 - a module has no narrower type
-    """The daft module, without its telemetry, set to run here or on Ray.
+    """The daft module without its telemetry, set to run here or on Ray.
 
     Raises:
-        MissingExtra: daft, or for "ray" Ray, is not installed.
-        CallLogError: this process has already run the other way.
+        MissingExtra: daft, or Ray for "ray", is not installed.
+        CallLogError: daft already runs on the other runner in this process.
     """
     quiet = {"DAFT_ANALYTICS_ENABLED": "0", "DO_NOT_TRACK": "true", "SCARF_NO_ANALYTICS": "true"}
     os.environ.update(quiet | {"DAFT_PROGRESS_BAR": "0"})
@@ -107,11 +106,8 @@ def start_daft(runner: Runner) -> Any:  # noqa: ANN401 - a module has no narrowe
 
 
 def _has_runner() -> bool:
-    """Whether it is settled how daft runs in this process.
-
-    Daft says so only in private (0.7): setting a runner twice is an error, and `get_or_infer_runner_type`
-    answers "native" before it is settled as well.
-    """
+    """Whether daft has a runner in this process; to set one twice is an error."""
+    # Daft 0.7 has only this private function: `get_or_infer_runner_type` returns "native" without a runner.
     from daft.runners import _get_runner
 
     return _get_runner() is not None
@@ -154,7 +150,7 @@ def call_source(plan: Plan, daft: Any) -> Any:  # noqa: ANN401, C901 - classes o
 
 
 def _tasks(files: Sequence[LogFile]) -> Iterator[list[tuple[LogFile, int]]]:
-    """The parts of the files; small files together, so that a million of them are some thousand tasks."""
+    """The parts of the files per task; small files share tasks, a million files a few thousand."""
     parts: list[tuple[LogFile, int]] = []
     size = 0
     for file in files:
@@ -170,53 +166,47 @@ def _tasks(files: Sequence[LogFile]) -> Iterator[list[tuple[LogFile, int]]]:
 
 
 def _part_batches(file: LogFile, part: int, plan: Plan) -> Iterator[pa.RecordBatch]:
-    """The rows of one task, calls and rejected ones; at the end one row that sums the task up.
+    """The calls and rejected rows of one part of a file, then one row with the part's `TaskSummary`.
 
-    A damaged file ends its task early and is reported in that last row, so that every damaged file is found.
+    A damaged file ends its part early, with the error in the summary: so the pass finds all damaged files.
     """
-    rows = repaired = without_text = joined = 0
-    apart: Counter[str] = Counter()
-    names: set[str] = set()
-    fault = digest = None
+    summary = TaskSummary(file=None if file.kind == "spool" else file.number)
     try:
         for batch in read_batches(file, part):
-            clean, ruled = with_outcomes(plan.rules, batch.rows, clean_rows(batch.rows))
-            rows += len(clean.keys) if batch.rows_in is None else batch.rows_in
-            joined += batch.joined
-            apart.update(batch.apart)
-            repaired += clean.repaired
-            without_text += len(clean.without_text)
-            names |= batch.names
-            digest = batch.digest or digest
-            yield from _batches(file, batch.rows, clean, ruled, plan.buckets)
+            clean, rule_columns = with_outcomes(plan.rules, batch.rows, clean_rows(batch.rows))
+            summary.add(batch, clean)
+            yield from _batches(file, batch.rows, clean, rule_columns, plan.buckets)
             if plan.meter:
                 plan.meter.add(batch.bytes_read)
     except CallLogError as error:
-        fault = str(error)
-    tally = {
-        "file": file.number, "rows": rows, "repaired": repaired, "without_text": without_text,
-        "names": sorted(names), "fault": fault, "digest": digest, "apart": apart, "joined": joined,
-    }  # fmt: skip
-    if file.kind == "joined":  # its rows were counted when they were spooled, each for its own file
-        tally |= {"file": -1, "rows": 0}
+        summary.error = str(error)
+    # Rows are all that a task can return, from another machine if daft runs on Ray.
     yield _padded(
-        {"bucket": pa.array([TALLY], pa.int32()), "detail": pa.array([json.dumps(tally)], pa.large_string())}
+        {
+            "bucket": pa.array([SUMMARY_BUCKET], pa.int32()),
+            "detail": pa.array([summary.to_json()], pa.large_string()),
+        }
     )
+
+
+def task_summaries(frame: daft.DataFrame | None) -> list[TaskSummary]:
+    """The summaries in the summary bucket; none if the bucket is None."""
+    texts = frame.select("detail").to_pydict()["detail"] if frame is not None else []
+    return list(map(TaskSummary.from_json, texts))
 
 
 def _batches(
-    file: LogFile, rows: RawRows, clean: CleanRows, ruled: Mapping[str, pa.Array], buckets: int
+    file: LogFile, rows: RawRows, clean: CleanRows, rule_columns: Mapping[str, pa.Array], buckets: int
 ) -> Iterator[pa.RecordBatch]:
-    """The calls of one batch, then its rejected rows; rows without their text are neither."""
-    places = np.asarray(rows.lines, dtype=np.int64) + (
-        0 if file.kind == "joined" else place_at(file.number, 0)
-    )
+    """The calls of one batch, then its rejected rows; rows without their text are in neither."""
+    first_place = 0 if file.kind == "spool" else place_at(file.number, 0)
+    places = np.asarray(rows.lines, dtype=np.int64) + first_place
     bad = sorted(clean.problems)
-    numbers = [bucket_of(key, buckets) if key else REJECTED for key in clean.keys]
+    numbers = [bucket_of(key, buckets) if key else REJECTED_BUCKET for key in clean.keys]
     calls = _padded(
         {
             **clean.columns,
-            **ruled,
+            **rule_columns,
             "bucket": pa.array(numbers, pa.int32()),
             "prompt_key": pa.array(clean.keys, pa.large_string()),
             "place": pa.array(places),
@@ -230,7 +220,7 @@ def _batches(
     yield calls.filter(pa.array(good))
     yield _padded(
         {
-            "bucket": pa.array([REJECTED] * len(bad), pa.int32()),
+            "bucket": pa.array([REJECTED_BUCKET] * len(bad), pa.int32()),
             "place": pa.array(places[bad]),
             "call_id": clean.columns["call_id"].take(pa.array(bad, pa.int64())),
             "reason": pa.array([clean.problems[row][0] for row in bad], pa.large_string()),
@@ -241,12 +231,12 @@ def _batches(
 
 
 def bucket_of(key: str, buckets: int) -> int:
-    """The bucket of a prompt key, in [0, buckets); keys in order have buckets in order."""
+    """The bucket of a prompt key, in [0, buckets); buckets are in the order of their keys."""
     return int(key[:8], 16) * buckets >> 32
 
 
 def _padded(columns: Mapping[str, pa.Array]) -> pa.RecordBatch:
-    """A batch of the scratch schema; columns not given are null."""
+    """A batch of the scratch schema; missing columns are null."""
     length = len(columns["bucket"])
     return pa.record_batch(
         [columns.get(field.name, pa.nulls(length, field.type)) for field in SCRATCH_SCHEMA],

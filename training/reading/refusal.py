@@ -1,4 +1,4 @@
-"""A log that is refused once it was read: why, and what to do about it."""
+"""Refuses a log that was read and is of no use: why, and what to do about it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SCORED = "name observations/ or observations_v2/ together with scores/ (and tra
 _WAYS_OUT: Mapping[str, str] = {
     protocol.NO_PROMPT.reason: "log prompts from now on (LiteLLM: store_prompts_in_spend_logs; "
     "OpenTelemetry: the instrumentation's setting for message contents)",
-    litellm_records.REDACTED.reason: "turn redaction off for what a router is to learn from (LiteLLM: "
+    litellm_records.REDACTED.reason: "turn redaction off for the calls that a router learns from (LiteLLM: "
     "turn_off_message_logging), or read a log that keeps the texts",
     litellm_records.CACHED.reason: "read a longer part of the log, with the calls that filled the cache",
     helicone.BODY_ELSEWHERE.reason: "export the bodies too",
@@ -38,26 +38,26 @@ _WAYS_OUT: Mapping[str, str] = {
     langfuse.NO_CALL_IN_TRACE.reason: _SCORED,
     otel_genai.NO_CALL_OF_EVENT.reason: "name the files of traces and of logs together",
 }
-"""What to do about rows set apart, by the reason."""
+"""What to do about skipped rows, by their reason."""
 _OTHERWISE = "name a log that holds your application's chat calls"
 
 
 def refuse_bad_log(summary: ReadSummary, rejects: Path | None, max_reject_share: float) -> None:
-    """Raise where nothing can be learnt from a log, or too much of it can't be read.
+    """Raise if a log has no call to learn from, or too many rows that can't be read.
 
     Args:
-        rejects: file of the rejected rows, or None.
+        rejects: file of the rejected rows; None if they are not kept.
 
     Raises:
         CallLogError: no call is left.
-        TooManyRejects: more rows than `max_reject_share` of all were turned away.
+        TooManyRejects: more than `max_reject_share` of all rows are rejected.
     """
     reasons = "\n  ".join(map(str, summary.rejects))
-    where = f"all of them are in {rejects}" if rejects else "give a path for rejected rows to see them all"
+    where = f"all of them are in {rejects}" if rejects else "set a path for rejected rows to see them all"
     if summary.rejected > max_reject_share * summary.rows:
         raise TooManyRejects(
             f"{summary.rejected} of {summary.rows} rows can't be read "
-            f"({summary.rejected / summary.rows:.1%}, and at most {max_reject_share:.1%} may be bad):\n"
+            f"({summary.rejected / summary.rows:.1%}; at most {max_reject_share:.1%} may be bad):\n"
             f"  {reasons}\n{where}; {_correct(summary)}, or raise training.max_reject_share"
         )
     if summary.calls:
@@ -65,11 +65,14 @@ def refuse_bad_log(summary: ReadSummary, rejects: Path | None, max_reject_share:
     nothing = f"no readable call in {_named(summary.files)} ({summary.rows} rows)"
     if summary.without_text:
         raise CallLogError(
-            f"{nothing}: of {summary.without_text} the {TEXT_NOT_KEPT}, and a router learns from texts; "
-            "log with log.text 'full' or 'redacted' from now on" + (f"\n  {reasons}" if reasons else "")
+            f"{nothing}: in {summary.without_text} of them the {TEXT_NOT_KEPT}, but a router learns from "
+            "texts; log with log.text 'full' or 'redacted' from now on"
+            + (f"\n  {reasons}" if reasons else "")
         )
     if summary.set_apart:
-        raise CallLogError(f"{nothing}: {_apart(summary.set_apart)}" + (f"\n  {reasons}" if reasons else ""))
+        raise CallLogError(
+            f"{nothing}: {_skipped(summary.set_apart)}" + (f"\n  {reasons}" if reasons else "")
+        )
     if reasons:
         raise CallLogError(f"{nothing}:\n  {reasons}\n{where}; {_correct(summary)}")
     raise CallLogError(f"{nothing}; the files are empty")
@@ -83,15 +86,15 @@ def _correct(summary: ReadSummary) -> str:
     columns = any("missing" in reject.reason for reject in summary.rejects)
     if columns and OWN_LOG in summary.readers and not summary.calls:
         formats = ", ".join(name for name in known_readers() if name != OWN_LOG)
-        ways.append(f"name its format with --format, as it was not recognised as one of {formats}")
+        ways.append(f"name its format with --format (none of {formats} was recognised)")
     return ", ".join(ways)
 
 
-def _apart(counts: Mapping[str, int]) -> str:
-    """How many rows were set apart for which reason, and what to do about those reasons."""
-    told = ", ".join(f"{count} x {reason}" for reason, count in counts.items())
+def _skipped(counts: Mapping[str, int]) -> str:
+    """How many rows were skipped for which reason, and what to do about it."""
+    skipped = ", ".join(f"{count} x {reason}" for reason, count in counts.items())
     ways = dict.fromkeys(way for reason in counts if (way := _WAYS_OUT.get(reason)))
-    return f"nothing to learn from in the rows set apart ({told}); {'; '.join(ways) or _OTHERWISE}"
+    return f"the skipped rows hold nothing to learn from ({skipped}); {'; '.join(ways) or _OTHERWISE}"
 
 
 def _named(files: Sequence[str]) -> str:

@@ -1,12 +1,11 @@
-"""What a read pass found: counted from the scratch folder it left."""
+"""Counts what a read pass left in its scratch folder."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -17,11 +16,11 @@ import pyarrow.parquet as pq
 
 from router.call_log.rows import COLUMNS
 from router.errors import CallLogError
-from router.records import Json
 from training.reading.files.log_file import ROWS_ONLY, LogFile, open_raw
+from training.reading.files.raw import file_and_line
 from training.reading.outcomes.session_rules import OutcomeCounts
-from training.reading.read_pass import REJECTED, TALLY, Runner, start_daft
-from training.reading.rows.places import LINE_BITS
+from training.reading.read_pass import REJECTED_BUCKET, SUMMARY_BUCKET, Runner, start_daft, task_summaries
+from training.reading.rows.task_summary import TaskSummary
 
 if TYPE_CHECKING:
     import daft
@@ -31,12 +30,12 @@ _IDS_AT_ONCE = 2_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectCount:
-    """Rows that were turned away for one reason.
+    """Rejected rows with the same reason.
 
     Attributes:
-        where: `file:line` of the first, in a Parquet file the row's number; in a database the row's number
-            and its call_id.
-        value: what stood there, cut short.
+        where: `file:line` of the first one; the row's number in a Parquet file, number and call_id in a
+            database.
+        value: its offending value, cut short.
     """
 
     reason: str
@@ -50,7 +49,7 @@ class RejectCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadSummary:
-    """What was read.
+    """What a read pass read.
 
     `rows` = `calls` + `duplicates` + `without_text` + `joined` + the rows of `rejects` and of `set_apart`.
 
@@ -58,17 +57,18 @@ class ReadSummary:
         calls: rows kept.
         rejects: per reason, the most frequent first.
         duplicates: rows that repeat an earlier call_id.
-        without_text: rows in order, but of whose prompt only the key was logged; nothing is learnt from them.
-        set_apart: rows that are in order and no calls to learn from, per reason, the most frequent first.
+        without_text: valid rows whose prompt text was not logged, only its key; training can't use them.
+        set_apart: skipped rows, which are valid but no calls for training, per reason, the most frequent
+            first.
         joined: rows whose content went into the call of another row, such as scores.
         repaired: rows in which a lone surrogate became U+FFFD.
-        truncated: calls whose logged text is not the whole text.
-        files: the files read, in the order given.
+        truncated: calls of which the log has only a part of the text.
+        files: the files that were read, in the order of the sources.
         readers: number of files per reader.
-        empty_files: those without a row.
-        ignored_columns: names in the files that no field is read from; not those of the runtime's own log.
-        digest: sha256 over the content of the files, whatever their names and order.
-        outcomes: what the declared rules did; None without any.
+        empty_files: files without a row.
+        ignored_columns: columns that no field is read from; without those of the runtime's own log.
+        digest: sha256 over the content of the files, independent of their names and order.
+        outcomes: what the declared rules did; None without rules.
     """
 
     rows: int
@@ -89,18 +89,18 @@ class ReadSummary:
 
     @property
     def rejected(self) -> int:
-        """Rows turned away, for whatever reason."""
+        """Number of all rejected rows."""
         return sum(reject.rows for reject in self.rejects)
 
 
 def bucket_frame(folder: Path, number: int, runner: Runner) -> daft.DataFrame | None:
-    """What one bucket holds, rejected rows and tallies included; None if it holds nothing."""
+    """All rows of one bucket; None if it has none."""
     part = folder / f"bucket={number}"
     return start_daft(runner).read_parquet(f"{part}/*.parquet") if part.is_dir() else None
 
 
 def duplicates_path(folder: Path) -> Path:
-    """The file, beside the scratch folder, that lists the places of repeated calls."""
+    """The file, beside the scratch folder, that lists the places of duplicates."""
     return folder.parent / "duplicates.parquet"
 
 
@@ -115,78 +115,79 @@ def summarise(
     folder: Path,
     buckets: int,
     runner: Runner,
-    spooled: Sequence[Mapping[str, Json]] = (),
+    spooled: Sequence[TaskSummary] = (),
 ) -> ReadSummary:
     """Count what the read pass left in `folder`.
 
     Args:
-        spooled: the sums of the files whose rows were joined, beside those that the pass itself left.
+        spooled: summaries of the files whose rows were spooled before the pass.
 
     Raises:
-        CallLogError: a file turned out to be damaged, a mapped column is nowhere, or the counts don't add up.
+        CallLogError: a file is damaged, no row has a mapped column, or the counts don't add up.
     """
-    tallies = _tallies(files, folder, runner, spooled)
+    tasks = [*spooled, *task_summaries(bucket_frame(folder, SUMMARY_BUCKET, runner))]
+    errors = sorted({task.error for task in tasks if task.error})
+    if errors:
+        raise CallLogError("; ".join(errors))
+    rows = sum(task.rows for task in tasks)
+    names = {name for task in tasks for name in task.names}
+    if rows:
+        _check_mapping(files[0].mapping, names)
     calls = all_calls(folder, buckets, runner)
     kept, truncated = _count_calls(calls)
-    duplicates = _find_duplicates(calls, kept, folder, runner)
+    duplicates = _find_duplicates(calls, kept, folder)
     rejects = _count_rejects(files, folder, runner)
-    rows = sum(tally["rows"] for tally in tallies)
-    without_text = sum(tally["without_text"] for tally in tallies)
-    apart: Counter[str] = Counter()
-    for tally in tallies:
-        apart.update(tally["apart"])
-    joined = sum(tally["joined"] for tally in tallies)
-    rejected = sum(reject.rows for reject in rejects)
-    _check_sum(
-        rows, calls=kept, without_text=without_text, rejected=rejected, apart=apart.total(), joined=joined
-    )
-    filled = {tally["file"] for tally in tallies if tally["rows"]}
-    names = {name for tally in tallies for name in tally["names"]}
-    used = set(files[0].mapping.values())
-    return ReadSummary(
+    skipped: Counter[str] = Counter()
+    for task in tasks:
+        skipped.update(task.skipped)
+    summary = ReadSummary(
         rows=rows,
         calls=kept - duplicates,
         rejects=rejects,
         duplicates=duplicates,
-        without_text=without_text,
-        set_apart=dict(apart.most_common()),
-        joined=joined,
-        repaired=sum(tally["repaired"] for tally in tallies),
+        without_text=sum(task.without_text for task in tasks),
+        set_apart=dict(skipped.most_common()),
+        joined=sum(task.joined for task in tasks),
+        repaired=sum(task.repaired for task in tasks),
         truncated=truncated,
         files=[file.path for file in files],
         readers=dict(Counter(file.reader for file in files)),
-        empty_files=[file.path for file in files if file.number not in filled],
-        ignored_columns=sorted(names - used - (set(COLUMNS) if names >= set(COLUMNS) else set())),
-        digest=_digest(files, {tally["file"]: tally["digest"] for tally in tallies}),
+        empty_files=_empty_files(files, tasks),
+        ignored_columns=_ignored_columns(names, files[0].mapping),
+        digest=_digest(files, {task.file: task.digest for task in tasks}),
     )
+    _check_sum(summary)
+    return summary
 
 
-def _check_sum(rows: int, **parts: int) -> None:
-    """Raise where a row has come out nowhere, or twice."""
-    if rows != sum(parts.values()):
-        told = ", ".join(f"{count} as {name}" for name, count in parts.items())
+def _check_mapping(mapping: Mapping[str, str], names: Set[str]) -> None:
+    for field, source in mapping.items():
+        if field != source and source not in names:
+            there = ", ".join(sorted(names))
+            raise CallLogError(f"no row has {source!r}, which {field!r} is mapped to; names there: {there}")
+
+
+def _check_sum(summary: ReadSummary) -> None:
+    """Raise if a row was counted nowhere, or twice."""
+    parts = {
+        "calls": summary.calls, "duplicates": summary.duplicates, "without text": summary.without_text,
+        "rejected": summary.rejected, "skipped": sum(summary.set_apart.values()), "joined": summary.joined,
+    }  # fmt: skip
+    if summary.rows != sum(parts.values()):
+        counts = ", ".join(f"{count} {name}" for name, count in parts.items())
         raise CallLogError(
-            f"{rows} rows were read, but came out {told}; this is a defect of pointsman: please report it"
+            f"read {summary.rows} rows, but counted {counts}; this is a defect of pointsman: please report it"
         )
 
 
-def _tallies(
-    files: Sequence[LogFile], folder: Path, runner: Runner, spooled: Sequence[Mapping[str, Json]]
-) -> list[Mapping[str, Json]]:
-    """What each task said about its part of a file."""
-    frame = bucket_frame(folder, TALLY, runner)
-    texts = frame.select("detail").to_pydict()["detail"] if frame is not None else []
-    tallies = [*spooled, *map(json.loads, texts)]
-    faults = sorted({tally["fault"] for tally in tallies if tally["fault"]})
-    if faults:
-        raise CallLogError("; ".join(faults))
-    names = {name for tally in tallies for name in tally["names"]}
-    rows = sum(tally["rows"] for tally in tallies)
-    for field, source in files[0].mapping.items():
-        if rows and field != source and source not in names:
-            there = ", ".join(sorted(names))
-            raise CallLogError(f"no row has {source!r}, which {field!r} is mapped to; names there: {there}")
-    return tallies
+def _empty_files(files: Sequence[LogFile], tasks: Sequence[TaskSummary]) -> list[str]:
+    filled = {task.file for task in tasks if task.rows}
+    return [file.path for file in files if file.number not in filled]
+
+
+def _ignored_columns(names: Set[str], mapping: Mapping[str, str]) -> list[str]:
+    own = set(COLUMNS) if names >= set(COLUMNS) else set()
+    return sorted(names - set(mapping.values()) - own)
 
 
 def _count_calls(calls: daft.DataFrame | None) -> tuple[int, int]:
@@ -198,34 +199,29 @@ def _count_calls(calls: daft.DataFrame | None) -> tuple[int, int]:
     return sum(counts.values()), counts.get(True, 0)
 
 
-def _find_duplicates(calls: daft.DataFrame | None, kept: int, folder: Path, runner: Runner) -> int:
-    """Note the places of calls whose call_id stands earlier in the log; returns their number.
+def _find_duplicates(calls: daft.DataFrame | None, kept: int, folder: Path) -> int:
+    """Write the places of calls that repeat an earlier call_id; return their number.
 
-    The ids are looked at in slices by their hash, so that memory stays the same for a log of any length.
+    Slices of the ids, by their hash, are compared one by one, so memory stays the same for any log.
     """
     if calls is None:
         return 0
     ids = calls.select("call_id", "place").where(calls["call_id"].not_null())
+    hashed: Any = ids["call_id"].hash()
     slices = 1 + kept // _IDS_AT_ONCE
     count = 0
     with pq.ParquetWriter(duplicates_path(folder), pa.schema({"place": pa.int64()})) as writer:
         for number in range(slices):
-            some = ids.where(_slice_of(ids, slices) == number) if slices > 1 else ids
-            in_order = pl.DataFrame(some.to_arrow()).sort("place")
+            part = ids.where(hashed % slices == number) if slices > 1 else ids
+            in_order = pl.DataFrame(part.to_arrow()).sort("place")
             repeats = in_order.filter(~pl.col("call_id").is_first_distinct()).select("place")
             writer.write_table(repeats.to_arrow())
             count += len(repeats)
     return count
 
 
-def _slice_of(ids: daft.DataFrame, slices: int) -> Any:  # noqa: ANN401 - daft's expressions are untyped
-    """Number of the slice that each call_id is looked at in."""
-    hashed: Any = ids["call_id"].hash()
-    return hashed % slices
-
-
 def _count_rejects(files: Sequence[LogFile], folder: Path, runner: Runner) -> list[RejectCount]:
-    frame = bucket_frame(folder, REJECTED, runner)
+    frame = bucket_frame(folder, REJECTED_BUCKET, runner)
     if frame is None:
         return []
     place = frame["place"]
@@ -246,8 +242,9 @@ def _count_rejects(files: Sequence[LogFile], folder: Path, runner: Runner) -> li
 
 
 def place_of(files: Sequence[LogFile], place: int) -> tuple[LogFile, int]:
-    """The file of a place in the log, and the line or row in it."""
-    return files[place >> LINE_BITS], place & ((1 << LINE_BITS) - 1)
+    """The file of a place in the log, and its line or row."""
+    number, line = file_and_line(place)
+    return files[number], line
 
 
 def _place_text(file: LogFile, line: int, call_id: str | None) -> str:
@@ -256,21 +253,21 @@ def _place_text(file: LogFile, line: int, call_id: str | None) -> str:
     return f"{file.path}: row {line}" + (f" (call_id {call_id})" if call_id else "")
 
 
-def _digest(files: Sequence[LogFile], of_rows: Mapping[int, str | None]) -> str:
-    """A hash of what the files hold; the same for the same files under other names or in another order.
+def _digest(files: Sequence[LogFile], row_digests: Mapping[int | None, str | None]) -> str:
+    """A hash of what the files hold, independent of their names and order.
 
     Args:
-        of_rows: a database's hash, made while its rows were read, by the file's number.
+        row_digests: hash of the rows of a database, by the file's number.
     """
-    parts = [of_rows.get(file.number) or _content_digest(file) for file in files]
+    parts = [row_digests.get(file.number) or _content_digest(file) for file in files]
     return hashlib.sha256(b"".join(sorted(map(bytes.fromhex, parts)))).hexdigest()
 
 
 def _content_digest(file: LogFile) -> str:
-    """A hash of a file, and of the feedback beside it; of a database without rows that of nothing."""
+    """A hash of a file and of the feedback beside it; a hash of nothing for a database without rows."""
     whole = hashlib.sha256()
     if file.kind not in ROWS_ONLY:
-        whole = _file_digest(file.place)
+        whole = _file_digest(file.location)
     if file.feedback:
         whole.update(_file_digest(str(file.feedback)).digest())
     return whole.hexdigest()

@@ -1,1 +1,1 @@
-"""Numbers on arrays: curves, intervals, bounds. No log in sight."""
+"""Statistics on plain arrays, independent of logs: curves, intervals, bounds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
@@ -16,11 +17,11 @@ def auc(score: FloatArray, positive: BoolArray) -> float:
     The Mann-Whitney statistic over the number of pairs (Hanley & McNeil 1982, section 3).
 
     Args:
-        score: shape (n,); rows of NaN do not count.
+        score: shape (n,); rows of NaN don't count.
         positive: shape (n,).
 
     Returns:
-        NaN where there is no positive or no negative prompt.
+        NaN if there is no positive or no negative prompt.
     """
     known = ~np.isnan(score)
     above, _ = _components(score[known], positive[known])
@@ -41,13 +42,13 @@ def clustered_auc(score: FloatArray, positive: BoolArray, clusters: IntArray) ->
     With clusters of one prompt it is the interval of DeLong et al. (1988).
 
     Args:
-        score: shape (n,); rows of NaN do not count.
+        score: shape (n,); rows of NaN don't count.
         positive: shape (n,).
         clusters: shape (n,); prompts that share a number are not independent.
 
     Returns:
-        `above` is the normal approximation's chance that the area is above 0.5; no ends with fewer than two
-        clusters that hold a positive, or a negative, prompt.
+        `above` is the normal approximation's chance that the area is above 0.5. The ends are NaN if fewer
+        than two clusters hold a positive prompt, or a negative one.
     """
     known = ~np.isnan(score)
     score, positive = score[known], positive[known]
@@ -58,7 +59,7 @@ def clustered_auc(score: FloatArray, positive: BoolArray, clusters: IntArray) ->
     number, n_clusters = cluster_numbers(clusters[known])
     groups = [number[positive], number[~positive]]
     if min(len(np.unique(group)) for group in groups) < 2:
-        return Interval(value=theta, low=float("nan"), high=float("nan"), above=float("nan"))
+        return replace(UNKNOWN, value=theta)
     excess = [
         np.bincount(group, component - theta, minlength=n_clusters)
         for group, component in zip(groups, (above, below), strict=True)
@@ -84,11 +85,11 @@ def _corrected(count: int) -> float:
 
 
 def _components(score: FloatArray, positive: BoolArray) -> tuple[FloatArray, FloatArray]:
-    """Structural components: share of the other kind that each prompt is ordered rightly with.
+    """Structural components: with which share of the other kind each prompt is correctly ordered.
 
     Returns:
-        Of the positive prompts, shape (M,), and of the negative ones, shape (N,), in their own order; empty
-        where the other kind is.
+        For the positive prompts, shape (M,), and the negative ones, shape (N,), in their own order; both are
+        empty if there are no prompts of one kind.
     """
     high, low = np.sort(score[positive]), np.sort(score[~positive])
     if not len(high) or not len(low):
@@ -97,6 +98,6 @@ def _components(score: FloatArray, positive: BoolArray) -> tuple[FloatArray, Flo
 
 
 def _share_below(ordered: FloatArray, score: FloatArray) -> FloatArray:
-    """Share of the ordered scores that each score is above, a tie counting half; shape (n,)."""
+    """Share of the ordered scores below each score, a tie counting half; shape (n,)."""
     below = np.searchsorted(ordered, score, "left") + np.searchsorted(ordered, score, "right")
     return np.asarray(below / (2 * len(ordered)))

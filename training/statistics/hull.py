@@ -10,16 +10,16 @@ from router.records import BoolArray, FloatArray, IntArray
 def hull(cost: FloatArray, success: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Vertices of the non-decreasing convex hull of a curve (Hu et al. 2024, arXiv 2403.12031, section 3).
 
-    It is the least concave function that never falls and lies on or above every point: whatever lies on it
-    is reached by choosing at random between two points of the curve, or by paying more for the same.
+    It is the least concave function that never falls and lies on or above every point. A policy reaches any
+    point on it by choosing at random between two points of the curve, or by paying more for the same.
 
     Args:
         cost: shape (..., n_points), in any order.
         success: shape (..., n_points).
 
     Returns:
-        Cost and success of the vertices by rising cost, both of shape (..., n_points); where a hull has fewer
-        vertices, its last one is repeated.
+        Cost and success of the vertices by rising cost, both of shape (..., n_points); a hull with fewer
+        vertices repeats its last one.
     """
     shape = cost.shape
     cost, success = cost.reshape(-1, shape[-1]), success.reshape(-1, shape[-1])
@@ -32,9 +32,9 @@ def hull(cost: FloatArray, success: FloatArray) -> tuple[FloatArray, FloatArray]
 
 
 def _upper_hull(x: FloatArray, y: FloatArray) -> IntArray:
-    """Index of each row's hull vertices, the last one repeated to the row's end; rows rise in x and in y.
+    """Index of each row's hull vertices, filled up with the last one; rows rise in x and in y.
 
-    Andrew's monotone chain (1979), on all rows at once: a point removes the vertices before it that lie on or
+    Andrew's monotone chain (1979), on all rows at once: a point removes the previous vertices that lie on or
     below the line to it.
     """
     n_rows, n_points = x.shape
@@ -70,7 +70,7 @@ def aiq(success: FloatArray, cost: FloatArray, cheapest: FloatArray, dearest: Fl
     [c_min, c_max], divided by c_max - c_min. Here c_min and c_max are the mean costs of the cheapest and of
     the dearest single model, the same for every curve of a comparison. Beyond its dearest point a curve stays
     at its highest success. Below its cheapest point it falls on a straight line to no success at no cost (the
-    paper's null router), which is joined on after the hull is taken: it never lifts the curve itself.
+    paper's null router), which is added after the hull is computed, so that it never lifts the curve itself.
 
     Args:
         success: shape (..., n_points), of the curve.
@@ -79,7 +79,7 @@ def aiq(success: FloatArray, cost: FloatArray, cheapest: FloatArray, dearest: Fl
         dearest: shape (...), c_max.
 
     Returns:
-        Shape (...), in the unit of `success`; NaN where `dearest` is not above `cheapest`.
+        Shape (...), in the unit of `success`; NaN unless `dearest` is above `cheapest`.
     """
     x, y = hull(cost, success)
     reach = np.maximum(x[..., -1:], dearest[..., None])
@@ -87,9 +87,9 @@ def aiq(success: FloatArray, cost: FloatArray, cheapest: FloatArray, dearest: Fl
     x = np.concatenate([nothing, x, reach], axis=-1)
     y = np.concatenate([nothing, y, y[..., -1:]], axis=-1)
     width = dearest - cheapest
-    apart = width > 0
+    wide = width > 0
     area = _area(x, y, cheapest[..., None], dearest[..., None])
-    return np.where(apart, area / np.where(apart, width, 1.0), np.nan)
+    return np.where(wide, area / np.where(wide, width, 1.0), np.nan)
 
 
 def _area(x: FloatArray, y: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:

@@ -1,9 +1,9 @@
-"""How sure a difference is: percentile intervals from resampling whole clusters of prompts."""
+"""Percentile intervals of differences, from resampling whole clusters of prompts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -12,13 +12,13 @@ from router.records import FloatArray, IntArray
 from training.statistics.policy_curves import ROUNDING, PolicyPath, picked
 
 Statistic: TypeAlias = Callable[[FloatArray], FloatArray]
-"""Sums of shape (..., n_columns) to values of shape (...)."""
+"""Maps sums of shape (..., n_columns) to values of shape (...)."""
 
 Name = TypeVar("Name", bound=Hashable)
 
 LEVEL = 0.95
 CHUNK_ENTRIES = 4_000_000
-"""Resampling weights held at once: 32 MB."""
+"""Number of resampling weights in memory at once: 32 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +26,8 @@ class Interval:
     """A value with its 95 % percentile interval.
 
     Attributes:
-        value: on the prompts as they are; NaN is unknown.
-        low: NaN where there are fewer than two clusters; infinity where the value is never reached.
+        value: on the prompts themselves; NaN is unknown.
+        low: NaN if there are fewer than two clusters; infinity if no cost reaches the target.
         high: as `low`.
         above: share of resamples above the reference: 0 for a difference, 1 for a ratio.
     """
@@ -47,7 +47,7 @@ class Sums:
 
     Attributes:
         total: shape (n_columns,).
-        draws: shape (n_resamples, n_columns); no rows where there are fewer than two clusters.
+        draws: shape (n_resamples, n_columns); no rows if there are fewer than two clusters.
     """
 
     total: FloatArray
@@ -55,13 +55,13 @@ class Sums:
 
 
 def cluster_numbers(clusters: IntArray) -> tuple[IntArray, int]:
-    """Clusters renumbered from 0 without gaps, and how many there are."""
+    """Renumber clusters from 0 without gaps; returns their count as well."""
     names, number = np.unique(clusters, return_inverse=True)
     return number.astype(np.int64), len(names)
 
 
 def resampled_counts(n_clusters: int, *, n_resamples: int, seed: int) -> Iterator[FloatArray]:
-    """How often each cluster is drawn, in blocks of shape (n_block, n_clusters) that add up to `n_resamples`.
+    """Draw `n_resamples` counts of each cluster, in blocks of shape (n_block, n_clusters).
 
     Multinomial: as many clusters as there are, drawn with replacement. The same seed gives the same blocks.
     """
@@ -96,7 +96,7 @@ def resampled_blocks(
 ) -> dict[Name, Sums]:
     """Sums of several named blocks of columns, each of shape (n, any), over the same resamples.
 
-    A block is summed by cluster as it comes, so that an iterator holds one at a time.
+    Each block is summed by cluster as it arrives, so only one block is in memory if `blocks` is an iterator.
     """
     number, n_clusters = cluster_numbers(clusters)
     order = np.argsort(number, kind="stable")
@@ -113,7 +113,7 @@ def resampled_blocks(
 
 
 def joined(*parts: Sums) -> Sums:
-    """The columns of several blocks of the same resamples side by side."""
+    """Put the columns of several blocks of the same resamples side by side."""
     return Sums(
         total=np.concatenate([part.total for part in parts]),
         draws=np.concatenate([part.draws for part in parts], axis=1),
@@ -121,7 +121,7 @@ def joined(*parts: Sums) -> Sums:
 
 
 def interval(sums: Sums, statistic: Statistic, *, reference: float = 0.0) -> Interval:
-    """A statistic of the sums with its interval; resamples in which it is not defined are left out."""
+    """A statistic of the sums with its interval; resamples in which it is undefined don't count."""
     with np.errstate(divide="ignore", invalid="ignore"):
         value, draws = statistic(sums.total[None])[0], statistic(sums.draws)
     return _interval(float(value), draws, reference)
@@ -130,34 +130,13 @@ def interval(sums: Sums, statistic: Statistic, *, reference: float = 0.0) -> Int
 def _interval(value: float, draws: FloatArray, reference: float) -> Interval:
     defined = draws[~np.isnan(draws)]
     if np.isnan(value) or not len(defined):
-        return Interval(value=value, low=float("nan"), high=float("nan"), above=float("nan"))
+        return replace(UNKNOWN, value=value)
     tail = (1 - LEVEL) / 2
-    # Not interpolated: a draw may be infinite, and half way to infinity is no number.
+    # No interpolation: a draw may be infinite, and half-way to infinity is no number.
     low, high = np.quantile(defined, [tail, 1 - tail], method="inverted_cdf")
     return Interval(
         value=value, low=float(low), high=float(high), above=float(np.mean(defined > reference + ROUNDING))
     )
-
-
-def paired_bootstrap(
-    statistic: Statistic,
-    columns: FloatArray,
-    clusters: IntArray,
-    *,
-    n_resamples: int = 2000,
-    seed: int = 0,
-    reference: float = 0.0,
-) -> Interval:
-    """A statistic of two policies' outcomes, with its interval; each resample is the same for both.
-
-    Args:
-        statistic: for instance `mean_difference` on the columns (a, b, ones).
-        columns: shape (n, n_columns); what the statistic needs the sums of.
-        clusters: shape (n,); prompts that share a number are drawn together.
-        reference: what `Interval.above` counts against.
-    """
-    sums = resampled_sums(columns, clusters, n_resamples=n_resamples, seed=seed)
-    return interval(sums, statistic, reference=reference)
 
 
 def mean_difference(sums: FloatArray) -> FloatArray:
@@ -167,7 +146,7 @@ def mean_difference(sums: FloatArray) -> FloatArray:
 
 
 def mean_ratio(sums: FloatArray) -> FloatArray:
-    """Mean of the first column over mean of the second; NaN where the second is 0."""
+    """Mean of the first column over mean of the second; NaN if the second is 0."""
     return np.where(sums[..., 1] > 0, sums[..., 0] / np.where(sums[..., 1] > 0, sums[..., 1], 1), np.nan)
 
 
@@ -189,7 +168,7 @@ def path_columns(
 
 
 def cost_reaching(success: FloatArray, cost: FloatArray, target: FloatArray) -> FloatArray:
-    """Least cost at which a curve reaches a target; infinity where it never does.
+    """Least cost at which a curve reaches a target; infinity if it never does.
 
     Args:
         success: shape (..., n_weights), as sums or means.
@@ -203,7 +182,7 @@ def cost_reaching(success: FloatArray, cost: FloatArray, target: FloatArray) -> 
 
 
 def success_within(success: FloatArray, cost: FloatArray, budget: FloatArray) -> FloatArray:
-    """Most success of a curve at no more than a cost; NaN where every point costs more.
+    """Highest success of a curve within a budget; NaN if every point costs more.
 
     Args:
         success: shape (..., n_weights), as sums or means.

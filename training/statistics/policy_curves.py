@@ -1,4 +1,4 @@
-"""What a routing policy achieves on prompts whose outcome is known for every model."""
+"""The results of a routing policy on prompts with a known outcome for every model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PolicyPath:
 
     Attributes:
         start: shape (n_prompts, n_models); weight, in 1 / USD, from which a step of the row holds. The first
-            is 0, they rise along the row, and infinity means that there is no such step.
+            is 0, they rise along the row, and infinity marks an unused step.
         model: shape (n_prompts, n_models); the model of each step.
     """
 
@@ -39,7 +39,7 @@ class Curve:
     """Mean outcome of a policy as its weight on cost grows.
 
     Attributes:
-        weight: shape (n_points,); in 1 / USD, rising from 0. A point holds from its weight to the next one's.
+        weight: shape (n_points,); in 1 / USD, rising from 0. A point holds up to the next weight.
         success: shape (n_points,); mean over prompts, in [0, 1].
         cost: shape (n_points,); mean USD a call.
     """
@@ -70,12 +70,12 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RiskCoverage:
-    """Failure rate among the prompts kept, as the confidence asked for falls.
+    """Failure rate among the prompts that the policy keeps, as its least confidence falls.
 
     Attributes:
-        threshold: shape (n_points,); least confidence kept, falling. Equal confidences stay together.
+        threshold: shape (n_points,); least confidence, falling. Equal confidences stay together.
         coverage: shape (n_points,); share of prompts kept, rising to 1.
-        risk: shape (n_points,); failure rate among those kept.
+        risk: shape (n_points,); failure rate among the kept prompts.
         area: area under risk over coverage; lower is better.
     """
 
@@ -86,7 +86,7 @@ class RiskCoverage:
 
 
 def picked(values: FloatArray, choice: IntArray) -> FloatArray:
-    """Shape (n,): the entry of each row of `values` in the column that `choice` names; NaN where it is -1."""
+    """Shape (n,): the entry of each row of `values` in the column `choice`; NaN if that is -1."""
     taken = values[np.arange(len(choice)), np.maximum(choice, 0)]
     return np.where(choice >= 0, taken, np.nan)
 
@@ -106,8 +106,8 @@ def best_column(value: FloatArray, cost: FloatArray) -> IntArray:
 def policy_path(probability: FloatArray, expected_cost: FloatArray) -> PolicyPath:
     """Follow argmax_m p - weight * cost from weight 0 to infinity, exactly.
 
-    Per prompt that is the upper envelope of m lines in the weight: from the model in force, the next one is
-    the cheaper model whose line is met first, at (p - p') / (cost - cost').
+    Per prompt this is the upper envelope of m lines in the weight: after the current model comes the cheaper
+    model whose line it meets first, at (p - p') / (cost - cost').
 
     Args:
         probability: shape (n, m), chance of success.
@@ -133,7 +133,7 @@ def policy_path(probability: FloatArray, expected_cost: FloatArray) -> PolicyPat
 def _next_step(
     probability: FloatArray, expected_cost: FloatArray, current: IntArray
 ) -> tuple[FloatArray, IntArray]:
-    """Weight at which each prompt leaves its current model (infinity: never), and the model it goes to."""
+    """Weight at which each prompt leaves its current model (infinity: never), and the next model."""
     saved = picked(expected_cost, current)[:, None] - expected_cost
     lost = picked(probability, current)[:, None] - probability
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
@@ -149,9 +149,9 @@ def curve_of_path(
     """Mean outcomes along a path; a point for every weight at which some prompt changes its model.
 
     Args:
-        success: shape (n, m), what each model did.
-        cost: shape (n, m), what it cost in USD.
-        share: shape (n,), part of the whole that each row stands for; None: equal parts.
+        success: shape (n, m), outcome of each model.
+        cost: shape (n, m), USD.
+        share: shape (n,), weight of each row in the means; None: equal weights.
     """
     share = np.full(len(success), 1 / len(success)) if share is None else share / share.sum()
     rows = np.arange(len(success))[:, None]
@@ -172,8 +172,8 @@ def cost_quality_curve(
 ) -> Curve:
     """Mean outcomes of the policy argmax_m p - weight * cost, over its weight from 0 to infinity.
 
-    The policy sees `probability` and `expected_cost` only; `success` and `cost` judge it. All are of shape
-    (n, m).
+    The policy sees only `probability` and `expected_cost`; `success` and `cost` are its results. All have
+    shape (n, m).
 
     Raises:
         ValueError: as `policy_path`.
@@ -182,7 +182,7 @@ def cost_quality_curve(
 
 
 def cost_at_quality(curve: Curve, quality: float) -> float:
-    """Least mean cost on the curve where mean success is at least `quality`; NaN where it never is."""
+    """Least mean cost on the curve at a mean success of at least `quality`; NaN if there is none."""
     reached = curve.success >= quality - ROUNDING
     return float(curve.cost[reached].min()) if reached.any() else float("nan")
 
@@ -276,10 +276,10 @@ def risk_coverage(
 
 
 def model_shares(choice: IntArray, n_models: int, traffic: FloatArray | None = None) -> FloatArray:
-    """Shape (n_models,): share of the choices that each model has; rows of -1 (no choice) do not count.
+    """Shape (n_models,): share of the choices that each model has; rows of -1 (no choice) don't count.
 
     Args:
-        traffic: shape (n,), calls that each row stands for; None: one each.
+        traffic: shape (n,), number of calls that each row stands for; None: one each.
     """
     able = choice >= 0
     count = np.bincount(choice[able], None if traffic is None else traffic[able], minlength=n_models)
@@ -292,15 +292,15 @@ def cost_matched_shuffle(
 ) -> tuple[FloatArray, FloatArray]:
     """Expected outcome per prompt when the choices are permuted at random over the prompts.
 
-    Every model keeps its share of the prompts, so what is left of the router is its mix of models: the
-    difference to the router is what it knows about which prompt needs which model. The mean over all
-    permutations is exact: each prompt gets a model with the chance that is the model's share.
+    Every model keeps its share of the prompts: only the router's mix of models remains, and the difference to
+    the router is what it knows about single prompts. The mean over all permutations is exact: a prompt gets
+    each model with a chance equal to the model's share.
 
     Args:
         choice: shape (n,), columns of the matrices.
         success: shape (n, m).
         cost: shape (n, m), USD.
-        traffic: shape (n,), calls that each row stands for; None: one each.
+        traffic: shape (n,), number of calls that each row stands for; None: one each.
 
     Returns:
         Expected success and expected cost, both of shape (n,).

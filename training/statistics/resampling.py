@@ -1,4 +1,4 @@
-"""Resamples of long logs, in the time and the memory of short ones."""
+"""Resamples long logs in the time and memory of short ones."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from training.statistics.intervals import Sums, cluster_numbers, resampled_count
 Name = TypeVar("Name")
 
 MOST_GROUPS = 20_000
-"""Groups that are resampled: the standard error from so many is known to 1 / sqrt(2 * 20,000) = 0.5 %, and
-from 2,000 draws of them to 1.6 %."""
+"""Number of groups to resample: so many give the standard error to 1 / sqrt(2 * 20,000) = 0.5 %, and 2,000
+draws of them to 1.6 %."""
 
 
 def grouped(clusters: IntArray, *, most: int = MOST_GROUPS, seed: int = 0) -> IntArray:
-    """Clusters put together at random until there are no more than `most`.
+    """Merge clusters at random until there are no more than `most`.
 
-    What is independent stays so when it is put together at random, and the variance of a sum over the groups
-    is the sum of the clusters' variances: resampling groups gives the same standard errors as resampling
-    clusters (the random group method: Wolter 2007, Introduction to Variance Estimation, chapter 2). A mean is
-    a ratio of two sums, so that groups whose sizes differ by a cluster do no harm.
+    Groups of independent clusters are independent, and the variance of a sum over groups is the sum of the
+    clusters' variances: resampling groups gives the same standard errors as resampling clusters (the random
+    group method: Wolter 2007, Introduction to Variance Estimation, chapter 2). A mean is a ratio of two sums,
+    so groups may differ by a cluster in size.
 
     Args:
         clusters: shape (n,).
 
     Returns:
-        Shape (n,); rows that shared a number still do. As given where there are few.
+        Shape (n,); rows that shared a number still do. `clusters` itself if there are no more than `most`.
     """
     number, n_clusters = cluster_numbers(clusters)
     if n_clusters <= most:
@@ -48,8 +48,8 @@ def resampled_parts(
 ) -> dict[Name, Sums]:
     """Sums of the same columns over several parts of the prompts, over the same resamples.
 
-    The same as `resampled_blocks` of blocks that are 0 outside their part, and the same resamples as it draws
-    by the same seed, but no block of every prompt is made. Meant for clusters that `grouped` made few.
+    The result and the resamples of a seed are those of `resampled_blocks` with blocks that are 0 outside
+    their part, but no block of all prompts is built. Meant for clusters that went through `grouped`.
 
     Args:
         parts: shape (n,) each; they may overlap.

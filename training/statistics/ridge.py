@@ -14,7 +14,7 @@ PENALTIES: FloatArray = np.logspace(-1.0, 4.5, 23)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RidgePath:
-    """The solutions for k targets in the eigenbasis of one weighted design; one penalty is one division.
+    """The solutions for k targets in the eigenbasis of one weighted design; each penalty costs one division.
 
     Attributes:
         mean: shape (p,); weighted mean of the inputs.
@@ -23,7 +23,7 @@ class RidgePath:
         eigenvalues: shape (p,).
         moments: shape (p, k); scores times weighted, centred targets.
         target_mean: shape (k,).
-        weight: shape (n,); of each row.
+        weight: shape (n,); weight of each row.
     """
 
     mean: FloatArray
@@ -61,7 +61,7 @@ class RidgePath:
         return Linear(weights=weights, intercept=self.target_mean - self.mean @ weights)
 
     def leave_one_out(self, targets: FloatArray, penalty: float) -> FloatArray:
-        """Prediction of each row by the head fitted without it, shape (n, k).
+        """Predict each row with the head fitted without it; shape (n, k).
 
         The residual divided by one minus the leverage (Hastie, Tibshirani & Friedman 2009, eq. 7.64).
         """
@@ -85,7 +85,7 @@ class RidgeHeads:
     Complete outcomes of weight 1 share one decomposition; otherwise each column has its own.
 
     Attributes:
-        weight: of each target, shape (n, k); 0 where it was not observed.
+        weight: shape (n, k); weight of each target, 0 if it was not observed.
     """
 
     paths: tuple[RidgePath, ...]
@@ -107,7 +107,7 @@ class RidgeHeads:
         return RidgeHeads(paths=paths, penalties=penalties, inputs=inputs, targets=targets, weight=weight)
 
     def solution(self, penalty: float | None = None) -> Linear:
-        """The heads at one penalty, or each at its best for squared error; (p, k)."""
+        """The heads at one penalty, or each at its best for squared error; weights of shape (p, k)."""
         heads = [
             path.solution(penalty or best) for path, best in zip(self.paths, self.penalties, strict=True)
         ]
@@ -117,7 +117,7 @@ class RidgeHeads:
         )
 
     def leave_one_out(self) -> FloatArray:
-        """Prediction of each entry without its row where it was observed, else as fitted; (n, k)."""
+        """Predict observed entries without their own row and the others as fitted; shape (n, k)."""
         if _alike(self.weight):
             return self.paths[0].leave_one_out(self.targets, self.penalties[0])
         out = self.solution()(self.inputs)
@@ -128,5 +128,5 @@ class RidgeHeads:
 
 
 def _alike(weight: FloatArray) -> bool:
-    """Whether every target was observed and weighs 1."""
+    """Whether every target was observed with weight 1."""
     return bool((weight == 1.0).all())

@@ -1,1 +1,1 @@
-"""What a training run leaves in MLflow."""
+"""Records runs of training and comparing in MLflow."""

@@ -1,4 +1,4 @@
-"""What training and comparing leave in MLflow: parameters, metrics, figures, files, a version."""
+"""Records training and comparing in MLflow: parameters, metrics, figures, files, a version."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from router import __version__
 from router.addresses import without_credentials
 from router.errors import MissingExtra, RouterError
 from router.records import REQUEST_FIELDS, Json
@@ -28,21 +29,21 @@ QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""MLflow prints neither bars nor links among the command's own output."""
+"""Keeps MLflow's progress bars and links out of the command's output."""
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_LOGGING_LEVEL": "WARNING"}
-"""Unless the team set them: a server that is down is noticed in seconds, not after MLflow's four minutes."""
+"""Defaults that notice a server that is down in seconds, not after MLflow's four minutes."""
 LEAST_LEVELS = {"mlflow": logging.WARNING, "urllib3.connectionpool": logging.ERROR}
-"""Loggers that are quieter while a run is published: when every retry fails, the error says so."""
+"""Least levels of loggers during publishing: if every retry fails, the error says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """What one fitted router or estimator leaves in MLflow.
+    """The MLflow record of one fitted router, estimator or comparison.
 
     Attributes:
         figures: by file name; drawn on the run's page.
         documents: JSON documents by file name.
-        nested: the estimators that lost, by name.
+        nested: the estimators that were not published, by name.
     """
 
     params: Mapping[str, Json]
@@ -55,7 +56,7 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """Where a run went; `version` is None when it was not registered."""
+    """Where MLflow recorded a run; `version` is None if it was not registered."""
 
     tracking_uri: str
     run_id: str
@@ -63,10 +64,10 @@ class Published:
 
 
 def publish(folder: Path, record: RunRecord, tracking_uri: str, register: str | None = None) -> Published:
-    """Record a training run with its artifact; register it where a name is given.
+    """Record a training run with its artifact; register it if `register` is a name.
 
     Args:
-        folder: the router; logged whole, as a pyfunc model defined by code, so nothing is pickled.
+        folder: the router's; logged whole, as a pyfunc model defined by code, so nothing is pickled.
 
     Raises:
         MissingExtra: MLflow is not installed.
@@ -79,14 +80,14 @@ def publish(folder: Path, record: RunRecord, tracking_uri: str, register: str | 
         mlflow.set_experiment(EXPERIMENT)
         with mlflow.start_run(tags=dict(record.tags)) as run:
             _log(record)
-            for name, lost in record.nested.items():
-                with mlflow.start_run(run_name=name, nested=True, tags=dict(lost.tags)):
-                    _log(lost)
+            for name, nested in record.nested.items():
+                with mlflow.start_run(run_name=name, nested=True, tags=dict(nested.tags)):
+                    _log(nested)
             logged = mlflow.pyfunc.log_model(
                 name="router",
                 python_model=str(PYFUNC_CODE),
                 artifacts={"router": str(folder)},
-                pip_requirements=[f"pointsman=={_version()}"],
+                pip_requirements=[f"pointsman=={__version__}"],
                 signature=_signature(),
             )
             version = _register(register, logged.model_id) if register else None
@@ -94,14 +95,15 @@ def publish(folder: Path, record: RunRecord, tracking_uri: str, register: str | 
 
 
 def publish_comparison(folder: Path, record: RunRecord, tracking_uri: str, policy_version: str) -> Published:
-    """Record a comparison with its report under the router version that it judged.
+    """Record a comparison and its report under the router version that it evaluates.
 
-    The run is nested in the router's training run where this server has it; its metrics hang on the logged
-    model, and every registered version of it is tagged with the comparison's run.
+    The run is nested in the router's training run if this server has that one; the logged model gets its
+    metrics, and every registered version of the model gets a tag with the comparison's run.
 
     Args:
         folder: holds `report.html` and `report.json`.
-        record: of the comparison; its tag is `compared_policy_version`: `policy_version` is a training run's.
+        record: of the comparison; its tag is `compared_policy_version`, because `policy_version` marks
+            training runs.
 
     Raises:
         MissingExtra: MLflow is not installed.
@@ -128,21 +130,21 @@ def publish_comparison(folder: Path, record: RunRecord, tracking_uri: str, polic
 
 
 def _training_run(client: MlflowClient, policy_version: str) -> Run | None:
-    """The latest run that trained a version of the router."""
+    """Find the latest run that trained a version of the router."""
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     quoted = policy_version.replace("'", "")
-    found = client.search_runs(
+    runs = client.search_runs(
         [experiment.experiment_id],
         f"tags.policy_version = '{quoted}'",
         max_results=1,
         order_by=["attributes.start_time DESC"],
     )
-    return found[0] if found else None
+    return runs[0] if runs else None
 
 
 def _tag_versions(client: MlflowClient, training_run: str, comparison_run: str) -> str | None:
-    """Tag the registered versions that a run made with their comparison; returns the last one's number."""
+    """Tag the registered versions of a training run with the comparison; returns the last one's number."""
     versions = client.search_model_versions(f"run_id = '{training_run}'")
     for version in versions:
         client.set_model_version_tag(version.name, version.version, "comparison_run", comparison_run)
@@ -150,7 +152,7 @@ def _tag_versions(client: MlflowClient, training_run: str, comparison_run: str) 
 
 
 def _register(name: str, model_id: str) -> str:
-    """Make the next version of a registered model, which is made too when it is new."""
+    """Create the next version of a registered model, and the model itself if it is new."""
     import mlflow
     from mlflow.utils.logging_utils import disable_logging, enable_logging
 
@@ -162,7 +164,7 @@ def _register(name: str, model_id: str) -> str:
 
 
 def _signature() -> ModelSignature:
-    """The model's columns: a request's fields, each optional; and one decision a row."""
+    """The model's columns: the optional fields of a request in, one decision per row out."""
     from mlflow.models.signature import ModelSignature
     from mlflow.types.schema import AnyType, ColSpec, Schema
 
@@ -184,7 +186,7 @@ def _log(record: RunRecord) -> None:
 
 @contextmanager
 def _mlflow_errors(tracking_uri: str, written: str = "The router's folder is") -> Iterator[None]:
-    """MLflow with its telemetry off, its failures told as ours; `written` is what is safe already."""
+    """Turn MLflow's telemetry off, and its failures into a RouterError; `written` names what is safe."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         from mlflow.exceptions import MlflowException
@@ -203,10 +205,10 @@ def _mlflow_errors(tracking_uri: str, written: str = "The router's folder is") -
 
 @contextmanager
 def _quiet_mlflow() -> Iterator[None]:
-    """MLflow without its own bars, links and notes; its warnings are shown, its errors raised."""
-    wanted = QUIET | {name: os.environ.get(name, value) for name, value in IMPATIENT.items()}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
+    """Silence MLflow's bars, links and notes; its warnings and errors still appear."""
+    settings = QUIET | {name: os.environ.get(name, value) for name, value in IMPATIENT.items()}
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
     levels = {name: logging.getLogger(name).level for name in LEAST_LEVELS}
     try:
         for name, least in LEAST_LEVELS.items():
@@ -222,13 +224,7 @@ def _quiet_mlflow() -> Iterator[None]:
 
 
 def _cause(error: Exception) -> str:
-    """One line of an error; of a long tale of retries only its end."""
+    """One line of an error; only the last reason if MLflow lists its retries."""
     text = " ".join(str(error).split())
     refused = re.search(r"Max retries exceeded.*\[Errno -?\d+\] ([^\"'()]+)", text)
     return f"no answer ({refused[1].strip()})" if refused else text[:300].rstrip(".")
-
-
-def _version() -> str:
-    from router import __version__
-
-    return __version__

@@ -16,17 +16,17 @@ from router.version import Version
 
 
 class PointsmanModel(PythonModel):
-    """Rows of requests in, one decision a row out, as `pointsman route` writes it."""
+    """Takes rows of requests and returns one decision per row, as `pointsman route` writes it."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the router that was logged beside this code."""
+        """Load the router that MLflow logged beside this code."""
         self.version = Version.load(Path(context.artifacts["router"]))
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: Json = None
     ) -> list[Json]:
         """Decide for each row of a table with `prompt` or `messages` and optional other request columns."""
-        return [self._answer(_given(row)) for row in model_input.to_dict(orient="records")]
+        return [self._answer(_without_nan(row)) for row in model_input.to_dict(orient="records")]
 
     def _answer(self, row: Mapping[str, Json]) -> dict[str, Json]:
         try:
@@ -35,8 +35,8 @@ class PointsmanModel(PythonModel):
             return {"error": str(error), "rejected": error.rejected}
 
 
-def _given(row: Mapping[str, Json]) -> dict[str, Json]:
-    """A row without the fields that pandas filled with NaN because only other rows have them."""
+def _without_nan(row: Mapping[str, Json]) -> dict[str, Json]:
+    """Drop the fields that pandas filled with NaN because only other rows have them."""
     return {
         name: value for name, value in row.items() if not isinstance(value, float) or not math.isnan(value)
     }

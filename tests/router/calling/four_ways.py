@@ -62,7 +62,7 @@ EVERY_WAY = [*PLAIN, *STREAMED]
 
 @dataclass
 class Caller:
-    """Calls through a transport whose waits take no time, and keeps what it is told."""
+    """Calls through a transport whose waits take no time, and keeps the attempts."""
 
     transport: Transport
     attempts: list[Attempt] = field(default_factory=list)
@@ -94,7 +94,7 @@ def caller(config: Config, client: Json = None, **clock: Json) -> Caller:
 
 
 def config_of(provider: Provider, *, models: dict[str, Any] | None = None, **calls: Json) -> Config:
-    """Settings under which each name is a model of the local provider's; no retries, unless asked for."""
+    """Settings under which each name is a model of the local provider's; no retries by default."""
     here = {"api_base": provider.api_base, "api_key_env": KEY_VARIABLE}
     named = {
         name: {"litellm_model": f"openai/{name}", **here, **(models or {}).get(name, {})} for name in NAMES

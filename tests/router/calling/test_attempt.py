@@ -8,15 +8,15 @@ QUOTING = RuntimeError("the key sk-0123 may not ask 'who am I'")
 
 
 def attempt(**fields: object) -> Attempt:
-    given = {"model": "m", "number": 1, "started": 0.0, "latency_s": 1.0, **fields}
-    return Attempt(**given)  # type: ignore[arg-type]
+    whole = {"model": "m", "number": 1, "started": 0.0, "latency_s": 1.0, **fields}
+    return Attempt(**whole)  # type: ignore[arg-type]
 
 
 def test_the_response_is_put_together_once_and_only_when_asked_for() -> None:
-    made = iter(["whole", "again"])
-    one = attempt(read=lambda: next(made))
+    responses = iter(["whole", "again"])
+    one = attempt(read=lambda: next(responses))
     assert (one.response, one.response) == ("whole", "whole")
-    assert list(made) == ["again"]
+    assert list(responses) == ["again"]
 
 
 @pytest.mark.parametrize(("kind", "answered"), [(None, True), ("server", False), ("cancelled", False)])
@@ -25,13 +25,13 @@ def test_an_attempt_has_answered_unless_something_went_wrong(kind: ErrorKind | N
 
 
 def test_an_attempt_shows_no_text_of_the_providers_and_no_response() -> None:
-    shown = repr(attempt(kind="server", error=QUOTING, read=lambda: "who am I"))
-    assert "kind='server'" in shown
-    assert "sk-0123" not in shown
-    assert "who am I" not in shown
+    text = repr(attempt(kind="server", error=QUOTING, read=lambda: "who am I"))
+    assert "kind='server'" in text
+    assert "sk-0123" not in text
+    assert "who am I" not in text
 
 
 def test_a_failure_tells_its_kind_and_class_only() -> None:
     failed = Failed(kind="authentication", error=QUOTING)
-    assert failed.told == "authentication: RuntimeError"
+    assert failed.summary == "authentication: RuntimeError"
     assert "sk-0123" not in repr(failed)

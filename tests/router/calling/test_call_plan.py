@@ -80,8 +80,8 @@ def test_a_random_part_of_the_wait_is_waited(draw: float, wait: float) -> None:
 @pytest.mark.parametrize(
     ("retry_after_s", "wait"),
     [
-        pytest.param(3.0, 3.0, id="longer than ours"),
-        pytest.param(0.1, 0.5, id="shorter than ours"),
+        pytest.param(3.0, 3.0, id="longer than the backoff"),
+        pytest.param(0.1, 0.5, id="shorter than the backoff"),
         pytest.param(10.0, 10.0, id="the longest we wait"),
     ],
 )

@@ -17,10 +17,10 @@ from router.calling.litellm_call import (
     complete,
     connection_of,
     cost_of_tokens,
+    join_pieces,
     next_piece,
     no_detours,
     one_request_a_call,
-    put_together,
     takes,
 )
 from router.errors import ConfigError, MissingExtra
@@ -77,18 +77,18 @@ def test_one_request_a_call_is_for_the_callers_own_calls_alone(provider: Provide
     async def both() -> tuple[int, int]:
         begun = asyncio.Event()
 
-        async def ours() -> int:
+        async def once() -> int:
             with one_request_a_call():
                 begun.set()
                 await others
-                return await requests_for(provider, "ours")
+                return await requests_for(provider, "once")
 
         async def of_the_application() -> int:
             await begun.wait()
             return await requests_for(provider, "others")
 
         others = asyncio.create_task(of_the_application())
-        return await ours(), await others
+        return await once(), await others
 
     assert run(both()) == (1, 2)
 
@@ -169,9 +169,9 @@ def test_a_key_that_is_not_set_is_named(value: str | None, monkeypatch: pytest.M
 
 
 def test_litellm_tries_nothing_on_its_own() -> None:
-    found = no_detours(None)
-    assert (found["num_retries"], found["max_retries"]) == (0, 0)
-    assert isinstance(found["retry_policy"], litellm.RetryPolicy)
+    arguments = no_detours(None)
+    assert (arguments["num_retries"], arguments["max_retries"]) == (0, 0)
+    assert isinstance(arguments["retry_policy"], litellm.RetryPolicy)
 
 
 def test_a_litellm_router_tries_nothing_on_its_own() -> None:
@@ -217,7 +217,7 @@ def test_a_local_model_of_litellms_list_is_free() -> None:
 
 @pytest.mark.parametrize("pieces", [[], ["not a piece"]])
 def test_pieces_that_make_no_response_make_none(pieces: list[Json]) -> None:
-    assert put_together(pieces) is None
+    assert join_pieces(pieces) is None
 
 
 def test_importing_litellm_asks_the_network_nothing() -> None:
@@ -231,8 +231,10 @@ def test_importing_litellm_asks_the_network_nothing() -> None:
         "print('gpt-4o' in litellm.model_cost)"
     )
     plain = {name: value for name, value in os.environ.items() if name != LITELLMS_OWN_PRICES}
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=plain)
-    assert told.stdout.split() == ["True", "True", "True"]
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=plain
+    )
+    assert result.stdout.split() == ["True", "True", "True"]
 
 
 def test_without_litellm_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,13 +12,13 @@ TOOLS = [{"type": "function", "function": {"name": "f"}}]
 
 
 def arguments(
-    given: dict[str, Json], supported: Supported | None = None, **settings: Json
+    callers: dict[str, Json], supported: Supported | None = None, **settings: Json
 ) -> tuple[dict[str, Json], tuple[str, ...]]:
     """What model "m" gets, without the order to drop that it always gets."""
     config = Config.model_validate({"models": {"m": settings}})
-    found, notes = arguments_for("m", given, config, supported)
-    assert found.pop("drop_params") is True
-    return found, notes
+    result, notes = arguments_for("m", callers, config, supported)
+    assert result.pop("drop_params") is True
+    return result, notes
 
 
 def lacking(*names: str) -> Supported:
@@ -26,14 +26,14 @@ def lacking(*names: str) -> Supported:
 
 
 def test_what_the_caller_gives_passes_through() -> None:
-    given = {"temperature": 0, "max_tokens": 5, "top_k": 3, "metadata": {"a": 1}}
-    assert arguments(given) == (given, ())
+    callers = {"temperature": 0, "max_tokens": 5, "top_k": 3, "metadata": {"a": 1}}
+    assert arguments(callers) == (callers, ())
 
 
 def test_the_models_own_stand_in_for_what_the_caller_does_not_give() -> None:
     own = {"temperature": 1.0, "reasoning_effort": "low"}
-    found, _ = arguments({"temperature": 0.2}, parameters=own)
-    assert found == {"temperature": 0.2, "reasoning_effort": "low"}
+    result, _ = arguments({"temperature": 0.2}, parameters=own)
+    assert result == {"temperature": 0.2, "reasoning_effort": "low"}
 
 
 def test_an_argument_that_is_none_is_not_given() -> None:
@@ -41,14 +41,14 @@ def test_an_argument_that_is_none_is_not_given() -> None:
 
 
 def test_an_argument_that_the_model_must_not_get_is_left_out() -> None:
-    found, notes = arguments({"seed": 1, "n": 2}, drop=["seed"])
-    assert found == {"n": 2}
+    result, notes = arguments({"seed": 1, "n": 2}, drop=["seed"])
+    assert result == {"n": 2}
     assert notes == ("m does not get 'seed': left out, as configured",)
 
 
 def test_the_models_own_stands_in_for_what_is_left_out() -> None:
-    found, _ = arguments({"temperature": 0.2}, drop=["temperature"], parameters={"temperature": 1.0})
-    assert found == {"temperature": 1.0}
+    result, _ = arguments({"temperature": 0.2}, drop=["temperature"], parameters={"temperature": 1.0})
+    assert result == {"temperature": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_the_models_own_stands_in_for_what_is_left_out() -> None:
     ],
 )
 def test_a_value_is_mapped_by_its_text(name: str, value: Json, key: str) -> None:
-    found, notes = arguments({name: value}, map={name: {key: "mapped", "*": "other"}})
-    assert found == {name: "mapped"}
+    result, notes = arguments({name: value}, map={name: {key: "mapped", "*": "other"}})
+    assert result == {name: "mapped"}
     assert notes == (f"m gets another {name!r}, as configured",)
 
 
@@ -87,8 +87,8 @@ def test_a_value_mapped_to_itself_is_not_worth_a_note() -> None:
 
 
 def test_a_value_mapped_to_nothing_is_left_out() -> None:
-    found, notes = arguments({"seed": 7}, map={"seed": {"*": None}})
-    assert found == {}
+    result, notes = arguments({"seed": 7}, map={"seed": {"*": None}})
+    assert result == {}
     assert notes == ("m gets another 'seed', as configured",)
 
 
@@ -99,8 +99,8 @@ def test_the_models_own_values_are_not_mapped() -> None:
 
 def test_headers_of_both_are_sent_and_the_callers_win() -> None:
     own = {"extra_headers": {"X-Team": "signals", "X-Tier": "gold"}}
-    found, notes = arguments({"extra_headers": {"x-team": "points"}}, parameters=own)
-    assert found["extra_headers"] == {"X-Tier": "gold", "x-team": "points"}
+    result, notes = arguments({"extra_headers": {"x-team": "points"}}, parameters=own)
+    assert result["extra_headers"] == {"X-Tier": "gold", "x-team": "points"}
     assert notes == ()
 
 
@@ -120,8 +120,8 @@ def test_no_note_holds_a_headers_value(settings: dict[str, Json]) -> None:
 
 
 def test_what_the_model_does_not_take_is_left_out_with_a_note() -> None:
-    found, notes = arguments({"logit_bias": {"1": 1}, "n": 2}, lacking("logit_bias"))
-    assert found == {"n": 2}
+    result, notes = arguments({"logit_bias": {"1": 1}, "n": 2}, lacking("logit_bias"))
+    assert result == {"n": 2}
     assert notes == ("m does not take 'logit_bias' as given: left out",)
 
 
@@ -130,12 +130,12 @@ def test_without_knowledge_of_the_model_everything_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "sent"), [("max_tokens", "max_completion_tokens"), ("max_completion_tokens", "max_tokens")]
+    ("name", "sent"), [("max_tokens", "max_completion_tokens"), ("max_completion_tokens", "max_tokens")]
 )
-def test_a_limit_is_sent_by_the_name_that_the_model_knows(given: str, sent: str) -> None:
-    found, notes = arguments({given: 9}, lacking(given))
-    assert found == {sent: 9}
-    assert notes == (f"m does not take {given!r}: sent as {sent!r}",)
+def test_a_limit_is_sent_by_the_name_that_the_model_knows(name: str, sent: str) -> None:
+    result, notes = arguments({name: 9}, lacking(name))
+    assert result == {sent: 9}
+    assert notes == (f"m does not take {name!r}: sent as {sent!r}",)
 
 
 def test_a_limit_that_the_model_knows_by_no_name_is_left_out() -> None:
@@ -143,16 +143,16 @@ def test_a_limit_that_the_model_knows_by_no_name_is_left_out() -> None:
 
 
 def test_a_tool_that_must_be_used_may_be_used_where_the_model_cannot_be_forced() -> None:
-    found, notes = arguments(
+    result, notes = arguments(
         {"tools": TOOLS, "tool_choice": "required"}, lambda name, value: value != "required"
     )
-    assert found == {"tools": TOOLS, "tool_choice": "auto"}
+    assert result == {"tools": TOOLS, "tool_choice": "auto"}
     assert notes == ("m does not take 'tool_choice' as 'required': sent as 'auto'",)
 
 
 def test_a_schema_becomes_an_object_where_the_model_takes_no_schema() -> None:
-    found, notes = arguments({"response_format": SCHEMA}, capabilities={"json_schema": False})
-    assert found == {"response_format": {"type": "json_object"}}
+    result, notes = arguments({"response_format": SCHEMA}, capabilities={"json_schema": False})
+    assert result == {"response_format": {"type": "json_object"}}
     assert notes == ("m takes no JSON schema: asked for a JSON object instead",)
 
 
@@ -174,26 +174,26 @@ def test_a_class_as_response_format_passes_through() -> None:
 
 def test_the_settings_know_better_than_litellm_what_a_model_takes() -> None:
     able = {"parameters": {"reasoning_effort": True}}
-    found, notes = arguments({"reasoning_effort": "low"}, lacking("reasoning_effort"), capabilities=able)
-    assert found == {"reasoning_effort": "low", "allowed_openai_params": ["reasoning_effort"]}
+    result, notes = arguments({"reasoning_effort": "low"}, lacking("reasoning_effort"), capabilities=able)
+    assert result == {"reasoning_effort": "low", "allowed_openai_params": ["reasoning_effort"]}
     assert notes == ()
 
 
 def test_the_settings_know_better_than_litellm_what_a_model_does_not_take() -> None:
     unable = {"parameters": {"logprobs": False}}
-    found, notes = arguments({"logprobs": True}, lambda name, value: True, capabilities=unable)
-    assert found == {}
+    result, notes = arguments({"logprobs": True}, lambda name, value: True, capabilities=unable)
+    assert result == {}
     assert notes == ("m does not take 'logprobs' as given: left out",)
 
 
 def test_what_the_caller_allows_is_sent() -> None:
-    given = {"thinking": {"type": "enabled"}, "allowed_openai_params": ["thinking"]}
-    assert arguments(given, lacking("thinking")) == (given, ())
+    callers = {"thinking": {"type": "enabled"}, "allowed_openai_params": ["thinking"]}
+    assert arguments(callers, lacking("thinking")) == (callers, ())
 
 
 def test_the_callers_own_word_on_dropping_stands() -> None:
-    found, _ = arguments_for("m", {"drop_params": False}, Config(), None)
-    assert found == {"drop_params": False}
+    result, _ = arguments_for("m", {"drop_params": False}, Config(), None)
+    assert result == {"drop_params": False}
 
 
 def test_a_model_without_settings_gets_what_the_caller_gives() -> None:
@@ -201,9 +201,9 @@ def test_a_model_without_settings_gets_what_the_caller_gives() -> None:
 
 
 def test_the_callers_arguments_are_left_as_they_were() -> None:
-    given = {"temperature": 0.2, "extra_headers": {"A": "1"}}
-    arguments(given, parameters={"extra_headers": {"B": "2"}}, drop=["temperature"])
-    assert given == {"temperature": 0.2, "extra_headers": {"A": "1"}}
+    callers = {"temperature": 0.2, "extra_headers": {"A": "1"}}
+    arguments(callers, parameters={"extra_headers": {"B": "2"}}, drop=["temperature"])
+    assert callers == {"temperature": 0.2, "extra_headers": {"A": "1"}}
 
 
 @pytest.mark.parametrize(

@@ -44,14 +44,14 @@ SLOW = answer("one two three", silent_after=1)
 """One word, and then nothing for as long as the caller waits."""
 
 
-def opened(ours: Caller, **arguments: Json) -> Stream:
+def opened(bench: Caller, **arguments: Json) -> Stream:
     given = {"messages": MESSAGES, "stream": True, **arguments}
-    return ours.transport.completion(["small", "large"], given, ours.observe)  # type: ignore[no-any-return]
+    return bench.transport.completion(["small", "large"], given, bench.observe)  # type: ignore[no-any-return]
 
 
-async def opened_async(ours: Caller, **arguments: Json) -> AsyncStream:
+async def opened_async(bench: Caller, **arguments: Json) -> AsyncStream:
     given = {"messages": MESSAGES, "stream": True, **arguments}
-    return await ours.transport.acompletion(["small", "large"], given, ours.observe)  # type: ignore[no-any-return]
+    return await bench.transport.acompletion(["small", "large"], given, bench.observe)  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("way", STREAMED)
@@ -61,9 +61,9 @@ def test_a_stream_that_breaks_before_its_first_token_is_left_for_the_next_model(
 ) -> None:
     provider.script("small", reply)
     patience = 0.3 if kind == "timeout" else 60.0
-    ours = caller(config_of(provider, models={"small": {"timeout_s": patience}}))
-    assert ours.call(way, "small", "large") == "answer from large"
-    assert ours.kinds == [("small", kind), ("large", None)]
+    bench = caller(config_of(provider, models={"small": {"timeout_s": patience}}))
+    assert bench.call(way, "small", "large") == "answer from large"
+    assert bench.kinds == [("small", kind), ("large", None)]
 
 
 @pytest.mark.parametrize("way", STREAMED)
@@ -71,12 +71,12 @@ def test_a_stream_that_breaks_before_its_first_token_is_left_for_the_next_model(
 def test_a_stream_that_breaks_after_its_first_token_fails(provider: Provider, way: Way, reply: Reply) -> None:
     provider.script("small", reply)
     patience = 60.0 if reply.silent_after is None else 2.0  # the words before the silence must come in time
-    ours = caller(config_of(provider, retries=2, models={"small": {"timeout_s": patience}}))
+    bench = caller(config_of(provider, retries=2, models={"small": {"timeout_s": patience}}))
     with pytest.raises(StreamBroken, match="small: the stream broke after its first piece") as caught:
-        ours.call(way, "small", "large")
+        bench.call(way, "small", "large")
     assert caught.value.model == "small"
-    assert caught.value.__cause__ is ours.attempts[0].error
-    assert ours.kinds == [("small", "broken_stream")]
+    assert caught.value.__cause__ is bench.attempts[0].error
+    assert bench.kinds == [("small", "broken_stream")]
     assert provider.models == ["small"]
 
 
@@ -85,29 +85,29 @@ def test_streams_that_all_break_before_their_first_token_are_a_failed_call(
     provider: Provider, way: Way
 ) -> None:
     provider.script("small", answer("one", break_after=0))
-    ours = caller(config_of(provider, retries=1))
+    bench = caller(config_of(provider, retries=1))
     with pytest.raises(CallFailed, match=r"after 2 attempt\(s\)"):
-        ours.call(way, "small")
-    assert ours.kinds == [("small", "connection")] * 2
+        bench.call(way, "small")
+    assert bench.kinds == [("small", "connection")] * 2
 
 
 def test_what_came_before_a_break_is_handed_out(provider: Provider) -> None:
     provider.script("small", answer("one two three", break_after=2))
-    ours = caller(config_of(provider))
-    stream = opened(ours)
+    bench = caller(config_of(provider))
+    stream = opened(bench)
     assert joined([next(stream) for _ in range(3)]) == "one two"
     with pytest.raises(StreamBroken, match="small"):
         next(stream)
     assert list(stream) == []
-    assert ours.attempts[0].response.choices[0].message.content == "one two"
+    assert bench.attempts[0].response.choices[0].message.content == "one two"
 
 
 def test_what_came_before_a_break_is_handed_out_to_async_code_too(provider: Provider) -> None:
     provider.script("small", answer("one two three", break_after=2))
-    ours = caller(config_of(provider))
+    bench = caller(config_of(provider))
 
     async def read() -> None:
-        stream = await opened_async(ours)
+        stream = await opened_async(bench)
         assert joined([await anext(stream) for _ in range(3)]) == "one two"
         with pytest.raises(StreamBroken, match="small"):
             await anext(stream)
@@ -119,10 +119,10 @@ def test_what_came_before_a_break_is_handed_out_to_async_code_too(provider: Prov
 @pytest.mark.parametrize("way", STREAMED)
 def test_a_broken_stream_counts_against_its_model(provider: Provider, way: Way) -> None:
     provider.script("small", answer("one two", break_after=1))
-    ours = caller(config_of(provider, cool_down={"failures": 1}))
+    bench = caller(config_of(provider, cool_down={"failures": 1}))
     with pytest.raises(StreamBroken, match="small"):
-        ours.call(way, "small", "large")
-    assert ours.call(way, "small", "large") == "answer from large"
+        bench.call(way, "small", "large")
+    assert bench.call(way, "small", "large") == "answer from large"
 
 
 def test_a_stream_tells_which_model_answers_and_what_it_did_not_get(provider: Provider) -> None:
@@ -151,9 +151,9 @@ def test_pieces_of_an_async_stream_are_handed_out_as_they_come(provider: Provide
 
 def test_a_provider_that_only_says_it_is_alive_is_not_waited_for(provider: Provider) -> None:
     provider.script("small", answer("one two", silent_after=0, pings=True))
-    ours = caller(config_of(provider, models={"small": {"timeout_s": 0.3}}))
-    assert ours.call(streamed_async, "small", "large") == "answer from large"
-    assert ours.kinds == [("small", "timeout"), ("large", None)]
+    bench = caller(config_of(provider, models={"small": {"timeout_s": 0.3}}))
+    assert bench.call(streamed_async, "small", "large") == "answer from large"
+    assert bench.kinds == [("small", "timeout"), ("large", None)]
 
 
 def shapes(pieces: list[Any]) -> list[tuple[bool, bool]]:
@@ -166,17 +166,17 @@ def shapes(pieces: list[Any]) -> list[tuple[bool, bool]]:
 
 def test_token_counts_that_the_caller_did_not_ask_for_stay_out_of_his_stream(provider: Provider) -> None:
     provider.script("small", answer("one two", usage=COUNTED))
-    ours = caller(config_of(provider))
-    assert shapes(list(opened(ours)))[-2:] == [(False, False), (True, False)]
-    assert ours.attempts[0].usage.input_tokens == 1000
+    bench = caller(config_of(provider))
+    assert shapes(list(opened(bench)))[-2:] == [(False, False), (True, False)]
+    assert bench.attempts[0].usage.input_tokens == 1000
 
 
 def test_token_counts_that_the_caller_asked_for_are_his_last_piece(provider: Provider) -> None:
     provider.script("small", answer("one two", usage=COUNTED))
-    ours = caller(config_of(provider))
-    pieces = list(opened(ours, stream_options={"include_usage": True}))
+    bench = caller(config_of(provider))
+    pieces = list(opened(bench, stream_options={"include_usage": True}))
     assert shapes(pieces)[-2:] == [(True, False), (False, True)]
-    assert ours.attempts[0].usage.input_tokens == 1000
+    assert bench.attempts[0].usage.input_tokens == 1000
 
 
 @pytest.mark.parametrize(
@@ -209,22 +209,22 @@ def test_a_stream_without_token_counts_makes_nobody_look_at_its_images(
     url = provider.api_base.replace("/v1", "/image.png")
     image = {"type": "image_url", "image_url": {"url": url, "detail": "high"}}
     provider.script("small", answer("one", uncounted=True))
-    ours = caller(config_of(provider))
-    assert ours.call(way, "small", messages=[{"role": "user", "content": [image]}]) == "one"
-    assert ours.attempts[0].response.choices[0].message.content == "one"
+    bench = caller(config_of(provider))
+    assert bench.call(way, "small", messages=[{"role": "user", "content": [image]}]) == "one"
+    assert bench.attempts[0].response.choices[0].message.content == "one"
     assert provider.fetched == ()
 
 
 def test_a_closed_stream_is_reported_once_with_what_was_received(provider: Provider) -> None:
     provider.script("small", SLOW)
-    ours = caller(config_of(provider))
-    stream = opened(ours)
+    bench = caller(config_of(provider))
+    stream = opened(bench)
     assert joined([next(stream), next(stream)]) == "one"
     stream.close()
     stream.close()
     assert list(stream) == []
-    assert ours.kinds == [("small", "cancelled")]
-    assert ours.attempts[0].response.choices[0].message.content == "one"
+    assert bench.kinds == [("small", "cancelled")]
+    assert bench.attempts[0].response.choices[0].message.content == "one"
 
 
 def test_closing_a_stream_hangs_up(provider: Provider) -> None:
@@ -236,66 +236,66 @@ def test_closing_a_stream_hangs_up(provider: Provider) -> None:
 
 def test_closing_an_async_stream_hangs_up_and_is_reported(provider: Provider) -> None:
     provider.script("small", SLOW)
-    ours = caller(config_of(provider))
+    bench = caller(config_of(provider))
 
     async def close() -> None:
-        stream = await opened_async(ours)
+        stream = await opened_async(bench)
         await anext(stream)
         await stream.aclose()
         await stream.aclose()
         assert [piece async for piece in stream] == []
 
     run(close())
-    assert ours.kinds == [("small", "cancelled")]
+    assert bench.kinds == [("small", "cancelled")]
     wait_until(lambda: provider.left == 1)
 
 
 def test_a_stream_that_nobody_reads_is_reported_when_it_is_garbage(provider: Provider) -> None:
     provider.script("small", SLOW)
-    ours = caller(config_of(provider))
-    opened(ours)
+    bench = caller(config_of(provider))
+    opened(bench)
     gc.collect()
-    wait_until(lambda: ours.kinds == [("small", "cancelled")])
+    wait_until(lambda: bench.kinds == [("small", "cancelled")])
     wait_until(lambda: provider.left == 1)
 
 
 def test_an_async_stream_that_nobody_reads_is_reported_when_it_is_garbage(provider: Provider) -> None:
     provider.script("small", SLOW)
-    ours = caller(config_of(provider))
+    bench = caller(config_of(provider))
 
     async def forget() -> None:
-        await opened_async(ours)
+        await opened_async(bench)
         gc.collect()
 
     asyncio.run(forget())
-    assert ours.kinds == [("small", "cancelled")]
+    assert bench.kinds == [("small", "cancelled")]
     wait_until(lambda: provider.left == 1)
 
 
 def test_a_stream_that_is_left_at_its_end_has_answered(provider: Provider) -> None:
     """Many a loop ends with the finish reason; the tokens come after it."""
     provider.script("small", answer("one two", usage=COUNTED))
-    ours = caller(config_of(provider))
-    for piece in opened(ours):
+    bench = caller(config_of(provider))
+    for piece in opened(bench):
         if piece.choices[0].finish_reason:
             break
-    assert ours.kinds == [("small", None)]
-    assert ours.attempts[0].usage.input_tokens == 1000
+    assert bench.kinds == [("small", None)]
+    assert bench.attempts[0].usage.input_tokens == 1000
 
 
 def test_a_stream_that_breaks_after_its_end_has_answered(provider: Provider) -> None:
     provider.script("small", answer("one", silent_after_finish=True))
-    ours = caller(config_of(provider, models={"small": {"timeout_s": 2.0}}))  # the word must come in time
-    assert joined(opened(ours)) == "one"
-    assert ours.kinds == [("small", None)]
+    bench = caller(config_of(provider, models={"small": {"timeout_s": 2.0}}))  # the word must come in time
+    assert joined(opened(bench)) == "one"
+    assert bench.kinds == [("small", None)]
 
 
 def test_a_task_cancelled_while_it_waits_for_a_piece_is_reported(provider: Provider) -> None:
     provider.script("small", SLOW)
-    ours = caller(config_of(provider))
+    bench = caller(config_of(provider))
 
     async def read() -> None:
-        async for _ in await opened_async(ours):
+        async for _ in await opened_async(bench):
             reading.set()
 
     async def cancel() -> None:
@@ -307,15 +307,15 @@ def test_a_task_cancelled_while_it_waits_for_a_piece_is_reported(provider: Provi
 
     reading = asyncio.Event()
     run(cancel())
-    assert ours.kinds == [("small", "cancelled")]
-    assert isinstance(ours.attempts[0].error, asyncio.CancelledError)
+    assert bench.kinds == [("small", "cancelled")]
+    assert isinstance(bench.attempts[0].error, asyncio.CancelledError)
     wait_until(lambda: provider.left == 1)
 
 
 def test_the_time_to_the_first_token_is_known(provider: Provider) -> None:
-    ours = caller(config_of(provider))
-    list(opened(ours))
-    attempt = ours.attempts[0]
+    bench = caller(config_of(provider))
+    list(opened(bench))
+    attempt = bench.attempts[0]
     assert attempt.first_token_s is not None
     assert 0 < attempt.first_token_s <= attempt.latency_s
 

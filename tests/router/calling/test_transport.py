@@ -79,9 +79,9 @@ def litellms(name: str) -> Any:  # noqa: ANN401 - a member of LiteLLM
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_the_first_model_answers(provider: Provider, way: Way) -> None:
     provider.script("small", answer("Left or right."))
-    ours = caller(config_of(provider))
-    assert ours.call(way, "small", "large") == "Left or right."
-    assert ours.kinds == [("small", None)]
+    bench = caller(config_of(provider))
+    assert bench.call(way, "small", "large") == "Left or right."
+    assert bench.kinds == [("small", None)]
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
@@ -89,9 +89,9 @@ def test_the_first_model_answers(provider: Provider, way: Way) -> None:
 def test_the_next_model_answers_when_one_fails(provider: Provider, way: Way, reply: Reply, kind: str) -> None:
     provider.script("small", reply)
     patience = 0.3 if kind == "timeout" else 60.0
-    ours = caller(config_of(provider, models={"small": {"timeout_s": patience}}))
-    assert ours.call(way, "small", "large") == "answer from large"
-    assert ours.kinds == [("small", kind), ("large", None)]
+    bench = caller(config_of(provider, models={"small": {"timeout_s": patience}}))
+    assert bench.call(way, "small", "large") == "answer from large"
+    assert bench.kinds == [("small", kind), ("large", None)]
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
@@ -100,10 +100,10 @@ def test_a_wrong_request_is_raised_at_once(
     provider: Provider, way: Way, reply: Reply, kind: str, error: str
 ) -> None:
     provider.script("small", reply)
-    ours = caller(config_of(provider))
+    bench = caller(config_of(provider))
     with pytest.raises(litellms(error), match=error):
-        ours.call(way, "small", "large")
-    assert ours.kinds == [("small", kind)]
+        bench.call(way, "small", "large")
+    assert bench.kinds == [("small", kind)]
     assert provider.models == ["small"]
 
 
@@ -113,50 +113,50 @@ def test_a_wrong_request_moves_on_where_the_settings_say_so(
     provider: Provider, way: Way, reply: Reply, kind: str, error: str
 ) -> None:
     provider.script("small", reply)
-    ours = caller(config_of(provider, also_fall_back_on=[kind]))
-    assert ours.call(way, "small", "large") == "answer from large"
-    assert ours.kinds == [("small", kind), ("large", None)]
+    bench = caller(config_of(provider, also_fall_back_on=[kind]))
+    assert bench.call(way, "small", "large") == "answer from large"
+    assert bench.kinds == [("small", kind), ("large", None)]
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_a_model_is_tried_again_before_the_next_one(provider: Provider, way: Way) -> None:
     provider.script("small", server_error())
-    ours = caller(config_of(provider, retries=2, backoff_s=0.5))
-    assert ours.call(way, "small", "large") == "answer from large"
+    bench = caller(config_of(provider, retries=2, backoff_s=0.5))
+    assert bench.call(way, "small", "large") == "answer from large"
     assert provider.models == ["small", "small", "small", "large"]
-    assert ours.waits == [0.5, 1.0]
-    assert [attempt.number for attempt in ours.attempts] == [1, 2, 3, 4]
+    assert bench.waits == [0.5, 1.0]
+    assert [attempt.number for attempt in bench.attempts] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_a_model_that_recovers_is_not_left(provider: Provider, way: Way) -> None:
     provider.script("small", server_error(), answer("Back again."))
-    ours = caller(config_of(provider, models={"small": {"retries": 1}}))
-    assert ours.call(way, "small", "large") == "Back again."
+    bench = caller(config_of(provider, models={"small": {"retries": 1}}))
+    assert bench.call(way, "small", "large") == "Back again."
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_a_retry_after_is_obeyed(provider: Provider, way: Way) -> None:
     provider.script("small", rate_limit(retry_after=7), answer("Here."))
-    ours = caller(config_of(provider, retries=1, backoff_s=0.5, max_backoff_s=10.0))
-    assert ours.call(way, "small", "large") == "Here."
-    assert ours.waits == [7.0]
+    bench = caller(config_of(provider, retries=1, backoff_s=0.5, max_backoff_s=10.0))
+    assert bench.call(way, "small", "large") == "Here."
+    assert bench.waits == [7.0]
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_a_long_retry_after_means_the_next_model_at_once(provider: Provider, way: Way) -> None:
     provider.script("small", rate_limit(retry_after=11))
-    ours = caller(config_of(provider, retries=3, max_backoff_s=10.0))
-    assert ours.call(way, "small", "large") == "answer from large"
+    bench = caller(config_of(provider, retries=3, max_backoff_s=10.0))
+    assert bench.call(way, "small", "large") == "answer from large"
     assert provider.models == ["small", "large"]
-    assert ours.waits == []
+    assert bench.waits == []
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_an_overflow_is_not_tried_again_on_the_same_model(provider: Provider, way: Way) -> None:
     provider.script("small", too_long())
-    ours = caller(config_of(provider, retries=3))
-    assert ours.call(way, "small", "large") == "answer from large"
+    bench = caller(config_of(provider, retries=3))
+    assert bench.call(way, "small", "large") == "answer from large"
     assert provider.models == ["small", "large"]
 
 
@@ -164,9 +164,9 @@ def test_an_overflow_is_not_tried_again_on_the_same_model(provider: Provider, wa
 def test_when_no_model_answers_the_error_lists_every_attempt(provider: Provider, way: Way) -> None:
     provider.script("small", rate_limit())
     provider.script("large", server_error())
-    ours = caller(config_of(provider))
+    bench = caller(config_of(provider))
     with pytest.raises(CallFailed, match=r"after 2 attempt\(s\)") as caught:
-        ours.call(way, "small", "large")
+        bench.call(way, "small", "large")
     assert caught.value.failures == (
         ("small", "rate_limit: RateLimitError"),
         ("large", "server: ServiceUnavailableError"),
@@ -177,10 +177,10 @@ def test_when_no_model_answers_the_error_lists_every_attempt(provider: Provider,
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_no_error_of_ours_quotes_the_provider(provider: Provider, way: Way) -> None:
     provider.script("small", failure(500, f"{KEY} may not ask {MESSAGES[0]['content']}"))
-    ours = caller(config_of(provider))
+    bench = caller(config_of(provider))
     with pytest.raises(CallFailed, match="small") as caught:
-        ours.call(way, "small")
-    shown = f"{caught.value} {caught.value!r} {ours.attempts}"
+        bench.call(way, "small")
+    shown = f"{caught.value} {caught.value!r} {bench.attempts}"
     assert KEY not in shown
     assert MESSAGES[0]["content"] not in shown
 
@@ -189,8 +189,8 @@ def test_no_error_of_ours_quotes_the_provider(provider: Provider, way: Way) -> N
 def test_litellms_own_retries_stay_off(provider: Provider, way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("litellm.num_retries", 3)
     provider.script("small", server_error())
-    ours = caller(config_of(provider))
-    assert ours.call(way, "small", "large") == "answer from large"
+    bench = caller(config_of(provider))
+    assert bench.call(way, "small", "large") == "answer from large"
     assert provider.models == ["small", "large"]
 
 
@@ -226,9 +226,9 @@ def test_a_chain_without_a_model_is_a_callers_slip(provider: Provider) -> None:
 def test_the_key_is_read_from_the_environment_at_the_call(
     provider: Provider, way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = caller(config_of(provider))
+    bench = caller(config_of(provider))
     monkeypatch.setenv(KEY_VARIABLE, "sk-rotated")
-    ours.call(way, "small")
+    bench.call(way, "small")
     assert provider.requests[0].headers["authorization"] == "Bearer sk-rotated"
 
 
@@ -244,8 +244,8 @@ def test_a_missing_key_names_the_model_and_the_variable(
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_the_callers_arguments_and_the_models_own_reach_the_provider(provider: Provider, way: Way) -> None:
     own = {"parameters": {"top_p": 0.5, "temperature": 1.0, "extra_headers": {"X-Team": "signals"}}}
-    ours = caller(config_of(provider, models={"small": own}))
-    ours.call(way, "small", temperature=0.1, max_tokens=7, extra_headers={"X-Trace": "abc"})
+    bench = caller(config_of(provider, models={"small": own}))
+    bench.call(way, "small", temperature=0.1, max_tokens=7, extra_headers={"X-Trace": "abc"})
     request = provider.requests[0]
     assert {name: request.body.get(name) for name in ("top_p", "temperature", "max_tokens")} == {
         "top_p": 0.5,
@@ -257,9 +257,9 @@ def test_the_callers_arguments_and_the_models_own_reach_the_provider(provider: P
 
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_what_a_model_does_not_take_is_left_out_with_a_note(provider: Provider, way: Way) -> None:
-    ours = caller(config_of(provider, models={"small": {"litellm_model": "openai/gpt-5-mini"}}))
-    ours.call(way, "small", temperature=0.1, logit_bias={"50256": -100})
-    assert ours.attempts[0].notes == (
+    bench = caller(config_of(provider, models={"small": {"litellm_model": "openai/gpt-5-mini"}}))
+    bench.call(way, "small", temperature=0.1, logit_bias={"50256": -100})
+    assert bench.attempts[0].notes == (
         "small does not take 'temperature' as given: left out",
         "small does not take 'logit_bias' as given: left out",
     )
@@ -270,17 +270,17 @@ def test_what_a_model_does_not_take_is_left_out_with_a_note(provider: Provider, 
 def test_each_model_of_a_chain_gets_the_arguments_that_fit_it(provider: Provider, way: Way) -> None:
     mapped = {"map": {"temperature": {ANY_OTHER: 0.9}}, "retries": 1}
     provider.script("small", server_error())
-    ours = caller(config_of(provider, models={"small": mapped}))
-    ours.call(way, "small", "large", temperature=0.2)
+    bench = caller(config_of(provider, models={"small": mapped}))
+    bench.call(way, "small", "large", temperature=0.2)
     assert [request.body["temperature"] for request in provider.requests] == [0.9, 0.9, 0.2]
-    assert [bool(attempt.notes) for attempt in ours.attempts] == [True, True, False]
+    assert [bool(attempt.notes) for attempt in bench.attempts] == [True, True, False]
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_the_callers_own_timeout_comes_before_the_models(provider: Provider, way: Way) -> None:
     provider.script("small", silence())
-    ours = caller(config_of(provider))
-    assert ours.call(way, "small", "large", timeout=2.0) == "answer from large"  # "large" must be in time
+    bench = caller(config_of(provider))
+    assert bench.call(way, "small", "large", timeout=2.0) == "answer from large"  # "large" must be in time
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
@@ -293,9 +293,9 @@ def test_what_the_caller_passes_in_is_left_as_it_was(provider: Provider, way: Wa
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_the_answering_attempt_carries_tokens_cost_and_response(provider: Provider, way: Way) -> None:
     provider.script("gpt-4o-mini", answer("Both.", usage=COUNTED))
-    ours = caller(config_of(provider, models=LISTED))
-    ours.call(way, "small")
-    attempt = ours.attempts[0]
+    bench = caller(config_of(provider, models=LISTED))
+    bench.call(way, "small")
+    attempt = bench.attempts[0]
     usage = attempt.usage
     assert (usage.input_tokens, usage.output_tokens) == (1000, 300)
     assert (usage.cached_input_tokens, usage.reasoning_tokens) == (800, 100)
@@ -307,10 +307,10 @@ def test_the_answering_attempt_carries_tokens_cost_and_response(provider: Provid
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_other_settings_bring_their_parameters_and_share_what_failed(provider: Provider, way: Way) -> None:
     provider.script("small", server_error())
-    ours = caller(config_of(provider, cool_down={"failures": 1}))
-    before = ours.transport
-    ours.transport = before.under(config_of(provider, models={"large": {"drop": ["seed"]}}))
-    ours.call(way, "small", "large", seed=7)
+    bench = caller(config_of(provider, cool_down={"failures": 1}))
+    before = bench.transport
+    bench.transport = before.under(config_of(provider, models={"large": {"drop": ["seed"]}}))
+    bench.call(way, "small", "large", seed=7)
     assert "seed" not in provider.requests[-1].body
     assert set(before.cooling()) == {"small"}
 
@@ -319,33 +319,33 @@ def test_other_settings_bring_their_parameters_and_share_what_failed(provider: P
 def test_a_price_of_the_teams_own_beats_litellms(provider: Provider, way: Way) -> None:
     price = {"input_usd_per_million": 1.0, "output_usd_per_million": 2.0}
     provider.script("gpt-4o-mini", answer("Both.", usage=COUNTED))
-    ours = caller(config_of(provider, models={"small": {**LISTED["small"], "price": price}}))
-    ours.call(way, "small")
+    bench = caller(config_of(provider, models={"small": {**LISTED["small"], "price": price}}))
+    bench.call(way, "small")
     cached = 800 * 0.5  # half price, as LiteLLM lists it of this model
-    assert ours.attempts[0].cost_usd == pytest.approx((200 * 1.0 + cached + 300 * 2.0) / 1e6)
+    assert bench.attempts[0].cost_usd == pytest.approx((200 * 1.0 + cached + 300 * 2.0) / 1e6)
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_the_cost_of_a_model_without_a_price_is_unknown(provider: Provider, way: Way) -> None:
-    ours = caller(config_of(provider))
-    ours.call(way, "small")
-    assert ours.attempts[0].cost_usd is None
+    bench = caller(config_of(provider))
+    bench.call(way, "small")
+    assert bench.attempts[0].cost_usd is None
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_tokens_that_the_provider_does_not_count_are_unknown(provider: Provider, way: Way) -> None:
     provider.script("small", answer("Both.", uncounted=True))
-    ours = caller(config_of(provider))
-    ours.call(way, "small")
-    assert ours.attempts[0].usage.input_tokens is None
+    bench = caller(config_of(provider))
+    bench.call(way, "small")
+    assert bench.attempts[0].usage.input_tokens is None
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_a_failed_attempt_carries_its_error_and_no_cost(provider: Provider, way: Way) -> None:
     provider.script("gpt-4o-mini", server_error())
-    ours = caller(config_of(provider, models=LISTED))
-    ours.call(way, "small", "large")
-    failed = ours.attempts[0]
+    bench = caller(config_of(provider, models=LISTED))
+    bench.call(way, "small", "large")
+    failed = bench.attempts[0]
     assert isinstance(failed.error, litellms("ServiceUnavailableError"))
     assert (failed.answered, failed.cost_usd, failed.response) == (False, None, None)
 
@@ -353,11 +353,11 @@ def test_a_failed_attempt_carries_its_error_and_no_cost(provider: Provider, way:
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_tool_calls_are_an_answer(provider: Provider, way: Way) -> None:
     provider.script("small", tool_call("set_switch", track=2))
-    ours = caller(config_of(provider))
-    ours.call(way, "small")
-    calls = ours.attempts[0].response.choices[0].message.tool_calls
+    bench = caller(config_of(provider))
+    bench.call(way, "small")
+    calls = bench.attempts[0].response.choices[0].message.tool_calls
     assert (calls[0].function.name, calls[0].function.arguments) == ("set_switch", '{"track": 2}')
-    assert ours.attempts[0].finish_reason == "tool_calls"
+    assert bench.attempts[0].finish_reason == "tool_calls"
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
@@ -376,11 +376,11 @@ def test_an_observer_that_fails_costs_nobody_the_answer(
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_a_model_that_keeps_failing_is_left_alone(provider: Provider, way: Way) -> None:
     provider.script("small", server_error())
-    ours = caller(config_of(provider, cool_down={"failures": 2}))
+    bench = caller(config_of(provider, cool_down={"failures": 2}))
     for _ in range(4):
-        assert ours.call(way, "small", "large") == "answer from large"
+        assert bench.call(way, "small", "large") == "answer from large"
     assert provider.models.count("small") == 2
-    assert list(ours.transport.cooling()) == ["small"]
+    assert list(bench.transport.cooling()) == ["small"]
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
@@ -388,38 +388,38 @@ def test_a_cool_down_ends_and_an_answer_clears_it(provider: Provider, way: Way) 
     now = [0.0]
     provider.script("small", server_error(), answer("Back again."))
     rules = {"failures": 1, "seconds": 30.0}
-    ours = caller(config_of(provider, cool_down=rules), elapsed=lambda: now[0])
-    assert ours.call(way, "small", "large") == "answer from large"
+    bench = caller(config_of(provider, cool_down=rules), elapsed=lambda: now[0])
+    assert bench.call(way, "small", "large") == "answer from large"
     now[0] = 31.0
-    assert ours.transport.cooling() == {}
-    assert ours.call(way, "small", "large") == "Back again."
+    assert bench.transport.cooling() == {}
+    assert bench.call(way, "small", "large") == "Back again."
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_where_every_model_cools_down_they_are_tried_anyway(provider: Provider, way: Way) -> None:
     provider.script("small", server_error(), answer("Back again."))
-    ours = caller(config_of(provider, cool_down={"failures": 1}))
+    bench = caller(config_of(provider, cool_down={"failures": 1}))
     with pytest.raises(CallFailed, match="small: server"):
-        ours.call(way, "small")
-    assert ours.call(way, "small") == "Back again."
-    assert ours.transport.cooling() == {}
+        bench.call(way, "small")
+    assert bench.call(way, "small") == "Back again."
+    assert bench.transport.cooling() == {}
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_a_model_that_starts_to_cool_down_is_not_tried_again(provider: Provider, way: Way) -> None:
     provider.script("small", server_error())
-    ours = caller(config_of(provider, retries=5, cool_down={"failures": 2}))
-    assert ours.call(way, "small", "large") == "answer from large"
+    bench = caller(config_of(provider, retries=5, cool_down={"failures": 2}))
+    assert bench.call(way, "small", "large") == "answer from large"
     assert provider.models == ["small", "small", "large"]
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_a_refused_key_does_not_divert_later_requests(provider: Provider, way: Way) -> None:
     provider.script("small", wrong_key())
-    ours = caller(config_of(provider, cool_down={"failures": 1}))
+    bench = caller(config_of(provider, cool_down={"failures": 1}))
     for _ in range(2):
         with pytest.raises(litellms("AuthenticationError"), match="Incorrect API key"):
-            ours.call(way, "small", "large")
+            bench.call(way, "small", "large")
 
 
 def groups(provider: Provider, **settings: Json) -> Json:
@@ -434,9 +434,9 @@ def groups(provider: Provider, **settings: Json) -> Json:
 
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_a_litellm_router_is_called_by_its_groups(provider: Provider, way: Way) -> None:
-    ours = caller(Config(), groups(provider))
-    assert ours.call(way, "small") == "answer from small"
-    assert ours.attempts[0].usage.output_tokens == 3
+    bench = caller(Config(), groups(provider))
+    assert bench.call(way, "small") == "answer from small"
+    assert bench.attempts[0].usage.output_tokens == 3
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
@@ -457,8 +457,8 @@ def test_a_litellm_routers_own_fallbacks_stay_off(provider: Provider, way: Way, 
         default_fallbacks=["elsewhere"],
         context_window_fallbacks=[{"small": ["elsewhere"]}],
     )
-    ours = caller(Config.model_validate({"calls": {"retries": 0}}), client)
-    ours.call(way, "small", "large")
+    bench = caller(Config.model_validate({"calls": {"retries": 0}}), client)
+    bench.call(way, "small", "large")
     assert provider.models == (["small"] if plain_answer else ["small", "large"])
 
 
@@ -467,19 +467,19 @@ def test_a_litellm_router_whose_group_is_exhausted_is_left_for_the_next_model(
     provider: Provider, way: Way
 ) -> None:
     provider.script("small", rate_limit())
-    ours = caller(Config.model_validate({"calls": {"retries": 0}}), groups(provider))
+    bench = caller(Config.model_validate({"calls": {"retries": 0}}), groups(provider))
     for _ in range(3):
-        assert ours.call(way, "small", "large") == "answer from large"
-    assert {kind for model, kind in ours.kinds if model == "small"} == {"rate_limit"}
+        assert bench.call(way, "small", "large") == "answer from large"
+    assert {kind for model, kind in bench.kinds if model == "small"} == {"rate_limit"}
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
 def test_a_litellm_router_is_not_waited_for_longer_than_the_timeout(provider: Provider, way: Way) -> None:
     provider.script("small", silence())
     settings = {"models": {"small": {"timeout_s": 0.3}}, "calls": {"retries": 0}}
-    ours = caller(Config.model_validate(settings), groups(provider))
-    assert ours.call(way, "small", "large") == "answer from large"
-    assert ours.kinds[0] == ("small", "timeout")
+    bench = caller(Config.model_validate(settings), groups(provider))
+    assert bench.call(way, "small", "large") == "answer from large"
+    assert bench.kinds[0] == ("small", "timeout")
 
 
 def test_anything_that_completes_may_be_the_client() -> None:
@@ -487,26 +487,26 @@ def test_anything_that_completes_may_be_the_client() -> None:
         def completion(self, **arguments: Json) -> Json:
             return litellms("completion")("gpt-4o-mini", arguments["messages"], mock_response="Echo.")
 
-    ours = caller(Config(), Echo())
-    assert ours.call(whole, "small") == "Echo."
+    bench = caller(Config(), Echo())
+    assert bench.call(whole, "small") == "Echo."
 
 
 def test_threads_share_a_transport_and_every_attempt_is_reported_once(provider: Provider) -> None:
     provider.script("small", *[server_error(), *[answer("ok")] * 5] * 16)
-    ours = caller(config_of(provider, retries=1, cool_down={"failures": 0}))
+    bench = caller(config_of(provider, retries=1, cool_down={"failures": 0}))
     with ThreadPoolExecutor(32) as threads:
-        list(threads.map(lambda _: ours.call(whole, "small", "large"), range(80)))
-    assert len(ours.attempts) == len(provider.requests)
-    assert sum(attempt.answered for attempt in ours.attempts) == 80
+        list(threads.map(lambda _: bench.call(whole, "small", "large"), range(80)))
+    assert len(bench.attempts) == len(provider.requests)
+    assert sum(attempt.answered for attempt in bench.attempts) == 80
 
 
 def test_coroutines_share_a_transport_and_every_attempt_is_reported_once(provider: Provider) -> None:
     provider.script("small", *[server_error(), *[answer("ok")] * 9] * 24)
-    ours = caller(config_of(provider, retries=1, cool_down={"failures": 0}))
+    bench = caller(config_of(provider, retries=1, cool_down={"failures": 0}))
 
     async def one(number: int) -> None:
         arguments = {"messages": MESSAGES, "stream": number % 2 == 0}
-        reply = await ours.transport.acompletion(["small", "large"], arguments, ours.observe)
+        reply = await bench.transport.acompletion(["small", "large"], arguments, bench.observe)
         if number % 2 == 0:
             assert [piece async for piece in reply]
 
@@ -514,40 +514,40 @@ def test_coroutines_share_a_transport_and_every_attempt_is_reported_once(provide
         await asyncio.gather(*(one(number) for number in range(200)))
 
     run(all_at_once())
-    assert len(ours.attempts) == len(provider.requests)
-    assert sum(attempt.answered for attempt in ours.attempts) == 200
+    assert len(bench.attempts) == len(provider.requests)
+    assert sum(attempt.answered for attempt in bench.attempts) == 200
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_cancelled_task_is_reported_and_stays_cancelled(provider: Provider, stream: bool) -> None:
     provider.script("small", silence())
-    ours = caller(config_of(provider))
+    bench = caller(config_of(provider))
 
     async def cancel() -> None:
         arguments = {"messages": MESSAGES, "stream": stream}
-        task = asyncio.create_task(ours.transport.acompletion(["small", "large"], arguments, ours.observe))
+        task = asyncio.create_task(bench.transport.acompletion(["small", "large"], arguments, bench.observe))
         await wait_until_async(lambda: provider.requests)
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
 
     run(cancel())
-    assert ours.kinds == [("small", "cancelled")]
+    assert bench.kinds == [("small", "cancelled")]
 
 
 def test_a_task_cancelled_between_two_attempts_reports_the_first_only(provider: Provider) -> None:
     provider.script("small", server_error())
-    ours = caller(config_of(provider, retries=1), sleep_async=lambda seconds: asyncio.sleep(3600))
+    bench = caller(config_of(provider, retries=1), sleep_async=lambda seconds: asyncio.sleep(3600))
 
     async def cancel() -> None:
-        waiting = ours.transport.acompletion(["small"], {"messages": MESSAGES}, ours.observe)
+        waiting = bench.transport.acompletion(["small"], {"messages": MESSAGES}, bench.observe)
         task = asyncio.create_task(waiting)
-        await wait_until_async(lambda: ours.attempts)
+        await wait_until_async(lambda: bench.attempts)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
     run(cancel())
-    assert ours.kinds == [("small", "server")]
+    assert bench.kinds == [("small", "server")]
 
 
 def test_an_interrupted_call_is_reported(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -555,10 +555,10 @@ def test_an_interrupted_call_is_reported(provider: Provider, monkeypatch: pytest
         raise KeyboardInterrupt("ctrl-c")
 
     monkeypatch.setattr("litellm.completion", interrupt)
-    ours = caller(config_of(provider))
+    bench = caller(config_of(provider))
     with pytest.raises(KeyboardInterrupt, match="ctrl-c"):
-        ours.call(whole, "small", "large")
-    assert ours.kinds == [("small", "cancelled")]
+        bench.call(whole, "small", "large")
+    assert bench.kinds == [("small", "cancelled")]
 
 
 @pytest.mark.parametrize("way", PLAIN)
@@ -571,11 +571,11 @@ def test_by_default_waits_are_real(provider: Provider, way: Way) -> None:
 def test_the_event_loop_goes_on_while_a_call_waits(provider: Provider) -> None:
     """A blocked loop would never set the event that lets the provider answer."""
     provider.script("small", silence())
-    ours = caller(config_of(provider))
+    bench = caller(config_of(provider))
     alive = threading.Event()
 
     async def both() -> None:
-        waiting = ours.transport.acompletion(["small"], {"messages": MESSAGES}, ours.observe)
+        waiting = bench.transport.acompletion(["small"], {"messages": MESSAGES}, bench.observe)
         task = asyncio.create_task(waiting)
         asyncio.get_running_loop().call_later(0.05, alive.set)
         await wait_until_async(alive.is_set)

@@ -36,6 +36,6 @@ def test_a_package_adds_a_command_and_one_that_fails_is_named(
     monkeypatch.setattr(sys, "argv", ["pointsman", "hail"])
     with pytest.raises(SystemExit, match=r"^0$"):
         cli.main()
-    shown = capsys.readouterr()
-    assert shown.out == "hail\n"
-    assert "'no_such_module' can't be loaded: ModuleNotFoundError" in " ".join(shown.err.split())
+    printed = capsys.readouterr()
+    assert printed.out == "hail\n"
+    assert "'no_such_module' can't be loaded: ModuleNotFoundError" in " ".join(printed.err.split())

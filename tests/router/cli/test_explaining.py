@@ -34,9 +34,9 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     """Run the command in this process, with something on standard input: exit code, output, messages."""
     monkeypatch.chdir(tmp_path)
 
-    def command(*arguments: object, given: bytes | None = b"") -> tuple[int, str, str]:
+    def command(*arguments: object, stdin: bytes | None = b"") -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["pointsman", "explain", *map(str, arguments)])
-        typed = Terminal() if given is None else io.TextIOWrapper(io.BytesIO(given))
+        typed = Terminal() if stdin is None else io.TextIOWrapper(io.BytesIO(stdin))
         monkeypatch.setattr(sys, "stdin", typed)
         with pytest.raises(SystemExit) as end:
             cli.main()
@@ -48,7 +48,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 
 def explanation(**changed: Json) -> Explanation:
     """Two models, the cheap one chosen."""
-    made = Explanation(
+    whole = Explanation(
         decision=Decision(
             model="cheap",
             source="learned",
@@ -79,7 +79,7 @@ def explanation(**changed: Json) -> Explanation:
         ),
         change=Change(model="strong", success_probability=0.95, chosen_cost_share=4.5, tradeoff=0.25),
     )
-    return replace(made, **changed)
+    return replace(whole, **changed)
 
 
 def printed(of: Explanation, capsys: pytest.CaptureFixture[str]) -> str:
@@ -109,19 +109,19 @@ def test_the_json_is_the_explanation(run: Run, router_folder: Path, version: Ver
 def test_the_prompt_may_come_from_standard_input(
     run: Run, router_folder: Path, version: Version, arguments: list[str]
 ) -> None:
-    given = "Wann öffnen Sie?\nMorgens?\n".encode()
-    code, out, _ = run("--router", router_folder, "--json", *arguments, given=given)
+    stdin = "Wann öffnen Sie?\nMorgens?\n".encode()
+    code, out, _ = run("--router", router_folder, "--json", *arguments, stdin=stdin)
     assert code == 0
     decision = version.decide(Request.of("Wann öffnen Sie?\nMorgens?"))
     assert json.loads(out)["decision"] == json.loads(json.dumps(decision.to_json()))
 
 
 def test_bytes_that_are_no_text_do_not_stop_it(run: Run, router_folder: Path) -> None:
-    assert run("--router", router_folder, given=b"\xff\xfe\x00")[0] == 0
+    assert run("--router", router_folder, stdin=b"\xff\xfe\x00")[0] == 0
 
 
 def test_at_a_terminal_a_prompt_is_asked_for(run: Run, router_folder: Path) -> None:
-    code, out, messages = run("--router", router_folder, given=None)
+    code, out, messages = run("--router", router_folder, stdin=None)
     assert (code, out) == (1, "")
     assert messages == "error: no prompt: give it as an argument, or on standard input\n"
 
@@ -174,31 +174,32 @@ def test_without_keys_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert NO_KEYS in printed(explanation(neighbours=None), capsys)
 
 
-def told(of: Explanation) -> str:
+def sentences(of: Explanation) -> str:
     return "\n".join(sentences_on(of))
 
 
-def test_only_what_helps_is_told() -> None:
-    assert told(explanation()) == (
-        "strong would be chosen instead\n"
+def test_only_sufficient_changes_are_named() -> None:
+    assert sentences(explanation()) == (
+        "The router would choose strong instead\n"
         "- if its chance of success were above 95.0% (it is 90.0%)\n"
-        "- if cheap cost more than 4.5 times what it does\n"
+        "- if the cost of cheap were above 4.5 times the present one\n"
         "- with a trade-off of 0.250 (0: success, 0.5: as trained, 1: cost)"
     )
 
 
-def test_a_lower_cost_is_told_as_a_share() -> None:
+def test_a_lower_cost_is_a_share_of_the_present_one() -> None:
     change = Change(model="strong", cost_share=0.4, chosen_success_probability=0.3)
-    assert told(explanation(change=change)).endswith(
-        "- if it cost less than 40% of what it does\n- if the chance of cheap were below 30.0% (it is 80.0%)"
+    assert sentences(explanation(change=change)).endswith(
+        "- if its cost were below 40% of the present one\n"
+        "- if the chance of cheap were below 30.0% (it is 80.0%)"
     )
 
 
-def test_where_the_rules_decided_what_the_policy_lacked_is_told() -> None:
-    made = explanation(change=Change(model="strong", missing_confidence=0.05, missing_similarity=0.1))
-    assert made.decision is not None
-    ruled = replace(made, decision=replace(made.decision, source="rule"))
-    assert told(ruled) == (
+def test_after_a_rule_the_sentences_say_what_the_policy_lacked() -> None:
+    whole = explanation(change=Change(model="strong", missing_confidence=0.05, missing_similarity=0.1))
+    assert whole.decision is not None
+    ruled = replace(whole, decision=replace(whole.decision, source="rule"))
+    assert sentences(ruled) == (
         "The policy's own choice is strong. It would decide\n"
         "- if its confidence were 5.0 points higher\n"
         "- if the nearest training prompts were more alike by 0.100"
@@ -208,12 +209,12 @@ def test_where_the_rules_decided_what_the_policy_lacked_is_told() -> None:
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        pytest.param({"change": None}, "No other model comes into question", id="pinned"),
+        pytest.param({"change": None}, "No other model is possible", id="pinned"),
         pytest.param({"decision": None, "change": None}, "Relax the limits, or add a model", id="none left"),
     ],
 )
 def test_where_nothing_would_change_it_that_is_said(changed: dict[str, Json], words: str) -> None:
-    assert told(explanation(**changed)).startswith(words)
+    assert sentences(explanation(**changed)).startswith(words)
 
 
 def test_without_a_model_left_that_is_the_first_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -224,14 +225,14 @@ def test_without_a_model_left_that_is_the_first_line(capsys: pytest.CaptureFixtu
 def test_what_others_wrote_is_neither_markup_nor_codes_for_the_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    made = explanation()
-    assert made.decision is not None
-    cheap, strong = made.prospects
+    whole = explanation()
+    assert whole.decision is not None
+    cheap, strong = whole.prospects
     hostile = replace(
-        made,
-        decision=replace(made.decision, model=HOSTILE, reason=HOSTILE),
+        whole,
+        decision=replace(whole.decision, model=HOSTILE, reason=HOSTILE),
         prospects=(replace(cheap, model=HOSTILE), replace(strong, rejected=HOSTILE)),
-        evidence=replace(made.evidence, model=HOSTILE),
+        evidence=replace(whole.evidence, model=HOSTILE),
         neighbours=(Neighbour(key="ab", cosine=0.5, outcomes={HOSTILE: 1.0}, text=HOSTILE),),
         change=Change(model="strong", chosen_success_probability=0.5),
     )

@@ -101,7 +101,7 @@ def test_a_bad_line_gets_an_error_in_its_place_and_exit_code_3(
     assert "model" in first
     assert list(error) == ["error"]
     assert message in error["error"]
-    assert messages == "1 line(s) can't be read: see the 'error' lines in their place\n"
+    assert messages == "1 line(s) failed: see the 'error' lines in their place\n"
 
 
 def test_tools_too_deep_for_python_do_not_stop_the_other_lines(
@@ -174,7 +174,7 @@ def test_wrong_settings_end_in_one_line_and_exit_code_1(
         ),
         pytest.param(
             ["train", "x.parquet", "--out", "o", "--estimator", "best"],
-            "error: --estimator 'best': it is one of auto, success, label",
+            "error: --estimator 'best': it must be one of auto, success, label",
             id="estimator",
         ),
         pytest.param(
@@ -222,9 +222,9 @@ def test_a_provider_key_in_the_settings_is_not_printed(run: Run, tmp_path: Path)
 
 def test_the_installed_command_reads_standard_input(router_folder: Path) -> None:
     command = [sys.executable, "-m", "router.cli", "route", "--router", str(router_folder)]
-    given = f'{{"prompt": "{KEYWORDS[0]}"}}\nnonsense\n'.encode()
+    stdin = f'{{"prompt": "{KEYWORDS[0]}"}}\nnonsense\n'.encode()
     done = subprocess.run(
-        command, input=given, capture_output=True, check=False, env={**os.environ, "OPENAI_API_KEY": SECRET}
+        command, input=stdin, capture_output=True, check=False, env={**os.environ, "OPENAI_API_KEY": SECRET}
     )
     assert done.returncode == 3
     assert ["error" in line for line in parsed(done.stdout.decode())] == [False, True]

@@ -11,8 +11,8 @@ import pytest
 from router.calling.attempt import Attempt
 from router.errors import ArtifactError, NoModelAllowed, RequestError
 from router.proxying import dispatch
-from router.proxying.dispatch import NOT_SERVED, Choice, Dispatcher, fitted, objection
-from router.proxying.ticket import WISHES, Order, Ticket
+from router.proxying.dispatch import NOT_SERVED, Candidates, Dispatcher, fit_arguments, objection
+from router.proxying.ticket import WISHES, CallerRequest, Ticket
 from router.records import Decision, Json
 from router.serving.client import Router
 from router.settings.sections import Calls, Config, ModelSettings
@@ -24,7 +24,7 @@ HI: Json = [{"role": "user", "content": "hi"}]
 
 
 def ticket_for(messages: Json = HI, **wishes: Json) -> Ticket:
-    return Ticket("the-call", Order.of({}, {WISHES: wishes}, messages))
+    return Ticket("the-call", CallerRequest.of({}, {WISHES: wishes}, messages))
 
 
 def router_with(version: Version, config: Config) -> Router:
@@ -46,27 +46,27 @@ def dispatcher(router: Router) -> Dispatcher:
     return Dispatcher(lambda: router)
 
 
-def settled(dispatcher: Dispatcher, ticket: Ticket, choice: Choice | None = None) -> Ticket:
-    dispatcher.settle_now(ticket, choice or Choice())
+def settled(dispatcher: Dispatcher, ticket: Ticket, candidates: Candidates | None = None) -> Ticket:
+    dispatcher.decide_now(ticket, candidates or Candidates())
     return ticket
 
 
 def test_the_decision_is_the_routers(dispatcher: Dispatcher, router: Router) -> None:
     ticket = settled(dispatcher, ticket_for())
-    assert ticket.call is not None
-    assert ticket.call.decision == router.route("hi")
-    assert (ticket.call.request_id, ticket.call.version) == ("the-call", router.version)
+    assert ticket.completion is not None
+    assert ticket.completion.decision == router.route("hi")
+    assert (ticket.completion.request_id, ticket.completion.version) == ("the-call", router.version)
 
 
 def test_a_model_that_litellm_does_not_serve_is_ruled_out_with_that_reason(dispatcher: Dispatcher) -> None:
-    ticket = settled(dispatcher, ticket_for(), Choice(groups=["gpt-4o", "gpt-5", "whisper"]))
-    assert ticket.call is not None
-    assert ticket.call.decision.rejected == {"gpt-4.1-mini": NOT_SERVED, LOCAL: NOT_SERVED}
+    ticket = settled(dispatcher, ticket_for(), Candidates(groups=["gpt-4o", "gpt-5", "whisper"]))
+    assert ticket.completion is not None
+    assert ticket.completion.decision.rejected == {"gpt-4.1-mini": NOT_SERVED, LOCAL: NOT_SERVED}
 
 
 def test_a_request_that_no_model_may_serve_has_a_refusal_with_every_reason(dispatcher: Dispatcher) -> None:
-    ticket = settled(dispatcher, ticket_for(local_only=True), Choice(groups=["gpt-4o", "gpt-5"]))
-    assert ticket.call is None
+    ticket = settled(dispatcher, ticket_for(local_only=True), Candidates(groups=["gpt-4o", "gpt-5"]))
+    assert ticket.completion is None
     assert isinstance(ticket.refusal, NoModelAllowed)
     assert ticket.refusal.rejected[LOCAL] == NOT_SERVED
     assert "not local" in ticket.refusal.rejected["gpt-5"]
@@ -77,23 +77,23 @@ def test_a_request_of_the_wrong_form_has_a_refusal(dispatcher: Dispatcher) -> No
 
 
 def test_a_named_model_is_pinned_and_its_rows_have_no_propensity(dispatcher: Dispatcher) -> None:
-    ticket = settled(dispatcher, ticket_for(), Choice(pinned="gpt-4o"))
-    assert ticket.call is not None
-    assert (ticket.call.decision.model, ticket.call.decision.source) == ("gpt-4o", "pinned")
-    row = ticket.call._record(Attempt(model="gpt-4o", number=1, started=0.0, latency_s=1.0))
+    ticket = settled(dispatcher, ticket_for(), Candidates(pinned="gpt-4o"))
+    assert ticket.completion is not None
+    assert (ticket.completion.decision.model, ticket.completion.decision.source) == ("gpt-4o", "pinned")
+    row = ticket.completion._record(Attempt(model="gpt-4o", number=1, started=0.0, latency_s=1.0))
     assert (row.propensity, row.decision_source) == (None, "pinned")
-    assert row.confidence == ticket.call.decision.confidence
+    assert row.confidence == ticket.completion.decision.confidence
 
 
 def test_a_model_that_the_router_does_not_know_may_be_called_by_its_name(dispatcher: Dispatcher) -> None:
-    ticket = settled(dispatcher, ticket_for(), Choice(pinned="our-own"))
-    assert ticket.call is not None
-    assert (ticket.call.decision.model, ticket.call.decision.source) == ("our-own", "pinned")
+    ticket = settled(dispatcher, ticket_for(), Candidates(pinned="our-own"))
+    assert ticket.completion is not None
+    assert (ticket.completion.decision.model, ticket.completion.decision.source) == ("our-own", "pinned")
     assert objection(ticket, "our-own") is None
 
 
 def test_an_unknown_model_is_under_the_limits_too(dispatcher: Dispatcher) -> None:
-    ticket = settled(dispatcher, ticket_for(local_only=True), Choice(pinned="our-own"))
+    ticket = settled(dispatcher, ticket_for(local_only=True), Candidates(pinned="our-own"))
     assert str(objection(ticket, "our-own")).startswith("not local")
 
 
@@ -115,7 +115,7 @@ def test_a_wrong_request_is_tried_elsewhere_only_if_the_settings_say_so(
     router = router_with(version, Config(calls=Calls(also_fall_back_on=[kind] if also else [])))
     ticket = settled(Dispatcher(lambda: router), ticket_for())
     ticket.failure = ("gpt-4o", kind)
-    assert objection(ticket, "gpt-5") == (None if also else "gpt-4o found the request itself wrong")
+    assert objection(ticket, "gpt-5") == (None if also else "gpt-4o rejected the request itself")
     assert objection(ticket, "gpt-4o") is None
 
 
@@ -124,7 +124,7 @@ def test_no_more_models_are_tried_than_the_settings_say(version: Version) -> Non
     ticket = settled(Dispatcher(lambda: router), ticket_for())
     ticket.tried = {"gpt-4o", "gpt-5"}
     assert objection(ticket, "gpt-5") is None
-    assert objection(ticket, "gpt-4.1-mini") == "2 models were tried, as many as calls.max_models says"
+    assert objection(ticket, "gpt-4.1-mini") == "2 models were tried, the limit of calls.max_models"
 
 
 def test_a_stream_that_has_begun_is_not_tried_elsewhere(dispatcher: Dispatcher) -> None:
@@ -140,14 +140,14 @@ def test_a_model_gets_its_own_parameters_and_not_what_it_lacks(version: Version)
     )
     router = router_with(version, Config(models={"gpt-5": settings}))
     ticket = settled(Dispatcher(lambda: router), ticket_for())
-    given = {
+    arguments = {
         "seed": 1,
         "tool_choice": "required",
         "messages": HI,
         "api_base": "http://localhost",
         "tools": [],
     }
-    sent, notes = fitted(ticket, "gpt-5", given)
+    sent, notes = fit_arguments(ticket, "gpt-5", arguments)
     assert (sent["reasoning_effort"], sent["tool_choice"]) == ("low", "auto")
     assert "seed" not in sent
     assert (sent["messages"], sent["api_base"]) == (HI, "http://localhost")
@@ -155,8 +155,8 @@ def test_a_model_gets_its_own_parameters_and_not_what_it_lacks(version: Version)
 
 
 def test_what_an_unknown_model_gets_is_litellms_business(dispatcher: Dispatcher) -> None:
-    ticket = settled(dispatcher, ticket_for(), Choice(pinned="our-own"))
-    assert fitted(ticket, "our-own", {"seed": 1}) == ({"seed": 1}, ())
+    ticket = settled(dispatcher, ticket_for(), Candidates(pinned="our-own"))
+    assert fit_arguments(ticket, "our-own", {"seed": 1}) == ({"seed": 1}, ())
 
 
 def test_a_router_is_loaded_once_however_many_ask(router: Router) -> None:
@@ -168,8 +168,8 @@ def test_a_router_is_loaded_once_however_many_ask(router: Router) -> None:
 
     dispatcher = Dispatcher(load)
     with ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(lambda _: dispatcher.router(), range(32)))
-    assert (len(loads), set(map(id, found))) == (1, {id(router)})
+        routers = list(threads.map(lambda _: dispatcher.router(), range(32)))
+    assert (len(loads), set(map(id, routers))) == (1, {id(router)})
 
 
 def test_a_router_that_is_being_loaded_does_not_stop_the_event_loop(router: Router) -> None:
@@ -202,7 +202,7 @@ def test_a_failed_load_is_told_and_tried_again_later(router: Router, monkeypatch
         assert str(settled(dispatcher, ticket_for()).refusal) == "no such folder"
     assert len(loads) == 1
     monkeypatch.setattr(dispatch, "LOAD_AGAIN_S", 0.0)
-    assert settled(dispatcher, ticket_for()).call is not None
+    assert settled(dispatcher, ticket_for()).completion is not None
 
 
 def test_a_failed_load_at_the_start_is_logged_and_fails_nothing_yet(
@@ -226,7 +226,7 @@ def test_however_many_ask_a_request_is_decided_on_once(
         return decisions[-1]
 
     async def all_at_once() -> None:
-        await asyncio.gather(*(dispatcher.settle(ticket, Choice()) for _ in range(8)))
+        await asyncio.gather(*(dispatcher.decide(ticket, Candidates()) for _ in range(8)))
 
     monkeypatch.setattr(router, "decide_by", counted)
     asyncio.run(all_at_once())
@@ -243,12 +243,12 @@ def test_the_decision_outlives_the_patience_of_who_asked_first(router: Router) -
     async def impatient() -> Ticket:
         dispatcher, ticket = Dispatcher(load), ticket_for()
         with pytest.raises(asyncio.TimeoutError, match=r"^$"):
-            await asyncio.wait_for(dispatcher.settle(ticket, Choice()), timeout=0.01)
+            await asyncio.wait_for(dispatcher.decide(ticket, Candidates()), timeout=0.01)
         go_on.set()
-        await dispatcher.settle(ticket, Choice())
+        await dispatcher.decide(ticket, Candidates())
         return ticket
 
-    assert asyncio.run(impatient()).call is not None
+    assert asyncio.run(impatient()).completion is not None
 
 
 def test_litellms_copy_of_a_plugin_has_the_same_dispatcher(dispatcher: Dispatcher) -> None:

@@ -12,14 +12,14 @@ from router.proxying.ending import outlive_sigterm
 
 
 class Server(uvicorn.Server):
-    """Notes the signals that it is told of."""
+    """Keeps the signals that it gets."""
 
     def __init__(self) -> None:
         super().__init__(uvicorn.Config(app="none"))
-        self.told: list[int] = []
+        self.signals: list[int] = []
 
     def handle_exit(self, sig: int, frame: object) -> None:
-        self.told.append(sig)
+        self.signals.append(sig)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def end(times: int) -> None:
 def test_sigterm_ends_the_server_like_ctrl_c_and_only_once(server: Server, times: int) -> None:
     outlive_sigterm()
     end(times)
-    assert server.told == [signal.SIGINT]
+    assert server.signals == [signal.SIGINT]
 
 
 def test_another_servers_handler_stays(server: Server) -> None:
@@ -50,7 +50,7 @@ def test_another_servers_handler_stays(server: Server) -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
     outlive_sigterm()
     end(1)
-    assert (heard, server.told) == ([signal.SIGTERM], [])
+    assert (heard, server.signals) == ([signal.SIGTERM], [])
 
 
 def test_a_process_that_does_not_handle_sigterm_is_left_alone(server: Server) -> None:

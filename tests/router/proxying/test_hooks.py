@@ -51,7 +51,7 @@ def log() -> Kept:
 @pytest.fixture
 def dispatcher(version: Version, log: Kept) -> Dispatcher:
     router = router_with(version, Config.model_validate({"models": {LOCAL: {"local": True}}}))
-    router.log = log  # type: ignore[assignment] # keeps what it is told
+    router.log = log  # type: ignore[assignment] # keeps its rows
     return Dispatcher(lambda: router)
 
 
@@ -69,9 +69,9 @@ def callback(dispatcher: Dispatcher) -> Callback:
     return Callback(dispatcher)
 
 
-def request(**said: Json) -> dict[str, Any]:
+def request(**metadata: Json) -> dict[str, Any]:
     """What the proxy hands to the first hook."""
-    return {"model": "smart", "messages": HI, "litellm_call_id": "the-call", "metadata": said}
+    return {"model": "smart", "messages": HI, "litellm_call_id": "the-call", "metadata": metadata}
 
 
 def entered(callback: Callback, data: dict[str, Any], call_type: str = "acompletion") -> dict[str, Any]:
@@ -99,9 +99,9 @@ def attempted(callback: Callback, data: dict[str, Any], group: str) -> dict[str,
 
 
 def ticket(data: dict[str, Any]) -> Ticket:
-    found = ticket_of(data)
-    assert found is not None
-    return found
+    result = ticket_of(data)
+    assert result is not None
+    return result
 
 
 def test_the_classifier_names_the_tier_of_our_decision(dispatcher: Dispatcher, loaded: Router) -> None:
@@ -140,7 +140,7 @@ def test_it_declines_what_no_model_may_serve_and_the_callback_refuses(
 def test_it_sees_the_tools_that_the_callback_saw(dispatcher: Dispatcher, callback: Callback) -> None:
     data = entered(callback, {**request(), "tools": [{"type": "function", "function": {"name": "f"}}]})
     classified(dispatcher, data)
-    call = ticket(data).call
+    call = ticket(data).completion
     assert call is not None
     assert call.request.tools == data["tools"]
 
@@ -150,7 +150,7 @@ def test_a_request_that_litellm_routes_on_its_own_is_decided_on_all_the_same(cal
     with pytest.raises(Refused, match="gpt-5 may not serve this request"):
         attempted(callback, data, "gpt-5")
     attempted(callback, data, LOCAL)
-    call = ticket(data).call
+    call = ticket(data).completion
     assert call is not None
     assert call.decision.source == "constraint"
 
@@ -159,7 +159,7 @@ def test_a_model_called_by_its_name_is_pinned(callback: Callback) -> None:
     data = entered(callback, request())
     data["metadata"]["model_group"] = "gpt-5"
     attempted(callback, data, "gpt-5")
-    call = ticket(data).call
+    call = ticket(data).completion
     assert call is not None
     assert call.decision.source == "pinned"
 
@@ -195,7 +195,7 @@ def test_of_the_responses_api_the_callers_metadata_counts_too(
     dispatcher: Dispatcher, callback: Callback
 ) -> None:
     data = {"input": "hi", "metadata": {"task_type": "chat"}, "litellm_metadata": {"tags": ["web"]}}
-    request = ticket(entered(callback, data, "aresponses")).order.request(None)
+    request = ticket(entered(callback, data, "aresponses")).request.to_request(None)
     assert (request.task_type, request.tags, request.messages) == ("chat", ["web"], tuple(HI))
 
 
@@ -239,29 +239,29 @@ def test_a_refusal_is_no_attempt(callback: Callback, log: Kept) -> None:
 
 def piece(text: str | None = None, end: str | None = None, usage: Usage | None = None) -> ModelResponseStream:
     choice = StreamingChoices(delta=Delta(content=text), finish_reason=end)
-    made = ModelResponseStream(choices=[choice])
+    piece = ModelResponseStream(choices=[choice])
     if usage is not None:
-        made.usage = usage
-    return made
+        piece.usage = usage
+    return piece
 
 
-async def pieces_of(*given: ModelResponseStream | Exception) -> AsyncIterator[ModelResponseStream]:
-    for one in given:
+async def pieces_of(*pieces: ModelResponseStream | Exception) -> AsyncIterator[ModelResponseStream]:
+    for one in pieces:
         if isinstance(one, Exception):
             raise one
         yield one
 
 
-async def read(callback: Callback, data: dict[str, Any], *given: Any, most: int = 9) -> list[Any]:  # noqa: ANN401 - pieces
+async def read(callback: Callback, data: dict[str, Any], *pieces: Any, most: int = 9) -> list[Any]:  # noqa: ANN401 - pieces
     """The pieces that the caller gets, until he has had enough."""
-    stream = callback.async_post_call_streaming_iterator_hook(None, pieces_of(*given), data)
-    found: list[Any] = []
+    stream = callback.async_post_call_streaming_iterator_hook(None, pieces_of(*pieces), data)
+    result: list[Any] = []
     async for one in stream:
-        found.append(one)
-        if len(found) == most:
+        result.append(one)
+        if len(result) == most:
             break
     await stream.aclose()
-    return found
+    return result
 
 
 def streaming(callback: Callback, **arguments: Json) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def lost() -> APIConnectionError:
 
 
 @pytest.mark.parametrize(
-    ("error", "spoken", "kind"),
+    ("error", "begun", "kind"),
     [
         pytest.param(limited(), False, "rate_limit", id="rate limit"),
         pytest.param(lost(), False, "connection", id="connection"),
@@ -90,12 +90,12 @@ def lost() -> APIConnectionError:
         pytest.param(Timeout("late", "gpt-4o", "openai"), False, "timeout", id="timeout"),
     ],
 )
-def test_a_failure_has_its_kind(error: Exception, spoken: bool, kind: ErrorKind) -> None:
-    outcome = failed(error, stream=spoken, spoken=spoken)
-    assert (outcome.kind, outcome.error, outcome.stream) == (kind, error, spoken)
+def test_a_failure_has_its_kind(error: Exception, begun: bool, kind: ErrorKind) -> None:
+    outcome = failed(error, stream=begun, begun=begun)
+    assert (outcome.kind, outcome.error, outcome.stream) == (kind, error, begun)
 
 
 def test_an_outcome_shows_no_text_of_a_provider() -> None:
-    shown: Any = repr(failed(limited())) + repr(answered(response(0.5)))
-    assert "slow down" not in shown
-    assert "Yes" not in shown
+    text: Any = repr(failed(limited())) + repr(answered(response(0.5)))
+    assert "slow down" not in text
+    assert "Yes" not in text

@@ -35,8 +35,8 @@ def configured(version: Version, settings: str = "", **fields: Any) -> dict[str,
 
 
 def parameters(config: dict[str, Json], model: str) -> dict[str, Json]:
-    (found,) = (one["litellm_params"] for one in config["model_list"] if one["model_name"] == model)
-    return dict(found)
+    (result,) = (one["litellm_params"] for one in config["model_list"] if one["model_name"] == model)
+    return dict(result)
 
 
 def tiers(config: dict[str, Json], alias: str = "smart") -> dict[str, Json]:
@@ -52,15 +52,15 @@ def test_every_model_has_a_deployment_and_a_tier(version: Version) -> None:
 
 
 def test_litellm_takes_the_tiers(version: Version) -> None:
-    found = tiers(configured(version))
-    checked = ComplexityRouterConfig(**{**found, "classifier_plugin": classifier})
+    result = tiers(configured(version))
+    checked = ComplexityRouterConfig(**{**result, "classifier_plugin": classifier})
     assert {checked.resolve_classified_tier(model) for model in version.models} == set(version.models)
 
 
 def test_litellm_decides_nothing_beside_us(version: Version) -> None:
-    found = tiers(configured(version))
+    result = tiers(configured(version))
     for name in ("route_housekeeping_to_cheapest_tier", "context_compaction", "max_tokens_from_tier_model"):
-        assert found[name] is False
+        assert result[name] is False
 
 
 def test_a_model_is_called_as_the_settings_say(version: Version) -> None:
@@ -88,8 +88,8 @@ models:
 
 
 def test_a_model_without_settings_is_called_by_its_name(version: Version) -> None:
-    found = parameters(configured(version, "calls: {timeout_s: 30.0}"), "gpt-4o")
-    assert found == {"model": "gpt-4o", "timeout": 30.0, "stream_timeout": 30.0}
+    result = parameters(configured(version, "calls: {timeout_s: 30.0}"), "gpt-4o")
+    assert result == {"model": "gpt-4o", "timeout": 30.0, "stream_timeout": 30.0}
 
 
 def test_no_secret_is_written(version: Version, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,18 +131,18 @@ def test_what_we_decline_goes_to(version: Version, settings: str, expected: str)
 
 
 def test_after_each_model_the_others_are_tried_the_likeliest_to_succeed_first(version: Version) -> None:
-    found = configured(version)["router_settings"]
-    chains = {model: chain for one in found["fallbacks"] for model, chain in one.items()}
+    result = configured(version)["router_settings"]
+    chains = {model: chain for one in result["fallbacks"] for model, chain in one.items()}
     assert chains["gpt-4o"] == ["gpt-5", "gpt-4.1-mini", LOCAL]
-    assert found["max_fallbacks"] == 3
+    assert result["max_fallbacks"] == 3
 
 
 def test_configured_chains_come_first(version: Version) -> None:
     settings = 'calls: {fallbacks: {gpt-5: [gpt-4o], "*": [gpt-5]}, retries: 2}'
-    found = configured(version, settings)["router_settings"]
-    chains = {model: chain for one in found["fallbacks"] for model, chain in one.items()}
+    result = configured(version, settings)["router_settings"]
+    chains = {model: chain for one in result["fallbacks"] for model, chain in one.items()}
     assert chains == {"gpt-5": ["gpt-4o"], "gpt-4o": ["gpt-5"], "gpt-4.1-mini": ["gpt-5"], LOCAL: ["gpt-5"]}
-    assert found["num_retries"] == 2
+    assert result["num_retries"] == 2
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def grown(version: Version, names: list[str]) -> Version:
 
 def test_more_models_than_litellm_has_tiers_are_refused_with_those_to_spare(version: Version) -> None:
     many = grown(version, [f"m{number}" for number in range(6)])
-    with pytest.raises(ConfigError, match=r"8 models at most, and this router among 10: .* gpt-4o, m5$"):
+    with pytest.raises(ConfigError, match=r"at most 8 models, and this router has 10: .* gpt-4o, m5$"):
         configured(many)
 
 
@@ -223,7 +223,7 @@ def test_the_command_writes_a_configuration_that_says_how_to_start_it(
         cli.main()
     text = out.read_text(encoding="utf-8")
     assert "litellm --config proxy.yaml" in text
-    assert "Ask for the model 'auto'" in text
+    assert "Request the model 'auto' to let the router choose" in text
     assert yaml.safe_load(text)["environment_variables"]["POINTSMAN_ROUTER"] == str(router_folder)
     assert "no call log: set log.url" in capsys.readouterr().err
 

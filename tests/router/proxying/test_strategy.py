@@ -60,8 +60,8 @@ class App:
 
         def enough() -> list[dict[str, Json]]:
             gc.collect()
-            found = self.written()
-            return found if len(found) >= number else []
+            result = self.written()
+            return result if len(result) >= number else []
 
         return wait_until(enough)
 
@@ -89,14 +89,14 @@ def make_app(
     provider: Provider, router_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[str], App]]:
     monkeypatch.setattr(litellm, "callbacks", [])
-    made: list[App] = []
+    apps: list[App] = []
 
     def make(settings: str) -> App:
-        made.append(App(provider, router_folder, tmp_path, settings))
-        return made[-1]
+        apps.append(App(provider, router_folder, tmp_path, settings))
+        return apps[-1]
 
     yield make
-    for app in made:
+    for app in apps:
         app.router.close()
 
 
@@ -249,8 +249,8 @@ def test_what_the_settings_drop_does_not_reach_the_model(app: App, provider: Pro
 
 
 def test_a_call_without_messages_is_litellms_alone(app: App) -> None:
-    found = app.litellm.get_available_deployment(model="gpt-5", input="to embed", request_kwargs={})
-    assert found["model_name"] == "gpt-5"
+    result = app.litellm.get_available_deployment(model="gpt-5", input="to embed", request_kwargs={})
+    assert result["model_name"] == "gpt-5"
 
 
 def test_one_metadata_object_may_serve_many_requests_at_once(app: App) -> None:

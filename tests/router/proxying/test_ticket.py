@@ -12,10 +12,10 @@ import pytest
 from router.calling.attempt import Attempt, Usage
 from router.errors import RequestError
 from router.proxying.outcome import BROKEN_OFF, CALLER_LEFT, Outcome
-from router.proxying.ticket import WISHES, Order, Ticket
+from router.proxying.ticket import WISHES, CallerRequest, Ticket
 from router.records import Json, Request
 from router.serving.client import Router
-from router.serving.completion import Call
+from router.serving.completion import Completion
 from router.settings.sections import Config, ModelSettings, Price
 from router.version import Version
 from tests.services.waiting import wait_until
@@ -27,7 +27,7 @@ OURS = Price(input_usd_per_million=1e6, output_usd_per_million=2e6)
 
 
 class Kept:
-    """A call log that keeps what it is told."""
+    """A call log that keeps its rows."""
 
     def __init__(self) -> None:
         self.rows: list[Any] = []
@@ -47,28 +47,28 @@ def log() -> Kept:
 @pytest.fixture
 def ticket(loaded: Router, log: Kept) -> Ticket:
     """Of a request that was decided on."""
-    made = Ticket("the-call", Order.of({}, {}, HI))
+    decided = Ticket("the-call", CallerRequest.of({}, {}, HI))
     request = Request.of("hi", session_id="s")
-    made.call = Call(
+    decided.completion = Completion(
         version=loaded.version,
         request=request,
         decision=loaded.version.decide(request),
         arguments={},
-        log=log,  # type: ignore[arg-type] # keeps what it is told
+        log=log,  # type: ignore[arg-type] # keeps its rows
         sessions=loaded._sessions,
         request_id="the-call",
     )
-    return made
+    return decided
 
 
 def chosen(ticket: Ticket) -> str:
-    assert ticket.call is not None
-    return ticket.call.decision.model
+    assert ticket.completion is not None
+    return ticket.completion.decision.model
 
 
 def other(ticket: Ticket) -> str:
-    assert ticket.call is not None
-    return ticket.call.decision.ranking[1]
+    assert ticket.completion is not None
+    return ticket.completion.decision.ranking[1]
 
 
 def test_the_order_takes_what_the_decision_looks_at_and_no_key() -> None:
@@ -76,9 +76,9 @@ def test_the_order_takes_what_the_decision_looks_at_and_no_key() -> None:
         "model": "smart", "messages": HI, "tools": [{"type": "function"}], "temperature": 0.5,
         "api_key": "sk-secret", "proxy_server_request": {"headers": {}}, "response_format": {"type": "text"},
     }  # fmt: skip
-    said = {"task_type": "chat", "tags": ["web"], "session_id": "s", "user_api_key": "sk-secret"}
-    order = Order.of(arguments, said, HI)
-    request = order.request(None)
+    metadata = {"task_type": "chat", "tags": ["web"], "session_id": "s", "user_api_key": "sk-secret"}
+    order = CallerRequest.of(arguments, metadata, HI)
+    request = order.to_request(None)
     assert (request.messages, request.tools) == (tuple(HI), [{"type": "function"}])
     assert (request.response_format, request.parameters) == ({"type": "text"}, {"temperature": 0.5})
     assert (request.task_type, request.tags, request.session_id) == ("chat", ["web"], "s")
@@ -86,34 +86,34 @@ def test_the_order_takes_what_the_decision_looks_at_and_no_key() -> None:
 
 
 def test_the_messages_that_a_hook_brings_along_come_first() -> None:
-    order = Order.of({}, {}, HI)
-    assert order.request([{"role": "user", "content": "masked"}]).messages[0]["content"] == "masked"
+    order = CallerRequest.of({}, {}, HI)
+    assert order.to_request([{"role": "user", "content": "masked"}]).messages[0]["content"] == "masked"
 
 
 def test_a_session_id_that_litellm_made_up_names_no_conversation() -> None:
-    said = {"session_id": "made-up", "litellm_session_id_generated": True}
-    assert Order.of({}, said, HI).request(None).session_id is None
+    metadata = {"session_id": "made-up", "litellm_session_id_generated": True}
+    assert CallerRequest.of({}, metadata, HI).to_request(None).session_id is None
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("metadata", "message"),
     [
         pytest.param({"task_type": 7}, "task_type must be text", id="task type"),
         pytest.param({"tags": "web"}, "tags must be a list of texts", id="tags"),
     ],
 )
-def test_metadata_of_the_wrong_form_is_refused(said: dict[str, Json], message: str) -> None:
+def test_metadata_of_the_wrong_form_is_refused(metadata: dict[str, Json], message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        Order.of({}, said, HI).request(None)
+        CallerRequest.of({}, metadata, HI).to_request(None)
 
 
 def test_wishes_are_read_from_the_metadata() -> None:
-    wishes = Order.of({}, {WISHES: {"local_only": True, "max_cost_usd": 0.5}}, HI).wishes()
+    wishes = CallerRequest.of({}, {WISHES: {"local_only": True, "max_cost_usd": 0.5}}, HI).wishes()
     assert (wishes.local_only, wishes.max_cost_usd, wishes.model) == (True, 0.5, None)
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("wishes", "message"),
     [
         pytest.param({"local": True}, r"unknown wish, 'local'; known: allow, deny, explore", id="unknown"),
         pytest.param({"model": "gpt-5"}, "unknown wish, 'model'", id="the model has its own place"),
@@ -121,9 +121,9 @@ def test_wishes_are_read_from_the_metadata() -> None:
         pytest.param({"local_only": "yes"}, "local_only must be true or false", id="wrong form"),
     ],
 )
-def test_wishes_that_are_not_understood_are_refused(given: Json, message: str) -> None:
+def test_wishes_that_are_not_understood_are_refused(wishes: Json, message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        Order.of({}, {WISHES: given}, HI).wishes()
+        CallerRequest.of({}, {WISHES: wishes}, HI).wishes()
 
 
 def test_an_attempt_that_answers_leaves_a_row_under_the_calls_id(ticket: Ticket, log: Kept) -> None:
@@ -132,7 +132,7 @@ def test_an_attempt_that_answers_leaves_a_row_under_the_calls_id(ticket: Ticket,
     (row,) = log.rows
     assert (row.call_id, row.attempt, row.notes) == ("the-call", 1, ("a note",))
     assert (row.input_tokens, row.output_tokens, row.error) == (10, 5, None)
-    assert ticket.answered
+    assert ticket.state == "answered"
 
 
 def test_failed_attempts_are_numbered(ticket: Ticket, log: Kept) -> None:
@@ -183,28 +183,30 @@ def test_the_second_event_is_the_second_attempts(ticket: Ticket, log: Kept) -> N
 
 
 def test_a_declined_request_is_logged_as_the_fallbacks(ticket: Ticket, log: Kept) -> None:
-    assert ticket.call is not None
+    assert ticket.completion is not None
     doubt, fallback = "confidence 0.1 is below 0.5", other(ticket)
-    ruled = replace(ticket.call.decision, source="rule", reason=f"{doubt}: rule table (default) decides")
-    ticket.call = replace(ticket.call, decision=ruled)
-    ticket.declined = True
+    ruled = replace(
+        ticket.completion.decision, source="rule", reason=f"{doubt}: rule table (default) decides"
+    )
+    ticket.completion = replace(ticket.completion, decision=ruled)
+    ticket.left_to_litellm = True
     ticket.begin(fallback)
     ticket.end(ANSWERED)
     (row,) = log.rows
     assert (row.model, row.chosen_model) == (fallback, fallback)
     assert (row.decision_source, row.propensity) == ("rule", 1.0)
     assert row.confidence == ruled.success_probability[fallback]
-    assert ticket.call.decision.reason == f"{doubt}: LiteLLM's fallback decides"
-    assert ticket.call.decision.ranking[0] == fallback
+    assert ticket.completion.decision.reason == f"{doubt}: LiteLLM's fallback decides"
+    assert ticket.completion.decision.ranking[0] == fallback
 
 
 def test_a_session_that_litellms_fallback_moved_is_where_it_moved(ticket: Ticket) -> None:
-    assert ticket.call is not None
-    ticket.declined = True
+    assert ticket.completion is not None
+    ticket.left_to_litellm = True
     fallback = other(ticket)
     ticket.begin(fallback)
     ticket.end(ANSWERED)
-    seat = ticket.call.sessions.seat("s")
+    seat = ticket.completion.sessions.seat("s")
     assert seat is not None
     assert (seat.model, seat.tokens) == (fallback, 10)
 
@@ -221,11 +223,11 @@ def test_a_session_that_litellms_fallback_moved_is_where_it_moved(ticket: Ticket
 def test_an_answer_costs_what_the_team_says_and_else_what_litellm_says(
     ticket: Ticket, log: Kept, version: Version, price: Price | None, cost: float
 ) -> None:
-    assert ticket.call is not None
+    assert ticket.completion is not None
     model = chosen(ticket)
     priced = copy.copy(version)
     priced.config = Config(models={model: ModelSettings(price=price)})
-    ticket.call = replace(ticket.call, version=priced)
+    ticket.completion = replace(ticket.completion, version=priced)
     ticket.begin(model)
     ticket.end(ANSWERED)
     assert log.column("cost_usd") == [cost]
@@ -233,8 +235,8 @@ def test_an_answer_costs_what_the_team_says_and_else_what_litellm_says(
 
 def test_latency_counts_from_the_attempts_start(ticket: Ticket) -> None:
     seen: list[Attempt] = []
-    assert ticket.call is not None
-    object.__setattr__(ticket.call, "attempts", seen)
+    assert ticket.completion is not None
+    object.__setattr__(ticket.completion, "attempts", seen)
     before = time.time()
     ticket.begin(chosen(ticket))
     after = time.time()
@@ -248,8 +250,8 @@ def test_latency_counts_from_the_attempts_start(ticket: Ticket) -> None:
 def test_a_ticket_that_is_thrown_away_during_an_attempt_is_logged_as_cancelled(
     loaded: Router, log: Kept, ticket: Ticket
 ) -> None:
-    lost = Ticket("lost", ticket.order)
-    lost.call = ticket.call
+    lost = Ticket("lost", ticket.request)
+    lost.completion = ticket.completion
     lost.begin(chosen(ticket))
     del lost
     gc.collect()

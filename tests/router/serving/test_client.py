@@ -107,8 +107,8 @@ every_way = pytest.mark.parametrize(
 def test_the_chosen_model_answers_and_the_decision_is_attached(app: App, way: Way) -> None:
     with app.router(SURE) as router:
         chosen = router.route(QUESTION, task_type="support")
-        said, reply = way(router, task_type="support")
-    assert said == f"answer from {name(chosen.model)}"
+        text, reply = way(router, task_type="support")
+    assert text == f"answer from {name(chosen.model)}"
     assert (reply.decision.model, reply.decision.answered_by) == (chosen.model, chosen.model)
     assert reply.decision.success_probability == chosen.success_probability
 
@@ -136,9 +136,9 @@ def test_a_failing_model_is_followed_by_the_next_and_both_attempts_are_logged(ap
     with app.router(SURE) as router:
         first, second, *_ = router.route(QUESTION).ranking
         app.provider.script(name(first), rate_limit(retry_after=0))
-        said, reply = way(router)
+        text, reply = way(router)
     failed, answered = sorted(app.rows(), key=lambda row: row["attempt"])
-    assert said == f"answer from {name(second)}"
+    assert text == f"answer from {name(second)}"
     assert (reply.decision.model, reply.decision.answered_by) == (first, second)
     assert reply.decision.notes == (f"{first} failed: rate_limit",)
     assert (failed["model"], failed["success"], failed["cost_usd"]) == (first, None, None)
@@ -155,8 +155,8 @@ def test_the_configured_chain_comes_before_the_policys_ranking(app: App, way: Wa
     chain = f"calls: {{retries: 0, fallbacks: {{{first}: [{others[-1]}]}}}}\n"
     app.provider.script(name(first), server_error())
     with app.router(SURE + chain) as router:
-        said, _ = way(router)
-    assert said == f"answer from {name(others[-1])}"
+        text, _ = way(router)
+    assert text == f"answer from {name(others[-1])}"
 
 
 @every_way
@@ -290,11 +290,11 @@ def test_a_model_left_alone_stays_so_when_a_version_takes_over(app: App) -> None
 
 
 def test_our_own_arguments_never_reach_the_provider(app: App) -> None:
-    ours = {"task_type": "support", "tags": ["a"], "session_id": "s", "tradeoff": 0.4, "explore": 0.0}
+    fields = {"task_type": "support", "tags": ["a"], "session_id": "s", "tradeoff": 0.4, "explore": 0.0}
     with app.router(SURE) as router:
-        router.completion(None, QUESTION, **ours, allow=list(app.models), deny=[], temperature=0.3)
+        router.completion(None, QUESTION, **fields, allow=list(app.models), deny=[], temperature=0.3)
     (request,) = app.provider.requests
-    assert not set(ours) & set(request.body)
+    assert not set(fields) & set(request.body)
     assert request.body["temperature"] == 0.3
 
 
@@ -302,7 +302,7 @@ def test_our_own_arguments_never_reach_the_provider(app: App) -> None:
     "argument", ["api_key", "api_base", "base_url", "fallbacks", "num_retries", "max_retries"]
 )
 def test_an_argument_that_belongs_to_one_model_is_refused(loaded: Router, argument: str) -> None:
-    with pytest.raises(RequestError, match=f"'{argument}' can't be given with a request") as error:
+    with pytest.raises(RequestError, match=f"'{argument}' can't be set per request") as error:
         loaded.completion(messages=QUESTION, **{argument: "sk-secret"})
     assert "sk-secret" not in str(error.value)
 
@@ -313,7 +313,7 @@ def test_a_completion_without_messages_is_refused(loaded: Router) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         pytest.param({"messages": 5}, "messages must be a text or a list, got int", id="no messages"),
         pytest.param({"messages": QUESTION[0]}, "messages must be .* got dict", id="one message alone"),
@@ -327,9 +327,9 @@ def test_a_completion_without_messages_is_refused(loaded: Router) -> None:
     ],
 )
 def test_a_request_of_the_wrong_form_is_refused_and_no_model_is_blamed(
-    app: App, arguments: dict[str, Json], told: str
+    app: App, arguments: dict[str, Json], message: str
 ) -> None:
-    with app.router(SURE) as router, pytest.raises(RequestError, match=told):
+    with app.router(SURE) as router, pytest.raises(RequestError, match=message):
         router.completion(**arguments)
     assert not app.provider.requests
 
@@ -366,8 +366,8 @@ def test_feedback_is_joined_to_the_call_whoever_gives_it(app: App) -> None:
     other = CallLog.open(app.log)
     other.feedback(ids[1], score=0.2, source="user")
     other.close()
-    found = {row["call_id"]: (row["success"], row["score"], row["outcome_source"]) for row in app.rows()}
-    assert found == {ids[0]: (True, None, "feedback"), ids[1]: (None, 0.2, "user")}
+    feedback = {row["call_id"]: (row["success"], row["score"], row["outcome_source"]) for row in app.rows()}
+    assert feedback == {ids[0]: (True, None, "feedback"), ids[1]: (None, 0.2, "user")}
 
 
 def test_feedback_without_a_log_says_what_to_set(loaded: Router) -> None:
@@ -398,9 +398,9 @@ def test_in_shadow_mode_the_rules_serve_and_the_policy_is_logged(app: App) -> No
     learned = app.router(SURE).route(QUESTION)
     served = next(model for model in app.models if model != learned.model)
     with app.router(SURE + f"rules: {{default: {served}}}\n", shadow=True) as router:
-        said, reply = whole(router)
+        text, reply = whole(router)
     (row,) = app.rows()
-    assert said == f"answer from {name(served)}"
+    assert text == f"answer from {name(served)}"
     assert (row["model"], row["decision_source"]) == (served, "rule")
     assert (row["shadow_model"], row["shadow_confidence"]) == (learned.model, learned.confidence)
     assert reply.decision.shadow.model == learned.model
@@ -459,7 +459,7 @@ def test_settings_that_only_an_application_may_give_are_not_taken_from_a_folder(
     router = Router.load(foreign)
     assert router.log is None
     assert router.config.baseline == "gpt-5"
-    assert "log in the router's own settings: left out" in caplog.text
+    assert "ignoring log in the router's own settings" in caplog.text
 
 
 @pytest.mark.parametrize("section", ["calls: {fallbacks: {gpt-9: [gpt-5]}}", "baseline: gpt-9"])

@@ -136,8 +136,8 @@ def test_failures_known_of_all_calls_beside_a_judged_sample_are_warned_of(
 ) -> None:
     _, said, _ = import_log(*ASKED, "--judge-most", most, "--yes")
     note = (
-        "note: 1. feedback found 1 failures and no success, among all calls, and the judge judged 1 of 2: "
-        "known outcomes hold too many failures."
+        "note: 1. feedback found 1 failures and no success among all calls, but the judge judged only 1 of "
+        "2: failures are too frequent among the known outcomes."
     )
     assert (note in " ".join(said.split())) is warned
 
@@ -150,7 +150,7 @@ def test_people_are_told_why_replies_may_be_unreadable(import_log: Import, provi
 
 def test_people_are_told_what_the_budget_could_not_bear(import_log: Import) -> None:
     _, said, _ = import_log("--judge", "referee", "--judge-budget", 0, "--yes")
-    assert "not asked: 2 calls that the budget could not bear: raise --judge-budget" in " ".join(said.split())
+    assert "not asked: 2 calls that the budget did not cover: raise --judge-budget" in " ".join(said.split())
 
 
 def test_a_judge_that_can_not_be_reached_costs_nothing_and_the_exit_code_says_so(

@@ -82,5 +82,5 @@ def test_rules_that_disagree_are_named(tmp_path: Path) -> None:
     config = parse_config("outcomes: {rules: [{feedback: {}}, {evaluation: {min_score: 0.7}}]}")
     found = inspected(tmp_path, *many(4, score=1.0), config=config)
     (sentence,) = (one for one in missing_for_a_router(found) if "outcome rules" in one)
-    assert sentence.startswith("On 2 calls two outcome rules say different things: 1. feedback over 2. ev")
+    assert sentence.startswith("On 2 calls two outcome rules disagree: 1. feedback over 2. ev")
     assert not any("contradicts their score" in one for one in missing_for_a_router(found))

@@ -28,7 +28,7 @@ def test_outcome_rules_are_on_the_page_and_on_the_terminal(
     assert "By outcome rule" in page(found, [])
     assert "By outcome rule" not in page(inspected(tmp_path, *many(4)), [])
     show_inspection(found, [])
-    assert "0 calls that no rule judged" in capsys.readouterr().out
+    assert "0 calls that no rule decided" in capsys.readouterr().out
 
 
 def test_the_page_asks_for_nothing(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_every_curve_is_drawn_and_labelled(trained: Trained, name: str) -> None:
 def test_the_cost_quality_curve_shows_every_single_model(trained: Trained) -> None:
     (axes,) = training_figures(trained.fitted)["cost_quality.png"].axes
     points = np.asarray(axes.collections[0].get_offsets())
-    np.testing.assert_allclose(points[:, 1], trained.fitted.judged.success.mean(axis=0))
+    np.testing.assert_allclose(points[:, 1], trained.fitted.backtest.success.mean(axis=0))
 
 
 def test_risk_ends_at_the_failure_rate_over_all(trained: Trained) -> None:

@@ -13,7 +13,8 @@ from router.records import FloatArray
 from router.settings.sections import Config, Objective, Rules, Training
 from tests.training.learning.test_heads import features_of, true_chance
 from tests.training.logs import made_table
-from training.learning.fitting import Fitted, Material, fit, steps, strongest_within_error
+from training.learning.fitting import Fitted, fit, steps, strongest_within_error
+from training.learning.material import Material
 from training.prompts.labels import cheapest_success
 from training.prompts.split import Split, split_groups
 from training.prompts.table import PromptTable
@@ -148,12 +149,12 @@ def test_without_a_test_part_there_are_no_test_metrics() -> None:
     assert fit(material_of("success"), split_of(test_share=0.0)).test == {}
 
 
-def test_progress_is_told_as_often_as_promised() -> None:
+def test_progress_is_reported_as_often_as_steps_says() -> None:
     for estimator in ("auto", "label"):
-        told: list[float] = []
+        reported: list[float] = []
         material = material_of(estimator)
-        fit(material, split_of(), told.append)
-        assert sum(told) == steps(material.config)
+        fit(material, split_of(), reported.append)
+        assert sum(reported) == steps(material.config)
 
 
 def test_metrics_are_sound(auto: Fitted) -> None:
@@ -163,7 +164,7 @@ def test_metrics_are_sound(auto: Fitted) -> None:
 
 
 def test_the_thresholds_rest_on_every_prompt_outside_the_test_part(auto: Fitted) -> None:
-    assert len(auto.judged) == PROMPTS - len(split_of().test)
+    assert len(auto.backtest) == PROMPTS - len(split_of().test)
 
 
 def test_the_points_are_rows_of_the_parts_that_were_fitted_on(auto: Fitted) -> None:
@@ -172,7 +173,7 @@ def test_the_points_are_rows_of_the_parts_that_were_fitted_on(auto: Fitted) -> N
 
 
 def test_the_best_single_model_stands_in_for_a_rule_table_without_default(auto: Fitted) -> None:
-    assert auto.policy.best_single == "abc"[auto.judged.best_single]
+    assert auto.policy.best_single == "abc"[auto.backtest.best_single]
 
 
 def test_rules_that_always_fail_are_never_stepped_aside_for() -> None:
@@ -192,27 +193,27 @@ def test_unknown_prices_leave_the_choice_to_the_success_probability() -> None:
     assert fit(unknown, split_of()).policy.weight == 0.0
 
 
-def promising(max_loss: float) -> Material:
+def guaranteeing(max_loss: float) -> Material:
     material = material_of("success")
     objective = Objective(max_quality_loss=max_loss)
     return replace(material, config=material.config.model_copy(update={"objective": objective}))
 
 
-def test_a_promise_sets_the_weight_and_says_what_it_rests_on() -> None:
-    fitted = fit(promising(0.2), split_of())
-    assert fitted.promise is not None
-    assert fitted.policy.weight == fitted.promise.weight
-    assert fitted.promise.n == len(fitted.judged)
-    assert any("cross-fitted" in sentence for sentence in fitted.promise.assumptions)
+def test_a_guarantee_sets_the_weight_and_says_what_it_rests_on() -> None:
+    fitted = fit(guaranteeing(0.2), split_of())
+    assert fitted.guarantee is not None
+    assert fitted.policy.weight == fitted.guarantee.weight
+    assert fitted.guarantee.n == len(fitted.backtest)
+    assert any("cross-fitted" in sentence for sentence in fitted.guarantee.assumptions)
 
 
-def test_without_the_objective_nothing_is_promised(auto: Fitted) -> None:
-    assert auto.promise is None
+def test_without_the_objective_nothing_is_guaranteed(auto: Fitted) -> None:
+    assert auto.guarantee is None
 
 
-def test_a_promise_that_the_log_is_too_small_for_makes_no_router() -> None:
+def test_a_guarantee_that_the_log_is_too_small_for_makes_no_router() -> None:
     with pytest.raises(TrainingError, match=r"objective\.max_quality_loss: .* log more prompts"):
-        fit(promising(0.001), split_of())
+        fit(guaranteeing(0.001), split_of())
 
 
 def test_a_model_that_never_succeeds_is_fitted_all_the_same() -> None:

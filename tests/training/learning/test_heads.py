@@ -129,8 +129,8 @@ def test_a_model_that_met_the_hard_prompts_only_is_not_blamed_for_it() -> None:
     easy = np.repeat([0.9, 0.1], 200)[:, None]
     met = np.repeat([[False, True], [True, False]], 200, axis=0)
     outcome = np.where(met, easy, np.nan)
-    found = table_of_means(outcome, met.astype(float), np.zeros(400, int), easy)
-    np.testing.assert_allclose(sigmoid(found), 0.5, atol=1e-9)
+    means = table_of_means(outcome, met.astype(float), np.zeros(400, int), easy)
+    np.testing.assert_allclose(sigmoid(means), 0.5, atol=1e-9)
 
 
 def evidence_from(noise: float, n: int) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -155,8 +155,8 @@ def test_an_outcome_of_weight_2_counts_as_two() -> None:
     twice = np.where(np.arange(200) % 2, 2.0, 1.0)
     rows = np.repeat(np.arange(200), twice.astype(int))
     heavy = fit_last_level(evidence, table, outcome, np.broadcast_to(twice[:, None], outcome.shape))
-    for found, wanted in zip(heavy, last_level(evidence[rows], table[rows], outcome[rows]), strict=True):
-        np.testing.assert_allclose(found, wanted, atol=1e-4)
+    for fitted, wanted in zip(heavy, last_level(evidence[rows], table[rows], outcome[rows]), strict=True):
+        np.testing.assert_allclose(fitted, wanted, atol=1e-4)
 
 
 def test_outcomes_that_weigh_little_teach_little() -> None:
@@ -199,7 +199,7 @@ def test_the_last_level_keeps_to_the_table_where_only_the_difficulty_shows() -> 
 
 def test_a_few_rows_of_evidence_that_points_the_wrong_way_are_hardly_believed() -> None:
     evidence, table, outcome = evidence_from(0.0, 10)
-    assert all(np.abs(found).max() < 0.1 for found in last_level(-evidence, table, outcome)[:2])
+    assert all(np.abs(weights).max() < 0.1 for weights in last_level(-evidence, table, outcome)[:2])
 
 
 def test_unknown_outcomes_do_not_move_the_last_level() -> None:
@@ -341,8 +341,8 @@ def test_two_label_classes_predict_as_scikit_learn_does() -> None:
 
     wide = wide_inputs(sample.features, head.scaling)
     expected = LogisticRegression(C=1.0, max_iter=300).fit(wide, label).predict_proba(wide)[:, 1]
-    found = softmax(head.parts.logits(wide)[:, :2])[:, 1]
-    np.testing.assert_allclose(found, expected, atol=0.01)
+    chance = softmax(head.parts.logits(wide)[:, :2])[:, 1]
+    np.testing.assert_allclose(chance, expected, atol=0.01)
 
 
 @pytest.mark.parametrize("setting", [pytest.param(SUCCESS, id="success"), pytest.param(LABEL, id="label")])
@@ -387,20 +387,21 @@ def test_fitting_twice_gives_the_same_head() -> None:
 def test_lengths_follow_each_models_logged_output() -> None:
     sample = sample_of(400)
     head = fitted_head(sample)
-    made = head.predict(sample.features).output_tokens
-    np.testing.assert_allclose(made.mean(axis=0), sample.output_tokens.mean(axis=0), rtol=0.05)
+    output_tokens = head.predict(sample.features).output_tokens
+    np.testing.assert_allclose(output_tokens.mean(axis=0), sample.output_tokens.mean(axis=0), rtol=0.05)
 
 
 def test_input_tokens_are_the_encoders_times_the_models_own_ratio() -> None:
     sample = sample_of(100)
-    given = fitted_head(sample).predict(sample.features).input_tokens
-    np.testing.assert_allclose(given, np.tile(1.5 * sample.features.tokens[:, None], MODELS))
+    input_tokens = fitted_head(sample).predict(sample.features).input_tokens
+    np.testing.assert_allclose(input_tokens, np.tile(1.5 * sample.features.tokens[:, None], MODELS))
 
 
 def test_an_expected_length_is_never_above_the_longest_seen() -> None:
     sample = sample_of(100)
-    made = fitted_head(sample).predict(features_of(np.zeros(500, dtype=np.int64), seed=77)).output_tokens
-    assert (made <= sample.output_tokens.max(axis=0)).all()
+    unseen = features_of(np.zeros(500, dtype=np.int64), seed=77)
+    output_tokens = fitted_head(sample).predict(unseen).output_tokens
+    assert (output_tokens <= sample.output_tokens.max(axis=0)).all()
 
 
 def test_a_model_that_logged_no_tokens_is_expected_to_make_none() -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from router.loading.artifact import read_manifest
 from training.learning.fitting import Fitted
-from training.learning.manifest import LIBRARIES, promise_to_json, run_record
+from training.learning.manifest import LIBRARIES, guarantee_to_json, run_record
 from training.pipeline import Trained
-from training.statistics.promise import PromisedWeight
+from training.statistics.quality_guarantee import GuaranteedWeight
 from training.tracking.publish import RunRecord
 
 
@@ -61,9 +61,9 @@ def test_the_estimator_that_lost_is_nested_with_its_search(record: RunRecord, tr
     assert "validation.brier" in lost.metrics
 
 
-def promising(fitted: Fitted, test: Mapping[str, float]) -> Fitted:
-    """A fitted router of which a loss of at most 0.02 was promised."""
-    promise = PromisedWeight(
+def guaranteeing(fitted: Fitted, test: Mapping[str, float]) -> Fitted:
+    """A fitted router of which a loss of at most 0.02 was guaranteed."""
+    guarantee = GuaranteedWeight(
         max_loss=0.02,
         confidence=0.95,
         weight=3.0,
@@ -73,32 +73,32 @@ def promising(fitted: Fitted, test: Mapping[str, float]) -> Fitted:
         method="a test",
         assumptions=("one",),
     )
-    return replace(fitted, promise=promise, test={**fitted.test, **test})
+    return replace(fitted, guarantee=guarantee, test={**fitted.test, **test})
 
 
 @pytest.mark.parametrize(("success", "kept"), [(0.89, True), (0.87, False)])
-def test_a_manifest_says_what_was_promised_and_whether_it_was_kept(
+def test_a_manifest_says_what_was_guaranteed_and_whether_it_was_kept(
     trained: Trained, success: float, kept: bool
 ) -> None:
     test = {"best_single_success": 0.9, "success": success, "prompts": 80.0, "filled_in": 0.0}
-    found = promise_to_json(promising(trained.fitted, test))
-    assert found is not None
-    assert (found["kept"], found["max_quality_loss"], found["test_prompts"]) == (kept, 0.02, 80)
-    assert found["test_loss"] == pytest.approx(0.9 - success)
+    guarantee = guarantee_to_json(guaranteeing(trained.fitted, test))
+    assert guarantee is not None
+    assert (guarantee["kept"], guarantee["max_quality_loss"], guarantee["test_prompts"]) == (kept, 0.02, 80)
+    assert guarantee["test_loss"] == pytest.approx(0.9 - success)
 
 
-def test_outcomes_that_were_filled_in_do_not_tell_whether_a_promise_was_kept(trained: Trained) -> None:
-    found = promise_to_json(promising(trained.fitted, {"filled_in": 0.1}))
-    assert found is not None
-    assert (found["kept"], found["test_loss"], found["test_prompts"]) == (None, None, 0)
+def test_outcomes_that_were_filled_in_do_not_tell_whether_a_guarantee_was_kept(trained: Trained) -> None:
+    guarantee = guarantee_to_json(guaranteeing(trained.fitted, {"filled_in": 0.1}))
+    assert guarantee is not None
+    assert (guarantee["kept"], guarantee["test_loss"], guarantee["test_prompts"]) == (None, None, 0)
 
 
-def test_a_run_has_the_promise_among_its_metrics(trained: Trained) -> None:
-    promise = promise_to_json(promising(trained.fitted, {}))
+def test_a_run_has_the_guarantee_among_its_metrics(trained: Trained) -> None:
+    promise = guarantee_to_json(guaranteeing(trained.fitted, {}))
     manifest = {**trained.manifest, "promise": promise}
     metrics = run_record(manifest, trained.fitted, trained.report, trained.reading).metrics
     assert (metrics["promise.bound"], metrics["promise.max_quality_loss"]) == (0.019, 0.02)
 
 
-def test_without_a_promise_the_manifest_has_none(trained: Trained) -> None:
+def test_without_a_guarantee_the_manifest_has_none(trained: Trained) -> None:
     assert "promise" not in trained.manifest

@@ -12,14 +12,14 @@ NAN = float("nan")
 
 
 def test_means_leave_unknown_outcomes_out() -> None:
-    found = TrainingStatistics.of(
+    means = TrainingStatistics.of(
         ("a", "b"), ["x", None], np.array([[1.0, NAN], [0.0, 1.0]]), np.array([[NAN, NAN], [2.0, NAN]])
     )
-    assert found.success.tolist() == [0.5, 1.0]
-    assert found.cost[0] == 2
-    assert np.isnan(found.cost[1])
-    assert found.task_types == ("x",)
-    assert found.task_counts.tolist() == [[1, 0]]
+    assert means.success.tolist() == [0.5, 1.0]
+    assert means.cost[0] == 2
+    assert np.isnan(means.cost[1])
+    assert means.task_types == ("x",)
+    assert means.task_counts.tolist() == [[1, 0]]
 
 
 def test_statistics_without_any_outcome_are_refused() -> None:
@@ -37,10 +37,10 @@ def test_statistics_survive_the_manifest() -> None:
     success = np.array([[1.0, 0.0], [1.0, np.nan]])
     statistics = TrainingStatistics.of(("a", "b"), ["x", None], success, success / 100)
     manifest = {"models": ["a", "b"], "statistics": json.loads(json.dumps(statistics_to_json(statistics)))}
-    found = statistics_of(manifest)
+    means = statistics_of(manifest)
     for name in ("success", "cost", "task_success", "task_cost", "task_counts"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(statistics, name))
-    assert found.task_types == statistics.task_types
+        np.testing.assert_array_equal(getattr(means, name), getattr(statistics, name))
+    assert means.task_types == statistics.task_types
 
 
 def test_unknown_statistics_are_null_in_the_manifest() -> None:

@@ -80,10 +80,10 @@ def test_no_text_at_all_is_no_trouble(tmp_path: Path) -> None:
 
 
 def test_more_texts_than_a_batch_are_all_encoded_and_told(tmp_path: Path) -> None:
-    told: list[int] = []
+    reported: list[int] = []
     texts = [f"text {number}" for number in range(2 * BATCH + 3)]
-    encodings, computed = encode_all(Counting(), texts, tmp_path / "cache.sqlite", told.append)
-    assert (len(encodings), computed, told) == (len(texts), len(texts), [BATCH, BATCH, 3])
+    encodings, computed = encode_all(Counting(), texts, tmp_path / "cache.sqlite", reported.append)
+    assert (len(encodings), computed, reported) == (len(texts), len(texts), [BATCH, BATCH, 3])
 
 
 def fill(cache: Path, start: int) -> None:

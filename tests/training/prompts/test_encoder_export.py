@@ -86,7 +86,7 @@ def test_an_export_holds_what_serving_reads_and_nothing_else(minilm: Path, stati
 def test_the_static_encoder_keeps_the_originals_order_of_similarities(static: Path, sample_log: Path) -> None:
     info = encoder_info(static)
     assert (info.kind, info.dimensions) == ("static", 256)
-    # What the folder says of it was measured on the texts of whichever test made the folder first.
+    # The description in the folder was measured on the texts of whichever test made the folder first.
     prompts = pl.read_parquet(sample_log)["prompt"].drop_nulls().unique(maintain_order=True).to_list()
     original = export._load_original(str(package_folder()))
     parity = export._parity(original, info, prompts[:: len(prompts) // 100], static)
@@ -154,7 +154,7 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def test_an_unknown_encoder_is_refused_in_one_line_that_says_what_to_give(refusals: list[str]) -> None:
     assert len(refusals) == 2
     assert refusals[0].startswith("encoder 'no-such/encoder': no such sentence-transformers model here")
-    assert all("give 'minilm', 'static', the folder of a model, or a name" in said for said in refusals)
+    assert all("give 'minilm', 'static', the folder of a model, or a name" in text for text in refusals)
 
 
 def test_weights_that_are_not_minilms_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from tests.training.logs import call, write_lines
 from training.prompts.from_logs import ReadOptions, calls_of, encodings_of, table_of
 
 
-class Told:
-    """A reporter that keeps what it is told: units done and units there are, by stage."""
+class Recorder:
+    """A reporter that records the units done and the total, by stage."""
 
     def __init__(self) -> None:
         self.done: dict[str, float] = {}
@@ -48,16 +48,16 @@ def log(tmp_path: Path) -> str:
 
 
 def test_every_stage_is_told_to_its_end(log: str, tmp_path: Path) -> None:
-    told, reading = Told(), reading_of(tmp_path)
-    with calls_of([log], reading, told) as files:
-        table = table_of(files, reading.config, told)
-    encodings_of(table, Constant(), tmp_path, told)
-    assert list(told.done) == ["reading calls", "grouping prompts", "embedding prompts"]
-    assert told.done == told.total
+    recorder, reading = Recorder(), reading_of(tmp_path)
+    with calls_of([log], reading, recorder) as files:
+        table = table_of(files, reading.config, recorder)
+    encodings_of(table, Constant(), tmp_path, recorder)
+    assert list(recorder.done) == ["reading calls", "grouping prompts", "embedding prompts"]
+    assert recorder.done == recorder.total
 
 
 def test_the_calls_scratch_folder_goes_away(log: str, tmp_path: Path) -> None:
-    with calls_of([log], reading_of(tmp_path), Told()) as files:
+    with calls_of([log], reading_of(tmp_path), Recorder()) as files:
         assert files.folder.is_dir()
     assert not files.folder.exists()
 
@@ -69,7 +69,7 @@ def test_the_scratch_folder_goes_away_when_reading_fails(
     empty = write_lines(tmp_path / "empty.jsonl")
     with (
         pytest.raises(CallLogError, match="no readable call"),
-        calls_of([empty], reading_of(tmp_path), Told()),
+        calls_of([empty], reading_of(tmp_path), Recorder()),
     ):
         pass
     assert not list(tmp_path.glob("pointsman-*"))
@@ -77,7 +77,7 @@ def test_the_scratch_folder_goes_away_when_reading_fails(
 
 def test_a_second_pass_embeds_nothing(log: str, tmp_path: Path) -> None:
     reading = reading_of(tmp_path)
-    with calls_of([log], reading, Told()) as files:
-        table = table_of(files, reading.config, Told())
-    counts = [encodings_of(table, Constant(), tmp_path, Told())[1] for _ in range(2)]
+    with calls_of([log], reading, Recorder()) as files:
+        table = table_of(files, reading.config, Recorder())
+    counts = [encodings_of(table, Constant(), tmp_path, Recorder())[1] for _ in range(2)]
     assert counts == [30, 0]

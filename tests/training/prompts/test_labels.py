@@ -59,15 +59,21 @@ def test_a_model_of_unknown_cost_counts_as_dear_but_may_be_cheaper() -> None:
 
 
 def test_a_dearer_and_worse_model_is_dominated_with_its_difference() -> None:
-    found = dominated_models(made_table([[1, 0], [1, 1], [1, 0]], [[1.0, 2.0]] * 3))
-    assert list(found) == ["b"]
-    assert (found["b"]["by"], found["b"]["prompts"], found["b"]["cost_difference_usd"]) == ("a", 3, -1.0)
-    assert found["b"]["success_interval"][0] < found["b"]["success_difference"] == pytest.approx(2 / 3)
+    dominated = dominated_models(made_table([[1, 0], [1, 1], [1, 0]], [[1.0, 2.0]] * 3))
+    assert list(dominated) == ["b"]
+    assert (dominated["b"]["by"], dominated["b"]["prompts"], dominated["b"]["cost_difference_usd"]) == (
+        "a",
+        3,
+        -1.0,
+    )
+    assert (
+        dominated["b"]["success_interval"][0] < dominated["b"]["success_difference"] == pytest.approx(2 / 3)
+    )
 
 
 def test_only_prompts_that_both_answered_count() -> None:
-    found = dominated_models(made_table([[1, 1], [1, 1], [NAN, 1], [0, NAN]], [[1.0, 2.0]] * 4))
-    assert found["b"]["prompts"] == 2
+    dominated = dominated_models(made_table([[1, 1], [1, 1], [NAN, 1], [0, NAN]], [[1.0, 2.0]] * 4))
+    assert dominated["b"]["prompts"] == 2
 
 
 @pytest.mark.parametrize(

@@ -19,40 +19,40 @@ def tokens(n: int = 60) -> tuple[FloatArray, FloatArray]:
     return random.integers(20, 2000, n).astype(float), random.integers(5, 900, n).astype(float)
 
 
-def table_with(cost: FloatArray, given: FloatArray, made: FloatArray, model: str = "a") -> PromptTable:
+def table_with(cost: FloatArray, inputs: FloatArray, outputs: FloatArray, model: str = "a") -> PromptTable:
     """A log of one model with these costs and tokens."""
     table = made_table([[1.0]] * len(cost), cost[:, None].tolist())
-    return replace(table, models=(model,), input_tokens=given[:, None], output_tokens=made[:, None])
+    return replace(table, models=(model,), input_tokens=inputs[:, None], output_tokens=outputs[:, None])
 
 
-def price_of(cost: FloatArray, given: FloatArray, made: FloatArray) -> ModelPrice:
-    return logged_prices(table_with(cost, given, made))["a"]
+def price_of(cost: FloatArray, inputs: FloatArray, outputs: FloatArray) -> ModelPrice:
+    return logged_prices(table_with(cost, inputs, outputs))["a"]
 
 
 def test_prices_per_token_are_recovered_from_costs_and_tokens() -> None:
-    given, made = tokens()
-    price = price_of(INPUT * given + OUTPUT * made, given, made)
+    inputs, outputs = tokens()
+    price = price_of(INPUT * inputs + OUTPUT * outputs, inputs, outputs)
     assert (price.per_input_token, price.per_output_token) == pytest.approx((INPUT, OUTPUT))
     assert (price.per_call, price.source) == (0.0, "log")
 
 
 def test_noise_in_the_costs_moves_the_prices_little() -> None:
-    given, made = tokens(500)
+    inputs, outputs = tokens(500)
     noise = np.random.default_rng(3).normal(1.0, 0.05, 500)
-    price = price_of((INPUT * given + OUTPUT * made) * noise, given, made)
+    price = price_of((INPUT * inputs + OUTPUT * outputs) * noise, inputs, outputs)
     assert (price.per_input_token, price.per_output_token) == pytest.approx((INPUT, OUTPUT), rel=0.05)
 
 
 def test_a_price_is_never_negative() -> None:
-    given, made = tokens()
-    price = price_of(np.maximum(OUTPUT * made - 1e-6 * given, 0.0), given, made)
+    inputs, outputs = tokens()
+    price = price_of(np.maximum(OUTPUT * outputs - 1e-6 * inputs, 0.0), inputs, outputs)
     assert price.per_input_token >= 0
     assert price.per_output_token > 0
 
 
 def test_a_free_model_costs_nothing() -> None:
-    given, made = tokens()
-    price = price_of(np.zeros(60), given, made)
+    inputs, outputs = tokens()
+    price = price_of(np.zeros(60), inputs, outputs)
     assert (price.per_input_token, price.per_output_token, price.per_call) == (0.0, 0.0, 0.0)
 
 
@@ -65,16 +65,16 @@ def test_calls_without_tokens_give_their_mean_cost_a_call() -> None:
 
 
 def test_too_few_calls_with_tokens_give_their_mean_cost() -> None:
-    given, made = tokens()
+    inputs, outputs = tokens()
     few = np.arange(60) < LEAST_CALLS - 1
-    price = price_of(INPUT * given + OUTPUT * made, np.where(few, given, np.nan), made)
+    price = price_of(INPUT * inputs + OUTPUT * outputs, np.where(few, inputs, np.nan), outputs)
     assert price.per_call > 0
 
 
 def test_costs_that_tokens_do_not_explain_give_their_mean() -> None:
-    given, made = tokens()
+    inputs, outputs = tokens()
     cost = np.random.default_rng(4).uniform(0.01, 0.5, 60)
-    assert price_of(cost, given, made).per_call == pytest.approx(cost.mean())
+    assert price_of(cost, inputs, outputs).per_call == pytest.approx(cost.mean())
 
 
 def test_a_model_without_any_cost_has_no_logged_price() -> None:
@@ -82,12 +82,12 @@ def test_a_model_without_any_cost_has_no_logged_price() -> None:
 
 
 def differences(factor: float, model: str = "gpt-4o") -> list[str]:
-    """What is said of a model whose calls cost `factor` times its list price."""
+    """The sentence on a model whose calls cost `factor` times its list price."""
     listed = listed_price("gpt-4o")
     assert listed is not None
-    given, made = tokens()
-    cost = factor * (listed.per_input_token * given + listed.per_output_token * made)
-    table = table_with(cost, given, made, model)
+    inputs, outputs = tokens()
+    cost = factor * (listed.per_input_token * inputs + listed.per_output_token * outputs)
+    table = table_with(cost, inputs, outputs, model)
     return price_differences(logged_prices(table), table)
 
 

@@ -1,4 +1,4 @@
-"""Groups found in a log, and that a router puts each prompt into the same."""
+"""Groups that training infers from a log, and that a router then assigns to each prompt."""
 
 from __future__ import annotations
 
@@ -106,19 +106,19 @@ def inferred(folder: Path) -> tuple[Path, InferredTasks]:
 
 
 def test_templates_are_found_first_and_then_clusters(words: Path) -> None:
-    out, found = inferred(words)
+    out, tasks = inferred(words)
     types = {row["prompt"]: row["task_type"] for row in rows_of(out)}
     by_kind = [{types[text] for text in PROMPTS[start::3]} for start in range(3)]
     assert [len(kinds) for kinds in by_kind[:1]] == [1]
     assert not by_kind[0] & (by_kind[1] | by_kind[2])
     assert not by_kind[1] & by_kind[2]
-    assert (sum(found.calls.values()), found.untyped, types["mine"]) == (480, 0, "declared")
+    assert (sum(tasks.calls.values()), tasks.untyped, types["mine"]) == (480, 0, "declared")
 
 
 def test_groups_are_named_by_their_telling_words(words: Path) -> None:
-    _, found = inferred(words)
-    assert any("customer" in name for name in found.calls)
-    assert any(set(name.split("-")) & set(WORDS["coding"].split()) for name in found.calls)
+    _, tasks = inferred(words)
+    assert any("customer" in name for name in tasks.calls)
+    assert any(set(name.split("-")) & set(WORDS["coding"].split()) for name in tasks.calls)
 
 
 def test_the_router_puts_each_prompt_into_the_group_that_the_log_has(words: Path) -> None:
@@ -151,11 +151,11 @@ def test_groups_that_are_gone_or_of_two_logs_are_refused(words: Path) -> None:
 
 
 def test_a_log_in_an_object_store_takes_its_groups_along(words: Path, s3: ObjectStore) -> None:
-    out, found = inferred(words)
+    out, tasks = inferred(words)
     log = s3.put("typed/calls.parquet", out.read_bytes())
     with pytest.raises(TrainingError, match=r"its groups are not at s3://logs/typed/calls\.tasks"):
         groups_of([log])
-    for file in found.folder.iterdir():
+    for file in tasks.folder.iterdir():
         s3.put(f"typed/calls.tasks/{file.name}", file.read_bytes())
     groups, local = groups_of([log]), groups_of([str(out)])
     assert groups is not None
@@ -197,8 +197,8 @@ def test_the_command_tells_what_it_found(words: Path) -> None:
         write_lines(words / "log.jsonl", *(call(prompt=text) for text in PROMPTS)),
         words / "out.parquet",
     )
-    asked = ["import", source, "--out", str(out), "--infer-tasks", "--cache", str(words / "cache")]
-    told = CliRunner().invoke(app, [*asked, "--json"])
-    tasks = json.loads(told.stdout)["tasks"]
+    arguments = ["import", source, "--out", str(out), "--infer-tasks", "--cache", str(words / "cache")]
+    result = CliRunner().invoke(app, [*arguments, "--json"])
+    tasks = json.loads(result.stdout)["tasks"]
     assert (sum(tasks["calls"].values()), tasks["folder"]) == (240, str(words / "out.tasks"))
-    assert "task types inferred" in CliRunner().invoke(app, asked).stdout
+    assert "task types inferred" in CliRunner().invoke(app, arguments).stdout

@@ -54,7 +54,7 @@ def test_a_log_of_rows_set_apart_says_how_many_why_and_what_to_do(
 
 def test_each_way_out_is_said_once(tmp_path: Path) -> None:
     said = refused(tmp_path, spend(cache_hit="True"), spend(request_id="2", proxy_server_request="{}"))
-    assert "(2 rows): nothing to learn from in the rows set apart (1 x " in said
+    assert "(2 rows): the skipped rows hold nothing to learn from (1 x " in said
     assert said.count("; ") == 3
 
 
@@ -75,7 +75,7 @@ def test_a_format_that_was_not_recognised_can_be_named(tmp_path: Path) -> None:
     row = spend()
     assert isinstance(row, dict)
     del row["cache_hit"]
-    assert "name its format with --format, as it was not recognised" in refused(tmp_path, row)
+    assert "name its format with --format (none of " in refused(tmp_path, row)
 
 
 def test_bytes_that_are_no_utf_8_are_to_be_saved_as_such(tmp_path: Path) -> None:

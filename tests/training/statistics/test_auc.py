@@ -53,8 +53,8 @@ def delong_error(score: FloatArray, positive: BoolArray) -> float:
 
 
 def half_width(score: FloatArray, positive: BoolArray, clusters: np.ndarray) -> float:
-    found = clustered_auc(score, positive, clusters)
-    return (found.high - found.low) / 2
+    interval = clustered_auc(score, positive, clusters)
+    return (interval.high - interval.low) / 2
 
 
 def test_with_single_prompts_the_interval_is_delong_s() -> None:
@@ -79,19 +79,19 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
         clusters = np.repeat(np.arange(60), 4)
         positive = random.random(240) < 0.5
         score = random.normal(size=60)[clusters] + random.normal(0.8 * positive, 0.5)
-        found = clustered_auc(score, positive, clusters)
-        held += found.low <= 0.6936 <= found.high  # Phi(0.8 / sqrt(2 * 1.25))
+        interval = clustered_auc(score, positive, clusters)
+        held += interval.low <= 0.6936 <= interval.high  # Phi(0.8 / sqrt(2 * 1.25))
     assert held / 300 == pytest.approx(0.95, abs=0.03)
 
 
 def test_the_share_above_a_half_is_that_of_the_normal_approximation() -> None:
     score, positive = scored(3)
-    found = clustered_auc(score, positive, np.arange(300))
-    assert (found.above > 0.975) == (found.low > 0.5)
+    interval = clustered_auc(score, positive, np.arange(300))
+    assert (interval.above > 0.975) == (interval.low > 0.5)
 
 
 def test_one_cluster_gives_no_interval() -> None:
     score, positive = scored(4)
-    found = clustered_auc(score, positive, np.zeros(300, dtype=np.int64))
-    assert found.value == auc(score, positive)
-    assert np.isnan([found.low, found.high]).all()
+    interval = clustered_auc(score, positive, np.zeros(300, dtype=np.int64))
+    assert interval.value == auc(score, positive)
+    assert np.isnan([interval.low, interval.high]).all()

@@ -72,8 +72,10 @@ def test_the_vertices_are_those_of_qhull() -> None:
     top = success.max()
     shell = ConvexHull(np.stack([[*cost, cost.min(), 2, 2], [*success, -1, -1, top]], axis=1)).vertices
     expected = {int(index) for index in shell if index < 40}
-    found = hull(cost, success)
-    assert {int(np.argmin(abs(cost - c) + abs(success - q))) for c, q in zip(*found, strict=True)} == expected
+    vertices = hull(cost, success)
+    assert {
+        int(np.argmin(abs(cost - c) + abs(success - q))) for c, q in zip(*vertices, strict=True)
+    } == expected
 
 
 def test_no_span_between_the_models_gives_no_number() -> None:

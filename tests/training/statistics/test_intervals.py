@@ -7,10 +7,10 @@ from router.records import FloatArray, IntArray
 from training.statistics.intervals import (
     Interval,
     cost_reaching,
+    interval,
     joined,
     mean_difference,
     mean_ratio,
-    paired_bootstrap,
     resampled_blocks,
     resampled_counts,
     resampled_sums,
@@ -21,7 +21,7 @@ ALONE = np.arange(200)
 
 def difference(a: FloatArray, b: FloatArray, clusters: IntArray, seed: int = 0) -> Interval:
     columns = np.stack([a, b, np.ones_like(a)], axis=1)
-    return paired_bootstrap(mean_difference, columns, clusters, n_resamples=400, seed=seed)
+    return interval(resampled_sums(columns, clusters, n_resamples=400, seed=seed), mean_difference)
 
 
 def test_a_constant_difference_has_no_uncertainty_when_paired() -> None:
@@ -69,9 +69,8 @@ def test_one_group_gives_a_value_without_bounds() -> None:
 
 def test_a_ratio_of_costs_counts_resamples_above_one() -> None:
     cost = np.random.default_rng(5).random(200)
-    result = paired_bootstrap(
-        mean_ratio, np.stack([2 * cost, cost], axis=1), ALONE, n_resamples=50, reference=1.0
-    )
+    sums = resampled_sums(np.stack([2 * cost, cost], axis=1), ALONE, n_resamples=50)
+    result = interval(sums, mean_ratio, reference=1.0)
     assert (result.value, result.low, result.above) == pytest.approx((2, 2, 1))
 
 

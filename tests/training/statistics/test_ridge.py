@@ -40,8 +40,10 @@ def test_a_solution_is_that_of_the_penalised_normal_equations(penalty: float) ->
 @pytest.mark.parametrize("penalty", [pytest.param(0.1, id="light"), pytest.param(300.0, id="heavy")])
 def test_leave_one_out_equals_refitting_without_the_row(penalty: float) -> None:
     inputs, targets = design()
-    found = RidgePath.of(inputs, targets, np.ones(24)).leave_one_out(targets, penalty)
-    np.testing.assert_allclose(found, refitted_without(inputs, targets, np.ones(24), penalty), atol=1e-8)
+    predictions = RidgePath.of(inputs, targets, np.ones(24)).leave_one_out(targets, penalty)
+    np.testing.assert_allclose(
+        predictions, refitted_without(inputs, targets, np.ones(24), penalty), atol=1e-8
+    )
 
 
 def refitted_without(
@@ -57,8 +59,8 @@ def refitted_without(
 
 def test_leave_one_out_honours_the_rows_weights() -> None:
     inputs, targets = design()
-    found = RidgePath.of(inputs, targets, weights()).leave_one_out(targets, 3.0)
-    np.testing.assert_allclose(found, refitted_without(inputs, targets, weights(), 3.0), atol=1e-8)
+    predictions = RidgePath.of(inputs, targets, weights()).leave_one_out(targets, 3.0)
+    np.testing.assert_allclose(predictions, refitted_without(inputs, targets, weights(), 3.0), atol=1e-8)
 
 
 def test_the_best_penalty_has_the_least_error_on_rows_left_out() -> None:
@@ -76,8 +78,8 @@ def test_a_target_without_signal_gets_a_heavy_penalty() -> None:
 
 def test_more_columns_than_rows_are_no_trouble() -> None:
     inputs, targets = design(rows=10, columns=40)
-    found = RidgePath.of(inputs, targets, np.ones(10)).leave_one_out(targets, 2.0)
-    np.testing.assert_allclose(found, refitted_without(inputs, targets, np.ones(10), 2.0), atol=1e-8)
+    predictions = RidgePath.of(inputs, targets, np.ones(10)).leave_one_out(targets, 2.0)
+    np.testing.assert_allclose(predictions, refitted_without(inputs, targets, np.ones(10), 2.0), atol=1e-8)
 
 
 def test_a_column_that_says_nothing_gets_no_weight() -> None:

@@ -19,7 +19,7 @@ from training.statistics.intervals import (
     resampled_sums,
 )
 from training.statistics.policy_curves import picked
-from training.statistics.promise import Trial, promised, weights_to_test
+from training.statistics.quality_guarantee import Trial, guaranteed_weight, weights_to_test
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ def promise_on(
             "give more of the log, or leave the promise out"
         )
     report = trial.rows(test)
-    chosen = promised(
+    chosen = guaranteed_weight(
         trial.rows(calibration), max_loss=max_loss, confidence=confidence, weights=weights_to_test(report)
     )
     loss = cost = UNKNOWN

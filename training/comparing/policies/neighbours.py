@@ -14,7 +14,7 @@ from router.models.prices import PriceTable
 from router.records import Float32Array, FloatArray, IntArray
 from router.settings.sections import Objective
 from router.version import Version
-from training.learning.thresholds import Judged, choose_weight
+from training.learning.thresholds import Backtest, choose_weight
 from training.learning.training_means import statistics_of
 
 NEIGHBOURS = "k nearest neighbours"
@@ -117,7 +117,7 @@ class Memory:
         if not np.isfinite(self.cost).any():
             return 0.0
         cost = np.tile(self.cost, (len(self.points), 1))
-        return choose_weight(Judged.of(self.left_out(), cost, self.outcomes, cost), objective)
+        return choose_weight(Backtest.of(self.left_out(), cost, self.outcomes, cost), objective)
 
 
 def neighbour_forecast(router: Version, features: Features) -> NeighbourForecast | None:

@@ -1,4 +1,4 @@
-"""What the report's charts show, as Plotly reads it; report.js paints them and places the labels."""
+"""The report's charts as data for Plotly; report.js paints them and places the labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from training.pages.numbers import bounds, decimal, dollars, printable, rate, ty
 from training.statistics.intervals import Interval
 
 LOGARITHMIC_FROM = 6.0
-"""Ratio of the dearest to the cheapest point from which costs are drawn on a logarithmic axis."""
+"""Costs get a logarithmic axis if the dearest point costs at least this many times the cheapest."""
 LABEL = 34
 """Longest label beside a point, in characters; the whole name is in the tables."""
 WILSON = 1.959964
@@ -29,7 +29,7 @@ SYMBOLS: Mapping[Kind, tuple[str, int, str]] = {
     "bound": ("circle-open", 10, "base"),
     "single model": ("x-thin", 7, "soft"),
 }
-"""Marker, its size in pixels, and its colour: the shape says the kind without the colour."""
+"""Marker, its size in pixels, and its colour; the shape alone identifies the kind."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
@@ -40,7 +40,7 @@ class Chart:
     Attributes:
         data: traces.
         labels: of points, most important first: x and y in axis units, the ends of the intervals along each,
-            text, colour. Those without room are left out.
+            text, colour. A label that finds no room is left out.
         heights: in pixels, on wide and on narrow screens.
     """
 
@@ -49,35 +49,26 @@ class Chart:
     labels: Sequence[Json] = ()
     heights: tuple[int, int] = (480, 430)
 
-    def to_json(self) -> Json:
-        """The attributes by their names."""
-        return {
-            "data": list(self.data),
-            "layout": dict(self.layout),
-            "labels": list(self.labels),
-            "heights": list(self.heights),
-        }
-
 
 def charts_of(comparison: Comparison) -> dict[str, Chart]:
-    """Every chart that the comparison has the numbers for, by the id of its place in the page."""
-    found = {
+    """The charts that the comparison has numbers for, by the id of their place in the page."""
+    charts = {
         "cost-quality": cost_quality(comparison),
         "reliability": reliability_chart(comparison),
         "risk-coverage": risk_coverage_chart(comparison),
     }
-    return {name: chart for name, chart in found.items() if chart is not None}
+    return {name: chart for name, chart in charts.items() if chart is not None}
 
 
 def plain(text: str, longest: int = LABEL) -> str:
-    """A text from outside as a label: short, and no markup to Plotly, which reads a kind of HTML."""
+    """Make a label of a text from outside: short, and without the HTML tags that Plotly interprets."""
     line = printable(text)
     cut = line if len(line) <= longest else line[: longest - 1] + "…"
     return cut.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def cost_quality(comparison: Comparison) -> Chart | None:
-    """Success over cost of every policy that has both, and the sweeps as lines; None where there is none."""
+    """Success over cost of every policy that has both, and the sweeps as lines; None if none has both."""
     policies = [one for one in (comparison.router, *comparison.policies) if _placed(one)]
     curves = [curve for curve in comparison.curves if curve.cost_usd_per_call]
     if not policies:
@@ -115,12 +106,12 @@ def _ends(interval: Interval) -> list[float]:
 
 
 def _merged(policies: Sequence[PolicyResult]) -> list[PolicyResult]:
-    """One of the policies that make the same choices stands for all of them."""
-    kept, told = [], set[str]()
+    """Keep one of the policies that make the same choices."""
+    kept, covered = [], set[str]()
     for one in policies:
-        if one.name not in told and not (one.kind == "single model" and one.aliases):
+        if one.name not in covered and not (one.kind == "single model" and one.aliases):
             kept.append(one)
-            told |= {one.name, *one.aliases}
+            covered |= {one.name, *one.aliases}
     return kept
 
 
@@ -139,7 +130,7 @@ def _band(curve: CurveResult) -> Json:
 
 
 def _line(curve: CurveResult, number: int) -> Json:
-    said = [
+    hover_texts = [
         typeset(f"{plain(curve.name)}<br>success {rate(success)} [{low * 100:.1f}, {high * 100:.1f}]")
         + f"<br>{usd_per_thousand(cost)} per 1,000"
         for success, low, high, cost in zip(
@@ -158,12 +149,12 @@ def _line(curve: CurveResult, number: int) -> Json:
             "dash": DASHES[number % len(DASHES)],
         },
         "hoverinfo": "text",
-        "hovertext": said,
+        "hovertext": hover_texts,
     }
 
 
 def _points(kind: Kind, policies: Sequence[PolicyResult], comparison: Comparison) -> Json:
-    """One kind of policies, each with its intervals both ways."""
+    """Points of one kind of policy, with intervals in both directions."""
     symbol, size, color = SYMBOLS[kind]
     thin = symbol.endswith("thin")
     return {
@@ -181,7 +172,7 @@ def _points(kind: Kind, policies: Sequence[PolicyResult], comparison: Comparison
             "line": {"color": color if thin or kind == "bound" else "card", "width": 1.5},
         },
         "hoverinfo": "text",
-        "hovertext": [_said(one, comparison) for one in policies],
+        "hovertext": [_hover_text(one, comparison) for one in policies],
     }
 
 
@@ -200,15 +191,15 @@ def _bars(intervals: Sequence[Interval], scale: float, color: str) -> Json:
     }
 
 
-def _said(one: PolicyResult, comparison: Comparison) -> str:
-    """A policy's hover text; the tags are Plotly's line breaks."""
+def _hover_text(one: PolicyResult, comparison: Comparison) -> str:
+    """A policy's name and numbers; the tags are Plotly's line breaks."""
     names = plain(", ".join([one.name, *one.aliases]), 60)
     model = f" ({plain(one.model)})" if one.model else ""
     today = "<br>runs today" if one.name == comparison.change.today else ""
     cost = one.cost_usd_per_call
     numbers = (
-        f"<br>success {rate(one.success.value)} {bounds(one.success, 'rate')}"
-        f"<br>{usd_per_thousand(cost.value)} {bounds(cost, 'usd')} per 1,000"
+        f"<br>success {rate(one.success.value)} "
+        f"{bounds(one.success, 'rate')}<br>{usd_per_thousand(cost.value)} {bounds(cost, 'usd')} per 1,000"
     )
     return typeset(f"<b>{names}</b>{model}{numbers}{today}")
 
@@ -242,7 +233,7 @@ def _position(cost: float, *, logarithmic: bool) -> float:
 
 
 def _cost_axis(costs: Sequence[float], *, logarithmic: bool) -> Json:
-    """Axis in USD per 1,000 requests."""
+    """The axis of costs, in USD per 1,000 requests."""
     title = "USD per 1,000 requests" + (", logarithmic scale" if logarithmic else "")
     if not logarithmic:
         form = "$,.2f" if max(costs) >= 0.05 else "$~g"
@@ -257,7 +248,7 @@ def _cost_axis(costs: Sequence[float], *, logarithmic: bool) -> Json:
 
 
 def _padded(values: Sequence[float], share: float, limits: tuple[float, float]) -> list[float]:
-    """A range with room on both sides, little of it beyond limits that no value oversteps."""
+    """A range with room on both sides, of which little lies beyond limits that no value exceeds."""
     least, most = min(values), max(values)
     room = max((most - least) * share, 0.01)
     low = max(least - room, limits[0] - 0.02) if least >= limits[0] else least - room
@@ -278,20 +269,20 @@ def _axis(title: str, ends: Sequence[float], **more: Json) -> Json:
 
 
 def reliability_chart(comparison: Comparison) -> Chart | None:
-    """Success over stated confidence per bin with its interval, and the number of prompts in each below."""
+    """Success over stated confidence in each bin, with its interval; below, the number of prompts."""
     bins = comparison.calibration.bins
     if not bins:
         return None
-    stated, seen = [one["confidence"] for one in bins], [one["success"] for one in bins]
+    stated, observed = [one["confidence"] for one in bins], [one["success"] for one in bins]
     count = [int(one["prompts"]) for one in bins]
     ends = [wilson(one["success"], int(one["prompts"])) for one in bins]
-    said = [
+    hover_texts = [
         typeset(f"confidence {rate(at)}<br>success {rate(what)} {bounds(end, 'rate')}<br>{many:,} prompts")
-        for at, what, end, many in zip(stated, seen, ends, count, strict=True)
+        for at, what, end, many in zip(stated, observed, ends, count, strict=True)
     ]
     one_to_one = {"x": [0, 1], "y": [0, 1], "hoverinfo": "skip"}
     lowest = max(0.0, math.floor(min(*stated, *(end.low for end in ends)) * 10 - 0.5) / 10)
-    ends_shown = [lowest, 1.02]
+    span = [lowest, 1.02]
     return Chart(
         data=[
             {
@@ -304,12 +295,12 @@ def reliability_chart(comparison: Comparison) -> Chart | None:
                 "type": "scatter",
                 "mode": "lines+markers",
                 "x": stated,
-                "y": seen,
+                "y": observed,
                 "error_y": _bars(ends, 1, "router"),
                 "line": {"color": "router", "width": 1.6},
                 "marker": {"color": "router", "size": 8},
                 "hoverinfo": "text",
-                "hovertext": said,
+                "hovertext": hover_texts,
             },
             {
                 "type": "bar",
@@ -319,12 +310,12 @@ def reliability_chart(comparison: Comparison) -> Chart | None:
                 "width": [0.05 * (1 - lowest)] * len(bins),
                 "marker": {"color": "band", "line": {"color": "router", "width": 1}},
                 "hoverinfo": "text",
-                "hovertext": said,
+                "hovertext": hover_texts,
             },
         ],
         layout={
-            "xaxis": _axis("stated confidence", ends_shown, tickformat=".0%", anchor="y2", nticks=6),
-            "yaxis": _axis("success", ends_shown, tickformat=".0%", domain=[0.3, 1], nticks=6),
+            "xaxis": _axis("stated confidence", span, tickformat=".0%", anchor="y2", nticks=6),
+            "yaxis": _axis("success", span, tickformat=".0%", domain=[0.3, 1], nticks=6),
             "yaxis2": _axis("prompts", [0, max(count) * 1.15], domain=[0, 0.2], nticks=3),
         },
         heights=(420, 400),
@@ -332,10 +323,10 @@ def reliability_chart(comparison: Comparison) -> Chart | None:
 
 
 def wilson(share: float, prompts: int) -> Interval:
-    """A share with its 95 % score interval, as if the prompts were independent (Wilson 1927).
+    """The 95 % score interval of a share, as if the prompts were independent (Wilson 1927).
 
     Args:
-        share: an off-policy estimate may lie outside [0, 1], and is drawn back to it.
+        share: clipped to [0, 1], because an off-policy estimate may lie outside.
         prompts: at least 1.
     """
     share, spread = min(max(share, 0.0), 1.0), WILSON**2 / max(prompts, 1)
@@ -347,15 +338,15 @@ def wilson(share: float, prompts: int) -> Interval:
 
 
 def risk_coverage_chart(comparison: Comparison) -> Chart | None:
-    """Failures among the prompts that the router keeps, over the part that it keeps."""
+    """Failure rate among the prompts that the router keeps, over the share that it keeps."""
     points = comparison.calibration.risk_coverage
     if not points:
         return None
     risks = [point["risk"] for point in points]
-    said = [
+    hover_texts = [
         typeset(
-            f"{rate(point['coverage'])} most confident<br>failures {rate(point['risk'])}"
-            f"<br>confidence from {decimal(point['threshold'], 2)}"
+            f"{rate(point['coverage'])} most confident<br>failures {rate(point['risk'])}<br>confidence from "
+            f"{decimal(point['threshold'], 2)}"
         )
         for point in points
     ]
@@ -368,7 +359,7 @@ def risk_coverage_chart(comparison: Comparison) -> Chart | None:
                 "y": risks,
                 "line": {"color": "router", "width": 2.2},
                 "hoverinfo": "text",
-                "hovertext": said,
+                "hovertext": hover_texts,
             }
         ],
         layout={

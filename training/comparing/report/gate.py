@@ -1,4 +1,12 @@
-"""Conditions on report.json under which a comparison fails a build."""
+"""Conditions on report.json under which a comparison fails a build.
+
+condition = path operator number                 (blanks around the operator are free)
+path      = key { "." key | "[" name "]" }
+key       = letter or "_", then letters, digits and "_"
+name      = text without quotes and brackets, or any text in double quotes
+operator  = ">" | ">=" | "<" | "<=" | "==" | "!="
+number    = a decimal number: 1, -0.01, 5e-4
+"""
 
 from __future__ import annotations
 
@@ -12,7 +20,7 @@ from typing import Literal, cast
 from router.errors import ConfigError
 from router.records import Json
 from training.comparing.evaluated import Comparison
-from training.comparing.report.schema import Kind, element_kind, is_list, is_number, keys_of
+from training.comparing.report.schema import Shape, shape_of
 
 Operator = Literal[">", ">=", "<", "<=", "==", "!="]
 
@@ -26,9 +34,11 @@ OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
 }
 EXAMPLE = "cost_at_equal_quality.ci_high > 1"
 _KEY = re.compile(r"[A-Za-z_]\w*")
-_BRACKETS = re.compile(r'\[\s*(?:"([^"]*)"|([^\[\]"]*[^\[\]"\s]))\s*\]')
-_CONDITION = re.compile(r"\s*(>=|<=|==|!=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*", re.ASCII)
-_MOST_NAMED = 12
+_STEP = re.compile(rf'\.({_KEY.pattern})|\[\s*(?:"([^"]*)"|([^\[\]"]*[^\[\]"\s]))\s*\]')
+_COMPARISON = re.compile(
+    rf"\s*({'|'.join(OPERATORS)})\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*", re.ASCII
+)
+_MOST_NAMES = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +46,7 @@ class Gate:
     """A condition that must not hold.
 
     Attributes:
-        text: as it was written.
+        text: the condition as the user wrote it.
         path: keys, and names or indices of list elements, from the whole report to a number.
     """
 
@@ -54,30 +64,30 @@ class Gate:
         return OPERATORS[self.operator](value, self.number)
 
 
-class _NotFound(Exception):
-    """Why the report has no number at a path."""
+class _NoNumber(Exception):
+    """Why there is no number at a path."""
 
 
 def parse_gate(text: str) -> Gate:
-    """A condition from `PATH OPERATOR NUMBER`; README.md beside this module gives the form and the keys.
+    """Parse a condition, and check its path against the keys that a report can have.
 
     Raises:
-        ConfigError: it has another form, or report.json never has such a key.
+        ConfigError: the text does not follow the grammar, or report.json has no such key.
     """
-    path, rest = _split(text)
-    condition = _CONDITION.fullmatch(rest)
-    if condition is None:
+    path, rest = _tokens(text)
+    comparison = _COMPARISON.fullmatch(rest)
+    if comparison is None:
         raise _error(text, f"after the path comes one of {' '.join(OPERATORS)} and a number, not {rest!r}")
     try:
         _check(path)
-    except _NotFound as why:
+    except _NoNumber as why:
         raise _error(text, str(why)) from None
-    sign, number = condition.groups()
+    sign, number = comparison.groups()
     return Gate(text=text.strip(), path=path, operator=cast(Operator, sign), number=float(number))
 
 
 def failures(gates: Iterable[Gate], report: Mapping[str, Json]) -> list[str]:
-    """Why the report fails: a sentence for each gate whose condition holds, or can't be known not to hold.
+    """Say why the report fails: a sentence for each condition that holds or whose number is unknown.
 
     Args:
         report: `Comparison.to_json()`.
@@ -88,24 +98,18 @@ def failures(gates: Iterable[Gate], report: Mapping[str, Json]) -> list[str]:
 def _failure(gate: Gate, report: Mapping[str, Json]) -> str | None:
     try:
         value = _value(gate.path, report)
-    except _NotFound as why:
+    except _NoNumber as why:
         return f"{gate.text}: {why}"
     return f"{gate.text}: it is {value:g}" if gate.holds(value) else None
 
 
-def _split(text: str) -> tuple[tuple[str, ...], str]:
-    """The steps of the path that a condition starts with, and what comes after it."""
-    rest = text.lstrip()
+def _tokens(text: str) -> tuple[tuple[str, ...], str]:
+    """The steps of the path that a condition starts with, and the text after it."""
     steps: list[str] = []
-    while True:
-        in_brackets = _BRACKETS.match(rest) if steps else None
-        key = _KEY.match(rest, len(steps) > 0) if not steps or rest.startswith(".") else None
-        found = in_brackets or key
-        if found is None:
-            break
-        quoted = in_brackets and in_brackets.group(1)
-        steps.append(quoted or (in_brackets.group(2) if in_brackets else found.group()))
-        rest = rest[found.end() :]
+    rest = "." + text.lstrip()  # so that the first key reads like those after it
+    while step := _STEP.match(rest):
+        steps.append(next(part for part in step.groups() if part is not None))
+        rest = rest[step.end() :]
     if not steps:
         raise _error(text, "a path into report.json comes first")
     return tuple(steps), rest
@@ -116,29 +120,27 @@ def _error(text: str, why: str) -> ConfigError:
 
 
 def _check(path: Sequence[str]) -> None:
-    """Refuse a path that no report has; names of list elements are only known with the report.
+    """Check the keys of a path. The names of list elements are known only once there is a report.
 
     Raises:
-        _NotFound: a key is none, or what it leads to is no number.
+        _NoNumber: there is no such key, or it does not lead to a number.
     """
-    kind: Kind = Comparison
-    for number, step in enumerate(path):
-        keys, entry = keys_of(kind), element_kind(kind)
-        if keys and step not in keys:
-            raise _NotFound(f"there is no {_joined(path[: number + 1])}{_near(step, keys)}")
-        if is_list(kind) and step in keys_of(entry):
-            raise _NotFound(_list_without_name(path[:number], f".{step}"))
-        if not keys and entry is None:
-            raise _NotFound(f"{_joined(path[:number])} has no parts, so no {step!r}")
-        kind = keys[step] if keys else entry
-    if is_number(kind):
-        return
-    if is_list(kind):
-        raise _NotFound(_list_without_name(path, ""))
-    keys = keys_of(kind)
-    raise _NotFound(
-        f"{_joined(path)} is no number" + (f"; it has the parts {', '.join(keys)}" if keys else "")
-    )
+    shape = shape_of(Comparison)
+    for place, step in enumerate(path):
+        before = path[:place]
+        if shape.is_list and shape.entry and step in shape.entry.keys:
+            raise _NoNumber(_list_without_name(before, f".{step}"))
+        inner = shape.keys.get(step, shape.entry)
+        if inner is None and shape.keys:
+            raise _NoNumber(f"there is no {_joined([*before, step])}{_suggestion(step, shape.keys)}")
+        if inner is None:
+            raise _NoNumber(f"{_joined(before)} has no parts, so no {step!r}")
+        shape = inner
+    if shape.is_list:
+        raise _NoNumber(_list_without_name(path, ""))
+    if not shape.is_number:
+        parts = f"; it has the parts {', '.join(shape.keys)}" if shape.keys else ""
+        raise _NoNumber(f"{_joined(path)} is not a number{parts}")
 
 
 def _list_without_name(path: Sequence[str], rest: str) -> str:
@@ -146,56 +148,54 @@ def _list_without_name(path: Sequence[str], rest: str) -> str:
     return f"{where} is a list: name one of its elements, or give its index, as in {where}[NAME]{rest}"
 
 
-def _near(step: str, keys: Mapping[str, Kind]) -> str:
-    """Keys like one that is missing, or in which it is found, in words."""
-    inside = [f"{name}.{step}" for name, kind in keys.items() if step in keys_of(kind)]
+def _suggestion(step: str, keys: Mapping[str, Shape]) -> str:
+    """Keys that hold or resemble a missing one, as a clause; all keys if there are none."""
+    inside = [f"{name}.{step}" for name, shape in keys.items() if step in shape.keys]
     near = inside[:3] + get_close_matches(step, keys, n=3, cutoff=0.5)
-    if near:
-        return f"; did you mean {' or '.join(near)}?"
-    return f"; there are {', '.join(keys)}"
+    return f"; did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(keys)}"
 
 
 def _value(path: Sequence[str], report: Mapping[str, Json]) -> float:
     """The number at a path.
 
     Raises:
-        _NotFound: there is none, or it is null.
+        _NoNumber: the report has no such element, or something other than a number, in this place.
     """
-    at: Json = report
-    for number, step in enumerate(path):
-        if at is None:
+    value: Json = report
+    for place, step in enumerate(path):
+        if value is None:
             break
-        where = _joined(path[:number]) or "report.json"
-        if isinstance(at, list):
-            at = _element(at, step, where)
-        elif isinstance(at, Mapping) and step in at:
-            at = at[step]
+        where = _joined(path[:place]) or "report.json"
+        if isinstance(value, list):
+            value = _element(value, step, where)
+        elif isinstance(value, Mapping) and step in value:
+            value = value[step]
         else:
-            raise _NotFound(_missing(step, where, list(at) if isinstance(at, Mapping) else []))
-    if at is None:
-        raise _NotFound(
-            f"{_joined(path)} is null in this report: unknown, infinite, or not asked for, which is no pass"
+            raise _NoNumber(_missing(step, where, list(value) if isinstance(value, Mapping) else []))
+    if value is None:
+        raise _NoNumber(
+            f"{_joined(path)} is null in this report: unknown, infinite or not requested, so the gate fails"
         )
-    if not isinstance(at, int | float):
-        raise _NotFound(f"{_joined(path)} is no number in this report")
-    return float(at)
+    if not isinstance(value, int | float):
+        raise _NoNumber(f"{_joined(path)} is not a number in this report")
+    return float(value)
 
 
 def _element(elements: Sequence[Json], step: str, where: str) -> Json:
-    """The element of a list by its name, or by its index from 0."""
-    named = [one for one in elements if step in _labels(one)]
+    """Find an element of a list by its name, or by its index from 0."""
+    named = [element for element in elements if step in _labels(element)]
     if len(named) == 1:
         return named[0]
     if len(named) > 1:
-        longer = " or ".join(_labels(one)[-1] for one in named)
-        raise _NotFound(f"{len(named)} elements of {where} are named {step!r}: write {longer}, or an index")
+        longer = " or ".join(_labels(element)[-1] for element in named)
+        raise _NoNumber(f"{len(named)} elements of {where} are named {step!r}: write {longer}, or an index")
     if step.isdecimal() and int(step) < len(elements):
         return elements[int(step)]
-    raise _NotFound(_missing(step, where, [label for one in elements for label in _labels(one)[:1]]))
+    raise _NoNumber(_missing(step, where, [label for element in elements for label in _labels(element)[:1]]))
 
 
 def _labels(element: Json) -> list[str]:
-    """What an element of a list is called: its name, and for a slice also "dimension: name"."""
+    """The names of a list element: its `name`, and for a slice also "dimension: name"."""
     if not isinstance(element, Mapping) or "name" not in element:
         return []
     name = str(element["name"])
@@ -206,12 +206,12 @@ def _missing(step: str, where: str, names: Sequence[str]) -> str:
     near = get_close_matches(step, names, n=3, cutoff=0.5)
     if near:
         return f"there is no {step!r} in {where}; did you mean {' or '.join(near)}?"
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    there = f"; there are {', '.join(names[:_MOST_NAMED])}{more}" if names else ""
-    return f"there is no {step!r} in {where}{there}"
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    choices = f"; there are {', '.join(names[:_MOST_NAMES])}{more}" if names else ""
+    return f"there is no {step!r} in {where}{choices}"
 
 
 def _joined(path: Sequence[str]) -> str:
-    """A path as it is written."""
+    """A path as a user writes it."""
     plain = [f".{step}" if _KEY.fullmatch(step) else f"[{step}]" for step in path]
     return "".join(plain).removeprefix(".")

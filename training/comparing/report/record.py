@@ -1,4 +1,4 @@
-"""What a comparison leaves in MLflow beside its report: parameters and metrics."""
+"""The parameters and metrics of a comparison that MLflow records beside its report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from training.tracking.publish import RunRecord
 
 
 def comparison_record(comparison: Comparison) -> RunRecord:
-    """The MLflow run of a comparison; its tag names the router, as `policy_version` is the training run's."""
+    """The MLflow run of a comparison.
+
+    The tag `compared_policy_version` names the router, because `policy_version` marks training runs.
+    """
     router = comparison.router
     intervals = {
         "success": router.success,
@@ -31,7 +34,7 @@ def comparison_record(comparison: Comparison) -> RunRecord:
         "expected_calibration_error": comparison.calibration.expected_calibration_error,
         "brier": comparison.calibration.brier,
         "prompts": float(comparison.prompts),
-        "losses": float(sum(verdict.outcome == "loss" for verdict in comparison.verdict)),
+        "losses": float(sum(claim.outcome == "loss" for claim in comparison.verdict)),
     }
     metrics = {f"compare.{name}": value for name, value in figures.items()}
     for name, interval in intervals.items():
@@ -57,5 +60,5 @@ def _ends(name: str, interval: Interval) -> dict[str, float]:
 
 
 def _name(policy: str) -> str:
-    """A policy's name with the characters that MLflow takes in a metric's."""
+    """A policy's name in the characters that MLflow allows in the name of a metric."""
     return "".join(letter if letter.isalnum() or letter in "_-. /" else "_" for letter in policy)

@@ -1,4 +1,4 @@
-/* Paints the report's charts in the reader's colours and at the page's width, and again when either changes. */
+/* Paints the report's charts in the reader's colours and at the page's width; repaints when either changes. */
 "use strict";
 (() => {
   const { charts, palettes } = JSON.parse(document.getElementById("chart-data").textContent);
@@ -9,7 +9,7 @@
   const pen = document.createElement("canvas").getContext("2d");
   let printing = false;
 
-  /* Colours by name become colours, under keys that hold colours only: a model may be called "ink". */
+  /* Replaces colour names under keys that hold colours only: a model may be called "ink". */
   function painted(value, palette, key = "") {
     if (Array.isArray(value)) return value.map((entry) => painted(entry, palette, key));
     if (value && typeof value === "object") {
@@ -21,7 +21,7 @@
   const overlap = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
   const spoken = (text) => text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
 
-  /* Labels where they cover no point and no other label, the most important first; the rest have no room. */
+  /* Places labels, the most important first, where they cover no point and no other label; drops the rest. */
   function annotations(chart, width, height, palette) {
     const { xaxis, yaxis } = chart.layout;
     const [left, right, top, bottom] = [MARGIN.l, width - MARGIN.r, MARGIN.t, height - MARGIN.b];

@@ -1,4 +1,4 @@
-"""What a comparison comes to, in sentences: losses first."""
+"""The claims of a comparison, in sentences: losses first."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from training.statistics.intervals import UNKNOWN, Interval
 from training.statistics.policy_curves import ROUNDING
 
 SUCCESS_MARGIN = 0.01
-"""A success rate that may be this much lower counts as equal."""
+"""Success rates count as equal if one may be lower by at most this much."""
 COST_MARGIN = 0.05
-"""A mean cost that may be this much higher, as a share, counts as equal."""
+"""Mean costs count as equal if one may be higher by at most this share."""
 SIGNIFICANT = 0.05
-"""A difference is shown where its p-value, corrected for the number of comparisons, is below."""
+"""A difference counts as shown if its p-value, corrected for the number of comparisons, is below this."""
 FEW = 30
-"""Fewer independent groups of prompts give no verdict: percentile intervals from them are too narrow."""
+"""Fewer independent groups of prompts decide nothing: their percentile intervals are too narrow."""
 MOST_SLICES = 3
 
 ORDER: tuple[Outcome, ...] = ("loss", "undecided", "trade-off", "win")
@@ -40,7 +40,7 @@ LEADS = {
 
 
 def classify(success: Difference, cost_ratio: Difference) -> Outcome:
-    """What two differences say about the router against one baseline.
+    """Conclude from two differences how the router stands against one baseline.
 
     A win is better success at no higher cost, or lower cost at no lower success, within the margins. A loss
     is one of the two shown to be worse and the other not shown to be better. Unknown intervals show nothing.
@@ -63,49 +63,49 @@ def classify(success: Difference, cost_ratio: Difference) -> Outcome:
 
 
 def shown_above(difference: Difference, reference: float) -> bool:
-    """Whether a difference is shown to lie above a reference, after the correction for many looks."""
+    """Whether a difference is shown to lie above a reference, after Holm's correction."""
     return difference.interval.low > reference + ROUNDING and difference.p_adjusted < SIGNIFICANT
 
 
 def shown_below(difference: Difference, reference: float) -> bool:
-    """Whether a difference is shown to lie below a reference, after the correction for many looks."""
+    """Whether a difference is shown to lie below a reference, after Holm's correction."""
     return difference.interval.high < reference - ROUNDING and difference.p_adjusted < SIGNIFICANT
 
 
 def verdicts(comparison: Comparison) -> tuple[Claim, ...]:
-    """Every sentence of a comparison, losses first, then undecided ones, trade-offs and wins."""
-    found = [
+    """All claims of a comparison: losses, then undecided ones, trade-offs and wins."""
+    claims = [
         *_against_baselines(comparison),
         *_at_equal_quality(comparison),
         *_ranking(comparison),
         *_on_slices(comparison),
     ]
-    return tuple(sorted(found, key=lambda verdict: ORDER.index(verdict.outcome)))
+    return tuple(sorted(claims, key=lambda claim: ORDER.index(claim.outcome)))
 
 
 def _settled(outcome: Outcome, comparison: Comparison) -> Outcome:
-    """No outcome is claimed from few groups of prompts."""
+    """The outcome, or "undecided" if there are too few groups of prompts."""
     return outcome if comparison.clusters >= FEW else "undecided"
 
 
-def headline(verdict: Sequence[Claim]) -> str:
-    """The verdicts counted, losses first: one sentence."""
+def headline(claims: Sequence[Claim]) -> str:
+    """One sentence that counts the claims, losses first."""
     wording = {
         "loss": "loses {}",
         "undecided": "leaves {} undecided",
         "trade-off": "trades cost against success in {}",
         "win": "wins {}",
     }
-    if not verdict:
+    if not claims:
         return "There is nothing to compare the router with."
-    counts = {outcome: sum(one.outcome == outcome for one in verdict) for outcome in ORDER}
+    counts = {outcome: sum(claim.outcome == outcome for claim in claims) for outcome in ORDER}
     parts = [
         wording[outcome].format(count or "none")
         for outcome, count in counts.items()
         if count or outcome == "loss"
     ]
-    noun = "comparison" if len(verdict) == 1 else "comparisons"
-    return f"Of {len(verdict)} {noun}, the router {_listed(parts)}."
+    noun = "comparison" if len(claims) == 1 else "comparisons"
+    return f"Of {len(claims)} {noun}, the router {_listed(parts)}."
 
 
 def _listed(parts: Sequence[str]) -> str:
@@ -113,20 +113,20 @@ def _listed(parts: Sequence[str]) -> str:
 
 
 def _against_baselines(comparison: Comparison) -> Iterator[Claim]:
-    """A sentence for each policy and the shuffle, and for each single model that the router loses to."""
-    told: set[str] = set()
+    """A claim for each policy and the shuffle, and for each single model that the router loses to."""
+    covered: set[str] = set()
     for result in comparison.policies:
-        if result.kind not in ("bound", "single model") and result.name not in told:
-            told |= {result.name, *result.aliases}
-            tell = _shuffle_verdict if result.kind == "control" else _baseline_verdict
-            yield tell(result, comparison)
+        if result.kind not in ("bound", "single model") and result.name not in covered:
+            covered |= {result.name, *result.aliases}
+            claim_of = _shuffle_claim if result.kind == "control" else _baseline_claim
+            yield claim_of(result, comparison)
         elif result.kind == "single model" and not result.aliases:
-            verdict = _baseline_verdict(result, comparison)
-            if verdict.outcome == "loss":
-                yield verdict
+            claim = _baseline_claim(result, comparison)
+            if claim.outcome == "loss":
+                yield claim
 
 
-def _baseline_verdict(result: PolicyResult, comparison: Comparison) -> Claim:
+def _baseline_claim(result: PolicyResult, comparison: Comparison) -> Claim:
     names = _listed([result.name, *result.aliases])
     named = result.model and result.kind == "baseline"
     title = f"{names} ({result.model})" if named else names
@@ -152,7 +152,7 @@ def _baseline_verdict(result: PolicyResult, comparison: Comparison) -> Claim:
 
 
 def _at_its_success(ratio: Interval) -> str:
-    """What the learned policy costs at a baseline's own success rate, as a clause to add."""
+    """A clause on the cost of the learned policy at a baseline's own success rate."""
     if math.isnan(ratio.value):
         return ""
     if math.isinf(ratio.value):
@@ -161,13 +161,13 @@ def _at_its_success(ratio: Interval) -> str:
 
 
 def _resolved(outcome: Outcome, result: PolicyResult) -> Outcome:
-    """A trade-off is a loss where the learned policy is dearer at the baseline's own success rate as well."""
+    """Turn a trade-off into a loss if the learned policy is dearer at the baseline's own success rate too."""
     least = result.cost_at_equal_quality.low
     dearer = math.isfinite(least) and least > 1 + COST_MARGIN
     return "loss" if outcome == "trade-off" and dearer else outcome
 
 
-def _shuffle_verdict(result: PolicyResult, comparison: Comparison) -> Claim:
+def _shuffle_claim(result: PolicyResult, comparison: Comparison) -> Claim:
     if result.same_as_router:
         text = "The router sends every prompt to one model: there is no choice to judge."
         return Claim(outcome="undecided", against=SHUFFLE, text=text)
@@ -186,7 +186,7 @@ def _shuffle_verdict(result: PolicyResult, comparison: Comparison) -> Claim:
 
 
 def _at_equal_quality(comparison: Comparison) -> Iterator[Claim]:
-    """The sweep against the best single model, and against the sweep of the mean per task type."""
+    """Claims on the swept policy, against the best single model and the swept means per task type."""
     best, curves = comparison.best_single, {curve.name: curve for curve in comparison.curves}
     learned = next((curve for name, curve in curves.items() if name != TASK_TYPE), None)
     if learned is None:
@@ -198,12 +198,10 @@ def _at_equal_quality(comparison: Comparison) -> Iterator[Claim]:
     )
     if comparison.equal_quality is not None:
         outcome = _settled(_ratio_outcome(comparison.equal_quality), comparison)
-        yield _table_verdict(outcome, learned, curves[TASK_TYPE], comparison)
+        yield _table_claim(outcome, learned, curves[TASK_TYPE], comparison)
 
 
-def _table_verdict(
-    outcome: Outcome, learned: CurveResult, table: CurveResult, comparison: Comparison
-) -> Claim:
+def _table_claim(outcome: Outcome, learned: CurveResult, table: CurveResult, comparison: Comparison) -> Claim:
     ratio, best = comparison.equal_quality or UNKNOWN, comparison.best_single
     claim = {
         "loss": "Mean per task type is cheaper at equal quality",
@@ -248,7 +246,7 @@ def _ranking(comparison: Comparison) -> Iterator[Claim]:
 
 
 def _on_slices(comparison: Comparison) -> Iterator[Claim]:
-    """Slices on which the router is shown to succeed less often than what runs today."""
+    """Claims on the slices where the router is shown to succeed less often than what runs today."""
     worse = [
         one
         for one in comparison.slices
@@ -257,12 +255,12 @@ def _on_slices(comparison: Comparison) -> Iterator[Claim]:
         and one.success_difference.interval.value <= -SUCCESS_MARGIN
     ]
     for outcome in ORDER:
-        found = [one for one in worse if _slice_outcome(one) == outcome]
-        if found:
-            number = "1 slice" if len(found) == 1 else f"{len(found)} slices"
+        slices = [one for one in worse if _slice_outcome(one) == outcome]
+        if slices:
+            number = "1 slice" if len(slices) == 1 else f"{len(slices)} slices"
             text = (
                 f"On {number} of {len(comparison.slices)} it succeeds less often than "
-                f"{comparison.reference}: {_worst(found)}."
+                f"{comparison.reference}: {_worst(slices)}."
             )
             settled = _settled(outcome, comparison)
             yield Claim(outcome=settled, against=f"{comparison.reference} by slice", text=text)
@@ -273,39 +271,39 @@ def _slice_outcome(one: SliceResult) -> Outcome:
 
 
 def _worst(slices: Sequence[SliceResult]) -> str:
-    """The slices with the greatest loss of success, worst first, as a list in words."""
+    """The slices that lose most success, worst first, as a list in words."""
     worst = sorted(slices, key=lambda one: one.success_difference.interval.value)
-    told = [
+    texts = [
         f"{one.dimension} {one.name} ({points(one.success_difference.interval)}"
         + ("" if math.isnan(one.cost_ratio.value) else f" at {share_of(one.cost_ratio, 'its cost')}")
         + ")"
         for one in worst[:MOST_SLICES]
     ]
-    return _listed([*told, *([f"{len(worst) - MOST_SLICES} more"] if len(worst) > MOST_SLICES else [])])
+    return _listed([*texts, *([f"{len(worst) - MOST_SLICES} more"] if len(worst) > MOST_SLICES else [])])
 
 
 def guarded(difference: Difference, clusters: int) -> Difference:
-    """A difference of success rates, widened where no group of prompts shows any.
+    """Widen a difference of success rates if no group of prompts shows any.
 
     Resampling equal values gives an interval of no width. With 0 of n groups differing, up to 3 / n of them
     may (the rule of three: Hanley & Lippman-Hand 1983).
     """
-    found = difference.interval
-    if found.low != found.high:
+    interval = difference.interval
+    if interval.low != interval.high:
         return difference
-    bound = 3 / clusters
-    return replace(difference, interval=replace(found, low=found.value - bound, high=found.value + bound))
+    low, high = interval.value - 3 / clusters, interval.value + 3 / clusters
+    return replace(difference, interval=replace(interval, low=low, high=high))
 
 
 def _difference(success: Interval, cost_ratio: Interval = UNKNOWN) -> str:
     """Cost and success of the router against a baseline, as a clause."""
     if math.isnan(cost_ratio.value):
-        return f"{points(success)} (costs are not known)"
+        return f"{points(success)} (costs are unknown)"
     return f"it costs {_of_it(cost_ratio)} at {points(success)}"
 
 
 def _of_it(ratio: Interval) -> str:
-    """A cost against another that was named just before: "38 % [30, 47] of it", "14x [13, 15] as much"."""
+    """A cost relative to the one just named: "38 % [30, 47] of it", "14x [13, 15] as much"."""
     return f"{share(ratio)} as much" if as_factor(ratio.value) else f"{share(ratio)} of it"
 
 

@@ -1,4 +1,4 @@
-"""The answer that a comparison gives: what would change per 1,000 requests against what runs today."""
+"""The headline of a report: what would change per 1,000 requests against what runs today."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from training.statistics.intervals import Interval
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One number of the answer, in words.
+    """One number of the headline, as text.
 
     Attributes:
-        tone: what its interval says; None where it is unknown.
-        value: the change, signed.
-        unit: what is counted, "per 1,000 requests" left out.
-        known: whether it has an interval.
-        interval: the ends of its 95 % interval, or why there is none.
-        word: what it comes to.
-        levels: from what to what; empty where one of the two is unknown.
+        tone: conclusion from the interval; None if the change is unknown.
+        value: the change, with its sign.
+        unit: what changes per 1,000 requests.
+        known: whether there is an interval.
+        interval: the ends of the 95 % interval, or why there is none.
+        word: the conclusion in words.
+        levels: "from A to B"; empty if one of the two is unknown.
     """
 
     tone: Outcome | None
@@ -36,11 +36,12 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Headline:
-    """What comes first in every form of the report.
+    """What every form of the report shows first.
 
     Attributes:
-        today: the policy that runs today, with its model where it is one.
-        losses: to be read before the figures.
+        today: name of the policy that runs today.
+        model: the one model of that policy; None if it has several.
+        losses: claims to read before the figures.
     """
 
     today: str
@@ -51,13 +52,13 @@ class Headline:
 
 
 def headline_of(comparison: Comparison) -> Headline:
-    """The change in cost and in failures, and every loss."""
+    """The change in cost and in failures, and all losses."""
     change, router = comparison.change, comparison.router
     today = next((one for one in comparison.policies if one.name == change.today), None)
     return Headline(
         today=change.today,
         model=today.model if today else None,
-        losses=tuple(one for one in comparison.verdict if one.outcome == "loss"),
+        losses=tuple(claim for claim in comparison.verdict if claim.outcome == "loss"),
         cost=Figure(
             tone=_tone(change.usd_per_1000),
             value=dollars(change.usd_per_1000.value, signed=True),
@@ -65,7 +66,7 @@ def headline_of(comparison: Comparison) -> Headline:
             known=math.isfinite(change.usd_per_1000.low),
             interval=_ends(change.usd_per_1000, lambda value: dollars(value, signed=True)),
             word=_word(change.usd_per_1000, "cheaper", "dearer"),
-            levels=_levels(today, router, lambda one: dollars(one.cost_usd_per_call.value * 1000)),
+            levels=_levels(today, router, lambda policy: dollars(policy.cost_usd_per_call.value * 1000)),
         ),
         failures=Figure(
             tone=_tone(change.failures_per_1000),
@@ -74,13 +75,13 @@ def headline_of(comparison: Comparison) -> Headline:
             known=math.isfinite(change.failures_per_1000.low),
             interval=_ends(change.failures_per_1000, signed),
             word=_word(change.failures_per_1000, "fewer failures", "more failures"),
-            levels=_levels(today, router, lambda one: _failures(one.success.value)),
+            levels=_levels(today, router, lambda policy: _failures(policy.success.value)),
         ),
     )
 
 
 def _tone(change: Interval) -> Outcome | None:
-    """Less is better, of dollars and of failures."""
+    """The conclusion from a change of which less is better."""
     if math.isnan(change.value):
         return None
     return "win" if change.high < 0 else "loss" if change.low > 0 else "undecided"

@@ -5,45 +5,40 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 import platform
-from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import metadata
-from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from router.errors import MissingExtra
 from router.records import Json
 from training.comparing.evaluated import Comparison, Difference, Outcome, SliceResult
-from training.comparing.report.charts import SYMBOLS, Chart, charts_of
+from training.comparing.report.charts import SYMBOLS, charts_of
 from training.comparing.report.sentences import headline
 from training.comparing.report.summary import headline_of
 from training.comparing.report.whiskers import whiskers
 from training.pages import numbers
-from training.pages.palettes import PALETTES, style_sheet
+from training.pages.palettes import PALETTES
+from training.pages.rendering import packaged, render, typeset_by
 from training.whole_file import write_whole
 
-if TYPE_CHECKING:
-    import jinja2
-
-TEMPLATE, SCRIPT = "report.html.j2", "report.js"
+PACKAGE, TEMPLATE, SCRIPT = "training.comparing.report", "report.html.j2", "report.js"
 COVERAGES = (0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
 SHOWN = 0.05
 """An adjusted p-value below this shows a difference."""
 ESTIMATORS = ("direct method", "IPS", "self-normalised IPS", "doubly robust", "switch-DR")
 PACKAGES = ("pointsman", "numpy", "scikit-learn", "plotly")
-"""Whose versions are in the report."""
+"""Packages whose versions the report names."""
 
 
 def write_report(comparison: Comparison, out: Path) -> tuple[Path, Path]:
     """Write `report.json` and `report.html` into a folder; each appears whole or not at all.
 
     Args:
-        out: made where it does not exist; reports in it are replaced.
+        out: created if it does not exist; an earlier report in it is replaced.
 
     Returns:
-        The paths of the two, in that order.
+        The paths of the two files, in that order.
 
     Raises:
         CallLogError: the folder can't be written.
@@ -58,63 +53,41 @@ def write_report(comparison: Comparison, out: Path) -> tuple[Path, Path]:
 
 
 def html(comparison: Comparison) -> str:
-    """The report as one page that needs no other file and asks for none.
+    """The report as one page that loads no other file.
 
     Raises:
         MissingExtra: jinja2 or plotly is not installed.
     """
-    scripts = (_plotly(), _packaged(SCRIPT))
+    scripts = (_plotly(), packaged(PACKAGE, SCRIPT))
     charts = charts_of(comparison)
-    page = _template().render(
-        c=comparison,
-        answer=headline_of(comparison),
-        headline=headline(comparison.verdict),
-        policies=(comparison.router, *comparison.policies),
-        slice_whisker=whiskers([one.success_difference.interval for one in comparison.slices]),
-        slices=_by_dimension(comparison),
-        lost=[one for one in comparison.slices if conclusion_of(one.success_difference) == "loss"],
-        risks=_risks(comparison),
-        estimators=ESTIMATORS,
-        kinds=[kind for kind in SYMBOLS if any(one.kind == kind for one in comparison.policies)],
-        versions=_versions(),
-        palettes=PALETTES,
-        style=style_sheet(),
-        charts=charts,
-        chart_data=_for_script({"charts": _plain(charts), "palettes": _plain(PALETTES)}),
-        scripts=scripts,
-        hashes=[_hash(script) for script in scripts],
-    )
-    return page.lstrip()
-
-
-def _template() -> jinja2.Template:
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingExtra("jinja2", "train") from error
-    # Names and texts come from users: everything is escaped, but for the page's own style and scripts.
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "usd": lambda value: numbers.typeset(numbers.usd_per_thousand(value)),
-        "usd_change": lambda value: numbers.typeset(numbers.dollars(value * 1000, signed=True)),
-        "rate": lambda value: numbers.typeset(numbers.rate(value)),
-        "points": lambda value: numbers.typeset(numbers.signed_points(value)),
-        "ratio": lambda value: numbers.typeset(numbers.relative(value)),
-        "range": lambda value, unit: numbers.typeset(numbers.bounds(value, unit)),
-        "decimal": numbers.decimal,
+    filters = {
+        "usd": typeset_by(numbers.usd_per_thousand),
+        "points": typeset_by(numbers.signed_points),
+        "ratio": typeset_by(numbers.relative),
+        "range": typeset_by(numbers.bounds),
         "p": numbers.p_value_text,
-        "typeset": numbers.typeset,
-        "short": numbers.shortened,
-        "found": conclusion_of,
+        "conclusion": conclusion_of,
     }
-    environment.tests |= {"known": math.isfinite}
-    return environment.from_string(_packaged(TEMPLATE))
-
-
-def _packaged(name: str) -> str:
-    return files("training.comparing.report").joinpath(name).read_text(encoding="utf-8")
+    values = {
+        "c": comparison,
+        "answer": headline_of(comparison),
+        "headline": headline(comparison.verdict),
+        "policies": (comparison.router, *comparison.policies),
+        "slice_whisker": whiskers([one.success_difference.interval for one in comparison.slices]),
+        "slices": _by_dimension(comparison),
+        "lost": [one for one in comparison.slices if conclusion_of(one.success_difference) == "loss"],
+        "risks": _risks(comparison),
+        "estimators": ESTIMATORS,
+        "kinds": [kind for kind in SYMBOLS if any(one.kind == kind for one in comparison.policies)],
+        "versions": _versions(),
+        "charts": charts,
+        "chart_data": _for_script(
+            {"charts": {id_: asdict(chart) for id_, chart in charts.items()}, "palettes": PALETTES}
+        ),
+        "scripts": scripts,
+        "hashes": [_hash(script) for script in scripts],
+    }
+    return render(PACKAGE, TEMPLATE, filters, values)
 
 
 def _plotly() -> str:
@@ -128,31 +101,25 @@ def _plotly() -> str:
 
 
 def _hash(script: str) -> str:
-    """What the page's content security policy knows a script by."""
+    """The hash by which the page's content security policy admits a script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def _plain(values: Mapping[str, Chart] | Mapping[str, Mapping[str, str]]) -> Json:
-    return {
-        name: value.to_json() if isinstance(value, Chart) else dict(value) for name, value in values.items()
-    }
-
-
 def _for_script(value: Json) -> str:
-    """JSON that nothing in it can end or escape: no `<`, `>` or `&`, and only ASCII."""
+    """JSON that can't end or leave its script element: ASCII only, without `<`, `>` and `&`."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def conclusion_of(difference: Difference) -> Outcome:
-    """What a corrected difference shows, more being better."""
+    """What a corrected difference shows, if more is better."""
     if not difference.p_adjusted < SHOWN:
         return "undecided"
     return "loss" if difference.interval.value < 0 else "win"
 
 
 def _by_dimension(comparison: Comparison) -> dict[str, list[SliceResult]]:
-    """The slices of each dimension, as they come."""
+    """The slices of each dimension, in their order."""
     parts: dict[str, list[SliceResult]] = {}
     for one in comparison.slices:
         parts.setdefault(one.dimension, []).append(one)
@@ -169,7 +136,7 @@ def _risks(comparison: Comparison) -> list[dict[str, float]]:
 
 
 def _versions() -> dict[str, str]:
-    """Of Python and of the packages that the numbers and the page come from, as far as they are installed."""
+    """Versions of Python and of those `PACKAGES` that are installed."""
     versions = {"Python": platform.python_version()}
     for package in PACKAGES:
         try:

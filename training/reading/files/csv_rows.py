@@ -1,4 +1,4 @@
-"""The rows of a CSV file, whether or not each can be split."""
+"""The rows of a CSV file, with the reason for each that can't be split."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LONGEST_FIELD = 1 << 26
 
 
 def csv_header(path: str) -> tuple[str, ...]:
-    """Column names of a CSV file; none if it is empty."""
+    """Column names of a CSV file; () if it is empty."""
     content, raw = open_log(path)
     with raw:
         first = next(csv.reader(_CsvLines(content, path)), [])
@@ -22,7 +22,7 @@ def csv_header(path: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class CsvRow:
-    """One row: the line it begins in, its cells, its text, and why it can't be split."""
+    """One row: the line in which it begins, its cells, its text, and why it can't be split."""
 
     line: int
     cells: Sequence[str | None]
@@ -31,12 +31,12 @@ class CsvRow:
 
 
 def csv_rows(content: BinaryIO, path: str, width: int) -> Iterator[CsvRow]:
-    """Every row, header included; one that can't be split has cells of None and says why.
+    """Every row including the header; a row that can't be split has only None cells, and a problem.
 
     Raises:
         CallLogError: a line is too long.
     """
-    csv.field_size_limit(_LONGEST_FIELD)  # the module's default of 128 KiB is shorter than many a prompt
+    csv.field_size_limit(_LONGEST_FIELD)  # the module's default of 128 KiB is too short for many prompts
     lines = _CsvLines(content, path)
     reader = csv.reader(lines, strict=True)
     while True:
@@ -59,7 +59,7 @@ def csv_rows(content: BinaryIO, path: str, width: int) -> Iterator[CsvRow]:
 
 
 class _CsvLines:
-    """Lines of a CSV file as text; remembers which were not UTF-8, and the text since the last row."""
+    """Lines of a CSV file as text; keeps the text since the last row, and whether it was UTF-8."""
 
     def __init__(self, content: BinaryIO, path: str) -> None:
         self._lines = lines_of(content, path)
@@ -79,7 +79,7 @@ class _CsvLines:
             yield text
 
     def take(self) -> tuple[str, bool]:
-        """The text since the last call, and whether all of it was UTF-8."""
+        """The text since the last `take`, and whether all of it was UTF-8."""
         taken = "".join(self.held), not self.undecodable
         self.held, self.undecodable = [], False
         return taken

@@ -1,4 +1,4 @@
-"""The feedback that the runtime keeps beside a log of JSON lines: found, and joined to the calls."""
+"""The feedback that the runtime keeps beside a log of JSON lines: its file, and its join with the calls."""
 
 from __future__ import annotations
 
@@ -33,46 +33,50 @@ def feedback_beside(log: str) -> Path | None:
     path = Path(log.removesuffix(".gz"))
     if path.suffix not in LINE_FILES or path.stem.endswith(_MARK):
         return None
-    plain = path.with_suffix(f"{_MARK}{path.suffix}")
-    return next((file for file in (plain, Path(f"{plain}.gz")) if file.is_file()), None)
+    return _plain_or_packed(path.with_suffix(f"{_MARK}{path.suffix}"))
 
 
 def log_beside(feedback: str) -> Path | None:
-    """The log that a file holds the feedback of; None if it holds none, or the log is not there."""
+    """The log whose feedback a file holds; None if the file holds no feedback, or the log does not exist."""
     path = Path(feedback.removesuffix(".gz"))
     if path.suffix not in LINE_FILES or not path.stem.endswith(_MARK):
         return None
-    plain = path.with_name(path.stem.removesuffix(_MARK) + path.suffix)
-    return next((file for file in (plain, Path(f"{plain}.gz")) if file.is_file()), None)
+    return _plain_or_packed(path.with_name(path.stem.removesuffix(_MARK) + path.suffix))
+
+
+def _plain_or_packed(path: Path) -> Path | None:
+    return next((file for file in (path, Path(f"{path}.gz")) if file.is_file()), None)
 
 
 class Feedback:
-    """The latest feedback per call, in a temporary file of SQLite's: memory stays the same for any log."""
+    """The latest feedback per call, in a temporary SQLite file: memory stays the same for any log."""
 
     def __init__(self, path: Path) -> None:
-        """Read the file; lines that are no feedback are left out, with a warning."""
-        # One task reads a log, but each of its batches in another thread.
+        """Read the file, and leave out lines that are not feedback, with a warning."""
+        # One task reads a log, but each of its batches may run in another thread.
         self._rows = sqlite3.connect("", check_same_thread=False)
         self._rows.execute(_CREATE)
         self._rows.executemany(_KEEP_LATEST, _read(path))
 
     def joined(self, call: Mapping[str, Json], mapping: Mapping[str, str]) -> Mapping[str, Json]:
-        """The call as logged, with what later feedback says in the place of what it says itself.
+        """The logged call with its later feedback; what the feedback leaves open stays as logged.
 
         Args:
             mapping: source column per canonical field.
         """
         call_id = call.get(mapping.get("call_id", ""))
-        name = None if call_id is None else str(call_id)
-        found = self._rows.execute(
-            "SELECT success, score, source FROM feedback WHERE call_id = ?", (name,)
+        row = self._rows.execute(
+            "SELECT success, score, source FROM feedback WHERE call_id = ?",
+            (None if call_id is None else str(call_id),),
         ).fetchone()
-        if found is None:
+        if row is None:
             return call
-        success, score, source = found
-        said = (None if success is None else bool(success), score, source)
-        later = zip(("success", "score", "outcome_source"), said, strict=True)
-        return {**call, **{mapping.get(name, name): value for name, value in later if value is not None}}
+        success, score, source = row
+        later = {
+            "success": None if success is None else bool(success), "score": score, "outcome_source": source
+        }  # fmt: skip
+        known = {mapping.get(name, name): value for name, value in later.items() if value is not None}
+        return {**call, **known}
 
 
 def _read(path: Path) -> Iterator[Sequence[Json]]:
@@ -92,7 +96,7 @@ def _row(value: Json) -> Sequence[Json]:
     """The columns of one line of feedback.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the line is not feedback.
     """
     if not isinstance(value, Mapping) or not isinstance(value.get("call_id"), str):
         raise ValueError(f"no feedback: {type(value).__name__}")

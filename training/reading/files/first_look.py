@@ -1,4 +1,4 @@
-"""What a file is by its name and its beginning: its kind, its size, its columns."""
+"""What the name and the beginning of a file tell: its kind, its size and its columns."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ _ENDINGS: Mapping[str, Format] = {
 
 
 def look_at_file(number: int, path: str, mapping: Mapping[str, str]) -> LogFile:
-    """A file or an object of a store, its reader not yet known.
+    """Look at a file or an object of a store; its reader is not known yet.
 
     Raises:
-        CallLogError: no reader takes such an ending, or it can't be opened.
+        CallLogError: no reader takes its ending, or it can't be opened.
         MissingExtra: the package of an object store is not installed.
     """
     name = plain_name(path)
-    shown = shown_address(path) if is_remote(path) else path
+    label = shown_address(path) if is_remote(path) else path
     kind = _ENDINGS.get(Path(name).suffix)
     if kind is None or (kind == "parquet" and without_query(path).lower().endswith(COMPRESSED)):
         known = ", ".join((*LOG_ENDINGS, *DATABASE_FILES))
         raise CallLogError(
-            f"{shown}: no reader for this ending; it must be one of {known}, "
-            "and .gz or .zst after JSON's and CSV's"
+            f"{label}: no reader for this ending; it must be one of {known}, "
+            "with .gz or .zst after it if JSON or CSV is compressed"
         )
     names: tuple[str, ...] | None = None
     row_groups = 1
-    with _opening(shown, kind):
+    with _opening(label, kind):
         with open_raw(path) as raw:
             size = raw.seek(0, 2)
         if size and kind == "parquet":
@@ -67,8 +67,8 @@ def look_at_file(number: int, path: str, mapping: Mapping[str, str]) -> LogFile:
                 kind = layout_of(beginning)
     return LogFile(
         number=number,
-        path=shown,
-        url="" if shown == path else path,
+        path=label,
+        url="" if label == path else path,
         kind=kind,
         size=size,
         mapping=mapping,
@@ -79,14 +79,15 @@ def look_at_file(number: int, path: str, mapping: Mapping[str, str]) -> LogFile:
 
 
 @contextmanager
-def _opening(shown: str, kind: Format) -> Iterator[None]:
-    """Errors of a file that is opened for the first time as ours."""
+def _opening(label: str, kind: Format) -> Iterator[None]:
+    """Turn the errors of opening a file for the first time into a CallLogError."""
     try:
         yield
     except DAMAGED_GZIP as error:
-        raise CallLogError(f"{shown}: not gzip, or cut short ({error}); {COPY_AGAIN}") from error
+        raise CallLogError(f"{label}: not gzip, or cut short ({error}); {COPY_AGAIN}") from error
     except PermissionError as error:
-        why = error.strerror
-        raise CallLogError(f"{shown}: can't be opened: {why}; allow it, or leave it out") from error
+        raise CallLogError(
+            f"{label}: can't be opened: {error.strerror}; allow reading it, or leave it out"
+        ) from error
     except (pa.ArrowException, OSError) as error:
-        raise CallLogError(f"{shown}: can't be read as {kind}: {one_line(error)}; {COPY_AGAIN}") from error
+        raise CallLogError(f"{label}: can't be read as {kind}: {one_line(error)}; {COPY_AGAIN}") from error

@@ -1,4 +1,4 @@
-"""The JSON values of a file however they are laid out: an array's elements, or values one after another."""
+"""The JSON values of a file in any layout: the elements of an array, or values one after another."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _MARK = b"\xef\xbb\xbf"
 
 
 def layout_of(start: bytes) -> Literal["json", "values"]:
-    """Whether a file that starts like this has one object a line.
+    """Whether a file that starts like this has one object a line ("json"), or values in another layout.
 
-    An array has not, nor has an object that goes on in the next line. A line that is cut short is told
-    from the latter by the next line, which begins an object of its own.
+    The other layouts are an array, and objects that go over several lines. If the first line is just cut
+    short, the second one begins a new object.
     """
     lines = [line.strip() for line in start.removeprefix(_MARK).split(b"\n") if line.strip()]
-    if not lines or lines[0].startswith(b"["):
-        return "values" if lines else "json"
-    goes_on = len(lines) > 1 and not lines[1].startswith(b"{") and not lines[0].endswith(b"}")
-    return "values" if lines[0] == b"{" or goes_on else "json"
+    if not lines:
+        return "json"
+    continues = len(lines) > 1 and not lines[1].startswith(b"{") and not lines[0].endswith(b"}")
+    return "values" if lines[0].startswith(b"[") or lines[0] == b"{" or continues else "json"
 
 
 def split_values(content: BinaryIO, path: str) -> Iterator[bytes]:
-    """The text of each value, in order; what is left at the end without being whole comes as it is.
+    """The text of each value, in order; an incomplete value at the end is returned as it is.
 
     Raises:
-        CallLogError: one value is longer than `LONGEST_VALUE`.
+        CallLogError: a value is longer than `LONGEST_VALUE`.
     """
     scan = _Scan()
     while chunk := content.read(max(_READ, min(len(scan.buffer), 16 * _READ))):
@@ -48,11 +48,13 @@ def split_values(content: BinaryIO, path: str) -> Iterator[bytes]:
 
 @dataclass(slots=True)
 class _Scan:
-    """Where the walk through the text is.
+    """Position of the walk through the text.
 
     Attributes:
-        base: depth at which values stand: 1 inside an array; None before the first character.
-        start: where the value being read begins in the buffer; what is before it has been given out.
+        base: depth of the values: 1 inside an array, else 0; None before the first character.
+        start: where the current value begins in the buffer; all before it was returned already.
+        at: how far the buffer was searched for tokens.
+        ready: complete values that `add` has not returned yet.
     """
 
     buffer: bytes = b""
@@ -71,7 +73,7 @@ class _Scan:
             return []
         for token in _TOKEN.finditer(self.buffer, self.at):
             if token.group() == b'"':
-                self.at = token.start()  # a text that goes on in the next chunk
+                self.at = token.start()  # a string that continues in the next chunk
                 break
             self.at = token.end()
             self._take(token.group()[:1], token.start())
@@ -81,7 +83,7 @@ class _Scan:
         return ready
 
     def end(self) -> Iterator[bytes]:
-        """What follows the last whole value."""
+        """The text after the last complete value, if there is any."""
         rest = self.buffer[self.start :].strip(_SPACE + b",")
         if rest and not (self.base == 1 and self.depth < 1):
             yield rest
@@ -101,15 +103,15 @@ class _Scan:
         elif token in b"}]":
             self.depth -= 1
             if self.depth == self.base:
-                self._give(self.at)
+                self._close(self.at)
             elif self.depth < (self.base or 0):
-                self._give(place)
+                self._close(place)
                 self.start, self.base, self.depth = self.at, 0, 0
         elif token == b"," and self.depth == self.base:
-            self._give(place)
+            self._close(place)
             self.start = self.at
 
-    def _give(self, end: int) -> None:
+    def _close(self, end: int) -> None:
         text = self.buffer[self.start : end].strip(_SPACE + b",")
         self.start = end
         if text:

@@ -1,4 +1,4 @@
-"""One file or database of a call log, opened, and the rows that come out of it."""
+"""One file or database of a call log: what is known of it, and its content as lines."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ import pyarrow as pa
 from router.addresses import shown_address, shown_text, without_query
 from router.errors import CallLogError, MissingExtra
 from training.reading.files.json_values import LONGEST_VALUE
-from training.reading.rows.cleaning import RawRows
 
-Format: TypeAlias = Literal["parquet", "json", "csv", "database", "values", "table", "address", "joined"]
-"""How a file holds its records: "json" one a line, "values" as JSON values however laid out. "database" is
-the runtime's log, "table" another program's; "address" is what a reader fetches, "joined" are rows by key."""
+Format: TypeAlias = Literal["parquet", "json", "csv", "database", "values", "table", "address", "spool"]
+"""How a source holds its records: "json" one a line, "values" as JSON values in any layout, "database" as the
+runtime's log, "table" as another program's table. A reader fetches an "address"; a "spool" holds the rows of
+joining readers, those of one key together."""
 
 ROWS_ONLY: frozenset[Format] = frozenset({"database", "table", "address"})
-"""Kinds that are no files: their rows are numbered, and hashed while they are read."""
+"""Kinds that are not files: their rows have numbers instead of lines, and are hashed as they are read."""
 OWN_LOG = "pointsman"
 """The reader of the canonical call log, and of any table by `--map`."""
 COMPRESSED = (".gz", ".zst")
 BATCH_ROWS = 20_000
 BATCH_BYTES = 16 << 20
-"""A batch ends at whichever comes first; memory per file being read is a small multiple of it."""
+"""A batch ends at whichever comes first; each file being read needs a small multiple of it in memory."""
 
 COPY_AGAIN = "copy the file again, or leave it out"
 DAMAGED_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
@@ -45,16 +45,16 @@ class LogFile:
     """One file of a call log, or a table of a database.
 
     Attributes:
-        number: place in the order given, from 0.
-        path: names it to people; an address without its password.
-        size: bytes on disk; of a database about the bytes that its calls take.
-        mapping: source column per canonical field, defaults filled in.
-        names: the columns it has; None for JSON, where each row says.
-        row_groups: number of row groups of a Parquet file, else 1: the parts it is read in.
-        url: address of a database or an object, as it was given; it may hold a password.
+        number: position among the files of the log, from 0.
+        path: its name in messages; an address without its password.
+        size: bytes on disk; for a database, about the bytes of its calls.
+        mapping: source column per canonical field, with the defaults.
+        names: its columns; None for JSON, where each row has its own.
+        row_groups: number of parts that it is read in: row groups of a Parquet file, else 1.
+        url: address of a database or an object as the user wrote it; it may hold a password.
         feedback: the file of later feedback beside the runtime's log of JSON lines.
-        reader: name of the reader that its rows are for.
-        table: name of the table of a "table".
+        reader: name of the reader for its rows.
+        table: name of the table if `kind` is "table".
     """
 
     number: int
@@ -70,36 +70,14 @@ class LogFile:
     table: str = ""
 
     @property
-    def place(self) -> str:
-        """What a file or object is opened by."""
+    def location(self) -> str:
+        """Path or address that opens a file or object."""
         return self.url or self.path
 
     @property
     def overrides(self) -> Mapping[str, str]:
         """Source per canonical field that the user mapped."""
         return {name: source for name, source in self.mapping.items() if name != source}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RawBatch:
-    """Rows of one file, and what was learned about the file on the way.
-
-    Attributes:
-        names: column names first seen in these rows.
-        bytes_read: bytes of the file consumed for them.
-        digest: of a database, a hash of all its rows up to these; a file is hashed as it is.
-        rows_in: rows of the source that these come from, counted before anything was done with them.
-        apart: number of rows set apart, per reason.
-        joined: number of rows whose content went into another row.
-    """
-
-    rows: RawRows
-    names: frozenset[str]
-    bytes_read: int
-    digest: str | None = None
-    rows_in: int | None = None
-    apart: Mapping[str, int] = field(default_factory=dict)
-    joined: int = 0
 
 
 def is_remote(path: str) -> bool:
@@ -114,7 +92,7 @@ def is_in_store(path: str) -> bool:
 
 
 def open_raw(path: str) -> BinaryIO:
-    """The file as it is stored, here or in an object store.
+    """Open a file as it is stored, here or in an object store.
 
     Raises:
         CallLogError: the store can't be reached, or refuses.
@@ -132,17 +110,17 @@ def open_raw(path: str) -> BinaryIO:
 
 
 def remote_error(path: str, error: Exception) -> CallLogError | MissingExtra:
-    """What to tell of a failure of an object store, whose packages raise errors of many kinds."""
+    """Turn any error of an object store's package into one for the user."""
     scheme = path.partition("://")[0]
     path = shown_address(path)
     if isinstance(error, ImportError):
         package, extra = _STORES.get(scheme, (f"of fsspec for {scheme}://", "s3"))
         return MissingExtra(error.name or package, extra)
     if isinstance(error, FileNotFoundError):
-        signed = ", or its signature is none for reading it" if scheme.lower().startswith("http") else ""
+        signed = ", or its signature does not allow reading" if scheme.lower().startswith("http") else ""
         return CallLogError(f"{path}: no such object{signed}; check the address")
     if isinstance(error, ValueError) and "rotocol" in str(error):
-        return CallLogError(f"{path}: no store has such an address; s3://, gs:// and postgresql:// are known")
+        return CallLogError(f"{path}: no store has such an address; use s3://, gs:// or postgresql://")
     reason = f"{type(error).__name__}: {' '.join(shown_text(str(error)).split())[:160]}"
     return CallLogError(
         f"{path}: can't be read ({reason}); check the address, the credentials and the network"
@@ -150,7 +128,7 @@ def remote_error(path: str, error: Exception) -> CallLogError | MissingExtra:
 
 
 def open_log(path: str) -> tuple[BinaryIO, BinaryIO]:
-    """The file's plain content, and the file as stored below it (the same one where it is not compressed)."""
+    """Open a file: its plain content, and the file as stored (the same one if it is not compressed)."""
     raw = open_raw(path)
     ending = without_query(path).lower()
     if ending.endswith(".gz"):
@@ -158,23 +136,23 @@ def open_log(path: str) -> tuple[BinaryIO, BinaryIO]:
     if ending.endswith(".zst"):
         plain = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")
         return cast(BinaryIO, io.BufferedReader(plain, 1 << 20)), raw
-    if is_remote(path):  # not every store's files have all methods of a file
+    if is_remote(path):  # the files of some stores lack methods of a file
         return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, raw), 1 << 20)), raw
     return raw, raw
 
 
 def lines_of(content: BinaryIO, path: str) -> Iterator[bytes]:
-    """The lines of a file with their ends.
+    """The lines of a file with their line ends.
 
     Raises:
-        CallLogError: one is longer than `LONGEST_VALUE`, and might not fit into memory.
+        CallLogError: a line is longer than `LONGEST_VALUE`, and might not fit into memory.
     """
     for number in itertools.count(1):
         line = content.readline(LONGEST_VALUE)
         if len(line) == LONGEST_VALUE and not line.endswith(b"\n"):
             raise CallLogError(
                 f"{shown_text(path)}: line {number} is longer than {LONGEST_VALUE >> 20} MiB; "
-                "take it out, or leave the file out"
+                "remove the line, or leave the file out"
             )
         if not line:
             return
@@ -182,28 +160,28 @@ def lines_of(content: BinaryIO, path: str) -> Iterator[bytes]:
 
 
 def line_batches(content: BinaryIO, path: str, most_bytes: int) -> Iterator[Sequence[bytes]]:
-    """The lines of a file in lists that end at `BATCH_ROWS`, or once they have `most_bytes`.
+    """The lines of a file in lists that end at `BATCH_ROWS` lines, or once they have `most_bytes`.
 
     Raises:
         CallLogError: a line is too long.
     """
-    some: list[bytes] = []
+    lines: list[bytes] = []
     size = 0
     for line in lines_of(content, path):
-        some.append(line)
+        lines.append(line)
         size += len(line)
-        if size >= most_bytes or len(some) >= BATCH_ROWS:
-            yield some
-            some, size = [], 0
-    if some:
-        yield some
+        if size >= most_bytes or len(lines) >= BATCH_ROWS:
+            yield lines
+            lines, size = [], 0
+    if lines:
+        yield lines
 
 
 def beginning_of(path: str, size: int) -> bytes:
-    """The first bytes of a text file, plain.
+    """The first bytes of a text file, decompressed.
 
     Raises:
-        CallLogError: it has two bytes a character, as some programs of Windows write it.
+        CallLogError: the file is UTF-16, as some Windows programs write it.
     """
     content, raw = open_log(path)
     with raw:
@@ -216,7 +194,7 @@ def beginning_of(path: str, size: int) -> bytes:
 
 
 def plain_name(path: str) -> str:
-    """A path in lower case without the ending of a compression, and without a query."""
+    """A path in lower case, without the ending of a compression and without a query."""
     name = without_query(path).lower()
     for ending in COMPRESSED:
         name = name.removesuffix(ending)
@@ -225,11 +203,7 @@ def plain_name(path: str) -> str:
 
 @contextmanager
 def damage_as_log_error(path: str) -> Iterator[None]:
-    """Errors of a damaged file as ours, wherever in it they come up.
-
-    Raises:
-        CallLogError: the file is damaged, or can't be read.
-    """
+    """Turn the errors of a damaged or unreadable file into a CallLogError."""
     try:
         yield
     except DAMAGED_GZIP as error:
@@ -241,5 +215,5 @@ def damage_as_log_error(path: str) -> Iterator[None]:
 
 
 def one_line(error: Exception) -> str:
-    """An error's first words, without line breaks and credentials."""
+    """The beginning of an error's text, without line breaks and credentials."""
     return " ".join(shown_text(str(error)).split())[:200]

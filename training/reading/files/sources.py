@@ -1,4 +1,4 @@
-"""What the sources on a command line stand for: files, folders, globs, cloud storage, databases."""
+"""Sources as a command line names them, expanded: files, folders, globs, cloud storage, databases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DATABASES = ("postgresql", "postgres", "sqlite")
 
 
 def is_database(source: str) -> bool:
-    """Whether a source is a database: an address, or a file with the ending of SQLite's."""
+    """Whether a source is a database: its address, or a file with an ending of SQLite."""
     scheme, colon, _ = source.partition("://")
     name = source.partition("#")[0]
     return bool(colon and scheme.lower().split("+")[0] in _DATABASES) or (
@@ -27,13 +27,13 @@ def is_database(source: str) -> bool:
 
 
 def expand(sources: Sequence[str], schemes: Sequence[str] = ()) -> list[str]:
-    """The files, objects and addresses that the sources stand for: each once, those of a glob in name order.
+    """The files, objects and addresses that the sources stand for, each once; a glob's are sorted by name.
 
     Args:
-        schemes: beginnings of addresses that are left as they are, for a reader to fetch.
+        schemes: beginnings of addresses to leave as they are, for a reader to fetch.
 
     Raises:
-        CallLogError: a source stands for nothing.
+        CallLogError: there is nothing at a source.
         MissingExtra: the package of an object store is not installed.
     """
     paths = dict.fromkeys(path for source in sources for path in _matches(source, tuple(schemes)))
@@ -49,10 +49,10 @@ def _matches(source: str, schemes: tuple[str, ...]) -> list[str]:
         return _remote(source)
     if glob.has_magic(source) and not Path(source).exists():
         matches = glob.glob(source, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-        found = sorted(path for path in matches if Path(path).is_file() and not log_beside(path))
-        if not found:
+        paths = sorted(path for path in matches if Path(path).is_file() and not log_beside(path))
+        if not paths:
             raise CallLogError(f"no file matches {source!r} (from {Path.cwd()}); check the pattern")
-        return [str(Path(path)) for path in found]
+        return [str(Path(path)) for path in paths]
     if Path(source).is_dir():
         return _in_folder(source)
     if not Path(source).exists():
@@ -61,49 +61,49 @@ def _matches(source: str, schemes: tuple[str, ...]) -> list[str]:
 
 
 def _in_folder(folder: str) -> list[str]:
-    """The logs below a folder; what is hidden, or has another ending, is left out.
+    """The logs below a folder, without hidden files and other endings.
 
     Raises:
-        CallLogError: there is none, or a folder in it can't be listed, so that its logs would be missing.
+        CallLogError: there is none, or a folder below it can't be listed, so its logs would be missing.
     """
-    whole = Path(folder)
-    found = []
+    top = Path(folder)
+    logs: list[str] = []
     for parent, _, names in os.walk(folder, onerror=_refuse):
         paths = [Path(parent, name) for name in names if _is_log(name)]
-        found += [str(path) for path in paths if not _hidden(path.relative_to(whole)) and path.is_file()]
-    found = sorted(path for path in found if not log_beside(path))
-    if not found:
-        raise CallLogError(f"{folder}: no log in this folder; endings read are {_known()}")
-    return found
+        logs += [str(path) for path in paths if not _hidden(path.relative_to(top)) and path.is_file()]
+    logs = sorted(path for path in logs if not log_beside(path))
+    if not logs:
+        raise CallLogError(f"{folder}: no log in this folder; a log ends in {_known()}")
+    return logs
 
 
 def _refuse(error: OSError) -> None:
     raise CallLogError(
-        f"{error.filename}: the folder can't be listed: {error.strerror}; allow it, or name the files to read"
+        f"{error.filename}: can't list the folder: {error.strerror}; allow it, or name the files to read"
     ) from error
 
 
 def _remote(source: str) -> list[str]:
-    """The objects of an address: itself, those that a glob matches, or all logs below a prefix."""
+    """The objects of an address: the one that it names, those that a glob matches, or all logs below it."""
     import fsspec
 
     try:
         store, path = fsspec.core.url_to_fs(source)
-        if without_query(source) != source:  # a signature is for reading, and often for nothing else
+        if without_query(source) != source:  # a signed address often allows reading only, no listing
             return [source]
         if glob.has_magic(source):
-            found = [name for name in store.glob(path) if store.isfile(name)]
+            names = [name for name in store.glob(path) if store.isfile(name)]
         elif not source.endswith("/") and store.isfile(path):
-            found = [path]
+            names = [path]
         else:
-            found = [name for name in store.find(path) if _is_log(name)]
-        found = [str(store.unstrip_protocol(name)) for name in found]
+            names = [name for name in store.find(path) if _is_log(name)]
+        objects = sorted(str(store.unstrip_protocol(name)) for name in names)
     except Exception as error:
         raise remote_error(source, error) from error
-    if not found:
-        shown = without_credentials(source)
-        raise CallLogError(f"{shown}: no such object, and no log below it; endings read are {_known()}")
-    return sorted(found)
+    if not objects:
+        label = without_credentials(source)
+        raise CallLogError(f"{label}: no such object, and no log below it; a log ends in {_known()}")
+    return objects
 
 
 def _is_log(name: str) -> bool:
@@ -117,4 +117,4 @@ def _hidden(path: Path) -> bool:
 
 
 def _known() -> str:
-    return ", ".join((*LOG_ENDINGS, *DATABASE_FILES)) + ", and .gz or .zst after JSON's and CSV's"
+    return ", ".join((*LOG_ENDINGS, *DATABASE_FILES)) + " (.gz or .zst may follow those of JSON and CSV)"

@@ -1,4 +1,4 @@
-"""Whether an answer keeps to the JSON schema, or the signatures of the tools, that its request gave."""
+"""Checks whether an answer keeps to the JSON schema, or to the tools' signatures, of its request."""
 
 from __future__ import annotations
 
@@ -20,26 +20,29 @@ _MEDIA = frozenset(
     "image image_url input_image output_image image_generation_call audio input_audio output_audio video "
     "video_url file document".split()
 )
-"""Types of parts, in the chat protocol, Anthropic's and Responses."""
-
+"""Types of parts, in the protocols Chat Completions, Anthropic Messages and Responses."""
 
 _LARGEST_PATTERN = 1 << 14
-"""Bytes of a compiled pattern; a text of 100,000 characters then takes a fraction of a second."""
+"""Bytes of a compiled pattern; to search 100,000 characters then takes a fraction of a second."""
 _DEEPEST = 100
-"""Keywords inside keywords: Python's own limit, met in jsonschema's native part, would end the process."""
+"""Keywords inside keywords: reaching Python's own limit in jsonschema's native code would end the process."""
 
 
-class _TooLong(Exception):
+class _OutOfBounds(Exception):
     """The check took longer, or went deeper, than it may."""
+
+
+class _Unusable(Exception):
+    """What the request asks for is too large or too deep, or not a schema."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedAnswer:
-    """What a model answered, in whichever protocol.
+    """What a model answered, in any protocol.
 
     Attributes:
-        text: None where it wrote none.
-        calls: name and arguments of each tool call; the arguments as JSON text, or already parsed.
+        text: None if it wrote none.
+        calls: name and arguments of each tool call; the arguments as JSON text or parsed.
     """
 
     text: str | None
@@ -47,21 +50,21 @@ class LoggedAnswer:
 
 
 def logged_answer(evidence: Json) -> LoggedAnswer:
-    """The answer in a reader's `answer`: a text, a chat message, Anthropic's or Responses' parts."""
+    """Parse a reader's `answer`: a text, a chat message, or the parts of Anthropic or Responses."""
     value = _opened(evidence)
     if isinstance(value, dict) and ("role" in value or "content" in value or "tool_calls" in value):
         functions = [mapping(mapping(call).get("function")) for call in listed(value.get("tool_calls"))]
-        calls = [(words(one.get("name")), one.get("arguments")) for one in functions]
+        calls = [(words(function.get("name")), function.get("arguments")) for function in functions]
         return LoggedAnswer(text=_text(value.get("content")), calls=calls)
     if isinstance(value, list) and all(isinstance(part, dict) for part in value):
-        return _of_parts(value)
+        return _answer_of_parts(value)
     return LoggedAnswer(text=evidence if isinstance(evidence, str) else None, calls=())
 
 
 def whole_answer(evidence: Json) -> str | None:
     """The answer as JSON text, in one form for all protocols.
 
-    None where there is none, the log cut it, or more than text and tool calls belong to it.
+    None if there is no answer, the log cut it, or it has more than text and tool calls.
     """
     if evidence is None or CUT_MARK in _as_text(evidence) or _has_media(_opened(evidence)):
         return None
@@ -73,11 +76,11 @@ def whole_answer(evidence: Json) -> str | None:
 
 
 def _has_media(answer: Json) -> bool:
-    """Whether a message, or parts, hold images, sounds or files."""
+    """Whether a message or its parts hold images, sounds or files."""
     outer = _objects_in(answer if isinstance(answer, list) else [answer])
-    inner = [part for one in outer for part in _objects_in(one.get("content"))]
-    named = (part.get("images") or part.get("audio") for part in outer)
-    return any(named) or any(words(part.get("type")) in _MEDIA for part in (*outer, *inner))
+    inner = [part for message in outer for part in _objects_in(message.get("content"))]
+    members = (part.get("images") or part.get("audio") for part in outer)
+    return any(members) or any(words(part.get("type")) in _MEDIA for part in (*outer, *inner))
 
 
 def _objects_in(parts: Json) -> Sequence[Mapping[str, Json]]:
@@ -85,7 +88,7 @@ def _objects_in(parts: Json) -> Sequence[Mapping[str, Json]]:
 
 
 def _opened(evidence: Json) -> Json:
-    """A message kept as JSON text, as a value; any other text stays a text."""
+    """The value of a message or parts that the log has as JSON text; any other text stays a text."""
     if isinstance(evidence, str) and evidence[:1] in "{[":
         try:
             value = parse_json(evidence)[0]
@@ -103,7 +106,7 @@ def _are_parts(value: Json) -> bool:
     )
 
 
-def _of_parts(parts: Sequence[Mapping[str, Json]]) -> LoggedAnswer:
+def _answer_of_parts(parts: Sequence[Mapping[str, Json]]) -> LoggedAnswer:
     texts: list[str] = []
     calls: list[tuple[str | None, Json]] = []
     for part in parts:
@@ -127,18 +130,18 @@ def _text(content: Json) -> str | None:
 def keeps_to_schema(
     evidence: Json, response_format: str | None, tools: str | None, *, max_bytes: int, timeout_s: float
 ) -> bool | None:
-    """Whether an answer is what its request asked for.
+    """Whether an answer has the form that its request asks for.
 
-    Patterns are matched in linear time; those that only backtracking can match, and formats, are not looked
-    at. Nothing outside the schema is fetched.
+    Patterns are matched in linear time. Formats, and patterns that need backtracking, are not checked.
+    References to schemas elsewhere are not fetched.
 
     Args:
-        evidence: what the log has of the answer.
-        response_format, tools: JSON text, in the form of the chat protocol.
+        evidence: the answer in the log.
+        response_format, tools: JSON text, in the form of Chat Completions.
 
     Returns:
-        None where the request asked for no form, the answer is not there or was cut by the log, or it can't
-        be checked within the bounds.
+        None if the request asks for no form, the log lacks the answer or cut it, or the check would exceed
+        its bounds.
     """
     checks: list[tuple[Json, str]] = []
     try:
@@ -146,27 +149,23 @@ def keeps_to_schema(
             return None
         answer = logged_answer(evidence)
         if tools and answer.calls:
-            found = _tool_checks(answer, _bounded(tools, max_bytes))
-            if found is None:
+            tool_checks = _tool_checks(answer, _bounded(tools, max_bytes))
+            if tool_checks is None:
                 return False
-            checks += found
-        schema = _asked(response_format, max_bytes)
+            checks += tool_checks
+        schema = _answer_schema(response_format, max_bytes)
         if schema is not None and (answer.text is not None or not answer.calls):
             checks.append((answer.text, schema))
         if evidence is None or not checks:
             return None
         deadline = time.monotonic() + timeout_s
         return all(_fits(value, schema, max_bytes, deadline) for value, schema in checks)
-    except (_TooLong, RecursionError, _Unusable):
+    except (_OutOfBounds, RecursionError, _Unusable):
         return None
 
 
 def _as_text(evidence: Json) -> str:
     return evidence if isinstance(evidence, str) else json.dumps(evidence, default=str)
-
-
-class _Unusable(Exception):
-    """What the request asked for is too large or too deep, or no schema."""
 
 
 def _bounded(text: str, max_bytes: int) -> Json:
@@ -179,18 +178,18 @@ def _bounded(text: str, max_bytes: int) -> Json:
 
 
 def _tool_checks(answer: LoggedAnswer, tools: Json) -> list[tuple[Json, str]] | None:
-    """Arguments and schema of each call; None where it calls a tool that there is not."""
+    """Arguments and schema of each call; None if the answer calls an unknown tool."""
     functions = [mapping(mapping(tool).get("function")) for tool in listed(tools)]
-    known = {one["name"]: one.get("parameters") for one in functions if isinstance(one.get("name"), str)}
+    known = {each["name"]: each.get("parameters") for each in functions if isinstance(each.get("name"), str)}
     if len(known) < len(listed(tools)):
-        raise _Unusable  # a tool of the provider's own, whose signature is not in the request
+        raise _Unusable  # a built-in tool of the provider, whose signature is not in the request
     if any(name not in known for name, _ in answer.calls):
         return None
     return [(arguments, json.dumps(known[name or ""] or {})) for name, arguments in answer.calls]
 
 
-def _asked(response_format: str | None, max_bytes: int) -> str | None:
-    """The JSON schema that an answer has to fit; None where none was asked for."""
+def _answer_schema(response_format: str | None, max_bytes: int) -> str | None:
+    """The JSON schema that the request wants the answer to fit; None if it wants none."""
     form = mapping(_bounded(response_format, max_bytes)) if response_format else {}
     if form.get("type") == "json_object":
         return '{"type": "object"}'
@@ -201,11 +200,11 @@ def _asked(response_format: str | None, max_bytes: int) -> str | None:
 
 
 def _fits(value: Json, schema: str, max_bytes: int, deadline: float) -> bool:
-    """Whether a value, or the value of a JSON text, fits.
+    """Whether a value, or the value of a JSON text, fits a schema.
 
     Raises:
-        _TooLong: at the deadline.
-        _Unusable: it is too long to be checked, or the schema is none.
+        _OutOfBounds: at the deadline.
+        _Unusable: the value is too long to check, or the schema is not one.
     """
     if value is None:
         return False
@@ -222,19 +221,19 @@ def _fits(value: Json, schema: str, max_bytes: int, deadline: float) -> bool:
     _check.ends, _check.depth = deadline, 0
     try:
         return validator(parsed)
-    except _TooLong:
+    except _OutOfBounds:
         raise
-    except Exception as error:  # as where it is made: references are followed only here
+    except Exception as error:  # jsonschema follows references only now, and may raise anything
         raise _Unusable from error
 
 
 _check = threading.local()
-"""When this thread's check has to end, and how deep it is: all threads share a schema's validator."""
+"""This thread's deadline and depth: all threads share the validator of a schema."""
 
 
 @lru_cache(maxsize=256)
 def _validator(schema: str) -> Callable[[Json], bool] | None:
-    """A check by a schema that stops at its bounds; None for one that is none, or has no bound."""
+    """A check that stops at the bounds; None if the schema is invalid, or its time can't be bounded."""
     import jsonschema_rs
     from jsonschema import Draft202012Validator, validators
     from referencing import Registry
@@ -249,20 +248,20 @@ def _validator(schema: str) -> Callable[[Json], bool] | None:
             return None
     except Exception:  # noqa: BLE001 - both raise anything on what only looks like a schema
         return None
-    ours = {"pattern": _pattern, "format": _ignored, "uniqueItems": _unique}
+    changed = {"pattern": _pattern, "format": _ignored, "uniqueItems": _unique}
     keywords: dict[str, Any] = {
-        name: _bounded_check(ours.get(name, check)) for name, check in base.VALIDATORS.items()
+        name: _bounded_check(changed.get(name, check)) for name, check in base.VALIDATORS.items()
     }
     bounded = validators.extend(base, keywords)(value, registry=Registry())
     return cast("Callable[[Json], bool]", bounded.is_valid)
 
 
 def _bounded_check(check: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
-    """A keyword's check that looks at the clock and the depth first."""
+    """A keyword's check that first checks the time and the depth."""
 
     def bounded(validator: Any, value: Json, instance: Json, schema: Json) -> Iterator[Any]:  # noqa: ANN401 - jsonschema's
         if time.monotonic() > _check.ends or _check.depth >= _DEEPEST:
-            raise _TooLong
+            raise _OutOfBounds
         _check.depth += 1
         try:
             yield from check(validator, value, instance, schema) or ()
@@ -285,7 +284,7 @@ def _pattern(_validator: object, pattern: str, instance: Json, _schema: Json) ->
 
 @lru_cache(maxsize=1024)
 def _matcher(pattern: str) -> Callable[[str], bool]:
-    """Whether a text holds a schema's pattern, in linear time; always where it is not regular."""
+    """A check by a schema's pattern in linear time; always true for a pattern that needs more."""
     from jsonschema_rs import RegexOptions, validator_for
 
     try:
@@ -296,7 +295,7 @@ def _matcher(pattern: str) -> Callable[[str], bool]:
 
 
 def _unique(_validator: object, wanted: Json, instance: Json, _schema: Json) -> Iterator[Any]:
-    """Distinct items, by their text: jsonschema's own check takes a time that grows with the square."""
+    """Compares items by their text, as jsonschema's own check takes quadratic time."""
     from jsonschema import ValidationError
 
     if wanted and isinstance(instance, list):

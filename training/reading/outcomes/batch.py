@@ -12,16 +12,17 @@ from router.settings.outcome_rules import OutcomeRule
 from training.readers.cells import parse_json
 from training.readers.protocol import EVIDENCE_FIELDS
 from training.readers.values import words
+from training.reading.files.raw import RawRows
 from training.reading.outcomes.answer_check import whole_answer
-from training.reading.outcomes.rules import NO_TURNS, CallEvidence, Said, said_of_call, source_of
-from training.reading.rows.cleaning import CALL_SCHEMA, CleanRows, RawRows
+from training.reading.outcomes.rules import NO_TURNS, CallEvidence, RuleVotes, source_of, votes_on_call
+from training.reading.rows.cleaning import CALL_SCHEMA, CleanRows
 
 RULE_COLUMNS = {
     "yes": pa.int64(), "no": pa.int64(), "failed": pa.bool_(), "in_session": pa.bool_(),
     "turn": pa.large_string(), "answer": pa.large_string(),
 }  # fmt: skip
-"""What the scratch folder holds of a call beside its fields, where there are rules: the bits of `Said`, what
-the rules of a session look at, and what a judge does."""
+"""Columns of the scratch folder beside a call's fields, if there are rules: the bits of `RuleVotes`, and what
+session rules and the judge read."""
 
 _JSON_FIELDS = ("messages", "tools", "response_format")
 _TURN_CHARACTERS = 500
@@ -30,16 +31,16 @@ _TURN_CHARACTERS = 500
 def with_outcomes(
     rules: Sequence[OutcomeRule], rows: RawRows, clean: CleanRows
 ) -> tuple[CleanRows, Mapping[str, pa.Array]]:
-    """The rows with the outcomes that the rules find in each call alone, and the columns of `RULE_COLUMNS`.
+    """The rows with the outcomes of the rules that look at one call alone, and the `RULE_COLUMNS`.
 
-    An outcome that no rule finds is unknown, whatever the log says.
+    If no rule votes, the outcome is unknown, whatever the log says.
 
     Raises:
         CallLogError: a function of the rules fails.
     """
     if not rules:
         return clean, {}
-    names = _wanted(rules)
+    names = _fields_read(rules)
     columns = {name: clean.columns[name].to_pylist() for name in names}
     columns |= {name: rows.columns[name] for name in EVIDENCE_FIELDS if name in rows.columns}
     with_whole = any(rule.function for rule in rules)
@@ -47,30 +48,30 @@ def with_outcomes(
         _evidence({name: values[row] for name, values in columns.items()}, with_whole) if key else None
         for row, key in enumerate(clean.keys)
     ]
-    said = [said_of_call(rules, call) if call else Said() for call in calls]
-    decided = [one.decision() for one in said]
+    votes = [votes_on_call(rules, call) if call else RuleVotes() for call in calls]
+    decisions = [each.decision() for each in votes]
     outcomes = {
-        "success": [found and found[1] for found in decided],
+        "success": [decision and decision.success for decision in decisions],
         "outcome_source": [
-            source_of(rules[found[0]], call.source) if found and call else call and call.source
-            for found, call in zip(decided, calls, strict=True)
+            source_of(rules[decision.rule], call.source) if decision and call else call and call.source
+            for decision, call in zip(decisions, calls, strict=True)
         ],
     }
     arrays = {name: pa.array(values, CALL_SCHEMA.field(name).type) for name, values in outcomes.items()}
     extra: dict[str, Sequence[Json]] = {
-        "yes": [one.yes for one in said],
-        "no": [one.no for one in said],
+        "yes": [each.yes for each in votes],
+        "no": [each.no for each in votes],
         "failed": [bool(call and call.failed) for call in calls],
         "in_session": [_in_session(call) for call in calls],
     }
     if any(rule.next_turn for rule in rules):
         texts = zip(columns["prompt"], columns["messages"], strict=True)
-        extra["turn"] = [_turn(*one) if key else None for one, key in zip(texts, clean.keys, strict=True)]
+        extra["turn"] = [_turn(*text) if key else None for text, key in zip(texts, clean.keys, strict=True)]
     judge = next((number for number, rule in enumerate(rules) if rule.judge), None)
     if judge is not None:
         extra["answer"] = [
-            whole_answer(call.answer) if call and not call.failed and not one.heard(judge) else None
-            for call, one in zip(calls, said, strict=True)
+            whole_answer(call.answer) if call and not call.failed and not each.decided_by(judge) else None
+            for call, each in zip(calls, votes, strict=True)
         ]
     return (
         replace(clean, columns={**clean.columns, **arrays}),
@@ -78,8 +79,8 @@ def with_outcomes(
     )
 
 
-def _wanted(rules: Sequence[OutcomeRule]) -> Sequence[str]:
-    """The fields that the rules look at: taking a column apart costs time."""
+def _fields_read(rules: Sequence[OutcomeRule]) -> Sequence[str]:
+    """The fields that the rules look at; the others need no conversion, which takes time."""
     if any(rule.function for rule in rules):
         return tuple(CALL_SCHEMA.names)
     names = ["success", "score", "outcome_source"]
@@ -114,8 +115,8 @@ def _in_session(call: CallEvidence | None) -> bool:
 
 
 def _turn(prompt: str | None, messages: str | None) -> str | None:
-    """The beginning of the last thing the user said."""
+    """The beginning of the user's last message."""
     if messages is None:
         return prompt and prompt[:_TURN_CHARACTERS]
-    said = [text for role, text in message_texts(parse_json(messages)[0]) if role == "user"]
-    return said[-1][:_TURN_CHARACTERS] if said else None
+    texts = [text for role, text in message_texts(parse_json(messages)[0]) if role == "user"]
+    return texts[-1][:_TURN_CHARACTERS] if texts else None

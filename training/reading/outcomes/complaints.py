@@ -1,4 +1,4 @@
-"""How a user's turn begins when it complains about the answer before it, in several languages."""
+"""Recognises turns in which a user complains about the answer before, in several languages."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ COMPLAINTS: Mapping[str, tuple[str, ...]] = {
     "zh": (r"(?:这|那)?(?:还是)?(?:不对|错了|不正确)", r"不是我(?:要|想要|问)的", r"重新(?:回答|来|做)"),
     "ja": (r"(?:それは)?(?:違います|違う|間違って|間違い)", r"そうじゃな", r"もう一度(?:やり|答え)"),
 }
-"""Per language, regular expressions for the beginning of a turn; case does not matter. Only a beginning tells
-a complaint from a text that holds the same words."""
+"""Regular expressions for the beginning of a turn per language; case does not matter. Elsewhere in a turn,
+the same words are often no complaint."""
 
 _UNSPACED = ("zh", "ja")
 _LONGEST = 200

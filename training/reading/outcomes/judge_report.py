@@ -1,4 +1,4 @@
-"""Whether a judge's repeated verdicts agree, and what judging came to."""
+"""The figures of a judge's work: how many verdicts of each kind, what they cost, and whether they agree."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ import numpy as np
 from router.records import IntArray
 
 Verdict: TypeAlias = Literal["success", "failure", "unclear", "unreadable", "refused"]
-"""What one reply says. "unclear": the judge can't tell; "unreadable": the reply holds no single verdict;
-"refused": its provider would not take the request, or it was too long for the model."""
+"""Content of one reply. "unclear": the judge can't tell; "unreadable": the reply does not hold exactly one
+verdict; "refused": the provider refused the request, or it was too long for the model."""
 
 CATEGORIES: tuple[Verdict, ...] = ("success", "failure", "unclear")
-"""What a reply that can be read may say."""
+"""Verdicts of replies that can be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeReport:
-    """What asking the judge came to.
+    """Results of judging the calls of one log.
 
     Attributes:
-        set_apart: calls that no rule before the judge decides and that it can't be asked about, by reason.
-        eligible: calls that it might have been asked about; `sampled` of them were drawn.
-        judged: calls drawn of which it says something; `succeeded` of them are successes.
-        undecided: calls drawn with all their verdicts, none of which has more than half of them.
-        unfinished: calls drawn that lack verdicts which would have mattered; the next import asks for them.
-        left_out: failures that other rules found, of calls that the sample is without: they count as unknown.
-        repeats: verdicts asked for per answer.
-        compared: answers with all their verdicts, all of them readable; `unanimous` is the share of these on
-            which all verdicts are the same, `kappa` is Fleiss' kappa over them. Both None where there is
-            one verdict an answer, or nothing to compare; kappa as well where all verdicts are the same.
-        replies: verdicts by what they say, of this import and earlier ones.
-        reused: of those, the ones of earlier imports.
-        failed: calls of the judge that failed, by model and kind.
-        over_budget: calls that were not made because the budget could not bear their worst case.
-        given_up: why the judge was called no more, by its name.
+        set_apart: calls that no earlier rule decides and that can't be judged, by reason.
+        eligible: calls that can be judged; `sampled` of them were drawn.
+        judged: sampled calls that the judge decides; `succeeded` of them are successes.
+        undecided: sampled calls with all their verdicts, but without a majority for success or failure.
+        unfinished: sampled calls that lack verdicts they need; the next import requests those.
+        left_out: failures by other rules outside the sample; their outcomes count as unknown.
+        repeats: number of verdicts per answer.
+        compared: answers with all their verdicts, each of them readable. `unanimous` is the share of these
+            with equal verdicts, `kappa` their Fleiss' kappa. Both are None if `repeats` is 1 or nothing can
+            be compared; kappa also if all verdicts of all answers are equal.
+        replies: number of replies per verdict, of this import and earlier ones.
+        reused: how many of these are from earlier imports.
+        failed: failed calls of the judge, by model and kind.
+        over_budget: calls that were not made because their worst case exceeded the budget.
+        given_up: why the judge was not called any more, by its name.
         cost_usd: of this import.
         spent_usd: of all imports into this file, out of `budget_usd`.
     """
@@ -68,9 +68,9 @@ class JudgeReport:
 
 
 def majority(verdicts: Sequence[Verdict], repeats: int) -> bool | None:
-    """What more than half of all `repeats` verdicts say; None where they say neither, or are not all there.
+    """Whether more than half of `repeats` verdicts are success, or failure; None if neither.
 
-    A verdict that is missing, unclear or unreadable counts on neither side.
+    Verdicts that are missing, unclear or unreadable count for neither side.
     """
     counts = Counter(verdicts)
     if 2 * counts["success"] > repeats:
@@ -79,7 +79,7 @@ def majority(verdicts: Sequence[Verdict], repeats: int) -> bool | None:
 
 
 def agreement(answers: Sequence[Sequence[Verdict]], repeats: int) -> tuple[int, float | None, float | None]:
-    """Answers compared, the share of them on which all verdicts are the same, and Fleiss' kappa.
+    """Number of answers compared, the share of them with equal verdicts, and Fleiss' kappa.
 
     Only answers with `repeats` readable verdicts are compared.
     """
@@ -102,17 +102,17 @@ def agreement(answers: Sequence[Sequence[Verdict]], repeats: int) -> tuple[int, 
 
 
 def fleiss_kappa(counts: IntArray) -> float:
-    """Agreement beyond chance: 1 is perfect, 0 what chance gives, below 0 less.
+    """Agreement beyond chance: 1 is perfect, 0 as by chance, below 0 less.
 
     Fleiss, "Measuring nominal scale agreement among many raters", Psychological Bulletin 76 (1971): with n
     ratings of each of N subjects, n_ij of subject i in category j, P_i = (sum_j n_ij^2 - n) / (n (n - 1)),
     p_j = sum_i n_ij / (N n), P = mean of P_i, E = sum_j p_j^2, and kappa = (P - E) / (1 - E).
 
     Args:
-        counts: shape (subjects, categories); n_ij, each row's sum the same and at least 2.
+        counts: shape (subjects, categories); n_ij, where all rows have the same sum of at least 2.
 
     Returns:
-        NaN where all ratings are of one category: nothing tells agreement from chance then.
+        NaN if all ratings are of one category, as agreement and chance are then the same.
     """
     ratings = int(counts[0].sum())
     alike = ((counts**2).sum(axis=1) - ratings) / (ratings * (ratings - 1))

@@ -1,4 +1,4 @@
-"""What the declared rules say of a call's outcome: of one call, and of the calls of one session."""
+"""The declared outcome rules: their votes on one call, and on the calls of one session."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from router.errors import CallLogError
 from router.records import Json
@@ -31,13 +31,13 @@ from training.reading.outcomes.complaints import complains
 FEEDBACK, ERROR = "feedback", "error"
 """Sources of outcomes that the log itself has."""
 JUDGE = "judge"
-"""Source of the outcomes that a judge model found, in an import before this one."""
+"""Source of the outcomes that a judge model gave in an earlier import."""
 ONLY_FAILURES = frozenset({"error", "finish_reason", "answer_schema", "retried", "next_turn"})
-"""Kinds of the rules that look at every call and find no success."""
+"""Kinds of rules that check every call and only ever vote for failure."""
 NOT_DRAWN = "not-drawn"
-"""Source of a call whose failure one of these found, but which is not in a judge's sample. Its outcome counts
-as unknown, like those of its neighbours: known failures of all calls beside known successes of a sample would
-make every model look worse, and the one that fails most the worst."""
+"""Source of a call that one of these rules calls a failure, outside the judge's sample. Its outcome counts as
+unknown, like those of its neighbours: known failures of all calls beside known successes of a sample would
+make every model look worse, most of all the one that fails most."""
 NO_TURNS = frozenset({"replay", "shadow-evaluation"})
 """Sources of the calls that nobody in a session made."""
 
@@ -47,20 +47,20 @@ _CHAT_REASONS = {
 }  # fmt: skip
 _LEAST_WORDS = 3
 _MOST_OPEN = 100
-"""Calls of one prompt that a session's retry may be of: a bound on the time for a session that is a loop."""
+"""Earlier calls of one prompt that a retry is compared with; bounds the time for a session that loops."""
 _MICROSECONDS = 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallEvidence:
-    """What the rules look at in one call.
+    """What the rules may look at in one call.
 
     Attributes:
-        success, score, source: as the log has them.
-        error: its class.
-        answer: in any form that a reader gives.
+        success, score, source: the outcome in the log.
+        error: class of the error.
+        answer: in any form that a reader returns.
         tools, response_format: JSON text.
-        whole: all fields of the call by name, for a function.
+        whole: all fields of the call by name, for the team's own functions.
     """
 
     success: bool | None = None
@@ -75,64 +75,85 @@ class CallEvidence:
 
     @property
     def failed(self) -> bool:
-        """Whether the call ended in an error, the model's or not."""
+        """Whether the call ended in an error, of the model or not."""
         return self.error is not None or self.source == ERROR
 
 
+class RuleDecision(NamedTuple):
+    """The first rule, by its number from 0, that votes on a call, and its vote."""
+
+    rule: int
+    success: bool
+
+
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What the rules said of one call, a bit a rule, the first rule's the lowest.
+class RuleVotes:
+    """How the rules vote on one call.
+
+    The votes are two sets of rules, kept as the bits of two integers: bit i belongs to rule i. So the
+    scratch folder holds the votes of a call in two int64 columns, by which daft groups millions of calls.
 
     Attributes:
-        yes, no: the rules that found a success, and a failure.
+        yes: the rules that vote for success.
+        no: the rules that vote for failure.
     """
 
     yes: int = 0
     no: int = 0
 
-    def __or__(self, other: Said) -> Said:
-        return Said(self.yes | other.yes, self.no | other.no)
+    @staticmethod
+    def of(rule: int, success: bool) -> RuleVotes:
+        """The vote of one rule, by its number from 0."""
+        return RuleVotes(yes=1 << rule) if success else RuleVotes(no=1 << rule)
 
-    def heard(self, number: int) -> bool:
-        """Whether a rule up to this one, counted from 0, says anything."""
-        return bool((self.yes | self.no) & ((2 << number) - 1))
+    def __or__(self, other: RuleVotes) -> RuleVotes:
+        return RuleVotes(self.yes | other.yes, self.no | other.no)
 
-    def decision(self) -> tuple[int, bool] | None:
-        """Number of the rule that decides, from 0, and what it says; None if none says anything."""
-        either = self.yes | self.no
-        if not either:
-            return None
-        first = (either & -either).bit_length() - 1
-        return first, bool(self.yes >> first & 1)
+    def decision(self) -> RuleDecision | None:
+        """The vote that counts: that of the first rule with a vote; None if no rule votes."""
+        voters = self.yes | self.no
+        for rule in range(voters.bit_length()):
+            if voters >> rule & 1:
+                return RuleDecision(rule, bool(self.yes >> rule & 1))
+        return None
+
+    def decided_by(self, rule: int) -> bool:
+        """Whether this rule, by its number from 0, or an earlier one votes."""
+        decision = self.decision()
+        return decision is not None and decision.rule <= rule
+
+    def against(self, decision: RuleDecision) -> Sequence[int]:
+        """Numbers of the rules that vote against a decision."""
+        opponents = self.no if decision.success else self.yes
+        return [rule for rule in range(opponents.bit_length()) if opponents >> rule & 1]
 
 
-def said_of_call(rules: Sequence[OutcomeRule], call: CallEvidence) -> Said:
-    """What each rule that looks at one call alone says of it.
+def votes_on_call(rules: Sequence[OutcomeRule], call: CallEvidence) -> RuleVotes:
+    """The votes of the rules that look at one call alone.
 
     Raises:
-        CallLogError: a function raised, or returned something else than true, false or None.
+        CallLogError: a function raised, or returned something other than True, False or None.
     """
-    yes = no = 0
+    votes = RuleVotes()
     for number, rule in enumerate(rules if call.source != NOT_DRAWN else ()):
-        verdict = _says(rule, call)
-        if verdict is not None:
-            yes |= verdict << number
-            no |= (not verdict) << number
-    return Said(yes, no)
+        vote = _vote(rule, call)
+        if vote is not None:
+            votes |= RuleVotes.of(number, vote)
+    return votes
 
 
 def source_of(rule: OutcomeRule, logged: str | None) -> str:
     """The `outcome_source` of an outcome that `rule` decided.
 
     Args:
-        logged: the source that the log has for the call.
+        logged: the call's source in the log.
     """
     if rule.feedback:
         return logged or FEEDBACK
     return rule.function.source if rule.function else rule.kind
 
 
-def _says(rule: OutcomeRule, call: CallEvidence) -> bool | None:
+def _vote(rule: OutcomeRule, call: CallEvidence) -> bool | None:
     value = next(value for _, value in rule if value is not None)
     check = _CHECKS.get(type(value))
     return check(value, call) if check else None
@@ -140,8 +161,8 @@ def _says(rule: OutcomeRule, call: CallEvidence) -> bool | None:
 
 def _feedback(rule: FeedbackRule, call: CallEvidence) -> bool | None:
     source = call.source or FEEDBACK
-    wanted = source != ERROR if rule.sources is None else source in rule.sources
-    return call.success if wanted else None
+    counts = source != ERROR if rule.sources is None else source in rule.sources
+    return call.success if counts else None
 
 
 def _evaluation(rule: EvaluationRule, call: CallEvidence) -> bool | None:
@@ -172,17 +193,17 @@ def _schema(rule: SchemaRule, call: CallEvidence) -> bool | None:
 
 def _function(rule: FunctionRule, call: CallEvidence) -> bool | None:
     try:
-        verdict = _loaded(rule.call)(call.whole)
+        vote = _loaded(rule.call)(call.whole)
     except Exception as error:  # noqa: BLE001 - the team's own function may raise anything
         raise CallLogError(
             f"outcomes: {rule.call} raised {type(error).__name__} on a call; "
-            "let it return None where it can't tell"
+            "let it return None if it can't tell the outcome"
         ) from None
-    if verdict is not None and not isinstance(verdict, bool):
+    if vote is not None and not isinstance(vote, bool):
         raise CallLogError(
-            f"outcomes: {rule.call} returned {type(verdict).__name__}; it must be True, False or None"
+            f"outcomes: {rule.call} returned {type(vote).__name__}; it must return True, False or None"
         )
-    return verdict
+    return vote
 
 
 _loaded = lru_cache(maxsize=64)(load_function)
@@ -209,9 +230,10 @@ class SessionCall:
     """What the rules look at in a call of a session.
 
     Attributes:
+        key: prompt key.
         time: in microseconds since 1970.
-        failed: it ended in an error; what comes next says nothing of the model's worth.
-        turn: the beginning of the last thing the user said; None where there is none.
+        failed: whether it ended in an error; what follows then tells nothing about the model's answer.
+        turn: beginning of the user's last message; None if there is none.
     """
 
     key: str
@@ -221,43 +243,45 @@ class SessionCall:
     turn: str | None
 
 
-def said_of_session(rules: Sequence[OutcomeRule], calls: Sequence[SessionCall]) -> Mapping[int, Said]:
-    """What the rules that look at a session say, by the position of the call.
+def votes_on_session(rules: Sequence[OutcomeRule], calls: Sequence[SessionCall]) -> Mapping[int, RuleVotes]:
+    """The votes of the rules that look at a session, by position of the call.
 
     Args:
         calls: of one session, in order of time.
     """
-    said: dict[int, Said] = defaultdict(Said)
+    votes: dict[int, RuleVotes] = defaultdict(RuleVotes)
     for number, rule in enumerate(rules):
-        found: Iterable[int] = ()
+        failures: Iterable[int] = ()
         if rule.retried:
-            found = _retried(rule.retried, calls)
+            failures = _retried(rule.retried, calls)
         elif rule.next_turn:
-            found = _disliked(rule.next_turn, calls)
-        for position in found:
-            said[position] |= Said(no=1 << number)
-    return said
+            failures = _disliked(rule.next_turn, calls)
+        for position in failures:
+            votes[position] |= RuleVotes.of(number, success=False)
+    return votes
 
 
 def _retried(rule: RetriedRule, calls: Sequence[SessionCall]) -> Iterable[int]:
-    open_: dict[str, list[int]] = defaultdict(list)
+    """Positions of the calls that a later call with the same prompt repeats."""
+    unrepeated: dict[str, list[int]] = defaultdict(list)
     for position, call in enumerate(calls):
         waiting: list[int] = []
-        for before in open_[call.key]:
-            apart = (call.time - calls[before].time) / _MICROSECONDS
-            if apart <= rule.within_s:
-                if apart > 0 and _counts(rule, calls[before].model, call.model):
+        for before in unrepeated[call.key]:
+            seconds = (call.time - calls[before].time) / _MICROSECONDS
+            if seconds <= rule.within_s:
+                if seconds > 0 and _is_retry(rule, calls[before].model, call.model):
                     yield before
                 else:
                     waiting.append(before)
-        open_[call.key] = waiting[-_MOST_OPEN:] if call.failed else [*waiting[-_MOST_OPEN:], position]
+        unrepeated[call.key] = waiting[-_MOST_OPEN:] + ([] if call.failed else [position])
 
 
-def _counts(rule: RetriedRule, before: str, after: str) -> bool:
+def _is_retry(rule: RetriedRule, before: str, after: str) -> bool:
     return rule.model == "any" or (rule.model == "same") == (before == after)
 
 
 def _disliked(rule: NextTurnRule, calls: Sequence[SessionCall]) -> Iterable[int]:
+    """Positions of the calls after which the user complains or rephrases."""
     for position, (call, after) in enumerate(pairwise(calls)):
         soon = 0 < after.time - call.time <= rule.within_s * _MICROSECONDS
         if not soon or call.failed or call.turn is None or after.turn is None or call.turn == after.turn:
@@ -269,6 +293,6 @@ def _disliked(rule: NextTurnRule, calls: Sequence[SessionCall]) -> Iterable[int]
 
 
 def _similarity(one: str, other: str) -> float:
-    """Share of the words in either text that are in both; 0 for texts too short to tell."""
+    """Share of the words of either text that are in both; 0 if a text is too short to tell."""
     first, second = set(one.casefold().split()), set(other.casefold().split())
     return len(first & second) / len(first | second) if min(len(first), len(second)) >= _LEAST_WORDS else 0.0

@@ -1,10 +1,12 @@
-"""The outcome rules that look at a session, over the calls that the read pass left; and their count."""
+"""Applies the outcome rules that look at a session, after the read pass, and counts what all rules did."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +21,17 @@ from training.reading.outcomes.rules import (
     JUDGE,
     NOT_DRAWN,
     ONLY_FAILURES,
-    Said,
+    RuleDecision,
+    RuleVotes,
     SessionCall,
-    said_of_session,
+    votes_on_session,
 )
 
 if TYPE_CHECKING:
     import daft
 
 _CALLS_AT_ONCE = 1_000_000
-_LOOKED_AT = (
+_COLUMNS = (
     "place", "session_id", "time", "prompt_key", "model", "outcome_source", "yes", "no", "failed", "turn",
 )  # fmt: skip
 
@@ -38,9 +41,9 @@ class RuleCount:
     """What one rule did.
 
     Attributes:
-        rule: its place in the list, from 1, and its kind.
+        rule: its position in the list, from 1, and its kind.
         succeeded, failed: calls whose outcome it decided.
-        overruled: calls of which it said something else than the rule that decided.
+        overruled: calls on which it voted against the rule that decided.
     """
 
     rule: str
@@ -50,7 +53,7 @@ class RuleCount:
 
     @property
     def kind(self) -> str:
-        """The rule's, without its place."""
+        """The rule's kind, without its position."""
         return self.rule.partition(". ")[2]
 
 
@@ -60,10 +63,10 @@ class OutcomeCounts:
 
     Attributes:
         rules: in their order.
-        unjudged: calls whose outcome no rule found.
-        conflicting: calls of which two rules said different things.
+        unjudged: calls on which no rule voted.
+        conflicting: calls on which two rules voted differently.
         conflicts: calls per pair of the rule that decided and one that it overruled, the most first.
-        judge: what asking the judge came to; None where none was asked.
+        judge: None if no judge was called.
     """
 
     rules: Sequence[RuleCount]
@@ -74,50 +77,47 @@ class OutcomeCounts:
 
     @property
     def one_sided(self) -> Mapping[str, int]:
-        """Failures by rule, of the rules that could have found a success, and found none."""
-        able = (one for one in self.rules if one.kind not in ONLY_FAILURES | {JUDGE})
-        return {one.rule: one.failed for one in able if one.failed and not one.succeeded}
+        """Failures by rule, of the rules that decided failures only and might have decided successes."""
+        two_sided = (count for count in self.rules if count.kind not in ONLY_FAILURES | {JUDGE})
+        return {count.rule: count.failed for count in two_sided if count.failed and not count.succeeded}
 
 
 def judge_sessions(rules: Sequence[OutcomeRule], calls: daft.DataFrame, kept: int, folder: Path) -> None:
-    """Write what the rules that look at a session say, one row a call of which they say something.
+    """Write the amendments of the rules that look at a session, one row per call on which they vote.
 
-    The sessions are taken in slices by the hash of their name, a million calls or so at once, so that memory
-    stays the same for a log of any length; the calls of one session come together. A call without a session
-    or a time is not looked at, nor is one that nobody made in it (a replay, a shadow).
+    Slices of sessions, by the hash of their name, hold about a million calls at a time, so memory stays the
+    same for any log. Calls without a session or a time do not count, nor calls that nobody in the session
+    made (replays and shadow evaluations).
 
     Args:
-        calls: of the whole log, without repeats.
-        kept: how many there are, repeats included.
+        calls: of the whole log, without duplicates.
+        kept: their number including duplicates.
     """
     with_session = calls.where(
         calls["in_session"] & calls["session_id"].not_null() & calls["time"].not_null()
-    ).select(*_LOOKED_AT)
+    ).select(*_COLUMNS)
     slices = 1 + kept // _CALLS_AT_ONCE
     hashed: Any = with_session["session_id"].hash()
     with pq.ParquetWriter(session_verdicts(folder), VERDICTS) as writer:
         for number in range(slices):
-            some = with_session.where(hashed % slices == number) if slices > 1 else with_session
-            frame = pl.DataFrame(some.to_arrow()).sort("session_id", "time", "place")
-            found = [row for session in _sessions(frame) for row in _said(rules, session)]
-            writer.write_table(pa.Table.from_pylist(found, VERDICTS))
+            part = with_session.where(hashed % slices == number) if slices > 1 else with_session
+            frame = pl.DataFrame(part.to_arrow()).sort("session_id", "time", "place")
+            rows = [row for session in _sessions(frame) for row in _amendments(rules, session)]
+            writer.write_table(pa.Table.from_pylist(rows, VERDICTS))
 
 
 def _sessions(frame: pl.DataFrame) -> Iterator[Sequence[Mapping[str, Any]]]:
-    """The calls of each session that has several; the frame is sorted by session."""
-    together: list[Mapping[str, Any]] = []
-    micro = frame.with_columns(pl.col("time").dt.epoch("us"))
-    for call in micro.iter_rows(named=True):
-        if together and call["session_id"] != together[0]["session_id"]:
-            if len(together) > 1:
-                yield together
-            together = []
-        together.append(call)
-    if len(together) > 1:
-        yield together
+    """The calls of each session with several calls; the frame must be sorted by session."""
+    rows = frame.with_columns(pl.col("time").dt.epoch("us")).iter_rows(named=True)
+    for _, session in groupby(rows, key=itemgetter("session_id")):
+        calls = list(session)
+        if len(calls) > 1:
+            yield calls
 
 
-def _said(rules: Sequence[OutcomeRule], session: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+def _amendments(
+    rules: Sequence[OutcomeRule], session: Sequence[Mapping[str, Any]]
+) -> Iterator[Mapping[str, Any]]:
     calls = [
         SessionCall(
             key=call["prompt_key"],
@@ -128,41 +128,41 @@ def _said(rules: Sequence[OutcomeRule], session: Sequence[Mapping[str, Any]]) ->
         )
         for call in session
     ]
-    for position, said in said_of_session(rules, calls).items():
+    for position, votes in votes_on_session(rules, calls).items():
         call = session[position]
         if call["outcome_source"] != NOT_DRAWN:
-            yield amendment(rules, call["place"], Said(call["yes"], call["no"]), said)
+            yield amendment(rules, call["place"], RuleVotes(call["yes"], call["no"]), votes)
 
 
 def count_outcomes(rules: Sequence[OutcomeRule], calls: daft.DataFrame) -> OutcomeCounts:
-    """What every rule did; an `otherwise` overrules nothing and is not overruled.
+    """Count what every rule did; an `otherwise` rule overrules nothing and is never overruled.
 
     Args:
-        calls: without repeats, with the verdicts of sessions and judge.
+        calls: without duplicates, with the amendments of session rules and judge.
     """
     groups = calls.groupby("yes", "no").agg(calls["place"].count().alias("calls")).to_pydict()
     names = [f"{number}. {rule.kind}" for number, rule in enumerate(rules, start=1)]
-    decisions: Counter[tuple[int, bool]] = Counter()
+    decisions: Counter[RuleDecision] = Counter()
     overruled: Counter[int] = Counter()
     conflicts: Counter[str] = Counter()
     unjudged = conflicting = 0
     for yes, no, count in zip(groups["yes"], groups["no"], groups["calls"], strict=True):
-        said = Said(yes, no)
-        decided = said.decision()
-        if decided is None:
+        votes = RuleVotes(yes, no)
+        decision = votes.decision()
+        if decision is None:
             unjudged += count
             continue
-        decisions[decided] += count
-        others = _overruled(rules, said, decided)
+        decisions[decision] += count
+        others = [rule for rule in votes.against(decision) if rules[rule].otherwise is None]
         conflicting += count if others else 0
         overruled.update(dict.fromkeys(others, count))
-        conflicts.update({f"{names[decided[0]]} over {names[other]}": count for other in others})
+        conflicts.update({f"{names[decision.rule]} over {names[other]}": count for other in others})
     return OutcomeCounts(
         rules=[
             RuleCount(
                 rule=name,
-                succeeded=decisions[number, True],
-                failed=decisions[number, False],
+                succeeded=decisions[RuleDecision(number, True)],
+                failed=decisions[RuleDecision(number, False)],
                 overruled=overruled[number],
             )
             for number, name in enumerate(names)
@@ -171,9 +171,3 @@ def count_outcomes(rules: Sequence[OutcomeRule], calls: daft.DataFrame) -> Outco
         conflicting=conflicting,
         conflicts=dict(conflicts.most_common()),
     )
-
-
-def _overruled(rules: Sequence[OutcomeRule], said: Said, decided: tuple[int, bool]) -> Sequence[int]:
-    """The rules that said something else than the one that decided."""
-    against = said.no if decided[1] else said.yes
-    return [number for number, rule in enumerate(rules) if against >> number & 1 and rule.otherwise is None]

@@ -1,4 +1,4 @@
-"""From raw values to canonical columns: what a logged call may hold, and why a row is turned away."""
+"""Turns raw values into canonical columns: what a logged call may hold, and why a row is rejected."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from training.readers.cells import (
     plain_text,
     tag_list,
 )
+from training.reading.files.raw import RawRows
 
 _TIME = pa.timestamp("us", tz="UTC")
 _TEXT = pa.large_string()
@@ -43,7 +44,7 @@ CALL_SCHEMA = pa.schema(
 """The canonical call log; `messages`, `tools` and `response_format` are JSON text."""
 
 RUNTIME_FIELDS = ("prompt_key", "error")
-"""Columns of the runtime's log that are no field of the canonical one, and that are looked at here."""
+"""Columns of the runtime's log that the checks need beside the fields of the canonical log."""
 
 TEXT_NOT_KEPT = "text was not kept (log.text: hash)"
 
@@ -54,34 +55,15 @@ _dump_sorted = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RawRows:
-    """Some rows of one log file, before any check.
-
-    Attributes:
-        lines: line of each row, from 1; in Parquet the row's number.
-        columns: raw values per canonical or runtime field that the file has, each as long as `lines`.
-        broken: reason and excerpt per row that could not be taken apart; its values are all None.
-        repaired: rows in which a lone surrogate was replaced.
-        raw: text of a row as it stands in the file.
-    """
-
-    lines: Sequence[int]
-    columns: Mapping[str, Sequence[Json]]
-    broken: Mapping[int, tuple[str, str]]
-    repaired: frozenset[int]
-    raw: Callable[[int], str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CleanRows:
     """The same rows, checked.
 
     Attributes:
         columns: one array per field of `CALL_SCHEMA`, each as long as the raw rows.
-        keys: prompt key of each row; "" for one that is no call.
+        keys: prompt key of each row; "" if the row is not a call.
         problems: reason and excerpt of the offending value per rejected row.
-        without_text: rows that are in order, but of whose prompt only the key was logged.
-        repaired: number of rows kept in which a lone surrogate was replaced.
+        without_text: valid rows whose prompt text was not logged, only its key.
+        repaired: number of calls in which a lone surrogate was replaced.
     """
 
     columns: Mapping[str, pa.Array]
@@ -92,7 +74,7 @@ class CleanRows:
 
 
 def clean_rows(rows: RawRows) -> CleanRows:
-    """Check every value of `rows` and bring it into canonical form; nothing is raised for a bad row."""
+    """Check every value and bring it into canonical form; a bad row is reported, not raised."""
     cleaner = _Cleaner(rows)
     columns = {name: cleaner.column(name) for name in CALL_SCHEMA.names if name not in _KEY_FIELDS}
     keys = cleaner.prompts(columns)
@@ -132,23 +114,23 @@ _RANGES: Mapping[str, _Checks] = {
 _CLEANERS: Mapping[str, Callable[[Json], Json]] = {
     "time": microseconds, "tags": tag_list, "success": boolean, "truncated": boolean,
 }  # fmt: skip
-_OF_AN_ANSWER = frozenset({"cost_usd", "input_tokens", "output_tokens"})
-"""Where the runtime's log has an error, a zero in these says that there was no answer, not a free one."""
+_ANSWER_FIELDS = frozenset({"cost_usd", "input_tokens", "output_tokens"})
+"""A zero in these means no answer, not a free one, if the runtime's log has an error in the row."""
 _PLAIN_TEXT = {str, type(None)}
 _PLAIN_BOOLEANS = {bool, type(None)}
 _PLAIN_NUMBERS = {float, type(None)}
 
 
 class _Cleaner:
-    """Checks of one batch; gathers the first problem of each row."""
+    """Checks one batch, and keeps the first problem of each row."""
 
     def __init__(self, rows: RawRows) -> None:
         self.rows = rows
         self.problems = dict(rows.broken)
         self.repaired = set(rows.repaired)
         self.without_text: set[int] = set()
-        self._keyed = [bool(key) and isinstance(key, str) for key in self._given("prompt_key")]
-        errors = zip(self._given("error"), self._keyed, strict=True)
+        self._keyed = [bool(key) and isinstance(key, str) for key in self._raw("prompt_key")]
+        errors = zip(self._raw("error"), self._keyed, strict=True)
         self._failed = np.array([bool(error) and keyed for error, keyed in errors], dtype=bool)
 
     def column(self, name: str) -> pa.Array:
@@ -156,7 +138,7 @@ class _Cleaner:
         values = self.rows.columns.get(name)
         if values is None:
             if name == "model":
-                self._need_model(self._given(name))
+                self._need_model(self._raw(name))
             return _fill_truncated(name, pa.nulls(len(self.rows.lines), CALL_SCHEMA.field(name).type))
         if name in _RANGES:
             return self._numbers(name, values)
@@ -166,8 +148,8 @@ class _Cleaner:
         return _fill_truncated(name, pa.array(values, CALL_SCHEMA.field(name).type))
 
     def prompts(self, columns: dict[str, pa.Array]) -> list[str]:
-        """The key of each row; adds the prompt, messages, tools and response format to `columns`."""
-        texts = self._values("prompt", plain_text)
+        """The key of each row; adds prompt, messages, tools and response format to `columns`."""
+        texts = self._each("prompt", self._raw("prompt"), plain_text)
         messages = self._parsed("messages", chat_messages)
         tools, formats = self._parsed("tools", any_json), self._parsed("response_format", any_json)
         self._need_prompt(texts, messages)
@@ -178,43 +160,39 @@ class _Cleaner:
         columns.clear()
         columns.update(columns_in_order)
         tails = _Tails()
-        no_calls = self.problems.keys() | self.without_text
+        not_calls = self.problems.keys() | self.without_text
         return [
-            "" if row in no_calls else _key(text, message, tails.of(tool, form))
+            "" if row in not_calls else _key(text, message, tails.of(tool, form))
             for row, (text, message, tool, form) in enumerate(
                 zip(texts, messages, tools, formats, strict=True)
             )
         ]
 
-    def _given(self, name: str) -> Sequence[Json]:
-        """The raw values of a column; None everywhere where the file lacks it."""
+    def _raw(self, name: str) -> Sequence[Json]:
+        """The raw values of a column; all None if the file lacks it."""
         values = self.rows.columns.get(name)
         return [None] * len(self.rows.lines) if values is None else values
 
-    def _values(self, name: str, clean: Callable[[Json], Json]) -> Sequence[Json]:
-        values = self.rows.columns.get(name)
-        return [None] * len(self.rows.lines) if values is None else self._each(name, values, clean)
-
     def _parsed(self, name: str, check: Callable[[Json], Json]) -> Sequence[tuple[Json, str] | None]:
-        """Value and JSON text of each row of a JSON column; None where there is none."""
+        """Value and JSON text of each row of a JSON column; None if the row has no value."""
         values = self.rows.columns.get(name)
         if values is None:
             return [None] * len(self.rows.lines)
-        seen: dict[str, tuple[tuple[Json, str] | None, bool]] = {}  # one text is often logged per model
+        seen: dict[str, tuple[tuple[Json, str] | None, bool]] = {}  # logs often repeat a text, once per model
         parsed: list[tuple[Json, str] | None] = []
         for row, value in enumerate(values):
             try:
                 known = seen.get(value) if isinstance(value, str) else None
-                found, repaired = known or json_cell(value, check)
+                cell, repaired = known or json_cell(value, check)
             except ValueError as error:
                 self._reject(row, f"{name} {error}", value)
                 parsed.append(None)
                 continue
             if isinstance(value, str):
-                seen[value] = found, repaired
+                seen[value] = cell, repaired
             if repaired:
                 self.repaired.add(row)
-            parsed.append(found)
+            parsed.append(cell)
         return parsed
 
     def _each(self, name: str, values: Sequence[Json], clean: Callable[[Json], Json]) -> Sequence[Json]:
@@ -239,7 +217,7 @@ class _Cleaner:
             for row in np.flatnonzero(bad):
                 self._reject(int(row), f"{name} {reason}", values[int(row)])
             numbers[bad] = np.nan
-        if name in _OF_AN_ANSWER:
+        if name in _ANSWER_FIELDS:
             numbers[self._failed & (numbers == 0)] = np.nan
         array = pa.array(numbers, pa.float64(), mask=np.isnan(numbers))
         return array.cast(CALL_SCHEMA.field(name).type)
@@ -262,7 +240,7 @@ class _Cleaner:
 
 
 class _Tails:
-    """The part of the key's text that tools and response format make, each pair serialised once."""
+    """The end of a key's text, from tools and response format; serialises each pair once."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str | None, str | None], str] = {}
@@ -278,7 +256,7 @@ class _Tails:
 
 
 def _key(text: str | None, messages: tuple[Json, str] | None, tail: str) -> str:
-    """What `router.records.prompt_key` returns; its text is put together from parts made once."""
+    """The same key as `router.records.prompt_key` returns, from parts that are serialised once."""
     if messages is not None:
         head = _dump_sorted(messages[0])
     else:

@@ -1,9 +1,9 @@
-"""Canonical logs taken apart into raw rows: Parquet, JSON lines, CSV, databases; others by their readers."""
+"""Raw rows of all sources: canonical logs are read by column here, other logs by their readers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,16 +17,14 @@ from training.reading.files.log_file import (
     BATCH_BYTES,
     BATCH_ROWS,
     OWN_LOG,
-    Format,
     LogFile,
-    RawBatch,
     damage_as_log_error,
     is_remote,
     line_batches,
     open_log,
     open_raw,
 )
-from training.reading.rows.cleaning import RawRows
+from training.reading.files.raw import RawBatch, RawRows
 from training.reading.rows.converting import converted_batches
 from training.reading.rows.joining import joined_batches
 from training.reading.rows.source_rows import parquet_values
@@ -40,20 +38,31 @@ def read_batches(file: LogFile, row_group: int = 0) -> Iterator[RawBatch]:
     Raises:
         CallLogError: the file is damaged, or the database can't be read.
     """
-    ways: dict[Format, Callable[[LogFile, int], Iterator[RawBatch]]] = {"joined": joined_batches}
-    if file.reader == OWN_LOG:
-        ways = {
-            "parquet": _parquet_batches,
-            "json": _json_batches,
-            "csv": _csv_batches,
-            "database": database_batches,
-        }
     with damage_as_log_error(file.path):
-        yield from ways.get(file.kind, converted_batches)(file, row_group)
+        if file.kind == "spool":
+            yield from joined_batches(file)
+        elif file.reader == OWN_LOG:
+            yield from _own_batches(file, row_group)
+        else:
+            yield from converted_batches(file, row_group)
 
 
-def _json_batches(file: LogFile, _part: int) -> Iterator[RawBatch]:
-    content, raw = open_log(file.place)
+def _own_batches(file: LogFile, row_group: int) -> Iterator[RawBatch]:
+    match file.kind:
+        case "parquet":
+            return _parquet_batches(file, row_group)
+        case "json":
+            return _json_batches(file)
+        case "csv":
+            return _csv_batches(file)
+        case "database":
+            return database_batches(file)
+        case _:
+            return converted_batches(file)
+
+
+def _json_batches(file: LogFile) -> Iterator[RawBatch]:
+    content, raw = open_log(file.location)
     feedback = Feedback(file.feedback) if file.feedback else None
     seen: set[str] = set()
     line, position = 0, 0
@@ -69,7 +78,7 @@ def _json_batches(file: LogFile, _part: int) -> Iterator[RawBatch]:
 def _json_rows(
     lines: Sequence[bytes], first: int, mapping: Mapping[str, str], feedback: Feedback | None
 ) -> tuple[RawRows, set[str]]:
-    """Raw rows of consecutive lines, the first of which has number `first`, and the names seen in them."""
+    """Raw rows of consecutive lines, of which the first has number `first`, and the names in them."""
     kept = [(number, line) for number, line in enumerate(lines, start=first) if not line.isspace()]
     values: list[Mapping[str, Json]] = []
     broken: dict[int, tuple[str, str]] = {}
@@ -111,23 +120,23 @@ def _json_object(line: bytes) -> tuple[Mapping[str, Json], bool]:
     return value, repaired
 
 
-def _csv_batches(file: LogFile, _part: int) -> Iterator[RawBatch]:
-    content, raw = open_log(file.place)
+def _csv_batches(file: LogFile) -> Iterator[RawBatch]:
+    content, raw = open_log(file.location)
     names = file.names or ()
     position = 0
     with raw:
         rows = csv_rows(content, file.path, len(names))
         next(rows, None)
         for first in rows:
-            some, size = [first], 0
+            batch, size = [first], 0
             for row in rows:
-                some.append(row)
+                batch.append(row)
                 size += len(row.text)
-                if size > BATCH_BYTES or len(some) >= BATCH_ROWS:
+                if size > BATCH_BYTES or len(batch) >= BATCH_ROWS:
                     break
             new = frozenset(names) if position == 0 else frozenset[str]()
             yield RawBatch(
-                rows=_csv_columns(some, names, file.mapping), names=new, bytes_read=raw.tell() - position
+                rows=_csv_columns(batch, names, file.mapping), names=new, bytes_read=raw.tell() - position
             )
             position = raw.tell()
 
@@ -152,8 +161,8 @@ def _csv_columns(rows: Sequence[CsvRow], names: Sequence[str], mapping: Mapping[
 
 
 def _parquet_batches(file: LogFile, row_group: int) -> Iterator[RawBatch]:
-    wanted = {field: source for field, source in file.mapping.items() if source in (file.names or ())}
-    source = open_raw(file.place) if is_remote(file.place) else file.place
+    sources = {field: source for field, source in file.mapping.items() if source in (file.names or ())}
+    source = open_raw(file.location) if is_remote(file.location) else file.location
     with pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20) as parquet:
         if not parquet.num_row_groups:
             return
@@ -161,21 +170,21 @@ def _parquet_batches(file: LogFile, row_group: int) -> Iterator[RawBatch]:
         row = 1 + sum(parquet.metadata.row_group(number).num_rows for number in range(row_group))
         size = max(1, min(BATCH_ROWS, BATCH_BYTES * group.num_rows // max(group.total_byte_size, 1)))
         batches = parquet.iter_batches(
-            size, row_groups=[row_group], columns=list(dict.fromkeys(wanted.values()))
+            size, row_groups=[row_group], columns=list(dict.fromkeys(sources.values()))
         )
         names = frozenset(file.names or ()) if row_group == 0 else frozenset[str]()
         for batch in batches:
-            rows = _parquet_rows(batch, row, wanted)
+            rows = _parquet_rows(batch, row, sources)
             share = file.size * batch.num_rows // max(parquet.metadata.num_rows, 1)
             yield RawBatch(rows=rows, names=names, bytes_read=share)
             row, names = row + batch.num_rows, frozenset()
 
 
-def _parquet_rows(batch: pa.RecordBatch, first: int, wanted: Mapping[str, str]) -> RawRows:
-    columns = {field: parquet_values(batch.column(source)) for field, source in wanted.items()}
+def _parquet_rows(batch: pa.RecordBatch, first: int, sources: Mapping[str, str]) -> RawRows:
+    columns = {field: parquet_values(batch.column(source)) for field, source in sources.items()}
 
     def raw(row: int) -> str:
-        return json.dumps({wanted[field]: values[row] for field, values in columns.items()}, default=str)
+        return json.dumps({sources[field]: values[row] for field, values in columns.items()}, default=str)
 
     return RawRows(
         lines=range(first, first + batch.num_rows),

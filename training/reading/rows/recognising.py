@@ -1,20 +1,18 @@
-"""Which reader each file of a call log is for, and whether it can hold one."""
+"""Chooses the reader of each file and table of a call log, and refuses those that can't hold one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
-from router.call_log.address import LogAddress
 from router.errors import CallLogError, ConfigError
 from training.readers.known import known_readers
 from training.readers.protocol import EVIDENCE_FIELDS, Sample
-from training.reading.files.database import look_at_database
+from training.reading.files.database import Database, Table
 from training.reading.files.feedback_file import log_beside
 from training.reading.files.first_look import look_at_file
-from training.reading.files.foreign_table import Table, no_table, tables_of, without_table
 from training.reading.files.json_values import LOOKED_AT
 from training.reading.files.log_file import DAMAGED_GZIP, OWN_LOG, LogFile
 from training.reading.files.sources import expand, is_database
@@ -24,7 +22,7 @@ from training.reading.rows.source_rows import source_rows
 AUTO = "auto"
 _SAMPLED = 20
 _LOOKED_AT_EACH = 200
-"""Files that are looked at one by one; of more, small ones are taken to be of the format that all had."""
+"""Files that are sampled one by one; after so many of one format, small files count as that format too."""
 _SMALL = 256 << 10
 _OWN_SCORE = 0.5
 
@@ -35,14 +33,14 @@ def find_files(
     """The files and tables that `sources` stand for, each with its reader.
 
     Args:
-        mapping: source column per canonical field; a field left out is read from the column of its own name,
-            or from where the file's reader finds it.
+        mapping: source column per canonical field; other fields come from the column of their own name, or
+            from where the file's reader finds them.
         format: name of a reader for all of them, or "auto": the surest for each.
-        evidence: the `EVIDENCE_FIELDS` are fields too.
+        evidence: whether the `EVIDENCE_FIELDS` are fields too.
 
     Raises:
-        CallLogError: nothing there, an ending no reader knows, a file or database that can't be opened, a
-            mapping of fields or columns that don't exist, or no reader for a file.
+        CallLogError: nothing is there, no reader takes an ending or a file, a file or database can't be
+            opened, or the mapping names fields or columns that don't exist.
         ConfigError: no reader has that name.
         MissingExtra: the package of a database or an object store is not installed.
     """
@@ -51,10 +49,10 @@ def find_files(
     fields = dict.fromkeys((*CALL_SCHEMA.names, *RUNTIME_FIELDS, *extra))
     whole = {name: name for name in fields if name not in mapping.values()} | dict(mapping)
     schemes = [scheme for reader in known_readers().values() for scheme in reader.schemes]
-    files: list[LogFile] = []
-    for path in expand(sources, schemes):
-        files += _look_at(len(files), path, whole, format, files)
-    files = _taken_over(files)
+    search = _Search(mapping=whole, format=format)
+    for source in expand(sources, schemes):
+        search.add(source)
+    files = _taken_over(search.files)
     for file in files:
         if file.reader == OWN_LOG:
             _check_columns(file, set(mapping))
@@ -71,78 +69,139 @@ def _check_names(mapping: Mapping[str, str], fields: Sequence[str], format: str)
         raise ConfigError(f"--format {format!r}: no such format; it is one of {', '.join(names)}")
 
 
-def _look_at(
-    number: int, path: str, mapping: Mapping[str, str], wanted: str, before: Sequence[LogFile]
-) -> list[LogFile]:
-    if is_database(path):
-        return _look_at_tables(number, path, mapping, wanted)
-    for reader in known_readers().values():
-        if path.startswith(reader.schemes):
-            return [
-                LogFile(
-                    number=number,
-                    path=path.partition("?")[0],
-                    kind="address",
-                    size=1,
-                    mapping=mapping,
-                    names=None,
-                    url=path,
-                    reader=reader.name,
-                )
-            ]
-    if (log := log_beside(path)) is not None:
-        raise CallLogError(f"{path}: holds feedback, no calls; name {log}, whose calls it is joined to")
-    file = look_at_file(number, path, mapping)
-    if not file.size:
-        return [file]
-    trusted = _trusted(file, before) if wanted == AUTO else wanted
-    return [_with_reader(file, trusted or _surest(file))]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Search:
+    """How to read the sources of one log, and the files and tables so far.
 
+    Attributes:
+        mapping: source column per canonical field.
+        format: name of a reader for all of them, or "auto".
+        files: in the order of their numbers.
+    """
 
-def _trusted(file: LogFile, before: Sequence[LogFile]) -> str | None:
-    """The reader of the many files before, if it was the same for all of them and this one is as small."""
-    if len(before) < _LOOKED_AT_EACH or file.size > _SMALL or before[-1].kind != file.kind:
-        return None
-    readers = {one.reader for one in before[-_LOOKED_AT_EACH:]}
-    return readers.pop() if len(readers) == 1 else None
+    mapping: Mapping[str, str]
+    format: str
+    files: list[LogFile] = field(default_factory=list)
+
+    def add(self, source: str) -> None:
+        """Add the file, the address or the tables of one source.
+
+        Raises:
+            CallLogError: the source can't be read, or holds no calls.
+        """
+        if is_database(source):
+            self._add_database(Database.of(source))
+            return
+        for reader in known_readers().values():
+            if source.startswith(reader.schemes):
+                self._add_address(source, reader.name)
+                return
+        self._add_file(source)
+
+    def _add_address(self, address: str, reader: str) -> None:
+        self.files.append(
+            LogFile(
+                number=len(self.files),
+                path=address.partition("?")[0],
+                kind="address",
+                size=1,
+                mapping=self.mapping,
+                names=None,
+                url=address,
+                reader=reader,
+            )
+        )
+
+    def _add_file(self, path: str) -> None:
+        if (log := log_beside(path)) is not None:
+            raise CallLogError(f"{path}: holds feedback, not calls; name {log} to read both")
+        file = look_at_file(len(self.files), path, self.mapping)
+        if file.size:
+            reader = self._trusted(file) if self.format == AUTO else self.format
+            file = _with_reader(file, reader or _reader_of_file(file))
+        self.files.append(file)
+
+    def _trusted(self, file: LogFile) -> str | None:
+        """The reader of the many files before this small one; None if they are few, large or mixed."""
+        before = self.files[-_LOOKED_AT_EACH:]
+        if len(before) < _LOOKED_AT_EACH or file.size > _SMALL or before[-1].kind != file.kind:
+            return None
+        readers = {each.reader for each in before}
+        return readers.pop() if len(readers) == 1 else None
+
+    def _add_database(self, database: Database) -> None:
+        """Add the tables that hold calls of other programs, or else the runtime's log."""
+        own_only = self.format == OWN_LOG and not database.table
+        tables = [] if own_only else database.tables()
+        named = [table for table in tables if database.table in ("", table.name)]
+        if database.table and not named:
+            raise database.no_table(tables)
+        files = [
+            LogFile(
+                number=0,
+                path=f"{database.address.shown}#{table.name}",
+                kind="table",
+                size=1 if table.filled else 0,
+                mapping=self.mapping,
+                names=table.columns,
+                url=database.url,
+                table=table.name,
+                reader=reader,
+            )
+            for table in named
+            if (reader := self._reader_of_table(table, named=bool(database.table)))
+        ]
+        for file in files or [database.own_log(0, self.mapping)]:
+            self.files.append(replace(file, number=len(self.files)))
+
+    def _reader_of_table(self, table: Table, *, named: bool) -> str | None:
+        """The reader of a table; None if the table is not to be read.
+
+        Args:
+            named: whether the source names this very table.
+        """
+        if self.format != AUTO:
+            return self.format if named or table.name in known_readers()[self.format].tables else None
+        for reader in known_readers().values():
+            if table.name in reader.tables and (table.filled or named):
+                return reader.name
+        sample = Sample(name=table.name, columns=frozenset(table.columns), records=())
+        return _surest(sample, _OWN_SCORE) if named else None
 
 
 def _with_reader(file: LogFile, name: str) -> LogFile:
-    feedback = file.feedback if name == OWN_LOG else None
     reader = known_readers().get(name)
-    whole = file.kind == "parquet" and reader is not None and reader.many_rows and file.row_groups > 1
-    if whole:
+    if file.kind == "parquet" and reader is not None and reader.many_rows and file.row_groups > 1:
         raise CallLogError(
             f"{file.path}: {name} is read from Parquet in one row group only; write it as JSON lines"
         )
-    return replace(file, reader=name, feedback=feedback)
+    return replace(file, reader=name, feedback=file.feedback if name == OWN_LOG else None)
 
 
-def _surest(file: LogFile) -> str:
-    """The name of the reader that is surest of the file.
+def _reader_of_file(file: LogFile) -> str:
+    """The name of the reader that is surest of a file.
 
-    Raises:
-        CallLogError: none is.
+    If none is, it is the canonical log's: its checks say which columns the file lacks.
     """
     sample = sample_of(file)
-    scores = {name: reader.recognise(sample) for name, reader in known_readers().items()}
-    scores[OWN_LOG] = _OWN_SCORE if _is_own(file, sample) else 0.0
-    best = max(scores, key=lambda name: scores[name])
-    if scores[best] > 0:
-        return best
-    return OWN_LOG  # its checks say what a file lacks to be read by column
+    columns = sample.columns or frozenset(name for record in sample.records for name in record)
+    model, prompt, messages = (file.mapping.get(name) for name in ("model", "prompt", "messages"))
+    is_own = model in columns and (prompt in columns or messages in columns)
+    return _surest(sample, _OWN_SCORE if is_own else 0.0)
 
 
-def _is_own(file: LogFile, sample: Sample) -> bool:
-    there = sample.columns or frozenset(name for record in sample.records for name in record)
-    model, texts = file.mapping.get("model"), (file.mapping.get("prompt"), file.mapping.get("messages"))
-    return model in there and any(text in there for text in texts)
+def _surest(sample: Sample, own_score: float) -> str:
+    """The name of the surest reader; the canonical log's if no other is surer than `own_score`."""
+    scores = {OWN_LOG: own_score} | {
+        name: reader.recognise(sample) for name, reader in known_readers().items()
+    }
+    return max(scores, key=lambda name: scores[name])
 
 
 def sample_of(file: LogFile) -> Sample:
-    """The beginning of a file; without records where none of the first can be read.
+    """The beginning of a file; without records if none of the first ones can be read.
 
-    Damage is left for the read pass to find, which tells of every damaged file.
+    It ignores damage: the read pass reports every damaged file.
     """
     records = []
     try:
@@ -158,62 +217,8 @@ def sample_of(file: LogFile) -> Sample:
     return Sample(name=name, columns=frozenset(file.names or ()), records=records)
 
 
-def _look_at_tables(number: int, source: str, mapping: Mapping[str, str], wanted: str) -> list[LogFile]:
-    """The tables of a database that hold calls: the runtime's log, or those of other programs.
-
-    Raises:
-        CallLogError: there is none, or the database can't be read.
-    """
-    source, name = without_table(source)
-    if wanted == OWN_LOG and not name:
-        return [look_at_database(number, source, mapping)]
-    address = LogAddress.of(source if "://" in source else f"sqlite:///{source}")
-    url = address.url or f"sqlite:///{address.path}"
-    there = tables_of(url)
-    found = [(table, reader) for table in there if (reader := _reader_of(table, name, wanted))]
-    if name and not found:
-        raise no_table(address.shown, name, there)
-    if not found:
-        return [look_at_database(number, source, mapping)]
-    return [
-        LogFile(
-            number=number + place,
-            path=f"{address.shown}#{table.name}",
-            kind="table",
-            size=1 if table.filled else 0,
-            mapping=mapping,
-            names=table.columns,
-            url=url,
-            table=table.name,
-            reader=reader,
-        )
-        for place, (table, reader) in enumerate(found)
-    ]
-
-
-def _reader_of(table: Table, name: str, wanted: str) -> str | None:
-    """The reader of a table; None for one that is not to be read."""
-    if name and table.name != name:
-        return None
-    if wanted != AUTO:
-        reader = known_readers().get(wanted)
-        known = reader is None or table.name in reader.tables
-        return wanted if name or known else None
-    for reader in known_readers().values():
-        if table.name in reader.tables and (table.filled or name):
-            return reader.name
-    return _by_columns(table) if name else None
-
-
-def _by_columns(table: Table) -> str:
-    sample = Sample(name=table.name, columns=frozenset(table.columns), records=())
-    scores = {name: reader.recognise(sample) for name, reader in known_readers().items()}
-    best = max(scores, key=lambda one: scores[one], default=OWN_LOG)
-    return best if scores.get(best, 0.0) > _OWN_SCORE else OWN_LOG
-
-
 def _taken_over(files: Sequence[LogFile]) -> list[LogFile]:
-    """The files, those of another reader given to one that joins its own rows to them."""
+    """The files, after readers that join their own rows to another reader's took over the files of both."""
     present = {file.reader for file in files}
     takers = {
         reader.takes_over: reader.name
@@ -224,14 +229,14 @@ def _taken_over(files: Sequence[LogFile]) -> list[LogFile]:
 
 
 def _check_columns(file: LogFile, mapped: set[str]) -> None:
-    """Refuse a file whose header shows that no row of it can be read."""
+    """Refuse a file if its header shows that none of its rows can be read."""
     if not file.names:
         return
     there = ", ".join(file.names)
-    for field in sorted(mapped):
-        if file.mapping[field] not in file.names:
+    for name in sorted(mapped):
+        if file.mapping[name] not in file.names:
             raise CallLogError(
-                f"{file.path}: no column {file.mapping[field]!r}, which {field!r} is mapped to; "
+                f"{file.path}: no column {file.mapping[name]!r}, which {name!r} is mapped to; "
                 f"columns: {there}"
             )
     for needed in (("model",), ("prompt", "messages")):

@@ -1,11 +1,11 @@
-"""Files and tables taken apart into records, for the readers of other programs' logs."""
+"""Records of files and tables, for the readers of other programs' logs."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, TypeAlias
 
 import orjson
 import polars as pl
@@ -16,8 +16,8 @@ from router.records import Json
 from training.readers.cells import drop_null_members, dump_json, excerpt, parse_json
 from training.readers.known import known_readers
 from training.readers.protocol import Record
-from training.reading.files.csv_rows import csv_rows
-from training.reading.files.foreign_table import table_records
+from training.reading.files.csv_rows import CsvRow, csv_rows
+from training.reading.files.database import table_records
 from training.reading.files.json_values import split_values
 from training.reading.files.log_file import BATCH_BYTES, BATCH_ROWS, LogFile, line_batches, open_log, open_raw
 
@@ -29,11 +29,11 @@ class SourceRow:
     """One record of a source.
 
     Attributes:
-        line: where it stands, from 1; a line, or a row's number.
-        record: None where it could not be taken apart.
-        text: as it stands in the file; None where that is made from the record.
-        problem: reason and excerpt, where it could not be taken apart.
-        repaired: a lone surrogate in it was replaced.
+        line: its line, or its number, from 1; its place in the log once rows of several files are joined.
+        record: None if the row can't be parsed.
+        text: as it stands in the file; None for a row of Parquet or a table, which has only the record.
+        problem: reason and excerpt if the row can't be parsed.
+        repaired: whether a lone surrogate in it was replaced.
     """
 
     line: int
@@ -52,26 +52,25 @@ class SourceRows:
     """Some consecutive records of one file.
 
     Attributes:
-        rows: to be walked through once.
+        rows: can be iterated once.
         size: bytes of the file consumed for them.
-        digest: of a table, a hash of its rows up to these.
+        digest: hash of all rows of a table up to these; None for a file.
     """
 
     rows: Iterable[SourceRow]
     size: int
     digest: str | None = None
-    names: frozenset[str] = field(default_factory=frozenset)
 
 
 def raw_text(row: bytes | Record | None) -> str:
-    """A row as it stands in the source, from its text or, of a table, from its record."""
+    """A row as it stands in the source, from its text or its record."""
     return (
         row.decode(errors="backslashreplace").rstrip("\r\n") if isinstance(row, bytes) else record_text(row)
     )
 
 
 def record_text(value: Json) -> str:
-    """JSON text of a record; what JSON has no form for, as text."""
+    """JSON text of a record; values that JSON can't hold become strings."""
     try:
         return orjson.dumps(value, default=str).decode()
     except TypeError:
@@ -82,28 +81,28 @@ def source_rows(file: LogFile, part: int = 0, batch_bytes: int = BATCH_BYTES) ->
     """The records of a file or table, or of one row group of a Parquet file, in order.
 
     Args:
-        batch_bytes: about the bytes of the file read at a time.
+        batch_bytes: about how many bytes of the file are read at a time.
 
     Raises:
         CallLogError: the file is damaged, or the table can't be read.
     """
-    if file.kind == "json":
-        yield from _lines(file, batch_bytes)
-    elif file.kind == "values":
-        yield from _values(file, batch_bytes)
-    elif file.kind == "csv":
-        yield from _csv(file, batch_bytes)
-    elif file.kind == "parquet":
-        yield from _parquet(file, part)
-    elif file.kind == "table":
-        yield from _numbered(table_records(file.url, file.table))
-    else:
-        fetched = known_readers()[file.reader].fetch(file.url)
-        yield from _numbered((record, 0) for record in fetched)
+    match file.kind:
+        case "json":
+            return _lines(file, batch_bytes)
+        case "values":
+            return _values(file, batch_bytes)
+        case "csv":
+            return _csv(file, batch_bytes)
+        case "parquet":
+            return _parquet(file, part)
+        case "table":
+            return _numbered(table_records(file.url, file.table))
+        case _:
+            return _numbered(known_readers()[file.reader].fetch(file.url))
 
 
 def _lines(file: LogFile, batch_bytes: int) -> Iterator[SourceRows]:
-    content, raw = open_log(file.place)
+    content, raw = open_log(file.location)
     line, position = 0, 0
     with raw:
         for lines in line_batches(content, file.path, batch_bytes):
@@ -112,29 +111,35 @@ def _lines(file: LogFile, batch_bytes: int) -> Iterator[SourceRows]:
 
 
 def _json_rows(lines: Sequence[bytes], first: int) -> Iterator[SourceRow]:
-    """Records one at a time: each is gone before the next, which is much quicker than to hold them all."""
+    # One record at a time: each is freed before the next, which is much faster than to hold them all.
     for number, text in enumerate(lines, start=first):
         if not text.isspace():
-            yield json_row(number, text)
+            yield _json_row(number, text, "line")
 
 
 def _values(file: LogFile, batch_bytes: int) -> Iterator[SourceRows]:
-    content, raw = open_log(file.place)
-    position, size = 0, 0
-    some: list[SourceRow] = []
+    content, raw = open_log(file.location)
     with raw:
-        for number, text in enumerate(split_values(content, file.path), start=1):
-            some.append(json_row(number, text, what="value"))
-            size += len(text)
-            if size > batch_bytes or len(some) >= BATCH_ROWS:
-                yield SourceRows(rows=some, size=raw.tell() - position)
-                position, size, some = raw.tell(), 0, []
-        if some:
-            yield SourceRows(rows=some, size=raw.tell() - position)
+        texts = enumerate(split_values(content, file.path), start=1)
+        rows = (_json_row(number, text, "value") for number, text in texts)
+        yield from _row_batches(rows, raw, batch_bytes)
 
 
-def json_row(line: int, text: bytes, what: str = "line") -> SourceRow:
-    """A record from its JSON text."""
+def _row_batches(rows: Iterable[SourceRow], raw: BinaryIO, batch_bytes: int) -> Iterator[SourceRows]:
+    """Rows in batches, each with the bytes of the stored file that it took."""
+    batch: list[SourceRow] = []
+    position, size = 0, 0
+    for row in rows:
+        batch.append(row)
+        size += len(row.text or b"")
+        if size > batch_bytes or len(batch) >= BATCH_ROWS:
+            yield SourceRows(rows=batch, size=raw.tell() - position)
+            position, size, batch = raw.tell(), 0, []
+    if batch:
+        yield SourceRows(rows=batch, size=raw.tell() - position)
+
+
+def _json_row(line: int, text: bytes, what: str) -> SourceRow:
     try:
         value = orjson.loads(text)
         repaired = False
@@ -155,29 +160,23 @@ def _broken(line: int, text: bytes, reason: str) -> SourceRow:
 
 
 def _csv(file: LogFile, batch_bytes: int) -> Iterator[SourceRows]:
-    content, raw = open_log(file.place)
+    content, raw = open_log(file.location)
     names = file.names or ()
-    position, size = 0, 0
-    some: list[SourceRow] = []
     with raw:
         rows = csv_rows(content, file.path, len(names))
         next(rows, None)
-        for row in rows:
-            text = row.text.encode("utf-8", "surrogatepass")
-            if row.problem:
-                some.append(_broken(row.line, text, row.problem))
-            else:
-                some.append(SourceRow(row.line, dict(zip(names, row.cells, strict=True)), text))
-            size += len(text)
-            if size > batch_bytes or len(some) >= BATCH_ROWS:
-                yield SourceRows(rows=some, size=raw.tell() - position)
-                position, size, some = raw.tell(), 0, []
-        if some:
-            yield SourceRows(rows=some, size=raw.tell() - position)
+        yield from _row_batches((_csv_row(row, names) for row in rows), raw, batch_bytes)
+
+
+def _csv_row(row: CsvRow, names: Sequence[str]) -> SourceRow:
+    text = row.text.encode("utf-8", "surrogatepass")
+    if row.problem:
+        return _broken(row.line, text, row.problem)
+    return SourceRow(row.line, dict(zip(names, row.cells, strict=True)), text)
 
 
 def _parquet(file: LogFile, group: int) -> Iterator[SourceRows]:
-    with open_raw(file.place) as raw, pq.ParquetFile(raw, pre_buffer=False) as parquet:
+    with open_raw(file.location) as raw, pq.ParquetFile(raw, pre_buffer=False) as parquet:
         if not parquet.num_row_groups:
             return
         about = parquet.metadata.row_group(group)
@@ -194,7 +193,7 @@ def _parquet(file: LogFile, group: int) -> Iterator[SourceRows]:
 
 
 def parquet_values(column: pa.Array) -> list[Json]:
-    """Python values of a column; text that is not UTF-8 comes as bytes, for the row's check to find."""
+    """Python values of a column; text that is not UTF-8 stays bytes, which the row's check rejects."""
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         try:
             column.validate(full=True)
@@ -205,18 +204,18 @@ def parquet_values(column: pa.Array) -> list[Json]:
     return [drop_null_members(value) for value in values] if pa.types.is_nested(column.type) else values
 
 
-def _numbered(records: Iterator[tuple[Mapping[str, Json], int]]) -> Iterator[SourceRows]:
-    """Records with their sizes in batches, hashed on the way."""
+def _numbered(records: Iterable[Record]) -> Iterator[SourceRows]:
+    """Records in batches, numbered and hashed."""
     digest = hashlib.sha256()
-    some: list[SourceRow] = []
+    batch: list[SourceRow] = []
     size = 0
-    for number, (record, known_size) in enumerate(records, start=1):
+    for number, record in enumerate(records, start=1):
         text = record_text(record).encode("utf-8", "surrogatepass")
         digest.update(text + b"\n")
-        some.append(SourceRow(number, record))
-        size += known_size or len(text)
-        if size > BATCH_BYTES or len(some) >= BATCH_ROWS:
-            yield SourceRows(rows=some, size=size, digest=digest.hexdigest())
-            some, size = [], 0
-    if some:
-        yield SourceRows(rows=some, size=size, digest=digest.hexdigest())
+        batch.append(SourceRow(number, record))
+        size += len(text)
+        if size > BATCH_BYTES or len(batch) >= BATCH_ROWS:
+            yield SourceRows(rows=batch, size=size, digest=digest.hexdigest())
+            batch, size = [], 0
+    if batch:
+        yield SourceRows(rows=batch, size=size, digest=digest.hexdigest())

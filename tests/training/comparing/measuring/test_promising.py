@@ -7,10 +7,10 @@ import pytest
 
 from router.deciding.policy import choose
 from router.errors import CallLogError
-from tests.training.statistics.test_promise import chances, trial_of
+from tests.training.statistics.test_quality_guarantee import chances, trial_of
 from training.comparing.measuring.promising import halves, promise_on
 from training.statistics.policy_curves import picked
-from training.statistics.promise import Trial, promised, weights_to_test
+from training.statistics.quality_guarantee import Trial, guaranteed_weight, weights_to_test
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_no_session_is_in_both_halves() -> None:
 def test_the_weight_comes_from_one_half_and_the_loss_from_the_other(trial: Trial) -> None:
     found = promise_on(trial, max_loss=0.05, confidence=0.95, n_resamples=200)
     calibration, report = (trial.rows(rows) for rows in halves(trial.clusters, 0))
-    chosen = promised(calibration, max_loss=0.05, confidence=0.95, weights=weights_to_test(report))
+    chosen = guaranteed_weight(calibration, max_loss=0.05, confidence=0.95, weights=weights_to_test(report))
     assert (found.weight, found.bound) == (chosen.weight, chosen.bound)
     choice = choose(report.probability, report.expected_cost, chosen.weight or 0.0)
     loss = report.success.mean(axis=0).max() - picked(report.success, choice).mean()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_every_chart_is_one_that_plotly_can_draw(name: str) -> None:
     from plotly.graph_objects import Figure
 
     for chart in charts_of(CASES[name]()).values():
-        json.dumps(chart.to_json(), allow_nan=False)
+        json.dumps(asdict(chart), allow_nan=False)
         Figure(data=painted(list(chart.data)), layout=painted(dict(chart.layout)))
 
 
@@ -77,7 +77,7 @@ def test_a_label_holds_no_markup(text: str) -> None:
 
 
 def test_only_line_breaks_and_bold_names_are_markup_in_hover_texts() -> None:
-    said = json.dumps([chart.to_json() for chart in charts_of(hostile(exact())).values()])
+    said = json.dumps([asdict(chart) for chart in charts_of(hostile(exact())).values()])
     assert {part.split(">")[0] for part in said.split("<")[1:]} == {"br", "b", "/b"}
 
 

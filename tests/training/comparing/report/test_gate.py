@@ -25,7 +25,7 @@ REPORT: dict[str, Json] = {
 }
 
 
-def found(*texts: str) -> list[str]:
+def sentences(*texts: str) -> list[str]:
     return failures([parse_gate(text) for text in texts], REPORT)
 
 
@@ -46,12 +46,12 @@ def found(*texts: str) -> list[str]:
     ],
 )
 def test_a_condition_that_holds_fails_with_the_value(condition: str, value: str) -> None:
-    assert found(condition) == [f"{condition.strip()}: it is {value}"]
+    assert sentences(condition) == [f"{condition.strip()}: it is {value}"]
 
 
 @pytest.mark.parametrize("operator", [">", "<", "!="])
 def test_a_condition_that_does_not_hold_passes(operator: str) -> None:
-    assert found(f"cost_at_equal_quality.value {operator} 0.7") == []
+    assert sentences(f"cost_at_equal_quality.value {operator} 0.7") == []
 
 
 @pytest.mark.parametrize(
@@ -63,19 +63,19 @@ def test_a_condition_that_does_not_hold_passes(operator: str) -> None:
         pytest.param("policies[zzz].prompts < 1", "there are keyword heuristic, always", id="no near name"),
         pytest.param("policies[9].prompts < 1", "there is no '9' in policies", id="no such index"),
         pytest.param("slices[code].prompts < 1", "write tag: code or task type: code", id="two of a name"),
-        pytest.param("calibration.bins[0].success < 1", "is no number in this report", id="no number"),
+        pytest.param("calibration.bins[0].success < 1", "is not a number in this report", id="no number"),
         pytest.param("calibration.brier < 1", "there is no 'brier' in calibration", id="not in this report"),
     ],
 )
 def test_what_the_report_does_not_say_fails_with_the_reason(condition: str, why: str) -> None:
-    (sentence,) = found(condition)
+    (sentence,) = sentences(condition)
     assert sentence.startswith(f"{condition}: ")
     assert why in sentence
 
 
 def test_each_condition_that_fails_has_its_sentence_in_order() -> None:
-    sentences = found("promise.kept < 1", "promise.kept > 0", "slices[de].prompts < 30")
-    assert [sentence.split(":")[0] for sentence in sentences] == [
+    failing = sentences("promise.kept < 1", "promise.kept > 0", "slices[de].prompts < 30")
+    assert [sentence.split(":")[0] for sentence in failing] == [
         "promise.kept < 1",
         "slices[de].prompts < 30",
     ]
@@ -98,7 +98,7 @@ def test_each_condition_that_fails_has_its_sentence_in_order() -> None:
         pytest.param("router.success < 1", "it has the parts value, ci_low, ci_high, above", id="no leaf"),
         pytest.param("policies > 1", r"as in policies\[NAME\]", id="a list"),
         pytest.param("policies.success.value > 1", r"as in policies\[NAME\].success", id="a list, no name"),
-        pytest.param("verdict[0].text > 1", "verdict\\[0\\].text is no number", id="a text"),
+        pytest.param("verdict[0].text > 1", "verdict\\[0\\].text is not a number", id="a text"),
         pytest.param("prompts.value > 1", "prompts has no parts", id="beyond a leaf"),
     ],
 )

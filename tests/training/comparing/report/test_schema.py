@@ -10,7 +10,7 @@ import pytest
 import training.comparing
 from training.comparing.evaluated import FORMAT, Comparison, PolicyResult, Promise, Provenance
 from training.comparing.report.gate import parse_gate
-from training.comparing.report.schema import element_kind, is_list, is_number, keys_of, objects
+from training.comparing.report.schema import objects, shape_of
 from training.statistics.intervals import Interval
 
 PAGE = (Path(training.comparing.__file__).parent / "README.md").read_text(encoding="utf-8")
@@ -29,7 +29,7 @@ def documented() -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("name", sorted(objects()))
 def test_the_page_documents_every_key_of_the_report_and_no_other(name: str) -> None:
-    assert documented()[name] == list(objects()[name])
+    assert documented()[name] == list(objects()[name].keys)
 
 
 def test_the_page_has_no_section_for_what_is_not_in_the_report() -> None:
@@ -47,32 +47,32 @@ def test_the_conditions_on_the_page_can_be_parsed() -> None:
 
 
 def test_the_keys_of_an_object_are_its_fields() -> None:
-    assert list(keys_of(Provenance))[:2] == ["router_version", "data_digest"]
-    assert list(keys_of(Comparison))[:2] == ["format", "method"]
-    assert list(keys_of(Interval)) == ["value", "ci_low", "ci_high", "above"]
+    assert list(shape_of(Provenance).keys)[:2] == ["router_version", "data_digest"]
+    assert list(shape_of(Comparison).keys)[:2] == ["format", "method"]
+    assert list(shape_of(Interval).keys) == ["value", "ci_low", "ci_high", "above"]
 
 
 def test_what_may_be_null_has_the_keys_of_what_it_is_otherwise() -> None:
-    assert keys_of(Promise | None) == keys_of(Promise)
+    assert shape_of(Promise | None) == shape_of(Promise)
 
 
 def test_lists_and_objects_of_free_keys_hold_entries() -> None:
-    assert element_kind(POLICY["aliases"]) is str
-    assert element_kind(Mapping[str, float]) is float
-    assert element_kind(float) is None
+    assert shape_of(POLICY["aliases"]).entry == shape_of(str)
+    assert shape_of(Mapping[str, float]).entry == shape_of(float)
+    assert shape_of(float).entry is None
 
 
 def test_only_lists_are_lists() -> None:
-    assert is_list(POLICY["aliases"])
-    assert not is_list(POLICY["shares"])
-    assert not is_list(str)
+    assert shape_of(POLICY["aliases"]).is_list
+    assert not shape_of(POLICY["shares"]).is_list
+    assert not shape_of(str).is_list
 
 
 @pytest.mark.parametrize("kind", [int, float, bool, float | None, str | float])
 def test_numbers_may_be_missing_or_true_or_false(kind: object) -> None:
-    assert is_number(kind)
+    assert shape_of(kind).is_number
 
 
 @pytest.mark.parametrize("kind", [str, str | None, Interval, Mapping[str, float]])
 def test_other_kinds_are_no_numbers(kind: object) -> None:
-    assert not is_number(kind)
+    assert not shape_of(kind).is_number

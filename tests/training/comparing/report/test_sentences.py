@@ -101,7 +101,7 @@ def test_nothing_is_decided_from_few_prompts() -> None:
 
 def test_without_costs_success_alone_decides() -> None:
     found = told(knowing(), known_costs=False)
-    assert "costs are not known" in found[ALL_CHEAP].text
+    assert "costs are unknown" in found[ALL_CHEAP].text
     assert found[ALL_CHEAP].outcome == "win"
 
 

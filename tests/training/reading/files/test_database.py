@@ -19,12 +19,12 @@ from training.commands import tables
 from training.reading.calls import write_calls
 from training.reading.files import database
 from training.reading.files.database import database_batches
-from training.reading.files.log_file import RawBatch
+from training.reading.files.raw import RawBatch
 from training.reading.rows.recognising import find_files
 
 
 def batches_of(log: str) -> Iterator[RawBatch]:
-    return database_batches(find_files([log], {})[0], 0)
+    return database_batches(find_files([log], {})[0])
 
 
 def canonical(folder: Path, *sources: str, **settings: Json) -> list[dict[str, Json]]:
@@ -139,9 +139,8 @@ def test_the_reason_is_told_to_people(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_a_log_without_any_text_is_told_what_to_change(tmp_path: Path) -> None:
     log = write_log(tmp_path / "calls.db", record("a"), record("b"), text="hash")
-    with pytest.raises(
-        CallLogError, match=r"\(2 rows\): of 2 the text was not kept \(log\.text: hash\).* log\.text 'full'"
-    ):
+    reason = r"\(2 rows\): in 2 of them the text was not kept \(log\.text: hash\).* log\.text 'full'"
+    with pytest.raises(CallLogError, match=reason):
         read(tmp_path, log)
 
 

@@ -150,7 +150,7 @@ def test_a_glob_takes_the_log_and_leaves_its_feedback(tmp_path: Path) -> None:
 
 def test_a_file_of_feedback_given_by_name_is_refused_with_its_log(tmp_path: Path) -> None:
     give(write_log(tmp_path / "calls.jsonl", record("a")), a=(True, None))
-    with pytest.raises(CallLogError, match=r"holds feedback, no calls; name .*calls\.jsonl, whose calls"):
+    with pytest.raises(CallLogError, match=r"holds feedback, not calls; name .*calls\.jsonl to read both"):
         find_files([str(tmp_path / "calls.feedback.jsonl")], {})
 
 

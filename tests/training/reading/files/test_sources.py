@@ -110,7 +110,7 @@ def test_a_folder_that_can_t_be_listed_is_not_left_out(
         return listed(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    with pytest.raises(CallLogError, match=r"closed: the folder can't be listed: Permission denied; allow"):
+    with pytest.raises(CallLogError, match=r"closed: can't list the folder: Permission denied; allow"):
         expand([str(tmp_path)])
 
 
@@ -118,7 +118,7 @@ def test_a_file_that_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "a.jsonl").write_bytes(lines())
     denied = PermissionError(13, "Permission denied")
     monkeypatch.setattr(log_file, "open_raw", lambda _: (_ for _ in ()).throw(denied))
-    with pytest.raises(CallLogError, match=r"a\.jsonl: can't be opened: Permission denied; allow it"):
+    with pytest.raises(CallLogError, match=r"a\.jsonl: can't be opened: Permission denied; allow reading it"):
         find_files([str(tmp_path / "a.jsonl")], {})
 
 
@@ -211,7 +211,7 @@ def test_a_signed_address_is_read_by_the_ending_before_its_query_and_the_signatu
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        pytest.param("a.jsonl", None, "signature is none for reading", id="refused"),
+        pytest.param("a.jsonl", None, "signature does not allow reading", id="refused"),
         pytest.param("a.txt", b"", "no reader for this ending", id="ending"),
         pytest.param("a.parquet", b"x" * 100, "can't be read as parquet", id="damaged"),
         pytest.param("a.jsonl.gz", b"x" * 100, "not gzip", id="not compressed"),
@@ -247,6 +247,17 @@ def test_a_named_table_of_any_database_is_read_by_its_columns(tmp_path: Path) ->
     connection.close()
     summary = read(tmp_path, f"{tmp_path}/own.db#asked", mapping={"prompt": "question"}).summary
     assert (summary.rows, summary.calls) == (2, 2)
+
+
+def test_an_empty_table_is_no_log_unless_it_is_named(tmp_path: Path) -> None:
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "own.db") as connection:
+        connection.execute('CREATE TABLE "LiteLLM_SpendLogs" (request_id TEXT)')
+    connection.close()
+    assert find_files([f"{tmp_path}/own.db#LiteLLM_SpendLogs"], {})[0].size == 0
+    with pytest.raises(CallLogError, match=r"own\.db: holds no call log"):
+        find_files([f"{tmp_path}/own.db"], {})
 
 
 def test_a_table_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:

@@ -136,8 +136,8 @@ def test_a_pattern_says_nothing_of_what_is_no_text() -> None:
 )
 def test_patterns_take_a_bounded_time(schema: Json) -> None:
     started = time.monotonic()
-    check(json.dumps("ab" * 45_000), asked(schema), max_bytes=200_000)
-    assert time.monotonic() - started < 5
+    check(json.dumps("ab" * 45_000), asked(schema), max_bytes=200_000, timeout_s=0.2)
+    assert time.monotonic() - started < PATIENCE_S
 
 
 def test_a_check_ends_in_time() -> None:
@@ -179,8 +179,8 @@ def chain(links: int, last: Json) -> Json:
 )
 def test_a_hostile_schema_says_nothing_and_in_time(schema: Json, answer: str) -> None:
     started = time.monotonic()
-    assert check(answer, asked(schema)) is None
-    assert time.monotonic() - started < 5
+    assert check(answer, asked(schema), timeout_s=0.2) is None
+    assert time.monotonic() - started < PATIENCE_S  # without a limit some take hours
 
 
 def test_a_deep_schema_says_nothing() -> None:

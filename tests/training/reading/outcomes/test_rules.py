@@ -11,11 +11,11 @@ from router.settings.outcome_rules import OutcomeRule
 from router.settings.yaml_file import parse_config
 from training.reading.outcomes.rules import (
     CallEvidence,
-    Said,
+    RuleVotes,
     SessionCall,
-    said_of_call,
-    said_of_session,
     source_of,
+    votes_on_call,
+    votes_on_session,
 )
 
 
@@ -24,7 +24,7 @@ def rule(**kind: Json) -> OutcomeRule:
 
 
 def verdict(one: OutcomeRule, **evidence: Json) -> bool | None:
-    decided = said_of_call([one], CallEvidence(whole=evidence, **evidence)).decision()
+    decided = votes_on_call([one], CallEvidence(whole=evidence, **evidence)).decision()
     return decided and decided[1]
 
 
@@ -97,8 +97,8 @@ def test_a_rule_says_of_a_call(kind: Json, evidence: dict[str, Any], expected: b
 
 def test_the_first_rule_that_says_anything_decides_and_all_are_kept() -> None:
     rules = [rule(evaluation={"min_score": 0.5}), rule(feedback={}), rule(finish_reason={})]
-    said = said_of_call(rules, CallEvidence(success=True, finish_reason="length", whole={}))
-    assert (said, said.decision()) == (Said(yes=0b010, no=0b100), (1, True))
+    votes = votes_on_call(rules, CallEvidence(success=True, finish_reason="length", whole={}))
+    assert (votes, votes.decision()) == (RuleVotes(yes=0b010, no=0b100), (1, True))
 
 
 def test_an_outcome_keeps_its_source() -> None:
@@ -116,7 +116,7 @@ def test_an_outcome_keeps_its_source() -> None:
     ("name", "message"),
     [
         pytest.param("broken", r":broken raised ValueError on a call; let it [^:]*$", id="raises"),
-        pytest.param("talkative", r":talkative returned str; it must be True, False or None", id="talks"),
+        pytest.param("talkative", r":talkative returned str; it must return True, False or None", id="talks"),
     ],
 )
 def test_a_function_that_fails_is_named_without_the_call(name: str, message: str) -> None:
@@ -130,7 +130,7 @@ def turn(seconds: float, text: str = "", **fields: Json) -> SessionCall:
 
 
 def blamed(one: OutcomeRule, *calls: SessionCall) -> list[int]:
-    return sorted(said_of_session([one], calls))
+    return sorted(votes_on_session([one], calls))
 
 
 @pytest.mark.parametrize(

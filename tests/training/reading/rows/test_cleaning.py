@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.records import Json, prompt_key
-from training.reading.rows.cleaning import CALL_SCHEMA, CleanRows, RawRows, clean_rows
+from training.reading.files.raw import RawRows
+from training.reading.rows.cleaning import CALL_SCHEMA, CleanRows, clean_rows
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 JSON_OBJECT = st.dictionaries(

@@ -11,7 +11,7 @@ import pytest
 from router.errors import CallLogError
 from tests.training.logs import call, read, write_lines
 from training.reading.files import log_file
-from training.reading.files.log_file import RawBatch
+from training.reading.files.raw import RawBatch
 from training.reading.rows.own_log import read_batches
 from training.reading.rows.recognising import find_files
 
@@ -132,5 +132,5 @@ def test_a_line_that_might_not_fit_into_memory_stops_the_reading(
 ) -> None:
     monkeypatch.setattr(log_file, "LONGEST_VALUE", 4096)
     (tmp_path / name).write_bytes(gzip.compress(start + b"a" * 1_000_000))
-    with pytest.raises(CallLogError, match=rf"{name}: line 2 is longer than \d+ MiB; take it out"):
+    with pytest.raises(CallLogError, match=rf"{name}: line 2 is longer than \d+ MiB; remove the line"):
         read(tmp_path, str(tmp_path / name), format=format_)

@@ -71,7 +71,7 @@ def test_a_folder_stands_for_the_logs_below_it(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_log_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CallLogError, match=r"no log in this folder; endings read are \.parquet"):
+    with pytest.raises(CallLogError, match=r"no log in this folder; a log ends in \.parquet"):
         find_files([str(tmp_path)], {})
 
 

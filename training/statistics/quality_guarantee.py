@@ -14,11 +14,11 @@ from training.statistics.intervals import cluster_numbers
 from training.statistics.policy_curves import PolicyPath, curve_of_path, picked, policy_path, weight_grid
 
 Test: TypeAlias = Callable[[FloatArray, float], float]
-"""P-value of "the mean is 0 or more" for independent values, and the most that one of them can be."""
+"""P-value of "the mean is 0 or more", from independent values and the largest that one of them can be."""
 
 HALVINGS = 40
 NEAR_HALF = 1e-3
-"""Standard deviations from the middle within which the tail is one half for our purpose."""
+"""So few standard deviations from the middle, the tail counts as one half."""
 
 SEQUENCE = (
     "fixed-sequence testing from weight 0 upwards (Learn then Test: Angelopoulos, Bates, Candes, Jordan & "
@@ -29,17 +29,17 @@ BOUNDED = (
 )
 UNBOUNDED = SEQUENCE + "a cluster-robust t-test"
 SAME_TRAFFIC = (
-    "the traffic to come is like the calibration prompts; other prompts, models or prices end the promise"
+    "the traffic to come is like the calibration prompts; other prompts, models or prices end the guarantee"
 )
 LEARNED_ONLY = (
-    "it is about the learned policy: what the rule table, a limit or a pinned model decides is outside of it"
+    "it covers the learned policy, not the decisions of the rule table, of limits or of pinned models"
 )
 CONJECTURED = (
     "Gaffke's test is exact where losses take two values; beyond that it is a conjecture without a known "
     "counterexample"
 )
 LARGE_SAMPLE = (
-    "outcomes are estimates without bounds, so the test is that of the central limit theorem: it holds for "
+    "outcomes are estimates without bounds, so the test rests on the central limit theorem: it holds for "
     "many independent {units}, not for few"
 )
 ALONE = "every prompt is independent of the others: no session links any of them"
@@ -51,16 +51,16 @@ LINKED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """Forecasts that the heads made without having seen the prompts, beside what happened.
+    """Forecasts for unseen prompts beside the outcomes, as a test of the guarantee needs them.
 
     Attributes:
         probability: shape (n, m), chance of success; NaN in the columns of models that the policy can't
-            choose and is only held against.
+            choose but is compared with.
         expected_cost: shape (n, m), USD; NaN is unknown.
         success: shape (n, m); outcomes in [0, 1], or doubly robust scores, which may lie outside of it.
-        cost: shape (n, m), USD; unless every entry is known, the expected cost stands in.
+        cost: shape (n, m), USD; the expected cost replaces it unless every entry is known.
         clusters: shape (n,); prompts that share a number (a session) may depend on each other.
-        traffic: shape (n,); calls that each prompt stands for; 1 where it stands for itself.
+        traffic: shape (n,); number of calls that each prompt stands for; 1 if only for itself.
     """
 
     probability: FloatArray
@@ -75,7 +75,7 @@ class Trial:
 
     @property
     def assumed(self) -> FloatArray:
-        """Expected cost, the row's dearest where it is unknown, as the policy itself assumes."""
+        """Expected cost; an unknown one is the highest of its row, as the policy itself assumes."""
         return assumed_cost(np.where(np.isnan(self.probability), np.nan, self.expected_cost))
 
     def path(self) -> PolicyPath:
@@ -90,14 +90,14 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PromisedWeight:
-    """A weight on cost, and what is promised of the policy at it.
+class GuaranteedWeight:
+    """A weight on cost, and the guarantee for the policy at that weight.
 
     Attributes:
-        max_loss: most that the success rate may lie below the best single model's.
-        confidence: of the promise, over the draw of the calibration prompts.
-        weight: 1 / USD; None where no weight is safe.
-        bound: upper confidence bound on the loss at that weight; at weight 0 where none is safe.
+        max_loss: how far the success rate may lie below the best single model's.
+        confidence: of the guarantee, over the draw of the calibration prompts.
+        weight: 1 / USD; None if no weight is safe.
+        bound: upper confidence bound on the loss at that weight, or at weight 0 if none is safe.
         n: number of calibration prompts.
         clusters: number of independent groups of them.
         method: the test and its source.
@@ -138,9 +138,9 @@ class Losses:
         )
 
     def p_value(self, max_loss: float, test: Test) -> float:
-        """Of "the policy lies `max_loss` or more behind some model".
+        """P-value of "the policy lies `max_loss` or more behind some model".
 
-        That is a union of one hypothesis a model, so it is rejected where each of them is: the largest of
+        The hypothesis is a union of one per model and is rejected only if each of them is: the largest of
         their p-values is valid whichever model is the best (intersection-union test, Berger 1982).
         """
         return max(self._p_value(column, max_loss, test) for column in self.total.T)
@@ -153,7 +153,7 @@ class Losses:
         return test(total - max_loss * self.size, (1 - max_loss) * float(self.size.max()))
 
     def _bound(self, total: FloatArray, level: float, test: Test) -> float:
-        """The smallest loss that is rejected, by halving; a cluster's largest where none below it is."""
+        """The smallest rejected loss, by bisection; at most the largest loss of a cluster."""
         low, high = float(total.sum() / self.size.sum()), max(1.0, float((total / self.size).max()))
         for _ in range(HALVINGS):
             middle = (low + high) / 2
@@ -161,41 +161,41 @@ class Losses:
         return high
 
 
-def promised(
+def guaranteed_weight(
     trial: Trial,
     *,
     max_loss: float,
     confidence: float,
     weights: FloatArray | None = None,
     test: Test | None = None,
-) -> PromisedWeight:
-    """The cheapest weight at which the policy is at most `max_loss` behind the best single model.
+) -> GuaranteedWeight:
+    """Find the cheapest weight at which the policy is at most `max_loss` behind the best single model.
 
-    The policy is argmax_m p - weight * cost. Its weights are tested from 0, where success alone counts, on;
-    the first that can't be shown to be safe ends the search, so that an unsafe one is passed with a chance of
-    at most 1 - confidence, however many there are (Learn then Test, fixed-sequence testing). Among the safe
-    ones the cheapest on the calibration prompts may then be taken.
+    The policy is argmax_m p - weight * cost. Its weights are tested upwards from 0, where only success
+    counts, until one can't be shown to be safe: so an unsafe weight passes with a chance of at most
+    1 - confidence, however many are tested (Learn then Test, fixed-sequence testing). Any safe weight may
+    then be chosen; this is the cheapest on the calibration prompts.
 
     Args:
         trial: the calibration part.
-        weights: rising, what to test, chosen without the outcomes; None: by the forecasts of `trial`.
-        test: None: Gaffke's where outcomes lie in [0, 1], else the t-test.
+        weights: rising weights to test, chosen without the outcomes; None: from the forecasts of `trial`.
+        test: None: Gaffke's if outcomes lie in [0, 1], else the t-test.
     """
     test = test or (gaffke_p_value if _bounded(trial.success) else t_p_value)
     path = trial.path()
     cost = trial.cost if np.isfinite(trial.cost).all() else trial.assumed
-    found, least = None, np.inf
+    cheapest, least = None, np.inf
     for weight in (weights_to_test(trial) if weights is None else weights).tolist():
         choice = path.at(weight)
         if Losses.of(trial, choice).p_value(max_loss, test) > 1 - confidence:
             break
         paid = float(trial.traffic @ picked(cost, choice))
-        found, least = (weight, paid) if paid < least else (found, least)
-    losses = Losses.of(trial, path.at(found or 0.0))
-    return PromisedWeight(
+        cheapest, least = (weight, paid) if paid < least else (cheapest, least)
+    losses = Losses.of(trial, path.at(cheapest or 0.0))
+    return GuaranteedWeight(
         max_loss=max_loss,
         confidence=confidence,
-        weight=found,
+        weight=cheapest,
         bound=losses.bound(confidence, test),
         n=len(trial),
         clusters=len(losses.size),
@@ -205,7 +205,7 @@ def promised(
 
 
 def weights_to_test(trial: Trial, points: int = 160) -> FloatArray:
-    """Weights to test, in order, by the forecasts alone; each in the middle of a step of the policy's path.
+    """Choose the weights to test from the forecasts alone, each in the middle of a step of the path.
 
     Learn then Test needs a sequence that does not depend on the outcomes it is tested on.
     """
@@ -217,12 +217,12 @@ def weights_to_test(trial: Trial, points: int = 160) -> FloatArray:
 
 
 def gaffke_p_value(excess: FloatArray, most: float) -> float:
-    """Of "the mean of the excess is 0 or more", for independent values that are never above `most`.
+    """P-value of "the mean of the excess is 0 or more", for independent values that are at most `most`.
 
     P(sum_i E_i z_i >= 0) with E_i independent exponentials and z the excess and one more value of `most`: the
-    Bayesian bootstrap with one observation of the worst case added (Gaffke 2005; Learned-Miller & Thomas
-    2020). For two values it is the exact binomial test. The tail is that of the saddlepoint
-    approximation (Lugannani & Rice 1980): for two values 0 to 2 % above the exact one.
+    Bayesian bootstrap with one more observation, the worst case (Gaffke 2005; Learned-Miller & Thomas 2020).
+    For two values it is the exact binomial test. The saddlepoint approximation (Lugannani & Rice 1980) gives
+    the tail: for two values it is 0 to 2 % above the exact one.
 
     Args:
         excess: shape (n,).
@@ -243,21 +243,21 @@ def gaffke_p_value(excess: FloatArray, most: float) -> float:
 
 
 def _saddle(z: FloatArray, count: IntArray) -> float:
-    """Where sum count * z / (1 - t z) is 0, for t in (0, 1 / max z): it rises from below 0 to infinity."""
+    """Find t in (0, 1 / max z) where sum count * z / (1 - t z) is 0; it rises from below 0 to infinity."""
     from scipy.optimize import brentq
 
     pole = 1.0 / float(z[-1])
-    # The root stays about 1 / n of it away from the pole, for n values.
+    # For n values the root is about pole / n away from the pole.
     root = brentq(lambda t: count @ (z / (1 - t * z)), 0.0, pole * (1 - 1e-12), xtol=1e-14 * pole)
     return float(root)
 
 
 def t_p_value(excess: FloatArray, most: float = np.inf) -> float:
-    """Of "the mean of the excess is 0 or more", by Student's t over clusters; 1 for fewer than two of them.
+    """P-value of "the mean of the excess is 0 or more", by Student's t; 1 for fewer than two clusters.
 
     Args:
-        excess: shape (n_clusters,), summed over each cluster's prompts: the variance is then robust to what
-            links them (Liang & Zeger 1986).
+        excess: shape (n_clusters,), summed over each cluster's prompts: the variance then stays right if the
+            prompts of a cluster depend on each other (Liang & Zeger 1986).
     """
     from scipy.special import stdtr
 

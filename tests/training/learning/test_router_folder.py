@@ -10,7 +10,7 @@ from router.errors import DamagedArtifact
 from router.records import Request
 from router.settings.sections import Fallback
 from router.version import HEAD_FILE, Version
-from training.learning.runner_up import RUNNER_UP_FILE, runner_up_of
+from training.learning.router_folder import RUNNER_UP_FILE, runner_up_of
 from training.pipeline import Trained
 
 REQUESTS = [
@@ -21,9 +21,9 @@ REQUESTS = [
 
 @pytest.fixture(scope="module")
 def runner_up(version: Version) -> Version:
-    found = runner_up_of(version)
-    assert found is not None
-    return found
+    other = runner_up_of(version)
+    assert other is not None
+    return other
 
 
 def test_the_estimator_that_was_not_published_is_in_the_folder(version: Version, runner_up: Version) -> None:
@@ -33,9 +33,9 @@ def test_the_estimator_that_was_not_published_is_in_the_folder(version: Version,
 
 def test_it_is_read_back_as_it_was_fitted(trained: Trained, runner_up: Version) -> None:
     assert trained.fitted.runner_up is not None
-    fitted, found = trained.fitted.runner_up.head.to_arrays(), runner_up.head.to_arrays()
-    assert found.keys() == fitted.keys()
-    assert all(np.array_equal(found[name], array) for name, array in fitted.items())
+    fitted, loaded = trained.fitted.runner_up.head.to_arrays(), runner_up.head.to_arrays()
+    assert loaded.keys() == fitted.keys()
+    assert all(np.array_equal(loaded[name], array) for name, array in fitted.items())
     assert runner_up.policy == trained.fitted.runner_up.policy
 
 
@@ -58,9 +58,9 @@ def test_what_both_estimators_share_is_stored_once(router_folder: Path) -> None:
 
 def test_a_confidence_that_the_settings_fix_holds_for_it_too(version: Version) -> None:
     fixed = version.config.model_copy(update={"fallback": Fallback(confidence=0.9)})
-    found = runner_up_of(Version.load(version.folder, fixed))
-    assert found is not None
-    assert found.policy.least_confidence == 0.9
+    other = runner_up_of(Version.load(version.folder, fixed))
+    assert other is not None
+    assert other.policy.least_confidence == 0.9
 
 
 def test_a_router_without_one_says_so(version: Version) -> None:

@@ -10,13 +10,13 @@ from scipy.stats import binom, ttest_1samp
 from router.deciding.policy import choose
 from router.records import FloatArray, IntArray
 from training.statistics.policy_curves import picked
-from training.statistics.promise import (
+from training.statistics.quality_guarantee import (
     BOUNDED,
     UNBOUNDED,
     Losses,
     Trial,
     gaffke_p_value,
-    promised,
+    guaranteed_weight,
     t_p_value,
     weights_to_test,
 )
@@ -74,8 +74,8 @@ def excess_of(n: int, losses: int, gains: int, max_loss: float) -> FloatArray:
     ],
 )
 def test_gaffkes_test_is_the_binomial_one_for_two_values(n: int, losses: int, max_loss: float) -> None:
-    found = gaffke_p_value(excess_of(n, losses, 0, max_loss), 1 - max_loss)
-    assert found == pytest.approx(binom.cdf(losses, n, max_loss), rel=0.02)
+    p_value = gaffke_p_value(excess_of(n, losses, 0, max_loss), 1 - max_loss)
+    assert p_value == pytest.approx(binom.cdf(losses, n, max_loss), rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -149,31 +149,31 @@ def test_the_loss_is_bounded_against_whichever_model_is_the_best(trial: Trial) -
 
 
 def test_the_weight_is_the_last_before_the_first_that_is_not_safe(trial: Trial) -> None:
-    found = promised(trial, max_loss=0.04, confidence=0.95)
+    guarantee = guaranteed_weight(trial, max_loss=0.04, confidence=0.95)
     safe = [
         Losses.of(trial, choice_at(trial, weight)).p_value(0.04, gaffke_p_value) <= LEVEL
         for weight in weights_to_test(trial)
     ]
-    assert found.weight == weights_to_test(trial)[safe.index(False) - 1]
-    assert found.bound <= 0.04
+    assert guarantee.weight == weights_to_test(trial)[safe.index(False) - 1]
+    assert guarantee.bound <= 0.04
 
 
 def test_a_safe_weight_beyond_an_unsafe_one_is_not_taken(trial: Trial) -> None:
-    safe = promised(trial, max_loss=0.04, confidence=0.95).weight
+    safe = guaranteed_weight(trial, max_loss=0.04, confidence=0.95).weight
     assert safe is not None
-    found = promised(trial, max_loss=0.04, confidence=0.95, weights=np.array([1e6, safe]))
-    assert found.weight is None
+    guarantee = guaranteed_weight(trial, max_loss=0.04, confidence=0.95, weights=np.array([1e6, safe]))
+    assert guarantee.weight is None
 
 
 def test_without_a_safe_weight_the_bound_is_that_of_weight_0(trial: Trial) -> None:
-    found = promised(trial, max_loss=1e-4, confidence=0.999)
-    assert found.weight is None
-    assert found.bound == Losses.of(trial, choice_at(trial, 0.0)).bound(0.999, gaffke_p_value)
+    guarantee = guaranteed_weight(trial, max_loss=1e-4, confidence=0.999)
+    assert guarantee.weight is None
+    assert guarantee.bound == Losses.of(trial, choice_at(trial, 0.0)).bound(0.999, gaffke_p_value)
 
 
 def test_a_larger_loss_or_a_smaller_confidence_allows_a_larger_weight(trial: Trial) -> None:
     weights = [
-        promised(trial, max_loss=max_loss, confidence=confidence).weight or 0.0
+        guaranteed_weight(trial, max_loss=max_loss, confidence=confidence).weight or 0.0
         for max_loss, confidence in [(0.03, 0.99), (0.03, 0.95), (0.05, 0.95), (0.1, 0.95)]
     ]
     assert weights == sorted(weights)
@@ -187,9 +187,11 @@ def test_the_weights_that_are_tested_do_not_depend_on_outcomes(trial: Trial) -> 
 
 def test_the_order_of_the_prompts_does_not_matter(trial: Trial) -> None:
     order = np.random.default_rng(0).permutation(len(trial))
-    found, other = (promised(t, max_loss=0.04, confidence=0.95) for t in (trial, trial.rows(order)))
-    assert found.weight == pytest.approx(other.weight)
-    assert found.bound == pytest.approx(other.bound)
+    guarantee, other = (
+        guaranteed_weight(t, max_loss=0.04, confidence=0.95) for t in (trial, trial.rows(order))
+    )
+    assert guarantee.weight == pytest.approx(other.weight)
+    assert guarantee.bound == pytest.approx(other.bound)
 
 
 def test_repeating_the_prompts_of_each_session_narrows_nothing(trial: Trial) -> None:
@@ -210,50 +212,52 @@ def test_traffic_counts_as_so_many_prompts_of_one_session(trial: Trial) -> None:
 
 def test_a_model_without_forecasts_is_held_against_but_never_chosen(trial: Trial) -> None:
     blind = np.where(np.arange(3) == 2, np.nan, trial.probability)
-    found = promised(replace(trial, probability=blind), max_loss=0.5, confidence=0.95)
+    guarantee = guaranteed_weight(replace(trial, probability=blind), max_loss=0.5, confidence=0.95)
     cheap = Losses.of(trial, np.zeros(len(trial), dtype=np.int64))
-    assert found.weight is not None
-    assert found.bound == cheap.bound(0.95, gaffke_p_value)
+    assert guarantee.weight is not None
+    assert guarantee.bound == cheap.bound(0.95, gaffke_p_value)
 
 
 def test_an_unknown_expected_cost_is_assumed_to_be_the_dearest(trial: Trial) -> None:
     unknown = np.where(np.arange(3) == 1, np.nan, trial.expected_cost)
     dearest = np.where(np.arange(3) == 1, trial.expected_cost[:, [2]], trial.expected_cost)
-    found = [
-        promised(replace(trial, expected_cost=cost), max_loss=0.05, confidence=0.95)
+    results = [
+        guaranteed_weight(replace(trial, expected_cost=cost), max_loss=0.05, confidence=0.95)
         for cost in (unknown, dearest)
     ]
-    assert found[0] == found[1]
+    assert results[0] == results[1]
 
 
 def test_outcomes_in_0_to_1_take_the_test_of_a_bounded_mean(trial: Trial) -> None:
-    assert promised(trial, max_loss=0.04, confidence=0.95).method == BOUNDED
+    assert guaranteed_weight(trial, max_loss=0.04, confidence=0.95).method == BOUNDED
 
 
 def test_doubly_robust_scores_take_the_t_test(trial: Trial) -> None:
     scores = replace(trial, success=trial.success * 4 - 1)
-    found = promised(scores, max_loss=0.3, confidence=0.95)
-    losses = Losses.of(scores, choice_at(scores, found.weight or 0.0))
-    assert found.method == UNBOUNDED
-    assert found.bound == losses.bound(0.95, t_p_value)
+    guarantee = guaranteed_weight(scores, max_loss=0.3, confidence=0.95)
+    losses = Losses.of(scores, choice_at(scores, guarantee.weight or 0.0))
+    assert guarantee.method == UNBOUNDED
+    assert guarantee.bound == losses.bound(0.95, t_p_value)
 
 
 def test_prompts_that_stand_for_several_are_no_sessions(trial: Trial) -> None:
     drawn = replace(trial, traffic=np.where(np.arange(len(trial)) % 2, 4.0, 1.0))
-    found = promised(drawn, max_loss=0.05, confidence=0.95)
-    assert not any("sessions are independent" in sentence for sentence in found.assumptions)
+    guarantee = guaranteed_weight(drawn, max_loss=0.05, confidence=0.95)
+    assert not any("sessions are independent" in sentence for sentence in guarantee.assumptions)
 
 
 def test_sessions_are_named_among_the_assumptions(trial: Trial) -> None:
     linked = replace(trial, clusters=trial.clusters // 3)
-    found = promised(linked, max_loss=0.05, confidence=0.95)
-    assert (found.n, found.clusters) == (600, 200)
-    assert any("sessions are independent" in sentence for sentence in found.assumptions)
+    guarantee = guaranteed_weight(linked, max_loss=0.05, confidence=0.95)
+    assert (guarantee.n, guarantee.clusters) == (600, 200)
+    assert any("sessions are independent" in sentence for sentence in guarantee.assumptions)
 
 
 @pytest.mark.parametrize("session", [pytest.param(1, id="prompts alone"), pytest.param(4, id="sessions")])
 @pytest.mark.parametrize("max_loss", [0.02, 0.05])
-def test_a_promise_is_broken_no_more_often_than_its_confidence_allows(max_loss: float, session: int) -> None:
+def test_a_guarantee_is_broken_no_more_often_than_its_confidence_allows(
+    max_loss: float, session: int
+) -> None:
     population = chances(20_000, seed=5)
     whole = trial_of(population, seed=6)
     best, times, broken = population.mean(axis=0).max(), 100, 0
@@ -261,13 +265,13 @@ def test_a_promise_is_broken_no_more_often_than_its_confidence_allows(max_loss: 
         rows = np.random.default_rng(seed).integers(0, len(population), 800 // session)
         drawn = replace(trial_of(population[rows], seed=seed), probability=whole.probability[rows])
         linked = replace(drawn, clusters=np.arange(len(rows))).rows(np.repeat(np.arange(len(rows)), session))
-        weight = promised(linked, max_loss=max_loss, confidence=0.95).weight
+        weight = guaranteed_weight(linked, max_loss=max_loss, confidence=0.95).weight
         if weight is not None:
             broken += bool(best - picked(population, choice_at(whole, weight)).mean() > max_loss)
     assert broken <= binom.ppf(0.999, times, LEVEL)
 
 
-def test_a_promise_on_doubly_robust_scores_is_broken_no_more_often_than_its_confidence_allows() -> None:
+def test_a_guarantee_on_doubly_robust_scores_is_broken_no_more_often_than_its_confidence_allows() -> None:
     population = chances(20_000, seed=5)
     whole = trial_of(population, seed=6)
     best, times, broken = population.mean(axis=0).max(), 100, 0
@@ -279,7 +283,7 @@ def test_a_promise_on_doubly_robust_scores_is_broken_no_more_often_than_its_conf
         outcome = random.random(seen.shape) < population[rows]
         scores = drawn.probability + seen * 3 * (outcome - drawn.probability)
         trial = replace(drawn, success=scores, clusters=np.arange(len(rows)))
-        weight = promised(trial, max_loss=0.05, confidence=0.95).weight
+        weight = guaranteed_weight(trial, max_loss=0.05, confidence=0.95).weight
         if weight is not None:
             broken += bool(best - picked(population, choice_at(whole, weight)).mean() > 0.05)
     assert 0 < broken <= binom.ppf(0.999, times, LEVEL)
