@@ -1,4 +1,4 @@
-"""Pointsman's serving side: load a trained router, and ask it which model a prompt should go to."""
+"""Pointsman's serving side: load a trained router, which chooses a model for each prompt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses as people may see them: without passwords, keys and signatures."""
+"""Addresses for people to see: without passwords, keys and signatures."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ _SECRETS = re.compile(r"(?i)([?&][^=&\s]*(?:key|token|secret|sig|credential|pass
 
 
 def without_credentials(text: str) -> str:
-    """The text with user, password and signatures taken out of the addresses in it."""
+    """Remove user, password and signatures from the addresses in a text."""
     return _SECRETS.sub(r"\1***", _CREDENTIALS.sub("//***@", text))
 
 
 def without_query(path: str) -> str:
-    """The address of a web page without what stands after its name, which may be a signature."""
+    """Remove the query, which may hold a signature, from a web address; other paths stay as they are."""
     return path.partition("?")[0] if path.lower().startswith(("http://", "https://")) else path
 
 
 def shown_address(path: str) -> str:
-    """A path or an address without credentials and query."""
+    """Remove credentials and query from a path or an address."""
     return without_credentials(without_query(path))
 
 
 def shown_text(text: str) -> str:
-    """A text without credentials and without the queries of the web addresses in it."""
+    """Remove credentials, and the queries of web addresses, from a text."""
     return without_credentials(_QUERY.sub(r"\1***", text))

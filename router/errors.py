@@ -1,14 +1,14 @@
-"""Every error pointsman raises on purpose.
+"""Every error that pointsman raises on purpose.
 
 RouterError
 ├── ConfigError        pointsman.yaml is wrong: the message names the key and the line
 ├── ArtifactError      a router folder can't be used
 │   ├── DamagedArtifact    a file is missing or its hash differs
-│   ├── ForeignArtifact    the folder is no pointsman router
-│   ├── NewerArtifact      written by a later format than this code reads
-│   └── NoAnswer           the registry is down or in trouble, and there is no copy
+│   ├── ForeignArtifact    the folder is not a pointsman router
+│   ├── NewerArtifact      its format is later than this code reads
+│   └── NoAnswer           the registry is down or in trouble
 ├── RequestError       one request can't be read (also: one line of `pointsman route`)
-├── NoModelAllowed     every model is ruled out for a request; carries the reasons
+├── NoModelAllowed     the limits rule out every model for a request; carries the reasons
 ├── CallFailed         no model answered; carries every attempt
 ├── StreamBroken       a stream ended in the middle, after its first piece
 ├── CallLogError       a call log can't be used
@@ -47,7 +47,7 @@ class NewerArtifact(ArtifactError):
 
 
 class NoAnswer(ArtifactError):
-    """The registry can't be reached, or is in trouble: a copy may serve until it is back."""
+    """The registry can't be reached or is in trouble; a copy may serve until it is back."""
 
 
 class RequestError(RouterError):
@@ -71,20 +71,20 @@ class CallFailed(RouterError):
     """No model of the chain answered; the last provider's error is the cause.
 
     Attributes:
-        failures: per attempt, in order: the model, and what went wrong.
+        failures: model and error of each attempt, in order.
     """
 
     def __init__(self, failures: Sequence[tuple[str, str]]) -> None:
-        told = "; ".join(f"{model}: {why}" for model, why in failures)
-        super().__init__(f"no model answered after {len(failures)} attempt(s) ({told})")
+        attempts = "; ".join(f"{model}: {why}" for model, why in failures)
+        super().__init__(f"no model answered after {len(failures)} attempt(s) ({attempts})")
         self.failures = tuple(failures)
 
 
 class StreamBroken(RouterError):
-    """A stream ended in the middle; what came before it has been handed out and can't be taken back.
+    """A stream ended in the middle; the caller already has its first pieces.
 
     Attributes:
-        model: the model that was answering.
+        model: the model that answered.
     """
 
     def __init__(self, model: str, why: str) -> None:
@@ -95,7 +95,7 @@ class StreamBroken(RouterError):
 
 
 class CallLogError(RouterError):
-    """A call log can't be read, or holds nothing to learn from."""
+    """A call log can't be read or written, or holds nothing to learn from."""
 
 
 class TooManyRejects(CallLogError):

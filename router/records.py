@@ -1,4 +1,4 @@
-"""The values that travel between the stages: request, decision, and the key that names a prompt."""
+"""The values that travel between the stages: request, wishes, decision, and a prompt's key."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ FloatArray: TypeAlias = NDArray[np.float64]
 Float32Array: TypeAlias = NDArray[np.float32]
 IntArray: TypeAlias = NDArray[np.int64]
 BoolArray: TypeAlias = NDArray[np.bool_]
-
-
 Json: TypeAlias = Any
 """What `json.loads` returns."""
 
 Source = Literal["learned", "rule", "constraint", "pinned", "session", "explored"]
-"""Who chose: the policy, the rule table, the limits (one model left), the caller, the conversation (it stays
-on its model), or chance (exploration)."""
+"""Who chose: the policy, the rule table, the limits (they left one model), the caller, the session (it stays
+on
+its model), or chance (exploration)."""
 
 REQUEST_FIELDS = frozenset(
     {"prompt", "messages", "tools", "response_format", "task_type", "tags", "session_id", "parameters"}
@@ -34,15 +33,15 @@ REQUEST_FIELDS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request, as far as routing looks at it.
+    """The parts of one request that routing reads.
 
     Attributes:
         messages: chat messages in order, each with `role` and `content` (text, a list of parts, or None).
-        tools: tool definitions as the provider gets them, or None.
+        tools: tool definitions in the provider's form, or None.
         response_format: the provider's `response_format`, or None.
-        task_type: the caller's own name for the kind of work, or None.
+        task_type: the caller's name for the kind of work, or None.
         tags: the caller's labels, in any order.
-        session_id: names the conversation, or None.
+        session_id: name of the conversation, or None.
         parameters: further LiteLLM arguments (`max_tokens`, `logprobs`, ...) that a model may lack.
     """
 
@@ -72,7 +71,7 @@ class Request:
 
     @staticmethod
     def of(prompt: str | Sequence[Mapping[str, Json]], **fields: Json) -> Request:
-        """A request from one prompt text, or from chat messages.
+        """Make a request from one prompt text, or from chat messages.
 
         Raises:
             RequestError: the prompt is neither, or a field has the wrong form.
@@ -86,43 +85,41 @@ class Request:
 
     @staticmethod
     def from_json(value: Json) -> Request:
-        """A request from one line of `pointsman route`.
+        """Make a request from one line of `pointsman route`.
 
-        Keys other than the request's own are left alone: the line may carry an identifier of the caller's.
+        Other keys are ignored: the line may carry the caller's own identifier.
 
         Raises:
-            RequestError: not an object, or without `prompt` and `messages`, or with both.
+            RequestError: the value is not an object, or has neither `prompt` nor `messages`, or both.
         """
         if not isinstance(value, Mapping):
             raise RequestError(f"a request is a JSON object, got {type(value).__name__}")
-        given = {name: value[name] for name in REQUEST_FIELDS if value.get(name) is not None}
-        prompt, messages = given.pop("prompt", None), given.pop("messages", None)
+        fields = {name: value[name] for name in REQUEST_FIELDS if value.get(name) is not None}
+        prompt, messages = fields.pop("prompt", None), fields.pop("messages", None)
         if (prompt is None) == (messages is None):
-            found = "neither" if prompt is None else "both"
-            raise RequestError(f"a request has either 'prompt' or 'messages'; this one has {found}")
-        if messages is None:
-            if not isinstance(prompt, str):
-                found = type(prompt).__name__
-                raise RequestError(f"prompt must be a text, got {found}; messages go in 'messages'")
-            return Request.of(prompt, **given)
-        if not isinstance(messages, list | tuple):
-            found = type(messages).__name__
-            raise RequestError(f"messages must be a list, got {found}; a text goes in 'prompt'")
-        return Request.of(messages, **given)
+            number = "neither" if prompt is None else "both"
+            raise RequestError(f"a request has either 'prompt' or 'messages'; this one has {number}")
+        if messages is None and not isinstance(prompt, str):
+            kind = type(prompt).__name__
+            raise RequestError(f"prompt must be a text, got {kind}; messages go in 'messages'")
+        if prompt is None and not isinstance(messages, list | tuple):
+            kind = type(messages).__name__
+            raise RequestError(f"messages must be a list, got {kind}; a text goes in 'prompt'")
+        return Request.of(prompt if messages is None else messages, **fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """What the caller asks of one decision, beside the request itself.
+    """What the caller wants of one decision, beside the request itself.
 
     Attributes:
-        model: pins it; the limits hold all the same.
+        model: the only model to use; the limits still hold.
         allow: the only models that may serve the request; None: all.
-        deny: models that may not.
+        deny: models that may not serve it.
         tradeoff: in [0, 1]; 0 looks at success only, 0.5 is the trained balance, 1 takes the cheapest model.
-        max_cost_usd: a model expected to cost more is ruled out.
-        local_only: only models on the team's own machines.
-        explore: chance of another allowed model in this request, in [0, 1]; None: the configuration's.
+        max_cost_usd: rules out a model with a higher expected cost.
+        local_only: allow only models on the team's own machines.
+        explore: chance that another allowed model serves this request, in [0, 1]; None: as in the settings.
     """
 
     model: str | None = None
@@ -153,10 +150,10 @@ class Wishes:
 
     @staticmethod
     def from_json(value: Mapping[str, Json]) -> Wishes:
-        """The wishes in one line of `pointsman route`; other keys are left alone.
+        """Read the wishes from one line of `pointsman route`; ignores other keys.
 
         Raises:
-            RequestError: one has the wrong form.
+            RequestError: a wish has the wrong form.
         """
         return Wishes(**{name: value[name] for name in WISH_FIELDS if value.get(name) is not None})
 
@@ -182,12 +179,12 @@ class Decision:
         propensity: chance that the policy picks this model for this request, in (0, 1].
         rejected: reason for each model that a limit removed.
         reason: one sentence for people.
-        policy_version: names the router that decided.
-        ranking: models that may serve the request, the best first: `model`, then the policy's order.
-        shadow: in shadow mode, what the learned policy would have done.
-        notes: what was dropped or mapped for the model that answered, one sentence each.
-        call_id: names the call in the log, for feedback; None where no call was made.
-        answered_by: the model that answered, `model` or one of its fallbacks; None where no call was made.
+        policy_version: name of the router that decided.
+        ranking: models that may serve the request: `model` first, then in the policy's order.
+        shadow: in shadow mode, the policy's decision.
+        notes: sentences on what was dropped or mapped for the model that answered.
+        call_id: name of the call in the log, for feedback; None without a call.
+        answered_by: the model that answered, `model` or one of its fallbacks; None without a call.
     """
 
     model: str
@@ -214,7 +211,7 @@ class Decision:
     def to_json(self) -> dict[str, Json]:
         """The decision as `pointsman route` writes it: plain JSON values, fields in a fixed order.
 
-        The last fields are there only where they say something.
+        The last fields are left out if empty.
         """
         rare = {
             "shadow": self.shadow.to_json() if self.shadow else None,
@@ -237,27 +234,26 @@ class Decision:
 
 
 def _usd(cost: float) -> float | None:
-    """Six digits of a cost; None where it is unknown."""
+    """A cost with six digits; None if it is unknown."""
     return None if math.isnan(cost) else float(f"{cost:.6g}")
 
 
 def _plain_message(message: Json) -> Json:
-    """A message as JSON: the message object of an answer, put back into its conversation, by its members."""
+    """A message as JSON; the message object of an answer becomes an object of its members."""
     dump = getattr(message, "model_dump", None)
     return message if dump is None else dump(exclude_none=True)
 
 
 def _plain_format(fields: Mapping[str, Json]) -> Json:
-    """A `response_format` as JSON: a pydantic class, which LiteLLM takes too, by its schema."""
-    given = fields.get("response_format")
-    if not isinstance(given, type) or not hasattr(given, "model_json_schema"):
-        return given
-    schema = given.model_json_schema()
-    return {"type": "json_schema", "json_schema": {"name": given.__name__, "schema": schema}}
+    """A `response_format` as JSON; a pydantic class, which LiteLLM takes too, becomes its schema."""
+    form = fields.get("response_format")
+    if not isinstance(form, type) or not hasattr(form, "model_json_schema"):
+        return form
+    return {"type": "json_schema", "json_schema": {"name": form.__name__, "schema": form.model_json_schema()}}
 
 
 def message_texts(messages: Sequence[Mapping[str, Json]]) -> Iterator[tuple[str, str]]:
-    """The role and the text of each message, in order; parts that hold no text (images) are left out."""
+    """The role and the text of each message, in order, without parts that hold no text (images)."""
     for message in messages:
         content = message.get("content")
         if isinstance(content, str):
@@ -268,14 +264,14 @@ def message_texts(messages: Sequence[Mapping[str, Json]]) -> Iterator[tuple[str,
 
 
 def last_said(messages: Sequence[Mapping[str, Json]]) -> str:
-    """The text of the last turn of a user's, or of the last turn where there is none of a user's."""
+    """The text of the last user turn, or of the last turn if there is no user turn."""
     turns = list(message_texts(messages))
-    said = [text for role, text in turns if role == "user"] or [text for _, text in turns] or [""]
-    return said[-1]
+    texts = [text for role, text in turns if role == "user"] or [text for _, text in turns] or [""]
+    return texts[-1]
 
 
 def prompt_key(messages: Json, tools: Json = None, response_format: Json = None) -> str:
-    """Name of a prompt: 32 hexadecimal digits over everything that makes the request what it is.
+    """Name of a prompt: 32 hexadecimal digits of a hash over the whole request.
 
     Two requests share a key when their messages (system text included), tools and response format are equal
     as JSON values; the order of an object's members does not matter, the order of a list's does. An empty

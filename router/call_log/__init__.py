@@ -1,4 +1,4 @@
-"""One row for each attempt, kept for the accounts and for the next training."""
+"""Log one row for each attempt, for the accounts and for the next training."""
 
 from router.call_log.log import Buffer, CallLog, CallRecord, Counts, read_rows
 

@@ -1,4 +1,4 @@
-"""Where a call log is: the kind of store that an address names, and how it is shown without its secrets."""
+"""Addresses of call logs: the kind of store, and a form without secrets for messages."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _LONGEST_REASON = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogAddress:
-    """Where a call log is.
+    """The address of a call log.
 
     Attributes:
-        path: the file, absolute, so that a process that changes its folder keeps its log; "." for PostgreSQL.
-        url: PostgreSQL's, secrets included; "" for a file.
-        shown: what messages call it.
+        path: the file, absolute, so that the working folder may change; "." for PostgreSQL.
+        url: of PostgreSQL, with its secrets; "" for a file.
+        shown: the address in messages.
         secrets: passwords in the URL, as it holds them and decoded.
     """
 
@@ -39,24 +39,33 @@ class LogAddress:
 
     @staticmethod
     def of(url: str | Path) -> LogAddress:
-        """The address in a setting.
+        """Parse the address in a setting.
 
         Raises:
-            CallLogError: no store has such an address.
+            CallLogError: it is not the address of a call log.
         """
         text = str(url)
         if "://" in text and not text.startswith(_SQLITE):
             return _postgres(text)
         path = Path(text.removeprefix(_SQLITE)).expanduser()
         if path.suffix not in DATABASE_FILES + LINE_FILES and not text.startswith(_SQLITE):
-            raise CallLogError(f"{text!r} is no address of a call log: it must be {_FORMS}")
+            raise CallLogError(f"{text!r} is not the address of a call log: it must be {_FORMS}")
         kind: Literal["sqlite", "lines"] = "lines" if path.suffix in LINE_FILES else "sqlite"
         return LogAddress(kind=kind, path=path.absolute(), shown=str(path))
 
-    def reason(self, error: BaseException) -> str:
-        """What went wrong, in one line without secrets.
+    def check_exists(self) -> None:
+        """Check that a log in a file is there.
 
-        Only the first line of a database's message: the next ones may quote the row.
+        Raises:
+            CallLogError: it is not.
+        """
+        if self.kind != "postgres" and not self.path.is_file():
+            raise CallLogError(f"{self.shown}: no such call log (from {Path.cwd()}); check the path")
+
+    def reason(self, error: BaseException) -> str:
+        """The error in one line without secrets.
+
+        Only the first line of a database's message is used: the others may quote the row.
         """
         cause = getattr(error, "orig", None) or error
         text = next(iter(str(cause).strip().splitlines()), "") or type(cause).__name__
@@ -68,11 +77,11 @@ class LogAddress:
 def _postgres(url: str) -> LogAddress:
     scheme, _, rest = url.partition("://")
     if scheme.lower() not in _POSTGRES:
-        raise CallLogError(f"{scheme}:// is no address of a call log: it must be {_FORMS}")
+        raise CallLogError(f"{scheme}:// is not the address of a call log: it must be {_FORMS}")
     server = rest.partition("/")[0]
     if rest.count("@") > server.count("@") or server.count("@") > 1:
         raise CallLogError(
-            f"{scheme}://...: the password holds a character that an address gives a meaning (@, /, ?): "
+            f"{scheme}://...: the password holds a character with a meaning in addresses (@, /, ?): "
             "put it into PGPASSWORD, or write it as %40, %2F and so on"
         )
     try:

@@ -1,4 +1,4 @@
-"""What the call log tells its operator: each trouble once, not once per row."""
+"""Warnings of the call log: one for each trouble, not one for each row."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ logger = logging.getLogger(__name__)
 
 
 class LogAlarm:
-    """The warnings of one log; `shown` is what they call it."""
+    """The warnings of one log; `shown` is its name in them."""
 
     def __init__(self, shown: str, most_rows: int) -> None:
         self._shown = shown
         self._most_rows = most_rows
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._out = False
         self._full = False
 
     def once(self, trouble: str) -> None:
-        """Warn of something that would be the same each time."""
-        if trouble not in self._told:
-            self._told.add(trouble)
+        """Warn of a trouble the first time only."""
+        if trouble not in self._warned:
+            self._warned.add(trouble)
             logger.warning("call log %s: %s", self._shown, trouble)
 
     def outage(self, reason: str) -> None:
-        """The log can't be written."""
+        """Warn that the log can't be written."""
         if not self._out:
             self._out = True
             logger.warning(
@@ -36,23 +36,23 @@ class LogAlarm:
             )
 
     def full(self) -> None:
-        """Rows are dropped, since too many wait."""
+        """Warn that rows are dropped because too many wait."""
         if not self._full:
             self._full = True
             logger.warning("call log %s: too many rows wait; further ones are dropped", self._shown)
 
     def refused(self, reasons: Iterable[str]) -> None:
-        """Rows that no try would store."""
+        """Warn of rows that can never be stored."""
         for reason in sorted(set(reasons)):
             self.once(f"a row can't be stored and is dropped ({reason})")
 
     @property
     def is_on(self) -> bool:
-        """Whether an outage or a full buffer was told of and is not over."""
+        """Whether an outage or a full buffer was reported and is not over."""
         return self._out or self._full
 
     def over(self, lost: int) -> None:
-        """The log is written again.
+        """Report that the log is written again.
 
         Args:
             lost: rows dropped meanwhile.
@@ -62,5 +62,5 @@ class LogAlarm:
         logger.log(level, "call log %s is written again; %d row(s) were dropped", self._shown, lost)
 
     def lost(self, rows: int) -> None:
-        """Rows that were left at the end."""
+        """Warn of rows that still waited at the end."""
         logger.warning("call log %s: %d row(s) could not be written and are lost", self._shown, rows)

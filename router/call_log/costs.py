@@ -1,4 +1,4 @@
-"""What logged calls cost: added up by day, model, task type and more, beside the always-strong model."""
+"""Costs of logged calls, summed by day, model, task type and more, beside the always-strong model's."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ _DATES: Mapping[Grouping, str] = {"day": "%Y-%m-%d", "month": "%Y-%m"}
 _TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
 
 LATENCY_STEP = 1.02
-"""Ratio of two neighbouring latencies that the median tells apart: it is within 1 % of the exact one."""
+"""Ratio of neighbouring latencies that the median distinguishes: it is within 1 % of the exact one."""
 _LEAST_LATENCY_S = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostLine:
-    """The calls of one group, added up. A failed attempt is a row with an error: it gave no whole answer.
+    """The sums over the calls of one group. A failed attempt is a row with an error: it gave no whole answer.
 
     Attributes:
-        group: value per grouping, in the order asked for, None where the calls have none; () for the total.
+        group: value per grouping, in order; None if the calls have none; () for the total.
         calls: answered calls.
-        unknown_tokens: answered calls whose input or output tokens are not known; the sums lack them.
+        unknown_tokens: answered calls with unknown input or output tokens; the sums lack them.
         cost_usd: of answered calls and failed attempts, where known.
-        unknown_cost: answered calls whose cost is not known; `cost_usd` lacks them.
+        unknown_cost: answered calls of unknown cost; `cost_usd` lacks them.
         failed_cost_usd: the part of `cost_usd` that failed attempts cost.
-        unknown_failed_cost: failed attempts whose cost is not known; most of them were never billed.
-        baseline_cost_usd: what the always-strong model would have cost, as estimated at the time of the
-            call, over the answered calls that have such an estimate.
+        unknown_failed_cost: failed attempts of unknown cost; most were never billed.
+        baseline_cost_usd: what the always-strong model would have cost, as estimated at the time of each
+            call; over the answered calls with an estimate.
         compared: answered calls whose cost and estimate are both known.
         saved_usd: estimate less cost over the compared calls.
-        saved_share: `saved_usd` over the estimates of the compared calls; None where those are 0.
-        latency_mean_s, latency_median_s: of answered calls; None where no latency is known.
+        saved_share: `saved_usd` over the estimates of the compared calls; None if those are 0.
+        latency_mean_s, latency_median_s: of answered calls; None if no latency is known.
     """
 
     group: Group
@@ -206,7 +206,7 @@ class _Tally:
 
 
 def _values(row: Row, grouping: Grouping, zone: tzinfo) -> Sequence[str | None]:
-    """The groups of one kind that a row counts in: one, unless it has several tags."""
+    """The groups of one kind that a row counts in: one, unless the row has several tags."""
     if grouping in _DATES:
         moment = datetime.fromisoformat(row["time"]).astimezone(zone)
         return [moment.strftime(_DATES[grouping])]
@@ -217,7 +217,7 @@ def _values(row: Row, grouping: Grouping, zone: tzinfo) -> Sequence[str | None]:
 
 
 def _in_time(by: Sequence[Grouping]) -> Callable[[CostLine], tuple[object, ...]] | None:
-    """The order of lines where days or months were asked for: by those first, then the dearest first."""
+    """Sort key of the lines by day or month, then the dearest first; None without days or months."""
     dates = [place for place, grouping in enumerate(by) if grouping in _DATES]
     if not dates:
         return None

@@ -1,4 +1,4 @@
-"""Feedback from outside the process that made the calls: stored, and compared with the calls of the log."""
+"""Feedback from outside the process that made the calls: stored, and checked against the log's calls."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CLOSE_S = 0.1
 
 
 class FeedbackWriter:
-    """Adds feedback to a log that is there; close it after use."""
+    """Adds feedback to a log that exists; close it after use."""
 
     def __init__(self, url: str) -> None:
         """Open the log.
@@ -32,41 +32,41 @@ class FeedbackWriter:
         self._url = url
         self._shown = LogAddress.of(url).shown
         self._log = CallLog.open(url, buffer=Buffer(close_s=_CLOSE_S))
-        self._given: list[str] = []
+        self._unsettled: list[str] = []
 
     def give(self, call_id: str, *, success: bool | None, score: float | None, source: str) -> None:
-        """Say how a call turned out; `settle` makes sure that it is stored.
+        """Add the outcome of a call; `settle` makes sure that it is stored.
 
         Raises:
             ValueError: neither success nor score, or a value of the wrong form.
         """
         self._log.feedback(call_id, success=success, score=score, source=source)
-        self._given.append(call_id)
+        self._unsettled.append(call_id)
 
     def give_line(self, line: bytes, source: str) -> None:
-        """Likewise from one JSON object, with `call_id`, `success` or `score`, and perhaps its own `source`.
+        """Add the outcome in one JSON object: `call_id`, `success` or `score`, and perhaps its own `source`.
 
         Raises:
-            ValueError: it is none.
+            ValueError: it is not such an object.
         """
-        said = _object(line)
+        feedback = _object(line)
         self.give(
-            said.get("call_id", ""),
-            success=said.get("success"),
-            score=said.get("score"),
-            source=source if said.get("source") is None else said["source"],
+            feedback.get("call_id", ""),
+            success=feedback.get("success"),
+            score=feedback.get("score"),
+            source=source if feedback.get("source") is None else feedback["source"],
         )
 
     def settle(self) -> list[str]:
-        """Wait until all that was given is stored.
+        """Wait until all feedback is stored.
 
         Returns:
-            The ids, of those given since the last time, that no call in the log has.
+            Ids given since the last time that no call in the log has.
 
         Raises:
             CallLogError: it could not be stored.
         """
-        given, self._given = self._given, []
+        call_ids, self._unsettled = self._unsettled, []
         whole = self._log.flush(WRITE_S)
         counts = self._log.counts
         if not whole or counts.dropped:
@@ -75,8 +75,8 @@ class FeedbackWriter:
                 f"{self._shown}: {lost} feedback(s) could not be written ({counts.written} were); give them "
                 "again when the log can be written"
             )
-        known = known_calls(self._url, set(given))
-        return [call_id for call_id in dict.fromkeys(given) if call_id not in known]
+        known = known_calls(self._url, set(call_ids))
+        return [call_id for call_id in dict.fromkeys(call_ids) if call_id not in known]
 
     def __enter__(self) -> Self:
         return self

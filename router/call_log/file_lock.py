@@ -1,4 +1,4 @@
-"""A lock on an open file, which keeps the other processes that write it out."""
+"""A lock on an open file, which keeps out other processes that write it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 try:
     import fcntl
-except ImportError:  # Windows, where the user sees to it that one process at a time writes a file
+except ImportError:  # on Windows it is up to the user that one process at a time writes a file
     fcntl = None  # type: ignore[assignment]
 
 _BETWEEN_TRIES_S = 0.005
@@ -15,14 +15,14 @@ _BETWEEN_TRIES_S = 0.005
 def lock(file: int, *, wait_s: float) -> None:
     """Keep other processes out until the file is closed.
 
-    The lock is on the file itself, not on one beside it: older versions see it, no second file appears, and
-    a folder in which no file can be made is enough.
+    The lock is on the file itself, not on one beside it: older versions respect it, no second file appears,
+    and it works in a folder where no file can be created.
 
     Args:
-        file: descriptor of a file that is open for writing.
+        file: descriptor of a file open for writing.
 
     Raises:
-        BlockingIOError: another process holds it and does not let go within `wait_s`.
+        BlockingIOError: another process does not release it within `wait_s`.
     """
     until = time.monotonic() + wait_s
     while fcntl is not None:

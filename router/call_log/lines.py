@@ -1,4 +1,4 @@
-"""Call logs as JSON lines: whole lines appended by any number of processes, and read back in order."""
+"""Call logs as JSON lines: any number of processes append whole lines, which are read back in order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _READ_AT_ONCE = 1000
 class LineStore:
     """A file of calls and, beside it, one of feedback: `calls.jsonl` and `calls.feedback.jsonl`.
 
-    They are opened for each batch, so a file that was moved away is simply made anew.
+    They are opened for each batch, so a file that was moved away is simply created again.
     """
 
     def __init__(self, address: LogAddress) -> None:
@@ -38,7 +38,7 @@ class LineStore:
         """Add a line for each row: all of them, or none.
 
         Returns:
-            Nothing: every row can be written.
+            An empty list: every row can be written.
 
         Raises:
             CallLogError: the file can't be written now.
@@ -55,8 +55,8 @@ class LineStore:
     def read(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[dict[str, Json]]:
         """Every call from `since` and before `until`, by time and call id, with its latest feedback.
 
-        The lines go through a database in a temporary folder of this user's, which sorts and joins them in
-        little memory; it takes about as much disk as the log.
+        A database in a temporary folder of this user sorts and joins the lines in little memory; it takes
+        about as much disk as the log.
 
         Raises:
             CallLogError: a file can't be read.
@@ -90,7 +90,7 @@ class LineStore:
 
 
 def _append(path: Path, lines: bytes) -> None:
-    """Add the lines at the file's end; where not all of them fit, the file stays as it was."""
+    """Add the lines at the file's end; if not all of them fit, the file stays as it was."""
     file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         lock(file, wait_s=_BUSY_S)
@@ -113,7 +113,7 @@ def _last_byte(file: int, end: int) -> bytes:
 
 
 def _read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    """The rows in a file, without the lines that are none: a killed process may leave half of one."""
+    """The rows in a file; skips lines that hold none, as a killed process may leave half of one."""
     broken = 0
     try:
         with path.open("rb") as lines:

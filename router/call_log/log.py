@@ -1,4 +1,4 @@
-"""The call log: one row per attempt, kept for the next training without a request waiting for it."""
+"""The call log: one row per attempt, kept for the next training; no request waits for it."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from router.call_log.address import LogAddress
 from router.call_log.rows import COLUMNS, TEXTS, CallRecord, Row, fit_row
 from router.call_log.text import Redact, TextMode, TextRule, take_snapshot
 from router.call_log.writer import Buffer, Counts, LogWriter, Store
-from router.errors import CallLogError
 from router.records import Json
 from router.settings.functions import load_function
 
 __all__ = ["Buffer", "CallLog", "CallRecord", "Counts", "load_function", "read_rows"]
 
-_OWN = tuple(name for name in COLUMNS if name not in TEXTS)
-_own_values = attrgetter(*_OWN)
+_SCALARS = tuple(name for name in COLUMNS if name not in TEXTS)
+_scalar_values = attrgetter(*_SCALARS)
 _text_values = attrgetter(*TEXTS)
 _ROW_BYTES = 1000
-"""About what a waiting row takes beside its text."""
+"""About how much memory a waiting row takes beside its text."""
 _NO_BUFFER = Buffer()
 
 
 class CallLog:
-    """The rows of this process, written by a thread of their own.
+    """The rows of this process; a thread of its own writes them.
 
-    `write` copies the text and returns; the rest happens in the log's thread, in batches of at most 0.2
-    seconds or 500 rows. A process that is killed loses the batch in flight and the rows that wait in memory,
-    and nothing that was written before: the rows of the last moments, or those since the log could not be
-    written. SIGTERM kills a process that does not handle it, and one that uvicorn serves once its requests
-    are answered: close the log in the application's own shutdown. (The LiteLLM plugin sees to that itself.)
-    A loss of power may also take the last commits, but never damages a database.
+    `write` copies the text and returns. The log's thread does the rest, in batches of at most 0.2 seconds or
+    500 rows. A process that is killed loses the batch in flight and the rows that wait in memory, which are
+    those of the last moments or those since the log could not be written; older rows are safe. SIGTERM kills
+    a process that does not handle it, and uvicorn's process once its requests are answered: close the log in
+    the application's own shutdown. (The LiteLLM plugin does that itself.) A power cut may also take the last
+    commits, but never damages a database.
 
-    A full disk, a locked database or a server that is down fails no call: rows wait in memory, each batch is
-    tried again, and no row is stored twice. A forked process gets a thread and a connection of its own.
+    No call fails because of a full disk, a locked database or a server that is down: rows wait in memory,
+    each batch is tried again, and no row is stored twice. A forked process gets its own thread and
+    connection.
     """
 
     def __init__(self, writer: LogWriter, rule: TextRule) -> None:
@@ -57,13 +57,13 @@ class CallLog:
         redact: Redact | None = None,
         buffer: Buffer = _NO_BUFFER,
     ) -> CallLog:
-        """A log, ready to be written; its file or its tables are made with the first row.
+        """Open a log; the first row creates its file or its tables.
 
         Args:
             url: a file ending in .db or .sqlite (SQLite) or .jsonl (JSON lines), or postgresql://...
             text: "full"; "redacted": messages, tools and response format with every text as `redact` returns
-                it, or no text where it fails; "hash": the prompt key only. An image or another file inside a
-                message is left out of a redacted one, and from 32 kB on replaced by its hash in a full one.
+                it, or no text if it fails; "hash": the prompt key only. An image or another file inside a
+                message is left out if redacted; "full" replaces it by its hash from 32 kB on.
             redact: runs in the log's thread.
 
         Raises:
@@ -76,10 +76,10 @@ class CallLog:
         return cls(LogWriter(partial(_store_at, address), buffer, address.shown), rule)
 
     def write(self, record: CallRecord) -> None:
-        """Log an attempt. Never waits for the log, never raises; the caller may change its messages after."""
+        """Log an attempt; never waits and never raises. The caller may change its messages afterwards."""
         try:
             texts = take_snapshot(_text_values(record))
-            self._writer.put(partial(self._row, _own_values(record), texts), len(texts) + _ROW_BYTES)
+            self._writer.put(partial(self._row, _scalar_values(record), texts), len(texts) + _ROW_BYTES)
         except Exception as error:  # noqa: BLE001 - no request may fail because of its log
             self._writer.drop()
             self._writer.alarm.refused([type(error).__name__])
@@ -92,7 +92,7 @@ class CallLog:
         score: float | None = None,
         source: str = "feedback",
     ) -> None:
-        """Log what became of a call, of any process and any time; the latest feedback of a call counts.
+        """Log the outcome of a call of any process and time; the latest feedback of a call counts.
 
         Args:
             score: in [0, 1].
@@ -113,11 +113,11 @@ class CallLog:
         self._writer.put(partial(fit_row, values), _ROW_BYTES, is_feedback=True)
 
     def flush(self, timeout_s: float = 10) -> bool:
-        """Wait until what was logged before is stored or dropped; False when the time is over."""
+        """Wait until all rows so far are stored or dropped; False if the time runs out."""
         return self._writer.flush(timeout_s)
 
     def close(self) -> None:
-        """Write what waits, for at most the buffer's `close_s` seconds; the process's end does so too."""
+        """Write the waiting rows for at most the buffer's `close_s`; the end of the process does so too."""
         self._writer.close()
 
     @property
@@ -125,9 +125,9 @@ class CallLog:
         """What became of the rows so far."""
         return self._writer.counts
 
-    def _row(self, own: tuple[Json, ...], texts: bytes) -> Row:
+    def _row(self, scalars: tuple[Json, ...], texts: bytes) -> Row:
         """The stored form of a record; runs in the writer's thread."""
-        values = dict(zip(_OWN, own, strict=True))
+        values = dict(zip(_SCALARS, scalars, strict=True))
         kept = self._rule.keep(texts, values["prompt_key"])
         if kept.redaction_error is not None:
             self._writer.unredacted += 1
@@ -144,11 +144,11 @@ def read_rows(
 ) -> Iterator[dict[str, Json]]:
     """Every call of a log, by time and call id, with its latest feedback in place of its own outcome.
 
-    Rows are plain JSON values: `time` is ISO 8601 in UTC. A feedback without success or score leaves that of
-    the row. Memory does not grow with the log.
+    Rows are plain JSON values: `time` is ISO 8601 in UTC. A success or score that the feedback lacks stays
+    the row's. Memory does not grow with the log.
 
     Args:
-        since, until: only calls from the first and before the second, both with a time zone.
+        since, until: only calls from `since` and before `until`, both with a time zone.
 
     Raises:
         CallLogError: there is no such log, or it can't be read.
@@ -159,8 +159,7 @@ def read_rows(
         if moment is not None and moment.tzinfo is None:
             raise ValueError(f"{name} needs a time zone, got {moment.isoformat()}")
     address = LogAddress.of(url)
-    if address.kind != "postgres" and not address.path.is_file():
-        raise CallLogError(f"{address.shown}: no such call log (from {Path.cwd()}); check the path")
+    address.check_exists()
     return _store_at(address).read(since, until)
 
 

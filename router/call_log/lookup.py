@@ -1,4 +1,4 @@
-"""What can be asked of a call log without reading all of it: how large it is, and which calls it knows."""
+"""Facts about a call log without reading all of it: how large it is, and which calls it has."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _WAL = "-wal"
 
 
 def log_bytes(url: str | Path) -> int:
-    """About the bytes that a log's calls take, as stored.
+    """About how many bytes a log's calls take in storage.
 
     Raises:
-        CallLogError: the log is not there, or can't be read.
+        CallLogError: there is no such log, or it can't be read.
         MissingExtra: the database's driver is not installed.
     """
     address = LogAddress.of(url)
@@ -29,29 +29,24 @@ def log_bytes(url: str | Path) -> int:
 
         with connection_to(address) as connection:
             return int(connection.execute(text("SELECT pg_total_relation_size('calls')")).scalar_one())
-    _need_file(address)
+    address.check_exists()
     beside = address.path.with_name(address.path.name + _WAL)
     return sum(file.stat().st_size for file in (address.path, beside) if file.is_file())
 
 
 def known_calls(url: str | Path, call_ids: Collection[str]) -> set[str]:
-    """Those of the ids that name a call in the log.
+    """The ids that name a call in the log.
 
     Raises:
         CallLogError: there is no such log, or it can't be read.
         MissingExtra: the database's driver is not installed.
     """
     address = LogAddress.of(url)
-    _need_file(address)
+    address.check_exists()
     stored = {fit_identifier(call_id): call_id for call_id in call_ids}
     wanted = {name for name in stored if name is not None}
-    found = _in_lines(address, wanted) if address.kind == "lines" else _in_database(address, wanted)
-    return {stored[name] for name in found}
-
-
-def _need_file(address: LogAddress) -> None:
-    if address.kind != "postgres" and not address.path.is_file():
-        raise CallLogError(f"{address.shown}: no such call log (from {Path.cwd()}); check the path")
+    known = _in_lines(address, wanted) if address.kind == "lines" else _in_database(address, wanted)
+    return {stored[name] for name in known}
 
 
 def _in_database(address: LogAddress, wanted: Collection[str]) -> set[str]:
@@ -61,33 +56,33 @@ def _in_database(address: LogAddress, wanted: Collection[str]) -> set[str]:
     from router.call_log.tables import CALLS, is_log
 
     ids = sorted(wanted)
-    found: set[str] = set()
+    known: set[str] = set()
     with connection_to(address) as connection:
         if not is_log(connection, address.shown):
             raise CallLogError(f"{address.shown}: holds no call log; check the address, or make a call first")
         for start in range(0, len(ids), _IDS_AT_ONCE):
             some = CALLS.c.call_id.in_(ids[start : start + _IDS_AT_ONCE])
-            found.update(connection.execute(select(CALLS.c.call_id).where(some)).scalars())
-    return found
+            known.update(connection.execute(select(CALLS.c.call_id).where(some)).scalars())
+    return known
 
 
 def _in_lines(address: LogAddress, wanted: Collection[str]) -> set[str]:
-    left, found = set(wanted), set[str]()
+    missing = set(wanted)
     try:
         with address.path.open("rb") as lines:
             for line in lines:
-                if not left:
+                if not missing:
                     break
-                found |= left & {_call_id(line)}
-                left -= found
+                missing.discard(_call_id(line))
     except OSError as error:
         raise CallLogError(f"{address.shown}: can't be read: {error.strerror}") from error
-    return found
+    return set(wanted) - missing
 
 
-def _call_id(line: bytes) -> str | None:
+def _call_id(line: bytes) -> str:
+    """The line's call id; empty if it has none."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
-        return None
-    return value.get("call_id") if isinstance(value, dict) else None
+        return ""
+    return str(value.get("call_id") or "") if isinstance(value, dict) else ""

@@ -1,4 +1,4 @@
-"""Open call logs and the life of their process: they are written out at its end, and left alone in a fork."""
+"""Open call logs and their process: its end writes them out, and a fork starts them empty."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from weakref import WeakSet
 
 
 class ForkAware(Protocol):
-    """What a log does around a fork, and at the end."""
+    """What a log does around a fork and at the end of the process."""
 
     def before_fork(self) -> None:
-        """Let go of what two processes must not share."""
+        """Close what two processes must not share."""
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
 
     def after_fork_in_child(self) -> None:
-        """Start afresh: the parent keeps what waits, and its connection."""
+        """Start empty: the parent keeps the waiting rows and its connection."""
 
     def close(self) -> None:
-        """Write what waits."""
+        """Write the waiting rows."""
 
 
 _open: WeakSet[ForkAware] = WeakSet()
 
 
 def watch(log: ForkAware) -> None:
-    """Close the log when the process ends, and tell it of forks."""
+    """Close the log when the process ends, and call its methods around forks."""
     _register()
     _open.add(log)
 
 
 def close_with_worker(log: ForkAware) -> None:
-    """Close the log when a worker of `multiprocessing` ends: up to Python 3.12 those skip `atexit`."""
+    """Close the log when a `multiprocessing` worker ends: up to Python 3.12 workers skip `atexit`."""
     process = sys.modules.get("multiprocessing.process")
     if process is not None and process.parent_process() is not None:
         from multiprocessing.util import Finalize

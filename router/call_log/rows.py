@@ -1,4 +1,4 @@
-"""One row of the call log: its columns, and values made fit for every store."""
+"""One row of the call log: its columns, and how values are made to fit every store."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from router.records import Json
 from router.text import well_formed
 
 Row: TypeAlias = dict[str, Json]
-"""One value per column: `time` an aware datetime, JSON columns as JSON text."""
+"""One value per column: `time` is an aware datetime, JSON columns are JSON text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRecord:
     """One attempt of one completion: a row of the call log.
 
-    Nothing is checked here, on the path of a request: the log's own thread makes each value fit, and one
-    that has no sense (a NaN cost, a token count that is no number) is logged as null, which means unknown.
+    The path of a request checks nothing: the log's thread makes each value fit, and logs a value that makes
+    no sense (a NaN cost, a token count that is not a number) as null, which means unknown.
 
     Attributes:
-        call_id: unique; what feedback names. The attempt that answered has its request's.
+        call_id: unique; feedback names it. The attempt that answered has its request's.
         time: start, in seconds since 1970.
-        messages, tools, response_format: what the provider got; how much of it is kept is the log's setting.
+        messages, tools, response_format: what the provider got; the log's setting says how much is kept.
         score: in [0, 1].
-        propensity: chance in (0, 1] that the policy of the time gave this model this prompt.
+        propensity: chance, in (0, 1], with which the policy then chose this model for this prompt.
         confidence, shadow_confidence: probability of success in [0, 1].
-        truncated: the text is not the whole text.
-        prompt_key: None: computed from the messages, tools and response format as they are given here.
+        truncated: part of the text is missing.
+        prompt_key: None: computed from the messages, tools and response format given here.
         attempt: from 1, within the request.
         first_token_s: seconds until a stream's first piece.
         alternatives: success probability per model.
@@ -82,7 +82,7 @@ class CallRecord:
 COLUMNS = tuple(field.name for field in fields(CallRecord))
 FEEDBACK_COLUMNS = ("feedback_id", "call_id", "time", "success", "score", "source")
 TEXTS = ("messages", "tools", "response_format")
-"""What a caller owns and may change after the call."""
+"""Values that the caller owns and may change after the call."""
 JSON_COLUMNS = frozenset({*TEXTS, "tags", "notes", "alternatives"})
 NUMBERS = frozenset(
     "score cost_usd latency_s propensity confidence first_token_s baseline_cost_usd expected_cost_usd "
@@ -95,14 +95,15 @@ _LONGEST_IDENTIFIER = 200
 _MOST = 2**63 - 1
 
 dump_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-"""JSON text of a value, as short as it gets; a value that is not JSON is a TypeError or ValueError."""
+"""Shortest JSON text of a value; raises TypeError or ValueError if the value is not JSON."""
 
 
 def fit_row(values: Mapping[str, Json]) -> Row:
     """The values of a row, each fit for its column.
 
-    NUL and lone surrogates, which databases refuse, become U+FFFD; an identifier of more than 200 characters
-    its SHA-256; a number that is NaN, infinite or too large, and a value of the wrong type, null.
+    NUL and lone surrogates, which databases refuse, become U+FFFD. An identifier of more than 200 characters
+    becomes its SHA-256. A number that is NaN, infinite or too large, or a value of the wrong type, becomes
+    null.
     """
     row = {
         name: None if value is None else _FITTERS.get(name, fit_text)(value) for name, value in values.items()
@@ -113,7 +114,7 @@ def fit_row(values: Mapping[str, Json]) -> Row:
 
 
 def fit_text(value: object) -> str | None:
-    """The value as a text that every store takes."""
+    """The value as text that every store accepts."""
     if type(value) is str and value.isascii() and "\x00" not in value:
         return value
     if value is None:
@@ -177,7 +178,7 @@ def _numbers_by_name(value: object) -> str | None:
     return dump_json({fit_text(name): _number(number) for name, number in value.items()})
 
 
-def _as_it_is(value: object) -> object:
+def _unchanged(value: object) -> object:
     return value
 
 
@@ -186,7 +187,7 @@ _FITTERS: Mapping[str, Callable[[object], Json]] = {
     **dict.fromkeys(WHOLE_NUMBERS, _whole_number),
     **dict.fromkeys(FLAGS, _flag),
     **dict.fromkeys(IDENTIFIERS, fit_identifier),
-    **dict.fromkeys(TEXTS, _as_it_is),
+    **dict.fromkeys(TEXTS, _unchanged),
     **dict.fromkeys(("tags", "notes"), _texts),
     "alternatives": _numbers_by_name,
     "time": _moment,
@@ -206,17 +207,17 @@ def row_to_json(row: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def row_line(row: Mapping[str, Json]) -> str:
-    """A row as one line of JSON, without the line's end; the texts come last."""
+    """A row as one line of JSON, without the newline; the texts come last."""
     head = dump_json({name: _plain(value) for name, value in row.items() if name not in JSON_COLUMNS})
     tail = (f',"{name}":{row[name] or "null"}' for name in row if name in JSON_COLUMNS)
     return f"{head[:-1]}{''.join(tail)}}}"
 
 
 def row_from_json(value: Mapping[str, Json], columns: Sequence[str]) -> Row:
-    """The row in an object that `row_line` wrote; a column that it lacks is null.
+    """The row in an object that `row_line` wrote; a column that it lacks becomes null.
 
     Raises:
-        ValueError: it has no time, or a value that is no JSON.
+        ValueError: it has no time, or a value that is not JSON.
     """
     values = {name: value.get(name) for name in columns}
     values["time"] = datetime.fromisoformat(str(values["time"]))

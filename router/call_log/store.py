@@ -1,4 +1,4 @@
-"""Call logs in a database, SQLite or PostgreSQL: rows appended once and read back in order."""
+"""Call logs in a database, SQLite or PostgreSQL: append each row once and read them back in order."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _BUSY_S = 5.0
 _STATEMENT_MS = 30_000
 _READ_AT_ONCE = 1000
 _NEVER_STORED = frozenset({"22", "23", "54"})
-"""PostgreSQL's classes of errors that lie in a row: data exception, violated constraint, over a limit."""
+"""PostgreSQL's classes of errors that a row causes: data exception, violated constraint, exceeded limit."""
 _CONNECTION: dict[str, Json] = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
@@ -49,14 +49,14 @@ _CONNECTION: dict[str, Json] = {
     "tcp_user_timeout": 15_000,
     "application_name": "pointsman",
 }
-"""A server that stopped answering is noticed in seconds; the system's own defaults take hours."""
+"""These notice in seconds that a server stopped answering; the system's own defaults take hours."""
 
 
 class DatabaseStore:
     """The tables of one call log, with one connection for writing.
 
-    Rows have keys of their own, and a row that is there already is left alone: a batch whose commit was not
-    confirmed can be written again. Its methods are not for several threads at once.
+    Each row has a key, and a row that exists already is left alone: a batch whose commit was not confirmed
+    can be written again. Only one thread at a time may use a store.
     """
 
     def __init__(self, address: LogAddress) -> None:
@@ -69,11 +69,10 @@ class DatabaseStore:
         """Store the rows, in one transaction where possible.
 
         Returns:
-            Why a row can never be stored, for each such row: it is left out, the others are stored.
+            The reason for each row that can never be stored; the other rows are stored.
 
         Raises:
-            CallLogError: the database can't be written now; some rows may have been stored, and all of them
-                may be given again.
+            CallLogError: the database can't be written now. Some rows may be stored; try again with all.
         """
         return self._append(CALLS, rows)
 
@@ -122,7 +121,7 @@ class DatabaseStore:
             raise
 
     def _ready(self) -> Connection:
-        """The connection, opened where there is none, or where its file was moved or removed."""
+        """The connection; opens one if there is none, or if its file was moved or removed."""
         path = self._address.path
         if self._address.kind == "sqlite" and self._connection is not None and _identity(path) != self._file:
             _empty_wal(self._connection)
@@ -138,10 +137,10 @@ class DatabaseStore:
 
 @contextmanager
 def connection_to(address: LogAddress) -> Iterator[Connection]:
-    """A connection to any database, for reading; it makes no file where there is none.
+    """Connect to any database for reading; never creates a file.
 
     Raises:
-        CallLogError: the database can't be reached, or what is done with the connection fails there.
+        CallLogError: the database can't be reached, or fails while the connection is in use.
         MissingExtra: the database's driver is not installed.
     """
     try:
@@ -160,7 +159,7 @@ def _unreadable(address: LogAddress, error: Exception) -> CallLogError:
 
 
 def check_driver(address: LogAddress) -> None:
-    """Raise where the database's driver is not installed.
+    """Check that the database's driver is installed.
 
     Raises:
         MissingExtra: names the extra to install.
@@ -176,7 +175,7 @@ def _try_insert(connection: Connection, table: Table, rows: Sequence[Row]) -> st
     """Insert all the rows or none.
 
     Returns:
-        None, or why one of them can never be stored: the kind of error, which unlike its text quotes nothing.
+        None, or why one of them can never be stored: the type of error, since its text may quote the row.
 
     Raises:
         SQLAlchemyError: the database can't be written now.
@@ -199,7 +198,7 @@ def _try_insert(connection: Connection, table: Table, rows: Sequence[Row]) -> st
 
 @cache
 def _insert(table: Table, is_postgres: bool) -> Insert:
-    """The statement that adds rows and leaves those alone that are there."""
+    """The statement that adds rows and leaves existing ones alone."""
     if is_postgres:
         from sqlalchemy.dialects.postgresql import insert as into_postgres
 
@@ -245,8 +244,8 @@ def _engine(address: LogAddress, *, reading: bool = False) -> Engine:
             url = make_url(address.url)
         except (exc.ArgumentError, ValueError):
             raise CallLogError(f"{address.shown}: the address can't be read") from None
-        ours = {name: value for name, value in _CONNECTION.items() if name not in url.query}
-        return create_engine(url, poolclass=NullPool, connect_args={**ours, "prepare_threshold": None})
+        defaults = {name: value for name, value in _CONNECTION.items() if name not in url.query}
+        return create_engine(url, poolclass=NullPool, connect_args={**defaults, "prepare_threshold": None})
     path = address.path
     engine = create_engine(
         "sqlite://",
@@ -263,7 +262,7 @@ def _engine(address: LogAddress, *, reading: bool = False) -> Engine:
 
 
 def _open_to_write(path: Path) -> sqlite3.Connection:
-    """A connection in WAL mode: readers and the writer don't wait for each other."""
+    """Open in WAL mode, in which readers and the writer don't wait for each other."""
     connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA synchronous=NORMAL")
@@ -275,7 +274,7 @@ def _open_to_write(path: Path) -> sqlite3.Connection:
 
 
 def use_wal(connection: sqlite3.Connection) -> None:
-    """Switch to WAL; where two processes do it at once, SQLite fails one of them without waiting."""
+    """Switch to WAL; if two processes do so at once, SQLite fails one without waiting, which tries again."""
     until = time.monotonic() + _BUSY_S
     while True:
         try:
@@ -288,18 +287,16 @@ def use_wal(connection: sqlite3.Connection) -> None:
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
-    """A connection that never creates the file.
-
-    In WAL mode even a reader makes files beside it; on a disk that can't be written, SQLite has to be told
-    that nobody else changes the file.
-    """
+    """Open without ever creating the file."""
+    # In WAL mode even a reader creates files beside it. On a read-only disk it can't, and needs to be sure
+    # that nobody changes the file.
     fixed = not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
     address = f"{path.as_uri()}?mode=rw{'&immutable=1' if fixed else ''}"
     return sqlite3.connect(address, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
 
 
 def _empty_wal(connection: Connection) -> None:
-    """Bring all rows into the file itself: one that was moved away has lost its WAL, which stays behind."""
+    """Write all rows into the file itself: if it was moved away, its WAL stayed behind."""
     raw = connection.connection.driver_connection
     with suppress(sqlite3.Error):
         cast("sqlite3.Connection", raw).execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -307,7 +304,7 @@ def _empty_wal(connection: Connection) -> None:
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

@@ -30,23 +30,23 @@ from router.errors import CallLogError
 from router.records import Json
 
 SHAPE = 1
-"""Grows when a log of this version can't be used by earlier ones; a new column alone does not count."""
+"""Version of the tables: one higher when earlier code can't use them; a new column alone does not count."""
 _LOCK = 7_306_914_523_011_841
-"""Names our advisory lock in PostgreSQL."""
+"""Key of pointsman's advisory lock in PostgreSQL."""
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A moment: PostgreSQL's `timestamptz`; in SQLite text in UTC, which sorts by time."""
+    """A moment: `timestamptz` in PostgreSQL; in SQLite, text in UTC, which sorts by time."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """The moment as the driver takes it."""
+        """The moment in UTC."""
         return value.astimezone(UTC) if value else None
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """The moment, aware; SQLite gives it without its zone."""
+        """The moment with its zone, which SQLite leaves out."""
         if value is None:
             return None
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
@@ -78,16 +78,15 @@ VERSION = Table("pointsman_log", TABLES, Column("shape", Integer, primary_key=Tr
 
 
 def prepare_tables(connection: Connection, shown: str) -> None:
-    """Make the tables, or add the columns that an earlier version did not have.
+    """Create the tables, or add the columns that an earlier version did not have.
 
-    Processes that start together wait for each other: SQLite's write lock and PostgreSQL's advisory lock see
-    to it.
+    Processes that start together wait for each other, by SQLite's write lock or PostgreSQL's advisory lock.
 
     Args:
         shown: the log's address, for errors.
 
     Raises:
-        CallLogError: the tables are not ours, or a later version's.
+        CallLogError: the tables are not pointsman's, or of a later version.
     """
     with connection.begin():
         if is_log(connection, shown) and not missing_columns(connection):
@@ -95,9 +94,9 @@ def prepare_tables(connection: Connection, shown: str) -> None:
     with connection.begin():
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        made = is_log(connection, shown)
+        existed = is_log(connection, shown)
         TABLES.create_all(connection, checkfirst=True)
-        if not made:
+        if not existed:
             connection.execute(insert(VERSION), {"shape": SHAPE})
         for column in missing_columns(connection):
             definition = CreateColumn(column).compile(dialect=connection.dialect)
@@ -108,11 +107,11 @@ def is_log(connection: Connection, shown: str) -> bool:
     """Whether the database holds a call log that this version can use.
 
     Raises:
-        CallLogError: it holds tables of these names that are not ours, or a later version's.
+        CallLogError: it holds tables of these names that are not pointsman's, or of a later version.
     """
-    found = set(inspect(connection).get_table_names())
-    if VERSION.name not in found:
-        foreign = sorted(found & {CALLS.name, FEEDBACK.name})
+    names = set(inspect(connection).get_table_names())
+    if VERSION.name not in names:
+        foreign = sorted(names & {CALLS.name, FEEDBACK.name})
         if foreign:
             raise CallLogError(
                 f"{shown}: holds a table {foreign[0]!r} that pointsman did not make; name another file or "
@@ -129,7 +128,7 @@ def is_log(connection: Connection, shown: str) -> bool:
 
 
 def missing_columns(connection: Connection) -> list[Column[Json]]:
-    """Columns of our tables that the database's lack."""
+    """Columns that the tables in the database lack."""
     inspector = inspect(connection)
     missing: list[Column[Json]] = []
     for table in (CALLS, FEEDBACK):

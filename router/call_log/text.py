@@ -1,4 +1,4 @@
-"""What the call log keeps of a request's text: all of it, a redacted form, or only its key."""
+"""How much the call log keeps of a request's text: all of it, a redacted form, or only its key."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PROTOCOL_WORDS: Mapping[str, frozenset[str]] = {
         "integer boolean null".split()
     ),
 }
-"""Values that say how a message is built, and never what is in it."""
+"""Values that say how a message is built, never what it says."""
 _PROTOCOL_MEMBERS = frozenset(
     "role content name type text refusal tool_calls tool_call_id id index function arguments image_url url "
     "detail input_audio audio data format file file_data file_id filename cache_control reasoning_content "
@@ -45,18 +45,18 @@ _PROTOCOL_MEMBERS = frozenset(
 
 
 class _RedactionFailed(Exception):
-    """The redaction function raised, or returned no text; what it got must not be written."""
+    """The redaction function did not return text, so its input must not be written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptText:
-    """What is written of a request's text.
+    """The part of a request's text that is written.
 
     Attributes:
-        messages, tools, response_format: JSON text; None where nothing is kept.
-        prompt_key: of the request as it was, before anything was taken out.
-        cut: a part is missing: a large image, or something that is no JSON.
-        redaction_error: why nothing is kept although a redacted form should be; None otherwise.
+        messages, tools, response_format: JSON text; None if nothing is kept.
+        prompt_key: of the original request, before anything was removed.
+        cut: a part is missing: a large image, or something that is not JSON.
+        redaction_error: why redaction failed, so that no text is kept; None if it did not.
     """
 
     messages: str | None = None
@@ -69,10 +69,10 @@ class KeptText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextRule:
-    """The setting: how much is kept.
+    """The setting that says how much is kept.
 
     Attributes:
-        redact: with "redacted", gets each text and returns what to keep of it.
+        redact: with "redacted": gets each text and returns the text to keep.
     """
 
     mode: TextMode = "full"
@@ -85,15 +85,15 @@ class TextRule:
             raise ValueError(f"text 'redacted' needs a function, redact; text is {self.mode!r}")
 
     def keep(self, snapshot: bytes, key: str | None = None) -> KeptText:
-        """What is written of the texts in a snapshot; never raises for what a text holds.
+        """Reduce the texts in a snapshot to what may be written; no text makes it raise.
 
         Args:
-            key: the prompt key where it is known.
+            key: the prompt key, if known.
         """
         texts: Texts = marshal.loads(snapshot)
         try:
             return self._keep(texts, key, len(snapshot))
-        except (TypeError, ValueError, RecursionError):  # no JSON: bytes, NaN, a name that is no text, ...
+        except (TypeError, ValueError, RecursionError):  # not JSON: bytes, NaN, a name that is not text, ...
             return replace(self._keep(_json_texts(texts), key, len(snapshot)), cut=True)
 
     def _keep(self, texts: Texts, key: str | None, size: int) -> KeptText:
@@ -109,15 +109,12 @@ class TextRule:
 
 
 def take_snapshot(texts: Texts) -> bytes:
-    """A copy of the texts that no later change by the caller reaches.
-
-    An application appends the answer to its list of messages as soon as it has it, so references won't do.
-    Of the ways to copy, marshal is the cheapest that copies everything (1 us for a short prompt, 20 us for
-    sixty messages, where `json` takes 320), and the size of its result is known.
-    """
+    """Copy the texts, since an application appends the answer to its list of messages at once."""
+    # marshal is the cheapest full copy (1 us for a short prompt, 20 us for sixty messages; json takes 320
+    # us), and tells its size.
     try:
         return marshal.dumps(texts)
-    except ValueError:  # an object of another library's, such as LiteLLM's own message class
+    except ValueError:  # an object of another library, such as LiteLLM's message class
         return marshal.dumps(_plain(texts))
 
 
@@ -151,10 +148,10 @@ class _Redaction:
         self.cut = False
 
     def of(self, value: Json, member: str = "") -> Json:
-        """The value with every text, number and member name redacted but the words of the protocol.
+        """Redact every text, number and member name except the words of the protocol.
 
-        A number may be private (a telephone number in a tool's input): where the function changes its digits,
-        it becomes the text that the function returns.
+        A number may be private, such as a telephone number in a tool's input: if the function changes its
+        digits, the number becomes the text that the function returns.
         """
         if isinstance(value, str):
             return value if value in _PROTOCOL_WORDS.get(member, ()) else self._text(value, member)
@@ -177,12 +174,12 @@ class _Redaction:
             return f"[{len(text)} characters of media]"
         left = self._redact(text) if text else text
         if not isinstance(left, str):
-            raise _RedactionFailed(f"it returned {type(left).__name__}, no text")
+            raise _RedactionFailed(f"it returned {type(left).__name__}, not text")
         return left
 
 
 def _without_media(value: Json, member: str = "") -> Json:
-    """The value with a mark in the place of each large image or file: its size, and a hash to tell it by."""
+    """Replace each large image or file by a mark with its size, and a hash to identify it."""
     if isinstance(value, str):
         head = _DATA_URL.match(value)
         if len(value) <= LONGEST_MEDIA or not (head or member in _MEDIA_MEMBERS):
@@ -197,7 +194,7 @@ def _without_media(value: Json, member: str = "") -> Json:
 
 
 def _plain(value: object, depth: int = 0) -> Json:
-    """The value made of what marshal knows; an object that holds no JSON becomes empty bytes."""
+    """Convert to types that marshal knows; an object without a JSON form becomes empty bytes."""
     if depth > _DEEPEST:
         return b""
     if hasattr(value, "model_dump") and not isinstance(value, type):
@@ -220,7 +217,7 @@ def _json_texts(texts: Texts) -> Texts:
 
 
 def _json(value: object, depth: int = 0) -> Json:
-    """The value as JSON, with a mark or null in the place of what JSON has no form for."""
+    """The value as JSON, with a mark or null for what JSON has no form for."""
     if depth > _DEEPEST:
         return "[nested too deeply]"
     if isinstance(value, Mapping):

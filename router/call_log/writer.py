@@ -1,4 +1,4 @@
-"""The thread that writes a process's rows in batches, and keeps them while the log can't be written."""
+"""The thread that writes a process's rows in batches, and keeps them while it can't write the log."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _FORK_WAIT_S = 2.0
 
 
 class Store(Protocol):
-    """What a log is written to; see `DatabaseStore`."""
+    """Where a log is written; see `DatabaseStore`."""
 
     def append_calls(self, rows: Sequence[Row]) -> list[str]:
-        """Store rows; returns why, for each that can never be stored."""
+        """Store rows; returns the reason for each row that can never be stored."""
 
     def append_feedback(self, rows: Sequence[Row]) -> list[str]:
         """Store feedback likewise."""
 
     def close(self) -> None:
-        """Let go of connections until the next rows."""
+        """Close connections until the next rows."""
 
     def read(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[dict[str, Json]]:
-        """The calls of a time, in order, with their latest feedback."""
+        """The calls of a period, in order, with their latest feedback."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +44,8 @@ class Buffer:
     """How rows wait to be written.
 
     Attributes:
-        interval_s: a row waits at most so long for others to be written with.
-        batch_rows: rows written at once.
+        interval_s: longest wait of a row for others to share its batch.
+        batch_rows: most rows of a batch.
         most_rows, most_bytes: what may wait in memory while the log can't be written; further rows are
             dropped, and counted.
         close_s: longest wait for the last rows at the end of the process.
@@ -58,42 +58,16 @@ class Buffer:
     close_s: float = 5.0
 
 
-class _Waiting(NamedTuple):
-    """A row that waits, not yet in its stored form; `size` in bytes."""
-
-    make_row: Callable[[], Row]
-    size: int
-    is_feedback: bool
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Rows on their way: each list is emptied once it is stored."""
-
-    entries: int
-    size: int
-    calls: list[Row] = field(default_factory=list)
-    feedback: list[Row] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-
-    def store_in(self, store: Store) -> None:
-        """Store what is left; it may be called again after an error, and no row is stored twice."""
-        self.refused += store.append_calls(self.calls)
-        self.calls.clear()
-        self.refused += store.append_feedback(self.feedback)
-        self.feedback.clear()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What became of the rows of this process, calls and feedback alike.
+    """What became of the rows of this process, both calls and feedback.
 
     Attributes:
-        written: stored for good.
-        waiting: in memory.
-        dropped: lost: over the buffer's limit, impossible to store, or left at the end.
+        written: rows stored for good.
+        waiting: rows in memory.
+        dropped: rows lost: over the buffer's limit, impossible to store, or still waiting at the end.
         failures: times that a batch could not be written; each is tried again.
-        unredacted: rows logged without their text, because the redaction function failed on it.
+        unredacted: rows logged without their text because the redaction function failed on it.
     """
 
     written: int
@@ -103,43 +77,173 @@ class Counts:
     unredacted: int
 
 
-class LogWriter:
-    """Rows in, batches out.
+class _Entry(NamedTuple):
+    """A row that waits, not yet in its stored form; `size` in bytes."""
+
+    make_row: Callable[[], Row]
+    size: int
+    is_feedback: bool
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Rows on their way into the store; each list is emptied once it is stored."""
+
+    entries: int
+    size: int
+    calls: list[Row] = field(default_factory=list)
+    feedback: list[Row] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+    @staticmethod
+    def of(entries: Sequence[_Entry]) -> _Batch:
+        batch = _Batch(entries=len(entries), size=sum(entry.size for entry in entries))
+        for entry in entries:
+            try:
+                (batch.feedback if entry.is_feedback else batch.calls).append(entry.make_row())
+            except Exception as error:  # noqa: BLE001 - one row must not stop the others
+                batch.refused.append(type(error).__name__)
+        return batch
+
+    def store_in(self, store: Store) -> None:
+        """Store the remaining rows; after an error it can be called again and stores no row twice."""
+        self.refused += store.append_calls(self.calls)
+        self.calls.clear()
+        self.refused += store.append_feedback(self.feedback)
+        self.feedback.clear()
+
+
+@dataclass(slots=True)
+class _Pending:
+    """The rows between `put` and the store, and what became of them; guarded by the writer's lock.
 
     Attributes:
-        unredacted: as in `Counts`; for the one who makes the rows to count.
-        alarm: where to tell of trouble.
+        queue: rows that no batch has yet, the oldest first.
+        accepted: rows taken since the start.
+        settled: how many of these are stored or dropped; the first ones, as batches go in order.
+        wanted: rows that must be settled before the latest flush returns.
+        size: bytes of the rows that are not settled.
+        written, dropped, failures: as in `Counts`.
+        overflow: rows dropped over the buffer's limit since it last had room.
     """
 
-    _accepted: int  # rows taken since the start, of which ...
-    _done: int  # ... so many are stored or dropped, in order, ...
-    _wanted: int  # ... and a flush waits for so many
-    _bytes: int
-    _written: int
-    _dropped: int
-    _overflow: int
-    _failures: int
+    queue: deque[_Entry] = field(default_factory=deque)
+    accepted: int = 0
+    settled: int = 0
+    wanted: int = 0
+    size: int = 0
+    written: int = 0
+    dropped: int = 0
+    failures: int = 0
+    overflow: int = 0
+
+    def has_room(self, size: int, buffer: Buffer) -> bool:
+        waiting = self.accepted - self.settled
+        return waiting < buffer.most_rows and self.size + size <= buffer.most_bytes
+
+    def add(self, entry: _Entry) -> None:
+        self.queue.append(entry)
+        self.accepted += 1
+        self.size += entry.size
+
+    def take(self, most_rows: int) -> list[_Entry]:
+        """Move the entries of the next batch out of the queue."""
+        entries: list[_Entry] = []
+        size = 0
+        while self.queue and len(entries) < most_rows and size < _BATCH_BYTES:
+            entries.append(self.queue.popleft())
+            size += entries[-1].size
+        return entries
+
+    def settle(self, batch: _Batch) -> None:
+        """Count a stored batch."""
+        self.settled += batch.entries
+        self.size -= batch.size
+        self.written += batch.entries - len(batch.refused)
+        self.dropped += len(batch.refused)
+
+    def give_up(self) -> int:
+        """Drop all rows that are not settled; returns their number."""
+        rest, self.settled = self.accepted - self.settled, self.accepted
+        self.dropped += rest
+        return rest
+
+
+class _ForkSafeStore:
+    """A store that one batch uses at a time, and that two processes never share."""
+
+    def __init__(self, make_store: Callable[[], Store]) -> None:
+        self._make_store = make_store
+        self._store = make_store()
+        self._lock = threading.Lock()
+        self._is_held = False
+        self._inherited: list[Store] = []
+
+    def write(self, batch: _Batch) -> None:
+        with self._lock:
+            batch.store_in(self._store)
+
+    def close(self) -> None:
+        with self._lock:
+            self._store.close()
+
+    def before_fork(self) -> None:
+        """Close the connection as soon as no batch is in flight."""
+        self._is_held = self._lock.acquire(timeout=_FORK_WAIT_S)
+        if self._is_held:
+            self._store.close()
+
+    def after_fork_in_parent(self) -> None:
+        if self._is_held:
+            self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        if not self._is_held:
+            self._inherited.append(self._store)  # kept, because closing it would end the parent's connection
+            self._store = self._make_store()
+        self._lock = threading.Lock()
+        self._is_held = False
+
+
+class LogWriter:
+    """Takes rows and writes them in batches.
+
+    Attributes:
+        unredacted: as in `Counts`; whoever makes the rows counts them.
+        alarm: where to report trouble.
+    """
+
+    alarm: LogAlarm
     unredacted: int
 
     def __init__(self, make_store: Callable[[], Store], buffer: Buffer, shown: str) -> None:
-        self._make_store = make_store
-        self._store = make_store()
+        self._store = _ForkSafeStore(make_store)
         self._buffer = buffer
         self._shown = shown
         self._closed = False
-        self._inherited: list[Store] = []
-        self._start_afresh()
+        self._start_empty()
         watch(self)
+
+    def _start_empty(self) -> None:
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._pending = _Pending()
+        self._thread: threading.Thread | None = None
+        self._idle = True
+        self._hurry = self._over = False
+        self.unredacted = 0
+        self.alarm = LogAlarm(self._shown, self._buffer.most_rows)
 
     @property
     def counts(self) -> Counts:
         """What became of the rows so far."""
         with self._lock:
+            pending = self._pending
             return Counts(
-                written=self._written,
-                waiting=self._accepted - self._done,
-                dropped=self._dropped,
-                failures=self._failures,
+                written=pending.written,
+                waiting=pending.accepted - pending.settled,
+                dropped=pending.dropped,
+                failures=pending.failures,
                 unredacted=self.unredacted,
             )
 
@@ -150,80 +254,59 @@ class LogWriter:
             size: bytes that the row takes while it waits.
         """
         with self._lock:
-            full = self._accepted - self._done >= self._buffer.most_rows
-            if full or self._closed or self._bytes + size > self._buffer.most_bytes:
-                self._dropped += 1
-                self._overflow += 1
+            pending = self._pending
+            if self._closed or not pending.has_room(size, self._buffer):
+                pending.dropped += 1
+                pending.overflow += 1
                 return
-            self._queue.append(_Waiting(make_row, size, is_feedback))
-            self._accepted += 1
-            self._bytes += size
-            if self._idle or len(self._queue) == self._buffer.batch_rows:
+            pending.add(_Entry(make_row, size, is_feedback))
+            if self._idle or len(pending.queue) == self._buffer.batch_rows:
                 self._wake()
 
     def drop(self) -> None:
         """Count a row that could not even be taken."""
         with self._lock:
-            self._dropped += 1
+            self._pending.dropped += 1
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until the rows taken so far are stored or dropped; False when the time is over."""
+        """Wait until the rows taken so far are stored or dropped; False if the time runs out."""
         with self._changed:
-            target = self._wanted = self._accepted
+            target = self._pending.wanted = self._pending.accepted
             self._hurry = True
             self._wake()
-            return bool(self._changed.wait_for(lambda: self._done >= target, timeout_s))
+            return bool(self._changed.wait_for(lambda: self._pending.settled >= target, timeout_s))
 
     def close(self) -> None:
-        """Write what waits, as long as `Buffer.close_s` allows; rows that come later are dropped."""
+        """Write the waiting rows for at most `Buffer.close_s`; rows that come later are dropped."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
         whole = self.flush(self._buffer.close_s)
         with self._changed:
-            left, self._done, self._over = self._accepted - self._done, self._accepted, True
-            self._dropped += left
+            rest, self._over = self._pending.give_up(), True
             self._wake()
-        if whole and self._thread is not None:
-            self._thread.join(self._buffer.close_s)
         if not whole:
-            self.alarm.lost(left)
+            self.alarm.lost(rest)
+        elif self._thread is not None:
+            self._thread.join(self._buffer.close_s)
 
     def before_fork(self) -> None:
         """Close the connection, once no batch is in flight: two processes can't share it."""
-        self._store_held = self._storing.acquire(timeout=_FORK_WAIT_S)
-        if self._store_held:
-            self._store.close()
+        self._store.before_fork()
 
     def after_fork_in_parent(self) -> None:
         """Go on: the next batch opens a connection."""
-        if self._store_held:
-            self._storing.release()
+        self._store.after_fork_in_parent()
 
     def after_fork_in_child(self) -> None:
         """Start without rows: the parent writes those that waited."""
-        if not self._store_held:
-            self._inherited.append(self._store)  # kept, as closing it would end the parent's connection
-            self._store = self._make_store()
-        self._start_afresh()
-
-    def _start_afresh(self) -> None:
-        self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
-        self._storing = threading.Lock()
-        self._store_held = False
-        self._queue: deque[_Waiting] = deque()
-        self._thread: threading.Thread | None = None
-        self._accepted = self._done = self._wanted = self._bytes = 0
-        self._written = self._dropped = self._overflow = self._failures = self.unredacted = 0
-        self._idle = True
-        self._hurry = self._over = False
-        self.alarm = LogAlarm(self._shown, self._buffer.most_rows)
+        self._store.after_fork_in_child()
+        self._start_empty()
 
     def _wake(self) -> None:
-        """Get the thread going; the first row starts it, or a later one where the system has none to give."""
-        if self._thread is None and self._queue:
+        """Wake the thread; the first row starts it, or a later one if the system has no thread to spare."""
+        if self._thread is None and self._pending.queue:
             thread = threading.Thread(target=self._run, name="pointsman-call-log", daemon=True)
             with suppress(RuntimeError):
                 thread.start()
@@ -235,48 +318,34 @@ class LogWriter:
     def _run(self) -> None:
         while (batch := self._next_batch()) is not None and self._write_out(batch):
             self._settle(batch)
-        with self._storing:
-            self._store.close()
+        self._store.close()
 
     def _next_batch(self) -> _Batch | None:
-        """The next rows, when there are enough or they have waited enough; None at the end."""
+        """The next rows, as soon as there are enough or they have waited long enough; None at the end."""
         with self._changed:
-            self._idle = not self._queue
-            self._changed.wait_for(lambda: self._queue or self._closed)
+            self._idle = not self._pending.queue
+            self._changed.wait_for(lambda: self._pending.queue or self._closed)
             self._changed.wait_for(self._is_due, self._buffer.interval_s)
             self._idle = False
-            if self._over or not self._queue:
+            if self._over or not self._pending.queue:
                 return None
-            waiting = self._take()
-        batch = _Batch(entries=len(waiting), size=sum(one.size for one in waiting))
-        for one in waiting:
-            try:
-                (batch.feedback if one.is_feedback else batch.calls).append(one.make_row())
-            except Exception as error:  # noqa: BLE001 - one row must not stop the others
-                batch.refused.append(type(error).__name__)
-        return batch
+            entries = self._pending.take(self._buffer.batch_rows)
+        return _Batch.of(entries)
 
     def _is_due(self) -> bool:
-        enough = len(self._queue) >= self._buffer.batch_rows
-        return enough or self._done < self._wanted or self._closed
-
-    def _take(self) -> list[_Waiting]:
-        taken: list[_Waiting] = []
-        size = 0
-        while self._queue and len(taken) < self._buffer.batch_rows and size < _BATCH_BYTES:
-            taken.append(self._queue.popleft())
-            size += taken[-1].size
-        return taken
+        pending = self._pending
+        enough = len(pending.queue) >= self._buffer.batch_rows
+        return enough or pending.settled < pending.wanted or self._closed
 
     def _write_out(self, batch: _Batch) -> bool:
-        """Try until the batch is stored; False if the log was closed before."""
+        """Try until the batch is stored; False if the log is closed first."""
         wait_s = _FIRST_WAIT_S
         while (reason := self._try(batch)) is not None:
             self.alarm.outage(reason)
-            if self._overflow:
+            if self._pending.overflow:
                 self.alarm.full()
             with self._changed:
-                self._failures += 1
+                self._pending.failures += 1
                 self._hurry = False
                 jitter = random.uniform(0.5, 1)
                 self._changed.wait_for(lambda: self._hurry or self._over, wait_s * jitter)
@@ -286,10 +355,9 @@ class LogWriter:
         return True
 
     def _try(self, batch: _Batch) -> str | None:
-        """Store the batch; returns why that is not possible now."""
+        """Store the batch; returns why it can't be stored now, or None."""
         try:
-            with self._storing:
-                batch.store_in(self._store)
+            self._store.write(batch)
         except CallLogError as error:
             return str(error)
         except Exception as error:  # noqa: BLE001 - the thread must survive what a driver raises
@@ -297,19 +365,17 @@ class LogWriter:
         return None
 
     def _settle(self, batch: _Batch) -> None:
-        """Count a stored batch and let go of those who wait for it."""
+        """Count a stored batch and wake those who wait for it."""
         with self._changed:
+            pending = self._pending
             if not self._over:
-                self._done += batch.entries
-                self._bytes -= batch.size
-                self._written += batch.entries - len(batch.refused)
-                self._dropped += len(batch.refused)
+                pending.settle(batch)
             self._changed.notify_all()
-            overflow = self._overflow
-            is_over = len(self._queue) < self._buffer.most_rows // 2
-            self._overflow = 0 if is_over else overflow
+            overflow = pending.overflow
+            has_emptied = len(pending.queue) < self._buffer.most_rows // 2
+            pending.overflow = 0 if has_emptied else overflow
         self.alarm.refused(batch.refused)
         if overflow:
             self.alarm.full()
-        if self.alarm.is_on and is_over:
+        if self.alarm.is_on and has_emptied:
             self.alarm.over(overflow)

@@ -1,4 +1,4 @@
-"""How many tokens a request may have: a sure bound first, an estimate, and a count where it matters."""
+"""Whether a request fits a context window: by a sure bound, else an estimate, else a count."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from router.records import Json, Request
 from router.text import well_formed
 
 MEDIA_TOKENS: Final = 1_600
-"""What an image counts, or a file: the most that Anthropic counts for an image of its usual size."""
+"""Tokens of an image or a file: the most that Anthropic counts for an image of usual size."""
 NODE_TOKENS: Final = 8
 """Most tokens that a provider puts around a message, a part or a member of an object."""
 FAR: Final = 3
-"""Below this part of the window the estimate is trusted: no usual text has more than three tokens where
-it sees one (base64 has 2.8)."""
+"""The estimate is trusted if this many times as much fits the window: usual texts have at most three tokens
+for
+each estimated one (base64 has 2.8)."""
 MOST_NODES: Final = 100_000
-"""Values of a request that are looked at; one of more has more tokens than that."""
+"""Values of a request that are visited; a request with more values has more tokens than that."""
 SAMPLE: Final = 160_000
-"""Characters of a longer text that are counted, in pieces from all over it."""
+"""Characters counted of a longer text, in pieces spread evenly over it."""
 PIECE: Final = 4_000
-"""Characters counted at once: the time of a tokenizer grows with the square of a run without a break."""
+"""Characters counted at once: a tokenizer takes quadratic time on a run without a break."""
 
 
 class RequestSize:
-    """The tokens of one request; counted at most once, and only when a window is near.
+    """The tokens of one request; counted at most once, and only if a window is near.
 
     Attributes:
-        at_most: no tokenizer makes more of its texts, as each token is at least a byte.
+        at_most: upper bound for every tokenizer, since each token is at least a byte.
     """
 
     __slots__ = ("_aside", "_counted", "_estimate", "_nodes", "_texts", "at_most")
@@ -40,7 +41,7 @@ class RequestSize:
         """Measure a request.
 
         Args:
-            estimate: the encoder's, of all its texts and tools.
+            estimate: the encoder's, over all texts and tools.
         """
         texts: list[str] = []
         functions = request.parameters.get("functions")
@@ -57,7 +58,7 @@ class RequestSize:
         self.at_most = math.inf if nodes >= MOST_NODES else size + NODE_TOKENS * nodes + self._aside
 
     def exceeds(self, window: int, answer: int = 0) -> bool:
-        """Whether the request does not fit a window that it shares with an answer of so many tokens."""
+        """Whether the request does not fit a window that it shares with `answer` tokens."""
         if self.at_most + answer <= window:
             return False
         if self._nodes < MOST_NODES and self._estimate * FAR + self._aside + answer <= window:
@@ -65,9 +66,9 @@ class RequestSize:
         return self.count() + answer > window
 
     def count(self) -> float:
-        """The tokens by LiteLLM's tokenizer; without LiteLLM, about the encoder's estimate.
+        """Count the tokens by LiteLLM's tokenizer; without LiteLLM, use the encoder's estimate.
 
-        Of a very long text a sample is counted, which takes about 50 ms.
+        A very long text is sampled, which takes about 50 ms.
         """
         if self._counted is None:
             counted = _count("\n".join(self._texts))
@@ -77,17 +78,17 @@ class RequestSize:
         return self._counted
 
 
-def asked_tokens(parameters: Mapping[str, Json]) -> int:
-    """The length of the answer that a request asks for; 0 where it does not say."""
-    asked = parameters.get("max_completion_tokens") or parameters.get("max_tokens")
-    return max(asked, 0) if isinstance(asked, int) else 0
+def answer_tokens(parameters: Mapping[str, Json]) -> int:
+    """The longest answer that a request allows; 0 if it does not say."""
+    most = parameters.get("max_completion_tokens") or parameters.get("max_tokens")
+    return max(most, 0) if isinstance(most, int) else 0
 
 
 def _collect(waiting: list[Json], texts: list[str]) -> tuple[int, int]:
-    """Add the texts in some JSON values to `texts`, an object's names too.
+    """Add the texts in some JSON values to `texts`, including the names of members.
 
     Returns:
-        How many parts hold something else than text, and how many values were looked at.
+        How many parts hold something other than text, and how many values were visited.
     """
     media = nodes = 0
     while waiting and nodes < MOST_NODES:
@@ -109,16 +110,14 @@ def _collect(waiting: list[Json], texts: list[str]) -> tuple[int, int]:
 
 
 def _is_text(part: Mapping[str, Json]) -> bool:
-    """Whether a document is given as text."""
+    """Whether a document consists of text."""
     source = part.get("source")
     return isinstance(source, Mapping) and source.get("type") in ("text", "content")
 
 
 def _count(text: str) -> float | None:
-    """Tokens by the tokenizer that LiteLLM brings along; None without LiteLLM.
-
-    By that for no model in particular: for some LiteLLM would fetch one from a hub.
-    """
+    """Tokens by the tokenizer that LiteLLM ships; None without LiteLLM."""
+    # No model is named, because LiteLLM would fetch the tokenizers of some from a hub.
     try:
         litellm = litellm_module()
     except MissingExtra:
@@ -129,7 +128,7 @@ def _count(text: str) -> float | None:
 
 
 def _sampled(text: str) -> list[str]:
-    """The text in pieces; of a long one pieces that lie evenly over it."""
+    """The text in pieces; of a long text, a sample of pieces spread evenly over it."""
     count = SAMPLE // PIECE
     if len(text) <= SAMPLE:
         return [text[start : start + PIECE] for start in range(0, len(text), PIECE)]

@@ -1,4 +1,4 @@
-"""The decision: from what is expected of each model on a request to the one that serves it, and why."""
+"""The decision: which model serves a request, and why, from what to expect of each model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from router.deciding.policy import Policy, assumed_cost, choose
 from router.deciding.rules import rule_choice
 from router.errors import NoModelAllowed
-from router.records import AS_TRAINED, NO_WISHES, BoolArray, Decision, FloatArray, Request, Wishes
+from router.records import AS_TRAINED, NO_WISHES, BoolArray, Decision, FloatArray, Request, Source, Wishes
 from router.settings.sections import Rules
 
 ONLY_ONE = "the only model that the limits left"
@@ -19,12 +19,12 @@ ONLY_ONE = "the only model that the limits left"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stay:
-    """What staying on a session's model means.
+    """What it means to stay on a session's model.
 
     Attributes:
-        model: the one it is on.
-        saved_usd: what its prompt cache saves on this request, and a switch would lose.
-        margin: by how much likelier another model must be to succeed.
+        model: the session's model.
+        saved_usd: what its prompt cache saves on this request; a switch would lose it.
+        margin: how much likelier to succeed another model must be.
     """
 
     model: str
@@ -37,18 +37,17 @@ class Case:
     """One request before the decision.
 
     Attributes:
-        request: the request itself.
-        wishes: what the caller asks of the decision.
         models: names, in the order of the arrays.
         probability: shape (n_models,); calibrated chance of success.
         cost: shape (n_models,); expected USD, NaN where unknown.
         familiarity: similarity to the nearest training prompts, in [-1, 1].
-        tokens: the request's input tokens, about.
+        tokens: about how many input tokens the request has.
+        wishes: what the caller wants of the decision.
         rejected: reason for each model that may not serve the request.
-        stay: where the request's session is, if it is anywhere.
+        stay: what it means to stay on the session's model; None if there is no such model.
         explore: chance of another allowed model, in [0, 1].
-        draw: uniform in [0, 1); decides about exploration.
-        serve_rules: shadow mode: the rule table serves, the policy is only asked.
+        draw: uniform in [0, 1); decides whether to explore, and where.
+        serve_rules: shadow mode: the rule table serves, and the policy's choice is only logged.
     """
 
     request: Request
@@ -66,27 +65,27 @@ class Case:
 
 
 def decide(case: Case, policy: Policy, rules: Rules, policy_version: str) -> Decision:
-    """The model that serves a request, and why.
+    """Choose the model that serves a request.
 
-    In order: the caller's pin; the policy, or the rule table where it is in doubt, among the models that the
-    limits left; the session, which stays where it is unless another model is clearly better; exploration.
+    The caller's pin comes first. Else the policy chooses among the models that the limits allow, or the rule
+    table does if the policy is in doubt. A session stays on its model unless another one is clearly better.
+    At last chance may pick another model, to explore.
 
     Raises:
-        NoModelAllowed: the limits left no model, or not the pinned one.
+        NoModelAllowed: the limits allow no model, or not the pinned one.
     """
     allowed = np.array([model not in case.rejected for model in case.models])
     if not allowed.any():
         raise NoModelAllowed(case.rejected)
+    ranking = ranked(case, allowed, policy)
     if case.wishes.model is not None:
-        return _pinned(case, allowed, policy, policy_version)
-    decision = _policys(case, allowed, policy, rules, policy_version)
+        return _pinned(case, case.wishes.model, ranking, policy_version)
+    decision = _learned(case, allowed, policy, ranking, policy_version)
+    if decision.source == "learned" and (doubt := _doubt(case, allowed, policy, decision.confidence)):
+        decision = _ruled(case, decision, policy, rules, doubt)
     if case.serve_rules:
-        decision = _shadowed(case, decision, policy, rules)
-    else:
-        stayed = _stayed(case, decision, policy)
-        if stayed is not None:
-            return stayed
-    return _explored(case, decision)
+        return _explored(case, _shadowed(case, decision, policy, rules))
+    return _stayed(case, decision, policy) or _explored(case, decision)
 
 
 def ranked(case: Case, allowed: BoolArray, policy: Policy) -> tuple[str, ...]:
@@ -111,89 +110,76 @@ def weight_of(case: Case, policy: Policy) -> float:
     return policy.weight * share / (1.0 - share) if share < 1.0 else math.inf
 
 
-def _made(case: Case, allowed: BoolArray, policy: Policy, policy_version: str, **fields: object) -> Decision:
-    """A decision with what is the same whoever decides."""
+def _decision(
+    case: Case, ranking: tuple[str, ...], policy_version: str, *, model: str, source: Source, reason: str
+) -> Decision:
     return Decision(
+        model=model,
+        source=source,
+        confidence=_success_probability(case, model),
         success_probability=dict(zip(case.models, case.probability.tolist(), strict=True)),
         expected_cost_usd=dict(zip(case.models, case.cost.tolist(), strict=True)),
+        reason=reason,
         policy_version=policy_version,
         rejected=case.rejected,
-        ranking=ranked(case, allowed, policy),
-        **fields,  # type: ignore[arg-type] # the callers below give model, source, confidence and reason
+        ranking=ranking,
     )
 
 
-def _pinned(case: Case, allowed: BoolArray, policy: Policy, policy_version: str) -> Decision:
-    model = case.wishes.model
-    assert model is not None
+def _pinned(case: Case, model: str, ranking: tuple[str, ...], policy_version: str) -> Decision:
     if model in case.rejected:
         others = {name: "not the pinned model" for name in case.models if name != model}
         raise NoModelAllowed({model: case.rejected[model], **others})
-    made = _made(
-        case, allowed, policy, policy_version,
-        model=model, source="pinned", confidence=_likely(case, model), reason="the caller pinned it",
-    )  # fmt: skip
-    return _served(made, model)
+    first = _leading(model, ranking)
+    return _decision(case, first, policy_version, model=model, source="pinned", reason="the caller pinned it")
 
 
-def _policys(case: Case, allowed: BoolArray, policy: Policy, rules: Rules, policy_version: str) -> Decision:
-    """The policy's decision, or the rule table's where the policy is in doubt."""
-    index = _value_choice(case, allowed, policy)
-    confidence = float(case.probability[index])
-    learned = _made(
-        case, allowed, policy, policy_version,
-        model=case.models[index],
-        source="learned",
-        confidence=confidence,
-        reason=f"best value: {confidence:.0%} chance of success at {_dollars(case.cost[index])} a call",
-    )  # fmt: skip
+def _learned(
+    case: Case, allowed: BoolArray, policy: Policy, ranking: tuple[str, ...], policy_version: str
+) -> Decision:
+    """The policy's decision, or the limits' if they leave one model only."""
+    index = _best_index(case, allowed, policy)
+    source: Source = "learned"
+    reason = (
+        f"best value: {case.probability[index]:.0%} chance of success at {_dollars(case.cost[index])} a call"
+    )
     if np.count_nonzero(allowed) == 1 and len(case.models) > 1:
-        return replace(learned, source="constraint", reason=ONLY_ONE)
-    doubt = _doubt(policy, _confidence_as_trained(case, allowed, policy, confidence), case.familiarity)
-    return learned if doubt is None else _ruled(case, learned, policy, rules, doubt)
+        source, reason = "constraint", ONLY_ONE
+    return _decision(case, ranking, policy_version, model=case.models[index], source=source, reason=reason)
 
 
-def _confidence_as_trained(case: Case, allowed: BoolArray, policy: Policy, confidence: float) -> float:
-    """The confidence that doubt is judged by: a caller who leans to cost asks for less, and that is no doubt.
-
-    Args:
-        confidence: in the choice at the caller's trade-off; one that leans to success only raises it.
-    """
-    if case.wishes.tradeoff <= AS_TRAINED:
-        return confidence
-    trained = replace(case, wishes=replace(case.wishes, tradeoff=AS_TRAINED))
-    return float(case.probability[_value_choice(trained, allowed, policy)])
-
-
-def _value_choice(case: Case, allowed: BoolArray, policy: Policy) -> int:
+def _best_index(case: Case, allowed: BoolArray, policy: Policy) -> int:
     value, known = values_of(case, policy), assumed_cost(case.cost)
     return int(choose(value[None], known[None], 0.0, allowed)[0])
 
 
-def _doubt(policy: Policy, confidence: float, familiarity: float) -> str | None:
-    """Why the policy steps aside for a request, or None when it does not."""
+def _doubt(case: Case, allowed: BoolArray, policy: Policy, confidence: float) -> str | None:
+    """Why the policy steps aside for a request, or None if it does not.
+
+    A caller whose trade-off leans to cost accepts less confidence, which is no reason for doubt: then the
+    confidence in the choice at the trained trade-off counts.
+
+    Args:
+        confidence: in the choice at the caller's trade-off.
+    """
+    if case.wishes.tradeoff > AS_TRAINED:
+        as_trained = replace(case, wishes=replace(case.wishes, tradeoff=AS_TRAINED))
+        confidence = float(case.probability[_best_index(as_trained, allowed, policy)])
     if confidence < policy.least_confidence:
         return f"confidence {confidence:.2f} is below {policy.least_confidence:.2f}"
-    if familiarity < policy.least_familiarity:
-        return f"unlike the training prompts (similarity {familiarity:.2f})"
+    if case.familiarity < policy.least_familiarity:
+        return f"unlike the training prompts (similarity {case.familiarity:.2f})"
     return None
 
 
 def _ruled(case: Case, learned: Decision, policy: Policy, rules: Rules, why: str) -> Decision:
-    """The rule table's decision, with what the policy thought of it."""
-    found = rule_choice(case.request, rules, policy.best_single, learned.ranking)
-    if found is None:
+    """The rule table's decision, or the policy's if no rule names an allowed model."""
+    choice = rule_choice(case.request, rules, policy.best_single, learned.ranking)
+    if choice is None:
         return replace(learned, reason=f"{learned.reason}; {why}, but no rule names an allowed model")
-    model, rule = found
-    return _served(
-        replace(
-            learned,
-            source="rule",
-            confidence=_likely(case, model),
-            reason=f"{why}: rule table ({rule}) decides",
-        ),
-        model,
-    )
+    model, rule = choice
+    reason = f"{why}: rule table ({rule}) decides"
+    return _moved(case, learned, model, source="rule", reason=reason)
 
 
 def _shadowed(case: Case, learned: Decision, policy: Policy, rules: Rules) -> Decision:
@@ -202,11 +188,11 @@ def _shadowed(case: Case, learned: Decision, policy: Policy, rules: Rules) -> De
 
 
 def _stayed(case: Case, decision: Decision, policy: Policy) -> Decision | None:
-    """The session's model, if the request stays on it; None where it moves, or there is no session.
+    """The decision to stay on the session's model; None if the request moves, or there is no session.
 
-    It moves to a model that is likelier to succeed by the margin and worth more, the cache that is lost by
-    moving counted as a cost. Where the rule table names the model, only the margin counts: what a model is
-    worth is the policy's word, and the policy is in doubt.
+    It moves to a model that is likelier to succeed by the margin and also worth more, where the loss of the
+    cache counts as a cost. If the rule table named the model, only the margin counts: the policy, which says
+    what a model is worth, is in doubt.
     """
     stay = case.stay
     if stay is None or stay.model not in decision.ranking:
@@ -218,18 +204,12 @@ def _stayed(case: Case, decision: Decision, policy: Policy) -> Decision | None:
     gain = case.probability[there] - case.probability[here]
     if gain >= stay.margin and (decision.source == "rule" or value[there] > value[here]):
         return None
-    stayed = replace(
-        decision,
-        source="session",
-        confidence=float(case.probability[here]),
-        expected_cost_usd={**decision.expected_cost_usd, stay.model: float(cost[here])},
-        reason="the session stays on its model",
-    )
-    return _served(stayed, stay.model)
+    stayed = _moved(case, decision, stay.model, source="session", reason="the session stays on its model")
+    return replace(stayed, expected_cost_usd={**decision.expected_cost_usd, stay.model: float(cost[here])})
 
 
 def _explored(case: Case, decision: Decision) -> Decision:
-    """The decision, or by chance another allowed model; with the exact chance of what came out.
+    """The decision, or by chance another allowed model; the propensity is the exact chance of the result.
 
     One draw decides both whether to explore and, uniformly among the others, where.
     """
@@ -240,23 +220,30 @@ def _explored(case: Case, decision: Decision) -> Decision:
     if case.draw >= share:
         return replace(decision, propensity=1.0 - share)
     model = others[min(int(case.draw / share * len(others)), len(others) - 1)]
-    explored = replace(
+    reason = f"exploration ({share:.0%} of requests), instead of {decision.model}"
+    return _moved(case, decision, model, source="explored", reason=reason, propensity=share / len(others))
+
+
+def _moved(
+    case: Case, decision: Decision, model: str, *, source: Source, reason: str, propensity: float = 1.0
+) -> Decision:
+    """The decision with another model, which then leads its ranking."""
+    return replace(
         decision,
-        source="explored",
-        confidence=_likely(case, model),
-        propensity=share / len(others),
-        reason=f"exploration ({share:.0%} of requests), instead of {decision.model}",
+        model=model,
+        source=source,
+        confidence=_success_probability(case, model),
+        propensity=propensity,
+        reason=reason,
+        ranking=_leading(model, decision.ranking),
     )
-    return _served(explored, model)
 
 
-def _served(decision: Decision, model: str) -> Decision:
-    """The decision for a model, which then leads its ranking."""
-    rest = tuple(name for name in decision.ranking if name != model)
-    return replace(decision, model=model, ranking=(model, *rest))
+def _leading(model: str, ranking: tuple[str, ...]) -> tuple[str, ...]:
+    return (model, *(name for name in ranking if name != model))
 
 
-def _likely(case: Case, model: str) -> float:
+def _success_probability(case: Case, model: str) -> float:
     return float(case.probability[case.models.index(model)])
 
 

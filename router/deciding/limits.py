@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from router.deciding.context_window import RequestSize, asked_tokens
+from router.deciding.context_window import RequestSize, answer_tokens
 from router.deciding.needs import NEEDS, is_given, needs_of
 from router.models.locality import SELF_HOSTED, is_local, is_private
 from router.models.model_list import Entry, listed_entry, provider_of, stated_ability, stated_number
@@ -17,19 +17,19 @@ DENIED = "denied"
 NOT_ALLOWED = "not among the allowed models"
 NOT_LOCAL = "not local, and the request must stay on the team's own machines"
 
-ONLY_COLOUR = frozenset(
+MINOR_PARAMETERS = frozenset(
     {
         "temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "presence_penalty",
         "frequency_penalty", "stream", "stream_options", "user",
     }
 )  # fmt: skip
-"""Parameters that rule out no model, even where the settings say that one lacks them."""
-SELDOM_SAID = frozenset({"pdf_input", "video_input"})
-"""What LiteLLM's list leaves out for many models that have it: of one without vision, silence means no."""
-NEVER_SAID = frozenset({"web_search_options"})
-"""What the list says of hardly any model."""
+"""Parameters that rule out no model, even if the settings say that it lacks them."""
+SELDOM_LISTED = frozenset({"pdf_input", "video_input"})
+"""Abilities that LiteLLM's list omits for many models that have them; without vision, omission means no."""
+NEVER_LISTED = frozenset({"web_search_options"})
+"""Abilities that the list states for hardly any model."""
 SCHEMA_EVERYWHERE = frozenset({"predibase", "fireworks_ai", "nebius", "databricks"})
-"""Providers whose models all take a JSON schema, as LiteLLM's own code has it."""
+"""Providers whose models all take a JSON schema, according to LiteLLM's own code."""
 LACKED_BY_PROVIDER: Mapping[str, frozenset[str]] = {
     "logprobs": frozenset(
         {
@@ -41,23 +41,23 @@ LACKED_BY_PROVIDER: Mapping[str, frozenset[str]] = {
         {"anthropic", "bedrock", "bedrock_converse", "cerebras", "mistral", "perplexity", "sambanova"}
     ),
 }  # fmt: skip
-"""What LiteLLM's list does not say: providers for which LiteLLM itself drops the parameter."""
+"""Providers for which LiteLLM itself drops a parameter, which its list does not state."""
 DETOURS = ("custom_llm_provider", "fallbacks", "context_window_fallback_dict", "model_list")
-"""LiteLLM's arguments by which a call may reach another model than the one it names."""
-SHARES_NO_WINDOW = frozenset({"ollama", "ollama_chat", "llamafile"})
-"""Servers that cut an answer at the window's end, where others refuse the request."""
+"""LiteLLM's arguments that may send a call to another model than the one it names."""
+TRUNCATING = frozenset({"ollama", "ollama_chat", "llamafile"})
+"""Servers that cut an answer at the end of the window; others refuse the request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """What the limits know of one model.
+    """What the limits know about one model.
 
     Attributes:
-        names: the router's name for it, and the one LiteLLM is called with.
-        takes: per key of `NEEDS` whether the model has it; one that is not here is unknown.
-        lacks: further parameters that the settings say it does not take.
+        names: the router's name for it, and the name in calls to LiteLLM.
+        takes: per key of `NEEDS`, whether the model takes it; a key that is missing is unknown.
+        lacks: further parameters that the model does not take, according to the settings.
         window: most input tokens; None: unknown.
-        shared: the answer counts too.
+        shared: whether the answer counts too.
     """
 
     name: str
@@ -71,7 +71,7 @@ class ModelFacts:
 
 
 class LimitCheck:
-    """The limits of one router under its settings. It holds no mutable state, so threads may share it."""
+    """The limits of one router under its settings; threads may share it."""
 
     def __init__(self, models: Sequence[str], config: Config) -> None:
         self.facts = facts_of(models, config)
@@ -86,16 +86,16 @@ class LimitCheck:
             tokens: the encoder's estimate of the request's input tokens.
             cost: expected USD per model; NaN is unknown.
         """
-        asked = _Asked(
+        demand = _Demand(
             needs=needs_of(request),
             parameters=request.parameters,
             size=RequestSize(request, tokens),
-            answer=asked_tokens(request.parameters),
+            answer=answer_tokens(request.parameters),
             only_local=self._must_stay(request, wishes),
             cap=min(_or_infinite(wishes.max_cost_usd), _or_infinite(self._settings.max_cost_usd)),
         )
         reasons = (
-            (name, _unwanted(facts, wishes) or _against(facts, asked, cost.get(name, math.nan)))
+            (name, _unwanted(facts, wishes) or _objection(facts, demand, cost.get(name, math.nan)))
             for name, facts in self.facts.items()
         )
         return {name: why for name, why in reasons if why is not None}
@@ -112,13 +112,13 @@ class LimitCheck:
 
 
 def facts_of(models: Sequence[str], config: Config) -> dict[str, ModelFacts]:
-    """What the settings and LiteLLM's list say of each model, the settings first."""
+    """The facts of each model by the settings, else by LiteLLM's list."""
     return {model: _facts(model, config.of(model), config.limits.deny) for model in models}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """What one request asks of a model."""
+class _Demand:
+    """What one request requires of a model."""
 
     needs: tuple[str, ...]
     parameters: Mapping[str, Json]
@@ -129,7 +129,7 @@ class _Asked:
 
 
 def _unwanted(facts: ModelFacts, wishes: Wishes) -> str | None:
-    """Why a model is not wanted, whatever the request."""
+    """Why settings or caller exclude a model for any request, or None."""
     if facts.denied or (wishes.deny and not facts.names.isdisjoint(wishes.deny)):
         return DENIED
     if wishes.allow is not None and facts.names.isdisjoint(wishes.allow):
@@ -137,34 +137,34 @@ def _unwanted(facts: ModelFacts, wishes: Wishes) -> str | None:
     return None
 
 
-def _against(facts: ModelFacts, asked: _Asked, cost: float) -> str | None:
+def _objection(facts: ModelFacts, demand: _Demand, cost: float) -> str | None:
     """Why a model can't serve a request, or None."""
-    if asked.only_local and not (facts.local and _stays_home(asked.parameters)):
+    if demand.only_local and not (facts.local and _stays_home(demand.parameters)):
         return NOT_LOCAL
-    for need in asked.needs:
+    for need in demand.needs:
         if facts.takes.get(need) is False:
             return f"takes no {NEEDS[need].what}"
     for name in facts.lacks:
-        if is_given(asked.parameters.get(name)):
+        if is_given(demand.parameters.get(name)):
             return f"takes no {name}"
-    if facts.window is not None and asked.size.exceeds(facts.window, asked.answer if facts.shared else 0):
-        return _too_long(facts.window, asked, facts.shared)
-    return None if asked.cap == math.inf else _too_dear(cost, asked.cap)
+    if facts.window is not None and demand.size.exceeds(facts.window, demand.answer if facts.shared else 0):
+        return _too_long(facts.window, demand, facts.shared)
+    return None if demand.cap == math.inf else _too_dear(cost, demand.cap)
 
 
 def _stays_home(parameters: Mapping[str, Json]) -> bool:
-    """Whether the call's own arguments send it nowhere else."""
+    """Whether no argument of the call sends it somewhere else."""
     if not parameters:
         return True
     if any(is_given(parameters.get(name)) for name in DETOURS):
         return False
-    given = (parameters.get(name) for name in ("api_base", "base_url"))
-    return all(isinstance(address, str) and is_private(address) for address in given if address is not None)
+    addresses = (parameters.get(name) for name in ("api_base", "base_url"))
+    return all(isinstance(one, str) and is_private(one) for one in addresses if one is not None)
 
 
-def _too_long(window: int, asked: _Asked, shared: bool) -> str:
-    answer = f" and an answer of {asked.answer:,}" if shared and asked.answer else ""
-    return f"about {asked.size.count():,.0f} tokens{answer} don't fit its {window:,}"
+def _too_long(window: int, demand: _Demand, shared: bool) -> str:
+    answer = f" and an answer of {demand.answer:,}" if shared and demand.answer else ""
+    return f"about {demand.size.count():,.0f} tokens{answer} don't fit its {window:,}"
 
 
 def _too_dear(cost: float, cap: float) -> str | None:
@@ -183,7 +183,8 @@ def _facts(model: str, settings: ModelSettings, deny: Collection[str]) -> ModelF
     provider = provider_of(called)
     own = settings.capabilities
     dropped = {*settings.drop, *settings.map}
-    lacks = {name for name, takes in own.parameters.items() if not takes} - set(NEEDS) - ONLY_COLOUR - dropped
+    unsupported = {name for name, takes in own.parameters.items() if not takes}
+    lacks = unsupported - set(NEEDS) - MINOR_PARAMETERS - dropped
     names = frozenset({model, called})
     return ModelFacts(
         name=model,
@@ -193,41 +194,43 @@ def _facts(model: str, settings: ModelSettings, deny: Collection[str]) -> ModelF
         takes=_abilities(entry, provider, settings),
         lacks=frozenset(lacks),
         window=own.context_tokens or _window(entry),
-        shared=provider not in SHARES_NO_WINDOW and (provider in SELF_HOSTED or _is_shared(entry)),
+        shared=provider not in TRUNCATING and (provider in SELF_HOSTED or _is_shared(entry)),
     )
 
 
 def _window(entry: Entry | None) -> int | None:
-    found = stated_number(entry, "max_input_tokens")
-    return int(found) if found else None
+    window = stated_number(entry, "max_input_tokens")
+    return int(window) if window else None
 
 
 def _is_shared(entry: Entry | None) -> bool:
-    """Whether the list gives the same number for input and output, as where they add up to it."""
+    """Whether the list has one number for input and output, which means that they share it."""
     window = stated_number(entry, "max_input_tokens")
     return window is not None and window == stated_number(entry, "max_output_tokens")
 
 
 def _abilities(entry: Entry | None, provider: str | None, settings: ModelSettings) -> dict[str, bool]:
-    """Whether a model has each of `NEEDS`, where the settings or the list say it."""
+    """Whether a model takes each of `NEEDS`; without those that neither settings nor list state."""
     own = settings.capabilities
     stated = {"tools": own.tools, "vision": own.vision, "json_schema": own.json_schema}
     handled = {*settings.drop, *settings.map}
-    found = {}
+    abilities = {}
     for need in NEEDS:
-        said = [stated.get(need), own.parameters.get(need), True if need in handled else None]
-        known = next((one for one in said if one is not None), None)
-        takes = _listed_ability(need, entry, provider) if known is None else known
+        configured = (stated.get(need), own.parameters.get(need), True if need in handled else None)
+        takes = next((one for one in configured if one is not None), None)
+        if takes is None:
+            takes = _listed_ability(need, entry, provider)
         if takes is not None:
-            found[need] = takes
-    return found
+            abilities[need] = takes
+    return abilities
 
 
 def _listed_ability(need: str, entry: Entry | None, provider: str | None) -> bool | None:
-    """Whether a model has a need, as far as LiteLLM's list goes; None where that says nothing.
+    """Whether a model takes what `need` names, by LiteLLM's list; None if unknown.
 
-    The list names what a company's model can do and is silent on the rest, so silence means no. Of programs
-    such as Ollama it says little and of another company's copy of a model nothing for sure: unknown.
+    The list states what a company's model can do and omits the rest, so omission means no. It says little
+    about programs such as Ollama, and nothing certain about another company's copy of a model: those are
+    unknown.
     """
     if provider in LACKED_BY_PROVIDER.get(need, ()):
         return False
@@ -235,10 +238,10 @@ def _listed_ability(need: str, entry: Entry | None, provider: str | None) -> boo
     if entry is None or member is None:
         return None
     stated = stated_ability(entry, member)
-    if stated is not None or provider in SELF_HOSTED or need in NEVER_SAID:
+    if stated is not None or provider in SELF_HOSTED or need in NEVER_LISTED:
         return stated
     if need == "json_schema" and provider in SCHEMA_EVERYWHERE:
         return True
-    if need in SELDOM_SAID and stated_ability(entry, "supports_vision"):
+    if need in SELDOM_LISTED and stated_ability(entry, "supports_vision"):
         return None
     return False

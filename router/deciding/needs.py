@@ -1,4 +1,4 @@
-"""What a request needs of a model beside words: tools, images, a JSON schema, some parameters."""
+"""What a request needs of a model beyond text: tools, images, a JSON schema, some parameters."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Need:
     """One thing that not every model takes.
 
     Attributes:
-        what: for people.
-        listed: the member of LiteLLM's entry that says who takes it; None where there is none.
+        what: its name in messages.
+        listed: the member of LiteLLM's entry that says whether a model takes it; None if there is none.
     """
 
     what: str
@@ -35,8 +35,9 @@ NEEDS: Mapping[str, Need] = {
     "logprobs": Need(what="logprobs", listed=None),
     "n": Need(what="n above 1", listed=None),
 }
-"""Without these the answer is another thing, or none. A parameter that is not here (`temperature`, ...) only
-colours it, and is dropped with a note where a model lacks it."""
+"""A model that lacks one of these gives a different answer, or none. Any other parameter (`temperature`, ...)
+only
+varies the answer, and is dropped with a note if a model lacks it."""
 
 PARTS = {
     "image_url": "vision", "input_image": "vision", "image": "vision",
@@ -45,9 +46,9 @@ PARTS = {
     "video_url": "video_input", "input_video": "video_input", "video": "video_input",
     "tool_use": "tools", "tool_result": "tools",
 }  # fmt: skip
-"""Need per type of a message's part, in the forms of the providers that LiteLLM speaks."""
+"""Need per type of a message's part, in the formats of the providers that LiteLLM supports."""
 MEDIA = frozenset(kind for kind, need in PARTS.items() if need != "tools")
-"""Types of parts that hold no text of the prompt's."""
+"""Types of parts that hold no text of the prompt."""
 MIME_NEEDS = {
     "image/": "vision", "audio/": "audio_input", "video/": "video_input",
     "application/pdf": "pdf_input", "text/": None,
@@ -57,23 +58,23 @@ _TEXT_SOURCES = ("text", "content")
 
 def needs_of(request: Request) -> tuple[str, ...]:
     """The keys of `NEEDS` that a request has, in the order of that table."""
-    found = set(_parts_needs(request.messages))
+    needs = set(_parts_needs(request.messages))
     if request.tools or _wants_tools(request.messages, request.parameters):
-        found.add("tools")
+        needs.add("tools")
     if _is_schema(request.response_format):
-        found.add("json_schema")
+        needs.add("json_schema")
     if request.parameters:
-        found.update(_parameter_needs(request.parameters))
-    return tuple(need for need in NEEDS if need in found) if found else ()
+        needs.update(_parameter_needs(request.parameters))
+    return tuple(need for need in NEEDS if need in needs) if needs else ()
 
 
 def is_given(value: Json) -> bool:
-    """Whether a parameter asks for anything: None, false, 0 and empty ones don't."""
+    """Whether a parameter requests anything: None, false, 0 and empty values don't."""
     return value is not None and value is not False and value != 0 and value not in ("", [], {}, ())
 
 
 def _wants_tools(messages: Iterable[Mapping[str, Json]], parameters: Mapping[str, Json]) -> bool:
-    """Whether tools are called in the conversation, or asked for by another parameter than `tools`."""
+    """Whether the conversation calls tools, or a parameter other than `tools` requests them."""
     if parameters and (
         is_given(parameters.get("functions")) or parameters.get("tool_choice") not in (None, "none", "")
     ):
@@ -85,7 +86,7 @@ def _wants_tools(messages: Iterable[Mapping[str, Json]], parameters: Mapping[str
 
 
 def _is_schema(response_format: Json) -> bool:
-    """Whether an answer's form is given by a schema, as JSON or as a class; `json_object` gives none."""
+    """Whether a schema, in JSON or as a class, defines the answer's form; `json_object` does not."""
     if isinstance(response_format, Mapping):
         return response_format.get("type") == "json_schema" or is_given(
             response_format.get("response_schema")
@@ -94,7 +95,7 @@ def _is_schema(response_format: Json) -> bool:
 
 
 def _parameter_needs(parameters: Mapping[str, Json]) -> Iterator[str]:
-    """The needs that are parameters of their own."""
+    """The needs that are parameters."""
     if is_given(effort := parameters.get("reasoning_effort")) and effort not in ("none", "disable"):
         yield "reasoning_effort"
     thinking = parameters.get("thinking")
@@ -112,7 +113,7 @@ def _parameter_needs(parameters: Mapping[str, Json]) -> Iterator[str]:
 
 
 def _parts_needs(messages: Iterable[Mapping[str, Json]]) -> Iterator[str]:
-    """The needs of the messages' parts, those inside a tool's result and a document too."""
+    """The needs of the messages' parts, including those inside a tool's result or a document."""
     waiting = [
         content
         for message in messages
@@ -135,7 +136,7 @@ def _inner_parts(part: Mapping[str, Json]) -> Iterator[Json]:
 
 
 def _part_need(part: Mapping[str, Json]) -> str | None:
-    """What one part needs: by the kind of data in it where that is said, else by the part's type."""
+    """What one part needs: by the type of its data if stated, else by the part's type."""
     kind = part.get("type")
     need = PARTS.get(kind) if isinstance(kind, str) else None
     if need is None or need == "tools":
@@ -149,7 +150,7 @@ def _part_need(part: Mapping[str, Json]) -> str | None:
 
 
 def _mime(part: Mapping[str, Json]) -> str | None:
-    """The stated type of a part's data: `format`, `media_type`, or what a `data:` address says."""
+    """The stated type of a part's data: in `format`, `media_type` or a `data:` address."""
     for holder in (part, *(inner for inner in part.values() if isinstance(inner, Mapping))):
         for name in ("format", "media_type", "mime_type"):
             if isinstance(stated := holder.get(name), str) and "/" in stated:

@@ -15,9 +15,9 @@ class Policy:
 
     Attributes:
         weight: success probability that one USD is worth; 0 ignores cost.
-        least_confidence: below it the rule table decides, in [0, 1].
+        least_confidence: in [0, 1]; below it the rule table decides.
         least_familiarity: likewise for the similarity to the nearest training prompts, in [-1, 1].
-        best_single: the model with the highest mean success; stands in where the rule table has no default.
+        best_single: the model with the highest mean success; used if the rule table has no default.
     """
 
     weight: float
@@ -35,8 +35,8 @@ def choose(
 ) -> IntArray:
     """Column of the model with the highest `probability - weight * cost` in each row; on ties the cheaper.
 
-    A model without a known cost is taken to cost as much as the dearest known one, so it is never chosen for
-    being cheap; with no known cost at all the success probability decides alone.
+    A model of unknown cost counts as the dearest known one, so it is never chosen for being cheap. If no cost
+    is known, the success probability alone decides.
 
     Args:
         probability: shape (n, n_models).
@@ -53,7 +53,7 @@ def choose(
 
 
 def assumed_cost(cost: FloatArray) -> FloatArray:
-    """The cost with each unknown entry replaced by its row's dearest known one, 0 where none is known."""
+    """The cost with each unknown entry replaced by its row's dearest known one, 0 if none is known."""
     unknown = np.isnan(cost)
     if not unknown.any():
         return cost

@@ -1,4 +1,4 @@
-"""The rules that decide when the policy does not: the team's table, and the keyword complexity score."""
+"""The rules that decide if the policy does not: the team's table, and the keyword complexity score."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def heuristic_model(text: str, models: HeuristicModels) -> str:
 
 
 def whole_text(request: Request) -> str:
-    """The text of all messages, one after the other: what the heuristic looks at."""
+    """The text of all messages, which the heuristic reads."""
     return "\n".join(text for _, text in message_texts(request.messages))
 
 
@@ -44,11 +44,11 @@ def rule_choice(
 ) -> tuple[str, str] | None:
     """The rule table's model for a request and the rule that named it; None if no named model is allowed.
 
-    Order: the task type's entry, the complexity score where it is switched on, the default.
+    Order: the task type's entry, the complexity score if it is switched on, the default.
 
     Args:
-        default: stands in where the table has no default of its own.
-        allowed: models that the limits left.
+        default: used if the table has no default.
+        allowed: models that the limits allow.
     """
     candidates = []
     if request.task_type in rules.task_types:

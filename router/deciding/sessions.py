@@ -1,4 +1,4 @@
-"""Conversations: which model each session is on, and when it had its last request."""
+"""Sessions: which model each one is on, and when it had its last request."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from router.settings.sections import Sessions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seat:
-    """A session's place.
+    """The model of a session.
 
     Attributes:
-        model: where its last request went.
-        tokens: of that request; as many of the next one's are in the model's prompt cache, about.
-        seen: seconds on the clock of the memory.
+        model: which got the last request.
+        tokens: input tokens of that request; about as many of the next one are in the model's prompt cache.
+        seen: time of that request, in seconds on the memory's clock.
     """
 
     model: str
@@ -39,7 +39,7 @@ class SessionMemory:
         return len(self._seats)
 
     def seat(self, session_id: str | None) -> Seat | None:
-        """Where a session is; None for a new or forgotten one, or where sessions don't stay."""
+        """The seat of a session; None if it is new or forgotten, or if sessions don't stay on their model."""
         if session_id is None or not self._settings.stay:
             return None
         with self._lock:
@@ -48,7 +48,7 @@ class SessionMemory:
         return seat if fresh else None
 
     def sit(self, session_id: str | None, model: str, tokens: float) -> None:
-        """Remember where a session's latest request went."""
+        """Remember the model of a session's latest request."""
         if session_id is None or not self._settings.stay:
             return
         with self._lock:

@@ -13,17 +13,18 @@ from router.forecasting.head import Head, evidence_of, narrow_inputs, wide_input
 from router.records import BoolArray, FloatArray
 
 GROUPS = ("meaning", "words", "structure", "task type and tags", "tools", "neighbours")
-"""The embedding; the word n-grams; length, form and the like; the labels; the tool definitions' size and fit;
-and what models did on the nearest training prompts."""
+"""Groups of features: the embedding; the word n-grams; length and form; the labels; the tool definitions'
+size
+and fit; what models did on the nearest training prompts."""
 TOOL_COLUMNS = np.array([name.startswith("tool") for name in STRUCTURE])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attribution:
-    """Where one prediction comes from.
+    """How groups of features contribute to one prediction.
 
     Attributes:
-        reference: shape (n_models,); log odds of success where nothing is known of the request.
+        reference: shape (n_models,); log odds of success if nothing is known of the request.
         prediction: shape (n_models,); log odds of success on the request.
         weights: per group, shape (n_models,); they add up to `prediction - reference`.
     """
@@ -34,26 +35,25 @@ class Attribution:
 
 
 def attribute(head: Head, features: Features) -> Attribution:
-    """The weight of each of `GROUPS` on every model's success on one request.
+    """The weight of each of `GROUPS` in every model's success on one request.
 
-    What is "not known" of a request has a stated reference: no embedding, no words, no labels; the training
-    prompts' average structure; neighbours that say nothing about it. All 64 ways of knowing some groups and
-    not the others are predicted, in one batch.
+    An unknown group takes a reference value: no embedding, no words, no labels; the training prompts' average
+    structure; neighbours without evidence. One batch predicts all 64 combinations of known groups.
 
     Args:
         features: of one request.
     """
     known = coalitions(len(GROUPS))
-    some = _partly_known(head, features, known)
+    masked = _masked(head, features, known)
     near, _ = head.store.search(narrow_inputs(features, head.scaling))
     evidence = evidence_of(
         head.parts,
-        some,
-        wide_inputs(some, head.scaling),
-        narrow_inputs(some, head.scaling),
+        masked,
+        wide_inputs(masked, head.scaling),
+        narrow_inputs(masked, head.scaling),
         near * known[:, GROUPS.index("neighbours"), None],
     )
-    probability = head.last.probability(evidence, some.task_type)
+    probability = head.last.probability(evidence, masked.task_type)
     values = np.log(probability) - np.log1p(-probability)
     weights = shapley_values(values)
     return Attribution(
@@ -64,12 +64,12 @@ def attribute(head: Head, features: Features) -> Attribution:
 
 
 def coalitions(count: int) -> BoolArray:
-    """Every way of choosing among `count` players, shape (2**count, count); row i holds the bits of i."""
+    """Every subset of `count` players, shape (2**count, count); row i holds the bits of i."""
     return np.asarray((np.arange(2**count)[:, None] >> np.arange(count)) % 2 == 1)
 
 
 def shapley_values(values: FloatArray) -> FloatArray:
-    """What each player adds, averaged over all orders in which they could join.
+    """What each player adds, averaged over all orders in which the players could join.
 
     Lundberg & Lee 2017 ("A Unified Approach to Interpreting Model Predictions"), equation 4: over the
     coalitions S without player i, the sum of |S|! (k - |S| - 1)! / k! times the gain by adding i to S. Exact:
@@ -79,7 +79,7 @@ def shapley_values(values: FloatArray) -> FloatArray:
         values: shape (2**k, n); value of each coalition, in the order of `coalitions`.
 
     Returns:
-        Shape (k, n); the sum over players is the last value less the first.
+        Shape (k, n); the sum over players is the last value minus the first.
     """
     count = len(values).bit_length() - 1
     members = coalitions(count)
@@ -93,8 +93,8 @@ def shapley_values(values: FloatArray) -> FloatArray:
     return out
 
 
-def _partly_known(head: Head, features: Features, known: BoolArray) -> Features:
-    """The request once per coalition, what is not known of it at its reference; neighbours are left alone."""
+def _masked(head: Head, features: Features, known: BoolArray) -> Features:
+    """The request once per coalition, with unknown groups (except neighbours) at their reference."""
     knows = {group: known[:, place, None] for place, group in enumerate(GROUPS)}
     columns = np.where(TOOL_COLUMNS, knows["tools"], knows["structure"])
     labelled = knows["task type and tags"]

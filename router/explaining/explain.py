@@ -1,4 +1,4 @@
-"""Why a request goes to a model: what is expected of each, on what grounds, and what would change it."""
+"""Why a request goes to a model: what to expect of each, for which reasons, and what would change it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ NEIGHBOURS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prospect:
-    """What is expected of one model on the request.
+    """What to expect of one model on the request.
 
     Attributes:
         success_probability: in [0, 1].
-        expected_cost_usd: None where the price is unknown.
-        value: what the policy maximises: success less weighted cost.
-        rejected: why it may not serve the request; None where it may.
+        expected_cost_usd: None if the price is unknown.
+        value: what the policy maximises: success minus weighted cost.
+        rejected: why it may not serve the request; None if it may.
     """
 
     model: str
@@ -41,13 +41,14 @@ class Prospect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What a model's success probability rests on.
+    """The reasons for a model's success probability.
 
     Attributes:
-        model: the chosen one, or without a choice the one of highest value.
-        reference: its success probability where nothing is known of the request.
+        model: the chosen model, or without a choice the one of highest value.
+        reference: its success probability if nothing is known of the request.
         success_probability: on the request.
-        log_odds: what each group of features adds to the reference's log odds; they sum to the prediction's.
+        log_odds: what each group of features adds to the log odds of the reference; with those, they sum to
+            the log odds of the prediction.
     """
 
     model: str
@@ -61,11 +62,11 @@ class Explanation:
     """Why a request goes where it goes.
 
     Attributes:
-        decision: None where the limits left no model.
+        decision: None if the limits allow no model.
         prospects: models that may serve the request, by falling value; then the others.
         similarity: mean similarity of the nearest training prompts, in [-1, 1].
-        neighbours: the nearest training prompts; None where the router's folder does not hold their keys.
-        change: None where nothing leads to another model: it was pinned, or no other is left.
+        neighbours: the nearest training prompts; None if the router's folder does not hold their keys.
+        change: None if nothing leads to another model: the caller pinned it, or the limits allow no other.
     """
 
     decision: Decision | None
@@ -92,7 +93,7 @@ def explain(version: Version, request: Request, wishes: Wishes = NO_WISHES) -> E
 
     Raises:
         RequestError: the wishes name a model that the router does not know.
-        DamagedArtifact: the router's folder changed since it was loaded.
+        DamagedArtifact: the router's folder changed after it was loaded.
     """
     case = version.case(request, wishes, Circumstances())
     try:
@@ -119,7 +120,7 @@ def explain(version: Version, request: Request, wishes: Wishes = NO_WISHES) -> E
 
 
 def _neighbours(version: Version, features: Features) -> tuple[Neighbour, ...] | None:
-    """The nearest training prompts of one request, where the router's folder holds their keys."""
+    """The nearest training prompts of one request; None if the router's folder does not hold their keys."""
     prompts = TrainingPrompts.load(version.folder, version.manifest["files"])
     if prompts is None:
         return None

@@ -1,4 +1,4 @@
-"""The training prompts that are nearest to a request: by key, with what models did on them."""
+"""The training prompts nearest to a request: their keys, and how models did on them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Neighbour:
 
     Attributes:
         key: first 16 hexadecimal digits of the prompt's key.
-        cosine: how near, in [-1, 1].
-        outcomes: per model that was tried on it, the share of calls that succeeded.
-        text: the start of its last user turn; None where the router may not hold it.
+        cosine: similarity to the request, in [-1, 1].
+        outcomes: per model that was tried on the prompt, the share of calls that succeeded.
+        text: the start of its last user turn; None if the router may not hold it.
     """
 
     key: str
@@ -36,10 +36,10 @@ def nearest_prompts(
     models: Sequence[str],
     count: int,
 ) -> tuple[Neighbour, ...]:
-    """The nearest training prompts of one request, the nearest first.
+    """The training prompts nearest to one request, the nearest first.
 
     Args:
-        inputs: shape (1, n_narrow), as `narrow_inputs` gives them.
+        inputs: shape (1, n_narrow), from `narrow_inputs`.
         models: names of the columns of `prompts.outcomes`.
     """
     cosine = store.cosines(inputs)[0]

@@ -1,1 +1,1 @@
-"""A request in, each model's chance of success out."""
+"""Predict each model's chance of success on a request."""

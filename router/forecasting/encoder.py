@@ -1,4 +1,4 @@
-"""Sentence encoders at serving time: text in, unit vector out; onnxruntime and tokenizers do the work."""
+"""Sentence encoders at serving time: text in, unit vector out."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ ONNX_FILE = "encoder.onnx"
 TABLE_FILE = "table.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 CHARACTERS_PER_TOKEN = 16
-"""A text is cut to this many characters per token of the encoder's window before it is tokenised."""
+"""Characters kept of a text per token of the encoder's window, before the text is tokenised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderInfo:
-    """What the manifest records of an encoder.
+    """An encoder as the manifest records it.
 
     Attributes:
-        name: the sentence-transformers model it was made from.
+        name: the sentence-transformers model that was exported.
         kind: "onnx": the network itself; "static": a table of token vectors distilled from it.
         dimensions: length of the vectors.
-        max_tokens: window; a longer text keeps its head and its tail.
-        sha256: hash over the encoder's files: names the encoder in the embedding cache.
+        max_tokens: the window; of a longer text, head and tail are read.
+        sha256: hash over the encoder's files; names the encoder in the embedding cache.
         parity: cosine to the original (`mean`, `least`) on `prompts` texts, and the precision kept.
     """
 
@@ -46,30 +46,30 @@ class EncoderInfo:
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """A text's vector, shape (dimensions,), of unit length; and how many tokens the whole text has, about."""
+    """A text's unit vector, shape (dimensions,), and about how many tokens the whole text has."""
 
     vector: Float32Array
     tokens: int
 
 
 class Encoder(Protocol):
-    """Turns a text into a vector; safe to call from many threads."""
+    """Turns a text into a vector; many threads may call it at once."""
 
     @property
     def info(self) -> EncoderInfo:
-        """What the encoder is."""
+        """The encoder's description."""
         ...
 
     def encode(self, text: str) -> Encoding:
-        """The text's vector; any text is accepted, the empty one too."""
+        """Encode any text, even an empty one."""
         ...
 
 
 class OnnxEncoder:
     """A sentence-transformers network exported to ONNX, run one text at a time.
 
-    One at a time on purpose: with dynamic int8 the rounding depends on the batch, so a batch would give the
-    same text other vectors in training than in serving.
+    With dynamic int8 the rounding depends on the batch: batches would give a text another vector in training
+    than in serving.
     """
 
     def __init__(self, folder: Path, info: EncoderInfo) -> None:
@@ -95,7 +95,7 @@ class OnnxEncoder:
 
 
 class StaticEncoder:
-    """A table of token vectors, distilled from a network: a text's vector is the mean of its tokens' rows."""
+    """A table of token vectors distilled from a network; a text's vector is the mean of its tokens' rows."""
 
     def __init__(self, folder: Path, info: EncoderInfo) -> None:
         from safetensors.numpy import load_file
@@ -112,7 +112,7 @@ class StaticEncoder:
 
 
 def load_encoder(folder: Path, info: EncoderInfo) -> Encoder:
-    """The encoder in a folder, as its description says.
+    """Load the encoder in a folder.
 
     Raises:
         DamagedArtifact: onnxruntime or tokenizers can't read the files.
@@ -124,7 +124,7 @@ def load_encoder(folder: Path, info: EncoderInfo) -> Encoder:
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """The folder's tokenizer, which neither cuts nor pads: `token_ids` does the cutting."""
+    """Load the folder's tokenizer so that it neither cuts nor pads: `token_ids` cuts."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
@@ -134,11 +134,11 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
 
 def token_ids(tokenizer: Tokenizer, text: str, max_tokens: int) -> tuple[IntArray, int]:
-    """Token ids of a text, head and tail kept where it is longer than the window.
+    """Token ids of a text; of a text longer than the window, those of head and tail.
 
     Returns:
         Ids, shape (at most max_tokens,), and the number of tokens of the whole text: exact up to a few
-        thousand characters, and in proportion to the length beyond.
+        thousand characters, beyond that estimated from the length.
     """
     shortened = head_and_tail(text, max_tokens * CHARACTERS_PER_TOKEN)
     ids = np.asarray(tokenizer.encode(well_formed(shortened)).ids, dtype=np.int64)
@@ -150,6 +150,6 @@ def token_ids(tokenizer: Tokenizer, text: str, max_tokens: int) -> tuple[IntArra
 
 
 def head_and_tail(text: str, characters: int) -> str:
-    """The text, or where it is longer its first and last halves of `characters`."""
+    """The text, or if it is longer than `characters`, half as many from its start and half from its end."""
     half = characters // 2
     return text if len(text) <= characters else f"{text[:half]}\n{text[-half:]}"

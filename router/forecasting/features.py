@@ -1,4 +1,4 @@
-"""What the heads see of a request: its embedding, its structure, its words, its task type and its tags."""
+"""The features of a request: its embedding, its structure, its words, its task type and its tags."""
 
 from __future__ import annotations
 
@@ -15,19 +15,11 @@ import numpy as np
 from router.forecasting.encoder import Encoding, head_and_tail
 from router.records import Float32Array, Json, Request, message_texts
 
-STRUCTURE = (
-    "tokens", "words", "lines", "word_length", "digits", "numbers", "longest_number", "non_ascii",
-    "upper_case", "symbols", "code", "questions", "brackets", "equals", "commas", "sentences", "quotes",
-    "backslashes", "negations", "options", "list_items", "turns", "system", "images", "response_format",
-    "tools", "tool_characters", "tool_properties", "tool_required", "tool_depth", "tool_overlap",
-)  # fmt: skip
-"""Names of the structure features, in order. Counts are log(1 + count); shares are ten times the share."""
-
 READ_CHARACTERS = 8_000
-"""Structure and words are read from this many characters, head and tail: a huge prompt costs no more."""
+"""Characters, from head and tail, that structure and words are read from: a huge prompt costs no more."""
 MAX_GRAMS = 2_000
 SYSTEM_ROLES = ("system", "developer")
-"""Roles of standing instructions; OpenAI's newer models call theirs `developer`."""
+"""Roles of standing instructions; OpenAI's newer models use `developer`."""
 CODE = re.compile(r"\b(?:def \w+\(|class \w+|function\b|return\b|SELECT\b)|```|[{};]\s*$|=>|#include", re.M)
 NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 NEGATION = re.compile(r"\b(?:not|except|never|without)\b|n't\b", re.I)
@@ -38,15 +30,15 @@ WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]")
 STEM = re.compile(r"[^\W\d_]{3,}")
 CHARACTER_KINDS = (str.isdigit, str.isupper, str.isalnum, str.isspace)
 ASCII_KINDS = tuple(bytes(code for code in range(128) if kind(chr(code))) for kind in CHARACTER_KINDS)
-"""The ASCII characters of each kind: counting them by `bytes.translate` is twenty times faster."""
+"""The ASCII characters of each kind; `bytes.translate` counts them twenty times faster than the methods."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSpec:
-    """Which columns there are; fixed when a router is trained and written into its manifest.
+    """The columns of the features; training fixes them and writes them into the manifest.
 
     Attributes:
-        task_types: task types seen in training, in order; another one at serving is as good as none.
+        task_types: task types seen in training, in order; serving ignores any other.
         tags: likewise.
         gram_dimensions: columns of the hashed word n-grams.
     """
@@ -62,10 +54,10 @@ class Features:
 
     Attributes:
         embedding: shape (n, dimensions), unit rows.
-        structure: shape (n, len(STRUCTURE)), as they come, not standardised.
+        structure: shape (n, len(STRUCTURE)), not standardised.
         grams: shape (n, gram_dimensions), unit rows: signed hashed word uni- and bigrams.
         labels: shape (n, len(task_types) + len(tags)), 0 or 1.
-        task_type: shape (n,); position in the specification's task types, -1 for none or another.
+        task_type: shape (n,); index into the specification's task types; -1 for none or an unknown one.
         tokens: shape (n,); input tokens as the encoder's tokenizer counts them, tools included.
     """
 
@@ -85,10 +77,10 @@ class Features:
 
 
 def embedded_text(request: Request) -> str:
-    """The text that is embedded: the last user turn first, then the turns before it, newest first.
+    """The text to embed: the last user turn first, then the other turns, newest first.
 
     The encoder keeps a long text's head and tail, so the last turn always counts. System text is left out: it
-    is the same for every request of an application and would drown the question; its words are among the
+    is the same for every request of an application and would drown the question. Its words are in the
     n-grams.
     """
     turns = [
@@ -100,12 +92,12 @@ def embedded_text(request: Request) -> str:
 
 
 def featurize(requests: Sequence[Request], encodings: Sequence[Encoding], spec: FeatureSpec) -> Features:
-    """The features of requests whose `embedded_text` has been encoded."""
+    """The features of some requests, given the encodings of their `embedded_text`."""
     texts = [_read_text(request) for request in requests]
     tokens = np.array(
         [_input_tokens(r, e) for r, e in zip(requests, encodings, strict=True)], dtype=np.float64
     )
-    structure = [_structure(r, t, n) for r, t, n in zip(requests, texts, tokens, strict=True)]
+    structure = [[*_structure(r, t, n).values()] for r, t, n in zip(requests, texts, tokens, strict=True)]
     grams = np.zeros((len(requests), spec.gram_dimensions), dtype=np.float32)
     labels = np.zeros((len(requests), len(spec.task_types) + len(spec.tags)), dtype=np.float32)
     for row, (request, text) in enumerate(zip(requests, texts, strict=True)):
@@ -123,52 +115,52 @@ def featurize(requests: Sequence[Request], encodings: Sequence[Encoding], spec: 
 
 
 def _read_text(request: Request) -> str:
-    """The text that structure and words are read from: all turns but the system's."""
+    """The text that structure and words are read from: all turns except system text."""
     whole = "\n".join(text for role, text in message_texts(request.messages) if role not in SYSTEM_ROLES)
     return head_and_tail(whole, READ_CHARACTERS)
 
 
 def _input_tokens(request: Request, encoding: Encoding) -> float:
-    """Tokens of the whole request, about: the encoder's count; for the rest a quarter token a character."""
+    """About how many tokens the request has: the encoder's count, and a quarter per other character."""
     system = sum(len(text) for role, text in message_texts(request.messages) if role in SYSTEM_ROLES)
     return encoding.tokens + (system + len(_tools_json(request))) / 4
 
 
-def _structure(request: Request, text: str, tokens: float) -> list[float]:
-    """The `STRUCTURE` features of one request."""
+def _structure(request: Request, text: str, tokens: float) -> dict[str, float]:
+    """The structure features of one request by name: counts as log(1 + count), shares times ten."""
     size = max(len(text), 1)
     words = text.split()
     numbers = NUMBER.findall(text)
     digits, upper, letters, spaces = _character_counts(text)
     log = math.log1p
-    return [
-        log(tokens),
-        log(len(words)),
-        log(text.count("\n")),
-        min(size / max(len(words), 1), 30.0) / 5,
-        10 * digits / size,
-        log(len(numbers)),
-        log(max(map(len, numbers), default=0)),
-        0.0 if text.isascii() else 10 * sum(character > "\x7f" for character in text) / size,
-        10 * upper / size,
-        10 * (size - letters - spaces) / size,
-        log(len(CODE.findall(text))),
-        log(text.count("?")),
-        log(text.count("(") + text.count("[")),
-        log(text.count("=")),
-        log(text.count(",")),
-        log(len(SENTENCE.findall(text))),
-        log(text.count('"') + text.count("'")),
-        log(text.count("\\")),
-        log(len(NEGATION.findall(text))),
-        log(len(OPTION.findall(text))),
-        log(len(LIST_ITEM.findall(text))),
-        log(len(request.messages)),
-        float(any(message["role"] in SYSTEM_ROLES for message in request.messages)),
-        log(_images(request)),
-        float(request.response_format is not None),
-        *_tool_structure(request, text),
-    ]
+    return {
+        "tokens": log(tokens),
+        "words": log(len(words)),
+        "lines": log(text.count("\n")),
+        "word_length": min(size / max(len(words), 1), 30.0) / 5,
+        "digits": 10 * digits / size,
+        "numbers": log(len(numbers)),
+        "longest_number": log(max(map(len, numbers), default=0)),
+        "non_ascii": 0.0 if text.isascii() else 10 * sum(character > "\x7f" for character in text) / size,
+        "upper_case": 10 * upper / size,
+        "symbols": 10 * (size - letters - spaces) / size,
+        "code": log(len(CODE.findall(text))),
+        "questions": log(text.count("?")),
+        "brackets": log(text.count("(") + text.count("[")),
+        "equals": log(text.count("=")),
+        "commas": log(text.count(",")),
+        "sentences": log(len(SENTENCE.findall(text))),
+        "quotes": log(text.count('"') + text.count("'")),
+        "backslashes": log(text.count("\\")),
+        "negations": log(len(NEGATION.findall(text))),
+        "options": log(len(OPTION.findall(text))),
+        "list_items": log(len(LIST_ITEM.findall(text))),
+        "turns": log(len(request.messages)),
+        "system": float(any(message["role"] in SYSTEM_ROLES for message in request.messages)),
+        "images": log(_images(request)),
+        "response_format": float(request.response_format is not None),
+        **_tool_structure(request, text),
+    }
 
 
 def _character_counts(text: str) -> list[int]:
@@ -179,21 +171,24 @@ def _character_counts(text: str) -> list[int]:
     return [len(plain) - len(plain.translate(None, members)) for members in ASCII_KINDS]
 
 
-def _tool_structure(request: Request, text: str) -> list[float]:
+def _tool_structure(request: Request, text: str) -> dict[str, float]:
     """Number, size and shape of the tools, and how much of their wording the prompt repeats."""
     tools = _tool_list(request)
-    if not tools:
-        return [0.0] * 6
     properties, required, depth = _schema_size(tools, 0)
     described = _stems(" ".join(_tool_words(tools)))
-    asked = _stems(text)
-    overlap = len(described & asked) / max(1, min(len(described), len(asked)))
-    size = len(_tools_json(request))
-    return [*map(math.log1p, (len(tools), size, properties, required)), float(depth), overlap]
+    prompt = _stems(text) if described else set()
+    return {
+        "tools": math.log1p(len(tools)),
+        "tool_characters": math.log1p(len(_tools_json(request))),
+        "tool_properties": math.log1p(properties),
+        "tool_required": math.log1p(required),
+        "tool_depth": float(depth),
+        "tool_overlap": len(described & prompt) / max(1, min(len(described), len(prompt))),
+    }
 
 
 def _schema_size(schema: Json, depth: int) -> tuple[int, int, int]:
-    """Properties, required properties and depth, anywhere inside a JSON schema; not in lists of lists."""
+    """Properties, required properties and depth of a JSON schema at any level, but not in lists of lists."""
     if isinstance(schema, list):
         parts = [_schema_size(part, depth) for part in schema if isinstance(part, dict)]
         own = (0, 0)
@@ -246,21 +241,21 @@ def _stems(text: str) -> set[str]:
 
 
 def _grams(request: Request, text: str) -> Iterator[str]:
-    """Word unigrams and bigrams of the prompt, and the words of the system text and the tools, marked."""
+    """Word unigrams and bigrams of the prompt, and the marked words of the system text and the tools."""
     words = [_masked(word) for word in WORD.findall(text.lower())[:MAX_GRAMS]]
     yield from words
     yield from map(" ".join, pairwise(words))
-    for role, said in message_texts(request.messages):
+    for role, content in message_texts(request.messages):
         if role in SYSTEM_ROLES:
             yield from (
-                f"s:{_masked(word)}" for word in WORD.findall(said.lower()[:READ_CHARACTERS])[:MAX_GRAMS]
+                f"s:{_masked(word)}" for word in WORD.findall(content.lower()[:READ_CHARACTERS])[:MAX_GRAMS]
             )
     for described in _tool_words(_tool_list(request)):
         yield from (f"t:{word}" for word in WORD.findall(described.lower()[:READ_CHARACTERS])[:300])
 
 
 def _masked(word: str) -> str:
-    """A number as its length: which number it is says nothing about who can answer."""
+    """The word, or for a number its length: which number it is does not tell who can answer."""
     return "#" * min(len(word), 8) if word.isdigit() else word
 
 
@@ -278,9 +273,13 @@ def _hash_grams(grams: Iterator[str], row: Float32Array) -> None:
 
 
 def _mark_labels(request: Request, spec: FeatureSpec, row: Float32Array) -> None:
-    """Set the columns of the request's task type and tags."""
+    """Set the columns of the request's task type and tags to 1."""
     if request.task_type in spec.task_types:
         row[spec.task_types.index(request.task_type)] = 1.0
     for tag in request.tags:
         if tag in spec.tags:
             row[len(spec.task_types) + spec.tags.index(tag)] = 1.0
+
+
+STRUCTURE = tuple(_structure(Request.of(""), "", 0.0))
+"""Names of the structure features, in the order of their columns."""

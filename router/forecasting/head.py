@@ -1,9 +1,9 @@
 """The fitted heads at serving time: features in, success probability and token counts per model out.
 
-The success estimator adds up three parts that need different amounts of shrinkage: what makes a prompt hard
-for every model, how each model differs by task type and difficulty, and how it deviates on prompts like this
-one. Only differences between models move a choice, and they are small, so the last part is shrunk hardest.
-A logistic regression per model on these parts gives the probability. Everything here is numpy.
+The success estimator adds up three parts that need different amounts of shrinkage: how hard a prompt is for
+every model, how each model differs by task type and difficulty, and how it deviates on prompts like this one.
+Only differences between models move a choice, and they are small, so the last part is shrunk hardest. A
+logistic regression per model on these parts gives the probability.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ NEIGHBOURS = 400
 SHARPNESS = 8.0
 """Weight of a neighbour: exp(SHARPNESS * cosine)."""
 PRIOR_NEIGHBOURS = 5.0
-"""Neighbours' worth of belief that a model does as its level says."""
+"""How many neighbours the belief weighs that a model does as well as its level predicts."""
 NEAREST = 10
 """Neighbours whose mean cosine is a prompt's familiarity."""
 STRUCTURE_SCALE = 0.1
 NARROW_STRUCTURE_SCALE = 0.2
 LABEL_SCALE = 0.5
-"""Length of a task type's or tag's column beside the unit embedding."""
+"""Length of a task type's or tag's column, relative to the unit embedding."""
 LEVEL_SCALE = 3.0
 DEVIATION_SHARE = 0.7
-"""Part of each of the two estimates of a deviation that counts: they overlap."""
+"""Share that counts of each of the two estimates of a deviation, since they overlap."""
 CLIP = 0.02
 CHUNK = 512
 Kind = Literal["success", "label"]
@@ -54,25 +54,25 @@ class Linear:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:
-    """Mean and spread of the structure features; a constant one has an infinite spread."""
+    """Mean and spread of the structure features; a constant feature has an infinite spread."""
 
     mean: Float32Array
     spread: Float32Array
 
     def standard(self, structure: Float32Array) -> Float32Array:
-        """The features less their mean, over their spread, cut at four spreads."""
+        """Subtract the mean, divide by the spread, and cut at four spreads."""
         return np.asarray(within((structure - self.mean) / self.spread, -4, 4), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeighbourStore:
-    """A compact copy of training prompts, and what was seen on them.
+    """A compact copy of training prompts and of the outcomes on them.
 
     Attributes:
         axes: shape (n_narrow, n_axes); principal axes of the narrow inputs.
         points: shape (n_points, n_axes); unit rows.
         values: shape (n_points, 1 + n_models); the shared part, then each model's residual times its weight.
-        seen: the same shape; weight of what was observed, 0 of what was not.
+        seen: the same shape; weight of each observation, 0 where there is none.
     """
 
     axes: Float32Array
@@ -81,19 +81,19 @@ class NeighbourStore:
     seen: Float32Array
 
     def search(self, inputs: Float32Array) -> tuple[FloatArray, FloatArray]:
-        """Evidence of the neighbours of n prompts.
+        """Average what models did on the neighbours of n prompts.
 
         Args:
             inputs: shape (n, n_narrow), as `narrow_inputs` gives them.
 
         Returns:
-            Weighted mean values, shrunk to 0, shape (n, 1 + n_models); and familiarity, shape (n,).
+            Weighted mean values, shrunk towards 0, shape (n, 1 + n_models); and familiarity, shape (n,).
         """
         parts = [self._search(inputs[i : i + CHUNK]) for i in range(0, len(inputs), CHUNK)]
         return np.vstack([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
     def cosines(self, inputs: Float32Array) -> Float32Array:
-        """Of n prompts with every point, shape (n, n_points); of one prompt on this thread alone."""
+        """Similarity of n prompts to each point, shape (n, n_points); for one prompt on this thread alone."""
         query = unit(inputs @ self.axes)
         return products(self.points, query[0])[None] if len(query) == 1 else query @ self.points.T
 
@@ -111,9 +111,9 @@ class SuccessParts:
     """The success estimator before its last level.
 
     Attributes:
-        difficulty: wide inputs to the mean outcome over models, one output.
-        level: `level_inputs` to each model's difference from it.
-        deviation: narrow inputs to what is left, one output a model.
+        difficulty: from wide inputs to the mean outcome over models, one output.
+        level: from `level_inputs` to each model's difference from that mean.
+        deviation: from narrow inputs to the rest, one output a model.
         centre, spread: shape (1,); of the difficulty over the training prompts.
     """
 
@@ -136,11 +136,12 @@ class LastLevel:
     """One logistic regression per model over its evidence.
 
     Attributes:
-        shared: shape (n_models, n_evidence); of the evidence's mean over the models: how hard the prompt is.
-        weights: the same shape; of the model's difference from that mean, which alone moves a choice.
+        shared: shape (n_models, n_evidence); weights of the evidence's mean over the models, which says how
+            hard the prompt is.
+        weights: the same shape; weights of the model's difference from that mean, which alone moves a choice.
         intercept: shape (n_models,).
         table: shape (1 + n_task_types, n_models); log odds of the mean outcome, row 0 over all task types.
-            The evidence counts as its difference from this floor.
+            Evidence counts by how far it is above this floor.
     """
 
     shared: FloatArray
@@ -164,8 +165,8 @@ class Lengths:
     """Expected tokens per model.
 
     Attributes:
-        log_tokens: narrow inputs to log(1 + output tokens).
-        smearing: shape (n_models,); puts the mean right after the exponential (Duan 1983).
+        log_tokens: from narrow inputs to log(1 + output tokens).
+        smearing: shape (n_models,); corrects the mean after the exponential (Duan 1983).
         most: shape (n_models,); the longest output seen.
         input_ratio: shape (n_models,); the model's input tokens per token of the encoder's.
     """
@@ -178,13 +179,13 @@ class Lengths:
     def expected(self, features: Features, narrow: Float32Array) -> tuple[FloatArray, FloatArray]:
         """Expected input and output tokens, shape (n, n_models); 0 output if a model never logged any."""
         log = np.clip(self.log_tokens(narrow), 0.0, np.log1p(self.most))
-        made = np.minimum(np.expm1(log) * self.smearing, self.most)
-        return features.tokens[:, None] * self.input_ratio, made
+        output = np.minimum(np.expm1(log) * self.smearing, self.most)
+        return features.tokens[:, None] * self.input_ratio, output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
-    """What the head says of n requests; arrays of shape (n, n_models), familiarity (n,)."""
+    """The head's prediction for n requests; arrays of shape (n, n_models), familiarity (n,)."""
 
     probability: FloatArray
     input_tokens: FloatArray
@@ -204,30 +205,30 @@ class Head:
 
     @property
     def kind(self) -> Kind:
-        """Which estimator it is."""
+        """The estimator."""
         return "success" if isinstance(self.parts, SuccessParts) else "label"
 
     def predict(self, features: Features) -> Outlook:
-        """Success probability, tokens and familiarity of n requests."""
+        """Predict success, tokens and familiarity of n requests."""
         wide = wide_inputs(features, self.scaling)
         narrow = narrow_inputs(features, self.scaling)
         near, familiarity = self.store.search(narrow)
         evidence = evidence_of(self.parts, features, wide, narrow, near)
-        given, made = self.lengths.expected(features, narrow)
+        input_tokens, output_tokens = self.lengths.expected(features, narrow)
         return Outlook(
             probability=self.last.probability(evidence, features.task_type),
-            input_tokens=given,
-            output_tokens=made,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
             familiarity=familiarity,
         )
 
     def to_arrays(self) -> dict[str, AnyArray]:
-        """Every array by its dotted name, as the artifact keeps them."""
+        """Every array by its dotted name, as in the artifact."""
         return _flatten(self)
 
     @staticmethod
     def from_arrays(arrays: Mapping[str, AnyArray], kind: Kind) -> Head:
-        """The head that `to_arrays` took apart."""
+        """The head whose `to_arrays` these are."""
         parts: SuccessParts | LabelParts
         if kind == "success":
             parts = SuccessParts(
@@ -242,7 +243,7 @@ class Head:
         return Head(
             parts=parts,
             scaling=Scaling(**_named(arrays, "scaling", Scaling)),
-            # Format 1 weighted both parts of the evidence alike.
+            # Format 1 has the same weights for both parts of the evidence.
             last=LastLevel(**_named({"last.shared": arrays["last.weights"], **arrays}, "last", LastLevel)),
             store=NeighbourStore(**_named(arrays, "store", NeighbourStore)),
             lengths=Lengths(
@@ -263,9 +264,9 @@ def evidence_of(
 ) -> FloatArray:
     """Log odds of success from each kind of evidence, shape (n, n_models, n_evidence).
 
-    For the success estimator two: by the linear difficulty and by the neighbours', each with the model's
-    level and deviation; the deviation is the linear head's plus the neighbours', each at `DEVIATION_SHARE`.
-    For the label estimator one.
+    The success estimator has two: one from the linear difficulty and one from the neighbours', each plus the
+    model's level and deviation. The deviation adds the linear head's and the neighbours', each times
+    `DEVIATION_SHARE`. The label estimator has one.
     """
     if isinstance(parts, LabelParts):
         return log_odds(softmax(parts.logits(wide)))[:, :, None]
@@ -277,11 +278,11 @@ def evidence_of(
 
 
 def gains(evidence: FloatArray, floor: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """What the evidence adds to the table of means: a mean over models, and differences from it.
+    """Split what the evidence adds to the table of means into a mean over models and differences from it.
 
-    They are weighted apart because they are known unequally well. Every outcome on a prompt tells how hard it
-    is; a difference between models is small, and where the log tried one model on a prompt, hardly seen. One
-    weight for both would trust the differences as much as the difficulty, and choose by their noise.
+    The two need weights of their own because they are not known equally well. Every outcome on a prompt tells
+    how hard it is. A difference between models is small, and hardly visible if the log tried one model on the
+    prompt. One weight for both would trust the differences as much as the difficulty, and choose by noise.
 
     Args:
         evidence: log odds, shape (n, n_models, n_evidence).
@@ -302,19 +303,19 @@ def combined(
     weights: FloatArray,
     intercept: FloatArray,
 ) -> FloatArray:
-    """Chance of success, shape (n, n_models), by what `gains` found over the floor and its weights."""
+    """Chance of success, shape (n, n_models), from the floor and the weighted `gains` above it."""
     return sigmoid(floor + (gain[0] * shared + gain[1] * weights).sum(axis=2) + intercept)
 
 
 def wide_inputs(features: Features, scaling: Scaling) -> Float32Array:
-    """Everything, for what the models share, the word n-grams too; shape (n, n_wide)."""
+    """All features, for what the models share; shape (n, n_wide)."""
     structure = STRUCTURE_SCALE * scaling.standard(features.structure)
     blocks = [features.embedding, LABEL_SCALE * features.labels, structure, features.grams]
     return np.hstack(blocks).astype(np.float32, copy=False)
 
 
 def narrow_inputs(features: Features, scaling: Scaling) -> Float32Array:
-    """All but the n-grams, for what differs between models and for the neighbours; shape (n, n_narrow)."""
+    """All features except n-grams, for differences between models and for neighbours; (n, n_narrow)."""
     structure = NARROW_STRUCTURE_SCALE * scaling.standard(features.structure)
     blocks = [features.embedding, LABEL_SCALE * features.labels, structure]
     return np.hstack(blocks).astype(np.float32, copy=False)
@@ -323,7 +324,7 @@ def narrow_inputs(features: Features, scaling: Scaling) -> Float32Array:
 def level_inputs(
     features: Features, difficulty: FloatArray, centre: FloatArray, spread: FloatArray
 ) -> FloatArray:
-    """Labels, difficulty, and their products; shape (n, 1 + 2 * n_labels)."""
+    """Difficulty, labels, and their products; shape (n, 1 + 2 * n_labels)."""
     standard = (difficulty - centre) / spread
     return np.hstack(
         [LEVEL_SCALE * standard, LEVEL_SCALE * features.labels, LEVEL_SCALE * features.labels * standard]
@@ -340,13 +341,13 @@ def nearest(cosine: Float32Array, count: int) -> IntArray:
 def neighbour_means(
     close: AnyArray, values: AnyArray, seen: AnyArray, level: AnyArray | float = 0.0
 ) -> AnyArray:
-    """Weighted means over k neighbours each, shrunk to `level` as if `PRIOR_NEIGHBOURS` more were there.
+    """Weighted means over k neighbours, shrunk to `level` as if `PRIOR_NEIGHBOURS` more had that value.
 
     Args:
         close: shape (n, k); cosines.
-        values: shape (n, k, m); each times its weight in `seen`.
+        values: shape (n, k, m); each multiplied by its weight in `seen`.
         seen: the same shape; 0 where nothing was observed.
-        level: shape (m,), or one for all.
+        level: shape (m,), or one number for all.
 
     Returns:
         Shape (n, m).
@@ -359,13 +360,13 @@ def neighbour_means(
 
 
 def unit(rows: Float32Array) -> Float32Array:
-    """Rows scaled to length 1; a zero row stays zero."""
+    """Scale rows to length 1; a zero row stays zero."""
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.maximum(length, 1e-9), dtype=np.float32)
 
 
 def within(values: AnyArray, least: float, most: float) -> AnyArray:
-    """The values cut to a range, like `np.clip` with a fraction of its overhead on one row."""
+    """Cut values to a range, like `np.clip` with a fraction of its overhead on one row."""
     return np.minimum(np.maximum(values, least), most)
 
 

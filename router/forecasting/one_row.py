@@ -1,8 +1,9 @@
 """The product of many rows with one vector, on the caller's thread alone.
 
-OpenBLAS shares a large product out to its threads and waits for them; beside other load one of them is not
-scheduled for a time slice or more, and a decision of a millisecond waits for it. Setting its number of
-threads would be the whole application's setting. It takes one thread for a small product: these are small.
+OpenBLAS splits a large product among its threads and waits for them. On a busy machine one of them may not
+be scheduled for a time slice or more, and a decision of a millisecond waits for it. The number of threads is
+a setting of the whole application, so it stays. Instead the products here are small: for those OpenBLAS uses
+one thread.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ import numpy as np
 from router.records import Float32Array
 
 THREADED = 9216
-"""Entries of a matrix from which some OpenBLAS shares out its product with a vector: 2304 * 4 in its
-`interface/gemv.c`; later ones do from 115200 * 4."""
+"""Entries of a matrix from which OpenBLAS may use threads for its product with a vector: 2304 * 4 in its
+`interface/gemv.c`; 115200 * 4 in later versions."""
 
 
 def products(rows: Float32Array, vector: Float32Array) -> Float32Array:
     """`rows @ vector`, up to float32 rounding, in blocks of fewer than `THREADED` entries.
 
-    numpy calls BLAS once for each block of a stack, so the loop over the blocks is not Python's.
+    numpy calls BLAS once for each block of a stack, so no Python loop runs over the blocks.
 
     Args:
-        rows: shape (n, dimensions); in C order, or it is copied.
+        rows: shape (n, dimensions); copied unless it is in C order.
         vector: shape (dimensions,).
     """
     height = block_height(rows.shape[1])

@@ -1,4 +1,4 @@
-"""Groups of prompts that stand in for the task type of a request that names none."""
+"""Groups of prompts, which replace the task type of a request that names none."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ ARRAYS_FILE = "groups.safetensors"
 FORMAT = "pointsman-task-groups"
 
 SYSTEM_WORDS = 32
-"""Of the system text, so many words are its frame: what an application fills in stands later, as a rule."""
+"""First words of the system text that are its frame; what an application fills in usually comes later."""
 FRAME_WORDS = 8
 LEAST_WORDS = 4
 READ_CHARACTERS = 2_000
 _VARIABLE = re.compile(r"""https?://\S+|\S+@\S+|"[^"\n]{1,400}"|“[^”\n]{1,400}”|`[^`\n]{1,400}`|\d+""")
-"""What is another in each prompt of a template: addresses, quoted parts, numbers."""
+"""What differs between the prompts of one template: addresses, quotations, numbers."""
 _WORD = re.compile(r"[^\W\d_]+|[^\w\s]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskGroups:
-    """Which group a request is in: that of its frame, else that of the nearest centre of embeddings.
+    """Assigns a request to the group of its frame, else to that of the nearest centre of embeddings.
 
     Attributes:
-        names: of the groups; first those of frames, then one for each centre.
-        encoder: name of the encoder whose embeddings were grouped.
+        names: of the groups: first those of frames, then one for each centre.
+        encoder: name of the encoder that made the embeddings.
         encoder_sha256: hash of its files; another encoder's embeddings have other centres.
-        frames: group by the hash of a frame.
+        frames: group per hash of a frame.
         centres: shape (n_centres, dimensions), unit rows.
     """
 
@@ -52,10 +52,10 @@ class TaskGroups:
     centres: Float32Array
 
     def name_of(self, request: Request, encode: Callable[[Request], Encoding]) -> str | None:
-        """Name of the request's group; None where it has no known frame and there are no centres.
+        """Name of the request's group; None if it has no known frame and there are no centres.
 
         Args:
-            encode: called only where no frame is known.
+            encode: called only if no frame is known.
         """
         for frame in frames_of(request):
             if frame in self.frames:
@@ -66,13 +66,13 @@ class TaskGroups:
         return self.names[len(self.names) - len(self.centres) + nearest]
 
     def typed(self, request: Request, encode: Callable[[Request], Encoding]) -> Request:
-        """The request with its group as task type, where it names none."""
+        """The request, with its group as task type if it names none."""
         if request.task_type:
             return request
         return replace(request, task_type=self.name_of(request, encode))
 
     def save(self, folder: Path) -> None:
-        """Write the groups into a folder: of prompts only the words of the names, and hashes of frames."""
+        """Write the groups into a folder; of the prompts it gets only words in names and hashes of frames."""
         folder.mkdir(parents=True, exist_ok=True)
         about = {
             "format": FORMAT, "names": list(self.names), "encoder": self.encoder,
@@ -88,10 +88,10 @@ class TaskGroups:
 
     @staticmethod
     def load(folder: Path) -> TaskGroups:
-        """The groups that `save` wrote.
+        """Load the groups that `save` wrote.
 
         Raises:
-            DamagedArtifact: a file is missing, or is none of ours.
+            DamagedArtifact: a file is missing, or not written by `save`.
         """
         arrays = load_arrays(folder / ARRAYS_FILE)
         try:
@@ -111,18 +111,18 @@ class TaskGroups:
 
 
 def frames_of(request: Request) -> list[int]:
-    """Hashes of what a request shares with others made from the same template, the surest first.
+    """Hashes of what a request shares with others of the same template, the most reliable first.
 
-    Those are the beginning of the system text, and the beginning and the end of the last user turn.
+    These are the start of the system text, and the start and the end of the last user turn.
     """
     texts = [(role, text) for role, text in message_texts(request.messages) if text]
     system = next((text for role, text in texts if role in SYSTEM_ROLES), "")
-    said = next((text for role, text in reversed(texts) if role == "user"), "")
-    standing, start = _words(system[:READ_CHARACTERS]), _words(said[:READ_CHARACTERS])
-    end = _words(said[-READ_CHARACTERS:])
+    question = next((text for role, text in reversed(texts) if role == "user"), "")
+    instructions, start = _words(system[:READ_CHARACTERS]), _words(question[:READ_CHARACTERS])
+    end = _words(question[-READ_CHARACTERS:])
     frames = []
-    if len(standing) >= LEAST_WORDS:
-        frames.append(_hash("system", standing[:SYSTEM_WORDS]))
+    if len(instructions) >= LEAST_WORDS:
+        frames.append(_hash("system", instructions[:SYSTEM_WORDS]))
     if len(start) >= LEAST_WORDS:
         frames.append(_hash("start", start[:FRAME_WORDS]))
     if len(end) >= 2 * FRAME_WORDS:

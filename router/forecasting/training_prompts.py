@@ -1,4 +1,4 @@
-"""The training prompts that a router remembers: keys, outcomes and, where allowed, the start of the text."""
+"""The training prompts that a router remembers: keys, outcomes and, if allowed, the start of the text."""
 
 from __future__ import annotations
 
@@ -15,19 +15,17 @@ from router.loading.artifact import load_arrays, save_arrays
 from router.records import Float32Array, Json
 
 POINTS_FILE = "neighbours.safetensors"
-
-
 TEXTS_FILE = "neighbours.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingPrompts:
-    """What a router's folder holds of the prompts in its neighbour store, in the store's order.
+    """The prompts of a router's neighbour store, in its order.
 
     Attributes:
         keys: shape (n_points,); first 64 bits of each prompt's key.
-        outcomes: shape (n_points, n_models); share of calls that succeeded, NaN where none is known.
-        texts: the start of each prompt's last user turn; None where the folder may not hold it.
+        outcomes: shape (n_points, n_models); share of calls that succeeded, NaN if none is known.
+        texts: the start of each prompt's last user turn; None if the folder may not hold it.
     """
 
     keys: NDArray[np.uint64]
@@ -35,7 +33,7 @@ class TrainingPrompts:
     texts: Sequence[str] | None
 
     def save(self, folder: Path) -> None:
-        """Write them as files of a router's folder."""
+        """Write the prompts into a router's folder."""
         save_arrays(folder / POINTS_FILE, {"keys": self.keys, "outcomes": self.outcomes})
         if self.texts is not None:
             lines = (
@@ -46,13 +44,13 @@ class TrainingPrompts:
 
     @staticmethod
     def load(folder: Path, files: Mapping[str, Json]) -> TrainingPrompts | None:
-        """Those of a router's folder; None for one that was written without.
+        """Load the prompts of a router's folder; None if it was written without them.
 
         Args:
-            files: the manifest's, which are those whose hash was checked.
+            files: those in the manifest, whose hashes were checked.
 
         Raises:
-            DamagedArtifact: a file changed or went since the router was loaded.
+            DamagedArtifact: a file was changed or removed after the router was loaded.
         """
         if POINTS_FILE not in files:
             return None
@@ -65,7 +63,7 @@ class TrainingPrompts:
 
 
 def short_key(key: np.uint64) -> str:
-    """The first 64 bits of a prompt key as the key's digits."""
+    """The first 64 bits of a prompt key, as hexadecimal digits."""
     return f"{int(key):016x}"
 
 

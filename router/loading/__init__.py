@@ -1,1 +1,1 @@
-"""A router's folder, from disk or a registry, and a newer version in its place."""
+"""Load a router's folder from disk or a registry, and replace it when a newer version appears."""

@@ -22,10 +22,10 @@ MANIFEST = "manifest.json"
 
 
 def check_target(target: Path) -> None:
-    """Refuse a place where no router can be written, before the work that would be lost.
+    """Check that a router can be written to `target`, before any work that would be lost.
 
     Raises:
-        ArtifactError: it holds something else, or its parent can't be made.
+        ArtifactError: it holds something else, or its parent folder can't be created.
     """
     if target.resolve() == Path.cwd():
         raise ArtifactError(f"{target} is the current folder and can't be replaced: name a folder inside it")
@@ -40,9 +40,9 @@ def check_target(target: Path) -> None:
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A scratch folder beside `target` that takes its place when the block ends well.
+    """A scratch folder beside `target`, which takes its place if the block succeeds.
 
-    A folder that stood there is replaced only if it holds a router or nothing; another one is left alone.
+    An existing folder is replaced only if it holds a router or is empty.
 
     Raises:
         ArtifactError: `target` holds something else, or can't be written.
@@ -61,11 +61,11 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 
 def seal(folder: Path, manifest: Mapping[str, Json]) -> dict[str, Json]:
-    """Write the manifest over all files that stand in the folder, each with its hash.
+    """Write the manifest of a folder, with the hash of every file in it.
 
     Returns:
-        The manifest as written; its `policy_version` is the first 12 digits of a hash over the rest, so the
-        same router always has the same name.
+        The manifest; its `policy_version` is the first 12 digits of a hash over the rest, so the same router
+        always has the same name.
     """
     files = {
         file.relative_to(folder).as_posix(): file_hash(file)
@@ -81,11 +81,11 @@ def seal(folder: Path, manifest: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def read_manifest(folder: Path) -> dict[str, Json]:
-    """The manifest of a router folder, after every file was found and its hash checked.
+    """Read the manifest of a router folder, and check the hash of every file.
 
     Raises:
-        ForeignArtifact: no manifest of ours.
-        NewerArtifact: a format later than this code's.
+        ForeignArtifact: there is no manifest by pointsman.
+        NewerArtifact: its format is later than this code's.
         DamagedArtifact: a listed file is missing or differs from its hash, or the manifest was changed.
     """
     manifest = _parsed_manifest(folder)
@@ -156,9 +156,9 @@ def _check_file(folder: Path, name: str, digest: str) -> None:
         raise DamagedArtifact(f"{folder / MANIFEST}: names a file outside the folder: {name!r}")
     if not path.is_file():
         raise DamagedArtifact(f"{path}: missing; train or fetch the router again")
-    if (found := file_hash(path)) != digest:
+    if (actual := file_hash(path)) != digest:
         raise DamagedArtifact(
-            f"{path}: sha256 is {found[:12]}…, the manifest says {digest[:12]}…: it was changed or cut; "
+            f"{path}: sha256 is {actual[:12]}…, the manifest says {digest[:12]}…: it was changed or cut; "
             "train or fetch the router again"
         )
 
@@ -168,9 +168,9 @@ def _replaceable(target: Path) -> bool:
 
 
 def _swap(scratch: Path, target: Path) -> None:
-    """Put `scratch` in `target`'s place by renaming: a reader never sees files of both.
+    """Rename `scratch` to `target`, so that a reader never sees files of both.
 
-    Replacing takes two renames, and for the instant between them there is no folder at `target`.
+    Replacing a folder takes two renames; for an instant between them there is no folder at `target`.
 
     Raises:
         ArtifactError: `target` can't be renamed, as a mount point can't.

@@ -1,4 +1,4 @@
-"""Copies on this machine of the routers that a registry holds."""
+"""Local copies of the routers in a registry."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ except ImportError:  # Windows, where a process sees only its own use
 logger = logging.getLogger(__name__)
 
 MOST = 3
-"""Copies kept of one name, beside those in use."""
+"""Copies kept of each name, beside those in use."""
 SCRATCH = ".new-"
 RETIRED = ".old-"
 ABANDONED_S = 24 * 3600.0
-"""Age at which a scratch folder belongs to a process that was killed."""
+"""Age from which a scratch folder must belong to a process that was killed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisteredVersion:
-    """One version in a registry; what it stands for never changes.
+    """One version in a registry; its files never change.
 
     Attributes:
-        name: what people call it, such as "support/7".
-        identity: tells it from a version of the same name that was deleted and made anew.
+        name: for people, such as "support/7".
+        identity: differs if a version of this name is deleted and created again.
     """
 
     name: str
@@ -53,12 +53,12 @@ class RegisteredVersion:
 class Copy:
     """The files of a version. While the object lives, no process deletes them to make room.
 
-    Each object holds a shared lock, which the kernel releases when the process dies. Where the system or the
+    Each object holds a shared lock, which the kernel releases when the process dies. If the system or the
     disk has no such locks, only this process leaves the files alone.
 
     Attributes:
         folder: the router's folder.
-        home: the folder that is made, counted and deleted as one.
+        home: the folder that is created, counted and deleted as one.
     """
 
     version: RegisteredVersion
@@ -68,7 +68,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
-    """What an address pointed to when the registry was last seen."""
+    """The version that an address pointed to when the registry last answered."""
 
     version: RegisteredVersion
     seen: datetime
@@ -79,28 +79,28 @@ _in_use_lock = threading.Lock()
 
 
 class Copies:
-    """The copies made from one registry; several processes may share the folder."""
+    """The copies of one registry's routers; several processes may share the folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._can_remember = True
 
     def find(self, version: RegisteredVersion) -> Copy | None:
-        """The copy of a version, every hash checked; None when there is none. A damaged one is deleted.
+        """The copy of a version, with every hash checked; None if there is none. Deletes a damaged copy.
 
         Raises:
-            NewerArtifact: written in a later format than this code reads.
+            NewerArtifact: its format is later than this code reads.
         """
         home = self._home(version)
         if not home.is_dir():
             return None
         try:
-            copy = _used(Copy(version=version, folder=_router_in(home, version), home=home))
+            copy = _hold(Copy(version=version, folder=_router_in(home, version), home=home))
             read_manifest(copy.folder)
         except BlockingIOError:  # another process is deleting it
             return None
         except (DamagedArtifact, ForeignArtifact) as error:
-            logger.warning("%s: the copy is damaged and has to be fetched again: %s", version.name, error)
+            logger.warning("%s: the copy is damaged and must be fetched again: %s", version.name, error)
             _delete(home)
             return None
         with suppress(OSError):  # the folder may be read-only, as in a container's image
@@ -108,7 +108,7 @@ class Copies:
         return copy
 
     def add(self, version: RegisteredVersion, download: Callable[[Path], object]) -> Copy:
-        """Make the copy of a version; where another process was quicker, its copy is taken.
+        """Create the copy of a version, or use that of another process that was faster.
 
         Args:
             download: puts the version's files into the folder it gets.
@@ -126,7 +126,7 @@ class Copies:
             download(scratch)
             _check(scratch, version)
             _place(scratch, home)
-            copy = _used(Copy(version=version, folder=_router_in(home, version), home=home))
+            copy = _hold(Copy(version=version, folder=_router_in(home, version), home=home))
         except OSError as error:
             raise _unwritable(self.folder, error) from error
         finally:
@@ -135,22 +135,22 @@ class Copies:
         return copy
 
     def remember(self, address: str, version: RegisteredVersion) -> None:
-        """Note that the address points to the version now; it may fail, with one warning."""
-        told = {"address": address, "name": version.name, "identity": version.identity, "seen": time.time()}
+        """Note that the address points to the version now; if that fails, warn once."""
+        note = {"address": address, "name": version.name, "identity": version.identity, "seen": time.time()}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write(self._note(address), json.dumps(told))
+            _write(self._note(address), json.dumps(note))
         except OSError as error:
             if self._can_remember:
                 logger.warning("%s can't be remembered for when the registry is down: %s", address, error)
             self._can_remember = False
 
     def recall(self, address: str) -> Remembered | None:
-        """What was noted last of the address; None when nothing was, or it can't be read."""
+        """The last note about the address; None if there is none, or it can't be read."""
         try:
-            told = json.loads(self._note(address).read_bytes())
-            version = RegisteredVersion(name=str(told["name"]), identity=str(told["identity"]))
-            return Remembered(version=version, seen=datetime.fromtimestamp(float(told["seen"]), UTC))
+            note = json.loads(self._note(address).read_bytes())
+            version = RegisteredVersion(name=str(note["name"]), identity=str(note["identity"]))
+            return Remembered(version=version, seen=datetime.fromtimestamp(float(note["seen"]), UTC))
         except FileNotFoundError:
             return None
         except (OSError, OverflowError, ValueError, TypeError, KeyError) as error:
@@ -171,7 +171,7 @@ def digest(*parts: str) -> str:
 
 
 def _file_name(text: str) -> str:
-    """The text where it can name a file; else what is left of it, with its hash."""
+    """The text if it can name a file; else its usable characters and its hash."""
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}", text):
         return text
     readable = re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")
@@ -179,7 +179,7 @@ def _file_name(text: str) -> str:
 
 
 def _router_in(home: Path, version: RegisteredVersion) -> Path:
-    """The folder with the manifest; MLflow puts it some folders deep."""
+    """The folder with the manifest, which MLflow puts some folders deep."""
     manifest = _manifest_in(home)
     if manifest is None:
         raise ForeignArtifact(
@@ -193,10 +193,10 @@ def _manifest_in(home: Path) -> Path | None:
 
 
 def _check(scratch: Path, version: RegisteredVersion) -> None:
-    """Refuse files that are no whole router; the message names the version, as the folder goes away."""
+    """Check that the files are a whole router."""
     try:
         read_manifest(_router_in(scratch, version))
-    except ArtifactError as error:
+    except ArtifactError as error:  # the scratch folder will be gone, so the message names the version
         raise type(error)(str(error).replace(str(scratch), version.name)) from None
 
 
@@ -208,8 +208,8 @@ def _place(scratch: Path, home: Path) -> None:
             raise
 
 
-def _used(copy: Copy) -> Copy:
-    """The copy, which stays from now on.
+def _hold(copy: Copy) -> Copy:
+    """Protect a copy from deletion as long as the object lives.
 
     Raises:
         BlockingIOError: another process is deleting it.
@@ -222,18 +222,18 @@ def _used(copy: Copy) -> Copy:
 
 
 def _lock(manifest: Path, *, alone: bool) -> int | None:
-    """Lock a copy by its manifest until the descriptor is closed; None where that is not possible.
+    """Lock a copy by its manifest until the descriptor is closed; None if that is impossible.
 
     Raises:
-        BlockingIOError: the lock of another process forbids it.
+        BlockingIOError: another process holds a lock.
     """
     if fcntl is None:
         return None
-    # Over NFS, a lock that keeps everybody else out needs a file that is open for writing.
+    # Over NFS, an exclusive lock needs a file that is open for writing.
     mode = os.O_RDWR if alone and os.access(manifest, os.W_OK) else os.O_RDONLY
     try:
         file = os.open(manifest, mode)
-    except OSError:  # whoever reads the files next says what is wrong with them
+    except OSError:  # whoever reads the files next reports what is wrong
         return None
     try:
         fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
@@ -246,7 +246,7 @@ def _lock(manifest: Path, *, alone: bool) -> int | None:
 
 
 def _prune(folder: Path) -> None:
-    """Delete the copies used longest ago, and what a killed process left; never one that is in use."""
+    """Delete unused copies beyond the latest `MOST`, and what killed processes left behind."""
     with _in_use_lock:
         kept = {copy.home for copy in _in_use}
     homes = sorted((home for home in folder.iterdir() if home.is_dir()), key=_last_use, reverse=True)
@@ -261,7 +261,7 @@ def _prune(folder: Path) -> None:
 
 
 def _last_use(home: Path) -> float:
-    """Unix time; 0 for what another process has just deleted."""
+    """Unix time; 0 if another process has just deleted the folder."""
     try:
         return home.stat().st_mtime
     except OSError:
@@ -270,7 +270,7 @@ def _last_use(home: Path) -> float:
 
 def _delete_unused(home: Path) -> None:
     """Delete a copy that no other process reads from."""
-    with suppress(OSError):  # one does, or has just deleted it
+    with suppress(OSError):  # another process reads it, or has just deleted it
         lock = _lock(_manifest_in(home) or home, alone=True)
         _delete(home)
         if lock is not None:
@@ -287,7 +287,7 @@ def _delete(home: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace a file's text so that a reader sees the old or the new one."""
+    """Replace a file's text so that a reader sees either the old or the new text."""
     handle, scratch = tempfile.mkstemp(prefix=SCRATCH, dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

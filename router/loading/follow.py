@@ -1,4 +1,4 @@
-"""Following a registry alias: a new version takes over while the application runs."""
+"""Follow a registry alias: a new version takes over while the application runs."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _BAD_VERSION = (DamagedArtifact, ForeignArtifact, NewerArtifact)
 
 
 class Source(Protocol):
-    """What is followed; `router.loading.registry.RegistrySource` is one."""
+    """An address to follow, such as `router.loading.registry.RegistrySource`."""
 
     uri: str
 
     def resolve(self) -> RegisteredVersion:
-        """The version the address points to now; raises RouterError where it can't be told."""
+        """The version that the address points to now; raises RouterError if nobody knows."""
 
     def fetch(self, version: RegisteredVersion) -> Copy:
-        """Its files; raises one of `_BAD_VERSION` where they are no good, else RouterError."""
+        """The version's files; raises one of `_BAD_VERSION` if they are unusable, else RouterError."""
 
     def remember(self, copy: Copy) -> None:
         """Note that the address points to this version and that it works."""
@@ -40,24 +40,24 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A version that was not taken, and why."""
+    """A version that was refused, and why."""
 
     version: RegisteredVersion
     reason: str
 
 
 class Follower(Generic[_Loaded]):
-    """Looks at an address every so often, and puts a new version into use once it has been loaded.
+    """Checks an address regularly, and puts a new version into use as soon as it is loaded.
 
-    It looks from a daemon thread, in a forked child from one of the child's own. It keeps no owner alive:
-    when the object whose method `use` is goes away, the thread ends.
+    A daemon thread checks; a forked child starts its own. The follower keeps no owner alive: when the object
+    whose method `use` is goes away, the thread ends.
 
     Attributes:
-        version: the one in use.
-        refused: the version that the address points to, when it was found to be no good; it is not tried
-            again until the address points elsewhere.
-        last_error: why the address could not be followed at the last look; None: it could.
-        last_check: unix seconds of the last look; None: there was none yet.
+        version: the version in use.
+        refused: the version that the address points to, if it is unusable; it is not tried again until the
+            address points elsewhere.
+        last_error: why the last check failed; None if it did not.
+        last_check: Unix seconds of the last check; None before the first.
     """
 
     def __init__(
@@ -72,10 +72,10 @@ class Follower(Generic[_Loaded]):
         """Follow `source` from the version that is in use already.
 
         Args:
-            load: makes the object to use, and checks it; whatever it raises refuses the version. What it
-                makes should hold the copy, so that the files stay. It must not refer to the owner of `use`.
+            load: builds the object to use, and checks it; any error refuses the version. The object should
+                hold the copy, so that the files stay. `load` must not refer to the owner of `use`.
             use: puts the object into use, at once and whole.
-            poll_s: seconds between two looks, give or take a quarter; 0: only when asked.
+            poll_s: seconds between two checks, give or take a quarter; 0: only `check_now` checks.
         """
         self.refused: Refusal | None = None
         self.last_error: str | None = None
@@ -96,29 +96,29 @@ class Follower(Generic[_Loaded]):
         return self._copy.version
 
     def start(self) -> None:
-        """Begin to look; a second call does nothing."""
+        """Start to check; a second call does nothing."""
         if self.poll_s > 0 and self._thread is None:
             _restart_after_fork(self)
             self._spawn()
 
     def stop(self) -> None:
-        """Look no more; a look that is under way may still put its version into use."""
+        """Stop; a check that is under way may still put its version into use."""
         self._ended.set()
 
     def check_now(self) -> bool:
-        """Look at once, and say whether another version was put into use."""
+        """Check now; returns whether another version was put into use."""
         with self._lock:
             self.last_check = time.time()
             try:
-                taken = self._follow(self._source.resolve())
+                has_changed = self._follow(self._source.resolve())
             except RouterError as error:
                 self._note_trouble(error)
                 return False
             self._note_answer()
-            return taken
+            return has_changed
 
     def _follow(self, version: RegisteredVersion) -> bool:
-        """Take the version that the address points to, unless it is in use or refused already."""
+        """Use the version that the address points to, unless it is in use or was refused."""
         if self.refused and self.refused.version != version:
             self.refused = None
         if version == self.version:
@@ -136,7 +136,7 @@ class Follower(Generic[_Loaded]):
             return False
         try:
             use(self._load(copy))
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with a new version, the old one serves on
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a new version, the old one goes on
             return self._refuse(copy.version, f"{type(error).__name__}: {error}")
         before, self._copy = self._copy, copy
         self._source.remember(copy)
@@ -152,11 +152,11 @@ class Follower(Generic[_Loaded]):
         return False
 
     def _note_trouble(self, error: RouterError) -> None:
-        """Once for each outage: the next look would say the same."""
+        """Warn once for each outage."""
         self.last_error = str(error)
         if self._trouble is not type(error):
             logger.warning(
-                "%s goes on serving, as its address can't be followed: %s", self.version.name, error
+                "%s goes on serving, because its address can't be followed: %s", self.version.name, error
             )
         self._trouble = type(error)
 
@@ -177,7 +177,7 @@ class Follower(Generic[_Loaded]):
         self._ended.set()
 
     def _after_fork(self) -> None:
-        """In a child: the thread is gone, and the lock may have been held by it."""
+        """Start again in a child, where the thread is gone and may have held the lock."""
         self._lock = threading.Lock()
         ended, self._ended = self._ended, threading.Event()
         if ended.is_set():
@@ -190,7 +190,7 @@ _followers: weakref.WeakSet[Follower[object]] = weakref.WeakSet()
 
 
 def _restart_after_fork(follower: Follower[_Loaded]) -> None:
-    """Let every child that this process forks follow for itself; without fork there is nothing to do."""
+    """Let every child that this process forks follow for itself."""
     _followers.add(follower)  # type: ignore[arg-type] # the set never loads anything
     _watch_forks()
 

@@ -26,27 +26,27 @@ logger = logging.getLogger(__name__)
 
 SCHEMES = ("models:/", "runs:/")
 WAIT_S = 10.0
-"""Longest wait for the registry's answer while there is a copy to serve from."""
+"""Longest wait for the registry's answer if there is a copy to serve from."""
 WAIT_WITHOUT_COPY_S = 60.0
 DOWNLOAD_WAIT_S = 600.0
 MOST_LATE_CALLS = 3
-"""Calls that may still be waiting for an answer nobody needs any more."""
+"""Calls that may still wait for an answer that is no longer needed."""
 _THREAD = "pointsman-registry"
 _DATABRICKS = ("databricks", "uc:")
 _FINAL = frozenset(
     "RESOURCE_DOES_NOT_EXIST INVALID_PARAMETER_VALUE BAD_REQUEST PERMISSION_DENIED UNAUTHENTICATED "
     "CUSTOMER_UNAUTHORIZED ENDPOINT_NOT_FOUND NOT_FOUND".split()
 )
-"""MLflow's codes for an answer that asking again does not change; any other means trouble over there."""
+"""MLflow's error codes that another request would not change; any other means trouble on its side."""
 _Answer = TypeVar("_Answer")
 
 
 class RegistrySource:
-    """One address in the MLflow registry, and the copies of what it points to.
+    """One address in the MLflow registry, and the local copies of its versions.
 
-    The registry is the one that MLflow was set to when the object was made; a later `mlflow.set_tracking_uri`
-    of the application changes nothing here. MLflow's own settings for retries stay as they are; the wait is
-    bounded all the same, as its calls run in threads of their own that may be left behind.
+    The object keeps the registry that MLflow is set to when it is created; a later `mlflow.set_tracking_uri`
+    changes nothing here. MLflow's own settings for retries stay as they are, but every wait is bounded: its
+    calls run in threads that may be left behind.
 
     Attributes:
         uri: `models:/NAME@ALIAS`, `models:/NAME/latest`, `models:/NAME/3`, `models:/<model id>` or
@@ -55,17 +55,17 @@ class RegistrySource:
     """
 
     def __init__(self, uri: str, *, copies: str | Path | None = None) -> None:
-        """Take the address apart; the registry is not asked yet.
+        """Parse the address; this sends no request to the registry.
 
         Args:
-            copies: folder for the copies, several registries may share it; None: the user's cache folder.
+            copies: folder for the copies, which several registries may share; None: the user's cache folder.
 
         Raises:
-            ArtifactError: the address has none of the forms.
+            ArtifactError: the address has none of the known forms.
             MissingExtra: MLflow is not installed.
         """
         self.uri = uri
-        self._name, self._version, self._alias = _parsed(uri)
+        self._name, self._version, self._alias = _parse(uri)
         self.moves = self._alias is not None
         self._tracking, self._registry = _addresses()
         root = Path(copies) if copies else Path(platformdirs.user_cache_dir("pointsman")) / "registry"
@@ -73,11 +73,11 @@ class RegistrySource:
         self._late: list[Thread] = []
 
     def current(self) -> Copy:
-        """The version that the address points to; the last one in use when the registry does not answer.
+        """The version that the address points to; if the registry does not answer, the last one in use.
 
         Raises:
-            NoAnswer: no answer, and no copy of the last version either.
-            ArtifactError: the registry has no such version, or what it has is no whole router.
+            NoAnswer: there is no answer, and no copy of the last version.
+            ArtifactError: the registry has no such version, or its files are not a whole router.
         """
         last = self._copies.recall(self.uri)
         try:
@@ -105,17 +105,14 @@ class RegistrySource:
         return RegisteredVersion(name=f"{name}/{number}", identity=digest(name, number, *rest))
 
     def fetch(self, version: RegisteredVersion) -> Copy:
-        """The files of a version: the copy on this machine where it is whole, else a new one.
+        """The files of a version: the local copy if it is intact, else a new one.
 
         Raises:
             NoAnswer: they can't be downloaded now.
-            DamagedArtifact, ForeignArtifact, NewerArtifact: the registry's version itself is no good.
+            DamagedArtifact, ForeignArtifact, NewerArtifact: the version in the registry is unusable.
             ArtifactError: the copy can't be written.
         """
-        found = self._copies.find(version)
-        if found is not None:
-            return found
-        return self._copies.add(
+        return self._copies.find(version) or self._copies.add(
             version, lambda folder: self._ask(partial(self._download, version, folder), DOWNLOAD_WAIT_S)
         )
 
@@ -129,13 +126,13 @@ class RegistrySource:
         return MlflowClient(tracking_uri=self._tracking, registry_uri=self._registry)
 
     def _look_up(self) -> tuple[str, ...]:
-        """Name and number of the version, when it was made, and from what."""
+        """Name and number of the version, its creation time and its source."""
         assert self._name is not None
         if self._version is not None:
-            found = self._client().get_model_version(self._name, self._version)
+            version = self._client().get_model_version(self._name, self._version)
         else:
-            found = self._client().get_model_version_by_alias(self._name, str(self._alias))
-        return self._name, str(found.version), str(found.creation_timestamp), str(found.source)
+            version = self._client().get_model_version_by_alias(self._name, str(self._alias))
+        return self._name, str(version.version), str(version.creation_timestamp), str(version.source)
 
     def _download(self, version: RegisteredVersion, folder: Path) -> None:
         from mlflow.artifacts import download_artifacts
@@ -148,7 +145,7 @@ class RegistrySource:
         )
 
     def _location(self, version: RegisteredVersion) -> str:
-        """Where the files are; MLflow resolves `models:/` too, but in the registry it is set to by then."""
+        """Where the files are. MLflow could resolve `models:/`, but in the registry it is set to by then."""
         if self._name is None:
             model = re.fullmatch(r"models:/([^/]+)", self.uri)
             return str(self._client().get_logged_model(model[1]).artifact_location) if model else self.uri
@@ -158,13 +155,13 @@ class RegistrySource:
         return str(self._client().get_model_version_download_uri(self._name, number))
 
     def _ask(self, call: Callable[[], _Answer], wait_s: float) -> _Answer:
-        """MLflow's answer, with its failures told as ours."""
+        """MLflow's answer; turns its failures into pointsman's errors."""
         try:
             return self._in_time(call, wait_s)
-        except Exception as error:  # noqa: BLE001 - MLflow lets through its stores', clients' and clouds' errors
+        except Exception as error:  # noqa: BLE001 - MLflow passes on errors of stores, clients and clouds
             final = getattr(error, "error_code", None) in _FINAL
             safe = error if str(error) == without_credentials(str(error)) else None
-            raise (ArtifactError if final else NoAnswer)(_told(self.uri, cause_of(error))) from safe
+            raise (ArtifactError if final else NoAnswer)(_unfetchable(self.uri, cause_of(error))) from safe
 
     def _in_time(self, call: Callable[[], _Answer], wait_s: float) -> _Answer:
         self._late = [thread for thread in self._late if thread.is_alive()]
@@ -188,11 +185,11 @@ def _answer_into(answer: Future[_Answer], call: Callable[[], _Answer]) -> None:
         answer.set_exception(error)
 
 
-def _parsed(uri: str) -> tuple[str | None, str | None, str | None]:
-    """Registered name, version and alias in an address; all None where it names one thing for good.
+def _parse(uri: str) -> tuple[str | None, str | None, str | None]:
+    """Registered name, version and alias in an address; all None if it always names the same files.
 
     Raises:
-        ArtifactError: none of the known forms.
+        ArtifactError: it has none of the known forms.
     """
     if found := re.fullmatch(r"models:/([^/]+)@([^/@]+)", uri):
         return found[1], None, found[2]
@@ -201,14 +198,14 @@ def _parsed(uri: str) -> tuple[str | None, str | None, str | None]:
     if re.fullmatch(r"runs:/[^/]+/.+|models:/[^/@]+", uri):
         return None, None, None
     forms = "models:/NAME@ALIAS, models:/NAME/3 or runs:/RUN/PATH"
-    raise ArtifactError(_told(uri, f"write {forms}"))
+    raise ArtifactError(_unfetchable(uri, f"write {forms}"))
 
 
 def _addresses() -> tuple[str, str]:
-    """MLflow's tracking and registry addresses, once it can be imported and keeps quiet.
+    """Import MLflow, keep it quiet, and return its tracking and registry addresses.
 
-    The settings left in the environment only take effect where the team has none of its own: no telemetry,
-    and no progress bars among an application's output.
+    Unless the team set these variables itself, MLflow sends no telemetry and prints no progress bars into the
+    application's output.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -218,30 +215,30 @@ def _addresses() -> tuple[str, str]:
     except ImportError as error:
         raise MissingExtra("mlflow-skinny", "registry") from error
     urllib3 = logging.getLogger("urllib3.connectionpool")
-    if _not_of_ours not in urllib3.filters:
-        urllib3.addFilter(_not_of_ours)
+    if _keep_record not in urllib3.filters:
+        urllib3.addFilter(_keep_record)
     return mlflow.get_tracking_uri(), mlflow.get_registry_uri()
 
 
-def _not_of_ours(record: logging.LogRecord) -> bool:
-    """Each retry of ours would be a line in the application's log; the outage is told once instead."""
+def _keep_record(record: logging.LogRecord) -> bool:
+    """Drop urllib3's line for each retry of a registry call: pointsman reports the outage once."""
     return record.threadName != _THREAD
 
 
 def _place(address: str) -> str:
-    """An address that means the same from every working folder, whoever asks."""
-    scheme, found, path = address.partition(":///")
-    if found and scheme.startswith("sqlite"):
+    """The address in a form that does not depend on the working folder or the user's password."""
+    scheme, mark, path = address.partition(":///")
+    if mark and scheme.startswith("sqlite"):
         return f"{scheme}:///{Path(path).absolute()}"
     return without_credentials(address) if ":" in address else str(Path(address).absolute())
 
 
-def _told(uri: str, why: str) -> str:
+def _unfetchable(uri: str, why: str) -> str:
     return f"{uri}: can't be fetched: {why}; is MLFLOW_TRACKING_URI set as in training?"
 
 
 def cause_of(error: BaseException) -> str:
-    """One line of an error; of a long tale of retries only its end."""
+    """One line of an error; of a long report of retries only the end."""
     text = str(error).strip() or repr(error)
     refused = re.search(r"Max retries exceeded.*\[Errno -?\d+\] ([^\"'()]+)", text, re.DOTALL)
     line = f"no answer ({refused[1].strip()})" if refused else text.splitlines()[0]

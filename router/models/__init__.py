@@ -1,1 +1,1 @@
-"""What is known of a model before it is called: its name, its price, and where it runs."""
+"""Look up what is known about a model before a call: its name, its price, and where it runs."""

@@ -1,4 +1,4 @@
-"""Importing LiteLLM: once, when it is first needed, and without a word to the network."""
+"""Import LiteLLM once, when it is first needed, and without network access."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from router.errors import MissingExtra
 
 @cache
 def litellm_module() -> Any:  # noqa: ANN401 - a module without stable types
-    """LiteLLM, imported when it is first needed: that takes seconds.
+    """Import LiteLLM, which takes seconds, or return it if it is imported.
 
     Raises:
         MissingExtra: it is not installed.
     """
-    # LiteLLM asks the network for its price list at import, and has no other switch than this variable.
+    # At import LiteLLM downloads its price list unless this variable is set.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     try:
         import litellm
@@ -24,7 +24,6 @@ def litellm_module() -> Any:  # noqa: ANN401 - a module without stable types
         raise MissingExtra("litellm", "litellm") from error
     litellm.suppress_debug_info = True  # prints an advertisement for each failed call
     if litellm.disable_hf_tokenizer_download is None:
-        litellm.disable_hf_tokenizer_download = (
-            True  # counts a stream's tokens, and asks a hub for the tokenizer
-        )
+        # LiteLLM would download a tokenizer from a hub to count a stream's tokens.
+        litellm.disable_hf_tokenizer_download = True
     return litellm

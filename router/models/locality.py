@@ -1,4 +1,4 @@
-"""Which models run on the team's own machines; where that is in doubt, a model does not."""
+"""Which models run on the team's own machines; if in doubt, a model does not."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ DEFAULT_ADDRESSES = {
     "ollama_chat": "http://localhost:11434",
     "llamafile": "http://127.0.0.1:8080/v1",
 }
-"""Where LiteLLM sends a call of these providers that has no address. Without one, it sends those of
-`lm_studio/` and `hosted_vllm/` to OpenAI, so they are not here."""
+"""Where LiteLLM sends calls of these providers without an address. It sends those of `lm_studio/` and
+`hosted_vllm/` to OpenAI, so they are not here."""
 SELF_HOSTED = frozenset({*DEFAULT_ADDRESSES, "lm_studio", "hosted_vllm", "vllm"})
 """Providers that are programs, not companies."""
 ANY_SERVER = frozenset({"openai", "custom_openai", "text-completion-openai"})
-"""Providers that also stand for whatever speaks OpenAI's protocol."""
+"""Providers that may also be any server with OpenAI's protocol."""
 RELAYS = frozenset({"litellm_proxy"})
 PRIVATE = tuple(
     map(
@@ -33,20 +33,20 @@ PRIVATE = tuple(
 PRIVATE_NAMES = re.compile(r"(?:.+\.)?localhost|.+\.(?:local|internal|home\.arpa)", re.I)
 """Names that have no public address (RFC 6761, 6762 and 8375; ICANN reserved `internal` in 2024)."""
 CLOUD = re.compile(r"(?:^|[-:_./])cloud(?:$|[-:_./])", re.I)
-"""In a model's name: Ollama passes the prompts of `gpt-oss:120b-cloud` on to its makers' machines."""
+"""In a model's name: Ollama sends prompts for `gpt-oss:120b-cloud` to its own company's machines."""
 ADDRESS = re.compile(r"https?://[!-\[\]-~]+", re.I)
-"""What every program reads alike: no white space, no backslash, nothing outside ASCII."""
+"""An address that every program parses alike: no white space, no backslash, only ASCII."""
 
 
 def is_local(called: str, settings: ModelSettings) -> bool:
     """Whether a model's calls stay on the team's own machines.
 
-    The setting `local` decides. Without it a model is local that is called at a private address, unless it is
-    known to be another company's: a gateway in the team's network passes `gpt-4o` on. Without an address
-    those of `DEFAULT_ADDRESSES` are.
+    The setting `local` decides. Without it, a model at a private address is local unless it is known to be
+    another company's, such as `gpt-4o` behind a gateway in the team's network. Without an address, providers
+    of `DEFAULT_ADDRESSES` are local.
 
     Args:
-        called: the name that LiteLLM is called with.
+        called: the model's name in calls to LiteLLM.
     """
     if settings.local is not None:
         return settings.local
@@ -58,16 +58,14 @@ def is_local(called: str, settings: ModelSettings) -> bool:
 
 
 def address_of(called: str, settings: ModelSettings) -> str | None:
-    """Where a model is called; None: at its provider's own address.
-
-    Stated for local models too: LiteLLM would else read it from an environment variable, and what counts as
-    local would go wherever that points.
-    """
+    """The address of a model's calls; None: the provider's own."""
+    # Local models need it too: LiteLLM would read an environment variable and send local prompts where it
+    # points.
     return settings.api_base or DEFAULT_ADDRESSES.get(provider_of(called) or "")
 
 
 def is_private(address: str) -> bool:
-    """Whether a web address names a loopback or private network; by its text alone, nothing is asked."""
+    """Whether a web address names a loopback or private network, by its text alone."""
     if not ADDRESS.fullmatch(address):
         return False
     try:
@@ -83,7 +81,7 @@ def is_private(address: str) -> bool:
 
 
 def _is_a_companys(called: str) -> bool:
-    """Whether a model at a private address must be a gateway's, as far as the list of models tells."""
+    """Whether a model at a private address is a gateway's, according to the list of models."""
     provider = provider_of(called)
     if provider in SELF_HOSTED:
         return False

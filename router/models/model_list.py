@@ -1,4 +1,4 @@
-"""LiteLLM's list of models, their prices and abilities: its file, read without importing LiteLLM."""
+"""LiteLLM's list of models with prices and abilities, read without importing LiteLLM."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Entry: TypeAlias = Mapping[str, Json]
 
 
 def listed_entry(*names: str | None) -> Entry | None:
-    """LiteLLM's entry for a model, by the first of its names that is listed; None where none is.
+    """LiteLLM's entry for a model, by the first of its names that is listed; None if none is.
 
-    A name is looked up whole, then without its provider, then without what is left before a slash:
-    `openrouter/openai/gpt-4o` is also found as `openai/gpt-4o` or `gpt-4o`.
+    A name is looked up whole, then without its first part, and so on: `openrouter/openai/gpt-4o`, then
+    `openai/gpt-4o`, then `gpt-4o`.
     """
     listed = price_list()
     for name in names:
@@ -34,7 +34,7 @@ def listed_entry(*names: str | None) -> Entry | None:
 
 
 def provider_of(name: str) -> str | None:
-    """The provider that LiteLLM calls for a name: what stands before its first slash, or the list's."""
+    """The provider that LiteLLM calls for a name: the part before its first slash, or the list's."""
     prefix, slash, _ = name.partition("/")
     if slash:
         return prefix
@@ -43,20 +43,20 @@ def provider_of(name: str) -> str | None:
 
 
 def stated_number(entry: Entry | None, member: str) -> float | None:
-    """A number of an entry; None where it has none, as is usual for what a provider does not publish."""
+    """A number of an entry; None if it has none, as is usual for what a provider does not publish."""
     value = entry.get(member) if entry is not None else None
     usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return value if usable else None
 
 
 def stated_ability(entry: Entry | None, member: str) -> bool | None:
-    """Whether a model can do something; None where its entry does not say."""
+    """Whether a model can do something; None if its entry does not say."""
     value = entry.get(member) if entry is not None else None
     return value if isinstance(value, bool) else None
 
 
 def cached_price_share(*names: str | None) -> float | None:
-    """Price of an input token in the prompt cache, as a share of its full price; None where not listed."""
+    """Price of an input token in the prompt cache, as a share of its full price; None if unlisted."""
     entry = listed_entry(*names)
     cached = stated_number(entry, "cache_read_input_token_cost")
     full = stated_number(entry, "input_cost_per_token")
@@ -71,7 +71,7 @@ def listed_providers() -> frozenset[str]:
 
 @cache
 def price_list() -> Mapping[str, Entry]:
-    """The whole list; empty where LiteLLM is not installed. Importing LiteLLM would take seconds."""
+    """The whole list; empty if LiteLLM is not installed."""
     spec = importlib.util.find_spec("litellm")
     path = Path(spec.origin).with_name(LIST_FILE) if spec and spec.origin else None
     if path is None or not path.is_file():

@@ -1,4 +1,4 @@
-"""What a call is expected to cost: token prices of today times predicted tokens."""
+"""The expected cost of a call: today's token prices times predicted tokens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ModelPrice:
 
     Attributes:
         per_input_token, per_output_token: USD.
-        per_call: USD on top; the log's mean cost, for a model whose log has costs but no token counts.
+        per_call: USD on top; the log's mean cost for a model with costs but no token counts in the log.
         source: "config", "log", "litellm", or "unknown" (then the rest is NaN).
     """
 
@@ -61,7 +61,7 @@ class PriceTable:
         )
 
     def expected_cost(self, input_tokens: FloatArray, output_tokens: FloatArray) -> FloatArray:
-        """USD a call, shape (..., n_models), from token counts of the same shape; NaN where unknown."""
+        """USD per call, shape (..., n_models), from token counts of the same shape; NaN if unknown."""
         return input_tokens * self.per_input_token + output_tokens * self.per_output_token + self.per_call
 
 
@@ -70,11 +70,11 @@ def current_prices(
 ) -> dict[str, ModelPrice]:
     """Today's price of each model.
 
-    The configuration comes first. Then the price that the team's calls show, or LiteLLM's list: the log first
-    with `prices: log` (it knows discounts and cached tokens), the list first with `prices: litellm`.
+    The settings come first. Then, with `prices: log`, come the price in the team's calls (which includes
+    discounts and cached tokens) and LiteLLM's list; with `prices: litellm`, the list and the log.
 
     Args:
-        logged: per model the members of `Price.to_json`, as fitted on the log; a model may be missing.
+        logged: per model, the members of `ModelPrice.to_json` as fitted on the log; a model may be missing.
     """
     return {model: _price(model, logged.get(model), config) for model in models}
 
@@ -95,9 +95,9 @@ def _price(model: str, logged: Json, config: Config) -> ModelPrice:
 
 
 def listed_price(*names: str | None) -> ModelPrice | None:
-    """LiteLLM's list price of a model by the first of its names that is listed.
+    """LiteLLM's list price of a model, by the first of its names that is listed.
 
-    None when LiteLLM is not installed or lists none of them with a price per token.
+    None if LiteLLM is not installed, or the list has no price per token.
     """
     entry = listed_entry(*names)
     if not entry or "input_cost_per_token" not in entry:

@@ -480,7 +480,7 @@ def test_a_database_file_is_not_made_by_reading_it(tmp_path: Path) -> None:
 
 def test_an_address_of_no_store_is_refused(tmp_path: Path) -> None:
     for use in (read_rows, CallLog.open):
-        with pytest.raises(CallLogError, match="mysql:// is no address of a call log"):
+        with pytest.raises(CallLogError, match="mysql:// is not the address of a call log"):
             use("mysql://ann:secret@db/logs")
 
 

@@ -182,7 +182,7 @@ def test_a_name_holds_no_codes_for_the_terminal(run: Run, tmp_path: Path) -> Non
     ("arguments", "message"),
     [
         pytest.param(["gone.db"], r"error: gone.db: no such call log", id="no file"),
-        pytest.param(["calls.txt"], "error: 'calls.txt' is no address of a call log", id="no log"),
+        pytest.param(["calls.txt"], "error: 'calls.txt' is not the address of a call log", id="no log"),
         pytest.param(
             ["postgresql://me:hush@127.0.0.1:1/x"],
             "error: postgresql://127.0.0.1:1/x: can't be read",

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from router.deciding import context_window
-from router.deciding.context_window import MEDIA_TOKENS, MOST_NODES, SAMPLE, RequestSize, asked_tokens
+from router.deciding.context_window import MEDIA_TOKENS, MOST_NODES, SAMPLE, RequestSize, answer_tokens
 from router.errors import MissingExtra
 from router.records import Json, Request
 from tests.router.messages import requests
@@ -251,7 +251,7 @@ def test_the_tokenizer_is_imported_only_to_count() -> None:
     ],
 )
 def test_the_length_asked_for_is_the_parameters(parameters: dict[str, Json], tokens: int) -> None:
-    assert asked_tokens(parameters) == tokens
+    assert answer_tokens(parameters) == tokens
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -261,4 +261,4 @@ def test_no_legal_request_stops_the_measuring(request_: Request, estimate: float
     size = RequestSize(request_, estimate)
     assert size.exceeds(1) is (size.count() > 1)
     assert size.count() >= 0
-    assert context_window.asked_tokens(request_.parameters) >= 0
+    assert context_window.answer_tokens(request_.parameters) >= 0

@@ -90,7 +90,7 @@ def test_a_damaged_copy_is_deleted_with_a_warning(
     damage(copy.folder)
     assert copies.find(version()) is None
     assert not copy.home.exists()
-    assert "support/1: the copy is damaged and has to be fetched again: " in caplog.text
+    assert "support/1: the copy is damaged and must be fetched again: " in caplog.text
 
 
 def test_a_copy_in_a_later_format_is_refused_but_kept(copies: Copies) -> None:

@@ -204,7 +204,7 @@ def test_an_outage_is_told_once_and_its_end_once(
     for source.at in (NoAnswer("gone"), NoAnswer("gone still"), NoAnswer("and still"), 1, 1):
         follower.check_now()
     assert caplog.messages == [
-        "support/1 goes on serving, as its address can't be followed: gone",
+        "support/1 goes on serving, because its address can't be followed: gone",
         f"{ALIAS}: the registry answers again",
     ]
 
