@@ -138,7 +138,7 @@ def asked_first(progress: Stages, *, yes: bool, dry_run: bool, as_json: bool) ->
         if dry_run:
             raise typer.Exit
         if offer.calls and not yes:
-            confirm_price(offer.calls, offer.expected_usd, offer.at_most_usd, offer.borne)
+            confirm_price(offer.calls, offer.expected_usd, offer.at_most_usd, offer.affordable)
         if not progress.bars.disable:
             progress.bars.start()
 
@@ -160,8 +160,8 @@ def _offer_json(offer: JudgeOffer) -> Json:
         "set_apart": dict(plan.set_apart),
         "repeats": plan.rule.repeats,
         "calls": offer.calls,
-        "surely_borne": offer.borne.surely,
-        "expected_borne": offer.borne.expected,
+        "surely_borne": offer.affordable.surely,
+        "expected_borne": offer.affordable.expected,
         "over_budget": offer.over_budget,
         "reused": offer.reused,
         "expected_usd": offer.expected_usd,
@@ -186,5 +186,5 @@ def _show(offer: JudgeOffer) -> None:
     say(
         f"  {offer.calls} calls for about {usd(offer.expected_usd)}, at most {usd(offer.at_most_usd)}; "
         f"of the budget of {usd(offer.budget_usd)}, {usd(offer.spent_usd)} is spent: "
-        f"{told_borne(offer.borne, offer.calls)}"
+        f"{told_borne(offer.affordable, offer.calls)}"
     )

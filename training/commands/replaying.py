@@ -27,7 +27,7 @@ from training.commands.paying import CALLS_FAILED, confirm_price, told_borne, us
 
 if TYPE_CHECKING:
     from training.replaying.plan import ReplayCall, ReplayPlan
-    from training.spending.budget import Borne
+    from training.spending.budget import Affordable
     from training.spending.tally import CallsMade
 
 Models = Annotated[
@@ -129,11 +129,11 @@ def _confirm(left: Sequence[ReplayCall], budget: float, spent: float) -> None:
     confirm_price(cost.calls, min(cost.expected_usd, free), min(cost.at_most_usd, free), bears)
 
 
-def _borne(left: Sequence[ReplayCall], budget: float, spent: float) -> Borne:
+def _borne(left: Sequence[ReplayCall], budget: float, spent: float) -> Affordable:
     """How many of the calls what is left of the budget bears."""
-    from training.spending.budget import borne
+    from training.spending.budget import affordable
 
-    return borne(budget, spent, ((call.expected_usd, call.at_most_usd) for call in left))
+    return affordable(budget, spent, ((call.expected_usd, call.at_most_usd) for call in left))
 
 
 def _show_plan(
