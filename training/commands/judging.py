@@ -144,7 +144,7 @@ def asked_first(progress: Stages, *, yes: bool, dry_run: bool, as_json: bool) ->
         if dry_run:
             raise typer.Exit
         if offer.calls and not yes:
-            confirm_price(offer.calls, offer.expected_usd, offer.at_most_usd, offer.borne)
+            confirm_price(offer.calls, offer.expected_usd, offer.at_most_usd, offer.affordable)
         if not progress.bars.disable:
             progress.bars.start()
 
@@ -166,8 +166,8 @@ def _offer_json(offer: JudgeOffer) -> Json:
         "set_apart": dict(plan.set_apart),
         "repeats": plan.rule.repeats,
         "calls": offer.calls,
-        "surely_borne": offer.borne.surely,
-        "expected_borne": offer.borne.expected,
+        "surely_borne": offer.affordable.surely,
+        "expected_borne": offer.affordable.expected,
         "over_budget": offer.over_budget,
         "reused": offer.reused,
         "expected_usd": offer.expected_usd,
@@ -192,5 +192,5 @@ def _show(offer: JudgeOffer) -> None:
     say(
         f"  {offer.calls} calls for about {usd(offer.expected_usd)}, at most {usd(offer.at_most_usd)}; of "
         f"the budget of {usd(offer.budget_usd)}, {usd(offer.spent_usd)} is spent: "
-        f"{coverage(offer.borne, offer.calls)}"
+        f"{coverage(offer.affordable, offer.calls)}"
     )

@@ -10,13 +10,13 @@ import typer
 from router.errors import ConfigError
 
 if TYPE_CHECKING:
-    from training.spending.budget import Borne
+    from training.spending.budget import Affordable
 
 CALLS_FAILED = 3
 """Exit code when all answers are written, but calls failed or a model was given up."""
 
 
-def confirm_price(calls: int, expected_usd: float, at_most_usd: float, budget: Borne) -> None:
+def confirm_price(calls: int, expected_usd: float, at_most_usd: float, budget: Affordable) -> None:
     """Ask whether to make calls, with their price.
 
     Args:
@@ -37,7 +37,7 @@ def confirm_price(calls: int, expected_usd: float, at_most_usd: float, budget: B
     typer.confirm(f"Make {calls} calls for {price}?", abort=True, err=True)
 
 
-def coverage(budget: Borne, calls: int) -> str:
+def coverage(budget: Affordable, calls: int) -> str:
     """How many of the calls a budget covers, as a clause."""
     if budget.surely == calls:
         return f"the budget covers all {calls} calls"

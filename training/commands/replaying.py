@@ -28,7 +28,7 @@ from training.commands.paying import CALLS_FAILED, confirm_price, coverage, usd
 
 if TYPE_CHECKING:
     from training.replaying.plan import ReplayCall, ReplayPlan
-    from training.spending.budget import Borne
+    from training.spending.budget import Affordable
     from training.spending.tally import CallsMade
 
 Models = Annotated[
@@ -130,11 +130,11 @@ def _confirm(left: Sequence[ReplayCall], budget: float, spent: float) -> None:
     confirm_price(cost.calls, min(cost.expected_usd, free), min(cost.at_most_usd, free), covered)
 
 
-def _covered(left: Sequence[ReplayCall], budget: float, spent: float) -> Borne:
+def _covered(left: Sequence[ReplayCall], budget: float, spent: float) -> Affordable:
     """How many of the calls the remaining budget covers."""
-    from training.spending.budget import borne
+    from training.spending.budget import affordable
 
-    return borne(budget, spent, ((call.expected_usd, call.at_most_usd) for call in left))
+    return affordable(budget, spent, ((call.expected_usd, call.at_most_usd) for call in left))
 
 
 def _show_plan(

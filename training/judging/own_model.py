@@ -1,4 +1,4 @@
-"""Whether two names are of the same model: a judge never grades its own answers unless told."""
+"""Recognises names of the same model: by default a judge never grades its own answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import lru_cache
 from router.settings.sections import Config
 
 _HOST = "databricks-"
-"""The one host that puts its own name before those of other companies' models."""
+"""Prefix of the only host that names other companies' models after itself."""
 _VENDOR = re.compile(r"(?:[a-z-]+\.)+")
 _VERSION = re.compile(
     r"(?:-v\d+)?(?:@.*|:\d+)$"
@@ -21,10 +21,10 @@ _VERSION = re.compile(
 
 @lru_cache(maxsize=4096)
 def plain_model(name: str) -> str:
-    """A model's name without its provider, region, vendor, date and version of a snapshot.
+    """A model's name without provider, region, vendor, and date or version of a snapshot.
 
-    A fine-tuned copy counts as its model, and so does a preview: names that this takes for the same may be
-    of models that differ a little, but of one model it makes no two.
+    A fine-tuned copy and a preview get the name of their model. So two models that differ a little may get
+    one name, but one model never gets two.
     """
     bare = name.lower().rpartition("/")[2]
     if bare.startswith("ft:"):
@@ -38,6 +38,5 @@ def plain_model(name: str) -> str:
 
 
 def names_of(model: str, config: Config) -> Set[str]:
-    """A model's plain names: that of the log, and the one that LiteLLM is called with."""
-    called = config.of(model).litellm_model
-    return {plain_model(model)} | ({plain_model(called)} if called else set())
+    """A model's plain names: in the log, and in calls of LiteLLM."""
+    return {plain_model(model), plain_model(config.of(model).litellm_model or model)}

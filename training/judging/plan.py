@@ -1,4 +1,4 @@
-"""Which answers a judge model is asked about, and what that would cost."""
+"""Chooses the answers that a judge model grades, and estimates the cost."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import heapq
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import pyarrow as pa
 
@@ -17,7 +18,7 @@ from router.records import NO_WISHES, Json, Request
 from router.settings.outcome_rules import JudgeRule
 from router.settings.sections import Config
 from training.judging.own_model import names_of
-from training.judging.prompt import instructions, messages_for, told_hash
+from training.judging.prompt import instructions, instructions_hash, messages_for
 from training.readers.cells import parse_json
 from training.reading.calls import CallFiles
 from training.reading.outcomes.rules import RuleVotes
@@ -33,7 +34,7 @@ LIMITED = "the judge's context window or limits.max_cost_usd rules it out"
 
 CHARACTERS_A_TOKEN = 4
 EXPECTED_REPLY = 80
-"""Tokens of a usual reply; both only for the price that is expected, never for the one that is set aside."""
+"""Tokens of a usual reply. Both estimates are for the expected price, never for the one that is set aside."""
 _COLUMNS = (
     "place", "call_id", "prompt_key", "model", "prompt", "messages", "tools", "response_format", "task_type",
     "tags", "truncated", "yes", "no", "failed", "answer",
@@ -42,34 +43,36 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampled:
-    """A logged call that the judge is asked about.
+    """A logged call for the judge to grade.
 
     Attributes:
+        rank: random; the sample has the calls with the smallest ranks.
         place: in the log.
-        said: what the rules said of it.
+        votes: of the outcome rules.
         key: of its prompt.
         answer: JSON text.
     """
 
+    rank: int
     place: int
-    said: RuleVotes
+    votes: RuleVotes
     key: str
     request: Request
     answer: str
 
     @property
     def identity(self) -> tuple[str, str]:
-        """What is judged: calls with the same prompt and the same answer share their verdicts."""
+        """Hashes of prompt and answer: calls with the same ones share their verdicts."""
         return self.key, hashlib.sha256(self.answer.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeCall:
-    """One call of the judge: one verdict on one answer.
+    """One call of the judge, for one verdict on one answer.
 
     Attributes:
-        key, answer_hash: what is judged.
-        told: hash of the judge's instructions and parameters.
+        key, answer_hash: of the prompt and its answer.
+        instructions_hash: of the judge's instructions and parameters.
         called: the judge's LiteLLM name.
         repeat: number of the verdict, from 1.
         arguments: LiteLLM's, without the model.
@@ -78,7 +81,7 @@ class JudgeCall:
 
     key: str
     answer_hash: str
-    told: str
+    instructions_hash: str
     called: str
     repeat: int
     model: str
@@ -89,20 +92,20 @@ class JudgeCall:
 
     @property
     def identity(self) -> tuple[str, str, str, str, int]:
-        """What its line in the record is found by."""
-        return self.key, self.answer_hash, self.called, self.told, self.repeat
+        """The values by which the record finds its line."""
+        return self.key, self.answer_hash, self.called, self.instructions_hash, self.repeat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgePlan:
-    """What the judge is asked.
+    """The answers for the judge to grade, and the calls for that.
 
     Attributes:
-        number: of the rule, from 0.
-        calls: all verdicts on one answer together.
-        eligible: calls that the sample was drawn from.
-        within: the largest number that `draw` gives a call of the sample; None where all calls are in it.
-        set_apart: calls that no rule before the judge decides and that it can't be asked about, by reason.
+        number: of the judge's rule, from 0.
+        calls: sorted by answer.
+        eligible: number of calls from which the sample was drawn.
+        last_rank: the largest rank in the sample; None if the sample has all eligible calls.
+        set_apart: calls that no rule before the judge decides but that it can't grade, by reason.
     """
 
     number: int
@@ -110,67 +113,69 @@ class JudgePlan:
     sample: Sequence[Sampled]
     calls: Sequence[JudgeCall]
     eligible: int
-    within: int | None
+    last_rank: int | None
     set_apart: Mapping[str, int]
 
 
 def plan_judging(files: CallFiles, config: Config) -> JudgePlan:
-    """Which answers the judge of the settings would be asked about; asks nobody.
+    """Draw the answers that the judge of the settings would grade; this calls no model.
 
-    The sample is uniform over the calls that the judge can be asked about and of which no rule before it says
-    anything: those with the smallest hashes of their identifier, so that the same log gives the same ones.
-    Memory is that of the sample.
+    The sample is uniform over the calls that the judge can grade and that no rule before it decides. It has
+    the calls with the smallest ranks, so the same log gives the same sample. Memory is that of the sample.
 
     Raises:
         ConfigError: there is no judge, its rubric can't be read, or its price is unknown.
     """
     if config.outcomes.judge is None:
-        raise ConfigError("outcomes.rules: no judge is among them; add one, or give --judge MODEL")
+        raise ConfigError("outcomes.rules: they contain no judge; add one, or give --judge MODEL")
     number, rule = config.outcomes.judge
-    asking = _Asking.of(rule, config)
-    set_apart: Counter[str] = Counter()
-    drawn: list[tuple[int, int, Sampled]] = []
-    eligible = 0
-    for row in _undecided(files, number):
-        request = _request(row)
-        if (reason := asking.against(row, request)) is not None:
-            set_apart[reason] += 1
-            continue
-        eligible += 1
-        rank = -draw(row, config.training.seed)
-        if len(drawn) < rule.most or rank > drawn[0][0]:
-            one = (rank, -row["place"], _sampled(row, request))
-            (heapq.heappush if len(drawn) < rule.most else heapq.heapreplace)(drawn, one)
-    sample = [one for _, _, one in sorted(drawn, reverse=True)]
+    judge, seed = _Judge.of(rule, config), config.training.seed
+    eligible, set_apart = 0, Counter[str]()
+
+    def candidates() -> Iterator[Sampled]:
+        nonlocal eligible
+        for row in _undecided(files, number):
+            request = _request(row)
+            if (reason := judge.why_not(row, request)) is not None:
+                set_apart[reason] += 1
+                continue
+            eligible += 1
+            yield _sampled(row, request, seed)
+
+    sample = heapq.nsmallest(rule.most, candidates(), key=attrgetter("rank", "place"))
     return JudgePlan(
         number=number,
         rule=rule,
         sample=sample,
-        calls=[call for one in _distinct(sample) for call in asking.calls(one)],
+        calls=[call for one in _distinct(sample) for call in judge.calls(one)],
         eligible=eligible,
-        within=-drawn[0][0] if len(drawn) < eligible and drawn else None,
+        last_rank=sample[-1].rank if len(sample) < eligible else None,
         set_apart=dict(set_apart.most_common()),
     )
 
 
 def _undecided(files: CallFiles, number: int) -> Iterator[Mapping[str, Json]]:
-    """The calls of which no rule up to the judge's says anything."""
+    """The calls that no rule up to the judge's decides."""
     for frame in files.frames():
         for batch in frame.select(*_COLUMNS).to_arrow_iter():
-            said = map(RuleVotes, batch["yes"].to_pylist(), batch["no"].to_pylist())
-            yield from batch.filter(pa.array([not one.decided_by(number) for one in said])).to_pylist()
+            votes = map(RuleVotes, batch["yes"].to_pylist(), batch["no"].to_pylist())
+            yield from batch.filter(pa.array([not one.decided_by(number) for one in votes])).to_pylist()
 
 
-def draw(row: Mapping[str, Json], seed: int) -> int:
-    """A number that is as good as random, and always the same for a call."""
+def rank_of(row: Mapping[str, Json], seed: int) -> int:
+    """A random number from 0 to 2**64 - 1, always the same for a call: a hash of its identifier."""
     name = f"{seed} {row['call_id'] or row['place']}"
     return int.from_bytes(hashlib.sha256(name.encode("utf-8", "replace")).digest()[:8])
 
 
-def _sampled(row: Mapping[str, Json], request: Request) -> Sampled:
-    said = RuleVotes(row["yes"], row["no"])
+def _sampled(row: Mapping[str, Json], request: Request, seed: int) -> Sampled:
     return Sampled(
-        place=row["place"], said=said, key=row["prompt_key"], request=request, answer=row["answer"]
+        rank=rank_of(row, seed),
+        place=row["place"],
+        votes=RuleVotes(row["yes"], row["no"]),
+        key=row["prompt_key"],
+        request=request,
+        answer=row["answer"],
     )
 
 
@@ -190,8 +195,8 @@ def _request(row: Mapping[str, Json]) -> Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asking:
-    """How one judge is asked."""
+class _Judge:
+    """Writes the calls of one judge, and says which answers it can't grade."""
 
     rule: JudgeRule
     config: Config
@@ -201,10 +206,10 @@ class _Asking:
     called: str
 
     @staticmethod
-    def of(rule: JudgeRule, config: Config) -> _Asking:
-        """By its rule."""
+    def of(rule: JudgeRule, config: Config) -> _Judge:
+        """The judge of a rule."""
         price = current_prices([rule.model], {}, config)[rule.model]
-        return _Asking(
+        return _Judge(
             rule=rule,
             config=config,
             limits=LimitCheck([rule.model], config),
@@ -213,8 +218,8 @@ class _Asking:
             called=config.of(rule.model).litellm_model or rule.model,
         )
 
-    def against(self, row: Mapping[str, Json], request: Request) -> str | None:
-        """Why the judge can't be asked about a call; None where it can."""
+    def why_not(self, row: Mapping[str, Json], request: Request) -> str | None:
+        """Why the judge can't grade a call; None if it can."""
         if row["failed"]:
             return FAILED
         if row["answer"] is None:
@@ -231,23 +236,23 @@ class _Asking:
         return self._limit(row["answer"], request) if only_texts(request) else NO_TEXT
 
     def _limit(self, answer: str, request: Request) -> str | None:
-        """Why the limits keep the judge from a request: they hold for it as for any model."""
+        """Why the limits rule the judge out; they hold for it as for any model."""
         whole = self._request(request, answer)
         expected = self._expected_usd(whole)
-        why = self.limits.rule_out(whole, NO_WISHES, _tokens(whole), {self.rule.model: expected})
-        reason = why.get(self.rule.model)
+        rejected = self.limits.rule_out(whole, NO_WISHES, _tokens(whole), {self.rule.model: expected})
+        reason = rejected.get(self.rule.model)
         return reason if reason in (None, DENIED, NOT_LOCAL) else LIMITED
 
     def _request(self, request: Request, answer: str) -> Request:
-        """The judge's request, which is as private as the one it is about."""
+        """The judge's request, which is as private as the logged one."""
         messages = messages_for(self.system, request, answer)
         return Request(messages=messages, task_type=request.task_type, tags=request.tags)
 
     def calls(self, one: Sampled) -> Sequence[JudgeCall]:
         """The calls for all verdicts on one answer.
 
-        A single verdict is asked for at temperature 0. Several are drawn at the provider's own temperature:
-        at 0 they would agree because they are the same, and say nothing of the judge.
+        A single verdict is drawn at temperature 0. Several are drawn at the provider's default temperature:
+        at 0 they would agree because they are the same, and not show how reliable the judge is.
         """
         request = self._request(one.request, one.answer)
         parameters = {**self.bound.arguments, **({"temperature": 0} if self.rule.repeats == 1 else {})}
@@ -256,7 +261,7 @@ class _Asking:
             JudgeCall(
                 key=key,
                 answer_hash=answer_hash,
-                told=told_hash(self.system, parameters),
+                instructions_hash=instructions_hash(self.system, parameters),
                 called=self.called,
                 repeat=repeat,
                 model=self.rule.model,
@@ -269,11 +274,11 @@ class _Asking:
         ]
 
     def _expected_usd(self, request: Request) -> float:
-        given, made = _tokens(request), min(EXPECTED_REPLY, self.bound.output_tokens)
-        by_tokens = given * self.bound.per_input_token + made * self.bound.per_output_token
+        reply = min(EXPECTED_REPLY, self.bound.output_tokens)
+        by_tokens = _tokens(request) * self.bound.per_input_token + reply * self.bound.per_output_token
         return min(by_tokens + self.bound.per_call, self.bound.at_most(request))
 
 
 def _tokens(request: Request) -> float:
-    """About how many tokens a request of the judge's has."""
+    """Approximate number of tokens of a judge's request."""
     return sum(len(str(message["content"])) for message in request.messages) / CHARACTERS_A_TOKEN

@@ -1,4 +1,4 @@
-"""What a judge model is told and asked, and how its reply is read."""
+"""Writes the prompt of a judge model, and reads its reply."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from typing import Final
 from router.errors import ConfigError
 from router.records import Json, Request
 from training.readers.cells import dump_json
+from training.readers.values import filled
 from training.reading.outcomes.judge_report import Verdict
 
 OWN_RUBRIC: Final = Path(__file__).with_name("rubric.md")
 MOST_RUBRIC: Final = 50_000
-"""Characters of a rubric."""
+"""Most characters of a rubric."""
 MARK_BYTES: Final = 8
 
 _VERDICTS: dict[bool | None, Verdict] = {True: "success", False: "failure", None: "unclear"}
 _MOST_REPLY: Final = 20_000
-"""Characters at the end of a reply that are looked at: what comes before them is thinking."""
-_SAID: Final = re.compile(r'"success"\s*:\s*(true|false|null)\b')
+"""Characters to read at the end of a reply: those before them are thinking."""
+_VERDICT: Final = re.compile(r'"success"\s*:\s*(true|false|null)\b')
 _TASK = """\
 You grade the answer that a language model gave to a request. Grade it by this rubric alone:
 
@@ -45,10 +46,10 @@ def instructions(rubric: str | None) -> str:
     """The judge's system text.
 
     Args:
-        rubric: path of a file; None: the package's own rubric.
+        rubric: path of a file; None for the package's own rubric.
 
     Raises:
-        ConfigError: the file can't be read, is empty, or is too long to be a rubric.
+        ConfigError: the file can't be read, is empty or too long.
     """
     path = OWN_RUBRIC if rubric is None else Path(rubric)
     try:
@@ -56,18 +57,19 @@ def instructions(rubric: str | None) -> str:
     except (OSError, UnicodeDecodeError) as error:
         why = "is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise ConfigError(
-            f"{path}: the judge's rubric can't be read: {why}; name a text file, or none for the usual rubric"
+            f"{path}: the judge's rubric can't be read: {why}; name a text file, or "
+            "none for the default rubric"
         ) from error
     if not 0 < len(text) <= MOST_RUBRIC:
         raise ConfigError(
             f"{path}: a rubric has 1 to {MOST_RUBRIC:,} characters, this file has {len(text):,}; "
-            "name another one"
+            "name another file"
         )
     return _TASK.format(rubric=text)
 
 
 def new_mark(*texts: str) -> str:
-    """A word that no text holds, so that none can contain the end of its own frame."""
+    """A word that no text contains, so that no text can end its own frame."""
     mark = secrets.token_hex(MARK_BYTES)
     while any(mark in text for text in texts):
         mark = secrets.token_hex(MARK_BYTES)
@@ -77,20 +79,17 @@ def new_mark(*texts: str) -> str:
 def messages_for(instructions: str, request: Request, answer: str) -> Sequence[dict[str, str]]:
     """The chat messages that ask for one verdict.
 
-    Request and answer are JSON between marked lines: no line of theirs can stand alone, whatever they hold.
+    Request and answer are JSON between marked lines, so they can't contain a line break or a mark.
 
     Args:
-        answer: JSON text, as `whole_answer` gives it.
+        answer: JSON text from `whole_answer`.
     """
-    asked = dump_json(
-        {"messages": list(request.messages)}
-        | ({"tools": request.tools} if request.tools else {})
-        | ({"response_format": request.response_format} if request.response_format else {})
-    )
-    mark = new_mark(asked, answer)
+    optional = filled({"tools": request.tools, "response_format": request.response_format})
+    request_json = dump_json({"messages": list(request.messages), **optional})
+    mark = new_mark(request_json, answer)
     framed = [
         f"The mark is {mark}.",
-        f"--- {mark} request ---\n{asked}\n--- {mark} end of request ---",
+        f"--- {mark} request ---\n{request_json}\n--- {mark} end of request ---",
         f"--- {mark} answer ---\n{answer}\n--- {mark} end of answer ---",
         "Grade the answer now, by the rubric: one JSON object with reason and success.",
     ]
@@ -100,8 +99,8 @@ def messages_for(instructions: str, request: Request, answer: str) -> Sequence[d
     ]
 
 
-def told_hash(instructions: str, arguments: Json) -> str:
-    """Name of how the judge is asked: 16 hexadecimal digits over its system text and its parameters."""
+def instructions_hash(instructions: str, arguments: Json) -> str:
+    """Hash of the judge's system text and parameters: 16 hexadecimal digits."""
     whole = json.dumps([instructions, arguments], sort_keys=True)
     return hashlib.sha256(whole.encode("utf-8", "replace")).hexdigest()[:16]
 
@@ -109,11 +108,11 @@ def told_hash(instructions: str, arguments: Json) -> str:
 def verdict_of(reply: Json) -> Verdict:
     """The verdict in a reply: an object with `success`, alone, in a code fence, or with words around it.
 
-    A reply is unreadable where it says several things that differ, in broken JSON too: one of them may be a
-    quotation. So is one that ends while it thinks: what it holds is a draft, or the form that was asked for.
+    A reply with several different verdicts is unreadable, even if some are in broken JSON: one may be a
+    quotation. A reply that ends while the judge still thinks is unreadable too: its verdict may be a draft.
 
     Args:
-        reply: the judge's message, as `message_of` gives it; anything is taken.
+        reply: the judge's message from `message_of`, of any form.
     """
     content = reply.get("content") if isinstance(reply, dict) else None
     if not isinstance(content, str):
@@ -122,17 +121,17 @@ def verdict_of(reply: Json) -> Verdict:
     if text.lstrip().startswith("<think>"):
         return "unreadable"
     text = text[-_MOST_REPLY:]
-    found = {
+    verdicts = {
         _VERDICTS[value["success"]]
         for value in _objects(text)
         if "success" in value and (value["success"] is None or isinstance(value["success"], bool))
     }
-    said = {_VERDICTS[json.loads(word)] for word in _SAID.findall(text)}
-    return found.pop() if len(found) == 1 and len(found | said) == 1 else "unreadable"
+    matches = {_VERDICTS[json.loads(word)] for word in _VERDICT.findall(text)}
+    return verdicts.pop() if len(verdicts) == 1 and len(verdicts | matches) == 1 else "unreadable"
 
 
 def _objects(text: str) -> Iterator[dict[str, Json]]:
-    """The JSON objects in a text, outermost ones only."""
+    """The outermost JSON objects in a text."""
     decoder = json.JSONDecoder()
     place = text.find("{")
     while place >= 0:

@@ -1,7 +1,8 @@
-"""The calls that a replay would make, in order, and what they would cost."""
+"""Plans the calls of a replay, in order, with their expected and highest cost."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ from router.version import Forecast, Version
 from training.progress import Reporter
 from training.prompts.from_logs import ReadOptions, calls_of, encodings_of, table_of
 from training.prompts.table import PromptTable
+from training.readers.values import filled
 from training.reading.calls import CallFiles
 from training.replaying.selection import (
     Selection,
@@ -30,13 +32,13 @@ NONE_LEFT = "every model was tried, or is ruled out by the limits"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayJob:
-    """What is to be replayed.
+    """What to replay.
 
     Attributes:
-        models: the only ones called; empty for all that the router knows.
-        most: prompts at most; None for no limit but the budget.
-        budget_usd: where the calls will end; None: nowhere.
-        max_tokens: longest answer, where a model's settings name none.
+        models: to call; empty for all that the router knows.
+        most: most prompts; None for no limit but the budget.
+        budget_usd: ends the calls; None for no budget.
+        max_tokens: longest answer if a model's settings have no limit.
     """
 
     sources: Sequence[str]
@@ -51,14 +53,14 @@ class ReplayJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayCall:
-    """One call to be made.
+    """One call to make.
 
     Attributes:
         key: of the prompt.
         arguments: LiteLLM's, without the model.
         confidence: chance of success that the router expects.
         expected_usd: by the router's forecast, at most `at_most_usd`.
-        at_most_usd: that one attempt can cost.
+        at_most_usd: highest cost of one attempt.
         sampling_probability: chance that the prompt was drawn.
     """
 
@@ -75,10 +77,10 @@ class ReplayCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayPlan:
-    """The calls of a replay, in the order in which they are made.
+    """The calls of a replay, in order.
 
     Attributes:
-        set_apart: prompts that can't or need not be replayed, by reason.
+        set_apart: number of prompts that can't or need not be replayed, by reason.
     """
 
     calls: Sequence[ReplayCall]
@@ -89,7 +91,7 @@ class ReplayPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayCost:
-    """What some calls would cost in USD, if each is made once."""
+    """Cost in USD of calls that are made once each."""
 
     calls: int
     expected_usd: float
@@ -97,9 +99,10 @@ class ReplayCost:
 
 
 def plan_replay(job: ReplayJob, version: Version, reporter: Reporter) -> ReplayPlan:
-    """Which calls a replay of a log makes; calls nobody.
+    """Plan the calls of a replay of a log; this calls no model.
 
-    The limits hold as for any request: a prompt that must stay on the team's machines goes nowhere else.
+    The limits hold as for any request: a prompt that must stay on the team's machines is sent to no other
+    place.
 
     Raises:
         CallLogError: a log can't be read.
@@ -114,7 +117,7 @@ def plan_replay(job: ReplayJob, version: Version, reporter: Reporter) -> ReplayP
         table = table_of(files, version.config, reporter).columns(version.models)
     reasons = [_unfit(key, request, cut) for key, request in zip(table.keys, table.requests, strict=True)]
     table = table.rows(np.flatnonzero([reason is None for reason in reasons]).astype(np.int64))
-    set_apart = _counted(reason for reason in reasons if reason)
+    set_apart = dict(Counter(reason for reason in reasons if reason))
     if not len(table):
         return _plan((), set_apart, version)
     encodings, _ = encodings_of(table, version.encoder, job.reading.cache, reporter)
@@ -135,8 +138,8 @@ def plan_replay(job: ReplayJob, version: Version, reporter: Reporter) -> ReplayP
         spent = np.cumsum([sum(call.expected_usd for call in calls) for calls in prompts])
         chosen = select(job, value, task_types, reached=max(1, int((spent <= job.budget_usd).sum())))
     calls = [
-        replace(call, sampling_probability=drawn)
-        for calls, drawn in zip(prompts, chosen.probability.tolist(), strict=True)
+        replace(call, sampling_probability=probability)
+        for calls, probability in zip(prompts, chosen.probability.tolist(), strict=True)
         for call in calls
     ]
     return _plan(calls, set_apart, version)
@@ -145,10 +148,11 @@ def plan_replay(job: ReplayJob, version: Version, reporter: Reporter) -> ReplayP
 def select(
     job: ReplayJob, value: FloatArray, task_types: Sequence[str], reached: int | None = None
 ) -> Selection:
-    """The prompts that the job's strategy takes, of those with a model to call.
+    """The prompts that the job's strategy draws from those with a model to call.
 
     Args:
-        reached: how many of them the budget is expected to pay for: the chances are those of so many.
+        reached: number of prompts that the budget is expected to pay for; the probabilities are for that
+            many.
     """
     most = len(value) if job.most is None else job.most
     if job.strategy == "random":
@@ -157,7 +161,7 @@ def select(
 
 
 def replay_cost(calls: Iterable[ReplayCall]) -> ReplayCost:
-    """What the calls would cost."""
+    """Number and cost of the calls."""
     calls = list(calls)
     return ReplayCost(
         calls=len(calls),
@@ -167,7 +171,7 @@ def replay_cost(calls: Iterable[ReplayCall]) -> ReplayCost:
 
 
 def cost_by_model(calls: Sequence[ReplayCall]) -> dict[str, ReplayCost]:
-    """Likewise, per model, sorted by name."""
+    """Number and cost of the calls of each model, sorted by name."""
     models = sorted({call.model for call in calls})
     return {model: replay_cost(call for call in calls if call.model == model) for model in models}
 
@@ -192,14 +196,14 @@ def _called_models(job: ReplayJob, version: Version) -> Sequence[str]:
 
 
 def _unfit(key: str, request: Request, cut: frozenset[str]) -> str | None:
-    """Why a prompt can't be sent again; None where it can."""
+    """Why a prompt can't be sent again; None if it can."""
     if key in cut:
         return CUT
     return None if only_texts(request) else NO_TEXT
 
 
 def _rule_out(missing: BoolArray, table: PromptTable, version: Version, forecast: Forecast) -> None:
-    """Take out of `missing` the models that may not serve a prompt."""
+    """Remove from `missing` the models that the limits rule out for a prompt."""
     column = {model: place for place, model in enumerate(version.models)}
     for row in np.flatnonzero(missing.any(axis=1)).tolist():
         costs = dict(zip(version.models, forecast.cost[row].tolist(), strict=True))
@@ -209,7 +213,7 @@ def _rule_out(missing: BoolArray, table: PromptTable, version: Version, forecast
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Cells:
-    """The matrices of prompts by models that calls are made from."""
+    """Creates calls from matrices of prompts by models."""
 
     table: PromptTable
     version: Version
@@ -217,7 +221,7 @@ class _Cells:
     forecast: Forecast
 
     def calls(self, row: int, missing: BoolArray) -> Sequence[ReplayCall]:
-        """The calls of the missing models on one prompt, as if it was surely drawn."""
+        """The calls of the missing models on one prompt, with sampling probability 1."""
         return [self._call(row, column) for column in np.flatnonzero(missing).tolist()]
 
     def _call(self, row: int, column: int) -> ReplayCall:
@@ -239,9 +243,9 @@ class _Cells:
 
 
 def _arguments(request: Request) -> dict[str, Json]:
-    """What LiteLLM is called with for a logged request."""
-    given = {"tools": request.tools or None, "response_format": request.response_format or None}
-    return {"messages": list(request.messages), **{name: value for name, value in given.items() if value}}
+    """LiteLLM's arguments for a logged request."""
+    optional = {"tools": request.tools, "response_format": request.response_format}
+    return {"messages": list(request.messages), **filled(optional)}
 
 
 def _plan(calls: Sequence[ReplayCall], set_apart: Mapping[str, int], version: Version) -> ReplayPlan:
@@ -251,10 +255,3 @@ def _plan(calls: Sequence[ReplayCall], set_apart: Mapping[str, int], version: Ve
         set_apart=set_apart,
         policy_version=version.policy_version,
     )
-
-
-def _counted(reasons: Iterable[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for reason in reasons:
-        counts[reason] = counts.get(reason, 0) + 1
-    return counts

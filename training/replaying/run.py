@@ -1,4 +1,4 @@
-"""Making the calls of a replay: each becomes a line of a call log of its own."""
+"""Makes the calls of a replay, and writes each as a line of a new call log."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from router.settings.sections import Config
 from training.progress import Advance
 from training.replaying.plan import ReplayCall, ReplayPlan
 from training.spending.budget import read_lines
-from training.spending.paid_calls import CallTerms, Work, make_calls, message_of
+from training.spending.paid_calls import CallTerms, Work, billing_of, make_calls, message_of
 from training.spending.tally import CallsMade
 
 SOURCE = "replay"
 
 Outcome: TypeAlias = Callable[[Request, Attempt], bool | None]
-"""Whether a call succeeded; None: unknown."""
+"""Whether a call succeeded; None if unknown."""
 
 
 def unfinished(calls: Sequence[ReplayCall], out: Path) -> Sequence[ReplayCall]:
     """The calls that have no line in the output yet.
 
     Raises:
-        CallLogError: the output is there, and no replay wrote it.
+        CallLogError: the output exists, and no replay wrote it.
     """
     return _without(calls, read_lines(out))
 
 
 def known_outcome(request: Request, attempt: Attempt) -> bool | None:
-    """What a call's end says of its success by itself, as the runtime's call log has it: often nothing.
+    """The outcome of a call as in the runtime's own call log: failure by the model's own fault, else unknown.
 
-    The model's answer is kept beside it, for whatever rules come later.
+    The line also has the model's answer, for outcome rules that are applied later.
     """
     del request
     return False if attempt.kind in THE_MODELS_OWN_FAULT else None
@@ -52,15 +52,15 @@ def replay(
 ) -> CallsMade:
     """Make the calls of a plan that have no line in the output yet, and append a line for each.
 
-    See `make_calls`: a stopped run goes on where it was, and the budget holds.
+    As `make_calls` says, the next run continues where a stopped one ends, and the budget holds.
 
     Args:
         advance: called with 1 after each call.
-        outcome: the one place that says whether a call succeeded.
+        outcome: says whether a call succeeded.
 
     Raises:
         CallLogError: the output can't be written, or another run writes it.
-        ConfigError: the settings send calls elsewhere, or a key is missing.
+        ConfigError: the settings send calls through a proxy or gateway, or a key is missing.
     """
 
     def line(call: ReplayCall, attempt: Attempt) -> Mapping[str, Json]:
@@ -70,20 +70,17 @@ def replay(
 
 
 def _line(call: ReplayCall, attempt: Attempt, success: bool | None, policy_version: str) -> dict[str, Json]:
-    """A finished call as a line of the canonical call log, with what outcome rules look at."""
+    """A finished call as a line of the canonical call log, with evidence for outcome rules."""
     request = call.request
     record = CallRecord(
         call_id=_call_id(call),
-        time=attempt.started,
         messages=None,
         task_type=request.task_type,
         tags=tuple(request.tags),
         model=call.model,
         success=success,
         outcome_source=SOURCE,
-        cost_usd=attempt.cost_usd,
-        input_tokens=attempt.usage.input_tokens,
-        output_tokens=attempt.usage.output_tokens,
+        **billing_of(attempt),
         cached_input_tokens=attempt.usage.cached_input_tokens,
         reasoning_tokens=attempt.usage.reasoning_tokens,
         latency_s=attempt.latency_s,
@@ -112,5 +109,5 @@ def _without(calls: Sequence[ReplayCall], lines: Sequence[Mapping[str, Json]]) -
 
 
 def _call_id(call: ReplayCall) -> str:
-    """The same for the same prompt and model: a line that was written twice is read once."""
+    """An id by prompt and model, so that a line that was written twice is read once."""
     return f"replay-{hashlib.sha256(f'{call.key} {call.model}'.encode()).hexdigest()[:32]}"

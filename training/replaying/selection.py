@@ -1,4 +1,4 @@
-"""Which logged prompts are worth calling the models on that were not tried on them."""
+"""Draws the logged prompts on which calling untried models is most useful."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Selection:
     """Prompts to replay.
 
     Attributes:
-        rows: places among the prompts handed in, the first to be called first.
-        probability: chance in (0, 1] that each of them was drawn, shape of `rows`; what is measured on them
-            is unbiased where each counts with its inverse.
+        rows: indices into the prompts, in the order of the calls.
+        probability: chance in (0, 1] that each of `rows` was drawn; a mean that weights each by the inverse
+            is unbiased.
     """
 
     rows: IntArray
@@ -29,35 +29,35 @@ class Selection:
 
 
 EVEN_SHARE = 0.5
-"""Of the calls of a replay, what goes to all prompts alike, whatever their value.
+"""Share of a replay's calls that is spread evenly over all prompts, whatever their value.
 
 Cost at the best single model's success (`benchmarks.partial_log`, mean of six drawn logs): 0.47 with half,
-0.49 with all even. That is within the noise of six; on one, before the heads weighed differences apart, the
-most valuable only came to 0.75.
+0.49 with all even, a difference within the noise. With only the most valuable prompts it was 0.75, on one log
+and with an earlier version of the heads.
 """
 
 
 def value_of_information(
     probability: FloatArray, cost: FloatArray, weight: float, untried: BoolArray
 ) -> FloatArray:
-    """What knowing the outcomes of the untried models is worth to the choice, per prompt, in success.
+    """How much success per prompt the choice gains by knowing the outcomes of the untried models.
 
     The expected value of perfect information (Howard, "Information Value Theory", 1966): the mean of the best
-    value there is once the outcomes are known, less the best value that is expected now. A model's value is
-    `probability - weight * cost`, as in `router.deciding.policy.choose`; an untried model's, once known, is
-    `1 - weight * cost` at its probability, else `-weight * cost`. So a prompt scores high where a model may
-    do otherwise than the heads believe (p is far from 0 and 1) and that would move the choice to one of a
-    clearly better value: dearer by little for a success, or cheaper by much.
+    value once the outcomes are known, less the best expected value now. The value of a model is
+    `probability - weight * cost`, as in `router.deciding.policy.choose`. Once its outcome is known, the value
+    of an untried model is `1 - weight * cost` with its probability of success, else `-weight * cost`. So a
+    prompt scores high if the outcome is uncertain (the probability is far from 0 and 1) and could move the
+    choice to a model of clearly better value.
 
-    Models are taken to succeed independently of each other given the prompt, which they do not quite: where
-    they share what makes a prompt hard, the score is somewhat too high for all prompts alike.
+    The score assumes that the models succeed independently given the prompt. That is not quite true, so the
+    scores of all prompts are somewhat too high.
 
     Args:
-        probability, cost, untried: shape (n, n_models); cost in USD, NaN is unknown.
+        probability, cost, untried: shape (n, n_models); cost in USD, NaN if unknown.
         weight: success that one USD is worth.
 
     Returns:
-        Shape (n,), 0 where nothing is untried.
+        Shape (n,); 0 if no model is untried.
     """
     price = weight * assumed_cost(cost)
     expected = probability - price
@@ -68,29 +68,30 @@ def value_of_information(
 
 
 def _mean_of_best(low: FloatArray, high: FloatArray, chance: FloatArray) -> FloatArray:
-    """Mean of the largest of independent variables that are `low` at `chance`, else `high`; shape (n,)."""
+    """Mean of the largest of independent variables: `low` with probability `chance`, else `high`."""
     values = np.sort(np.concatenate([low, high], axis=1), axis=1)
     at_most = np.ones_like(values)
     for model in range(low.shape[1]):
         below = np.where(values >= low[:, [model]], chance[:, [model]], 0.0)
         at_most *= np.where(values >= high[:, [model]], 1.0, below)
-    # Equal values share one step: the product there is that of the last of them, and the others add nothing.
+    # Equal values share one step: all have the same product, so only the first of them adds to the sum.
     return np.asarray((values * np.diff(at_most, axis=1, prepend=0.0)).sum(axis=1))
 
 
 def informative_sample(value: FloatArray, most: int, seed: int, reached: int | None = None) -> Selection:
-    """Prompts drawn with a chance that grows with their value, the likelier the earlier.
+    """Draw prompts with a probability that grows with their value; likelier prompts tend to come first.
 
-    Of the chances, `EVEN_SHARE` is the same for all and the rest in proportion to the value. Only the most
-    valuable ones would be a sample of hard prompts, on which every model fails more often than it does: a
-    model of few other calls would look worse than it is beside one of many.
+    A share `EVEN_SHARE` of the probability is the same for all prompts, the rest is in proportion to their
+    value. The most valuable prompts alone would be hard ones, on which every model fails more often than
+    usual: a model with few other calls would look worse than one with many.
 
-    Sequential Poisson sampling (Ohlsson 1998): the smallest of uniform draws over wanted chances, so that a
-    smaller sample is the beginning of a larger one. The chances that it says are very nearly the true ones.
+    Sequential Poisson sampling (Ohlsson 1998) takes the smallest quotients of a uniform draw and the wanted
+    probability, so that a smaller sample is the beginning of a larger one. The returned probabilities are
+    very nearly exact.
 
     Args:
-        reached: how many of the `most` prompts will be called, where something else ends the sample earlier;
-            the chances are those of so many.
+        reached: number of the `most` prompts that will be called if the budget ends earlier; the
+            probabilities are for that many.
     """
     generator = np.random.default_rng(seed)
     total = value.sum()
@@ -102,7 +103,7 @@ def informative_sample(value: FloatArray, most: int, seed: int, reached: int | N
 
 
 def _chances(wanted: FloatArray, most: int) -> FloatArray:
-    """Chances in proportion to `wanted` that sum to `most`, none above 1."""
+    """Probabilities in proportion to `wanted` that sum to `most`, none above 1."""
     chance = np.minimum(wanted * most, 1.0)
     while len(chance) and most - chance.sum() > 1e-9:
         free = chance < 1.0
@@ -112,13 +113,14 @@ def _chances(wanted: FloatArray, most: int) -> FloatArray:
 
 
 def stratified_sample(strata: Sequence[str], most: int, seed: int, reached: int | None = None) -> Selection:
-    """Prompts drawn uniformly, each task type in proportion to its prompts; in random order.
+    """Draw prompts uniformly, each task type in proportion to its prompts; in random order.
 
-    Systematic sampling from the prompts in order of stratum and at random within (Madow 1949): each has the
-    same chance, `most / n`, and a stratum's number is its proportional one, rounded up or down at random.
+    Systematic sampling from the prompts sorted by stratum, in random order within (Madow 1949): each prompt
+    has the same probability `most / n`, and each stratum its proportional number, rounded up or down at
+    random.
 
     Args:
-        strata: the task type of each prompt, "" where it has none.
+        strata: the task type of each prompt, "" if it has none.
         reached: as in `informative_sample`.
     """
     count = len(strata)

@@ -1,4 +1,4 @@
-"""A hard limit on what calls may cost, kept across runs in a ledger beside their output."""
+"""A hard limit on the cost of calls, kept across runs in a ledger beside their output."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from router.call_log.file_lock import lock
 from router.errors import CallLogError
 from router.records import BoolArray, Json
 
-_RUNNING = "another run is writing there; wait for its end, or give another --out"
+_RUNNING = "another run is writing to it; wait until that run ends, or give another --out"
 
 
 class LineFile:
-    """A file of JSON lines of which each is on the disk before `append` returns.
+    """A file of JSON lines; each line is on the disk before `append` returns.
 
-    A line that a killed process left half is cut off when the file is opened: what it was to say is unknown.
+    Opening the file cuts off a half-written line of a killed process.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or make it.
+        """Open the file, or create it.
 
         Raises:
-            CallLogError: it can't be written, or another run has it open.
+            CallLogError: the file can't be written, or another run has it open.
         """
         self.path = path
         try:
@@ -48,7 +48,7 @@ class LineFile:
         """Add a line.
 
         Raises:
-            CallLogError: the disk does not take it.
+            CallLogError: the line can't be written.
         """
         line = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
         try:
@@ -56,10 +56,10 @@ class LineFile:
                 line = line[os.write(self._file, line) :]
             os.fsync(self._file)
         except OSError as error:
-            raise CallLogError(f"{self.path}: can't be written: {error.strerror}; make room") from error
+            raise CallLogError(f"{self.path}: can't be written: {error.strerror}; free disk space") from error
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file and release its lock."""
         os.close(self._file)
 
     def __enter__(self) -> Self:
@@ -75,44 +75,44 @@ class LineFile:
             raise CallLogError(f"{self.path}: {_RUNNING}") from error
 
     def _whole_lines(self) -> list[dict[str, Json]]:
-        """The objects in the file, which then ends with a whole line."""
-        found, rest = _objects(self.path)
+        """The objects in the file; repairs the end of the file."""
+        objects, rest = _objects(self.path)
         if rest and _object(rest) is not None:
             os.write(self._file, b"\n")
         elif rest:
             os.ftruncate(self._file, os.fstat(self._file).st_size - len(rest))
-        return found
+        return objects
 
 
 def read_lines(path: Path) -> list[dict[str, Json]]:
-    """The objects in a file of lines, without half a one at its end; none where there is no file.
+    """The objects in a file of JSON lines, without a half-written last one; empty if there is no file.
 
     Raises:
-        CallLogError: it can't be read, or another line holds no object: the file is of something else.
+        CallLogError: the file can't be read, or has a line that is no object.
     """
     return _objects(path)[0]
 
 
 class Budget:
-    """Dollars that may be spent, over all runs that write the same output.
+    """USD that all runs with the same output may spend together.
 
-    A call's worst case is set aside before it is made and noted on disk; what it did cost takes its place
-    when it has ended. What was set aside and never settled, because the process was killed, counts as spent
-    in full: the call may have been paid. So the sum of all costs is never above the limit, whatever happens.
+    Before each call its worst case is set aside and noted on disk. When the call ends, its real cost replaces
+    that. An amount that a killed process set aside and never settled counts as spent in full: the call may
+    have been billed. So the sum of all costs never exceeds the limit.
 
-    First come, first served: the first call that does not fit any more is the last one. So calls in a random
-    order are a random sample however far the budget goes; with cheap ones that still fit it would be one of
-    short prompts. Only a call that the whole limit could not bear is left out by itself.
+    Calls are served in their order, and the first one that no longer fits ends the run. So calls in random
+    order remain a random sample, however far the budget goes; going on with cheaper calls would favour short
+    prompts. Only a call that exceeds the whole limit is skipped alone.
 
-    Used from one event loop.
+    Use it from one event loop.
 
     Attributes:
         limit: USD.
-        spent: USD, what may have been paid included.
+        spent: USD, with amounts that may have been billed.
     """
 
     def __init__(self, limit: float, ledger: LineFile) -> None:
-        """Take up a ledger where it was left."""
+        """Continue with a ledger."""
         self.limit = limit
         self.spent = spent_in(ledger.lines)
         self._ledger = ledger
@@ -123,10 +123,10 @@ class Budget:
         self._number = max((int(line.get("call", 0)) for line in ledger.lines), default=0)
 
     async def set_aside(self, usd: float) -> int | None:
-        """Wait until the amount is free, and hold it; None where it never will be, or never was.
+        """Wait until the amount is free, and hold it.
 
         Returns:
-            What `settle` is to be called with.
+            The number to call `settle` with; None if the amount will never be free.
         """
         if usd > self.limit:
             return None
@@ -142,7 +142,7 @@ class Budget:
             return number
 
     async def settle(self, number: int, usd: float) -> None:
-        """The call has ended, and cost this."""
+        """Replace what was set aside for a call by its cost."""
         async with self._changed:
             self._ledger.append({"call": number, "cost_usd": usd})
             self._set_aside.pop(number)
@@ -157,39 +157,39 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Borne:
-    """How many of some calls a budget bears, made in order and once each.
+class Affordable:
+    """How many calls the budget can pay for, in order and each made once.
 
     Attributes:
-        surely: so many, whatever they cost.
-        expected: so many, where each costs what is expected.
+        surely: at the most that each can cost.
+        expected: at the expected cost of each.
     """
 
     surely: int
     expected: int
 
 
-def borne(limit: float, spent: float, prices: Iterable[tuple[float, float]]) -> Borne:
-    """How many calls a `Budget` bears of which some is spent.
+def affordable(limit: float, spent: float, prices: Iterable[tuple[float, float]]) -> Affordable:
+    """How many calls the rest of a `Budget` can pay for.
 
     Args:
-        prices: of each call, in order, what is expected and the most, in USD.
+        prices: expected and highest USD of each call, in order.
     """
-    able = [price for price in prices if price[1] <= limit]
-    most = np.array([price[1] for price in able])
-    likely = np.array([price[0] for price in able])
+    payable = [price for price in prices if price[1] <= limit]
+    most = np.array([price[1] for price in payable])
+    likely = np.array([price[0] for price in payable])
     surely = spent + np.cumsum(most) <= limit
     expected = spent + np.cumsum(likely) - likely + most <= limit
-    return Borne(surely=_first(surely), expected=_first(expected))
+    return Affordable(surely=_leading(surely), expected=_leading(expected))
 
 
-def _first(fits: BoolArray) -> int:
-    """How many of the first ones fit, up to the first that does not."""
+def _leading(fits: BoolArray) -> int:
+    """How many calls fit before the first that does not."""
     return len(fits) if fits.all() else int(np.argmin(fits))
 
 
 def spent_in(lines: list[dict[str, Json]]) -> float:
-    """USD by the lines of a ledger; a call that was not settled counts with its worst case."""
+    """USD in the lines of a ledger; a call that was never settled counts with its worst case."""
     cost: dict[int, float] = {}
     for line in lines:
         usd = line.get("cost_usd", line.get("at_most_usd"))
@@ -198,25 +198,25 @@ def spent_in(lines: list[dict[str, Json]]) -> float:
 
 
 def ledger_of(out: Path) -> Path:
-    """Where the ledger of an output is; no pattern for call logs finds it there."""
+    """Path of the ledger of an output; no pattern for call logs matches it."""
     return out.with_name(f"{out.name}.ledger")
 
 
 def _objects(path: Path) -> tuple[list[dict[str, Json]], bytes]:
-    """The objects in a file, and what stands after its last line's end."""
+    """The objects in a file, and the bytes after its last line end."""
     try:
         *lines, rest = path.read_bytes().split(b"\n")
     except FileNotFoundError:
         return [], b""
     except OSError as error:
         raise CallLogError(f"{path}: can't be read: {error.strerror}") from error
-    found = [_object(line) for line in lines]
-    if None in found:
+    objects = [_object(line) for line in lines]
+    if None in objects:
         raise CallLogError(
-            f"{path}: line {found.index(None) + 1} is no JSON object, so no earlier run wrote it; choose "
+            f"{path}: line {objects.index(None) + 1} is no JSON object, so no earlier run wrote it; choose "
             "another place"
         )
-    return [value for value in [*found, _object(rest)] if value is not None], rest
+    return [value for value in [*objects, _object(rest)] if value is not None], rest
 
 
 def _object(line: bytes) -> dict[str, Json] | None:

@@ -1,4 +1,4 @@
-"""Making calls that cost money: within a budget, at a pace, and never one that is finished already."""
+"""Makes calls that cost money, within a budget and at a limited rate, and none twice."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from training.spending.tally import CallsMade, Tally
 from training.spending.unsent import why_unsent
 
 LEAST_RETRIES = 4
-"""These calls are in no hurry: they rather wait than are left out."""
+"""These calls are not urgent, so they retry more often than others."""
 LONGEST_WAIT_S = 60.0
 NEVER_BILLED = frozenset({"rate_limit", "authentication", "bad_request", "context_window"})
-"""Failures by which the provider says that it did nothing. After any other that was sent the answer may have
-been made, and billed, so the attempt counts in the budget with what it can cost at most."""
+"""Failures that mean that the provider did nothing. After any other failure of a sent request the answer may
+be billed, so the attempt counts in the budget with the most that it can cost."""
 
 
 class PaidCall(Protocol):
-    """One call to be made."""
+    """One call to make."""
 
     @property
     def model(self) -> str:
@@ -47,11 +47,11 @@ class PaidCall(Protocol):
 
     @property
     def bound(self) -> Bound:
-        """What the model can cost at most."""
+        """The highest prices of the model."""
 
     @property
     def at_most_usd(self) -> float:
-        """USD that one attempt can cost."""
+        """The most USD that one attempt can cost."""
 
 
 C = TypeVar("C", bound=PaidCall)
@@ -59,12 +59,12 @@ C = TypeVar("C", bound=PaidCall)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work(Generic[C]):
-    """Calls, and what is kept of them.
+    """Calls to make, and what to write of them.
 
     Attributes:
-        left: of the calls, those that no line of the output holds yet.
-        line: what the output gets of a call that is finished.
-        wasted: why a finished call was of no use, though it is paid for; None: it was of use.
+        left: the calls that have no line in the output yet.
+        line: the line of a finished call.
+        wasted: why a paid call is of no use; None if it is of use.
     """
 
     calls: Sequence[C]
@@ -75,13 +75,13 @@ class Work(Generic[C]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallTerms:
-    """How the calls are made.
+    """How to make the calls.
 
     Attributes:
-        out: JSON lines; appended to.
-        budget_usd: over all runs that write `out`.
+        out: file of JSON lines to append to.
+        budget_usd: for all runs that write `out` together.
         concurrency: most calls in flight.
-        per_minute: most attempts a minute of each model, evenly spaced; None: no limit.
+        per_minute: most attempts per minute and model, evenly spaced; None: no limit.
     """
 
     out: Path
@@ -95,16 +95,16 @@ def make_calls(
 ) -> CallsMade:
     """Make the calls that have no line in the output yet, and append a line for each.
 
-    A line is on the disk before its call counts as finished, so a run that is stopped at any moment goes on
-    where it was. What a kill can cost twice are the calls in flight, at most `concurrency` of them; the
-    budget counts those in full, so that it holds all the same.
+    A line is on the disk before its call counts as finished, so the next run continues where this one stops.
+    After a kill only calls in flight, at most `concurrency`, may be paid twice; the budget counts them in
+    full.
 
     Args:
         advance: called with 1 after each call.
 
     Raises:
         CallLogError: the output can't be written, or another run writes it.
-        ConfigError: the settings send calls elsewhere, or a key is missing.
+        ConfigError: the settings send calls through a proxy or gateway, or a key is missing.
     """
     litellm_module()
     no_detours(None)
@@ -119,16 +119,26 @@ def make_calls(
 
 
 def is_finished(attempt: Attempt) -> bool:
-    """Whether there is nothing to try again: the model answered, or failed by its own fault."""
+    """Whether a retry is pointless: the model answered, or failed by its own fault."""
     return attempt.answered or attempt.kind in THE_MODELS_OWN_FAULT
 
 
 def message_of(attempt: Attempt) -> Json:
-    """The first choice's message as JSON; None where the model said nothing."""
+    """The message of the first choice as JSON; None if there is none."""
     choices = getattr(attempt.response, "choices", None)
     message = getattr(choices[0], "message", None) if choices else None
     dump = getattr(message, "model_dump", None)
     return None if dump is None else dump(mode="json", exclude_none=True)
+
+
+def billing_of(attempt: Attempt) -> dict[str, Json]:
+    """Time, cost and tokens of an attempt, by their columns in a call log."""
+    return {
+        "time": attempt.started,
+        "cost_usd": attempt.cost_usd,
+        "input_tokens": attempt.usage.input_tokens,
+        "output_tokens": attempt.usage.output_tokens,
+    }
 
 
 class _Run(Generic[C]):
@@ -150,18 +160,18 @@ class _Run(Generic[C]):
         self.tally = Tally()
 
     async def all(self, calls: Sequence[C], advance: Advance) -> None:
-        """Make the calls, so many at once."""
+        """Make the calls, up to `concurrency` at once."""
         left = iter(calls)
-        await asyncio.gather(*(self._some(left, advance) for _ in range(self._terms.concurrency)))
+        await asyncio.gather(*(self._next_calls(left, advance) for _ in range(self._terms.concurrency)))
 
-    async def _some(self, left: Iterator[C], advance: Advance) -> None:
+    async def _next_calls(self, left: Iterator[C], advance: Advance) -> None:
         for call in left:
-            if not self.tally.leaves_out(call.model):
+            if not self.tally.skips(call.model):
                 await self._call(call)
             advance(1)
 
     async def _call(self, call: C) -> None:
-        """One call with its retries."""
+        """Make one call, with its retries."""
         own = self._config.of(call.model).retries
         retries = max(LEAST_RETRIES, self._config.calls.retries if own is None else own)
         steps = plan_calls([call.model], self._patient, lambda model: retries, random.random)
@@ -174,7 +184,7 @@ class _Run(Generic[C]):
                 continue
             attempt = await self._attempt(call)
             if attempt is None:
-                self.tally.not_borne(call.model, failed)
+                self.tally.unaffordable(call.model, failed)
                 return
             if is_finished(attempt):
                 self.tally.answered(call.model, self._work.wasted(attempt))
@@ -189,15 +199,15 @@ class _Run(Generic[C]):
                 return
 
     async def _attempt(self, call: C) -> Attempt | None:
-        """One attempt, paid for and written down; None where the budget can't bear it."""
+        """Make, pay and write one attempt; None if the budget can't pay for it."""
         await self._pace.turn(call.model)
         number = await self._budget.set_aside(call.at_most_usd)
         if number is None:
             return None
-        seen: list[Attempt] = []
+        attempts: list[Attempt] = []
         with suppress(CallFailed):
-            await self._transport.acompletion([call.model], call.arguments, seen.append)
-        attempt = seen[-1]
+            await self._transport.acompletion([call.model], call.arguments, attempts.append)
+        attempt = attempts[-1]
         if is_finished(attempt):
             self._lines.append(self._work.line(call, attempt))
         cost = attempt_cost(call, attempt)
@@ -207,7 +217,7 @@ class _Run(Generic[C]):
 
 
 class _Pace:
-    """Evenly spaced turns per model: a burst at the start of a minute is what providers' limits punish."""
+    """Evenly spaced turns per model: a burst at the start of a minute exceeds many providers' limits."""
 
     def __init__(self, per_minute: float | None) -> None:
         self._gap_s = 60.0 / per_minute if per_minute else 0.0
@@ -222,29 +232,29 @@ class _Pace:
 
 
 def attempt_cost(call: PaidCall, attempt: Attempt) -> float:
-    """USD that an attempt counts with in the budget."""
+    """USD that the budget counts for an attempt."""
     if not attempt.answered:
         free = attempt.kind in NEVER_BILLED or why_unsent(attempt.error) is not None
         return 0.0 if free else call.at_most_usd
-    # LiteLLM says 0 for a model without a price, too.
+    # LiteLLM also returns 0 for a model without a price.
     by_tokens = call.bound.of(attempt.usage)
     return attempt.cost_usd or (call.at_most_usd if by_tokens is None else by_tokens)
 
 
 def _failure(attempt: Attempt) -> Failed:
-    assert attempt.kind is not None, "an attempt that failed says why"
-    assert attempt.error is not None, "an attempt that failed says by what"
+    assert attempt.kind is not None, "a failed attempt has a kind"
+    assert attempt.error is not None, "a failed attempt has an error"
     wait = retry_after_s(attempt.error) if isinstance(attempt.error, Exception) else None
     return Failed(kind=attempt.kind, error=attempt.error, retry_after_s=wait, latency_s=attempt.latency_s)
 
 
 def _patient(calls: Calls) -> Calls:
-    """The settings of calls, but with long waits."""
+    """The settings of calls, with long waits."""
     return calls.model_copy(update={"max_backoff_s": max(calls.max_backoff_s, LONGEST_WAIT_S)})
 
 
 def _one_attempt(config: Config) -> Config:
-    """The settings, but one attempt a call: each has to be paid for by itself."""
+    """The settings, with one attempt per call: the budget pays for each attempt alone."""
     calls = config.calls.model_copy(
         update={
             "retries": 0,

@@ -1,4 +1,4 @@
-"""What came of calls that cost money, and which models are called no more."""
+"""Counts the results of paid calls, and gives up models that keep failing."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from router.calling.attempt import Attempt
 from training.spending.unsent import why_unsent
 
 FAILURES_IN_A_ROW = 5
-"""Calls of a model that fail one after the other, each after its retries, before the model is given up."""
+"""Calls of a model that fail in a row, each after its retries, before the model is given up."""
 WASTED_IN_A_ROW = 20
-"""Likewise calls that are answered, and of no use."""
+"""Useless answers of a model in a row before the model is given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallsMade:
-    """What was done.
+    """The results of one run.
 
     Attributes:
-        answered: calls whose answer is in the file now, with those that the model itself failed on.
+        answered: calls with a line in the file, also if the model itself failed.
         failed: calls without an answer, by model, kind and reason; the next run tries them again.
-        over_budget: calls that were not made because the budget could not bear their worst case.
-        given_up: reason for each model that was called no more, with the number of calls not made for it.
-        cost_usd: of the calls of this run, attempts that may have been billed included.
+        over_budget: calls that were not made because the budget can't pay for their worst case.
+        given_up: reason for each model that was given up, with the number of its calls that were not made.
+        cost_usd: of this run, with failed attempts that may have been billed.
         spent_usd: of all runs with this file.
-        unanswered_usd: of `cost_usd`, what attempts that failed count with because they may have been billed.
+        unanswered_usd: the part of `cost_usd` for failed attempts that may have been billed.
     """
 
     answered: int
@@ -47,25 +47,25 @@ class Tally:
         self._in_a_row: Counter[str] = Counter()
         self._wasted: Counter[str] = Counter()
         self._given_up: dict[str, str] = {}
-        self._left_out: Counter[str] = Counter()
+        self._skipped: Counter[str] = Counter()
         self._cost = self._unanswered = 0.0
 
-    def leaves_out(self, model: str) -> bool:
-        """Whether the model of the next call was given up, so that the call is not made."""
+    def skips(self, model: str) -> bool:
+        """Whether the model was given up; if so, count a skipped call."""
         given_up = model in self._given_up
-        self._left_out[model] += given_up
+        self._skipped[model] += given_up
         return given_up
 
     def paid(self, usd: float, attempt: Attempt) -> None:
-        """An attempt counts with this in the budget."""
+        """Count the cost of an attempt."""
         self._cost += usd
         self._unanswered += 0.0 if attempt.answered else usd
 
     def answered(self, model: str, wasted: str | None) -> None:
-        """A call is finished; a model that answers to no use again and again is given up.
+        """Count a finished call; give up a model whose answers are useless in a row.
 
         Args:
-            wasted: why it was of no use.
+            wasted: why the answer is useless; None if it is not.
         """
         self._answered += 1
         self._in_a_row.pop(model, None)
@@ -73,8 +73,8 @@ class Tally:
         if wasted and self._wasted[model] >= WASTED_IN_A_ROW:
             self._given_up[model] = f"{WASTED_IN_A_ROW} replies in a row {wasted}"
 
-    def not_borne(self, model: str, before: Attempt | None) -> None:
-        """The budget can't bear a call; what failed before and now can't be tried again, failed.
+    def unaffordable(self, model: str, before: Attempt | None) -> None:
+        """Count a call that the budget can't pay for; if an attempt failed before, the call failed.
 
         Args:
             before: the call's last attempt.
@@ -85,20 +85,20 @@ class Tally:
             self.failed(model, before)
 
     def failed(self, model: str, last: Attempt) -> None:
-        """A call failed for good; a model that keeps failing is given up."""
-        told = _told(last)
-        self._failed[f"{model}: {told}"] += 1
+        """Count a call that failed after its retries; give up a model that keeps failing."""
+        failure = _summary(last)
+        self._failed[f"{model}: {failure}"] += 1
         self._in_a_row[model] += 1
         if last.kind == "authentication":
             self._given_up[model] = "the provider refuses the key"
         elif self._in_a_row[model] >= FAILURES_IN_A_ROW:
-            self._given_up[model] = f"{FAILURES_IN_A_ROW} calls in a row failed (last: {told})"
+            self._given_up[model] = f"{FAILURES_IN_A_ROW} calls in a row failed (last: {failure})"
 
     def result(self, spent_usd: float) -> CallsMade:
-        """What was done.
+        """The results of the run.
 
         Args:
-            spent_usd: by all runs.
+            spent_usd: of all runs.
         """
         return CallsMade(
             answered=self._answered,
@@ -111,12 +111,11 @@ class Tally:
         )
 
     def _why(self, model: str) -> str:
-        left_out = self._left_out[model]
-        reason = self._given_up[model]
-        return f"{reason}; {left_out} more calls were not made" if left_out else reason
+        skipped, reason = self._skipped[model], self._given_up[model]
+        return f"{reason}; {skipped} more calls were not made" if skipped else reason
 
 
-def _told(attempt: Attempt) -> str:
-    """What may be shown of a failure: its kind, and why nothing was sent; never the provider's own text."""
+def _summary(attempt: Attempt) -> str:
+    """Kind of a failure, and why nothing was sent; never the provider's own text, which may hold secrets."""
     reason = why_unsent(attempt.error)
     return str(attempt.kind) if reason is None else f"{attempt.kind}, {reason}"

@@ -1,4 +1,4 @@
-"""Whether a call that failed was ever sent: what was not can't have been billed."""
+"""Whether a failed call was ever sent: one that was not can't be billed."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Iterable, Sequence
 
 
 def why_unsent(error: BaseException | None) -> str | None:
-    """Why not a byte of the request left; None where that is not certain.
+    """Why no byte of the request was sent; None if that is not certain.
 
-    What an SDK says is not enough: LiteLLM calls a connection that broke in the middle an
-    `httpx.ConnectError`, too. So the error of the library below it counts, and every error that is chained to
-    this one has to be that of a connection that was never made, or a name that wraps such a one.
+    The error of an SDK is not enough: LiteLLM also raises `httpx.ConnectError` for a connection that broke
+    midway. So the error of the HTTP library below counts: every error in the chain must be a connection that
+    was never made, or wrap such an error.
 
     Returns:
-        The reason, with host and port and nothing else of the address, which may hold a key.
+        The reason, with host and port but no other part of the address, which may hold a key.
     """
     import aiohttp
     import httpcore
@@ -50,35 +50,35 @@ def why_unsent(error: BaseException | None) -> str | None:
     wrapped = {id(one) for one in _chained(certain) if type(one) in (TimeoutError, asyncio.CancelledError)}
     if not certain or any(id(one) not in wrapping | wrapped for one in in_doubt):
         return None
-    return _told(certain[-1])
+    return _reason(certain[-1])
 
 
 def _chained(errors: Iterable[BaseException | None]) -> Sequence[BaseException]:
-    """The errors, and all that they were raised from or during, each once."""
-    found: dict[int, BaseException] = {}
+    """The errors, and each error that they were raised from or during, once."""
+    chain: dict[int, BaseException] = {}
     left = [error for error in errors if error is not None]
     while left:
         error = left.pop()
-        if id(error) not in found:
-            found[id(error)] = error
+        if id(error) not in chain:
+            chain[id(error)] = error
             left += [one for one in (error.__cause__, error.__context__) if one is not None]
-    return list(found.values())
+    return list(chain.values())
 
 
-def _told(error: BaseException) -> str:
-    """What kept the connection from being made."""
+def _reason(error: BaseException) -> str:
+    """Why the connection was never made."""
     import aiohttp
 
     if isinstance(error, aiohttp.ClientConnectorError):
-        return _told_of_host(error.host, error.port, error.os_error)
+        return _reason_with_host(error.host, error.port, error.os_error)
     if "Timeout" in type(error).__name__:
         return "no connection within the timeout"
     if type(error).__name__ == "ConnectError":
         return "no connection"
-    return "its api_base is no address that begins with http:// or https://"
+    return "its api_base does not begin with http:// or https://"
 
 
-def _told_of_host(host: str, port: int | None, error: OSError) -> str:
+def _reason_with_host(host: str, port: int | None, error: OSError) -> str:
     place = host if port is None else f"{host}:{port}"
     if isinstance(error, ConnectionRefusedError):
         return f"{place} refuses connections"

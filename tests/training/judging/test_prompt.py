@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 
 from router.errors import ConfigError
 from router.records import Json, Request
-from training.judging.prompt import MOST_RUBRIC, instructions, messages_for, told_hash, verdict_of
+from training.judging.prompt import MOST_RUBRIC, instructions, instructions_hash, messages_for, verdict_of
 from training.reading.outcomes.judge_report import Verdict
 
 YES, NO = '{"reason": "r", "success": true}', '{"reason": "r", "success": false}'
@@ -110,5 +110,9 @@ def test_a_file_that_can_be_no_rubric_is_refused_by_name(tmp_path: Path, content
 
 
 def test_the_hash_of_what_a_judge_is_told_changes_with_each_part() -> None:
-    told = {told_hash("a", {}), told_hash("b", {}), told_hash("a", {"temperature": 0})}
+    told = {
+        instructions_hash("a", {}),
+        instructions_hash("b", {}),
+        instructions_hash("a", {"temperature": 0}),
+    }
     assert len(told) == 3

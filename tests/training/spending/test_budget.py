@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from router.errors import CallLogError
-from training.spending.budget import Borne, Budget, LineFile, borne, ledger_of, spent_in
+from training.spending.budget import Affordable, Budget, LineFile, affordable, ledger_of, spent_in
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_a_sum_surely_bears_the_worst_cases_in_order_and_more_where_calls_cost_w
     limit: float, spent: float, surely: int, expected: int
 ) -> None:
     prices = [(0.1, 1.0), (0.1, 4.0), (0.1, 1.0), (0.1, 1.0), (0.1, 1.0)]
-    assert borne(limit, spent, prices) == Borne(surely=surely, expected=expected)
+    assert affordable(limit, spent, prices) == Affordable(surely=surely, expected=expected)
 
 
 def test_half_a_line_of_a_killed_process_is_cut_off(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_file_of_something_else_is_refused_and_left_as_it_is(tmp_path: Path) -
 
 
 def test_two_runs_do_not_write_one_file(ledger: LineFile) -> None:
-    with pytest.raises(CallLogError, match="another run is writing there"):
+    with pytest.raises(CallLogError, match="another run is writing to it"):
         LineFile(ledger.path)
 
 

@@ -70,7 +70,7 @@ def test_a_refused_connection_is_certain_and_named(model: str, closed_port: int)
         pytest.param("http://gone.invalid/v1", "no address is known for gone.invalid", id="unknown host"),
         pytest.param(
             "127.0.0.1:9/v1",
-            "its api_base is no address that begins with http:// or https://",
+            "its api_base does not begin with http:// or https://",
             id="no scheme",
         ),
     ],
