@@ -20,7 +20,7 @@ from router.serving.client import Router
 from tests.conftest import LITELLMS_OWN_PRICES
 from tests.training.logs import call, write_lines
 from tests.training.test_pipeline import synthetic_calls
-from training import pipeline
+from training.learning import material
 
 Command = Callable[..., "Said"]
 FAST = "training:\n  estimator: success\n  min_calls: 20\n"
@@ -53,7 +53,7 @@ class Said:
 def few_columns() -> Iterator[None]:
     """Fewer columns of words: the rules below are the same, and training is six times as fast."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "GRAM_DIMENSIONS", 32)
+        patch.setattr(material, "GRAM_DIMENSIONS", 32)
         yield
 
 

@@ -22,7 +22,7 @@ from tests.services.mlflow_server import MlflowServer
 from tests.services.ports import held_port
 from tests.training.logs import write_lines
 from tests.training.test_pipeline import synthetic_calls
-from training import pipeline
+from training.learning import material
 from training.tracking.publish import EXPERIMENT
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def run_train(folder: Path, cache: Path, uri: str, *options: str) -> Published:
     ]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.chdir(folder)
-        patch.setattr(pipeline, "GRAM_DIMENSIONS", 32)
+        patch.setattr(material, "GRAM_DIMENSIONS", 32)
         patch.setattr(sys, "argv", words)
         with pytest.raises(SystemExit, match=r"\d|None|^$") as ended:
             cli.main()

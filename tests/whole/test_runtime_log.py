@@ -19,6 +19,7 @@ from tests.services.postgres import Postgres
 from tests.services.runtime_log import fill
 from tests.training.logs import read
 from training import pipeline
+from training.learning import material
 from training.pipeline import TrainJob
 from training.progress import Reporter
 from training.prompts.from_logs import ReadOptions
@@ -141,7 +142,7 @@ def test_attempts_that_failed_teach_nothing_and_change_no_price(
 def few_columns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Fewer columns of words: training is six times as fast; and a folder where MLflow leaves its files."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "GRAM_DIMENSIONS", 32)
+        patch.setattr(material, "GRAM_DIMENSIONS", 32)
         patch.chdir(tmp_path_factory.mktemp("mlflow"))
         yield
 

@@ -128,7 +128,7 @@ def test_propensities_that_were_not_logged_are_estimated_and_it_is_said(
     found = judged(job, quiet, single_calls(version, propensity=False))
     assert found.off_policy is not None
     assert found.off_policy.propensities == "estimated"
-    assert any("without propensity" in warning for warning in found.off_policy.warnings)
+    assert any("without a propensity" in warning for warning in found.off_policy.warnings)
 
 
 def test_a_model_that_the_log_never_called_gets_no_number(
