@@ -1,1 +1,1 @@
-"""Prompts that name a model, and break when routed."""
+"""Find prompts that name a model and break when they are routed."""

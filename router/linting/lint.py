@@ -1,4 +1,4 @@
-"""Which prompts in a team's files name a model and break when they are routed to another."""
+"""Finds prompts in a team's files that name a model and break when they are routed to another."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pathlib import Path
 from router.linting.wording import may_hold_wordings, wordings
 
 ALLOW = "pointsman: allow"
-"""On a finding's line, or on the last line of its Python literal, it silences the finding."""
+"""Silences a finding, if it is on the same line or on the last line of the Python literal."""
 MOST_BYTES = 32 * 1024 * 1024
-NOT_OURS = frozenset({"node_modules", "__pycache__", "venv", "site-packages"})
-"""Folders that are not walked into, beside the hidden ones."""
+FOREIGN_FOLDERS = frozenset({"node_modules", "__pycache__", "venv", "site-packages"})
+"""Folders to skip, beside the hidden ones."""
 _PROSE = frozenset(" .md .markdown .mdx .rst .txt .adoc .org .j2 .jinja .jinja2 .html .tex".split(" "))
-"""Endings of files in which quotations are told and backslashes are plain; others hold settings or code."""
+"""Endings of prose files, where quotation marks quote and backslashes are plain; others may be code."""
 _ESCAPE = re.compile(r"\\(?:u(?P<hex>[0-9a-fA-F]{4})|(?P<one>[\s\S]))")
 _MEANS = {"n": "\n", "r": "\n", "t": "\t", "\n": ""}
 _QUOTE = re.compile(r"(?P<prefix>[A-Za-z]{0,2})(?P<quote>\"\"\"|'''|\"|')")
@@ -33,7 +33,7 @@ class Finding:
     """Words in a file that tie its prompt to one model.
 
     Attributes:
-        line, column: where they begin, in lines and characters from 1.
+        line, column: where the words begin, in lines and characters from 1.
         rule: id of the rule.
         breaks: what goes wrong on another model.
         better: what to write instead.
@@ -50,12 +50,12 @@ class Finding:
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """What was found.
+    """The findings in all files.
 
     Attributes:
-        checked: number of files looked at.
-        skipped: path and reason of the files that hold no text of ours: binary, or too large.
-        failed: path and reason of those that can't be read.
+        checked: number of files checked.
+        skipped: path and reason of each skipped file: binary, or too large.
+        failed: path and reason of each file that can't be read.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Report:
 
 
 def lint(paths: Iterable[Path]) -> Report:
-    """Look at files, and at those in folders, in order of their names."""
+    """Check files, and those in folders, in order of their names."""
     report = Report()
     for path in _files(paths):
         try:
@@ -82,12 +82,12 @@ def lint(paths: Iterable[Path]) -> Report:
 
 
 def lint_text(text: str, path: str) -> list[Finding]:
-    """The findings in one text, in order; the ending of its path says how it is read."""
+    """The findings in one text, in order; the ending of its path says how to read it."""
     if not may_hold_wordings(text):
         return []
     lines = [0, *(match.end() for match in re.finditer("\n", text))]
     allowed = {bisect_right(lines, match.start()) for match in re.finditer(ALLOW, text)}
-    ending, found = Path(path).suffix.lower(), []
+    ending, findings = Path(path).suffix.lower(), []
     prose = ending in _PROSE
     for passage in _passages(text, ending, lines):
         for rule, wording in wordings(passage.text, prose=prose or passage.last_line > 0):
@@ -105,17 +105,17 @@ def lint_text(text: str, path: str) -> list[Finding]:
                 breaks=rule.breaks,
                 better=wording.better,
             )
-            found.append(finding)
-    return found
+            findings.append(finding)
+    return findings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Passage:
-    """A stretch of a file that is read as one text, its escapes resolved.
+    """A part of a file that is read as one text, with its escapes resolved.
 
     Attributes:
-        here, there: positions in the text, ascending from 0, and the places in the file they come from; in
-            between, both go on in step.
+        here, there: positions in the text, ascending from 0, and their places in the file; in between, both
+            advance together.
         last_line: of a literal in code, from 1; 0 elsewhere.
     """
 
@@ -130,13 +130,13 @@ class _Passage:
         return self.there[step] + position - self.here[step]
 
     def is_keyword(self, rule: str, words: str) -> bool:
-        """The literal is nothing but a mark or a keyword, as where code looks for it or stops at it."""
+        """Whether the literal is only a mark or a keyword, as in code that searches for it or stops at it."""
         alone = self.last_line > 0 and self.text.strip() == words
         return alone and (rule == "control-token" or not words[0].isupper())
 
 
 def _passages(text: str, ending: str, lines: Sequence[int]) -> Iterator[_Passage]:
-    """The string literals of Python code; of another text, or of code that is not valid, the whole."""
+    """The string literals of Python code; any other text, and invalid code, as a whole."""
     if ending in (".py", ".pyi"):
         try:
             spans = list(_literals(text, lines))
@@ -150,7 +150,7 @@ def _passages(text: str, ending: str, lines: Sequence[int]) -> Iterator[_Passage
 
 
 def _literals(text: str, lines: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Start and end of every string literal; an f-string, which newer Pythons cut up, is one."""
+    """Start and end of every string literal; an f-string, which newer Pythons split, is one literal."""
     opening = {getattr(token, name, -1) for name in ("FSTRING_START", "TSTRING_START")}
     closing = {getattr(token, name, -1) for name in ("FSTRING_END", "TSTRING_END")}
     depth, start = 0, 0
@@ -172,7 +172,7 @@ def _place(lines: Sequence[int], where: tuple[int, int]) -> int:
 
 
 def _literal(text: str, start: int, end: int, last_line: int) -> _Passage:
-    """What a literal says, without its quotes."""
+    """The text of a literal, without its quotes."""
     opened = _QUOTE.match(text, start)
     if opened is None:
         return _plain(text[start:end], start, last_line=last_line)
@@ -205,16 +205,18 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
             yield path
             continue
         for folder, inside, names in os.walk(path):
-            inside[:] = sorted(name for name in inside if not name.startswith(".") and name not in NOT_OURS)
+            inside[:] = sorted(
+                name for name in inside if not name.startswith(".") and name not in FOREIGN_FOLDERS
+            )
             files = (Path(folder, name) for name in sorted(names) if not name.startswith("."))
             yield from (file for file in files if file.is_file())
 
 
 def _text_of(path: Path) -> str:
-    """A file's text; bytes that are no UTF-8 are replaced.
+    """A file's text; invalid UTF-8 is replaced.
 
     Raises:
-        OSError: it can't be read.
+        OSError: the file can't be read.
         ValueError: it holds no text, or too much of it.
     """
     with path.open("rb") as file:

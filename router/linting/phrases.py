@@ -15,7 +15,7 @@ _OF_IT = (
     "|based|powered|compatible|alternatives?|competitors?|api"
 )
 _ITSELF = rf"(?![\w-]|[ -](?i:{_OF_IT})\b|[ -]?\?|'s\b| oder\b)"
-"""After a name: the model itself is meant, not something of it, and nobody asks whether."""
+"""After a name: the text means the model itself, not something that belongs to it, and is no question."""
 _MODEL = (
     r"(?:Gemini|GEMINI|Llama|LLaMA|Mistral|Grok|Gemma|Copilot|GPT(?=[,.:]|\s*$)"
     rf"|(?i:chat-?gpt|gpt-?{_DIGITS}|deepseek|qwen|mixtral|claude-\d)){_TIER}"
@@ -26,7 +26,7 @@ _TRADE = (
 )
 _SOMEBODY = rf" [A-Z][a-z\u00e0-\u00ff]| (?:from|de|van|von)\b|,[^.!?\n]{{0,60}}\b(?i:{_TRADE})\b"
 _CLAUDE = rf"(?:Claude|CLAUDE|claude(?=[,.!;:]| an?\b|\s*$)){_TIER}(?!{_SOMEBODY})"
-"""Claude is a first name too: a surname or a human trade after it means somebody else."""
+"""Claude is also a first name: a surname or a trade after it means a person."""
 _MAKER = r"(?:OpenAI|Anthropic|Google(?: DeepMind)?|Meta AI|Mistral(?: AI)?|xAI|DeepSeek|Alibaba|Cohere)"
 _NAME = rf"(?:{_MAKER}(?:'s)? )?(?:{_MODEL}|{_CLAUDE}){_ITSELF}"
 _KIND = (
@@ -36,19 +36,19 @@ _KIND = (
 
 _WORD = r"(?<![\w-])(?<!\w')"
 _CLAUSE = r"(?:^|[.!?:;,\n\"'`>*#(\[|\u2022]|(?<=\s)-)[ \t]{0,3}"
-"""Where a sentence, a clause, a quotation or an item of a list begins."""
+"""The start of a sentence, a clause, a quotation or an item of a list."""
 _ORDER = rf"(?:{_CLAUSE}|\b(?i:must|should|will|please|always|now|then|and|to|shall|only|just)[ ])"
-"""What comes before an order."""
+"""What may come before an order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phrase:
-    """A wording as regular expressions, any case but for the name.
+    """A wording as regular expressions, which ignore case except in the name.
 
     Attributes:
         lead, name, rest: the words, in this order.
-        start, then: what must stand before and after them.
-        better: what to write instead; `{lead}` stands for the lead as it was found.
+        start, then: what must come before and after them.
+        better: what to write instead; `{lead}` stands for the lead in the text.
     """
 
     lead: str = ""
@@ -59,7 +59,7 @@ class Phrase:
     better: str
 
     def pattern(self) -> re.Pattern[str]:
-        """The whole of it; the group `words` is what is reported, `lead` a part of it."""
+        """The whole expression; the group `words` is reported, and `lead` is its first part."""
         words = f"(?P<lead>(?i:{self.lead})){self.name}(?i:{self.rest})"
         return re.compile(f"{self.start}(?P<words>{words})(?=(?i:{self.then}))", re.MULTILINE)
 
@@ -67,11 +67,11 @@ class Phrase:
 def _persona(
     *, you_are: str, answer_as: str, as_: str, you: str, kind: str, better: tuple[str, str]
 ) -> tuple[Phrase, ...]:
-    """The phrases that make a model be somebody, in one language.
+    """The phrases of one language that give a model an identity.
 
     Args:
-        kind: "GPT model" and its like.
-        better: what follows "you are", and what stands for the whole of "as Claude".
+        kind: "GPT model" and similar terms.
+        better: what to write after "you are", and instead of "as Claude".
     """
     named = rf"(?:{_NAME}|{kind})"
     assistant, as_assistant = better
@@ -310,7 +310,7 @@ FACTS = (
         better="a limit of the prompt's own, in words or items",
     ),
 )
-"""Figures that each model has of its own."""
+"""Figures that differ between models."""
 
 TOKENS = (
     Phrase(

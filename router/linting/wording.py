@@ -1,4 +1,4 @@
-"""Wordings in a text that tie it to one model: which rule each breaks, and what to write instead."""
+"""Wordings that tie a text to one model: which rule each breaks, and what to write instead."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _SAME_WIDTH = str.maketrans(
     "\uff0c\u3002\uff1f\uff01\uff1a\uff5c\u2010\u2011\u2013\u2014\u00a0\u0130",
     '\'\'""""""",.?!:|---- I',
 )
-"""Typographic marks as their plain ones, so that the patterns know one of each; places stay the same.
+"""Typographic marks and their plain forms, so that the patterns need one of each; places stay the same.
 
 The last one, a dotted I, is the only character whose lower case is longer than itself.
 """
 _BEFORE, _AFTER = 220, 140
-"""Characters around a stem in which all of its wording lies."""
+"""Characters before and after a stem that contain its whole wording."""
 _CONTEXT, _CLOSE = 160, 40
-"""Characters around a wording that decide whether it is said or told, and those right before it."""
+"""Characters around a wording that show whether it is only mentioned, and those right before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class Wording:
     """Words in a text that break when another model gets them.
 
     Attributes:
-        start, end: where the words are; `text[start:end]`.
+        start, end: the words are `text[start:end]`.
         better: what to write instead.
     """
 
@@ -41,9 +41,9 @@ class Rule:
     """One kind of wording.
 
     Attributes:
-        id: what a finding is called by.
+        id: name of the rule in findings.
         breaks: what goes wrong on another model.
-        stems: each such wording holds one of these, in lower case.
+        stems: every wording of the rule contains one of these, in lower case.
     """
 
     def __init__(self, name: str, breaks: str, stems: str, phrases: Iterable[Phrase]) -> None:
@@ -54,16 +54,16 @@ class Rule:
         self._patterns = [(phrase.pattern(), phrase.better) for phrase in phrases]
 
     def find(self, plain: str, lowered: str, prose: bool) -> Iterator[Wording]:
-        """The wordings that are said to a model; those that are only told are left out.
+        """The wordings that address a model, without those that the text only mentions.
 
         Args:
             plain: a text with plain marks.
             lowered: the same in lower case.
             prose: as in `wordings`.
         """
-        for found in self._candidates(plain, lowered):
-            if not _only_told(plain, found.start, found.end, prose):
-                yield found
+        for wording in self._candidates(plain, lowered):
+            if not _is_mention(plain, wording.start, wording.end, prose):
+                yield wording
 
     def _candidates(self, plain: str, lowered: str) -> Iterator[Wording]:
         for first, last in _neighbourhoods(lowered, self.stems):
@@ -89,24 +89,24 @@ class MarkRule(Rule):
 
 
 def wordings(text: str, *, prose: bool = True) -> list[tuple[Rule, Wording]]:
-    """The wordings of every rule in a text, in order of place, none inside another.
+    """The wordings of every rule in a text, in order, none inside another.
 
     Args:
-        prose: what stands in quotation marks is only told; otherwise it may be the value of a setting.
+        prose: whether quotation marks mean a mere mention; in other texts they may hold a setting's value.
     """
     plain = _with_plain_marks(text)
     lowered = plain.lower()
-    found = [(rule, wording) for rule in RULES for wording in rule.find(plain, lowered, prose)]
-    found.sort(key=lambda pair: (pair[1].start, -pair[1].end))
+    pairs = [(rule, wording) for rule in RULES for wording in rule.find(plain, lowered, prose)]
+    pairs.sort(key=lambda pair: (pair[1].start, -pair[1].end))
     kept: list[tuple[Rule, Wording]] = []
-    for rule, wording in found:
+    for rule, wording in pairs:
         if not kept or wording.start >= kept[-1][1].end:
             kept.append((rule, wording))
     return kept
 
 
 def may_hold_wordings(text: str) -> bool:
-    """A text without any stem needs no closer look."""
+    """Whether a text has any stem; one without needs no closer look."""
     lowered = _with_plain_marks(text).lower()
     return "\\u" in lowered or any(stem in lowered for rule in RULES for stem in rule.stems)
 
@@ -116,7 +116,7 @@ def _with_plain_marks(text: str) -> str:
 
 
 def _neighbourhoods(lowered: str, stems: Iterable[str]) -> list[tuple[int, int]]:
-    """The stretches around the stems, ascending and apart: so the patterns cost nothing elsewhere."""
+    """Disjoint stretches around the stems, in order, so that the patterns cost nothing elsewhere."""
     places = sorted(place for stem in stems for place in _places(lowered, stem))
     stretches: list[tuple[int, int]] = []
     for place in places:
@@ -141,24 +141,24 @@ _CONDITION = re.compile(
     r"|\b(?:not|never|cannot|nicht|nie|ne|no)(?: \w{1,12}){0,2} |n't(?: \w{1,12})? "
     r"|(?:如果|假如|当|若|说|认为|不要|不是|别))$"
 )
-_SAID = re.compile(r"[^\W\d_][,:]? ?[\"'`]$")
+_QUOTED = re.compile(r"[^\W\d_][,:]? ?[\"'`]$")
 _IN_CALL = re.compile(r"(?:return|yield|echo|[:=(\[,]) ?[\"'`]$")
 _SETTING = re.compile(r"(?:^[ \t-]*[\w.-]+|[\"']) ?: ?[\"']$")
 
 
-def _only_told(text: str, start: int, end: int, prose: bool) -> bool:
-    """The words are code in prose, a quotation, a keyword, a condition or a denial."""
+def _is_mention(text: str, start: int, end: int, prose: bool) -> bool:
+    """Whether the words are code in prose, a quotation, a keyword, a condition or a denial."""
     before = text[max(0, start - _CONTEXT) : start]
     line = before[before.rfind("\n") + 1 :]
     after = text[end : end + _CONTEXT].partition("\n")[0]
     if line[-1:] in ("'", '"') and (after[:1] == line[-1:] and not text[start].isupper()):
         return True
-    quoted = _is_quoted_in_prose(line, after) if prose else _SAID.search(line) and not _IN_CALL.search(line)
+    quoted = _is_quoted_in_prose(line, after) if prose else _QUOTED.search(line) and not _IN_CALL.search(line)
     return bool(quoted or _CONDITION.search(line[-_CLOSE:]))
 
 
 def _is_quoted_in_prose(line: str, after: str) -> bool:
-    """A quotation or a piece of code is open, unless it is the value of a setting."""
+    """Whether a quotation or a piece of code is open that is not the value of a setting."""
     if line.count("`") % 2 and "`" in after:
         return True
     opened = line.rfind('"') + 1 if line.count('"') % 2 else len(line) if line.endswith("'") else 0
@@ -169,7 +169,7 @@ _TURN = re.compile(r"^[ \t>#]{0,8}(?P<words>(?:(?P<human>Human):(?=[ \t]{1,8}\S)
 
 
 def _is_about_mark(before: str, after: str) -> bool:
-    """The mark is a word of a sentence, or all that a quotation holds, as where code looks for it."""
+    """Whether the mark is a word of a sentence, or a whole quotation, as in code that searches for it."""
     in_sentence = re.match(r"\w $", before) and re.match(r" [a-z]", after)
     return bool(in_sentence) or (before[-1:] in "'\"`" and before[-1:] == after[:1] != "")
 

@@ -1,4 +1,4 @@
-"""What `pointsman.yaml` may hold, and how it is read."""
+"""Read `pointsman.yaml` into checked settings."""
 
 from router.settings.sections import Config
 from router.settings.yaml_file import load_config, parse_config

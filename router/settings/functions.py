@@ -1,4 +1,4 @@
-"""A function of the team's own, named in the settings as `module:function`."""
+"""The team's own functions, which settings name as `module:function`."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from router.errors import ConfigError
 
 
 def load_function(name: str) -> Callable[..., Any]:
-    """The function that a setting names as `module:function`.
+    """Import the function that a setting names as `module:function`.
 
     Raises:
         ConfigError: it can't be imported, or can't be called.
     """
     module, _, attribute = name.partition(":")
     if not module or not attribute:
-        raise ConfigError(f"{name!r} names no function: write it as 'module:function'")
+        raise ConfigError(f"{name!r} does not name a function: write it as 'module:function'")
     try:
-        found = getattr(importlib.import_module(module), attribute, None)
+        function = getattr(importlib.import_module(module), attribute, None)
     except Exception as error:  # the team's own module may raise anything
         raise ConfigError(
             f"{name}: the module {module!r} can't be imported: {type(error).__name__}: {error}; "
             "its folder must be on the import path (PYTHONPATH)"
         ) from error
-    if not callable(found):
-        wrong = "has no such function" if found is None else f"holds {type(found).__name__}, no function"
+    if not callable(function):
+        wrong = (
+            "has no such function" if function is None else f"holds {type(function).__name__}, not a function"
+        )
         raise ConfigError(f"{name}: the module {module!r} {wrong}: write it as 'module:function'")
-    return cast("Callable[..., Any]", found)
+    return cast("Callable[..., Any]", function)

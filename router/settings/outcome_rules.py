@@ -1,4 +1,4 @@
-"""The outcome rules: how a team says what success is."""
+"""Outcome rules: how a team defines success."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ FUNCTION_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 class FeedbackRule(Settings):
-    """Success as the log itself has it.
+    """The success that the log itself states.
 
     Attributes:
-        sources: only where `outcome_source` is one of these; None: any but "error". A success without a
+        sources: the `outcome_source` must be one of these; None: any except "error". A success without a
             source counts as "feedback".
     """
 
@@ -24,33 +24,33 @@ class FeedbackRule(Settings):
 
 
 class EvaluationRule(Settings):
-    """A grade: success from `min_score` on, failure below."""
+    """A grade: success from `min_score` up, failure below."""
 
     min_score: Share
 
 
 class ErrorRule(Settings):
-    """A failure where the log blames an error on the model.
+    """A failure if the log blames an error on the model.
 
     Attributes:
-        classes: errors that count as well, by the name that the log has for them.
+        classes: further errors that count, by their names in the log.
     """
 
     classes: list[str] = []
 
 
 class FinishReasonRule(Settings):
-    """A failure where the model stopped for one of these reasons, by their names in the chat protocol."""
+    """A failure if the model stopped for one of these reasons, named as in the chat protocol."""
 
     reasons: list[str] = ["length", "content_filter"]
 
 
 class SchemaRule(Settings):
-    """A failure where the answer breaks the JSON schema or a tool's signature that the request gave.
+    """A failure if the answer violates the request's JSON schema or a tool's signature.
 
     Attributes:
         max_bytes: a longer answer or schema is not checked.
-        timeout_s: a check that takes longer says nothing.
+        timeout_s: a check that takes longer has no result.
     """
 
     max_bytes: Annotated[int, Field(gt=0)] = 100_000
@@ -58,10 +58,10 @@ class SchemaRule(Settings):
 
 
 class RetriedRule(Settings):
-    """A failure where the session asks the same prompt again within `within_s`.
+    """A failure if the session sends the same prompt again within `within_s`.
 
     Attributes:
-        model: "same": of the same model; "other": of another one; "any": of either.
+        model: to which model: "same", "other", or "any" for either.
     """
 
     within_s: Seconds
@@ -69,11 +69,11 @@ class RetriedRule(Settings):
 
 
 class NextTurnRule(Settings):
-    """A failure where the user's next turn in the session, within `within_s`, says so.
+    """A failure if the user's next turn in the session, within `within_s`, suggests it.
 
     Attributes:
-        complaint: it begins as a complaint (`training.reading.outcomes.complaints`).
-        rephrasing: it says the same in other words: of the words in either turn, `similarity` are in both.
+        complaint: the turn begins like a complaint (`training.reading.outcomes.complaints`).
+        rephrasing: the turn rephrases the last: of the words in either, a share of `similarity` is in both.
     """
 
     within_s: Seconds
@@ -83,11 +83,11 @@ class NextTurnRule(Settings):
 
 
 class FunctionRule(Settings):
-    """What a function says: true, false or None, of a call as a dictionary.
+    """The result of a function that gets a call as a dictionary: true, false or None.
 
     Attributes:
         call: `module:function`.
-        source: what `outcome_source` becomes.
+        source: the `outcome_source` of its outcomes.
     """
 
     call: Annotated[str, Field(pattern=FUNCTION_NAME.pattern + "$")]
@@ -95,19 +95,19 @@ class FunctionRule(Settings):
 
 
 class JudgeRule(Settings):
-    """What a judge model says of the answer, on a sample of the calls that no rule before it judges.
+    """A judge model's grade of the answer, on a sample of the calls that no earlier rule decides.
 
-    Only `pointsman import` asks the model. Elsewhere the rule finds what was judged then.
+    Only `pointsman import` calls the model. Elsewhere the rule reads its earlier judgements.
 
     Attributes:
         model: its name under `models`, or LiteLLM's.
-        rubric: file that says what a good answer is, from the working directory; None: the package's own.
-        most: calls judged at most: a uniform sample.
-        budget_usd: what all imports into one file may spend on it; None: the command has to say it.
-        repeats: how often each answer is judged; more than half of the verdicts must be the same.
-        own_answers: the judge may grade answers of its own model.
-        max_tokens: longest reply, its thinking included, where the model's own settings name none.
-        max_characters: a longer request and answer, together, is not judged.
+        rubric: file that defines a good answer, relative to the working directory; None: the package's own.
+        most: size of the sample, which is uniform.
+        budget_usd: most that all imports into one file may spend on it; None: the command must state it.
+        repeats: how often each answer is judged; more than half of the judgements must agree.
+        own_answers: whether the judge may grade answers of its own model.
+        max_tokens: longest reply, including its thinking, unless the model's own settings state one.
+        max_characters: a request and answer that are longer together are not judged.
         concurrency: most calls in flight.
         per_minute: most calls a minute; None: no limit.
     """
@@ -125,13 +125,17 @@ class JudgeRule(Settings):
 
 
 class OtherwiseRule(Settings):
-    """What a call without an error is that no other rule judges."""
+    """The outcome of a call without an error that no other rule decides."""
 
     success: bool
 
 
 class OutcomeRule(Settings):
-    """One rule, by its kind: exactly one is set."""
+    """One rule: exactly one field is set, whose name is the kind of the rule.
+
+    A field for each kind, not a union of types: so the file reads `- error: {}`, and an error of pydantic's
+    has the key in its location.
+    """
 
     feedback: FeedbackRule | None = None
     evaluation: EvaluationRule | None = None
@@ -146,31 +150,35 @@ class OutcomeRule(Settings):
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
-        if sum(value is not None for _, value in self) != 1:
+        if len(self._kinds) != 1:
             raise ValueError("a rule is one kind with its settings, such as 'feedback: {}'")
         return self
 
     @property
+    def _kinds(self) -> list[str]:
+        return [name for name, settings in self if settings is not None]
+
+    @property
     def kind(self) -> str:
-        """Its name in the file."""
-        return next(name for name, value in self if value is not None)
+        """The rule's name in the file."""
+        return self._kinds[0]
 
     @property
     def of_session(self) -> bool:
-        """Whether it looks at the calls of a session together."""
-        return self.retried is not None or self.next_turn is not None
+        """Whether the rule reads the calls of a session together."""
+        return self.kind in ("retried", "next_turn")
 
 
 MOST_OUTCOME_RULES = 60
 
 
 class Outcomes(Settings):
-    """Whether logged calls succeeded.
+    """How to tell whether logged calls succeeded.
 
     Attributes:
-        rules: the first one that says anything of a call decides; none: the log's own `success`, else its
-            score against `training.success_score`.
-        weights: how much an outcome teaches, by its `outcome_source`; 1 if not given, and 0 leaves it out.
+        rules: the first rule with a result for a call decides; without rules, the log's own `success` does,
+            else its score and `training.success_score`.
+        weights: weight of an outcome in training, by `outcome_source`; 1 unless stated, and 0 leaves it out.
     """
 
     rules: Annotated[list[OutcomeRule], Field(max_length=MOST_OUTCOME_RULES)] = []
@@ -179,17 +187,17 @@ class Outcomes(Settings):
     @model_validator(mode="after")
     def _ends_otherwise(self) -> Self:
         if any(rule.otherwise for rule in self.rules[:-1]):
-            raise ValueError("'otherwise' goes last: no rule after it would be asked")
+            raise ValueError("'otherwise' goes last: it decides before any rule after it")
         return self
 
     @model_validator(mode="after")
     def _has_one_judge(self) -> Self:
         if sum(rule.judge is not None for rule in self.rules) > 1:
-            raise ValueError("there is one 'judge' at most: the verdicts of two could not be told apart")
+            raise ValueError("there is one 'judge' at most: the judgements of two can't be distinguished")
         return self
 
     @property
     def judge(self) -> tuple[int, JudgeRule] | None:
-        """The rule of the judge and its number from 0; None without one."""
-        found = ((number, rule.judge) for number, rule in enumerate(self.rules) if rule.judge is not None)
-        return next(found, None)
+        """The judge's number, from 0, and its settings; None without a judge."""
+        judges = ((number, rule.judge) for number, rule in enumerate(self.rules) if rule.judge is not None)
+        return next(judges, None)

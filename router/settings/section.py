@@ -1,4 +1,4 @@
-"""What every section of the settings shares: the base class and the kinds of value."""
+"""The base class of every section of the settings, and the types of their values."""
 
 from __future__ import annotations
 
@@ -15,20 +15,14 @@ from pydantic import (
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """A fraction in [0, 1]."""
-
-
 Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """US dollars, not negative."""
-
-
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
 Count = Annotated[int, Field(ge=0)]
 
 
 def _share_or_auto(value: object, check: ValidatorFunctionWrapHandler) -> object:
-    """One message for the union, where pydantic has one per branch."""
+    """Give one message for the union; pydantic has one per branch."""
     try:
         return check(value)
     except ValidationError:
@@ -39,6 +33,6 @@ ShareOrAuto = Annotated[Share | Literal["auto"], WrapValidator(_share_or_auto)]
 
 
 class Settings(BaseModel):
-    """A section: unknown keys are refused, nothing is converted, nothing can be changed."""
+    """A section: refuses unknown keys, converts no value, and can't be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

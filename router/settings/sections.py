@@ -1,4 +1,4 @@
-"""What `pointsman.yaml` may hold: typed, frozen, with defaults."""
+"""The sections of `pointsman.yaml`: typed, frozen, with defaults."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Price(Settings):
     """List price of a model, in USD per million tokens.
 
     Attributes:
-        cached_input_usd_per_million: of input that the provider has in its prompt cache; None: the same part
-            of the input's price as in LiteLLM's list, or all of it where that has none.
+        cached_input_usd_per_million: of input in the provider's prompt cache; None: the same share of the
+            input's price as in LiteLLM's list, or the whole price if the list has none.
     """
 
     input_usd_per_million: Usd
@@ -30,13 +30,13 @@ class Price(Settings):
 
 
 class Capabilities(Settings):
-    """What a model can do, where LiteLLM's list is wrong or silent; what neither says rules nothing out.
+    """What a model can do, if LiteLLM's list is wrong or silent; an unknown ability rules nothing out.
 
     Attributes:
         context_tokens: most input tokens.
-        parameters: names of further LiteLLM parameters (`logprobs`, `reasoning_effort`, ...) or other input
-            (`pdf_input`, `audio_input`, `video_input`), and whether the model takes them; a request that
-            needs one that it does not take is sent elsewhere.
+        parameters: whether the model takes further LiteLLM parameters (`logprobs`, `reasoning_effort`, ...)
+            or other input (`pdf_input`, `audio_input`, `video_input`), by name; it gets no request that needs
+            one it does not take.
     """
 
     tools: bool | None = None
@@ -49,7 +49,7 @@ class Capabilities(Settings):
 _VARIABLE = re.compile(r"[A-Za-z_]\w*")
 
 
-def _a_variable(name: str) -> str:
+def _variable_name(name: str) -> str:
     if not _VARIABLE.fullmatch(name):
         raise ValueError("must be the name of an environment variable, not the key itself")
     return name
@@ -61,25 +61,26 @@ _NO_PARAMETERS = frozenset(
 
 
 class ModelSettings(Settings):
-    """One model of the team's.
+    """One model of the team.
 
     Attributes:
-        litellm_model: what LiteLLM is called with, where that is another name than the log's.
-        api_base: address of an own endpoint.
-        api_key_env: environment variable that holds the key; None: the one LiteLLM reads by itself, but an
-            endpoint of one's own that speaks OpenAI's protocol gets no key of OpenAI's.
-        local: the model runs on the team's own machines; None: what LiteLLM calls on this machine or at a
-            private address does (`ollama/...`, an own endpoint), but no company's model behind a gateway.
-        price: overrides the price seen in the log and LiteLLM's list.
-        parameters: LiteLLM arguments sent with every call, unless the caller gives the argument.
-        map: per parameter, the caller's value (as text, "*" for any other) and what this model gets instead.
-        drop: parameters of the caller's that this model does not get.
+        litellm_model: name in calls to LiteLLM, if it differs from the name in the log.
+        api_base: address of the team's own endpoint.
+        api_key_env: environment variable that holds the key; None: the variable that LiteLLM reads itself,
+            but OpenAI's key is not sent to the team's own endpoint with OpenAI's protocol.
+        local: whether the model runs on the team's own machines; None: true if LiteLLM calls it on this
+            machine or at a private address (`ollama/...`, an own endpoint), unless it is a company's model
+            behind a gateway.
+        price: overrides the prices in the log and in LiteLLM's list.
+        parameters: LiteLLM arguments of every call, unless the caller passes the argument.
+        map: per parameter, the caller's value (as text, "*" for any other) and this model's value instead.
+        drop: the caller's parameters that this model does not get.
         timeout_s, retries: override those of `calls`.
     """
 
     litellm_model: str | None = None
     api_base: str | None = None
-    api_key_env: Annotated[str, AfterValidator(_a_variable)] | None = None
+    api_key_env: Annotated[str, AfterValidator(_variable_name)] | None = None
     local: bool | None = None
     price: Price | None = None
     capabilities: Capabilities = Capabilities()
@@ -94,8 +95,8 @@ class ModelSettings(Settings):
     def _holds_no_connection(cls, value: dict[str, Any]) -> dict[str, Any]:
         if wrong := sorted(_NO_PARAMETERS & set(value)):
             raise ValueError(
-                f"{wrong[0]!r} is no parameter of the model's; keys come from the environment (api_key_env), "
-                "the address and the name have settings of their own (api_base, litellm_model)"
+                f"{wrong[0]!r} is not a parameter of the model; keys come from the environment "
+                "(api_key_env), the address and the name have their own settings (api_base, litellm_model)"
             )
         return value
 
@@ -112,9 +113,10 @@ class Rules(Settings):
     """The team's rule table.
 
     Attributes:
-        default: model of a request that nothing else covers; None: the best single model of the training log.
-        task_types: model per task type; looked up first.
-        heuristic: decides by the keyword complexity score, before `default`.
+        default: model of a request that no other rule covers; None: the best single model of the training
+            log.
+        task_types: model per task type; this rule comes first.
+        heuristic: chooses by the keyword complexity score, before `default`.
     """
 
     default: str | None = None
@@ -122,7 +124,7 @@ class Rules(Settings):
     heuristic: HeuristicModels | None = None
 
     def models(self) -> set[str]:
-        """Every model that the table names."""
+        """The models that the table names."""
         named = set(self.task_types.values())
         if self.default:
             named.add(self.default)
@@ -132,18 +134,18 @@ class Rules(Settings):
 
 
 CONFIDENCE = 0.95
-"""Of a promise, unless another one is asked for."""
+"""Default confidence of a promise."""
 
 
 class Objective(Settings):
-    """What the policy is for.
+    """The goal of the policy.
 
     Attributes:
         kind: "cheapest": least cost at no less than the best single model's success rate;
             "quality": least cost at a success rate of `quality`; "budget": best success rate at a mean cost
             of `usd_per_call`.
-        max_quality_loss: with "cheapest", makes it a promise: the success rate is no more than this below
-            the best single model's, at a chance of `confidence`; no router is made where that can't be shown.
+        max_quality_loss: makes "cheapest" a promise: with a chance of `confidence`, the success rate is at
+            most this far below the best single model's. Without evidence for that, training makes no router.
         confidence: of the promise.
     """
 
@@ -167,12 +169,13 @@ class Objective(Settings):
 
 
 class Fallback(Settings):
-    """When the policy steps aside to the rule table.
+    """When the policy leaves the decision to the rule table.
 
     Attributes:
         confidence: a threshold in [0, 1]; "auto": from the risk-coverage curve of the calibration part.
-        max_risk: with "auto", the highest failure rate allowed among the requests the policy keeps.
-        unfamiliar_share: share of the training prompts that count as too unlike the rest to decide on.
+        max_risk: with "auto", the highest failure rate allowed among the requests that the policy keeps.
+        unfamiliar_share: share of the training prompts that count as too different from the rest to decide
+            on.
     """
 
     confidence: ShareOrAuto = "auto"
@@ -184,13 +187,14 @@ class Training(Settings):
     """How a router is fitted.
 
     Attributes:
-        success_score: a call with a score but no outcome succeeded from this score on.
+        success_score: least score of a success, for a call with a score but no outcome.
         min_calls: a model with fewer known outcomes is left out.
-        max_reject_share: over this share of unreadable rows, reading stops.
+        max_reject_share: reading stops if the share of unreadable rows is higher.
         max_prompts: prompts kept for fitting; a larger log is sampled by prompt key.
-        test_share: part of the prompts held out for the report.
-        validation_share: part that chooses between the estimators.
-        keep_text: the router's folder may hold the start of each training prompt, for `pointsman explain`.
+        test_share: share of the prompts held out for the report.
+        validation_share: share of the prompts that chooses between the estimators.
+        keep_text: whether the router's folder may hold the start of each training prompt, for
+            `pointsman explain`.
     """
 
     encoder: str = "minilm"
@@ -207,13 +211,13 @@ class Training(Settings):
 
 
 class Limits(Settings):
-    """Limits on every request; a request may add to them, never take away.
+    """Limits on every request; a request may add limits, never remove them.
 
     Attributes:
         deny: models that get no request.
-        max_cost_usd: a model expected to cost more on a request is ruled out.
-        local_only: only local models get a request: the air-gapped setting.
-        local_only_task_types, local_only_tags: likewise for the requests that carry one of these.
+        max_cost_usd: rules out a model with a higher expected cost on a request.
+        local_only: allow only local models: the air-gapped setting.
+        local_only_task_types, local_only_tags: allow only local models for requests with one of these.
     """
 
     deny: list[str] = []
@@ -224,11 +228,11 @@ class Limits(Settings):
 
 
 class CoolDown(Settings):
-    """When a failing model is left alone.
+    """When a failing model gets no requests for a while.
 
     Attributes:
-        failures: that many failed attempts within `within_s` seconds start it; 0: never.
-        seconds: how long it lasts.
+        failures: failed attempts within `within_s` seconds that start the cool-down; 0: never.
+        seconds: how long the cool-down lasts.
     """
 
     failures: Count = 3
@@ -237,17 +241,17 @@ class CoolDown(Settings):
 
 
 class Calls(Settings):
-    """How models are called, and what happens when a call fails.
+    """How models are called, and what happens if a call fails.
 
     Attributes:
-        fallbacks: per model, the models that are tried after it, in order; "*" stands for every other model.
-            None for a model: the policy's own ranking.
+        fallbacks: per model, the models to try after it, in order; "*" stands for every other model. For a
+            model without an entry, the policy's ranking.
         max_models: most models tried for one request.
         timeout_s: longest wait for a response, or for a stream's next piece.
-        retries: further attempts on the same model before the next one is tried.
+        retries: further attempts on the same model before the next model.
         backoff_s, max_backoff_s: wait before the first retry, doubled for each further one, with jitter; and
-            the longest wait. A provider's Retry-After header is obeyed up to the longest wait.
-        also_fall_back_on: mistakes of the request that are tried on the next model all the same.
+            the longest wait, which also caps a provider's Retry-After header.
+        also_fall_back_on: errors of the request that nevertheless lead to the next model.
     """
 
     fallbacks: dict[str, list[str]] = {}
@@ -260,7 +264,7 @@ class Calls(Settings):
     also_fall_back_on: list[Literal["authentication", "bad_request", "content_policy"]] = []
 
     def models(self) -> set[str]:
-        """Every model that a chain names."""
+        """The models that chains name."""
         return {model for chain in self.fallbacks.values() for model in chain} | (set(self.fallbacks) - {"*"})
 
 
@@ -270,8 +274,8 @@ class Log(Settings):
     Attributes:
         url: a file ending in .db or .sqlite (SQLite) or .jsonl (JSON lines), or postgresql://... with its
             password in PGPASSWORD; None: no log.
-        text: what is kept of a prompt: "full", "redacted" (by `redact`), or "hash": only its key.
-        redact: `module:function`, which gets a text and returns the text to keep.
+        text: how much of a prompt is kept: "full", "redacted" (by `redact`), or "hash": only its key.
+        redact: `module:function`; the function gets a text and returns the text to keep.
     """
 
     url: str | None = None
@@ -283,16 +287,16 @@ class Log(Settings):
         if self.redact is not None and not FUNCTION_NAME.fullmatch(self.redact):
             raise ValueError(f"redact must be 'module:function', got {self.redact!r}")
         if (self.text == "redacted") != (self.redact is not None):
-            raise ValueError("text 'redacted' needs 'redact', a function; another text has none")
+            raise ValueError("text 'redacted' needs the function 'redact'; any other text has none")
         return self
 
 
 class Exploration(Settings):
-    """Requests that take another allowed model, so that the log learns about it.
+    """Requests that go to another allowed model, so that the log learns about it.
 
     Attributes:
         share: of the requests that start a session or belong to none.
-        seed: makes the draws repeatable, for tests; None: from the system.
+        seed: makes the draws repeatable, for tests; None: a random seed.
     """
 
     share: Share = 0.0
@@ -303,12 +307,12 @@ class Sessions(Settings):
     """Conversations: whether the turns of one `session_id` stay on their model.
 
     Attributes:
-        stay: they do, unless the request outgrows it or another model is clearly more likely to succeed.
-        switch_margin: by how much more likely.
-        cached_price_share: price of an input token in the prompt cache, as a share of its full price, where
+        stay: whether they do, unless the model can't serve a turn or another is clearly likelier to succeed.
+        switch_margin: how much likelier, as a difference of probabilities.
+        cached_price_share: price of an input token in the prompt cache, as a share of its full price, if
             LiteLLM's list has none.
-        forget_after_s: a session without a request for so long is forgotten.
-        most: sessions remembered; the longest unused are forgotten first.
+        forget_after_s: forget a session after this time without a request.
+        most: most sessions remembered; those unused longest are forgotten first.
     """
 
     stay: bool = True
@@ -322,9 +326,8 @@ class Registry(Settings):
     """How a router loaded by `models:/NAME@ALIAS` follows its alias.
 
     Attributes:
-        poll_s: seconds between two looks at the registry; 0: never.
-        copies: folder that keeps the versions used last, for when the registry is down; None: the user's
-            cache folder.
+        poll_s: seconds between two checks of the registry; 0: never.
+        copies: folder with the latest versions, for when the registry is down; None: the user's cache folder.
     """
 
     poll_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
@@ -335,10 +338,10 @@ class Config(Settings):
     """The whole of `pointsman.yaml`.
 
     Attributes:
-        models: settings per LiteLLM model name; a model of the log that is missing here gets the defaults.
+        models: settings per LiteLLM model name; a model of the log without an entry gets the defaults.
         prices: "log": what the team's own calls cost, else LiteLLM's list; "litellm": the list first.
-        baseline: the always-strong model that costs are compared with; None: the best single model of the
-            training log.
+        baseline: the always-strong model to compare costs with; None: the best single model of the training
+            log.
     """
 
     models: dict[str, ModelSettings] = {}
@@ -357,7 +360,7 @@ class Config(Settings):
     registry: Registry = Registry()
 
     def of(self, model: str) -> ModelSettings:
-        """The settings of a model; the defaults where the file has none."""
+        """The settings of a model; the defaults if the file has none."""
         return self.models.get(model, _NO_SETTINGS)
 
 

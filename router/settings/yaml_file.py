@@ -1,4 +1,4 @@
-"""Reading `pointsman.yaml`: a wrong setting is refused by name and line."""
+"""Read `pointsman.yaml`, and report a wrong setting by name and line."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from router.settings.sections import Config, ModelSettings
 
 
 def load_config(path: Path | None) -> Config:
-    """The settings in a YAML file; all defaults when there is no path.
+    """Read the settings in a YAML file; all defaults without a path.
 
     Raises:
-        ConfigError: unreadable, not YAML, or a key that is unknown, set twice or has a wrong value, with its
-            line.
+        ConfigError: the file can't be read or is not YAML, or a key is unknown, set twice or has a wrong
+        value;
+            names the line.
     """
     if path is None:
         return Config()
@@ -30,7 +31,7 @@ def load_config(path: Path | None) -> Config:
 
 
 def parse_config(text: str, *, name: str = "pointsman.yaml") -> Config:
-    """The settings in a YAML text; `name` is what errors call it.
+    """Read the settings in a YAML text; `name` stands for it in errors.
 
     Raises:
         ConfigError: as `load_config`.
@@ -53,10 +54,10 @@ def parse_config(text: str, *, name: str = "pointsman.yaml") -> Config:
 
 
 def routing_part(config: Config) -> tuple[Config, tuple[str, ...]]:
-    """The settings that a router's folder may bring with it, and the names of those left out.
+    """The settings that a router's folder may contain, and the names of those removed.
 
-    A folder may come from somebody else. It may say which model to choose, but not where prompts and keys are
-    sent, which code runs on them, where they are logged, or which models count as the team's own machines.
+    A folder may come from somebody else. It may decide which model to choose, but not where prompts and keys
+    go, which code runs on them, where they are logged, or which models count as local.
     """
     kept = {"models", "rules", "objective", "fallback", "training", "prices", "baseline"}
     if not any(rule.function for rule in config.outcomes.rules):
@@ -76,12 +77,12 @@ def routing_part(config: Config) -> tuple[Config, tuple[str, ...]]:
 
 
 def settings_text(config: Config) -> str:
-    """The settings as YAML, without those at their default; `parse_config` reads it back."""
+    """The settings as YAML, without defaults; `parse_config` reads it."""
     return yaml.safe_dump(config.model_dump(mode="json", exclude_defaults=True), sort_keys=False)
 
 
 def _refuse_repeated_keys(tree: yaml.Node | None, name: str) -> None:
-    """YAML keeps the last of two equal keys and says nothing; here they are an error."""
+    """Raise if a key is set twice: YAML silently keeps the last."""
     waiting, visited = [tree], set()
     while waiting:
         node = waiting.pop()
@@ -108,15 +109,15 @@ def _explain(problem: object, tree: yaml.Node | None, name: str) -> str:
         known = ", ".join(_known_keys(location[:-1]))
         return f"{place}: unknown setting {_dotted(location)!r}; known here: {known}"
     if problem["type"] == "invalid_key" or location[-1:] == ["[key]"]:
-        return f"{place}: {problem['input']!r} is no text and can't be a name: put it in quotes"
-    wrong = _IN_OUR_WORDS.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
+        return f"{place}: {problem['input']!r} is not a text and can't be a name: put it in quotes"
+    wrong = _PLAIN_MESSAGES.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
     got = "" if problem["type"] == "missing" else f" (got {_shown(problem['input'], location)})"
     return f"{place}: {_dotted(location)}: {wrong}{got}"
 
 
 _WITH_SECRETS = frozenset({"models", "log"})
-"""Sections in which people write a key, or an address with a password in it, by mistake too."""
-_IN_OUR_WORDS = {
+"""Sections where people may write a key, or an address with a password, by mistake."""
+_PLAIN_MESSAGES = {
     "missing": "is missing",
     "dict_type": "must hold settings, as 'name: value'",
     "model_type": "must hold settings, as 'name: value'",
@@ -128,7 +129,7 @@ def _dotted(location: list[str | int]) -> str:
 
 
 def _shown(value: object, location: list[str | int]) -> str:
-    """A wrong value, but for one that may hold a key or a password: of that only its kind."""
+    """A wrong value for messages; only its type if it may hold a key or a password."""
     if isinstance(value, dict):
         return "settings"
     if isinstance(value, list):
@@ -149,15 +150,15 @@ def _line_of(node: yaml.Node | None, location: list[str | int]) -> int:
             continue
         if not isinstance(node, yaml.MappingNode):
             break
-        found = [(key, value) for key, value in node.value if key.value == str(part)]
-        if not found:
+        members = [(key, value) for key, value in node.value if key.value == str(part)]
+        if not members:
             break
-        line, node = found[-1][0].start_mark.line + 1, found[-1][1]
+        line, node = members[-1][0].start_mark.line + 1, members[-1][1]
     return line
 
 
 def _known_keys(location: list[str | int]) -> list[str]:
-    """Settings that the section at `location` may hold."""
+    """The keys of the section at `location`."""
     section: type[Settings] = Config
     is_name = False
     for part in location:
@@ -168,6 +169,6 @@ def _known_keys(location: list[str | int]) -> list[str]:
 
 
 def _section_of(annotation: object) -> type[Settings]:
-    """The settings class in a field's annotation, inside `dict[str, ...]` or `... | None` too."""
-    found = [one for one in (annotation, *get_args(annotation)) if isinstance(one, type)]
-    return next((one for one in found if issubclass(one, Settings)), Settings)
+    """The settings class in a field's annotation, also inside `dict[str, ...]` or `... | None`."""
+    types = [one for one in (annotation, *get_args(annotation)) if isinstance(one, type)]
+    return next((one for one in types if issubclass(one, Settings)), Settings)

@@ -313,7 +313,7 @@ def test_a_function_is_found_by_its_name() -> None:
         pytest.param("textwrap", "write it as 'module:function'", id="no function"),
         pytest.param("nowhere_at_all:redact", "can't be imported: ModuleNotFoundError", id="no such module"),
         pytest.param("textwrap:nothing", "has no such function", id="no such function"),
-        pytest.param("sys:path", "holds list, no function", id="no function at all"),
+        pytest.param("sys:path", "holds list, not a function", id="no function at all"),
     ],
 )
 def test_a_function_that_is_none_is_refused(name: str, told: str) -> None:

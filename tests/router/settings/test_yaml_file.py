@@ -106,9 +106,11 @@ def test_an_unknown_setting_is_refused_by_name_and_line(text: str, message: str)
             "rules: {heuristic: {strong: a}}", r"rules\.heuristic\.middle: is missing", id="half a heuristic"
         ),
         pytest.param(
-            "rules:\n  task_types:\n    2024: a", ":3: 2024 is no text .*put it in quotes", id="number as key"
+            "rules:\n  task_types:\n    2024: a",
+            ":3: 2024 is not a text .*put it in quotes",
+            id="number as key",
         ),
-        pytest.param("yes: 1", ":1: True is no text .*put it in quotes", id="yes as key"),
+        pytest.param("yes: 1", ":1: True is not a text .*put it in quotes", id="yes as key"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_name_line_and_value(text: str, message: str) -> None:
