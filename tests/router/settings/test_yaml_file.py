@@ -217,6 +217,37 @@ def test_a_setting_given_twice_is_refused(text: str, message: str) -> None:
         parse_config(text)
 
 
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        pytest.param("017", 15.0, id="octal"),
+        pytest.param("60:1", 3601.0, id="sexagesimal"),
+        pytest.param("1_000", 1000.0, id="underscores"),
+        pytest.param("1.5e+3", 1500.0, id="exponent"),
+        pytest.param("1e3", None, id="a text in YAML 1.1: no dot"),
+        pytest.param("0o7", None, id="a text in YAML 1.1: octal of 1.2"),
+    ],
+)
+def test_a_number_is_read_as_yaml_1_1_has_it(written: str, seconds: float | None) -> None:
+    text = f"calls: {{timeout_s: {written}}}"
+    if seconds is None:
+        with pytest.raises(ConfigError, match=rf"timeout_s: .*got '{written}'"):
+            parse_config(text)
+    else:
+        assert parse_config(text).calls.timeout_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("written", "local"), [("on", True), ("yes", True), ("off", False), ("No", False), ("true", True)]
+)
+def test_yes_and_on_are_booleans(written: str, local: bool) -> None:
+    assert parse_config(f"models: {{m: {{local: {written}}}}}").models["m"].local is local
+
+
+def test_y_and_n_are_names() -> None:
+    assert list(parse_config("models: {y: {}, n: {}}").models) == ["y", "n"]
+
+
 def test_an_alias_that_holds_itself_ends_in_an_error() -> None:
     with pytest.raises(ConfigError, match=r"unknown setting 'models\.m\.m'"):
         parse_config("models: &a\n  m: *a")

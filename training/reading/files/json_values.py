@@ -12,7 +12,10 @@ from router.errors import CallLogError
 LOOKED_AT = 64 << 10
 LONGEST_VALUE = 512 << 20
 _READ = 1 << 20
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["{}\[\],]', re.DOTALL)
+_TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_TOKEN = re.compile(_TEXT + rb'|["{}\[\],]', re.DOTALL)
+_TO_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|' + _TEXT + rb")*+([{}\[\]])", re.DOTALL)
+"""All text up to the next bracket: inside a value only brackets matter."""
 _SPACE = b" \t\r\n"
 _MARK = b"\xef\xbb\xbf"
 
@@ -71,16 +74,25 @@ class _Scan:
         self.start = 0
         if self.base is None and not self._begin():
             return []
-        for token in _TOKEN.finditer(self.buffer, self.at):
-            if token.group() == b'"':
-                self.at = token.start()  # a string that continues in the next chunk
-                break
-            self.at = token.end()
-            self._take(token.group()[:1], token.start())
-        else:
-            self.at = max(self.at, len(self.buffer))
+        while self._step():
+            pass
         ready, self.ready = self.ready, []
         return ready
+
+    def _step(self) -> bool:
+        """Advance to the next token; false if it is not in the buffer yet."""
+        if self.depth > (self.base or 0):
+            if inner := _TO_BRACKET.match(self.buffer, self.at):
+                self.at = inner.end()
+                self._take(inner[1], inner.start(1))
+            return inner is not None
+        token = _TOKEN.search(self.buffer, self.at)
+        if token is None or token.group() == b'"':  # a string that continues in the next chunk
+            self.at = token.start() if token else max(self.at, len(self.buffer))
+            return False
+        self.at = token.end()
+        self._take(token.group()[:1], token.start())
+        return True
 
     def end(self) -> Iterator[bytes]:
         """The text after the last complete value, if there is any."""
