@@ -6,8 +6,9 @@ READY := $(VENV)/.ready
 export MPLBACKEND := Agg
 # A worker for each CPU; a file's tests stay together, in the order that tests/conftest.py gives the files.
 PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
+FAST := not service and not browser and not slow
 
-.PHONY: help demo test quick fix check bench lock clean
+.PHONY: help demo test quick pythons fix check bench lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -29,7 +30,10 @@ quick: $(READY) ## format, lint, types and the tests without services, browser a
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest $(PARALLEL) -m "not service and not browser and not slow" -x -q $(ARGS)
+	$(BIN)/pytest $(PARALLEL) -m "$(FAST)" -x -q $(ARGS)
+
+pythons: ## the tests of `make quick` on other Pythons: ARGS="3.12 3.13"
+	FAST="$(FAST)" tests/services/pythons.sh $(ARGS)
 
 fix: $(READY) ## mend what ruff can: lint, then format
 	$(BIN)/ruff check --fix .
@@ -57,7 +61,7 @@ lock: ## write requirements-dev.txt anew from pyproject.toml, in an environment 
 	rm -rf $(VENV)-lock
 
 clean: ## remove what the commands above made
-	rm -rf $(VENV) runs mlflow.db mlruns .pytest_cache .mypy_cache .ruff_cache .coverage
+	rm -rf $(VENV) $(VENV)-* runs mlflow.db mlruns .pytest_cache .mypy_cache .ruff_cache .coverage
 
 $(READY): requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Run the fast tests on other Pythons: 3.12 and 3.13, or those given. One without an interpreter here is left out, loudly.
+# Run the tests that $FAST marks on other Pythons: 3.12 and 3.13, or the given ones. A version without an interpreter
+# here is left out, loudly. `make pythons` sets the marks.
 #
 # The pins are installed as they are, without what they ask for, and without torch and sentence-transformers: their
 # wheels bring gigabytes of CUDA on these Pythons, and no fast test exports an encoder.
@@ -23,6 +24,6 @@ for version in "$@"; do
   grep -vE '^(torch|sentence-transformers)==' requirements-dev.txt > "$home/pins.txt"
   "$home/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement "$home/pins.txt" --editable .
   echo "== $("$home/bin/python" --version)"
-  "$home/bin/python" -m pytest -q -n logical --dist loadfile -m "not service and not browser and not slow"
+  "$home/bin/python" -m pytest -q -n logical --dist loadfile -m "$FAST"
 done
 if [ ${#left_out[@]} -gt 0 ]; then echo "LEFT OUT, no interpreter here: ${left_out[*]}" >&2; fi

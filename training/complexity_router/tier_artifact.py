@@ -20,7 +20,7 @@ from training.complexity_router.litellm_scores import SETTINGS, TIERS, V2, tier_
 from training.progress import Reporter
 from training.prompts.from_logs import ReadOptions, calls_of, table_of
 from training.prompts.labels import dominated_models
-from training.prompts.split import split_groups
+from training.prompts.split import split_prompts
 from training.prompts.table import PromptTable
 from training.whole_file import write_whole
 
@@ -108,14 +108,7 @@ def export_tiers(sources: Sequence[str], reading: ReadOptions, out: Path, report
 def tier_export(table: PromptTable, config: Config, out: Path) -> TierExport:
     """The artifact of a prompt table, and its worth on the held-out part; writes nothing."""
     predictor = _litellm_predictor()
-    settings = config.training
-    split = split_groups(
-        table.groups,
-        table.times,
-        validation_share=settings.validation_share,
-        test_share=settings.test_share,
-        seed=settings.seed,
-    )
+    split = split_prompts(table, config.training)
     train, validation, test = (table.rows(part) for part in (split.train, split.validation, split.test))
     ladder = ladder_of(train, config.rules.heuristic)
     artifact = statistics(train, ladder)

@@ -13,7 +13,7 @@ import polars as pl
 from router.models.prices import ModelPrice
 from router.records import Json, Request
 from training.prompts.languages import MOST_READ, asked_text
-from training.readers.cells import parse_json
+from training.prompts.table import stored_request
 
 if TYPE_CHECKING:
     import daft
@@ -208,7 +208,7 @@ def _count_openings(counts: LogCounts, calls: pl.DataFrame, most: int, keep_text
 
 def _user_text(prompt: str | None, messages: str | None) -> str:
     """The start of the user's text."""
-    return asked_text(Request.of(parse_json(messages)[0] if messages is not None else prompt or ""))
+    return asked_text(stored_request(prompt, messages, None, None))
 
 
 def opening_of(text: str) -> str:

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
+from multiprocessing.context import SpawnProcess
 from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 
@@ -201,7 +202,7 @@ def read_later(folder: Path, found: Event, go_on: Event) -> None:
     copy = Copies(folder).find(version(1))
     assert copy is not None
     found.set()
-    assert go_on.wait(60)
+    assert go_on.wait(PATIENCE_S)
     assert (copy.folder / "text.txt").read_text() == "read later"
 
 
@@ -214,30 +215,31 @@ def make_many(copies: Copies, first: int) -> None:
         gc.collect()
 
 
-def test_a_copy_that_another_process_uses_stays_until_that_process_ends(copies: Copies) -> None:
+def reader_of_version_1(copies: Copies) -> tuple[SpawnProcess, Event]:
+    """A process that has found the copy of version 1; it reads from it once the event is set."""
     copies.add(version(1), holding("read later"))
     context = multiprocessing.get_context("spawn")
     found, go_on = context.Event(), context.Event()
     reader = context.Process(target=read_later, args=(copies.folder, found, go_on))
     reader.start()
-    assert found.wait(60)
+    assert found.wait(PATIENCE_S)
+    return reader, go_on
+
+
+def test_a_copy_that_another_process_uses_stays_until_that_process_ends(copies: Copies) -> None:
+    reader, go_on = reader_of_version_1(copies)
     make_many(copies, 2)
     go_on.set()
-    reader.join(60)
+    reader.join(PATIENCE_S)
     assert reader.exitcode == 0
     make_many(copies, 12)
     assert copies.find(version(1)) is None
 
 
 def test_a_killed_process_keeps_no_copy(copies: Copies) -> None:
-    copies.add(version(1), holding("read later"))
-    context = multiprocessing.get_context("spawn")
-    found, never_set = context.Event(), context.Event()
-    reader = context.Process(target=read_later, args=(copies.folder, found, never_set))
-    reader.start()
-    assert found.wait(60)
+    reader, _never_set = reader_of_version_1(copies)
     reader.kill()
-    reader.join(60)
+    reader.join(PATIENCE_S)
     make_many(copies, 2)
     assert copies.find(version(1)) is None
 
@@ -246,13 +248,13 @@ def test_a_forked_child_keeps_the_copy_that_its_parent_let_go(copies: Copies) ->
     copy = copies.add(version(1), holding("read later"))
     context = multiprocessing.get_context("fork")
     go_on = context.Event()
-    child = context.Process(target=go_on.wait, args=(60,))
+    child = context.Process(target=go_on.wait, args=(PATIENCE_S,))
     child.start()
     del copy
     make_many(copies, 2)
     assert copies.find(version(1)) is not None
     go_on.set()
-    child.join(60)
+    child.join(PATIENCE_S)
 
 
 def test_a_copy_that_is_being_deleted_counts_as_none(copies: Copies) -> None:
