@@ -113,7 +113,8 @@ def tier_export(table: PromptTable, config: Config, out: Path) -> TierExport:
     ladder = ladder_of(train, config.rules.heuristic)
     artifact = statistics(train, ladder)
     artifact |= {
-        "success_definition": f"the call succeeded, or its score was at least {settings.success_score:g}",
+        "success_definition": "the call succeeded, or its score was at least "
+        f"{config.training.success_score:g}",
         "split_method": f"by {split.by}: {len(train)} prompts for the statistics, {len(validation)} for the "
         f"threshold, {len(test)} held out",
     }
