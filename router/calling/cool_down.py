@@ -12,10 +12,10 @@ from router.calling.attempt import ErrorKind
 from router.settings.sections import Calls
 
 FAULTS_OF_THE_MODEL: frozenset[ErrorKind] = frozenset(
-    {"rate_limit", "timeout", "connection", "server", "broken_stream"}
+    {"rate_limit", "timeout", "connection", "server", "broken_stream", "empty"}
 )
-"""Failures that count against a model; the others are the request's. A refused key counts only if the
-settings fall back on it: otherwise the cool-down would fall back against the settings."""
+"""What a provider or the network did, which counts against a model; the other failures are the request's.
+A refused key counts only if the settings fall back on it: otherwise it would do so against them."""
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import cache, lru_cache, wraps
 from typing import Any, TypeAlias
 
@@ -131,9 +132,9 @@ def complete(client: Client, arguments: Mapping[str, Json]) -> Reply:
     """Call a model: LiteLLM's response or stream, or a `Failed`."""
     target = litellm_module() if client is None else client
     try:
-        return _without_messages(target.completion(**arguments))
+        return _checked(target.completion(**arguments))
     except Exception as error:  # noqa: BLE001 - any error of a provider or its SDK decides what to try next
-        return failure_of(error)
+        return failure_of(error, arguments)
 
 
 async def acomplete(client: Client, arguments: Mapping[str, Json], timeout_s: float | None) -> Reply:
@@ -141,26 +142,28 @@ async def acomplete(client: Client, arguments: Mapping[str, Json], timeout_s: fl
     target = litellm_module() if client is None else client
     try:
         async with asyncio.timeout(_backstop(timeout_s)):
-            return _without_messages(await target.acompletion(**arguments))
+            return _checked(await target.acompletion(**arguments))
     except Exception as error:  # noqa: BLE001 - as above
-        return failure_of(error)
+        return failure_of(error, arguments)
 
 
 def next_piece(stream: Reply) -> Reply:
-    """Read the next piece of a stream: None at its end, a `Failed` if it broke."""
+    """Read the next piece of a stream: None at its end, a `Failed` if it broke or lacks a finish reason."""
     try:
-        return next(stream, None)
+        piece = next(stream, None)
     except Exception as error:  # noqa: BLE001 - as above
-        return failure_of(error)
+        return _broken(stream, error)
+    return _end_of(stream) if piece is None else piece
 
 
 async def anext_piece(stream: Reply, timeout_s: float | None) -> Reply:
     """Like `next_piece`; keep-alive bytes that form no piece do not extend the timeout."""
     try:
         async with asyncio.timeout(_backstop(timeout_s)):
-            return await anext(stream, None)
+            piece = await anext(stream, None)
     except Exception as error:  # noqa: BLE001 - as above
-        return failure_of(error)
+        return _broken(stream, error)
+    return _end_of(stream) if piece is None else piece
 
 
 def close(stream: Reply) -> None:
@@ -275,11 +278,32 @@ def _takes_value(provider: str, bare: str, name: str, value: str | float) -> boo
     return True
 
 
-def _without_messages(reply: Reply) -> Reply:
-    """Drop a stream's messages: LiteLLM would count their tokens, and fetch their images to do so."""
-    if not isinstance(reply, Failed) and hasattr(reply, "completion_stream"):
+def _checked(reply: Reply) -> Reply:
+    """A reply that may hold an answer, or a `Failed`."""
+    if hasattr(reply, "completion_stream"):
+        # LiteLLM would count the tokens of a stream's messages, and fetch their images to do so.
         reply.messages = None
+    elif not getattr(reply, "choices", True):
+        return _empty("the response holds no choices")
     return reply
+
+
+def _end_of(stream: Reply) -> Failed | None:
+    """The end of a stream. LiteLLM makes up a finish reason for one that ends without, even at once."""
+    unfinished = getattr(stream, "received_finish_reason", "unknown") is None
+    return _empty("the stream ended without a finish reason") if unfinished else None
+
+
+def _broken(stream: Reply, error: Exception) -> Failed:
+    """A stream's failure: the request was sent, once LiteLLM has the stream of the provider."""
+    failed = failure_of(error)
+    sent = getattr(stream, "completion_stream", stream) is not None
+    return replace(failed, kind="server") if sent and failed.kind == "unsent" else failed
+
+
+def _empty(why: str) -> Failed:
+    error = litellm_module().InternalServerError(message=why, model="", llm_provider="")
+    return Failed(kind="empty", error=error)
 
 
 def _backstop(timeout_s: float | None) -> float | None:

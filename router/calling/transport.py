@@ -28,6 +28,7 @@ from router.calling.parameters import Supported, arguments_for
 from router.calling.reply import own_price
 from router.calling.running import Observe, Prepared, RunningAttempt, Watch
 from router.calling.streams import AsyncStream, Stream
+from router.calling.unsendable import why_no_timeout
 from router.errors import RequestError
 from router.models.litellm_import import litellm_module
 from router.records import Json
@@ -107,7 +108,7 @@ class Transport:
         Raises:
             CallFailed: no model answered.
             ConfigError: a key is missing.
-            RequestError: an argument would send the request past the chain.
+            RequestError: an argument would send the request past the chain, or can't be sent at all.
             litellm.exceptions.APIError: the request itself is wrong: authentication, bad request or content
                 policy, unless `calls.also_fall_back_on` names it.
         """
@@ -209,6 +210,8 @@ class Transport:
         fitting, notes = arguments_for(model, arguments, self._config, self._supported(model, settings))
         _refuse_detours(fitting)
         timeout = fitting.get("timeout") or settings.timeout_s or self._config.calls.timeout_s
+        if (problem := why_no_timeout(timeout)) is not None:
+            raise RequestError(problem)
         stream = bool(fitting.get("stream"))
         wants_usage = bool((fitting.get("stream_options") or {}).get("include_usage"))
         if stream and "stream_options" not in fitting and self._may_ask_for_counts(model, settings):

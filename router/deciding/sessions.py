@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections import OrderedDict
@@ -9,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from router.settings.sections import Sessions
+
+LONGEST_ID = 128
+"""Characters of a session id that are kept as they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +31,15 @@ class Seat:
 
 
 class SessionMemory:
-    """The seats of the latest sessions of this process; safe under threads."""
+    """The seats of the latest sessions of this process; safe under threads.
+
+    It keeps at most `sessions.most` of them, a few hundred bytes each: a long id is kept as its hash.
+    """
 
     def __init__(self, settings: Sessions, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._clock = clock
-        self._seats: OrderedDict[str, Seat] = OrderedDict()
+        self._seats: OrderedDict[str | bytes, Seat] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -43,7 +50,7 @@ class SessionMemory:
         if session_id is None or not self._settings.stay:
             return None
         with self._lock:
-            seat = self._seats.get(session_id)
+            seat = self._seats.get(_key(session_id))
         fresh = seat and self._clock() - seat.seen <= self._settings.forget_after_s
         return seat if fresh else None
 
@@ -51,8 +58,16 @@ class SessionMemory:
         """Remember the model of a session's latest request."""
         if session_id is None or not self._settings.stay:
             return
+        key, seat = _key(session_id), Seat(model=model, tokens=tokens, seen=self._clock())
         with self._lock:
-            self._seats[session_id] = Seat(model=model, tokens=tokens, seen=self._clock())
-            self._seats.move_to_end(session_id)
+            self._seats[key] = seat
+            self._seats.move_to_end(key)
             while len(self._seats) > self._settings.most:
                 self._seats.popitem(last=False)
+
+
+def _key(session_id: str) -> str | bytes:
+    """What stands for a session in memory."""
+    if len(session_id) <= LONGEST_ID:
+        return session_id
+    return hashlib.sha256(session_id.encode("utf-8", "surrogatepass")).digest()
