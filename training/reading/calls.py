@@ -16,15 +16,7 @@ from training.reading.files.log_file import COMPRESSED, ROWS_ONLY, LogFile
 from training.reading.outcomes.amendments import judge_verdicts, session_verdicts, with_amendments
 from training.reading.outcomes.judge_report import JudgeReport
 from training.reading.outcomes.session_rules import count_outcomes, judge_sessions
-from training.reading.read_pass import (
-    REJECTED_BUCKET,
-    Meter,
-    Plan,
-    Progress,
-    Runner,
-    call_source,
-    start_daft,
-)
+from training.reading.read_pass import REJECTED_BUCKET, Meter, Plan, Progress, Runner, call_source, start_daft
 from training.reading.refusal import refuse_bad_log
 from training.reading.rows.cleaning import CALL_SCHEMA
 from training.reading.rows.joining import spool
