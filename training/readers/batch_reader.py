@@ -83,6 +83,17 @@ _CHAT = ("completions", "responses", "messages")
 _NOT_RUN = ("batch_expired", "batch_cancelled", "batch_canceled")
 
 
+def _call(body: Mapping[str, Json], answer: Mapping[str, Json], labels: Call, outcome: Call) -> Result:
+    """The call with the model name of the request; an answer names a dated version."""
+    fields = request_fields(body)
+    if not fields:
+        return NO_PROMPT
+    names = words(body.get("model")), words(answer.get("model"))
+    if (model := first_words(*names)) is None:
+        return NO_MODEL
+    return {**fields, "model": model, **labels, **batch_amounts(answer.get("usage"), *names), **outcome}
+
+
 class OpenAIBatch(BatchReader):
     """The input file holds `method`, `url` and `body`; output and error files `response` and `error`."""
 
@@ -111,15 +122,8 @@ class OpenAIBatch(BatchReader):
         failed = _openai_failure(result, response, answer)
         if isinstance(failed, Skipped):
             return failed
-        fields = request_fields(body)
-        if not fields:
-            return NO_PROMPT
-        names = words(body.get("model")), words(answer.get("model"))
-        if (model := first_words(*names)) is None:
-            return NO_MODEL
-        fields |= {"model": model, **_labels(body, result, response, answer)}
-        fields |= batch_amounts(answer.get("usage"), *names)
-        return fields | (answer_evidence(answer) if failed is None else failed)
+        labels = _labels(body, result, response, answer)
+        return _call(body, answer, labels, answer_evidence(answer) if failed is None else failed)
 
 
 def _is_chat(url: Json) -> bool:
@@ -196,15 +200,8 @@ class AnthropicBatch(BatchReader):
         failed = _anthropic_failure(ending)
         if isinstance(failed, Skipped | Rejected):
             return failed
-        fields = request_fields(body)
-        if not fields:
-            return NO_PROMPT
-        names = words(body.get("model")), words(message.get("model"))
-        if (model := first_words(*names)) is None:
-            return NO_MODEL
-        fields |= filled({"model": model, "call_id": words(message.get("id"))})
-        fields |= batch_amounts(message.get("usage"), *names)
-        return fields | (answer_evidence(message) if failed is None else failed)
+        labels = filled({"call_id": words(message.get("id"))})
+        return _call(body, message, labels, answer_evidence(message) if failed is None else failed)
 
 
 def _requests(record: Record) -> list[Json]:

@@ -37,15 +37,8 @@ if TYPE_CHECKING:
 _BUCKET_BYTES = 128 << 20
 _MOST_BUCKETS = 256
 _UNPACKED = {
-    "parquet": 6,
-    "json": 1,
-    "csv": 1,
-    "database": 2,
-    "values": 1,
-    "table": 2,
-    "address": 2,
-    "spool": 1,
-}
+    "parquet": 6, "json": 1, "csv": 1, "database": 2, "values": 1, "table": 2, "address": 2, "spool": 1,
+}  # fmt: skip
 """Bytes of calls in a byte of a log file, roughly."""
 _SORTED_REJECTS = 200_000
 
