@@ -26,10 +26,7 @@ create table if not exists encoding (
 
 
 def encode_all(
-    encoder: Encoder,
-    texts: Sequence[str],
-    cache: Path,
-    advance: Callable[[int], object] = lambda done: None,
+    encoder: Encoder, texts: Sequence[str], cache: Path, advance: Callable[[int], object] = lambda done: None
 ) -> tuple[list[Encoding], int]:
     """Encode texts; returns the encodings in order and how many of them were computed.
 

@@ -16,15 +16,7 @@ from training.reading.files.log_file import COMPRESSED, ROWS_ONLY, LogFile
 from training.reading.outcomes.amendments import judge_verdicts, session_verdicts, with_amendments
 from training.reading.outcomes.judge_report import JudgeReport
 from training.reading.outcomes.session_rules import count_outcomes, judge_sessions
-from training.reading.read_pass import (
-    REJECTED_BUCKET,
-    Meter,
-    Plan,
-    Progress,
-    Runner,
-    call_source,
-    start_daft,
-)
+from training.reading.read_pass import REJECTED_BUCKET, Meter, Plan, Progress, Runner, call_source, start_daft
 from training.reading.refusal import refuse_bad_log
 from training.reading.rows.cleaning import CALL_SCHEMA
 from training.reading.rows.joining import spool
@@ -45,15 +37,8 @@ if TYPE_CHECKING:
 _BUCKET_BYTES = 128 << 20
 _MOST_BUCKETS = 256
 _UNPACKED = {
-    "parquet": 6,
-    "json": 1,
-    "csv": 1,
-    "database": 2,
-    "values": 1,
-    "table": 2,
-    "address": 2,
-    "spool": 1,
-}
+    "parquet": 6, "json": 1, "csv": 1, "database": 2, "values": 1, "table": 2, "address": 2, "spool": 1,
+}  # fmt: skip
 """Bytes of calls in a byte of a log file, roughly."""
 _SORTED_REJECTS = 200_000
 
