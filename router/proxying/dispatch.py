@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 from router.calling.litellm_call import takes
 from router.calling.parameters import arguments_for
 from router.deciding.limits import LimitCheck
-from router.errors import NoModelAllowed, RouterError
+from router.errors import RouterError
 from router.proxying.ticket import PARAMETERS, Ticket
 from router.records import Decision, Json, Request, Wishes
 from router.serving.completion import Completion
@@ -186,17 +186,8 @@ def _decision(
     if pinned is not None and pinned not in version.models:
         return _pinned_unknown(version, pinned)
     missing = set() if candidates.groups is None else set(version.models) - set(candidates.groups)
-    narrowed = replace(wishes, model=pinned, deny=[*wishes.deny, *missing])
-    try:
-        decision = router.decide_by(version, request, narrowed)
-    except NoModelAllowed as error:
-        raise NoModelAllowed(_with_not_served(error.rejected, missing)) from None
-    return replace(decision, rejected=_with_not_served(decision.rejected, missing))
-
-
-def _with_not_served(rejected: Mapping[str, str], missing: Collection[str]) -> dict[str, str]:
-    """The reasons, with the true one for the models that LiteLLM does not serve."""
-    return {model: NOT_SERVED if model in missing else why for model, why in rejected.items()}
+    unserved = dict.fromkeys(missing, NOT_SERVED)
+    return router.decide_by(version, request, replace(wishes, model=pinned), unserved)
 
 
 def _pinned_unknown(version: Version, group: str) -> Decision:
