@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -63,6 +63,7 @@ class Circumstances:
     Attributes:
         cooling: reason for each model in cool-down; such a model serves only if no other may.
         unserved: reason for each model that nobody serves now.
+        local: models whose calls stay on the team's own machines now; None: as the settings say.
         seat: where the request's session is.
         draw: uniform in [0, 1); decides about exploration.
         serve_rules: shadow mode.
@@ -70,6 +71,7 @@ class Circumstances:
 
     cooling: Mapping[str, str] = field(default_factory=dict)
     unserved: Mapping[str, str] = field(default_factory=dict)
+    local: Collection[str] | None = None
     seat: Seat | None = None
     draw: float = 1.0
     serve_rules: bool = False
@@ -267,7 +269,7 @@ class Version:
         A model in cool-down is among them only if another one is left and the caller pinned none.
         """
         cost = dict(zip(self.models, forecast.cost[0].tolist(), strict=True))
-        rejected = self.limits.rule_out(request, wishes, float(forecast.tokens[0]), cost)
+        rejected = self.limits.rule_out(request, wishes, float(forecast.tokens[0]), cost, circumstances.local)
         rejected |= circumstances.unserved
         cooling_down = {model: why for model, why in circumstances.cooling.items() if model not in rejected}
         if wishes.model is not None or set(self.models) <= {*rejected, *cooling_down}:

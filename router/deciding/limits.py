@@ -82,20 +82,27 @@ class LimitCheck:
         self._settings = config.limits
 
     def rule_out(
-        self, request: Request, wishes: Wishes, tokens: float, cost: Mapping[str, float]
+        self,
+        request: Request,
+        wishes: Wishes,
+        tokens: float,
+        cost: Mapping[str, float],
+        local: Collection[str] | None = None,
     ) -> dict[str, str]:
         """The models that may not serve a request, each with the first reason against it.
 
         Args:
             tokens: the encoder's estimate of the request's input tokens.
             cost: expected USD per model; NaN is unknown.
+            local: models whose calls stay on the team's own machines now; None: as the settings say.
         """
         demand = _Demand(
             needs=needs_of(request),
             parameters=request.parameters,
             size=RequestSize(request, tokens),
             answer=answer_tokens(request.parameters),
-            only_local=self._must_stay(request, wishes),
+            only_local=self.must_stay(request, wishes),
+            local=local,
             cap=min(_or_infinite(wishes.max_cost_usd), _or_infinite(self._settings.max_cost_usd)),
         )
         denied = self.names.denied_by(wishes.deny)
@@ -106,7 +113,7 @@ class LimitCheck:
         )
         return {name: why for name, why in reasons if why is not None}
 
-    def _must_stay(self, request: Request, wishes: Wishes) -> bool:
+    def must_stay(self, request: Request, wishes: Wishes) -> bool:
         """Whether a request may only go to a local model."""
         settings = self._settings
         return (
@@ -132,6 +139,7 @@ class _Demand:
     size: RequestSize
     answer: int
     only_local: bool
+    local: Collection[str] | None
     cap: float
 
     @property
@@ -150,7 +158,8 @@ def _unwanted(facts: ModelFacts, denied: Collection[str], allowed: Collection[st
 
 def _objection(facts: ModelFacts, demand: _Demand, cost: float) -> str | None:
     """Why a model can't serve a request, or None."""
-    if demand.only_local and not (facts.local and _stays_home(demand.parameters)):
+    local = facts.local if demand.local is None else facts.name in demand.local
+    if demand.only_local and not (local and _stays_home(demand.parameters)):
         return NOT_LOCAL
     for need in demand.needs:
         if facts.takes.get(need) is False:

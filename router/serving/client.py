@@ -141,14 +141,17 @@ class Router:
         request: Request,
         wishes: Wishes,
         unserved: Mapping[str, str] = NO_REASONS,
+        client: Any = None,  # noqa: ANN401 - litellm.Router
     ) -> Decision:
         """Like `decide`, by a version that may no longer be in force.
 
         Args:
             unserved: reason for each model that nobody serves now.
+            client: a `litellm.Router` that makes the calls instead of the router's transport.
         """
         circumstances = Circumstances(
             unserved=unserved,
+            local=self._transport.local_models(version.models, version.config, client),
             cooling=self._transport.cooling(),
             seat=self._sessions.seat(request.session_id),
             draw=self._draws.random(),
