@@ -125,7 +125,7 @@ def train(job: TrainJob, reporter: Reporter) -> Trained:
         whole = table_of(files, config, reporter)
     report = data_report(whole, cheapest_success(whole))
     table, warnings = usable_models(whole, config)
-    check_models(config, table.models)
+    config = check_models(config, table.models)
     folder = _encoder_folder(table, job.reading, reporter)
     encoder = encoder_info(folder)
     encodings, embedded = encodings_of(table, load_encoder(folder, encoder), job.reading.cache, reporter)

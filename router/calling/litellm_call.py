@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -16,10 +16,10 @@ from router.calling.attempt import Failed
 from router.calling.provider_errors import failure_of
 from router.errors import ConfigError
 from router.models.litellm_import import litellm_module
-from router.models.locality import ANY_SERVER, address_of
+from router.models.locality import ANY_SERVER, address_of, is_local_group
 from router.models.model_list import provider_of
 from router.records import Json
-from router.settings.sections import ModelSettings
+from router.settings.sections import Config, ModelSettings
 
 NO_KEY = "no-key"
 """LiteLLM requires a key; an endpoint without authentication ignores it."""
@@ -208,6 +208,24 @@ def cost_of_tokens(model: str | None, provider: str | None, counted: Reply) -> f
         return float(litellm.completion_cost(whole, model=model, custom_llm_provider=provider))
     except Exception:  # noqa: BLE001 - LiteLLM raises a plain Exception for a model without a price
         return None
+
+
+def local_models(client: Client, models: Iterable[str], config: Config) -> frozenset[str] | None:
+    """The models whose calls through a client stay on the team's own machines now.
+
+    None without a client: the settings say where calls go. Of a client that can't be inspected, only the
+    setting `local: true` tells.
+    """
+    if client is None:
+        return None
+    if not hasattr(client, "get_model_list"):
+        return frozenset(model for model in models if config.of(model).local)
+    litellm = litellm_module()
+    if litellm.api_base or litellm.model_fallbacks:
+        return frozenset()
+    return frozenset(
+        model for model in models if is_local_group(client.get_model_list(model) or (), config.of(model))
+    )
 
 
 def takes(litellm_model: str, api_base: str | None, name: str, value: Json) -> bool:

@@ -21,6 +21,7 @@ from router.calling.litellm_call import (
     complete,
     connection_of,
     counts_streams,
+    local_models,
     no_detours,
     takes,
 )
@@ -147,6 +148,16 @@ class Transport:
                     return reply
                 failed = reply
             step = plan.send(failed)
+
+    def local_models(
+        self, models: Sequence[str], config: Config, client: Client = None
+    ) -> frozenset[str] | None:
+        """The models whose calls stay on the team's own machines now; None: as the settings say.
+
+        Args:
+            client: a `litellm.Router` that calls them instead of this transport's client.
+        """
+        return local_models(self._client if client is None else client, models, config)
 
     def cooling(self) -> dict[str, str]:
         """The reason for each cool-down of now."""

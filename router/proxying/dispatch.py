@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from router.calling.litellm_call import takes
+from router.calling.litellm_call import local_models, takes
 from router.calling.parameters import arguments_for
-from router.deciding.limits import LimitCheck
-from router.errors import NoModelAllowed, RouterError
+from router.deciding.limits import NOT_LOCAL, LimitCheck
+from router.errors import RouterError
 from router.proxying.ticket import PARAMETERS, Ticket
-from router.records import Decision, Json, Request, Wishes
+from router.records import Decision, Json, Request
 from router.serving.completion import Completion
 from router.settings.sections import Calls
 
@@ -124,7 +124,7 @@ def start_completion(router: Router, ticket: Ticket, candidates: Candidates, mes
         NoModelAllowed: the limits left no model.
     """
     request, version = ticket.request.to_request(messages), router.version
-    decision = _decision(router, version, ticket.request.wishes(), candidates, request)
+    decision = _decision(router, version, ticket, candidates, request)
     return replace(router.completion_of(version, request, decision, {}), request_id=ticket.call_id)
 
 
@@ -138,12 +138,14 @@ def objection(ticket: Ticket, group: str) -> str | None:
     decision, config = completion.decision, completion.version.config
     if why := _why_stop(ticket, group, config.calls):
         return why
+    limits, wishes = LimitCheck((group,), config), ticket.request.wishes()
+    local = local_models(ticket.client, (group,), config)
     if group in decision.ranking:
-        return None
+        moved = local is not None and group not in local and limits.must_stay(completion.request, wishes)
+        return NOT_LOCAL if moved else None
     if group in decision.rejected:
         return decision.rejected[group]
-    limits = LimitCheck((group,), config)
-    return limits.rule_out(completion.request, ticket.request.wishes(), tokens=0.0, cost={}).get(group)
+    return limits.rule_out(completion.request, wishes, tokens=0.0, cost={}, local=local).get(group)
 
 
 def fit_arguments(
@@ -179,24 +181,15 @@ def _why_stop(ticket: Ticket, group: str, calls: Calls) -> str | None:
 
 
 def _decision(
-    router: Router, version: Version, wishes: Wishes, candidates: Candidates, request: Request
+    router: Router, version: Version, ticket: Ticket, candidates: Candidates, request: Request
 ) -> Decision:
     """The decision of one version, which may no longer be in force when the request ends."""
-    pinned = candidates.pinned
+    pinned, wishes = candidates.pinned, ticket.request.wishes()
     if pinned is not None and pinned not in version.models:
         return _pinned_unknown(version, pinned)
     missing = set() if candidates.groups is None else set(version.models) - set(candidates.groups)
-    narrowed = replace(wishes, model=pinned, deny=[*wishes.deny, *missing])
-    try:
-        decision = router.decide_by(version, request, narrowed)
-    except NoModelAllowed as error:
-        raise NoModelAllowed(_with_not_served(error.rejected, missing)) from None
-    return replace(decision, rejected=_with_not_served(decision.rejected, missing))
-
-
-def _with_not_served(rejected: Mapping[str, str], missing: Collection[str]) -> dict[str, str]:
-    """The reasons, with the true one for the models that LiteLLM does not serve."""
-    return {model: NOT_SERVED if model in missing else why for model, why in rejected.items()}
+    unserved = dict.fromkeys(missing, NOT_SERVED)
+    return router.decide_by(version, request, replace(wishes, model=pinned), unserved, ticket.client)
 
 
 def _pinned_unknown(version: Version, group: str) -> Decision:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from router.explaining.explain import Explanation
 
 REQUEST_ARGUMENTS = frozenset({"messages", "tools", "response_format"})
+NO_REASONS: Mapping[str, str] = {}
 
 
 class Router:
@@ -134,9 +135,23 @@ class Router:
         """
         return self.decide_by(self._version, request, wishes)
 
-    def decide_by(self, version: Version, request: Request, wishes: Wishes) -> Decision:
-        """Like `decide`, by a version that may no longer be in force."""
+    def decide_by(
+        self,
+        version: Version,
+        request: Request,
+        wishes: Wishes,
+        unserved: Mapping[str, str] = NO_REASONS,
+        client: Any = None,  # noqa: ANN401 - litellm.Router
+    ) -> Decision:
+        """Like `decide`, by a version that may no longer be in force.
+
+        Args:
+            unserved: reason for each model that nobody serves now.
+            client: a `litellm.Router` that makes the calls instead of the router's transport.
+        """
         circumstances = Circumstances(
+            unserved=unserved,
+            local=self._transport.local_models(version.models, version.config, client),
             cooling=self._transport.cooling(),
             seat=self._sessions.seat(request.session_id),
             draw=self._draws.random(),
