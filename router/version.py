@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from threading import BoundedSemaphore
 
@@ -21,6 +22,7 @@ from router.forecasting.encoder import Encoder, EncoderInfo, Encoding, load_enco
 from router.forecasting.features import Features, FeatureSpec, embedded_text, featurize
 from router.forecasting.head import Head
 from router.forecasting.task_groups import ABOUT_FILE, TaskGroups
+from router.forking import ForkSafe
 from router.loading.artifact import load_arrays, read_manifest
 from router.models.model_list import cached_price_share
 from router.models.prices import ModelPrice, PriceTable, current_prices
@@ -109,7 +111,7 @@ class Version:
         self.task_groups = TaskGroups.load(folder / TASKS_FOLDER) if with_tasks else None
         self._price_table = PriceTable.of([self.prices[model] for model in self.models])
         # More threads than cores would only pass the interpreter's lock back and forth.
-        self._turns = BoundedSemaphore(os.cpu_count() or 1)
+        self._turns = ForkSafe(partial(BoundedSemaphore, os.cpu_count() or 1))
 
     @classmethod
     def load(cls, folder: Path, config: Config | None = None, held: object = None) -> Version:
@@ -221,7 +223,7 @@ class Version:
     def case(self, request: Request, wishes: Wishes, circumstances: Circumstances) -> Case:
         """Collect what the decision on one request depends on."""
         self._check_wishes(wishes)
-        with self._turns:
+        with self._turns.part:
             encoding = self.encode(request)
             request = self.typed(request, encoding)
             forecast = self.forecast_from(featurize([request], [encoding], self.spec))

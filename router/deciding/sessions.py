@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from router.forking import ForkSafe
 from router.settings.sections import Sessions
 
 
@@ -33,7 +34,7 @@ class SessionMemory:
         self._settings = settings
         self._clock = clock
         self._seats: OrderedDict[str, Seat] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = ForkSafe(threading.Lock)
 
     def __len__(self) -> int:
         return len(self._seats)
@@ -42,7 +43,7 @@ class SessionMemory:
         """The seat of a session; None if it is new or forgotten, or if sessions don't stay on their model."""
         if session_id is None or not self._settings.stay:
             return None
-        with self._lock:
+        with self._lock.part:
             seat = self._seats.get(session_id)
         fresh = seat and self._clock() - seat.seen <= self._settings.forget_after_s
         return seat if fresh else None
@@ -51,7 +52,7 @@ class SessionMemory:
         """Remember the model of a session's latest request."""
         if session_id is None or not self._settings.stay:
             return
-        with self._lock:
+        with self._lock.part:
             self._seats[session_id] = Seat(model=model, tokens=tokens, seen=self._clock())
             self._seats.move_to_end(session_id)
             while len(self._seats) > self._settings.most:
