@@ -7,6 +7,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from threading import BoundedSemaphore
 
@@ -22,7 +23,8 @@ from router.forecasting.features import Features, FeatureSpec, embedded_text, fe
 from router.forecasting.head import Head
 from router.forecasting.request_tokens import billed_output
 from router.forecasting.task_groups import ABOUT_FILE, TaskGroups
-from router.loading.artifact import load_arrays, read_manifest
+from router.forking import ForkSafe
+from router.loading.artifact import load_arrays, read_manifest, refusing_malformed
 from router.models.model_list import cached_price_share
 from router.models.names import ModelNames, with_own_names
 from router.models.prices import ModelPrice, PriceTable, current_prices
@@ -36,7 +38,21 @@ HEAD_FILE = "head.safetensors"
 KEYS_FILE = "training_keys.safetensors"
 ENCODER_FOLDER = "encoder"
 TASKS_FOLDER = "tasks"
-CANARY = Request.of("Is this router in order?")
+_TOOL = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
+_IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+CANARIES = (
+    Request.of("Is this router in order?"),
+    Request.of(""),
+    Request.of("今天的订单在哪里? Où est ma commande? \U0001f6b2"),
+    Request.of("word " * 5_000),
+    Request.of(
+        [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 2 + 2?"}],
+        tools=[_TOOL],
+        response_format={"type": "json_object"},
+    ),
+    Request.of([{"role": "user", "content": [{"type": "text", "text": "What is this?"}, _IMAGE]}]),
+)
+"""Requests of every shape, which a version must decide before it serves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +131,7 @@ class Version:
         self.task_groups = TaskGroups.load(folder / TASKS_FOLDER) if with_tasks else None
         self._price_table = PriceTable.of([self.prices[model] for model in self.models])
         # More threads than cores would only pass the interpreter's lock back and forth.
-        self._turns = BoundedSemaphore(os.cpu_count() or 1)
+        self._turns = ForkSafe(partial(BoundedSemaphore, os.cpu_count() or 1))
 
     @classmethod
     def load(cls, folder: Path, config: Config | None = None, held: object = None) -> Version:
@@ -130,12 +146,40 @@ class Version:
             ConfigError: the settings name a model that the router does not know.
         """
         manifest = read_manifest(folder)
+<<<<<<< HEAD
         settings = _own_settings(folder, manifest["config"]) if config is None else config
         settings = check_models(settings, manifest["models"])
         version = cls(folder=folder, manifest=manifest, config=settings, held=held)
         if not np.isfinite(version.forecast([CANARY]).probability).all():
             raise DamagedArtifact(f"{folder}: predicts no probabilities; train or fetch the router again")
+=======
+        with refusing_malformed(folder):
+            settings = _own_settings(folder, manifest["config"]) if config is None else config
+            check_models(settings, manifest["models"])
+            version = cls(folder=folder, manifest=manifest, config=settings, held=held)
+            version.prove()
+>>>>>>> h5
         return version
+
+    def prove(self) -> None:
+        """Decide on every canary, whatever the settings' limits, by the policy and by the rule table.
+
+        Raises:
+            DamagedArtifact: a forecast is no number, or a decision names no model of the router.
+        """
+        decides = bool(self.models) and self.policy.best_single in self.models
+        forecast = self.forecast(CANARIES)
+        known = [np.isfinite(self.prices[model].per_call) for model in self.models]
+        numbers = (forecast.probability, forecast.cost[:, known], forecast.familiarity, forecast.tokens)
+        if (
+            not decides
+            or len(set(self.models)) < len(self.models)
+            or not all(np.isfinite(part).all() for part in numbers)
+        ):
+            raise DamagedArtifact(f"{self.folder}: predicts no numbers; train or fetch the router again")
+        for row, request in enumerate(CANARIES):
+            for serve_rules in (False, True):
+                self.settle(self._case(self.typed(request), forecast, row, serve_rules=serve_rules)).to_json()
 
     @property
     def baseline(self) -> str:
@@ -234,8 +278,13 @@ class Version:
 
     def case(self, request: Request, wishes: Wishes, circumstances: Circumstances) -> Case:
         """Collect what the decision on one request depends on."""
+<<<<<<< HEAD
         wishes = self._named(wishes)
         with self._turns:
+=======
+        self._check_wishes(wishes)
+        with self._turns.part:
+>>>>>>> h5
             encoding = self.encode(request)
             request = self.typed(request, encoding)
             forecast = self.forecast_from(featurize([request], [encoding], self.spec), request.parameters)

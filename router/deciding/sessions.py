@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from router.forking import ForkSafe
 from router.settings.sections import Sessions
 
 LONGEST_ID = 128
@@ -40,7 +41,7 @@ class SessionMemory:
         self._settings = settings
         self._clock = clock
         self._seats: OrderedDict[str | bytes, Seat] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = ForkSafe(threading.Lock)
 
     def __len__(self) -> int:
         return len(self._seats)
@@ -49,7 +50,7 @@ class SessionMemory:
         """The seat of a session; None if it is new or forgotten, or if sessions don't stay on their model."""
         if session_id is None or not self._settings.stay:
             return None
-        with self._lock:
+        with self._lock.part:
             seat = self._seats.get(_key(session_id))
         fresh = seat and self._clock() - seat.seen <= self._settings.forget_after_s
         return seat if fresh else None
@@ -59,7 +60,7 @@ class SessionMemory:
         if session_id is None or not self._settings.stay:
             return
         key, seat = _key(session_id), Seat(model=model, tokens=tokens, seen=self._clock())
-        with self._lock:
+        with self._lock.part:
             self._seats[key] = seat
             self._seats.move_to_end(key)
             while len(self._seats) > self._settings.most:

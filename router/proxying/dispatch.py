@@ -16,6 +16,7 @@ from router.calling.litellm_call import local_models, takes
 from router.calling.parameters import arguments_for
 from router.deciding.limits import NOT_LOCAL, LimitCheck
 from router.errors import RouterError
+from router.forking import ForkSafe
 from router.proxying.ticket import PARAMETERS, Ticket
 from router.records import Decision, Json, Request
 from router.serving.completion import Completion
@@ -59,8 +60,8 @@ class Dispatcher:
         self._load = load
         self._router: Router | None = None
         self._failure: tuple[float, RouterError] | None = None
-        self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="pointsman")
+        self._lock = ForkSafe(threading.Lock)
+        self._threads = ForkSafe(partial(ThreadPoolExecutor, THREADS, thread_name_prefix="pointsman"))
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         """The dispatcher itself: LiteLLM copies its configuration with the plugin in it."""
@@ -72,7 +73,7 @@ class Dispatcher:
         Raises:
             RouterError: it can't be loaded. The error is raised again until it is time for another try.
         """
-        with self._lock:
+        with self._lock.part:
             if self._router is None:
                 self._router = self._loaded()
             return self._router
@@ -80,7 +81,7 @@ class Dispatcher:
     async def ready(self) -> None:
         """Load the router if needed; the decision reports a failure."""
         if self._router is None:
-            await asyncio.get_running_loop().run_in_executor(self._threads, self._try_router)
+            await asyncio.get_running_loop().run_in_executor(self._threads.part, self._try_router)
 
     async def decide(self, ticket: Ticket, candidates: Candidates, messages: Json = None) -> None:
         """Decide on a request once: later callers wait for the same decision.
@@ -90,7 +91,7 @@ class Dispatcher:
         if ticket.deciding is None:
             loop = asyncio.get_running_loop()
             decide = self.decide_now
-            ticket.deciding = loop.run_in_executor(self._threads, decide, ticket, candidates, messages)
+            ticket.deciding = loop.run_in_executor(self._threads.part, decide, ticket, candidates, messages)
         await asyncio.shield(ticket.deciding)
 
     def decide_now(self, ticket: Ticket, candidates: Candidates, messages: Json = None) -> None:

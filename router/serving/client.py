@@ -14,6 +14,7 @@ from router.call_log.log import CallLog, load_function
 from router.calling.transport import Transport
 from router.deciding.sessions import SessionMemory
 from router.errors import CallLogError, RequestError
+from router.forking import ForkSafe
 from router.loading.copies import Copy
 from router.loading.follow import Follower
 from router.loading.registry import SCHEMES, RegistrySource
@@ -55,7 +56,7 @@ class Router:
         self._shadow = shadow
         self._transport = Transport(config, transport)
         self._sessions = SessionMemory(config.sessions)
-        self._draws = random.Random(config.exploration.seed)
+        self._draws = ForkSafe(partial(random.Random, config.exploration.seed))
         self.follower: Follower[Version] | None = None
 
     @classmethod
@@ -154,7 +155,7 @@ class Router:
             local=self._transport.local_models(version.models, version.config, client),
             cooling=self._transport.cooling(),
             seat=self._sessions.seat(request.session_id),
-            draw=self._draws.random(),
+            draw=self._draws.part.random(),
             serve_rules=self._shadow,
         )
         case = version.case(request, wishes, circumstances)
