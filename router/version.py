@@ -146,19 +146,11 @@ class Version:
             ConfigError: the settings name a model that the router does not know.
         """
         manifest = read_manifest(folder)
-<<<<<<< HEAD
-        settings = _own_settings(folder, manifest["config"]) if config is None else config
-        settings = check_models(settings, manifest["models"])
-        version = cls(folder=folder, manifest=manifest, config=settings, held=held)
-        if not np.isfinite(version.forecast([CANARY]).probability).all():
-            raise DamagedArtifact(f"{folder}: predicts no probabilities; train or fetch the router again")
-=======
         with refusing_malformed(folder):
             settings = _own_settings(folder, manifest["config"]) if config is None else config
-            check_models(settings, manifest["models"])
+            settings = check_models(settings, manifest["models"])
             version = cls(folder=folder, manifest=manifest, config=settings, held=held)
             version.prove()
->>>>>>> h5
         return version
 
     def prove(self) -> None:
@@ -278,13 +270,8 @@ class Version:
 
     def case(self, request: Request, wishes: Wishes, circumstances: Circumstances) -> Case:
         """Collect what the decision on one request depends on."""
-<<<<<<< HEAD
         wishes = self._named(wishes)
-        with self._turns:
-=======
-        self._check_wishes(wishes)
         with self._turns.part:
->>>>>>> h5
             encoding = self.encode(request)
             request = self.typed(request, encoding)
             forecast = self.forecast_from(featurize([request], [encoding], self.spec), request.parameters)
