@@ -18,6 +18,7 @@ from training.reading.files.log_file import (
     BATCH_ROWS,
     OWN_LOG,
     LogFile,
+    LongLine,
     damage_as_log_error,
     is_remote,
     line_batches,
@@ -67,7 +68,7 @@ def _json_batches(file: LogFile) -> Iterator[RawBatch]:
     seen: set[str] = set()
     line, position = 0, 0
     with raw:
-        for lines in line_batches(content, file.path, BATCH_BYTES):
+        for lines in line_batches(content, BATCH_BYTES):
             rows, names = _json_rows(lines, line + 1, file.mapping, feedback)
             new = frozenset(names - seen) if len(seen) < _MOST_NAMES else frozenset()
             seen |= new
@@ -109,6 +110,8 @@ def _json_rows(
 
 
 def _json_object(line: bytes) -> tuple[Mapping[str, Json], bool]:
+    if isinstance(line, LongLine):
+        raise ValueError(f"line {line.problem}")
     try:
         value, repaired = parse_json(line.removeprefix(b"\xef\xbb\xbf"))
     except UnicodeDecodeError as error:
@@ -125,7 +128,7 @@ def _csv_batches(file: LogFile) -> Iterator[RawBatch]:
     names = file.names or ()
     position = 0
     with raw:
-        rows = csv_rows(content, file.path, len(names))
+        rows = csv_rows(content, len(names))
         next(rows, None)
         for first in rows:
             batch, size = [first], 0
