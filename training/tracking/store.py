@@ -48,18 +48,14 @@ def _set_experiment(tracking_uri: str) -> None:
 
 def _make_whole(path: Path) -> None:
     """Make the database if there is none; set a broken one that holds nothing aside, and make it anew."""
-    from mlflow.store.db import utils
-    from sqlalchemy import create_engine
+    from mlflow import MlflowClient
 
     if path.exists() and path.stat().st_size:
-        engine = create_engine(f"sqlite:///{path}")
-        try:
-            revision = utils._get_schema_version(engine)  # type: ignore[no-untyped-call]
-        finally:
-            engine.dispose()
-        if revision == utils._get_latest_schema_revision():  # type: ignore[no-untyped-call]
-            return
-        if _holds_rows(path):
+        with closing(sqlite3.connect(path)) as connection:
+            if _is_current(connection):
+                return
+            holds_rows = _holds_rows(connection)
+        if holds_rows:
             raise RouterError(
                 f"{path}: the database holds runs or models, but its tables are half-made or of another "
                 f"MLflow version; back it up, then run mlflow db upgrade sqlite:///{path}, or name "
@@ -69,19 +65,26 @@ def _make_whole(path: Path) -> None:
     for left in path.parent.glob(f".{glob.escape(path.name)}.*"):  # a killed process could not
         left.unlink()
     with draft_of(path) as draft:
-        engine = create_engine(f"sqlite:///{draft}")
-        try:
-            utils._initialize_tables(engine)  # type: ignore[no-untyped-call]
-        finally:
-            engine.dispose()
+        MlflowClient(tracking_uri=f"sqlite:///{draft}").search_experiments(max_results=1)
 
 
-def _holds_rows(path: Path) -> bool:
+def _is_current(connection: sqlite3.Connection) -> bool:
+    """Whether MLflow's migrations have all run, of which the last one writes the newest revision."""
+    from alembic.script import ScriptDirectory
+    from mlflow.store import db_migrations
+
+    newest = ScriptDirectory(db_migrations.__path__[0]).get_current_head()
+    try:
+        return bool(connection.execute("select version_num from alembic_version").fetchone() == (newest,))
+    except sqlite3.OperationalError:
+        return False
+
+
+def _holds_rows(connection: sqlite3.Connection) -> bool:
     """Whether a database has a row in a table other than those that every store fills."""
-    with closing(sqlite3.connect(path)) as connection:
-        tables = [name for (name,) in connection.execute("select name from sqlite_master where type='table'")]
-        return any(
-            connection.execute(f'select 1 from "{table}" limit 1').fetchone()
-            for table in tables
-            if table not in _OF_EVERY_STORE and not table.startswith("sqlite_")
-        )
+    tables = [name for (name,) in connection.execute("select name from sqlite_master where type='table'")]
+    return any(
+        connection.execute(f'select 1 from "{table}" limit 1').fetchone()
+        for table in tables
+        if table not in _OF_EVERY_STORE and not table.startswith("sqlite_")
+    )
