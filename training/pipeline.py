@@ -178,6 +178,12 @@ def _warnings(whole: PromptTable, material: Material, fitted: Fitted) -> list[st
             f"{whole.prompts_in_log} prompts in the log, a uniform sample of {len(whole)} was used "
             "(training.max_prompts)"
         )
+    named = {request.task_type for request in table.requests if request.task_type}
+    if other := len(named) - len(material.spec.task_types):
+        sentences.append(
+            f"{len(named)} task types in the log, the {len(material.spec.task_types)} most frequent ones are "
+            f"told apart; prompts of the other {other} are learnt and served like prompts without one"
+        )
     if fitted.backtest.filled > 0:
         sentences.append(
             f"{fitted.backtest.filled:.0%} of the outcomes behind the thresholds are unknown and filled in "

@@ -49,6 +49,8 @@ def new_folder(target: Path) -> Iterator[Path]:
     Raises:
         ArtifactError: `target` holds something else, or can't be written.
     """
+    from safetensors import SafetensorError
+
     check_target(target)
     try:
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -58,8 +60,19 @@ def new_folder(target: Path) -> Iterator[Path]:
         yield scratch
         scratch.chmod(0o755)
         _swap(scratch, target)
+    except (OSError, SafetensorError) as error:
+        raise ArtifactError(
+            f"{target}: can't be written: {_why(error)}; free disk space, or choose another place"
+        ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _why(error: Exception) -> str:
+    """The reason of an error of writing, without the scratch folder's name, which the user doesn't know."""
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
+        return str(error.args[0][0][2]).partition(": '")[0]
+    return getattr(error, "strerror", None) or " ".join(str(error).split())
 
 
 def seal(folder: Path, manifest: Mapping[str, Json]) -> dict[str, Json]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from router.addresses import shown_address
 from router.errors import CallLogError, MissingExtra
-from router.loading.registry import cause_of
+from router.loading.registry import cause_of, check_database
 from router.records import Json
 from training.readers.judgements import Judge, Judgement, expected, judgement_of, with_error, with_judgements
 from training.readers.litellm_records import CACHED
@@ -140,8 +140,9 @@ class MLflowTraces(Reader):
         except ImportError as error:
             raise MissingExtra("mlflow", "train") from error
         try:
+            check_database(get_tracking_uri())
             yield from _traces(MlflowClient(), address)
-        except MlflowException as error:
+        except (MlflowException, FileNotFoundError) as error:
             server = shown_address(get_tracking_uri())
             raise CallLogError(
                 f"{address}: can't be read from {server}: {cause_of(error)}; check "

@@ -29,7 +29,7 @@ from training.reading.summary import (
     place_of,
     summarise,
 )
-from training.whole_file import draft_of, not_written
+from training.whole_file import draft_of
 
 if TYPE_CHECKING:
     import daft
@@ -180,13 +180,10 @@ def _write_rejects(files: Sequence[LogFile], folder: Path, runner: Runner, out: 
         return
     if frame.count_rows() <= _SORTED_REJECTS:
         frame = frame.sort("place")
-    try:
-        with out.open("w", encoding="utf-8") as stream:
-            for row in frame.select("place", "call_id", "reason", "detail", "raw").iter_rows():
-                file, line = place_of(files, row.pop("place"))
-                call_id = row.pop("call_id")
-                name = {"call_id": call_id} if file.kind in ROWS_ONLY else {}
-                whole = {"file": file.path, "line": line, **name, **row}
-                stream.write(json.dumps(whole, ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise not_written(out, error) from error
+    with draft_of(out) as draft, draft.open("w", encoding="utf-8") as stream:
+        for row in frame.select("place", "call_id", "reason", "detail", "raw").iter_rows():
+            file, line = place_of(files, row.pop("place"))
+            call_id = row.pop("call_id")
+            name = {"call_id": call_id} if file.kind in ROWS_ONLY else {}
+            whole = {"file": file.path, "line": line, **name, **row}
+            stream.write(json.dumps(whole, ensure_ascii=False) + "\n")

@@ -23,6 +23,7 @@ from training.reading.files.log_file import (
     BATCH_BYTES,
     BATCH_ROWS,
     LogFile,
+    LongLine,
     is_remote,
     line_batches,
     open_log,
@@ -116,7 +117,7 @@ def _lines(file: LogFile, batch_bytes: int) -> Iterator[SourceRows]:
     content, raw = open_log(file.location)
     line, position = 0, 0
     with raw:
-        for lines in line_batches(content, file.path, batch_bytes):
+        for lines in line_batches(content, batch_bytes):
             yield SourceRows(rows=_json_rows(lines, line + 1), size=raw.tell() - position)
             line, position = line + len(lines), raw.tell()
 
@@ -151,6 +152,8 @@ def _row_batches(rows: Iterable[SourceRow], raw: BinaryIO, batch_bytes: int) -> 
 
 
 def _json_row(line: int, text: bytes, what: str) -> SourceRow:
+    if isinstance(text, LongLine):
+        return _broken(line, text, f"{what} {text.problem}")
     try:
         value = orjson.loads(text)
         repaired = False
@@ -174,7 +177,7 @@ def _csv(file: LogFile, batch_bytes: int) -> Iterator[SourceRows]:
     content, raw = open_log(file.location)
     names = file.names or ()
     with raw:
-        rows = csv_rows(content, file.path, len(names))
+        rows = csv_rows(content, len(names))
         next(rows, None)
         yield from _row_batches((_csv_row(row, names) for row in rows), raw, batch_bytes)
 
