@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -13,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Self
 from router.call_log.log import CallLog, load_function
 from router.calling.transport import Transport
 from router.deciding.sessions import SessionMemory
-from router.errors import CallLogError, RequestError
+from router.errors import CallLogError, ConfigError, RequestError
 from router.forking import ForkSafe
 from router.loading.copies import Copy
-from router.loading.follow import Follower
+from router.loading.follow import BAD_VERSION, Follower, Refusal
 from router.loading.registry import SCHEMES, RegistrySource
 from router.records import NO_WISHES, WISH_FIELDS, Decision, Json, Request, Wishes
 from router.serving.completion import POINTSMAN_ARGUMENTS, Completion, litellm_arguments
@@ -26,6 +27,8 @@ from router.version import Circumstances, Version
 
 if TYPE_CHECKING:
     from router.explaining.explain import Explanation
+
+logger = logging.getLogger(__name__)
 
 REQUEST_ARGUMENTS = frozenset({"messages", "tools", "response_format"})
 NO_REASONS: Mapping[str, str] = {}
@@ -70,6 +73,9 @@ class Router:
         shadow: bool = False,
     ) -> Self:
         """Load a router and check every file against its hash.
+
+        If an alias points to an unusable version, this loads the last one that worked from its local copy
+        and warns.
 
         Args:
             where: a folder, or an MLflow URI such as `models:/support@champion`.
@@ -262,13 +268,16 @@ class Router:
     ) -> None:
         self.close()
 
-    def _follow(self, source: RegistrySource, copy: Copy, settings: Config | None) -> None:
+    def _follow(
+        self, source: RegistrySource, copy: Copy, refused: Refusal | None, settings: Config | None
+    ) -> None:
         self.follower = Follower(
             source,
             copy,
             load=partial(_of_copy, settings),
             use=self._use,
             poll_s=self.config.registry.poll_s,
+            refused=refused,
         )
         self.follower.start()
 
@@ -305,8 +314,10 @@ class Router:
 
 def load_version(
     where: str | Path, settings: Config | None
-) -> tuple[Version, tuple[RegistrySource, Copy] | None]:
-    """Load a router from its folder or its registry address; from the latter, with its source and copy.
+) -> tuple[Version, tuple[RegistrySource, Copy, Refusal | None] | None]:
+    """Load a router from its folder or its registry address; from the latter, with what a follower needs.
+
+    If an alias points to an unusable version, the last one that worked is loaded from its local copy.
 
     Raises:
         ArtifactError, ConfigError: as `Router.load`.
@@ -314,10 +325,21 @@ def load_version(
     if not str(where).startswith(SCHEMES):
         return Version.load(Path(where), settings), None
     source = RegistrySource(str(where), copies=settings.registry.copies if settings else None)
-    copy = source.current()
-    version = _of_copy(settings, copy)
+    try:
+        copy = source.current()
+        version = _of_copy(settings, copy)
+    except (*BAD_VERSION, ConfigError) as error:
+        last, pointed = source.last_good(), source.resolved
+        if last is None or pointed is None:
+            raise
+        version = _of_copy(settings, last)
+        logger.warning(
+            "%s: %s is refused, starting with %s, which worked last: %s",
+            source.uri, pointed.name, last.version.name, error,
+        )  # fmt: skip
+        return version, (source, last, Refusal(version=pointed, reason=str(error)))
     source.remember(copy)
-    return version, (source, copy)
+    return version, (source, copy, None)
 
 
 def _request_and_wishes(prompt: str | Sequence[Json], fields: dict[str, Json]) -> tuple[Request, Wishes]:
