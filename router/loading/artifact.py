@@ -138,6 +138,24 @@ def _unreadable(folder: Path, error: PermissionError) -> str:
     return f"{path}: user {user} may not read it ({mode}); let that user read it, for example with chmod a+rX"
 
 
+def digest_of(manifest: Mapping[str, Json]) -> str:
+    """The digest that stands for a whole router: its manifest, which holds the hash of every file."""
+    return f"sha256:{manifest['sha256']}"
+
+
+def check_digest(folder: Path, manifest: Mapping[str, Json], expect: str | None) -> None:
+    """Check that a router is the one that is expected; None expects any.
+
+    Raises:
+        ForeignArtifact: its digest is another.
+    """
+    if expect is not None and expect != (actual := digest_of(manifest)):
+        raise ForeignArtifact(
+            f"{folder}: another router than expected: its digest is {actual}, expected {expect!r}; "
+            "load that router, or expect this digest if you trust this one"
+        )
+
+
 def _checked_manifest(folder: Path) -> dict[str, Json]:
     manifest = _parsed_manifest(folder)
     if manifest["format_version"] > FORMAT_VERSION:
@@ -145,8 +163,8 @@ def _checked_manifest(folder: Path) -> dict[str, Json]:
             f"{folder}: router format {manifest['format_version']}, this code reads up to {FORMAT_VERSION}: "
             "upgrade pointsman, or train again"
         )
-    stated = manifest.pop("sha256", None)
-    if stated != hashlib.sha256(_dump(manifest)).hexdigest():
+    rest = {name: value for name, value in manifest.items() if name != "sha256"}
+    if manifest.get("sha256") != hashlib.sha256(_dump(rest)).hexdigest():
         raise DamagedArtifact(f"{folder / MANIFEST}: changed since it was written; train or fetch it again")
     if not manifest["files"]:
         raise DamagedArtifact(

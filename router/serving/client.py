@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -71,6 +71,7 @@ class Router:
         transport: Any = None,  # noqa: ANN401 - litellm.Router
         log: CallLog | str | Path | None = None,
         shadow: bool = False,
+        expect: str | None = None,
     ) -> Self:
         """Load a router and check every file against its hash.
 
@@ -85,17 +86,20 @@ class Router:
                 itself.
             log: a call log, or its address; None: the one in the settings.
             shadow: serve the rule table, and only log the learned policy's decision.
+            expect: digest that every router loaded must have, such as "sha256:9f86d0…", as `train` prints it;
+                None: any.
 
         Raises:
-            ArtifactError: the router is missing, damaged, foreign or newer than this code.
+            ArtifactError: the router is missing, damaged, foreign, newer than this code, or not the one
+                expected.
             ConfigError: the settings are wrong, or name a model that the router does not know.
             CallLogError: the log's address is wrong.
         """
         settings = config if isinstance(config, Config | None) else load_config(Path(config))
-        version, origin = load_version(where, settings)
+        version, origin = load_version(where, settings, expect)
         router = cls(version, transport=transport, log=_opened(log, version.config), shadow=shadow)
         if origin is not None and origin[0].moves:
-            router._follow(*origin, settings)
+            router._follow(*origin, load=partial(_of_copy, settings, expect))
         return router
 
     @property
@@ -269,12 +273,12 @@ class Router:
         self.close()
 
     def _follow(
-        self, source: RegistrySource, copy: Copy, refused: Refusal | None, settings: Config | None
+        self, source: RegistrySource, copy: Copy, refused: Refusal | None, load: Callable[[Copy], Version]
     ) -> None:
         self.follower = Follower(
             source,
             copy,
-            load=partial(_of_copy, settings),
+            load=load,
             use=self._use,
             poll_s=self.config.registry.poll_s,
             refused=refused,
@@ -313,7 +317,7 @@ class Router:
 
 
 def load_version(
-    where: str | Path, settings: Config | None
+    where: str | Path, settings: Config | None, expect: str | None = None
 ) -> tuple[Version, tuple[RegistrySource, Copy, Refusal | None] | None]:
     """Load a router from its folder or its registry address; from the latter, with what a follower needs.
 
@@ -323,16 +327,16 @@ def load_version(
         ArtifactError, ConfigError: as `Router.load`.
     """
     if not str(where).startswith(SCHEMES):
-        return Version.load(Path(where), settings), None
+        return Version.load(Path(where), settings, expect=expect), None
     source = RegistrySource(str(where), copies=settings.registry.copies if settings else None)
     try:
         copy = source.current()
-        version = _of_copy(settings, copy)
+        version = _of_copy(settings, expect, copy)
     except (*BAD_VERSION, ConfigError) as error:
         last, pointed = source.last_good(), source.resolved
         if last is None or pointed is None:
             raise
-        version = _of_copy(settings, last)
+        version = _of_copy(settings, expect, last)
         logger.warning(
             "%s: %s is refused, starting with %s, which worked last: %s",
             source.uri, pointed.name, last.version.name, error,
@@ -348,8 +352,8 @@ def _request_and_wishes(prompt: str | Sequence[Json], fields: dict[str, Json]) -
     return Request.of(prompt, **fields), Wishes(**wishes)
 
 
-def _of_copy(settings: Config | None, copy: Copy) -> Version:
-    return Version.load(copy.folder, settings, held=copy)
+def _of_copy(settings: Config | None, expect: str | None, copy: Copy) -> Version:
+    return Version.load(copy.folder, settings, held=copy, expect=expect)
 
 
 def _opened(log: CallLog | str | Path | None, config: Config) -> CallLog | None:

@@ -177,6 +177,24 @@ def test_settings_that_suit_no_version_are_an_error(registry: Registry, copies: 
         Router.load(ADDRESS, config=parse_config("baseline: gpt-9\n"))
 
 
+def test_with_an_expected_digest_no_other_version_serves(
+    registry: Registry, copies: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry.point_to(1)
+    expected = Router.load(ADDRESS).version.digest
+    router = Router.load(ADDRESS, expect=expected)
+    registry.point_to(2)
+    assert router.follower is not None
+    assert not router.follower.check_now()
+    assert router.follower.refused is not None
+    assert expected in router.follower.refused.reason
+    restarted = Router.load(ADDRESS, expect=expected)
+    assert {router.policy_version, restarted.policy_version} == {"version-a"}
+    assert f"{NAME}/2 is refused, starting with {NAME}/1" in caplog.text
+    with pytest.raises(ArtifactError, match=expected):
+        Router.load(f"models:/{NAME}/2", expect=expected)
+
+
 def copies_of(registry: Registry) -> Path:
     return registry.server.folder.parent / "version-a"
 
