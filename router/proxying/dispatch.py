@@ -34,6 +34,8 @@ LOAD_AGAIN_S = 10.0
 NOT_SERVED = "LiteLLM's model_list has no group of that name"
 SENT = PARAMETERS - {"api_base", "base_url"} | {"tools", "response_format", "extra_headers"}
 """Arguments that go to the model."""
+PLACEHOLDER: Json = ({"role": "user", "content": ""},)
+"""Stands for the messages of a call that has none, such as an embedding: a `Request` needs one."""
 WRONG_REQUEST = frozenset({"authentication", "bad_request", "content_policy"})
 """Failures of the request itself: no other model is tried unless the settings say so."""
 
@@ -123,9 +125,15 @@ def start_completion(router: Router, ticket: Ticket, candidates: Candidates, mes
         RequestError: the request has the wrong form.
         NoModelAllowed: the limits left no model.
     """
-    request, version = ticket.request.to_request(messages), router.version
-    decision = _decision(router, version, ticket.request.wishes(), candidates, request)
-    return replace(router.completion_of(version, request, decision, {}), request_id=ticket.call_id)
+    version = router.version
+    request = ticket.request.to_request(messages if ticket.prompted else PLACEHOLDER)
+    wishes = ticket.request.wishes()
+    if ticket.prompted:
+        decision = _decision(router, version, wishes, candidates, request)
+    else:
+        decision = _pinned_unknown(version, candidates.pinned or "")
+    completion = router.completion_of(version, request, decision, {})
+    return replace(completion, request_id=ticket.call_id, prompted=ticket.prompted)
 
 
 def objection(ticket: Ticket, group: str) -> str | None:
