@@ -179,7 +179,12 @@ def test_a_model_called_by_its_name_is_pinned(callback: Callback) -> None:
 
 EVERY_KIND = sorted({*get_args(RouteType), *get_args(CallTypesLiteral), *(kind.value for kind in CallTypes)})
 JUDGED = PROMPT_CALLS | NAMED_CALLS
-WISHED = [{"local_only": True}, {"deny": ["gpt-4o"]}, {"allow": ["gpt-5"]}, {"max_cost_usd": 1.0}]
+WISHED: list[dict[str, Json]] = [
+    {"local_only": True},
+    {"deny": ["gpt-4o"]},
+    {"allow": ["gpt-5"]},
+    {"max_cost_usd": 1.0},
+]
 
 
 @pytest.mark.parametrize("call_type", [kind for kind in EVERY_KIND if kind not in JUDGED])
