@@ -38,21 +38,21 @@ console = Console(highlight=False, emoji=False)
 def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
     """Print what was read from call logs, and what was not."""
     console.print(f"{summary.rows} rows in {len(summary.files)} file(s): {summary.calls} calls", end="")
-    counts = {
+    rows = {
         "rejected": summary.rejected,
         "repeat a call_id": summary.duplicates,
         "with a text cut short": summary.truncated,
         "repaired": summary.repaired,
         f"whose {TEXT_NOT_KEPT}": summary.without_text,
     }
-    console.print("".join(f", {count} {what}" for what, count in counts.items() if count))
+    console.print("".join(f", {count} {what}" for what, count in rows.items() if count))
     foreign = [f"{count} of {name}" for name, count in summary.readers.items() if name != OWN_LOG]
     if foreign:
         console.print(f"  files read by format: {', '.join(foreign)}", markup=False)
     if summary.joined:
         console.print(f"  joined to another row: {summary.joined}")
-    for reason, count in summary.set_apart.items():
-        console.print(f"  skipped: {count} x {reason}", markup=False)
+    for what, counts in {"skipped": summary.set_apart, "left out": summary.left_out}.items():
+        _by_reason(what, counts)
     for reject in summary.rejects:
         console.print(f"  rejected: {reject}", markup=False, soft_wrap=True)
     if summary.outcomes:
@@ -61,6 +61,11 @@ def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
         console.print(f"  columns not used: {', '.join(summary.ignored_columns)}", markup=False)
     if out is not None:
         console.print(f"written: {out}", markup=False, soft_wrap=True)
+
+
+def _by_reason(what: str, counts: Mapping[str, int]) -> None:
+    for reason, count in counts.items():
+        console.print(f"  {what}: {count} x {reason}", markup=False)
 
 
 def _outcomes(counts: OutcomeCounts) -> None:

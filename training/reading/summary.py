@@ -60,6 +60,8 @@ class ReadSummary:
         without_text: valid rows whose prompt text was not logged, only its key; training can't use them.
         set_apart: skipped rows, which are valid but no calls for training, per reason, the most frequent
             first.
+        left_out: values of other programs' logs that are no amounts, such as a count of tokens in words, per
+            reason; their calls are kept without them.
         joined: rows whose content went into the call of another row, such as scores.
         repaired: rows in which a lone surrogate became U+FFFD.
         truncated: calls of which the log has only a part of the text.
@@ -77,6 +79,7 @@ class ReadSummary:
     duplicates: int
     without_text: int
     set_apart: Mapping[str, int]
+    left_out: Mapping[str, int]
     joined: int
     repaired: int
     truncated: int
@@ -134,8 +137,10 @@ def summarise(
     duplicates = _find_duplicates(calls, kept, folder)
     rejects = _count_rejects(files, folder, runner)
     skipped: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
     for task in tasks:
         skipped.update(task.skipped)
+        left_out.update(task.left_out)
     summary = ReadSummary(
         rows=rows,
         calls=kept - duplicates,
@@ -143,6 +148,7 @@ def summarise(
         duplicates=duplicates,
         without_text=sum(task.without_text for task in tasks),
         set_apart=dict(skipped.most_common()),
+        left_out=dict(left_out.most_common()),
         joined=sum(task.joined for task in tasks),
         repaired=sum(task.repaired for task in tasks),
         truncated=truncated,

@@ -40,6 +40,7 @@ class RawBatch:
         digest: hash of all rows of a database up to these; None for a file, which is hashed as it is.
         rows_in: rows of the source that these come from; None if it is one each.
         skipped: number of skipped rows per reason.
+        left_out: number of values that are no amounts, per reason; their calls lack them.
         joined: number of rows whose content went into another row.
     """
 
@@ -49,6 +50,7 @@ class RawBatch:
     digest: str | None = None
     rows_in: int | None = None
     skipped: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
     joined: int = 0
 
 

@@ -111,6 +111,23 @@ _RANGES: Mapping[str, _Checks] = {
     "score": _share, "cost_usd": _amount, "input_tokens": _count, "output_tokens": _count,
     "latency_s": _amount, "propensity": _chance, "confidence": _share, "sampling_probability": _chance,
 }  # fmt: skip
+AMOUNTS = ("cost_usd", "input_tokens", "output_tokens", "latency_s")
+"""Fields that a call may lack: what is no amount in another program's log is left out there."""
+
+
+def fault_of(name: str, value: Json) -> str | None:
+    """Why a value can't be in one of the `AMOUNTS`; None if it can."""
+    plain = type(value) in (int, float) and 0 <= value <= _MAX_WHOLE
+    if value is None or (plain and (value == int(value) or _RANGES[name] is _amount)):
+        return None
+    try:
+        known = number(value)
+    except ValueError as error:
+        return f"{name} {error}"
+    array = np.array([np.nan if known is None else known])
+    return next((f"{name} {reason}" for bad, reason in _RANGES[name](array) if bad[0]), None)
+
+
 _CLEANERS: Mapping[str, Callable[[Json], Json]] = {
     "time": microseconds, "tags": tag_list, "success": boolean, "truncated": boolean,
 }  # fmt: skip

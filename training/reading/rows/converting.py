@@ -23,7 +23,7 @@ from training.readers.protocol import (
 from training.readers.values import at_path
 from training.reading.files.log_file import LogFile
 from training.reading.files.raw import RawBatch, RawRows
-from training.reading.rows.cleaning import CALL_SCHEMA, RUNTIME_FIELDS
+from training.reading.rows.cleaning import AMOUNTS, CALL_SCHEMA, RUNTIME_FIELDS, fault_of
 from training.reading.rows.source_rows import SourceRow, SourceRows, raw_text, source_rows
 
 _FIELDS = (*CALL_SCHEMA.names, *RUNTIME_FIELDS, *EVIDENCE_FIELDS)
@@ -42,8 +42,17 @@ class Results:
     broken: dict[int, tuple[str, str]] = field(default_factory=dict)
     repaired: set[int] = field(default_factory=set)
     skipped: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
     joined: int = 0
     rows_in: int = 0
+
+    def usable(self, result: Result) -> Result:
+        """A reader's result without the values that are no amounts; these are counted by reason."""
+        if not isinstance(result, dict):
+            return result
+        faults = {name: fault for name in AMOUNTS if (fault := fault_of(name, result.get(name)))}
+        self.left_out.update(faults.values())
+        return {name: value for name, value in result.items() if name not in faults} if faults else result
 
     def add(self, row: SourceRow, result: Result) -> None:
         """Count one row, and keep it if it is a call or rejected."""
@@ -91,6 +100,7 @@ class Results:
             digest=digest,
             rows_in=self.rows_in,
             skipped=self.skipped,
+            left_out=self.left_out,
             joined=self.joined,
         )
 
@@ -110,7 +120,8 @@ def converted_batches(file: LogFile, part: int = 0) -> Iterator[RawBatch]:
                 results.add_broken(row)
             else:
                 result = NO_RECORD if row.record is _EMPTY else reader.convert(row.record)
-                results.add(row, with_overrides(result, row.record, file.overrides, seen))
+                usable = results.usable(result)
+                results.add(row, with_overrides(usable, row.record, file.overrides, seen))
         yield results.batch(rows.size, frozenset(seen), rows.digest)
 
 
@@ -153,8 +164,11 @@ def with_overrides(result: Result, record: Record, overrides: Mapping[str, str],
         overrides: path in the record per canonical field.
         seen: gets the paths that the record has.
     """
-    if not overrides or not isinstance(result, dict):
+    known = result if isinstance(result, dict) else getattr(result, "call", None)
+    if not overrides or known is None:
         return result
     values = {name: value for name, path in overrides.items() if (value := at_path(record, path)) is not None}
     seen.update(overrides[name] for name in values)
-    return {**result, **values}
+    whole = {**known, **values}
+    is_call = "model" in whole and ("prompt" in whole or "messages" in whole)
+    return whole if isinstance(result, dict) or is_call else result

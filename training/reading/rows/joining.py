@@ -183,5 +183,6 @@ def joined_batches(file: LogFile) -> Iterator[RawBatch]:
         rows.sort(key=lambda row: row[0].place)
         joined = reader.join([record for _, record in rows])
         for (row, record), result in zip(rows, joined, strict=True):
-            results.add(row.source_row(), with_overrides(result, record, file.overrides, seen))
+            usable = results.usable(result)
+            results.add(row.source_row(), with_overrides(usable, record, file.overrides, seen))
     yield results.batch(0, frozenset(seen))
