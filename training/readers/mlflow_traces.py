@@ -19,7 +19,6 @@ from router.errors import CallLogError, MissingExtra
 from router.loading.registry import cause_of, check_database
 from router.records import Json
 from training.readers.judgements import Judge, Judgement, expected, judgement_of, with_error, with_judgements
-from training.readers.langchain_messages import chat_of, generation_evidence, model_of
 from training.readers.litellm_records import CACHED
 from training.readers.mlflow_spans import attributes_of, error_of, llm_spans, span_id, spans_of
 from training.readers.protocol import (
@@ -35,7 +34,8 @@ from training.readers.protocol import (
     Skipped,
 )
 from training.readers.providers import litellm_model, provider_prefix
-from training.readers.request_shapes import answer_evidence, request_fields, texts_in
+from training.readers.request_shapes import texts_in
+from training.readers.traced_runs import evidence_in, model_of, request_in
 from training.readers.values import (
     filled,
     first_given,
@@ -46,7 +46,6 @@ from training.readers.values import (
     member,
     seconds_between,
     truth,
-    unpacked,
     words,
 )
 
@@ -209,8 +208,7 @@ def _call(row: Record, span: Record, attributes: Mapping[str, Json]) -> Result:
     if not fields:
         return NO_PROMPT
     model = _model(attributes, inputs)
-    evidence = answer_evidence(outputs) or generation_evidence(outputs)
-    evidence = evidence or ({"answer": outputs} if outputs else {})
+    evidence = evidence_in(outputs)
     call = {**fields, "model": model, **_labels(row, span), **_amounts(span, attributes), **evidence}
     result = with_error(call, error) if (error := error_of(span)) else call
     if not isinstance(result, dict):
@@ -224,31 +222,14 @@ def _call(row: Record, span: Record, attributes: Mapping[str, Json]) -> Result:
 
 
 def _request(attributes: Mapping[str, Json]) -> Call:
-    """The request: a body, messages or LangChain's list of messages as inputs; the rest may be attributes."""
-    inputs = unpacked(attributes.get("mlflow.spanInputs"))
+    """The request in the inputs; the rest of it may be attributes of their own."""
     parameters = mapping(attributes.get("invocation_params"))
     rest = {
         name: value
         for name in ("instructions", "system", "tools", "functions", "response_format", "text")
         if (value := first_given(attributes.get(name), parameters.get(name)))
     }
-    if isinstance(inputs, dict) and "role" not in inputs:
-        tools = [_bedrock_tool(one) for one in listed(member(inputs, "toolConfig", "tools"))]
-        body = {**rest, **filled({"tools": tools}), **inputs}
-        if "messages" in body:
-            body["messages"] = chat_of(unpacked(body["messages"]))
-        return request_fields({"prompt": body.get("prompts"), **body})
-    chat = chat_of(inputs)
-    if isinstance(chat, list) and chat and all(isinstance(one, str) for one in chat):
-        return request_fields({**rest, "prompt": chat})
-    return request_fields({**rest, "messages": chat})
-
-
-def _bedrock_tool(tool: Json) -> Json:
-    """A tool of Bedrock's Converse, in the flat form."""
-    about = mapping(member(tool, "toolSpec"))
-    schema = member(about, "inputSchema", "json")
-    return {**about, "parameters": schema} if about else tool
+    return request_in(attributes.get("mlflow.spanInputs"), rest)
 
 
 def _model(attributes: Mapping[str, Json], inputs: Json) -> str | None:

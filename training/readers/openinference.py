@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from router.records import Json
 from training.readers.cells import dump_json
 from training.readers.judgements import Judgement, judgement_of
-from training.readers.langchain_messages import chat_of
 from training.readers.litellm_records import OTHER_CALL
 from training.readers.otel_records import AttributeMap, members
 from training.readers.protocol import Skipped
 from training.readers.request_shapes import request_fields
+from training.readers.traced_runs import chat_of
 from training.readers.values import filled, first_given, first_words, mapping, unpacked, words
 
 REDACTED_TEXT = "__REDACTED__"

@@ -7,7 +7,6 @@ instrumentations use. Spans of other conventions (`openinference`, `vercel_ai`) 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -32,6 +31,7 @@ from training.readers.protocol import (
 )
 from training.readers.providers import litellm_model
 from training.readers.request_shapes import texts_in
+from training.readers.traced_runs import NO_CHAT
 from training.readers.values import (
     filled,
     first_given,
@@ -51,13 +51,6 @@ _NO_SPAN = Rejected("not an OpenTelemetry span")
 
 _EVALUATION = "gen_ai.evaluation.result"
 _DETAILS = "gen_ai.client.inference.operation.details"
-_NO_CHAT = re.compile(
-    r"(?i)(?<![a-z])a?(embed|rerank|image|speech|audio|video|transcri|moderation|ocr\b|retriev|search|vector|"
-    r"realtime|mcp|memory|batch|files?\b|fine_?tun|guardrail|count_tokens|health|"
-    r"execute_?tool|(invoke|create|run)_?(agent|workflow))|^(tool|agent|workflow|task|chain)$"
-)
-"""Operations that are neither chat nor completion. Any other with a prompt is a call: the conventions let
-everybody make up names."""
 _CHATS = frozenset("chat text_completion generate_content completion".split())
 _SPEAKING = ("gen_ai.", "llm.request.", "llm.prompts", "llm.usage.", "openinference.", "ai.")
 """Beginnings of the attributes of a model's call."""
@@ -143,7 +136,7 @@ def _translated(attributes: AttributeMap) -> AttributeMap | Skipped:
             return names
         known = {**names, **known}
     operation = _operation(known)
-    return OTHER_CALL if operation is not None and _NO_CHAT.search(operation) else known
+    return OTHER_CALL if operation is not None and NO_CHAT.search(operation) else known
 
 
 def _operation(attributes: AttributeMap) -> str | None:
