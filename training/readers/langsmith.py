@@ -1,4 +1,4 @@
-"""LangSmith's runs: its bulk export in Parquet, and its API's runs as JSON lines.
+"""LangSmith's runs: its bulk export in Parquet, its API's runs as JSON lines, and pages of them.
 
 Names: LangSmith's page on the format of runs, as of November 2026.
 """
@@ -18,11 +18,11 @@ from training.readers.traced_runs import (
     evidence_in,
     labels_of,
     model_name,
-    model_of,
+    run_model,
     run_result,
     sum_of,
 )
-from training.readers.values import first_given, is_zero, mapping, member, words
+from training.readers.values import first_given, is_zero, listed, mapping, member, words
 
 _TELLING = ("run_type", "trace_id", "start_time", "inputs")
 _NO_RUN = Rejected("not a LangSmith run")
@@ -46,7 +46,7 @@ class LangSmith(TracedRuns):
         """The run; `session_id` is LangSmith's project, so the session comes from the metadata."""
         extra = mapping(row.get("extra"))
         metadata, parameters = mapping(extra.get("metadata")), mapping(extra.get("invocation_params"))
-        model, provider = model_of(parameters, metadata)
+        model, provider = run_model(parameters, metadata)
         start, end = row.get("start_time"), row.get("end_time")
         known = {
             **model_name(first_given(model, member(mapping(row.get("inputs")), "model")), provider),
@@ -91,3 +91,22 @@ def _judgements(row: Record) -> Iterator[Judgement | None]:
 
 
 READER = LangSmith()
+
+
+class LangSmithPages(LangSmith):
+    """Each record is a page of runs."""
+
+    name = "langsmith-api"
+    many_rows = True
+
+    def recognise(self, sample: Sample) -> float:
+        """By the runs in the pages."""
+        return 0.9 * sample.share_of(lambda page: set(_TELLING) <= mapping(member(page, "runs", 0)).keys())
+
+    def rows(self, record: Record) -> Iterator[Record]:
+        """The runs in a page."""
+        runs = [one for one in listed(record.get("runs")) if isinstance(one, dict)]
+        yield from runs or [record]
+
+
+PAGES = LangSmithPages()

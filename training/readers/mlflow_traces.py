@@ -35,7 +35,7 @@ from training.readers.protocol import (
 )
 from training.readers.providers import litellm_model, provider_prefix
 from training.readers.request_shapes import texts_in
-from training.readers.traced_runs import evidence_in, model_of, request_in
+from training.readers.traced_runs import evidence_in, request_in, run_model
 from training.readers.values import (
     filled,
     first_given,
@@ -235,7 +235,7 @@ def _request(attributes: Mapping[str, Json]) -> Call:
 def _model(attributes: Mapping[str, Json], inputs: Json) -> str | None:
     """The model, with its provider in front where one is logged, as LiteLLM names it."""
     body = mapping(inputs)
-    invoked, logged = model_of(attributes.get("invocation_params"), attributes.get("metadata"))
+    invoked, logged = run_model(attributes.get("invocation_params"), attributes.get("metadata"))
     names = "model", "modelId", "model_id", "model_name"
     model = first_words(
         attributes.get("mlflow.llm.model"), attributes.get("model"), attributes.get("model_name"),

@@ -23,7 +23,7 @@ _SCOPES = ("", "trace.", "session.")
 _WORDS = ("annotation", "evaluation")
 
 
-def translated(attributes: AttributeMap) -> AttributeMap | Skipped:
+def from_openinference(attributes: AttributeMap) -> AttributeMap | Skipped:
     """What an OpenInference span of a model says, by the names of GenAI; empty for any other convention."""
     kind = words(attributes.get("openinference.span.kind"))
     if kind is None:

@@ -130,7 +130,7 @@ def _translated(attributes: AttributeMap) -> AttributeMap | Skipped:
     known = {name: value for name, value in attributes.items() if value is not None}
     if not any(name.startswith(_SPEAKING) for name in known):
         return NO_GENAI
-    for dialect in (vercel_ai.translated, openinference.translated):
+    for dialect in (vercel_ai.from_vercel_ai, openinference.from_openinference):
         names = dialect(known)
         if isinstance(names, Skipped):
             return names

@@ -121,7 +121,7 @@ def generation_evidence(outputs: Json) -> Call:
     return filled({"finish_reason": reason, "answer": message if message else first.get("text")})
 
 
-def model_of(parameters: Json, metadata: Json) -> tuple[str | None, str | None]:
+def run_model(parameters: Json, metadata: Json) -> tuple[str | None, str | None]:
     """Model and provider, from the parameters of the invocation and the metadata of the run."""
     params, about = mapping(parameters), mapping(metadata)
     names = "model", "model_name", "model_id", "modelId", "deployment_name", "azure_deployment"

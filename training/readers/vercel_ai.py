@@ -18,7 +18,7 @@ _INNER = (".doGenerate", ".doStream")
 _OUTER = ("ai.generate", "ai.stream")
 
 
-def translated(attributes: AttributeMap) -> AttributeMap | Skipped:
+def from_vercel_ai(attributes: AttributeMap) -> AttributeMap | Skipped:
     """What a span of one call to a provider says, by the names of GenAI; empty for another convention.
 
     The span around it, which may hold several such calls, is no call itself.

@@ -84,6 +84,7 @@ WEAVE_ROOT = weave("r", None, op_name="weave:///shop/app/op/answer:x1", inputs={
 _AS_TEXT = {name: json.dumps(langsmith()[name]) for name in ("inputs", "outputs", "extra")}
 EXAMPLES: Mapping[str, Sequence[Json]] = {
     "langsmith": [langsmith(), langsmith("b", feedback_stats={"correct": {"n": 1, "avg": 1.0}}, **_AS_TEXT)],
+    "langsmith-api": [{"runs": [langsmith(), dict(LANGSMITH_ROOT)], "cursors": {"next": None}}],
     "opik": [
         opik(),
         {"content": [opik("b"), opik("c")], "page": 1, "size": 2, "total": 2},

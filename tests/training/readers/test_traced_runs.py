@@ -24,7 +24,7 @@ from tests.training.readers.example_traced_runs import (
     weave_said,
 )
 from training.readers.langsmith import READER as LANGSMITH
-from training.readers.traced_runs import chat_of, generation_evidence, model_of
+from training.readers.traced_runs import chat_of, generation_evidence, run_model
 
 CALL = {"name": "f", "args": {"x": 1}, "id": "c", "type": "tool_call"}
 CALLED = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"x":1}'}}
@@ -95,8 +95,8 @@ def test_other_outputs_have_none() -> None:
 
 @pytest.mark.parametrize("name", ["model", "model_name", "model_id", "modelId", "deployment_name"])
 def test_the_model_is_the_invocations_before_the_runs(name: str) -> None:
-    assert model_of({name: "m"}, {"ls_model_name": "n", "ls_provider": "p"}) == ("m", "p")
-    assert model_of({}, '{"ls_model_name": "n"}') == ("n", None)
+    assert run_model({name: "m"}, {"ls_model_name": "n", "ls_provider": "p"}) == ("m", "p")
+    assert run_model({}, '{"ls_model_name": "n"}') == ("n", None)
 
 
 ROOTS: Mapping[str, Mapping[str, Json]] = {

@@ -12,7 +12,7 @@ from router.records import Json
 from tests.training.logs import read, write_lines
 from tests.training.readers.counting import counted
 from tests.training.readers.example_otel import VERCEL, attributes, request
-from training.readers.vercel_ai import translated
+from training.readers.vercel_ai import from_vercel_ai
 
 PROMPT = json.dumps([{"role": "user", "content": [{"type": "text", "text": "hello"}]}])
 
@@ -66,7 +66,7 @@ def test_other_operations_are_set_apart(tmp_path: Path, other: str) -> None:
     ids=["version 3", "version 5"],
 )  # fmt: skip
 def test_every_version_has_the_same_names(named: dict[str, Json]) -> None:
-    found = translated(
+    found = from_vercel_ai(
         {"operation.name": "ai.generateText.doGenerate shop", "ai.prompt.messages": PROMPT, **named}
     )
     assert isinstance(found, dict)
