@@ -13,6 +13,7 @@ import numpy as np
 from router.errors import CallLogError
 from router.records import FloatArray, IntArray, Json, Request
 from training.comparing.policies.baselines import Baselines
+from training.recommending import Recommendation
 from training.statistics.intervals import Interval
 
 if TYPE_CHECKING:
@@ -164,9 +165,10 @@ class Support:
         effective_sample_size: (sum of weights)^2 / (sum of squared weights) (Kish 1965).
         largest_weight_share: largest weight over the sum of weights.
         weight_quantiles: of the weights on matched calls, by level ("0.5", "0.9", "0.99", "1").
-        refused: why there is no number, or None.
+        refused: why there is no success rate, and so no number at all, or None.
+        cost_refused: why there is no cost, or None; `refused` if that is not None.
         estimates: success rate by estimator: "direct method", "IPS", "self-normalised IPS", "doubly robust",
-            "switch-DR". Empty if refused.
+            "switch-DR". Empty if refused; unknown where one gives an impossible value.
         cost_estimates: USD a call, as `estimates`.
     """
 
@@ -176,6 +178,7 @@ class Support:
     largest_weight_share: float
     weight_quantiles: Mapping[str, float]
     refused: str | None
+    cost_refused: str | None
     estimates: Mapping[str, Interval]
     cost_estimates: Mapping[str, Interval]
 
@@ -428,11 +431,19 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """One sentence on the router against one policy; `against` is that policy's name."""
+    """One sentence on the router against one policy.
+
+    Attributes:
+        against: that policy's name.
+        success: "more successful", "less successful", or that neither is shown; empty on other matters.
+        cost: "cheaper", "dearer", or that neither is shown; empty on other matters.
+    """
 
     outcome: Outcome
     against: str
     text: str
+    success: str = ""
+    cost: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -441,6 +452,7 @@ class Comparison:
 
     Attributes:
         method: "exact" where every model's outcome is known on every prompt; else "off-policy".
+        recommendation: what to do with the router.
         change: per 1,000 requests against what runs today.
         verdict: losses first, then undecided ones, trade-offs, and wins.
         best_single: name of the model that relative costs refer to.
@@ -460,6 +472,7 @@ class Comparison:
     """
 
     method: Method
+    recommendation: Recommendation
     change: ChangeFromToday
     verdict: tuple[Claim, ...]
     provenance: Provenance

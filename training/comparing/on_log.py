@@ -14,6 +14,7 @@ from training.comparing.comparison import compare
 from training.comparing.evaluated import Comparison, Evaluated, Promise, Provenance
 from training.comparing.evaluating import evaluate
 from training.comparing.job import CompareJob
+from training.comparing.measuring.advising import ReplayOffer
 from training.comparing.measuring.promising import promise_on
 from training.comparing.report.record import comparison_record
 from training.comparing.report.write import write_report
@@ -57,7 +58,16 @@ def compare_on_log(job: CompareJob, reporter: Reporter) -> Comparison:
     )
     evaluated = evaluate(whole, chosen.exact, provenance, job, reporter)
     comparison = compare(
-        evaluated, draws=job.draws, today=job.today, promise=_promise(evaluated, job), show_text=job.show_text
+        evaluated,
+        draws=job.draws,
+        today=job.today,
+        promise=_promise(evaluated, job),
+        show_text=job.show_text,
+        offer=ReplayOffer(
+            prompts=chosen.left_out.get(PARTIAL, 0) if chosen.exact else len(chosen.rows),
+            calls=tuple(job.sources),
+            router=job.judged_name,
+        ),
     )
     write_report(comparison, job.out)
     if job.tracking_uri is not None:

@@ -23,6 +23,7 @@ from training.comparing.evaluated import (
     SliceResult,
     Support,
 )
+from training.recommending import Recommendation
 from training.statistics.intervals import UNKNOWN, Interval
 
 HOSTILE = (
@@ -270,6 +271,11 @@ def exact() -> Comparison:
     router = policy("router", "router", 0.836, 1.72)
     return Comparison(
         method="exact",
+        recommendation=Recommendation(
+            code="deploy",
+            sentence="Deploy the router against best single: it saves.",
+            next="pointsman route --router models/support",
+        ),
         change=ChangeFromToday(
             today="best single", usd_per_1000=of(-2.38, 0.17), failures_per_1000=of(6.1, 9.8)
         ),
@@ -328,6 +334,7 @@ def support(*, refused: str | None = None) -> Support:
         largest_weight_share=0.011,
         weight_quantiles={"0.5": 1.4, "0.9": 4.2, "0.99": 13.8, "1": 41.0},
         refused=refused,
+        cost_refused=refused,
         estimates={} if refused else {name: of(0.83 + 0.002 * at, 0.02) for at, name in enumerate(names)},
         cost_estimates={} if refused else {name: of(0.0017, 0.0002) for name in names},
     )
