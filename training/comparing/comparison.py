@@ -10,9 +10,10 @@ import numpy as np
 
 from router.errors import CallLogError
 from router.records import FloatArray
+from training.comparing.blocks import ratio
 from training.comparing.estimating.support import support_columns
 from training.comparing.evaluated import ChangeFromToday, Comparison, Evaluated, PolicyResult, Promise
-from training.comparing.measuring.advising import NO_OFFER, SINGLE, ReplayOffer, router_evidence
+from training.comparing.measuring.advising import NO_FACTS, SINGLE, LogFacts, router_evidence
 from training.comparing.measuring.calibration import calibration
 from training.comparing.measuring.columns import (
     PolicyBlock,
@@ -74,7 +75,7 @@ def compare(
     today: str | None = None,
     promise: Promise | None = None,
     show_text: bool = False,
-    offer: ReplayOffer = NO_OFFER,
+    log: LogFacts = NO_FACTS,
 ) -> Comparison:
     """Judge the router and every other policy on the same prompts.
 
@@ -83,7 +84,7 @@ def compare(
         today: name of the policy that runs today; None: the logged one, else the best single model.
         promise: passed through to the report.
         show_text: examples may show the start of a prompt.
-        offer: what a replay could add, for the recommendation.
+        log: for the recommendation and the change per month.
 
     Raises:
         CallLogError: no policy is named `today`.
@@ -108,8 +109,8 @@ def compare(
     equal = at_equal(sums.policies[best_name], learned)
     comparison = Comparison(
         method=evaluated.method,
-        recommendation=recommend(router_evidence(evaluated, results, reference.name, sums, silent, offer)),
-        change=_change(reference.name, sums.policies[reference.name]),
+        recommendation=recommend(router_evidence(evaluated, results, reference.name, sums, silent, log)),
+        change=_change(reference.name, sums.policies[reference.name], log.requests_per_month),
         verdict=(),
         provenance=evaluated.provenance,
         models=evaluated.models,
@@ -137,6 +138,7 @@ def compare(
             "policies": looks(one.success_difference for one in results[1:] if one.kind != "bound"),
             "slices": looks(one.success_difference for one in slice_figures),
         },
+        text_shown=show_text,
         warnings=(*evaluated.provenance.warnings, *_warnings(evaluated, best, results, n_clusters)),
         n_resamples=draws.number,
         seed=draws.seed,
@@ -237,11 +239,15 @@ def _blocks(
             yield ("support", policy.name), support_columns(evaluated.study, policy.chances())
 
 
-def _change(today: str, sums: Sums) -> ChangeFromToday:
+def _change(today: str, sums: Sums, requests_per_month: float) -> ChangeFromToday:
     """How much more 1,000 requests would cost, and how many more would fail, with the router than today."""
+    per_month = PolicyBlock.statistic(lambda s: requests_per_month * cost_gained(s))
     return ChangeFromToday(
         today=today,
         usd_per_1000=interval(sums, PolicyBlock.statistic(lambda s: 1000 * cost_gained(s))),
+        cost_change=interval(sums, PolicyBlock.statistic(lambda s: ratio(s.router_cost, s.cost) - 1)),
+        requests_per_month=requests_per_month,
+        usd_per_month=interval(sums, per_month),
         failures_per_1000=within(
             interval(sums, PolicyBlock.statistic(lambda s: -1000 * success_gained(s))), -1000.0, 1000.0
         ),

@@ -14,7 +14,7 @@ from router.errors import CallLogError
 from router.records import FloatArray, IntArray, Json, Request
 from training.comparing.policies.baselines import Baselines
 from training.recommending import Recommendation
-from training.statistics.intervals import Interval
+from training.statistics.intervals import UNKNOWN, Interval
 
 if TYPE_CHECKING:
     from training.comparing.estimating.off_policy import Study
@@ -43,6 +43,12 @@ class Provenance:
         routers: policy version of each compared router, by its source.
         command: command line that repeats the report; empty if there is none.
         versions: of the libraries that the numbers depend on, by name.
+        trained: when the router was trained, ISO 8601; empty if its folder does not say.
+        calls: the sources of the log, without credentials.
+        calls_in_log: number of calls in it; 0 is unknown.
+        first_day: of the log, ISO 8601; empty if the calls have no time.
+        last_day: as `first_day`.
+        synthetic: the log was made up, by the word of the one who compares.
     """
 
     router_version: str
@@ -54,6 +60,12 @@ class Provenance:
     routers: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    trained: str = ""
+    calls: Sequence[str] = ()
+    calls_in_log: int = 0
+    first_day: str = ""
+    last_day: str = ""
+    synthetic: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -349,11 +361,17 @@ class ChangeFromToday:
         today: name of the policy that runs today.
         usd_per_1000: the router's cost less today's; negative saves.
         failures_per_1000: the router's failures less today's; negative breaks less.
+        cost_change: the router's cost over today's, less 1.
+        requests_per_month: at the log's own volume, or as the caller says; NaN is unknown.
+        usd_per_month: `usd_per_1000` at that volume.
     """
 
     today: str
     usd_per_1000: Interval
     failures_per_1000: Interval
+    cost_change: Interval = UNKNOWN
+    requests_per_month: float = math.nan
+    usd_per_month: Interval = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -468,6 +486,7 @@ class Comparison:
         calibration: off-policy over the logged calls of the chosen model, weighted.
         sources: part of the prompts that each source decided.
         reference: name of the policy that slices and examples compare with.
+        text_shown: whether the examples may show prompts.
         looked_at: number of comparisons that Holm's correction covers, by family.
     """
 
@@ -496,6 +515,7 @@ class Comparison:
     promise: Promise | None
     off_policy: OffPolicy | None
     looked_at: Mapping[str, int]
+    text_shown: bool
     warnings: tuple[str, ...]
     n_resamples: int
     seed: int

@@ -21,21 +21,23 @@ SINGLE = "always "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayOffer:
-    """What a replay could add, and the commands' own arguments.
+class LogFacts:
+    """What a comparison says of its log besides the outcomes.
 
     Attributes:
-        prompts: of the log, on which some model was not tried.
+        replayable: prompts on which some model was not tried.
         calls: the log, as it is given to a command.
         router: the router, as it is given to a command.
+        requests_per_month: volume at which the change is given per month; NaN is unknown.
     """
 
-    prompts: int = 0
+    replayable: int = 0
     calls: tuple[str, ...] = ("CALLS",)
     router: str = "ROUTER"
+    requests_per_month: float = math.nan
 
 
-NO_OFFER = ReplayOffer()
+NO_FACTS = LogFacts()
 
 
 def router_evidence(
@@ -44,7 +46,7 @@ def router_evidence(
     today: str,
     sums: Resampled,
     silent: Mapping[str, Collection[str]],
-    offer: ReplayOffer = NO_OFFER,
+    log: LogFacts = NO_FACTS,
 ) -> RouterEvidence:
     """The router against what runs today, and against the best mix of single models that the log speaks for.
 
@@ -74,10 +76,10 @@ def router_evidence(
         prompts=len(evaluated.keys),
         groups=len(np.unique(evaluated.clusters)),
         refused=_refused(router, reference),
-        replayable=offer.prompts,
+        replayable=log.replayable,
         usd_per_prompt=float(replayed * (1 - tried)) or math.nan,
-        calls=offer.calls,
-        router=offer.router,
+        calls=log.calls,
+        router=log.router,
     )
 
 
