@@ -18,7 +18,7 @@ from training.comparing.evaluated import Comparison, Evaluated, Promise, Provena
 from training.comparing.evaluating import evaluate
 from training.comparing.job import CompareJob
 from training.comparing.measuring.advising import LogFacts
-from training.comparing.measuring.promising import promise_on
+from training.comparing.measuring.promising import promise_on, supported_promise
 from training.comparing.report.record import comparison_record
 from training.comparing.report.write import write_report
 from training.learning.manifest import library_versions
@@ -162,13 +162,14 @@ def _promise(evaluated: Evaluated, job: CompareJob) -> Promise | None:
         clusters=evaluated.clusters,
         traffic=evaluated.traffic,
     )
-    return promise_on(
+    promise = promise_on(
         trial,
         max_loss=job.promise.max_loss,
         confidence=job.promise.confidence,
         n_resamples=job.draws.number,
         seed=job.draws.seed,
     )
+    return promise if evaluated.study is None else supported_promise(promise, trial, evaluated.study)
 
 
 def _objective(router: Version) -> str:

@@ -141,7 +141,8 @@ def test_details_are_folded_and_a_link_opens_them(opened: Open) -> None:
 def test_rows_become_cards_on_a_phone_with_the_deciding_number_first(opened: Open) -> None:
     page = opened("exact", (389, 844), "light").page
     page.get_by_text("For the statistician").click()
-    row = page.locator(".cards tbody tr:has(td.decides)").nth(1)
+    table = page.get_by_role("region", name="Every policy", exact=True)
+    row = table.locator(".cards tbody tr:has(td.decides)").nth(1)
     cells = row.locator("td").evaluate_all(
         "(all) => all.map((one) => [one.dataset.label, one.getBoundingClientRect().top])"
     )
