@@ -32,7 +32,6 @@ COVERED_BY = {
     "training.comparing.evaluated": "tests.training.comparing.test_comparison",
     "training.comparing.evaluating": "tests.training.comparing.test_on_log",
     "training.comparing.job": "tests.training.comparing.test_on_log",
-    "training.comparing.measuring.advising": "tests.whole.test_headlines",
     "training.comparing.measuring.calibration": "tests.training.comparing.test_comparison",
     "training.comparing.measuring.columns": "tests.training.commands.test_comparing",
     "training.comparing.measuring.contenders": "tests.training.comparing.test_comparison",

@@ -192,16 +192,16 @@ def code_of(evidence: RouterEvidence) -> Code:
 
 def _deployed(evidence: RouterEvidence) -> tuple[str, str]:
     command = f"pointsman route --router {shlex.quote(evidence.router)}"
-    return f"Deploy the router {_against(evidence)}.", command
+    return f"Deploy the router: {_against(evidence)}.", command
 
 
 def _lost(evidence: RouterEvidence) -> tuple[str, str]:
-    reason = f"Do not deploy the router: it loses {_against(evidence)}."
+    reason = f"Do not deploy the router: {_against(evidence)}."
     return reason, _command("inspect", *evidence.calls)
 
 
 def _against(evidence: RouterEvidence) -> str:
-    return f"against {evidence.today.against}: {words_of(evidence.today)}"
+    return f"against {evidence.today.against}, {words_of(evidence.today)}"
 
 
 def _points(gain: Interval) -> str:
@@ -229,9 +229,11 @@ def _single(evidence: RouterEvidence) -> tuple[str, str]:
         return f"{reason} ({_against(evidence)}).", _alone(evidence, evidence.one_model)
     gain = f"at the router's cost (the router's gain: {_points(evidence.mix_gain)})"
     if len(evidence.mix) == 1:
-        reason = f"Send all requests to {evidence.mix[0]}: it is as good {gain}."
+        reason = f"Send all requests to {evidence.mix[0]}: it is at least as good {gain}."
     else:
-        reason = f"Do without a router: {' and '.join(evidence.mix)} mixed at random are as good {gain}."
+        reason = (
+            f"Do without a router: {' and '.join(evidence.mix)} mixed at random are at least as good {gain}."
+        )
     return reason, _alone(evidence, evidence.mix[0])
 
 
@@ -275,7 +277,7 @@ def _open(evidence: RouterEvidence) -> tuple[str, list[tuple[Interval, float]]]:
     if not above(gain):
         mix = f"a mix of single models at random may be as good (the router's gain: {_points(gain)})"
         return f"{mix}; {against}", [(gain, 0.0), (gain, SUCCESS_MARGIN)]
-    reason = f"no gain without a possible loss is shown {against}"
+    reason = f"no gain without a possible loss is shown: {against}"
     if below(today.cost):
         return reason, [(today.success, -SUCCESS_MARGIN)]
     if above(today.success):
