@@ -12,6 +12,7 @@ from training.readers import (
     langfuse,
     litellm_records,
     litellm_shadow,
+    litellm_spend,
     otel_genai,
     protocol,
 )
@@ -27,6 +28,11 @@ _SCORED = "name observations/ or observations_v2/ together with scores/ (and tra
 _WAYS_OUT: Mapping[str, str] = {
     protocol.NO_PROMPT.reason: "log prompts from now on (LiteLLM: store_prompts_in_spend_logs; "
     "OpenTelemetry: the instrumentation's setting for message contents)",
+    protocol.UNREAD_PROMPT.reason: "say with --map messages=PATH, or prompt=PATH, where the prompt stands",
+    protocol.NO_TEXT.reason: "log the texts: these prompts are empty, or token numbers",
+    protocol.SEVERAL_PROMPTS.reason: "name a log with one prompt a call",
+    litellm_spend.SUMS.reason: "read /spend/logs/v2, or the table LiteLLM_SpendLogs",
+    langfuse.NO_CHAT.reason: "say with --map messages=PATH, or prompt=PATH, where the prompt stands",
     litellm_records.REDACTED.reason: "turn redaction off for the calls that a router learns from (LiteLLM: "
     "turn_off_message_logging), or read a log that keeps the texts",
     litellm_records.CACHED.reason: "read a longer part of the log, with the calls that filled the cache",
