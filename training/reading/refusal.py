@@ -7,7 +7,10 @@ from pathlib import Path
 
 from router.errors import CallLogError, TooManyRejects
 from training.readers import (
+    azure_apim,
     batch_reader,
+    bedrock,
+    cloudflare,
     helicone,
     langfuse,
     litellm_records,
@@ -15,6 +18,7 @@ from training.readers import (
     litellm_spend,
     otel_genai,
     protocol,
+    stored_bodies,
 )
 from training.readers.known import known_readers
 from training.reading.files.log_file import OWN_LOG
@@ -37,6 +41,12 @@ _WAYS_OUT: Mapping[str, str] = {
     "turn_off_message_logging), or read a log that keeps the texts",
     litellm_records.CACHED.reason: "read a longer part of the log, with the calls that filled the cache",
     helicone.BODY_ELSEWHERE.reason: "export the bodies too",
+    bedrock.BODY_NOT_REACHED.reason: "read it with credentials for the bucket that it names (extra s3)",
+    cloudflare.ENCRYPTED.reason: "decrypt the bodies with the private key, or read the gateway's API",
+    stored_bodies.NO_MESSAGES.reason: "fetch input_items and messages too, and name both",
+    stored_bodies.NO_ANSWER.reason: "name the stored completions, too",
+    azure_apim.INCOMPLETE.reason: "read all rows of each CorrelationId: export a longer period",
+    azure_apim.NO_CALL_OF_ROW.reason: "name the table ApiManagementGatewayLlmLog, too",
     batch_reader.NO_RESULT.reason: _BATCH,
     batch_reader.NO_REQUEST.reason: _BATCH,
     litellm_shadow.NO_REAL_CALL.reason: _JUDGED,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 from router.records import Json
+from tests.services.object_stores import ObjectStore, s3_store
 from tests.training.logs import read, write_lines
 from tests.training.readers.counting import counted
 from tests.training.readers.example_gateways import (
@@ -253,6 +255,38 @@ def test_the_object_of_a_body_is_no_row_of_its_own(tmp_path: Path) -> None:
     rows = write_lines(tmp_path / "log.jsonl", CONVERSE)
     summary = read(tmp_path, rows, str(tmp_path / name)).summary
     assert (summary.calls, summary.rejected, sum(summary.set_apart.values())) == (1, 0, 1)
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    """A store that this process finds by the environment."""
+    with s3_store() as store:
+        for name, value in store.environment.items():
+            monkeypatch.setenv(name, value)
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
+        yield store
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+def test_a_log_in_s3_is_read_with_the_bodies_that_its_records_name(tmp_path: Path, s3: ObjectStore) -> None:
+    name = "ff4b6c63-5561-4431-93b8-06a817275900"
+    asked = gzip.compress(json.dumps({"messages": [ASKED]}).encode())
+    body = s3.put(f"AWSLogs/data/{name}_input.json.gz", asked)
+    bomb = s3.put("AWSLogs/data/bomb.json.gz", gzip.compress(b" " * (65 << 20)))
+    rows = [
+        {**CONVERSE, "requestId": one, "input": {"inputBodyS3Path": one}}
+        for one in (body, bomb, f"{s3.bucket}/nothing.json")
+    ]
+    s3.put("AWSLogs/log.json.gz", gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+    files = read(
+        tmp_path, f"{s3.bucket}/AWSLogs/log.json.gz", f"{s3.bucket}/AWSLogs/data/{name}_input.json.gz"
+    )
+    [call] = counted(files)
+    assert (call["call_id"], json.loads(call["messages"])) == (body, [ASKED])
+    assert files.summary.set_apart == {
+        "body in S3 can't be read": 2,
+        "body of a record: read where its record names it": 1,
+    }
 
 
 # API Management
