@@ -18,7 +18,17 @@ from training.readers.protocol import (
     Skipped,
 )
 from training.readers.request_shapes import answer_evidence, request_fields, why_no_prompt
-from training.readers.values import filled, first_given, first_words, is_zero, listed, mapping, member, words
+from training.readers.values import (
+    filled,
+    first_given,
+    first_words,
+    is_zero,
+    listed,
+    mapping,
+    member,
+    seconds_between,
+    words,
+)
 from training.readers.zero_costs import paid
 
 _TELLING = ("response_id", "response_status", "request_created_at", "request_body")
@@ -82,7 +92,7 @@ def _is_row(row: Json) -> bool:
 
 
 def _no_call(row: Record) -> Skipped | Rejected | None:
-    if "response_status" not in row:
+    if "response_status" not in row and "request_body" not in row:
         return NO_ROW
     if first_words(row.get("cache_reference_id")) not in (None, _NO_CACHE):
         return CACHED
@@ -140,7 +150,10 @@ def _amounts(row: Record, model: str, *, failed: bool) -> Call:
         "cost_usd": paid(cost, model),
         "input_tokens": row.get("prompt_tokens"),
         "output_tokens": row.get("completion_tokens"),
-        "latency_s": _seconds(first_given(row.get("delay_ms"), row.get("latency"))),
+        "latency_s": first_given(
+            _seconds(first_given(row.get("delay_ms"), row.get("latency"))),
+            seconds_between(row.get("request_created_at"), row.get("response_created_at")),
+        ),
     }
     known = filled(amounts, zeros=True)
     return {name: value for name, value in known.items() if not (failed and is_zero(value))}

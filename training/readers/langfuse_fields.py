@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
 from router.records import Json
@@ -86,15 +86,28 @@ def _tokens(usage: Mapping[str, Json]) -> tuple[int | None, int | None]:
     shows that the plain count of a side includes the others.
     """
     counts = {name: _count(usage[name]) for name in usage if "cost" not in name.lower()}
-    sums = _sum(counts, "input"), _sum(counts, "output")
-    plain, total = (counts.get("input", sums[0]), counts.get("output", sums[1])), counts.get("total")
+    sums = tuple(_sum(counts, words) for words in _SIDES)
+    plain = tuple(first_given(_first(counts, names), side) for names, side in zip(_PLAIN, sums, strict=True))
     ways = (sums, plain, (sums[0], plain[1]), (plain[0], sums[1]))
+    total = _first(counts, _TOTALS)
     inputs, outputs = next((way for way in ways if (way[0] or 0) + (way[1] or 0) == total), sums)
     return inputs, outputs
 
 
-def _sum(counts: Mapping[str, int | None], side: str) -> int | None:
-    named = [count for name, count in counts.items() if count is not None and side in name.lower()]
+_SIDES = (("input", "prompt"), ("output", "completion"))
+_PLAIN = (
+    ("input", "input_tokens", "prompt_tokens", "promptTokens"),
+    ("output", "output_tokens", "completion_tokens", "completionTokens"),
+)
+_TOTALS = ("total", "total_tokens", "totalTokens")
+
+
+def _first(counts: Mapping[str, int | None], names: Sequence[str]) -> int | None:
+    return next((counts[name] for name in names if counts.get(name) is not None), None)
+
+
+def _sum(counts: Mapping[str, int | None], side: Sequence[str]) -> int | None:
+    named = [n for name, n in counts.items() if n is not None and any(word in name.lower() for word in side)]
     return sum(named) if named else None
 
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from router.models.model_list import listed_entry
 from router.records import Json
-from training.readers.protocol import NO_MODEL, Call, Record, Rejected, Result, Skipped
+from training.readers.protocol import NO_MODEL, SEVERAL_PROMPTS, Call, Record, Rejected, Result, Skipped
 from training.readers.request_shapes import answer_evidence, opened, request_fields, texts_in, why_no_prompt
 from training.readers.values import (
     filled,
@@ -73,8 +73,9 @@ def call_of(record: Record, body: _Object, metadata: _Object, answer: Json) -> R
     texts = texts_in(fields.get("messages") or fields.get("prompt"))
     if any(text == _REDACTED_TEXT for text in texts):
         return REDACTED
-    if not fields:
-        return why_no_prompt(body)
+    several = "text_completion" in str(record.get("call_type")) and _are_several(body.get("messages"))
+    if several or not fields:
+        return SEVERAL_PROMPTS if several else why_no_prompt(body)
     model = model_of(record, metadata)
     if model is None:
         return _without_model(record, failed=failed)
@@ -100,6 +101,12 @@ def _passed_through(record: Record, fields: Call) -> Call:
         return fields
     body = opened(member(messages, 0, "content"))
     return request_fields(body) if isinstance(body, dict) else fields
+
+
+def _are_several(messages: Json) -> bool:
+    """Whether the one message that LiteLLM makes of a text completion holds several prompts."""
+    prompts = listed(member(messages, 0, "content"))
+    return len(prompts) > 1 and all(isinstance(prompt, str | list) for prompt in prompts)
 
 
 def _skipped(record: Record, metadata: _Object) -> Skipped | None:

@@ -41,7 +41,7 @@ class LiteLLMSpend(Reader):
         """The call in a row; LiteLLM has cut strings of over 2,048 characters."""
         if _is_sum(row):
             return SUMS
-        if "request_id" not in row or "spend" not in row:
+        if not any(name in row for name in ("request_id", "spend", "proxy_server_request")):
             return _NO_ROW
         body = mapping(row.get("proxy_server_request"))
         if not is_request(body) and (messages := unpacked(row.get("messages"))):
@@ -74,7 +74,7 @@ class LiteLLMCallback(Reader):
 
     def convert(self, row: Record) -> Result:
         """The call in a payload, whose messages are never cut."""
-        if not _is_payload(row):
+        if not any(name in row for name in ("messages", "model_parameters")):
             return _NO_PAYLOAD
         parameters = mapping(row.get("model_parameters"))
         body: dict[str, Json] = {**parameters, "messages": row.get("messages")}

@@ -281,6 +281,9 @@ def test_a_page_of_the_api_is_read_row_by_row(tmp_path: Path) -> None:
         ),
         pytest.param({"input": 20, "input_cached_tokens": 80, "output": 5}, (100, 5), id="no total"),
         pytest.param({"input": "20", "output": 5.0}, (20, 5), id="as text and float"),
+        pytest.param(
+            {"promptTokens": 20, "completionTokens": 5, "totalTokens": 25}, (20, 5), id="older names"
+        ),
     ],
 )
 def test_a_total_tells_whether_cached_tokens_are_within_the_others(

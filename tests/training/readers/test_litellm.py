@@ -397,3 +397,17 @@ def test_token_numbers_are_set_apart(tmp_path: Path, messages: Json) -> None:
     tokens = {**PAYLOAD, "id": "t", "call_type": "atext_completion", "messages": messages}
     summary = read(tmp_path, write_lines(tmp_path / "payloads.jsonl", PAYLOAD, tokens)).summary
     assert (summary.calls, summary.set_apart) == (1, {"prompt without text, image or tool call": 1})
+
+
+def test_several_prompts_of_one_text_completion_are_set_apart(tmp_path: Path) -> None:
+    messages = [{"role": "user", "content": ["one", "two"]}]
+    several = {**PAYLOAD, "id": "t", "call_type": "atext_completion", "messages": messages}
+    summary = read(tmp_path, write_lines(tmp_path / "payloads.jsonl", PAYLOAD, several)).summary
+    assert (summary.calls, summary.set_apart) == (1, {"several prompts in one call": 1})
+
+
+@pytest.mark.parametrize("missing", ["request_id", "status", "cache_hit", "metadata", "startTime", "spend"])
+def test_a_row_is_a_call_without_what_a_call_does_not_need(tmp_path: Path, missing: str) -> None:
+    row = {name: value for name, value in ROW.items() if name != missing}
+    files = read(tmp_path, write_lines(tmp_path / "spend.jsonl", row), format="litellm-spend")
+    assert (files.summary.calls, files.summary.rejected) == (1, 0)
