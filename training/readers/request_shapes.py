@@ -167,9 +167,7 @@ def _chat_format(form: Json) -> Json:
     return {"type": "json_schema", "json_schema": schema}
 
 
-_REASONS = (
-    "finish_reason", "finishReason", "stop_reason", "stopReason", "completionReason", "status",
-)  # fmt: skip
+_REASONS = ("finish_reason", "finishReason", "stop_reason", "stopReason", "completionReason")
 _ANSWERS = ("message", "content", "text", "completion", "generation", "outputText", "output")
 _CHOICES = ("choices", "candidates", "results", "outputs", "generations")
 
@@ -179,7 +177,8 @@ def answer_evidence(response: Json) -> dict[str, Json]:
     body = mapping(response)
     choice = next((found for name in _CHOICES if (found := _first(body, name))), body)
     cut = mapping(choice.get("incomplete_details")).get("reason")
-    reason = first_given(cut, *(choice.get(name) for name in _REASONS))
+    status = choice.get("status") if "output" in choice else None
+    reason = first_given(cut, *(choice.get(name) for name in _REASONS), status)
     if choice is body and reason is None and "output" not in body:
         return {}
     answer = first_given(*(choice.get(name) for name in _ANSWERS))

@@ -287,3 +287,10 @@ def test_reason_and_answer_are_found_in_every_protocol(body: Json, reason: str) 
 )
 def test_an_answer_in_parts_is_a_chat_message(body: Json) -> None:
     assert answer_evidence(body) == {"finish_reason": "STOP", "answer": {"role": "assistant", "content": "A"}}
+
+
+@pytest.mark.parametrize(
+    "output", [{"status": "ok", "result": 4}, {"role": "assistant", "content": "4"}, {}, None, "4"]
+)
+def test_an_output_of_an_application_is_no_response_body(output: Json) -> None:
+    assert answer_evidence(output) == {}
