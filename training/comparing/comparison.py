@@ -53,7 +53,7 @@ from training.comparing.measuring.slices import Slice, slices_of
 from training.comparing.policies.baselines import BEST_SINGLE, ORACLE, SHUFFLE, TASK_TYPE
 from training.comparing.report.sentences import verdicts
 from training.recommending import FEW, recommend
-from training.statistics.intervals import Sums, cluster_numbers, interval, resampled_blocks, within
+from training.statistics.intervals import Sums, cluster_numbers, cut_to_range, interval, resampled_blocks
 from training.statistics.resampling import grouped, resampled_parts
 
 
@@ -248,7 +248,7 @@ def _change(today: str, sums: Sums, requests_per_month: float) -> ChangeFromToda
         cost_change=interval(sums, PolicyBlock.statistic(lambda s: ratio(s.router_cost, s.cost) - 1)),
         requests_per_month=requests_per_month,
         usd_per_month=interval(sums, per_month),
-        failures_per_1000=within(
+        failures_per_1000=cut_to_range(
             interval(sums, PolicyBlock.statistic(lambda s: -1000 * success_gained(s))), -1000.0, 1000.0
         ),
     )

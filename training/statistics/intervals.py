@@ -139,7 +139,7 @@ def _interval(value: float, draws: FloatArray, reference: float) -> Interval:
     )
 
 
-def within(estimate: Interval, least: float, most: float) -> Interval:
+def cut_to_range(estimate: Interval, least: float, most: float) -> Interval:
     """Cut off the part of an interval that can't be; unknown if the value itself can't be."""
     if not least - ROUNDING <= estimate.value <= most + ROUNDING:
         return UNKNOWN

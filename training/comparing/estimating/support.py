@@ -21,7 +21,7 @@ from training.comparing.estimating.off_policy import (
 )
 from training.comparing.evaluated import Support
 from training.pages.numbers import rate, usd_per_thousand
-from training.statistics.intervals import Interval, Sums, within
+from training.statistics.intervals import Interval, Sums, cut_to_range
 from training.statistics.policy_curves import ROUNDING
 
 LEAST_SAMPLE = 30.0
@@ -168,7 +168,7 @@ def _reported(by_estimator: Mapping[str, Interval], most: float) -> dict[str, In
     """
     point = replace(by_estimator[DIRECT], low=math.nan, high=math.nan, above=math.nan)
     possible = {**by_estimator, DIRECT: point}
-    return {name: within(estimate, 0.0, most) for name, estimate in possible.items()}
+    return {name: cut_to_range(estimate, 0.0, most) for name, estimate in possible.items()}
 
 
 def refusal(study: Study, outcome: ScoredOutcome, shares: FloatArray) -> str | None:

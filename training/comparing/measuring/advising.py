@@ -14,7 +14,7 @@ from training.comparing.measuring.columns import PolicyBlock
 from training.comparing.measuring.results import Resampled
 from training.recommending import ChangeAgainst, RouterEvidence
 from training.statistics.hull import gain_over_mix, mix_at
-from training.statistics.intervals import UNKNOWN, interval, joined, within
+from training.statistics.intervals import UNKNOWN, cut_to_range, interval, joined
 
 SINGLE = "always "
 """Before a model's name: the policy that sends everything to it."""
@@ -58,7 +58,7 @@ def router_evidence(
     gain, mix = UNKNOWN, tuple(heard[:1])
     if heard and not silent[router.name] and np.isfinite(evaluated.cost).all():
         whole = joined(sums.policies[router.name], *(sums.policies[SINGLE + model] for model in heard))
-        gain = within(interval(whole, _gain), -1.0, 1.0)
+        gain = cut_to_range(interval(whole, _gain), -1.0, 1.0)
         at, cost, success = _means(whole.total[None])
         mix = tuple(heard[place] for place in mix_at(float(at[0][0]), cost[0], success[0]))
     replayed = np.nansum(evaluated.mean(evaluated.expected_cost))

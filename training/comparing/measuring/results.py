@@ -29,10 +29,10 @@ from training.statistics.intervals import (
     UNKNOWN,
     Interval,
     Sums,
+    cut_to_range,
     interval,
     relative_cost_at_best,
     success_within,
-    within,
 )
 from training.statistics.policy_curves import picked
 
@@ -203,8 +203,8 @@ def _policy_result(
         aliases=tuple(other.name for other in same if other.kind == "baseline"),
         same_as_router=any(other.kind == "router" for other in same),
         prompts=able,
-        success=within(_interval(sums, lambda s: s.success / s.prompts), 0.0, 1.0),
-        cost_usd_per_call=within(_interval(sums, lambda s: s.cost / s.prompts), 0.0, math.inf),
+        success=cut_to_range(_interval(sums, lambda s: s.success / s.prompts), 0.0, 1.0),
+        cost_usd_per_call=cut_to_range(_interval(sums, lambda s: s.cost / s.prompts), 0.0, math.inf),
         cost_relative_to_best_single=_interval(sums, lambda s: ratio(s.cost, s.best_cost), reference=1.0),
         success_difference=compared.success,
         cost_ratio=compared.cost,
@@ -266,7 +266,7 @@ def curve_result(name: str, sweep: Sweep, sums: Sums) -> CurveResult:
         success_ci_high=tuple(np.clip(high, 0.0, 1.0).tolist()),
         cost_usd_per_call=tuple((total.cost / total.prompts).tolist()),
         cost_at_best=interval(sums, SweepBlock.statistic(SweepBlock.relative_cost_at_best), reference=1.0),
-        aiq=within(interval(sums, SweepBlock.statistic(_aiq)), 0.0, 1.0),
+        aiq=cut_to_range(interval(sums, SweepBlock.statistic(_aiq)), 0.0, 1.0),
     )
 
 
