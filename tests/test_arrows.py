@@ -28,6 +28,7 @@ LAYERS = {
         ["router.forecasting", "router.calling"],
         ["router.deciding"],
         ["router.version"],
+        ["router.rules_version"],
         ["router.explaining", "router.linting"],
         ["router.serving"],
         ["router.proxying"],
