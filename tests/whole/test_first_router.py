@@ -20,6 +20,7 @@ from tests.services.provider import KEY, Provider, answer, server_error, tokens
 from tests.services.proxy import running_proxy
 from tests.services.waiting import wait_until
 from tests.training.test_pipeline import TOPICS
+from tests.whole.test_proxy import all_rows
 from training.pipeline import TrainJob, train
 from training.progress import Silent
 from training.prompts.from_logs import ReadOptions
@@ -125,7 +126,7 @@ def test_the_proxy_serves_by_the_rules_and_logs_propensities(settings_file: Path
         client.chat.completions.create(
             model="smart", messages=[{"role": "user", "content": "hi"}], extra_body=body
         )
-        (row,) = wait_until(lambda: list(read_rows(str(folder / "calls.db"))))
+        (row,) = wait_until(lambda: all_rows(folder / "calls.db"))
     assert (row["model"], row["decision_source"], row["policy_version"]) == ("small", "rule", "rules")
     assert row["propensity"] == 1.0
 
