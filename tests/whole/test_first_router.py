@@ -70,6 +70,7 @@ def test_the_log_of_the_rules_trains_the_first_router(
             messages = [{"role": "user", "content": prompt}]
             decision = first.completion(messages=messages, task_type=task).decision
             wins = decision.answered_by == "large" or task in ("math", "translate")
+            assert decision.call_id is not None
             first.feedback(decision.call_id, success=dice.random() < (0.95 if wins else 0.1))
 
     rows = list(read_rows(str(folder / "calls.db")))

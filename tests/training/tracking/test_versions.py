@@ -103,6 +103,7 @@ def test_the_versions_are_those_of_the_registry_the_latest_first(registry: Regis
     )
 
 
+@in_a_file
 def test_a_rollback_goes_back_step_by_step_and_then_says_there_is_none(registry: Registry, name: str) -> None:
     for version in ("1", "2", "1", "3"):
         promote(registry, name, version)
@@ -143,8 +144,8 @@ def test_promotions_at_once_leave_one_champion_and_a_history_that_has_it(
 ) -> None:
     promote(registry, name, "1")
 
-    with ProcessPoolExecutor(4, get_context("spawn")) as processes:
-        said = list(processes.map(move_from_1, [uri] * 4, [name] * 4, ["2", "3"] * 2))
+    with ProcessPoolExecutor(2, get_context("spawn")) as processes:
+        said = list(processes.map(move_from_1, [uri] * 2, [name] * 2, ["2", "3"]))
     champion, history = registry.pointed(name, CHAMPION), registry.history(name)
     assert champion in {"2", "3"}
     assert set(said) <= {"moved", "meanwhile", "at the same time"}
