@@ -22,7 +22,7 @@ Direction = str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Example:
+class ChangedPrompt:
     """One prompt that goes to another model.
 
     Attributes:
@@ -51,7 +51,7 @@ class DecisionChanges:
     changed: int
     moves: Mapping[tuple[str, str], int]
     directions: Mapping[Direction, int]
-    examples: Sequence[Example]
+    examples: Sequence[ChangedPrompt]
 
     def to_json(self) -> dict[str, Json]:
         """Plain JSON values."""
@@ -65,7 +65,7 @@ class DecisionChanges:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class RouterDifference:
     """What differs between two routers; a value of None is missing on that side.
 
     Attributes:
@@ -93,9 +93,9 @@ class Difference:
         }
 
 
-def difference(old: Version, new: Version, decisions: DecisionChanges | None = None) -> Difference:
+def difference(old: Version, new: Version, decisions: DecisionChanges | None = None) -> RouterDifference:
     """Compare what two routers' folders record."""
-    return Difference(
+    return RouterDifference(
         data=_differing(_data(old), _data(new)),
         settings=_differing(_settings(old), _settings(new)),
         metrics=_differing(_leaves(old.manifest.get("metrics")), _leaves(new.manifest.get("metrics"))),
@@ -130,14 +130,14 @@ def decision_changes(job: DiffJob, reporter: Reporter) -> DecisionChanges:
     with calls_of(job.sources, job.reading, reporter) as files:
         table = table_of(files, job.reading.config, reporter)
     advance = reporter.stage("deciding", len(table))
-    changed: list[Example] = []
+    changed: list[ChangedPrompt] = []
     for key, request in zip(table.keys, table.requests, strict=True):
         (old, old_usd), (new, new_usd) = _choice(job.old, request), _choice(job.new, request)
         if old != new:
             text = " ".join(last_said(request.messages).split())[:TEXT] if job.show_text else None
             direction = _direction(old_usd, new_usd)
             changed.append(
-                Example(
+                ChangedPrompt(
                     key=key[:16],
                     task_type=request.task_type,
                     old=old,

@@ -29,7 +29,7 @@ from training.prompts.task_groups import groups_of
 from training.reading.calls import write_calls
 from training.reading.summary import ReadSummary
 from training.tracking.publish import Published, publish
-from training.tracking.versions import Registry
+from training.tracking.versions import RouterRegistry
 from training.whole_file import check_place
 
 
@@ -147,7 +147,7 @@ def train(job: TrainJob, reporter: Reporter) -> Trained:
     record = run_record(manifest, fitted, report, reading)
     published = publish(job.out, record, job.tracking_uri, register=job.register)
     if job.register and job.alias:
-        registry = Registry(job.tracking_uri)
+        registry = RouterRegistry(job.tracking_uri)
         seen = registry.pointed(job.register, job.alias)
         registry.move(job.register, job.alias, str(published.version), seen=seen)
     return Trained(

@@ -23,7 +23,7 @@ from router.records import Json
 from training.commands.offline import CACHE, Cache, Fields, offline, reading_of
 
 if TYPE_CHECKING:
-    from training.differing import DecisionChanges, Difference
+    from training.differing import DecisionChanges, RouterDifference
 
 console = Console(highlight=False, emoji=False)
 Place = "A router's folder, models:/NAME/3, models:/NAME@ALIAS, or a pointsman.yaml."
@@ -69,7 +69,7 @@ def diff_command(
         _show(found)
 
 
-def _show(found: Difference) -> None:
+def _show(found: RouterDifference) -> None:
     parts = {"data and policy": found.data, "settings": found.settings, "metrics": found.metrics}
     for title, pairs in parts.items():
         if pairs:

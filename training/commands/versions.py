@@ -17,7 +17,7 @@ from router.records import Json
 from training.commands.offline import TRACKING, Tracking
 
 if TYPE_CHECKING:
-    from training.tracking.versions import Move, Registry, TrainedVersion
+    from training.tracking.versions import Move, RouterRegistry, TrainedVersion
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name that the router is registered under.")]
 Alias = Annotated[str, typer.Option(help="The alias that applications load.")]
@@ -69,13 +69,13 @@ def rollback_command(
     _done(name, alias, move.version, move, as_json=as_json)
 
 
-def _registry(tracking_uri: str) -> Registry:
-    from training.tracking.versions import Registry
+def _registry(tracking_uri: str) -> RouterRegistry:
+    from training.tracking.versions import RouterRegistry
 
-    return Registry(tracking_uri)
+    return RouterRegistry(tracking_uri)
 
 
-def _show_comparison(registry: Registry, name: str, version: str) -> None:
+def _show_comparison(registry: RouterRegistry, name: str, version: str) -> None:
     """Show the verdict of the version's last comparison, losses first, on standard error."""
     report = registry.comparison(name, version)
     if report is None:

@@ -110,7 +110,7 @@ class Move:
         return {"alias": self.alias, "version": self.version, "previous": self.previous, "time": self.time}
 
 
-class Registry:
+class RouterRegistry:
     """The routers that one MLflow server or database has registered."""
 
     def __init__(self, tracking_uri: str) -> None:

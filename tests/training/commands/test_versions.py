@@ -12,7 +12,7 @@ import training.commands  # noqa: F401 - adds the commands
 from router.cli.console import app
 from router.errors import ConfigError
 from training.tracking.publish import RunRecord, publish
-from training.tracking.versions import COMPARISON_RUN, Registry
+from training.tracking.versions import COMPARISON_RUN, RouterRegistry
 
 RECORD = RunRecord(
     params={"policy_version": "abc", "data_digest": "0123456789"},
@@ -69,7 +69,7 @@ def test_a_promotion_shows_the_comparison_and_needs_a_terminal_or_yes(store: str
     result = run(store, "promote", "support", "@challenger")
     assert isinstance(result.exception, ConfigError)
     assert "There is no terminal to ask at: give --yes" in str(result.exception)
-    assert Registry(store).pointed("support", "champion") == "1"
+    assert RouterRegistry(store).pointed("support", "champion") == "1"
 
 
 def test_a_promotion_and_its_rollback_say_what_they_did(store: str) -> None:

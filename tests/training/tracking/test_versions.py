@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 from router.errors import ConfigError, RouterError
 from tests.services.mlflow_server import MlflowServer
 from training.tracking.publish import RunRecord, publish
-from training.tracking.versions import CHAMPION, COMPARISON_RUN, Move, Registry, check_alias, version_before
+from training.tracking.versions import (
+    CHAMPION,
+    COMPARISON_RUN,
+    Move,
+    RouterRegistry,
+    check_alias,
+    version_before,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -66,8 +73,8 @@ def name(uri: str, run: Run) -> str:
 
 
 @pytest.fixture
-def registry(uri: str) -> Registry:
-    return Registry(uri)
+def registry(uri: str) -> RouterRegistry:
+    return RouterRegistry(uri)
 
 
 def client(uri: str) -> MlflowClient:
@@ -76,21 +83,21 @@ def client(uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri=uri)
 
 
-def promote(registry: Registry, name: str, version: str) -> Move | None:
+def promote(registry: RouterRegistry, name: str, version: str) -> Move | None:
     return registry.move(name, CHAMPION, version, seen=registry.pointed(name, CHAMPION))
 
 
 def move_from_1(uri: str, name: str, version: str) -> str:
     """In a process of its own: how the move ended."""
     try:
-        Registry(uri).move(name, CHAMPION, version, seen="1")
+        RouterRegistry(uri).move(name, CHAMPION, version, seen="1")
     except RouterError as error:
         return next((why for why in ("meanwhile", "at the same time") if why in str(error)), str(error))
     return "moved"
 
 
 @in_a_file
-def test_the_versions_are_those_of_the_registry_the_latest_first(registry: Registry, name: str) -> None:
+def test_the_versions_are_those_of_the_registry_the_latest_first(registry: RouterRegistry, name: str) -> None:
     promote(registry, name, "2")
     versions = registry.versions(name)
     assert [(one.version, one.aliases) for one in versions] == [("3", ()), ("2", ("champion",)), ("1", ())]
@@ -104,7 +111,9 @@ def test_the_versions_are_those_of_the_registry_the_latest_first(registry: Regis
 
 
 @in_a_file
-def test_a_rollback_goes_back_step_by_step_and_then_says_there_is_none(registry: Registry, name: str) -> None:
+def test_a_rollback_goes_back_step_by_step_and_then_says_there_is_none(
+    registry: RouterRegistry, name: str
+) -> None:
     for version in ("1", "2", "1", "3"):
         promote(registry, name, version)
     assert [registry.rollback(name).version for _ in range(3)] == ["1", "2", "1"]
@@ -116,7 +125,9 @@ def test_a_rollback_goes_back_step_by_step_and_then_says_there_is_none(registry:
 
 
 @in_a_file
-def test_a_champion_of_other_tools_is_the_one_to_go_back_to(uri: str, registry: Registry, name: str) -> None:
+def test_a_champion_of_other_tools_is_the_one_to_go_back_to(
+    uri: str, registry: RouterRegistry, name: str
+) -> None:
     client(uri).set_registered_model_alias(name, CHAMPION, "1")
     promote(registry, name, "2")
     client(uri).set_registered_model_alias(name, CHAMPION, "3")
@@ -125,14 +136,14 @@ def test_a_champion_of_other_tools_is_the_one_to_go_back_to(uri: str, registry: 
 
 
 @in_a_file
-def test_promoting_the_champion_again_is_no_move(registry: Registry, name: str) -> None:
+def test_promoting_the_champion_again_is_no_move(registry: RouterRegistry, name: str) -> None:
     assert promote(registry, name, "2") is not None
     assert promote(registry, name, "2") is None
     assert len(registry.history(name)) == 1
 
 
 @in_a_file
-def test_an_alias_that_moved_meanwhile_stays(registry: Registry, name: str) -> None:
+def test_an_alias_that_moved_meanwhile_stays(registry: RouterRegistry, name: str) -> None:
     promote(registry, name, "1")
     with pytest.raises(RouterError, match=r"moved from no version to version 1 meanwhile, and stays there"):
         registry.move(name, CHAMPION, "2", seen=None)
@@ -140,7 +151,7 @@ def test_an_alias_that_moved_meanwhile_stays(registry: Registry, name: str) -> N
 
 
 def test_promotions_at_once_leave_one_champion_and_a_history_that_has_it(
-    uri: str, registry: Registry, name: str
+    uri: str, registry: RouterRegistry, name: str
 ) -> None:
     promote(registry, name, "1")
 
@@ -156,14 +167,14 @@ def test_promotions_at_once_leave_one_champion_and_a_history_that_has_it(
 
 
 @in_a_file
-def test_a_move_that_the_registry_refuses_leaves_no_trace(registry: Registry, name: str) -> None:
+def test_a_move_that_the_registry_refuses_leaves_no_trace(registry: RouterRegistry, name: str) -> None:
     with pytest.raises(RouterError, match="MLflow at"):
         registry.move(name, CHAMPION, "99", seen=None)
     assert (registry.pointed(name, CHAMPION), registry.history(name)) == (None, [])
 
 
 @in_a_file
-def test_versions_go_by_number_or_alias(registry: Registry, name: str) -> None:
+def test_versions_go_by_number_or_alias(registry: RouterRegistry, name: str) -> None:
     registry.move(name, "challenger", "3", seen=None)
     assert registry.resolved(name, "@challenger") == "3"
     assert registry.resolved(name, "1") == "1"
@@ -173,21 +184,23 @@ def test_versions_go_by_number_or_alias(registry: Registry, name: str) -> None:
 
 
 @in_a_file
-def test_aliases_have_histories_of_their_own(registry: Registry, name: str) -> None:
+def test_aliases_have_histories_of_their_own(registry: RouterRegistry, name: str) -> None:
     registry.move(name, "challenger", "3", seen=None)
     promote(registry, name, "1")
     assert [move.version for move in registry.history(name)] == ["1"]
 
 
 @in_a_file
-def test_a_name_that_nobody_registered_is_answered_with_the_closest(registry: Registry, name: str) -> None:
+def test_a_name_that_nobody_registered_is_answered_with_the_closest(
+    registry: RouterRegistry, name: str
+) -> None:
     with pytest.raises(ConfigError, match="no router is registered as 'suport': did you mean 'support-"):
         registry.versions("suport")
 
 
 @in_a_file
 def test_the_comparison_is_that_of_the_versions_tag(
-    uri: str, registry: Registry, name: str, run: Run
+    uri: str, registry: RouterRegistry, name: str, run: Run
 ) -> None:
     assert registry.comparison(name, "1") is None
     client(uri).log_dict(run.info.run_id, {"prompts": 3, "verdict": []}, "report.json")
@@ -197,13 +210,13 @@ def test_the_comparison_is_that_of_the_versions_tag(
 
 def test_reading_makes_no_database(tmp_path: Path) -> None:
     with pytest.raises(RouterError, match="no such database; check --tracking-uri"):
-        Registry(f"sqlite:///{tmp_path / 'none.db'}").versions("support")
+        RouterRegistry(f"sqlite:///{tmp_path / 'none.db'}").versions("support")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("uri", ["server"], indirect=True, scope="module")
 def test_a_wrong_password_is_refused_and_not_repeated(
-    monkeypatch: pytest.MonkeyPatch, registry: Registry
+    monkeypatch: pytest.MonkeyPatch, registry: RouterRegistry
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "not-the-password")
     with pytest.raises(RouterError, match="MLflow at http") as caught:
