@@ -25,6 +25,7 @@ COVERED_BY = {
     "router.settings.outcome_rules": "tests.training.reading.outcomes.test_rules",
     "router.settings.section": "tests.router.settings.test_yaml_file",
     "router.settings.sections": "tests.router.settings.test_yaml_file",
+    "training.commands.differing": "tests.training.test_differing",
     "training.commands.demo": "tests.whole.test_sample",
     "training.commands.offline": "tests.training.commands.test_judging",
     "training.commands.paying": "tests.training.commands.test_replaying",

@@ -79,7 +79,7 @@ class ModelNames:
             guesses = [guess for name in unknown for guess in self._close(name)]
             hint = f"did you mean {' or '.join(map(repr, guesses))}? " if guesses else ""
             listed, known = ", ".join(map(repr, unknown)), ", ".join(self._written)
-            return f"{listed}, which this router does not know; {hint}it was trained on {known}"
+            return f"{listed}, which this router does not know; {hint}its models are {known}"
         for name in sorted(names) if one else ():
             if len(found := self.candidates(name)) > 1:
                 return f"{name!r}, which may mean {' or '.join(map(repr, found))}; write one of these"

@@ -53,9 +53,9 @@ class Classifier:
     async def classify(self, context: RoutingContext) -> str | None:
         """The chosen model, or None to let LiteLLM's own fallback decide.
 
-        LiteLLM decides if confidence is low, unless a model that it could choose may not serve the request or
-        exploration needs the exact propensity; then the rule table decides here. LiteLLM also decides if no
-        model may serve the request, and the callback then refuses its choice.
+        LiteLLM decides if a trained router is not sure, unless a model that it could choose may not serve the
+        request or exploration needs the exact propensity; then the rule table decides here. LiteLLM also
+        decides if no model may serve the request, and the callback then refuses its choice.
         """
         ticket = ticket_of({"metadata": context.metadata})
         ticket = ticket or Ticket("", CallerRequest.of({}, context.metadata))
@@ -66,7 +66,8 @@ class Classifier:
             return None
         decision = ticket.completion.decision
         safe = set(groups) <= set(decision.ranking)
-        ticket.left_to_litellm = decision.source == "rule" and decision.propensity == 1.0 and safe
+        learned = ticket.completion.version.learned
+        ticket.left_to_litellm = decision.source == "rule" and decision.propensity == 1.0 and safe and learned
         return None if ticket.left_to_litellm else decision.model
 
 

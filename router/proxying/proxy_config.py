@@ -96,8 +96,7 @@ def served_models(version: Version) -> tuple[str, ...]:
     local_only = version.config.limits.local_only
     facts = version.limits.facts.items()
     forbidden = {model for model, fact in facts if fact.denied or (local_only and not fact.local)}
-    success = dict(zip(version.models, version.manifest["statistics"]["success"], strict=True))
-    return tuple(sorted(set(version.models) - forbidden, key=lambda model: (-success[model], model)))
+    return tuple(model for model in version.likeliest if model not in forbidden)
 
 
 def default_model(version: Version, models: Sequence[str]) -> str:

@@ -31,7 +31,8 @@ def test_the_models_of_the_rules_are_those_of_every_part() -> None:
         pytest.param("modles: {}", r"x\.yaml:1: unknown setting 'modles'; known here: .*models", id="top"),
         pytest.param(
             "prices: log\nrules:\n  task_type: {}",
-            r"x\.yaml:3: unknown setting 'rules\.task_type'; known here: default, heuristic, task_types",
+            r"x\.yaml:3: unknown setting 'rules\.task_type'; "
+            "known here: answer_tokens, default, heuristic, task_types",
             id="in a section",
         ),
         pytest.param(
