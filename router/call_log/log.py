@@ -92,7 +92,7 @@ class CallLog:
         score: float | None = None,
         source: str = "feedback",
     ) -> None:
-        """Log the outcome of a call of any process and time; the latest feedback of a call counts.
+        """Log the outcome of a call of any process and time; of several, the last to arrive counts.
 
         Args:
             score: in [0, 1].
@@ -145,7 +145,8 @@ def read_rows(
     """Every call of a log, by time and call id, with its latest feedback in place of its own outcome.
 
     Rows are plain JSON values: `time` is ISO 8601 in UTC. A success or score that the feedback lacks stays
-    the row's. Memory does not grow with the log.
+    the row's. Of several feedbacks the last to arrive counts, whatever the clocks said. Damaged rows are left
+    out, with a warning of their number. Memory does not grow with the log.
 
     Args:
         since, until: only calls from `since` and before `until`, both with a time zone.
