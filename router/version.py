@@ -12,6 +12,7 @@ from threading import BoundedSemaphore
 
 import numpy as np
 
+from router.addresses import shown_value
 from router.deciding.decide import Case, Stay, decide
 from router.deciding.limits import LimitCheck
 from router.deciding.policy import Policy
@@ -305,12 +306,13 @@ def check_models(config: Config, models: Sequence[str]) -> None:
         "calls.fallbacks name": config.calls.models(),
         "baseline names": {config.baseline} if config.baseline else set(),
     }
-    for who, names in named.items():
-        unknown = sorted(names - set(models))
+    for who, those in named.items():
+        unknown = sorted(those - set(models))
         if unknown:
+            names = ", ".join(repr(shown_value(name)) for name in unknown)
             raise ConfigError(
-                f"{who} {', '.join(map(repr, unknown))}, which this router does not know; "
-                f"it was trained on {', '.join(models)}: change the setting, or train on calls of that model"
+                f"{who} {names}, which this router does not know; it was trained on {', '.join(models)}: "
+                "change the setting, or train on calls of that model"
             )
 
 

@@ -7,7 +7,6 @@ import pytest
 from tests.test_arrows import ROOT, module_name, sources
 
 COVERED_BY = {
-    "router.addresses": "tests.router.loading.test_registry",
     "router.call_log.alarm": "tests.router.call_log.test_log",
     "router.call_log.process": "tests.router.call_log.test_log",
     "router.call_log.tables": "tests.router.call_log.test_store",

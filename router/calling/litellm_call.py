@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from functools import cache, lru_cache, wraps
 from typing import Any, TypeAlias
 
+from router.addresses import shown_value
 from router.calling.attempt import Failed
 from router.calling.provider_errors import failure_of
 from router.errors import ConfigError
@@ -47,8 +48,8 @@ def connection_of(model: str, settings: ModelSettings) -> dict[str, Json]:
         key = os.environ.get(settings.api_key_env)
         if not key:
             raise ConfigError(
-                f"models.{model}.api_key_env: the environment variable {settings.api_key_env!r} is not set; "
-                "set it where the program starts"
+                f"models.{model}.api_key_env: the environment variable {shown_value(settings.api_key_env)!r} "
+                "is not set; set it where the program starts"
             )
         connection["api_key"] = key
     elif gets_no_key(called, settings):
