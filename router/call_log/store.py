@@ -130,7 +130,7 @@ class DatabaseStore:
         if damaged:
             warn_of_damage(self._address.shown, damaged)
 
-    def _append(self, table: Table, rows: Sequence[Row]) -> list[str]:
+    def _append(self, table: Table, rows: Sequence[Row], *, again: bool = False) -> list[str]:
         if not rows:
             return []
         try:
@@ -140,8 +140,8 @@ class DatabaseStore:
                 with connection.begin():
                     return [why for row in rows if (why := _try_insert(connection, table, [row])) is not None]
         except exc.SQLAlchemyError as error:
-            if isinstance(error, exc.DBAPIError) and was_moved(error.orig):
-                return self._append(table, rows)
+            if isinstance(error, exc.DBAPIError) and was_moved(error.orig) and not again:
+                return self._append(table, rows, again=True)
             self.close()
             raise CallLogError(self._address.reason(error)) from None
         except OSError as error:

@@ -18,7 +18,7 @@ from router.call_log.file_lock import locked_folder
 from router.call_log.store import DatabaseStore
 from router.errors import CallLogError
 from tests.router.call_log.call_records import call_ids, start_python
-from tests.router.call_log.test_store import verdict
+from tests.router.call_log.test_store import row, verdict
 from tests.services.waiting import PATIENCE_S, wait_until
 
 WRITE = """
@@ -164,3 +164,19 @@ def test_a_log_that_is_cut_while_it_is_written_holds_all_that_is_written_afterwa
     assert after
     assert not frozenset().union(*after) - rows.keys()
     assert set(rows.values()) == {1}
+
+
+@pytest.mark.parametrize("damage", [bytes(3 * 4096), bytes(4096)], ids=["NULs", "too short"])
+def test_a_damaged_log_is_set_aside_and_a_new_one_made(path: Path, damage: bytes) -> None:
+    store = DatabaseStore(LogAddress.of(path))
+    for number in (1, 2):
+        store.append_calls([row(f"before-{number}", messages="[" + "1," * 5000 + "1]")])
+        content = path.read_bytes()
+        path.write_bytes(damage if len(damage) > 4096 else content[:4096])
+        with pytest.raises(CallLogError, match=rf"is damaged and is now calls\.damaged-{number}\.db"):
+            store.append_calls([row("after")])
+        store.append_calls([row("after")])
+        assert call_ids(path) == ["after"]
+    assert sorted(file.name for file in path.parent.iterdir()) == [
+        "calls.damaged-1.db", "calls.damaged-2.db", "calls.db",
+    ]  # fmt: skip
