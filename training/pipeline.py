@@ -10,7 +10,7 @@ import numpy as np
 
 from router.forecasting.encoder import load_encoder
 from router.forecasting.features import embedded_text
-from router.loading.artifact import check_target
+from router.loading.artifact import check_target, digest_of
 from router.records import Json
 from router.version import check_models
 from training.judging.run import JudgeTerms, judged
@@ -71,6 +71,7 @@ class Trained:
         return {
             "out": str(self.out),
             "policy_version": self.manifest["policy_version"],
+            "digest": digest_of(self.manifest),
             "models": self.manifest["models"],
             "estimator": self.fitted.published,
             "metrics": self.manifest["metrics"],
@@ -125,7 +126,7 @@ def train(job: TrainJob, reporter: Reporter) -> Trained:
         whole = table_of(files, config, reporter)
     report = data_report(whole, cheapest_success(whole))
     table, warnings = usable_models(whole, config)
-    check_models(config, table.models)
+    config = check_models(config, table.models)
     folder = _encoder_folder(table, job.reading, reporter)
     encoder = encoder_info(folder)
     encodings, embedded = encodings_of(table, load_encoder(folder, encoder), job.reading.cache, reporter)
@@ -177,6 +178,12 @@ def _warnings(whole: PromptTable, material: Material, fitted: Fitted) -> list[st
         sentences.append(
             f"{whole.prompts_in_log} prompts in the log, a uniform sample of {len(whole)} was used "
             "(training.max_prompts)"
+        )
+    named = {request.task_type for request in table.requests if request.task_type}
+    if other := len(named) - len(material.spec.task_types):
+        sentences.append(
+            f"{len(named)} task types in the log, the {len(material.spec.task_types)} most frequent ones are "
+            f"told apart; prompts of the other {other} are learnt and served like prompts without one"
         )
     if fitted.backtest.filled > 0:
         sentences.append(

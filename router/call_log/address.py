@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from router.addresses import shown_value, without_credentials
 from router.errors import CallLogError
+from router.errors.masking import shown_value, without_credentials
 
 DATABASE_FILES = (".db", ".sqlite", ".sqlite3")
 LINE_FILES = (".jsonl", ".ndjson")

@@ -11,11 +11,11 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
-from router.addresses import without_credentials
 from router.call_log.address import LogAddress
 from router.call_log.file_lock import lock
 from router.call_log.rows import COLUMNS, FEEDBACK_COLUMNS, Row, row_from_json, row_line
 from router.errors import CallLogError
+from router.errors.masking import without_credentials
 from router.records import Json
 
 logger = logging.getLogger(__name__)

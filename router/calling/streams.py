@@ -10,7 +10,7 @@ from typing import Self
 
 from router.calling.attempt import Failed
 from router.calling.litellm_call import Reply, aclose, anext_piece, close, next_piece
-from router.calling.reply import counted_in, finish_reason_of, says_something
+from router.calling.reply import counted_in, finish_reason_of, holds_content
 from router.calling.running import RunningAttempt
 from router.errors import StreamBroken
 
@@ -38,6 +38,7 @@ class Progress:
         self.broken: Failed | None = None
         self._held: list[Reply] = []
         self._ending = False
+        self._has_content = False
 
     @property
     def opening(self) -> bool:
@@ -46,7 +47,9 @@ class Progress:
 
     def take(self, piece: Reply) -> None:
         """Take the next piece, None at the end, or a failure."""
-        if isinstance(piece, Failed) and not self._ending:
+        if isinstance(piece, Failed) and piece.kind == "empty" and self._has_content:
+            piece = None  # only the finish reason is missing
+        if isinstance(piece, Failed) and (piece.kind == "empty" or not self._ending):
             self.done = True
             self.broken = self.running.failed(piece, "broken_stream" if self.opened else None)
         elif piece is None or isinstance(piece, Failed):
@@ -75,13 +78,14 @@ class Progress:
 
     def _add(self, piece: Reply) -> None:
         self.running.pieces.append(piece)
-        has_content = says_something(piece)
-        if has_content:
-            self._ending = finish_reason_of(piece) is not None
+        content, ends = holds_content(piece), finish_reason_of(piece) is not None
+        self._has_content = self._has_content or content
+        if content or ends:
+            self._ending = ends
         elif not self.running.call.wants_usage and counted_in(piece) is not None:
             return
         self._held.append(piece)
-        if (has_content or self.opened) and not self._ending:
+        if (content or ends or self.opened) and not self._ending:
             self._release()
 
     def _release(self) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from router.errors import ArtifactError, DamagedArtifact, ForeignArtifact, NewerArtifact
+from router.errors import ArtifactError, DamagedArtifact, ForeignArtifact, NewerArtifact, RouterError
 from router.records import Json
 
 FORMAT = "pointsman-router"
@@ -40,24 +42,36 @@ def check_target(target: Path) -> None:
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A scratch folder beside `target`, which takes its place if the block succeeds.
+    """A folder near `target`, which takes its place if the block succeeds; its mode follows the umask.
 
     An existing folder is replaced only if it holds a router or is empty.
 
     Raises:
         ArtifactError: `target` holds something else, or can't be written.
     """
+    from safetensors import SafetensorError
+
     check_target(target)
     try:
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     except OSError as error:
         raise ArtifactError(f"{target}: can't be written: {error}") from error
+    folder = scratch / "router"  # unlike the scratch folder, which is the user's alone, it follows the umask
     try:
-        yield scratch
-        scratch.chmod(0o755)
-        _swap(scratch, target)
+        folder.mkdir()
+        yield folder
+        _swap(folder, target)
+    except (OSError, SafetensorError) as error:
+        raise ArtifactError(
+            f"{target}: can't be written: {_why(error)}; free disk space, or choose another place"
+        ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _why(error: Exception) -> str:
+    """The reason of an error of writing, without the scratch folder's name, which the user doesn't know."""
+    return getattr(error, "strerror", None) or " ".join(str(error).split())
 
 
 def seal(folder: Path, manifest: Mapping[str, Json]) -> dict[str, Json]:
@@ -88,15 +102,73 @@ def read_manifest(folder: Path) -> dict[str, Json]:
         NewerArtifact: its format is later than this code's.
         DamagedArtifact: a listed file is missing or differs from its hash, or the manifest was changed.
     """
+    with refusing_malformed(folder):
+        return _checked_manifest(folder)
+
+
+@contextmanager
+def refusing_malformed(folder: Path) -> Iterator[None]:
+    """Turn whatever a malformed router makes the block raise into an ArtifactError with its cause.
+
+    Raises:
+        DamagedArtifact: the files parse to something else than a router.
+        ArtifactError: this user may not read them.
+    """
+    try:
+        yield
+    except RouterError:
+        raise
+    except PermissionError as error:
+        raise ArtifactError(_unreadable(folder, error)) from error
+    except Exception as error:
+        why = f"{type(error).__name__}: {str(error)[:300]}"
+        raise DamagedArtifact(
+            f"{folder}: malformed, no router can be made of it ({why}); train or fetch it again"
+        ) from error
+
+
+def _unreadable(folder: Path, error: PermissionError) -> str:
+    path = Path(error.filename or folder)
+    try:
+        mode = f"mode {stat.S_IMODE(path.stat().st_mode):03o}"
+    except OSError:
+        mode = "a folder above it is closed"
+    user = os.geteuid() if hasattr(os, "geteuid") else "this"
+    return f"{path}: user {user} may not read it ({mode}); let that user read it, for example with chmod a+rX"
+
+
+def digest_of(manifest: Mapping[str, Json]) -> str:
+    """The digest that stands for a whole router: its manifest, which holds the hash of every file."""
+    return f"sha256:{manifest['sha256']}"
+
+
+def check_digest(folder: Path, manifest: Mapping[str, Json], expect: str | None) -> None:
+    """Check that a router is the one that is expected; None expects any.
+
+    Raises:
+        ForeignArtifact: its digest is another.
+    """
+    if expect is not None and expect != (actual := digest_of(manifest)):
+        raise ForeignArtifact(
+            f"{folder}: another router than expected: its digest is {actual}, expected {expect!r}; "
+            "load that router, or expect this digest if you trust this one"
+        )
+
+
+def _checked_manifest(folder: Path) -> dict[str, Json]:
     manifest = _parsed_manifest(folder)
     if manifest["format_version"] > FORMAT_VERSION:
         raise NewerArtifact(
             f"{folder}: router format {manifest['format_version']}, this code reads up to {FORMAT_VERSION}: "
             "upgrade pointsman, or train again"
         )
-    stated = manifest.pop("sha256", None)
-    if stated != hashlib.sha256(_dump(manifest)).hexdigest():
+    rest = {name: value for name, value in manifest.items() if name != "sha256"}
+    if manifest.get("sha256") != hashlib.sha256(_dump(rest)).hexdigest():
         raise DamagedArtifact(f"{folder / MANIFEST}: changed since it was written; train or fetch it again")
+    if not manifest["files"]:
+        raise DamagedArtifact(
+            f"{folder / MANIFEST}: lists no file, so nothing is checked; train or fetch it again"
+        )
     for name, digest in manifest["files"].items():
         _check_file(folder, name, digest)
     return manifest
@@ -119,9 +191,10 @@ def load_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
 
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
     """Write arrays, by name, as safetensors."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+    # `save_file` would make a file that only this user may read, whatever the umask.
+    path.write_bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
 
 def file_hash(path: Path) -> str:
@@ -138,11 +211,12 @@ def _parsed_manifest(folder: Path) -> dict[str, Json]:
     path = folder / MANIFEST
     if not folder.is_dir():
         raise ForeignArtifact(f"{folder}: no such folder; `pointsman train CALLS --out {folder}` makes one")
+    _check_inside(folder, MANIFEST)
     if not path.is_file():
         raise ForeignArtifact(f"{folder}: no {MANIFEST} in it, so it is no pointsman router")
     try:
         manifest: Json = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedArtifact(f"{path}: not valid JSON ({error}); train or fetch it again") from error
     known = isinstance(manifest, dict) and manifest.get("format") == FORMAT
     if not known or not isinstance(manifest.get("format_version"), int):
@@ -151,9 +225,7 @@ def _parsed_manifest(folder: Path) -> dict[str, Json]:
 
 
 def _check_file(folder: Path, name: str, digest: str) -> None:
-    path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise DamagedArtifact(f"{folder / MANIFEST}: names a file outside the folder: {name!r}")
+    path = _check_inside(folder, name)
     if not path.is_file():
         raise DamagedArtifact(f"{path}: missing; train or fetch the router again")
     if (actual := file_hash(path)) != digest:
@@ -163,12 +235,20 @@ def _check_file(folder: Path, name: str, digest: str) -> None:
         )
 
 
+def _check_inside(folder: Path, name: str) -> Path:
+    """The path of a file, which no link may take out of the folder."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise DamagedArtifact(f"{folder / MANIFEST}: names a file outside the folder: {name!r}")
+    return path
+
+
 def _replaceable(target: Path) -> bool:
     return target.is_dir() and (not any(target.iterdir()) or (target / MANIFEST).is_file())
 
 
-def _swap(scratch: Path, target: Path) -> None:
-    """Rename `scratch` to `target`, so that a reader never sees files of both.
+def _swap(folder: Path, target: Path) -> None:
+    """Rename `folder` to `target`, so that a reader never sees files of both.
 
     Replacing a folder takes two renames; for an instant between them there is no folder at `target`.
 
@@ -176,7 +256,7 @@ def _swap(scratch: Path, target: Path) -> None:
         ArtifactError: `target` can't be renamed, as a mount point can't.
     """
     if not target.exists():
-        scratch.rename(target)
+        folder.rename(target)
         return
     retired = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
     try:
@@ -184,5 +264,5 @@ def _swap(scratch: Path, target: Path) -> None:
     except OSError as error:
         retired.rmdir()
         raise ArtifactError(f"{target}: can't be replaced: {error}; name a folder inside it") from error
-    scratch.rename(target)
+    folder.rename(target)
     shutil.rmtree(retired, ignore_errors=True)

@@ -19,6 +19,7 @@ from pathlib import Path
 from weakref import WeakSet, finalize
 
 from router.errors import ArtifactError, DamagedArtifact, ForeignArtifact
+from router.forking import ForkSafe
 from router.loading.artifact import MANIFEST, read_manifest
 
 try:
@@ -75,7 +76,7 @@ class Remembered:
 
 
 _in_use: WeakSet[Copy] = WeakSet()
-_in_use_lock = threading.Lock()
+_in_use_lock = ForkSafe(threading.Lock)
 
 
 class Copies:
@@ -123,9 +124,11 @@ class Copies:
         except OSError as error:
             raise _unwritable(self.folder, error) from error
         try:
-            download(scratch)
-            _check(scratch, version)
-            _place(scratch, home)
+            files = scratch / "files"  # unlike the scratch folder, it follows the umask
+            files.mkdir()
+            download(files)
+            _check(files, version)
+            _place(files, home)
             copy = _hold(Copy(version=version, folder=_router_in(home, version), home=home))
         except OSError as error:
             raise _unwritable(self.folder, error) from error
@@ -214,7 +217,7 @@ def _hold(copy: Copy) -> Copy:
     Raises:
         BlockingIOError: another process is deleting it.
     """
-    with _in_use_lock:
+    with _in_use_lock.part:
         _in_use.add(copy)
     if (lock := _lock(copy.folder / MANIFEST, alone=False)) is not None:
         finalize(copy, os.close, lock)
@@ -247,7 +250,7 @@ def _lock(manifest: Path, *, alone: bool) -> int | None:
 
 def _prune(folder: Path) -> None:
     """Delete unused copies beyond the latest `MOST`, and what killed processes left behind."""
-    with _in_use_lock:
+    with _in_use_lock.part:
         kept = {copy.home for copy in _in_use}
     homes = sorted((home for home in folder.iterdir() if home.is_dir()), key=_last_use, reverse=True)
     unfinished = [home for home in homes if home.name.startswith((SCRATCH, RETIRED))]
@@ -288,13 +291,10 @@ def _delete(home: Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     """Replace a file's text so that a reader sees either the old or the new text."""
-    handle, scratch = tempfile.mkstemp(prefix=SCRATCH, dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(scratch).replace(path)
-    finally:
-        Path(scratch).unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=path.parent) as scratch:
+        file = Path(scratch) / path.name
+        file.write_text(text, encoding="utf-8")
+        file.replace(path)
 
 
 def _unwritable(folder: Path, error: OSError) -> ArtifactError:

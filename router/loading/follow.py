@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import threading
 import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from inspect import ismethod
 from typing import Generic, Protocol, TypeVar
 
 from router.errors import DamagedArtifact, ForeignArtifact, NewerArtifact, RouterError
+from router.forking import ForkAware, ForkSafe, watch
 from router.loading.copies import Copy, RegisteredVersion
 
 logger = logging.getLogger(__name__)
 
 _Loaded = TypeVar("_Loaded")
-_BAD_VERSION = (DamagedArtifact, ForeignArtifact, NewerArtifact)
+BAD_VERSION = (DamagedArtifact, ForeignArtifact, NewerArtifact)
+"""Errors that say that a version is unusable, not that its registry is in trouble."""
 
 
 class Source(Protocol):
@@ -32,7 +32,7 @@ class Source(Protocol):
         """The version that the address points to now; raises RouterError if nobody knows."""
 
     def fetch(self, version: RegisteredVersion) -> Copy:
-        """The version's files; raises one of `_BAD_VERSION` if they are unusable, else RouterError."""
+        """The version's files; raises one of `BAD_VERSION` if they are unusable, else RouterError."""
 
     def remember(self, copy: Copy) -> None:
         """Note that the address points to this version and that it works."""
@@ -46,7 +46,7 @@ class Refusal:
     reason: str
 
 
-class Follower(Generic[_Loaded]):
+class Follower(ForkAware, Generic[_Loaded]):
     """Checks an address regularly, and puts a new version into use as soon as it is loaded.
 
     A daemon thread checks; a forked child starts its own. The follower keeps no owner alive: when the object
@@ -68,6 +68,7 @@ class Follower(Generic[_Loaded]):
         load: Callable[[Copy], _Loaded],
         use: Callable[[_Loaded], object],
         poll_s: float,
+        refused: Refusal | None = None,
     ) -> None:
         """Follow `source` from the version that is in use already.
 
@@ -76,8 +77,9 @@ class Follower(Generic[_Loaded]):
                 hold the copy, so that the files stay. `load` must not refer to the owner of `use`.
             use: puts the object into use, at once and whole.
             poll_s: seconds between two checks, give or take a quarter; 0: only `check_now` checks.
+            refused: the version that the address points to, if it was refused already.
         """
-        self.refused: Refusal | None = None
+        self.refused = refused
         self.last_error: str | None = None
         self.last_check: float | None = None
         self.poll_s = poll_s
@@ -86,7 +88,7 @@ class Follower(Generic[_Loaded]):
         self._load = load
         self._use = weakref.WeakMethod(use, self._abandon) if ismethod(use) else lambda: use
         self._trouble: type[RouterError] | None = None
-        self._lock = threading.Lock()
+        self._lock = ForkSafe(threading.Lock)
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -98,7 +100,7 @@ class Follower(Generic[_Loaded]):
     def start(self) -> None:
         """Start to check; a second call does nothing."""
         if self.poll_s > 0 and self._thread is None:
-            _restart_after_fork(self)
+            watch(self)
             self._spawn()
 
     def stop(self) -> None:
@@ -107,7 +109,7 @@ class Follower(Generic[_Loaded]):
 
     def check_now(self) -> bool:
         """Check now; returns whether another version was put into use."""
-        with self._lock:
+        with self._lock.part:
             self.last_check = time.time()
             try:
                 has_changed = self._follow(self._source.resolve())
@@ -127,7 +129,7 @@ class Follower(Generic[_Loaded]):
             return False
         try:
             return self._take(self._source.fetch(version))
-        except _BAD_VERSION as error:
+        except BAD_VERSION as error:
             return self._refuse(version, str(error))
 
     def _take(self, copy: Copy) -> bool:
@@ -176,31 +178,10 @@ class Follower(Generic[_Loaded]):
     def _abandon(self, _: object) -> None:
         self._ended.set()
 
-    def _after_fork(self) -> None:
-        """Start again in a child, where the thread is gone and may have held the lock."""
-        self._lock = threading.Lock()
+    def after_fork_in_child(self) -> None:
+        """Start again in a child, where the thread is gone."""
         ended, self._ended = self._ended, threading.Event()
         if ended.is_set():
             self._ended.set()
         else:
             self._spawn()
-
-
-_followers: weakref.WeakSet[Follower[object]] = weakref.WeakSet()
-
-
-def _restart_after_fork(follower: Follower[_Loaded]) -> None:
-    """Let every child that this process forks follow for itself."""
-    _followers.add(follower)  # type: ignore[arg-type] # the set never loads anything
-    _watch_forks()
-
-
-@cache
-def _watch_forks() -> None:
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_restart_all)
-
-
-def _restart_all() -> None:
-    for follower in list(_followers):
-        follower._after_fork()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Self
 from router.call_log.log import CallLog, load_function
 from router.calling.transport import Transport
 from router.deciding.sessions import SessionMemory
-from router.errors import CallLogError, RequestError
+from router.errors import CallLogError, ConfigError, RequestError
+from router.forking import ForkSafe
 from router.loading.copies import Copy
-from router.loading.follow import Follower
+from router.loading.follow import BAD_VERSION, Follower, Refusal
 from router.loading.registry import SCHEMES, RegistrySource
 from router.records import NO_WISHES, WISH_FIELDS, Decision, Json, Request, Wishes
 from router.serving.completion import POINTSMAN_ARGUMENTS, Completion, litellm_arguments
@@ -26,7 +28,10 @@ from router.version import Circumstances, Version
 if TYPE_CHECKING:
     from router.explaining.explain import Explanation
 
+logger = logging.getLogger(__name__)
+
 REQUEST_ARGUMENTS = frozenset({"messages", "tools", "response_format"})
+NO_REASONS: Mapping[str, str] = {}
 
 
 class Router:
@@ -54,7 +59,7 @@ class Router:
         self._shadow = shadow
         self._transport = Transport(config, transport)
         self._sessions = SessionMemory(config.sessions)
-        self._draws = random.Random(config.exploration.seed)
+        self._draws = ForkSafe(partial(random.Random, config.exploration.seed))
         self.follower: Follower[Version] | None = None
 
     @classmethod
@@ -66,8 +71,12 @@ class Router:
         transport: Any = None,  # noqa: ANN401 - litellm.Router
         log: CallLog | str | Path | None = None,
         shadow: bool = False,
+        expect: str | None = None,
     ) -> Self:
         """Load a router and check every file against its hash.
+
+        If an alias points to an unusable version, this loads the last one that worked from its local copy
+        and warns.
 
         Args:
             where: a folder, or an MLflow URI such as `models:/support@champion`.
@@ -77,17 +86,20 @@ class Router:
                 itself.
             log: a call log, or its address; None: the one in the settings.
             shadow: serve the rule table, and only log the learned policy's decision.
+            expect: digest that every router loaded must have, such as "sha256:9f86d0…", as `train` prints it;
+                None: any.
 
         Raises:
-            ArtifactError: the router is missing, damaged, foreign or newer than this code.
+            ArtifactError: the router is missing, damaged, foreign, newer than this code, or not the one
+                expected.
             ConfigError: the settings are wrong, or name a model that the router does not know.
             CallLogError: the log's address is wrong.
         """
         settings = config if isinstance(config, Config | None) else load_config(Path(config))
-        version, origin = load_version(where, settings)
+        version, origin = load_version(where, settings, expect)
         router = cls(version, transport=transport, log=_opened(log, version.config), shadow=shadow)
         if origin is not None and origin[0].moves:
-            router._follow(*origin, settings)
+            router._follow(*origin, load=partial(_of_copy, settings, expect))
         return router
 
     @property
@@ -134,12 +146,26 @@ class Router:
         """
         return self.decide_by(self._version, request, wishes)
 
-    def decide_by(self, version: Version, request: Request, wishes: Wishes) -> Decision:
-        """Like `decide`, by a version that may no longer be in force."""
+    def decide_by(
+        self,
+        version: Version,
+        request: Request,
+        wishes: Wishes,
+        unserved: Mapping[str, str] = NO_REASONS,
+        client: Any = None,  # noqa: ANN401 - litellm.Router
+    ) -> Decision:
+        """Like `decide`, by a version that may no longer be in force.
+
+        Args:
+            unserved: reason for each model that nobody serves now.
+            client: a `litellm.Router` that makes the calls instead of the router's transport.
+        """
         circumstances = Circumstances(
+            unserved=unserved,
+            local=self._transport.local_models(version.models, version.config, client),
             cooling=self._transport.cooling(),
             seat=self._sessions.seat(request.session_id),
-            draw=self._draws.random(),
+            draw=self._draws.part.random(),
             serve_rules=self._shadow,
         )
         case = version.case(request, wishes, circumstances)
@@ -246,13 +272,16 @@ class Router:
     ) -> None:
         self.close()
 
-    def _follow(self, source: RegistrySource, copy: Copy, settings: Config | None) -> None:
+    def _follow(
+        self, source: RegistrySource, copy: Copy, refused: Refusal | None, load: Callable[[Copy], Version]
+    ) -> None:
         self.follower = Follower(
             source,
             copy,
-            load=partial(_of_copy, settings),
+            load=load,
             use=self._use,
             poll_s=self.config.registry.poll_s,
+            refused=refused,
         )
         self.follower.start()
 
@@ -288,20 +317,33 @@ class Router:
 
 
 def load_version(
-    where: str | Path, settings: Config | None
-) -> tuple[Version, tuple[RegistrySource, Copy] | None]:
-    """Load a router from its folder or its registry address; from the latter, with its source and copy.
+    where: str | Path, settings: Config | None, expect: str | None = None
+) -> tuple[Version, tuple[RegistrySource, Copy, Refusal | None] | None]:
+    """Load a router from its folder or its registry address; from the latter, with what a follower needs.
+
+    If an alias points to an unusable version, the last one that worked is loaded from its local copy.
 
     Raises:
         ArtifactError, ConfigError: as `Router.load`.
     """
     if not str(where).startswith(SCHEMES):
-        return Version.load(Path(where), settings), None
+        return Version.load(Path(where), settings, expect=expect), None
     source = RegistrySource(str(where), copies=settings.registry.copies if settings else None)
-    copy = source.current()
-    version = _of_copy(settings, copy)
+    try:
+        copy = source.current()
+        version = _of_copy(settings, expect, copy)
+    except (*BAD_VERSION, ConfigError) as error:
+        last, pointed = source.last_good(), source.resolved
+        if last is None or pointed is None:
+            raise
+        version = _of_copy(settings, expect, last)
+        logger.warning(
+            "%s: %s is refused, starting with %s, which worked last: %s",
+            source.uri, pointed.name, last.version.name, error,
+        )  # fmt: skip
+        return version, (source, last, Refusal(version=pointed, reason=str(error)))
     source.remember(copy)
-    return version, (source, copy)
+    return version, (source, copy, None)
 
 
 def _request_and_wishes(prompt: str | Sequence[Json], fields: dict[str, Json]) -> tuple[Request, Wishes]:
@@ -310,8 +352,8 @@ def _request_and_wishes(prompt: str | Sequence[Json], fields: dict[str, Json]) -
     return Request.of(prompt, **fields), Wishes(**wishes)
 
 
-def _of_copy(settings: Config | None, copy: Copy) -> Version:
-    return Version.load(copy.folder, settings, held=copy)
+def _of_copy(settings: Config | None, expect: str | None, copy: Copy) -> Version:
+    return Version.load(copy.folder, settings, held=copy, expect=expect)
 
 
 def _opened(log: CallLog | str | Path | None, config: Config) -> CallLog | None:

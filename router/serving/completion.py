@@ -38,6 +38,7 @@ class Completion:
 
     Attributes:
         arguments: LiteLLM's, without the model.
+        prompted: whether the call has messages; the row of an embedding or an image has none.
         request_id: also the `call_id` of the attempt that answers.
     """
 
@@ -47,6 +48,7 @@ class Completion:
     arguments: Mapping[str, Json]
     log: CallLog | None
     sessions: SessionMemory
+    prompted: bool = True
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     attempts: list[Attempt] = field(default_factory=list)
 
@@ -90,7 +92,7 @@ class Completion:
             attempt=attempt.number,
             session_id=request.session_id,
             time=attempt.started,
-            messages=request.messages,
+            messages=request.messages if self.prompted else None,
             tools=request.tools,
             response_format=request.response_format,
             task_type=request.task_type,

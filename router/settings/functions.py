@@ -6,8 +6,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any, cast
 
-from router.addresses import HIDDEN, shown_value
 from router.errors import ConfigError
+from router.errors.masking import HIDDEN, shown_value
 
 
 def load_function(name: str) -> Callable[..., Any]:

@@ -8,8 +8,8 @@ from typing import get_args, get_origin
 import yaml
 from pydantic import ValidationError
 
-from router.addresses import shown_value
 from router.errors import ConfigError
+from router.errors.masking import shown_value
 from router.settings.section import Settings
 from router.settings.sections import Config, ModelSettings
 

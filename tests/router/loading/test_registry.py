@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from router.addresses import without_credentials
 from router.errors import ArtifactError, DamagedArtifact, ForeignArtifact, MissingExtra, NoAnswer
+from router.errors.masking import without_credentials
 from router.loading import registry
 from router.loading.copies import digest
 from router.loading.registry import RegistrySource
@@ -220,6 +220,13 @@ def test_registries_in_different_places_do_not_share_copies(
         set_mlflow("sqlite:///mlflow.db")
         folders.add(RegistrySource("models:/a/1", copies=tmp_path)._copies.folder)
     assert len(folders) == 2
+
+
+def test_reading_makes_no_database(set_mlflow: Callable[[str], None], tmp_path: Path) -> None:
+    set_mlflow(f"sqlite:///{tmp_path / 'missing.db'}")
+    with pytest.raises(NoAnswer, match=r"missing\.db: no such database; is MLFLOW_TRACKING_URI set"):
+        RegistrySource("models:/a@b", copies=tmp_path / "copies").current()
+    assert not (tmp_path / "missing.db").exists()
 
 
 def test_a_new_password_does_not_lose_the_copies(set_mlflow: Callable[[str], None], tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from urllib.parse import quote
 
 import pytest
 
-from router.addresses import HIDDEN, shown_text, shown_value, without_credentials
 from router.call_log.address import LogAddress
 from router.errors import CallLogError, ConfigError
+from router.errors.masking import HIDDEN, shown_text, shown_value, without_credentials
 
 SECRET = "hunter2"
 KEY = "sk-planted-5f2c9e1ab37d4c60"

@@ -4,7 +4,7 @@ RouterError
 ├── ConfigError        pointsman.yaml is wrong: the message names the key and the line
 ├── ArtifactError      a router folder can't be used
 │   ├── DamagedArtifact    a file is missing or its hash differs
-│   ├── ForeignArtifact    the folder is not a pointsman router
+│   ├── ForeignArtifact    the folder is not a pointsman router, or not the expected one
 │   ├── NewerArtifact      its format is later than this code reads
 │   └── NoAnswer           the registry is down or in trouble
 ├── RequestError       one request can't be read (also: one line of `pointsman route`)
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from router.addresses import without_credentials
+from router.errors.masking import without_credentials
 
 
 class RouterError(Exception):
@@ -44,7 +44,7 @@ class DamagedArtifact(ArtifactError):
 
 
 class ForeignArtifact(ArtifactError):
-    """The folder was not written by pointsman."""
+    """The folder was not written by pointsman, or holds another router than the expected one."""
 
 
 class NewerArtifact(ArtifactError):
