@@ -36,8 +36,8 @@ HEADER = """\
 # and under `pointsman` a request's wishes: local_only, max_cost_usd, tradeoff, allow, deny, explore.
 # The header x-litellm-call-id of the answer is the call_id in the call log.
 #
-# On SIGTERM the proxy waits for running requests for GRACEFUL_SHUTDOWN_TIMEOUT seconds (30), and then cuts them off:
-# set it below your supervisor's patience. Requests that are cut off have no row.
+# On SIGTERM the proxy waits GRACEFUL_SHUTDOWN_TIMEOUT seconds (30) for running requests, then cuts them off:
+# set it below your supervisor's patience. A request that is cut off has no row.
 """
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -37,7 +37,9 @@ def test_a_servers_own_bound_stays(server: uvicorn.Server) -> None:
 
 
 @pytest.mark.parametrize("handler", [signal.SIG_DFL, lambda number, frame: None])
-def test_another_servers_handler_stays(server: uvicorn.Server, handler: Any) -> None:
+def test_another_servers_handler_stays(
+    server: uvicorn.Server, handler: signal.Handlers | Callable[[int, object], None]
+) -> None:
     signal.signal(signal.SIGTERM, handler)
     end_in_time()
     assert signal.getsignal(signal.SIGTERM) is handler
