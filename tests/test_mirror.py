@@ -9,7 +9,6 @@ from tests.test_arrows import ROOT, module_name, sources
 COVERED_BY = {
     "router.addresses": "tests.training.tracking.test_store",
     "router.call_log.alarm": "tests.router.call_log.test_log",
-    "router.call_log.process": "tests.router.call_log.test_log",
     "router.call_log.tables": "tests.router.call_log.test_store",
     "router.cli.console": "tests.router.cli.test_commands",
     "router.cli.cost_table": "tests.router.cli.test_accounts",

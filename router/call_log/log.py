@@ -34,9 +34,8 @@ class CallLog:
 
     `write` copies the text and returns. The log's thread does the rest, in batches of at most 0.2 seconds or
     500 rows. A process that is killed loses the batch in flight and the rows that wait in memory, which are
-    those of the last moments or those since the log could not be written; older rows are safe. SIGTERM kills
-    a process that does not handle it, and uvicorn's process once its requests are answered: close the log in
-    the application's own shutdown. (The LiteLLM plugin does that itself.) A power cut may also take the last
+    those of the last moments or those since the log could not be written; older rows are safe. SIGTERM loses
+    none: `router.call_log.process` says how. A power cut may also take the last
     commits, but never damages a database.
 
     No call fails because of a full disk, a locked database or a server that is down: rows wait in memory,

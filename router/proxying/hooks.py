@@ -14,7 +14,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from router.calling.reply import hidden_in
 from router.errors import ConfigError, NoModelAllowed, RequestError, RouterError
 from router.proxying.dispatch import PLACEHOLDER, Candidates, Dispatcher, fit_arguments, objection
-from router.proxying.ending import outlive_sigterm
+from router.proxying.ending import end_in_time
 from router.proxying.outcome import CALLER_LEFT, answered, failed, outcome_of_event
 from router.proxying.ticket import TICKET, CallerRequest, Ticket
 from router.records import Json
@@ -93,7 +93,7 @@ class Callback(CustomLogger):
         Raises:
             Refused, Unprepared: the request is under a limit, and no hook judges its kind of call.
         """
-        outlive_sigterm()
+        end_in_time()
         await self._dispatcher.ready()
         if call_type not in PROMPT_CALLS | NAMED_CALLS:
             self._refuse_limited(data, call_type)
