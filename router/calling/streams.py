@@ -13,6 +13,7 @@ from router.calling.litellm_call import Reply, aclose, anext_piece, close, next_
 from router.calling.reply import counted_in, finish_reason_of, holds_content
 from router.calling.running import RunningAttempt
 from router.errors import StreamBroken
+from router.records import Decision
 
 
 class Progress:
@@ -97,7 +98,13 @@ class Progress:
 
 
 class _ModelAndNotes:
-    """The public attributes of both kinds of stream."""
+    """The public attributes of both kinds of stream.
+
+    Attributes:
+        decision: which model answers, why, and its `call_id` for feedback.
+    """
+
+    decision: Decision
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress

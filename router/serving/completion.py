@@ -11,10 +11,12 @@ from router.call_log.log import CallLog, CallRecord
 from router.calling.transport import AsyncStream, Attempt, Stream, chain_of
 from router.deciding.sessions import SessionMemory
 from router.errors import RequestError
-from router.records import WISH_FIELDS, Decision, Json, Request
+from router.records import WISH_FIELDS, Decision, Json, Request, refuse_near_misses
 from router.version import Version
 
 POINTSMAN_ARGUMENTS = WISH_FIELDS | {"task_type", "tags", "session_id"}
+NAMED_ALIKE = POINTSMAN_ARGUMENTS - {"model"}
+"""Arguments whose misspelling is refused: LiteLLM would send it on. `models` is an argument of its own."""
 REFUSED = {
     "api_key": "models.NAME.api_key_env",
     "api_base": "models.NAME.api_base",
@@ -142,6 +144,7 @@ def litellm_arguments(messages: Json, arguments: Mapping[str, Json]) -> dict[str
     _check_forms(messages, arguments)
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]
+    refuse_near_misses(arguments, NAMED_ALIKE)
     rest = {name: value for name, value in arguments.items() if name not in POINTSMAN_ARGUMENTS}
     return {**rest, "messages": list(messages)}
 
