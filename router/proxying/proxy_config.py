@@ -37,7 +37,7 @@ HEADER = """\
 # The header x-litellm-call-id of the answer is the call_id in the call log.
 #
 # On SIGTERM the proxy waits GRACEFUL_SHUTDOWN_TIMEOUT seconds (30) for running requests, then cuts them off:
-# set it below your supervisor's patience. A request that is cut off has no row.
+# set it below your supervisor's patience. The row of a request that is cut off says "cancelled".
 """
 
 

@@ -606,4 +606,5 @@ def test_a_proxy_that_is_stopped_has_written_every_row(setup: Setup, provider: P
         setup.proxy.stop()
         assert isinstance(cut_off.exception(), openai.APIError)
     assert setup.proxy.process.returncode == -signal.SIGTERM
+    assert [row["error"] for row in all_rows(setup.log)][-1].startswith("cancelled")
     assert ids <= {row["call_id"] for row in all_rows(setup.log)}
