@@ -289,7 +289,7 @@ class Log(Settings):
     @model_validator(mode="after")
     def _has_its_function(self) -> Self:
         if self.redact is not None and not FUNCTION_NAME.fullmatch(self.redact):
-            raise ValueError(f"redact must be 'module:function', got {self.redact!r}")
+            raise ValueError("redact must name a function as 'module:function'")
         if (self.text == "redacted") != (self.redact is not None):
             raise ValueError("text 'redacted' needs the function 'redact'; any other text has none")
         return self

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from router.addresses import without_credentials
 from router.cli.console import app, loaded_version, people
 from router.cli.serving import answer
 from router.errors import RouterError
+from router.errors.masking import without_credentials
 from training.commands.comparing import compare_command
 from training.commands.offline import (
     CACHE,

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from router import __version__
-from router.addresses import without_credentials
 from router.errors import MissingExtra, RouterError
+from router.errors.masking import without_credentials
 from router.records import REQUEST_FIELDS, Json
 from training.tracking.store import EXPERIMENT, open_store
 
