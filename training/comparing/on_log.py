@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from router.addresses import without_credentials
 from router.errors import CallLogError
+from router.errors.masking import without_credentials
 from router.records import FloatArray, IntArray
 from router.version import Version
 from training.comparing.comparison import compare

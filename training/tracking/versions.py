@@ -20,8 +20,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Self
 
-from router.addresses import sqlite_file, without_credentials
+from router.addresses import sqlite_file
 from router.errors import ConfigError, MissingExtra, RouterError
+from router.errors.masking import without_credentials
 from router.loading.registry import cause_of, check_database
 from router.records import Json
 from training.tracking.publish import quiet_mlflow
