@@ -33,7 +33,7 @@ class Braintrust(TracedRuns):
     """A span of type `llm` is a call; scores of the spans around it count for the trace's last call."""
 
     name = "braintrust"
-    many_rows = True
+    many_rows = pages = True
 
     def recognise(self, sample: Sample) -> float:
         """By the members of its events, alone or in a page."""

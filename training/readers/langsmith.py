@@ -33,10 +33,18 @@ class LangSmith(TracedRuns):
     """A run of type `llm` is a call; feedback on the runs around it counts for the trace's last call."""
 
     name = "langsmith"
+    many_rows = pages = True
 
     def recognise(self, sample: Sample) -> float:
-        """By the type of run, its trace and its inputs."""
-        return 0.9 if set(_TELLING) <= sample.columns else 0.9 * sample.share(*_TELLING)
+        """By the type of run, its trace and its inputs, alone or in a page."""
+        if set(_TELLING) <= sample.columns:
+            return 0.9
+        return 0.9 * sample.share_of(lambda record: any(map(_is_run, self.rows(record))))
+
+    def rows(self, record: Record) -> Iterator[Record]:
+        """The runs in a page."""
+        runs = [one for one in listed(record.get("runs")) if isinstance(one, dict)]
+        yield from (record,) if _is_run(record) or not runs else runs
 
     def key(self, row: Record) -> str | None:
         """The trace."""
@@ -69,6 +77,10 @@ class LangSmith(TracedRuns):
         )
 
 
+def _is_run(record: Record) -> bool:
+    return all(name in record for name in _TELLING)
+
+
 def _cost(row: Record) -> Json:
     whole = row.get("total_cost")
     parts = sum_of(row.get("prompt_cost"), row.get("completion_cost"))
@@ -91,22 +103,3 @@ def _judgements(row: Record) -> Iterator[Judgement | None]:
 
 
 READER = LangSmith()
-
-
-class LangSmithPages(LangSmith):
-    """Each record is a page of runs."""
-
-    name = "langsmith-api"
-    many_rows = True
-
-    def recognise(self, sample: Sample) -> float:
-        """By the runs in the pages."""
-        return 0.9 * sample.share_of(lambda page: set(_TELLING) <= mapping(member(page, "runs", 0)).keys())
-
-    def rows(self, record: Record) -> Iterator[Record]:
-        """The runs in a page."""
-        runs = [one for one in listed(record.get("runs")) if isinstance(one, dict)]
-        yield from runs or [record]
-
-
-PAGES = LangSmithPages()

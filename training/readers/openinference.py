@@ -14,8 +14,7 @@ from training.readers.judgements import Judgement, judgement_of
 from training.readers.litellm_records import OTHER_CALL
 from training.readers.otel_records import AttributeMap, members
 from training.readers.protocol import Skipped
-from training.readers.request_shapes import request_fields
-from training.readers.traced_runs import chat_of
+from training.readers.traced_runs import request_in
 from training.readers.values import filled, first_given, first_words, mapping, unpacked, words
 
 REDACTED_TEXT = "__REDACTED__"
@@ -98,14 +97,9 @@ def _part(part: AttributeMap) -> Json:
 
 def _request(attributes: AttributeMap) -> Mapping[str, Json]:
     """The request in `input.value`: the body that was sent, LangChain's messages, or a text."""
-    value = unpacked(attributes.get("input.value"))
-    if isinstance(value, dict) and not isinstance(value.get("content"), str):
-        body = {**value, "messages": chat_of(unpacked(value.get("messages")))}
-        if fields := request_fields({name: one for name, one in body.items() if one is not None}):
-            return fields if "messages" in fields else _of_text(fields.get("prompt"), fields)
-    if isinstance(value, list) and (fields := request_fields({"messages": chat_of(value)})):
-        return fields
-    return _of_text(attributes.get("input.value"), {})
+    value = attributes.get("input.value")
+    fields = request_in(value, {})
+    return fields if "messages" in fields else _of_text(fields.get("prompt"), fields)
 
 
 def _of_text(text: Json, fields: Mapping[str, Json]) -> Mapping[str, Json]:

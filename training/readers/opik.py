@@ -33,7 +33,7 @@ class Opik(TracedRuns):
     """A span of type `llm` is a call; scores of its trace count for the trace's last call."""
 
     name = "opik"
-    many_rows = True
+    many_rows = pages = True
 
     def recognise(self, sample: Sample) -> float:
         """By the members of spans, alone or in a page."""

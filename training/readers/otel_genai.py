@@ -31,7 +31,7 @@ from training.readers.protocol import (
 )
 from training.readers.providers import litellm_model
 from training.readers.request_shapes import texts_in
-from training.readers.traced_runs import NO_CHAT
+from training.readers.traced_runs import NO_CHAT, sum_of
 from training.readers.values import (
     filled,
     first_given,
@@ -43,6 +43,7 @@ from training.readers.values import (
     usable_number,
     words,
 )
+from training.readers.zero_costs import paid
 
 NO_GENAI = Skipped("no GenAI span")
 OTHER_EVENT = Skipped("no GenAI event")
@@ -190,7 +191,7 @@ def _labels(row: Record, attributes: AttributeMap) -> Call:
 
 def _amounts(row: Record, attributes: AttributeMap) -> Call:
     amounts: Call = {
-        "cost_usd": _cost(attributes),
+        "cost_usd": _cost(attributes, _model(attributes)),
         "input_tokens": _tokens(attributes, _INPUTS, "input"),
         "output_tokens": _tokens(attributes, _OUTPUTS, "output"),
         "latency_s": seconds_between(row.get("start"), row.get("end")),
@@ -198,12 +199,12 @@ def _amounts(row: Record, attributes: AttributeMap) -> Call:
     return filled(amounts, zeros=True)
 
 
-def _cost(attributes: AttributeMap) -> Json:
-    """The cost, or the sum of both sides'; unknown where zero, which is written where there is no price."""
-    whole = next((cost for name in _COSTS if (cost := attributes.get(name)) and not is_zero(cost)), None)
-    sums = [[usable_number(attributes.get(name)) for name in pair] for pair in _COST_PARTS]
-    added = (sum(one for one in pair if one is not None) for pair in sums)
-    return first_given(whole, next((one for one in added if one), None))
+def _cost(attributes: AttributeMap, model: str | None) -> Json:
+    """The cost, or the sum of both sides'; a zero only of a model that is known to be free."""
+    whole = [attributes.get(name) for name in _COSTS]
+    sums = [sum_of(*(attributes.get(name) for name in pair)) for pair in _COST_PARTS]
+    costs = [cost for cost in (*whole, *sums) if cost is not None]
+    return first_given(*(cost for cost in costs if not is_zero(cost)), *(paid(cost, model) for cost in costs))
 
 
 def _tokens(attributes: AttributeMap, names: Sequence[str], side: str) -> Json:

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from router.records import Json
-from training.readers.cells import dump_json, microseconds
+from training.readers.cells import microseconds
 from training.readers.judgements import Judgement, error_class, with_error, with_judgements
+from training.readers.message_shapes import chat_of, is_message
 from training.readers.protocol import (
     JOINED,
     NO_MODEL,
-    NO_PROMPT,
     OUTER,
     Call,
     JoiningReader,
@@ -21,12 +21,10 @@ from training.readers.protocol import (
     Result,
 )
 from training.readers.providers import litellm_model
-from training.readers.request_shapes import answer_evidence, request_fields
+from training.readers.request_shapes import answer_evidence, is_request, opened, request_fields, why_no_prompt
 from training.readers.values import (
     filled,
-    first_given,
     first_words,
-    is_zero,
     listed,
     mapping,
     member,
@@ -35,6 +33,7 @@ from training.readers.values import (
     usable_number,
     words,
 )
+from training.readers.zero_costs import paid
 
 NO_CHAT = re.compile(
     r"(?i)(?<![a-z])a?(embed|rerank|image|speech|audio|video|transcri|moderation|ocr\b|retriev|search|vector|"
@@ -43,70 +42,6 @@ NO_CHAT = re.compile(
 )
 """Names of operations that are neither chat nor completion. Any other one with a prompt is a call:
 everybody may make up names."""
-_ROLES: Mapping[str, str] = {
-    "human": "user", "ai": "assistant", "system": "system", "tool": "tool", "function": "tool",
-    "chat": "user", "developer": "developer",
-}  # fmt: skip
-_CLASSES = ("Message", "MessageChunk")
-
-
-def chat_of(messages: Json) -> Json:
-    """Messages in the form of the chat protocol; what is no message of LangChain's stays as it is.
-
-    A model's inputs are a list of such lists; the first one counts.
-    """
-    if isinstance(messages, list) and len(messages) == 1 and isinstance(messages[0], list):
-        messages = messages[0]
-    return [_with_role(one) for one in messages] if isinstance(messages, list) else messages
-
-
-def _with_role(message: Json) -> Json:
-    if not isinstance(message, dict) or "role" in message:
-        return message
-    role, fields = _kind(message)
-    if role is None:
-        return message
-    content = fields.get("content")
-    kept = {
-        "tool_calls": _tool_calls(fields),
-        "tool_call_id": fields.get("tool_call_id"),
-        "name": fields.get("name"),
-    }
-    return {"role": role, "content": content, **filled(kept)}
-
-
-def _kind(message: Mapping[str, Json]) -> tuple[str | None, Mapping[str, Json]]:
-    """Role and fields: of a plain message, a serialised constructor, or `{"type": ..., "data": ...}`."""
-    fields = mapping(first_given(message.get("kwargs"), message.get("data"))) or message
-    own = message.get("id")
-    last = own[-1] if isinstance(own, list) and own else None
-    named = first_words(fields.get("type"), message.get("type"), last) or ""
-    for candidate in (named, last if isinstance(last, str) else ""):
-        for ending in _CLASSES:
-            plain = candidate.removesuffix(ending).lower()
-            if plain in _ROLES:
-                return _ROLES[plain], fields
-    return None, fields
-
-
-def _tool_calls(fields: Mapping[str, Json]) -> Sequence[Json]:
-    given = listed(mapping(fields.get("additional_kwargs")).get("tool_calls"))
-    return [_tool_call(call) for call in given or listed(fields.get("tool_calls"))]
-
-
-def _tool_call(call: Json) -> Json:
-    if not isinstance(call, dict) or "function" in call or "args" not in call:
-        return call
-    arguments = unpacked(call.get("args"))
-    try:
-        text = arguments if isinstance(arguments, str) else dump_json(arguments)
-    except RecursionError:
-        text = None
-    return {
-        "id": call.get("id"),
-        "type": "function",
-        "function": {"name": call.get("name"), "arguments": text},
-    }
 
 
 def generation_evidence(outputs: Json) -> Call:
@@ -115,7 +50,7 @@ def generation_evidence(outputs: Json) -> Call:
     first = mapping(member(generations, 0, 0)) or mapping(member(generations, 0))
     if not first:
         return {}
-    message = next(iter(listed(chat_of([mapping(first.get("message"))]))), None)
+    message = next(iter(chat_of([one] if (one := mapping(first.get("message"))) else [])), None)
     about = mapping(first.get("generation_info")), mapping(member(first, "message", "response_metadata"))
     reason = first_words(*(one.get(name) for one in about for name in ("finish_reason", "stop_reason")))
     return filled({"finish_reason": reason, "answer": message if message else first.get("text")})
@@ -130,29 +65,19 @@ def run_model(parameters: Json, metadata: Json) -> tuple[str | None, str | None]
 
 
 def request_in(inputs: Json, rest: Mapping[str, Json]) -> Call:
-    """The request in the inputs of a run: a body, messages, LangChain's messages or a text.
+    """The request in the inputs of a run: a body, messages or a text.
 
     Args:
         rest: members of the request that are logged elsewhere, such as tools.
     """
-    opened = unpacked(inputs)
-    if isinstance(opened, dict) and "role" not in opened:
-        tools = [_bedrock_tool(one) for one in listed(member(opened, "toolConfig", "tools"))]
-        body = {**rest, **filled({"tools": tools}), **opened}
-        if "messages" in body:
-            body["messages"] = chat_of(unpacked(body["messages"]))
-        return request_fields({"prompt": body.get("prompts"), **body})
-    chat = chat_of(opened)
-    if isinstance(chat, list) and chat and all(isinstance(one, str) for one in chat):
-        return request_fields({**rest, "prompt": chat})
-    return request_fields({**rest, "messages": chat})
-
-
-def _bedrock_tool(tool: Json) -> Json:
-    """A tool of Bedrock's Converse, in the flat form."""
-    about = mapping(member(tool, "toolSpec"))
-    schema = member(about, "inputSchema", "json")
-    return {**about, "parameters": schema} if about else tool
+    body = opened(inputs)
+    if isinstance(body, str) and isinstance(whole := unpacked(body), dict) and is_request(whole):
+        body = whole
+    if isinstance(body, dict) and not is_message(body):
+        return request_fields({"prompt": body.get("prompts"), **rest, **body})
+    if isinstance(body, list) and all(isinstance(one, str) for one in body):
+        return request_fields({**rest, "prompt": body})
+    return request_fields({**rest, "messages": body})
 
 
 def evidence_in(outputs: Json) -> Call:
@@ -186,9 +111,10 @@ def run_result(known: Call, inputs: Json, rest: Mapping[str, Json], *, error: Js
         error: message or class of the error that ended the run.
     """
     fields = request_in(inputs, rest)
-    call = {**fields, **known}
+    cost = paid(known.get("cost_usd"), words(known.get("model")))
+    call = filled({**fields, **known, "cost_usd": cost}, zeros=True)
     if not fields:
-        return replace(NO_PROMPT, call=call)
+        return replace(why_no_prompt(mapping(inputs)), call=call)
     if call.get("model") is None:
         return replace(NO_MODEL, call={name: value for name, value in call.items() if name != "model"})
     return with_error(call, error_class(error)) if error else call
@@ -245,9 +171,9 @@ def _moment(end: Json) -> int:
 
 
 def amounts_of(cost: Json, inputs: Json, outputs: Json, *, start: Json, end: Json) -> Call:
-    """Cost, tokens and latency; a cost of zero says that the tracer knows no price."""
+    """Cost, tokens and latency."""
     amounts: Call = {
-        "cost_usd": None if is_zero(cost) else cost,
+        "cost_usd": cost,
         "input_tokens": inputs,
         "output_tokens": outputs,
         "latency_s": seconds_between(start, end),

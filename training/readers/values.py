@@ -87,7 +87,10 @@ def usable_number(value: Json) -> float | None:
 
 def is_zero(value: Json) -> bool:
     """Whether a number, or its text, is zero."""
-    return value in (0, "0", "0.0")
+    try:
+        return number(value) == 0
+    except ValueError:
+        return False
 
 
 def truth(value: Json) -> bool:

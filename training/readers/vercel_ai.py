@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from router.records import Json
 from training.readers.cells import dump_json
 from training.readers.litellm_records import OTHER_CALL
+from training.readers.message_shapes import chat_of
 from training.readers.otel_records import AttributeMap
 from training.readers.protocol import OUTER, Skipped
 from training.readers.values import filled, first_given, first_words, listed, mapping, unpacked, words
@@ -64,21 +65,7 @@ def _messages(attributes: AttributeMap) -> Sequence[Json]:
     before = [{"role": "system", "content": system}] if system else []
     given = listed(prompt.get("messages")) or ([{"role": "user", "content": text}] if text else [])
     messages = listed(attributes.get("ai.prompt.messages")) or [*before, *given]
-    return [one for message in messages for one in _chat(message)]
-
-
-def _chat(message: Json) -> Sequence[Json]:
-    """The messages of the chat protocol in one of the SDK's; each result of a tool is its own message."""
-    content = message.get("content") if isinstance(message, dict) else None
-    if not isinstance(message, dict) or not isinstance(content, list):
-        return [message]
-    parts = [part for part in content if isinstance(part, dict)]
-    calls = [_tool_call(part) for part in parts if part.get("type") == "tool-call"]
-    results = [_result(part) for part in parts if part.get("type") == "tool-result"]
-    rest = [part for part in parts if part.get("type") not in ("tool-call", "tool-result", "reasoning")]
-    only = rest[0].get("text") if len(rest) == 1 and rest[0].get("type") == "text" else None
-    said = {"role": message.get("role"), "content": first_given(words(only), rest or None)}
-    return [*([{**said, **filled({"tool_calls": calls})}] if rest or calls or not results else []), *results]
+    return chat_of(messages)
 
 
 def _tool_call(part: Mapping[str, Json]) -> Json:
@@ -87,13 +74,6 @@ def _tool_call(part: Mapping[str, Json]) -> Json:
         "arguments": _text(first_given(part.get("input"), part.get("args"))),
     }
     return {"id": part.get("toolCallId"), "type": "function", "function": function}
-
-
-def _result(part: Mapping[str, Json]) -> Json:
-    output = first_given(part.get("output"), part.get("result"))
-    if isinstance(output, dict) and "value" in output:
-        output = output["value"]
-    return {"role": "tool", "tool_call_id": part.get("toolCallId"), "content": _text(output)}
 
 
 def _text(value: Json) -> str | None:

@@ -36,7 +36,7 @@ class Weave(TracedRuns):
     """A call whose inputs are a request to a model; feedback on the calls around it is the last one's."""
 
     name = "weave"
-    many_rows = True
+    many_rows = pages = True
 
     def recognise(self, sample: Sample) -> float:
         """By the members of its calls, alone or in a page."""

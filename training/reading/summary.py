@@ -6,7 +6,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -60,9 +60,8 @@ class ReadSummary:
         without_text: valid rows whose prompt text was not logged, only its key; training can't use them.
         set_apart: skipped rows, which are valid but no calls for training, per reason, the most frequent
             first.
-        left_out: values of other programs' logs that are no amounts, such as a count of tokens in words, per
-            reason; their calls are kept without them.
         joined: rows whose content went into the call of another row, such as scores.
+        left_out: values that can't be read and that their calls do not need, per reason.
         repaired: rows in which a lone surrogate became U+FFFD.
         truncated: calls of which the log has only a part of the text.
         files: the files that were read, in the order of the sources.
@@ -79,7 +78,6 @@ class ReadSummary:
     duplicates: int
     without_text: int
     set_apart: Mapping[str, int]
-    left_out: Mapping[str, int]
     joined: int
     repaired: int
     truncated: int
@@ -89,6 +87,7 @@ class ReadSummary:
     ignored_columns: Sequence[str]
     digest: str
     outcomes: OutcomeCounts | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rejected(self) -> int:
@@ -148,7 +147,6 @@ def summarise(
         duplicates=duplicates,
         without_text=sum(task.without_text for task in tasks),
         set_apart=dict(skipped.most_common()),
-        left_out=dict(left_out.most_common()),
         joined=sum(task.joined for task in tasks),
         repaired=sum(task.repaired for task in tasks),
         truncated=truncated,
@@ -156,6 +154,7 @@ def summarise(
         readers=dict(Counter(file.reader for file in files)),
         empty_files=_empty_files(files, tasks),
         ignored_columns=_ignored_columns(names, files[0].mapping),
+        left_out=dict(left_out.most_common()),
         digest=_digest(files, {task.file: task.digest for task in tasks}),
     )
     _check_sum(summary)
@@ -163,10 +162,10 @@ def summarise(
 
 
 def _check_mapping(mapping: Mapping[str, str], names: Set[str]) -> None:
-    for field, source in mapping.items():
-        if field != source and source not in names:
+    for name, source in mapping.items():
+        if name != source and source not in names:
             there = ", ".join(sorted(names))
-            raise CallLogError(f"no row has {source!r}, which {field!r} is mapped to; names there: {there}")
+            raise CallLogError(f"no row has {source!r}, which {name!r} is mapped to; names there: {there}")
 
 
 def _check_sum(summary: ReadSummary) -> None:

@@ -83,8 +83,11 @@ BRAINTRUST_ROOT = braintrust("r", None, span_attributes={"type": "task"}, metada
 WEAVE_ROOT = weave("r", None, op_name="weave:///shop/app/op/answer:x1", inputs={"question": "?"})
 _AS_TEXT = {name: json.dumps(langsmith()[name]) for name in ("inputs", "outputs", "extra")}
 EXAMPLES: Mapping[str, Sequence[Json]] = {
-    "langsmith": [langsmith(), langsmith("b", feedback_stats={"correct": {"n": 1, "avg": 1.0}}, **_AS_TEXT)],
-    "langsmith-api": [{"runs": [langsmith(), dict(LANGSMITH_ROOT)], "cursors": {"next": None}}],
+    "langsmith": [
+        langsmith(),
+        langsmith("b", feedback_stats={"correct": {"n": 1, "avg": 1.0}}, **_AS_TEXT),
+        {"runs": [langsmith("c"), dict(LANGSMITH_ROOT)], "cursors": {"next": None}},
+    ],
     "opik": [
         opik(),
         {"content": [opik("b"), opik("c")], "page": 1, "size": 2, "total": 2},

@@ -20,6 +20,7 @@ class RawRows:
         columns: raw values per canonical or runtime field that the source has, each as long as `lines`.
         broken: reason and excerpt of each row that can't be parsed; its values are all None.
         repaired: rows in which a lone surrogate was replaced.
+        spared: fields whose bad values are left out; a bad value in any other field rejects the row.
         raw: returns the text of a row as it stands in the source.
     """
 
@@ -28,6 +29,7 @@ class RawRows:
     broken: Mapping[int, tuple[str, str]]
     repaired: frozenset[int]
     raw: Callable[[int], str]
+    spared: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,6 @@ class RawBatch:
         digest: hash of all rows of a database up to these; None for a file, which is hashed as it is.
         rows_in: rows of the source that these come from; None if it is one each.
         skipped: number of skipped rows per reason.
-        left_out: number of values that are no amounts, per reason; their calls lack them.
         joined: number of rows whose content went into another row.
     """
 
@@ -50,7 +51,6 @@ class RawBatch:
     digest: str | None = None
     rows_in: int | None = None
     skipped: Mapping[str, int] = field(default_factory=dict)
-    left_out: Mapping[str, int] = field(default_factory=dict)
     joined: int = 0
 
 

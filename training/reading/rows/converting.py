@@ -23,10 +23,17 @@ from training.readers.protocol import (
 from training.readers.values import at_path
 from training.reading.files.log_file import LogFile
 from training.reading.files.raw import RawBatch, RawRows
-from training.reading.rows.cleaning import AMOUNTS, CALL_SCHEMA, RUNTIME_FIELDS, fault_of
+from training.reading.rows.cleaning import CALL_SCHEMA, RUNTIME_FIELDS
 from training.reading.rows.source_rows import SourceRow, SourceRows, raw_text, source_rows
 
 _FIELDS = (*CALL_SCHEMA.names, *RUNTIME_FIELDS, *EVIDENCE_FIELDS)
+
+_NOT_NEEDED = frozenset(
+    "call_id session_id time task_type tags success score cost_usd input_tokens output_tokens latency_s "
+    "policy_version decision_source confidence".split()
+)
+"""Fields without which a call is still one to learn from. The weights are none of them: without its weight a
+call of a sample would count as much as any other."""
 
 _EMPTY: Record = {}
 """Stands for a record that holds no row; code compares with it by identity."""
@@ -34,25 +41,21 @@ _EMPTY: Record = {}
 
 @dataclass(slots=True)
 class Results:
-    """Collects what a reader returns for the rows of one batch."""
+    """Collects what a reader returns for the rows of one batch.
 
+    Attributes:
+        overrides: path in the record per canonical field that the user mapped; bad values there reject a row.
+    """
+
+    overrides: Mapping[str, str]
     lines: list[int] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     raws: list[bytes | Record | None] = field(default_factory=list)
     broken: dict[int, tuple[str, str]] = field(default_factory=dict)
     repaired: set[int] = field(default_factory=set)
     skipped: Counter[str] = field(default_factory=Counter)
-    left_out: Counter[str] = field(default_factory=Counter)
     joined: int = 0
     rows_in: int = 0
-
-    def usable(self, result: Result) -> Result:
-        """A reader's result without the values that are no amounts; these are counted by reason."""
-        if not isinstance(result, dict):
-            return result
-        faults = {name: fault for name in AMOUNTS if (fault := fault_of(name, result.get(name)))}
-        self.left_out.update(faults.values())
-        return {name: value for name, value in result.items() if name not in faults} if faults else result
 
     def add(self, row: SourceRow, result: Result) -> None:
         """Count one row, and keep it if it is a call or rejected."""
@@ -92,6 +95,7 @@ class Results:
             broken=self.broken,
             repaired=frozenset(self.repaired),
             raw=lambda row: raw_text(raws[row]),
+            spared=_NOT_NEEDED - self.overrides.keys(),
         )
         return RawBatch(
             rows=rows,
@@ -100,7 +104,6 @@ class Results:
             digest=digest,
             rows_in=self.rows_in,
             skipped=self.skipped,
-            left_out=self.left_out,
             joined=self.joined,
         )
 
@@ -113,26 +116,25 @@ def converted_batches(file: LogFile, part: int = 0) -> Iterator[RawBatch]:
     """
     reader = known_readers()[file.reader]
     for rows in numbered_rows(file, part):
-        results = Results()
+        results = Results(overrides=file.overrides)
         seen: set[str] = set()
         for row in rows.rows:
             if row.record is None:
                 results.add_broken(row)
             else:
                 result = NO_RECORD if row.record is _EMPTY else reader.convert(row.record)
-                usable = results.usable(result)
-                results.add(row, with_overrides(usable, row.record, file.overrides, seen))
+                results.add(row, with_overrides(result, row.record, file.overrides, seen))
         yield results.batch(rows.size, frozenset(seen), rows.digest)
 
 
 def numbered_rows(file: LogFile, part: int = 0) -> Iterator[SourceRows]:
-    """The rows in the records of a file; for a reader with `many_rows`, numbered instead of by line.
+    """The rows in the records of a file; for a reader that opens records, numbered instead of by line.
 
     Raises:
         CallLogError: the file is damaged, or can't be read.
     """
     reader = known_readers().get(file.reader)
-    if reader is None or not reader.many_rows:
+    if reader is None or not reader.opens(file.kind):
         yield from source_rows(file, part)
         return
     numbers = count(1)
@@ -159,6 +161,8 @@ def _rows_in(reader: Reader, row: SourceRow) -> Iterator[tuple[Record | None, by
 
 def with_overrides(result: Result, record: Record, overrides: Mapping[str, str], seen: set[str]) -> Result:
     """A reader's result, in which fields that the user mapped come from the paths of their mapping.
+
+    A row that lacks only its prompt or its model is a call once the mapping fills it.
 
     Args:
         overrides: path in the record per canonical field.

@@ -172,7 +172,7 @@ def joined_batches(file: LogFile) -> Iterator[RawBatch]:
     """
     reader = cast(JoiningReader, known_readers()[file.reader])
     groups: dict[str | int, list[tuple[SpooledRow, Record]]] = defaultdict(list)
-    results, seen = Results(), set[str]()
+    results, seen = Results(overrides=file.overrides), set[str]()
     with Path(file.path).open("rb") as lines:
         for row in map(SpooledRow.from_line, lines):
             if row.record is None:
@@ -183,6 +183,5 @@ def joined_batches(file: LogFile) -> Iterator[RawBatch]:
         rows.sort(key=lambda row: row[0].place)
         joined = reader.join([record for _, record in rows])
         for (row, record), result in zip(rows, joined, strict=True):
-            usable = results.usable(result)
-            results.add(row.source_row(), with_overrides(usable, record, file.overrides, seen))
+            results.add(row.source_row(), with_overrides(result, record, file.overrides, seen))
     yield results.batch(0, frozenset(seen))

@@ -21,7 +21,7 @@ class TaskSummary:
         without_text: valid rows of which only the prompt's key was logged.
         joined: rows whose content went into another row.
         skipped: number of skipped rows per reason.
-        left_out: number of values that were left out of their calls, per reason.
+        left_out: number of values that can't be read and that a call does not need, per reason.
         names: column names in the source.
         error: why the source can't be read to its end; None if it can.
         digest: hash of all rows of a database; None for a file.
@@ -46,7 +46,8 @@ class TaskSummary:
         self.without_text += len(clean.without_text)
         self.joined += batch.joined
         self.skipped.update(batch.skipped)
-        self.left_out.update(batch.left_out)
+        self.skipped.update(clean.skipped.values())
+        self.left_out.update(clean.left_out)
         self.names |= batch.names
         self.digest = batch.digest or self.digest
 
@@ -58,5 +59,5 @@ class TaskSummary:
     def from_json(text: str) -> TaskSummary:
         """The summary that `to_json` wrote."""
         values = json.loads(text)
-        counters = {name: Counter(values[name]) for name in ("skipped", "left_out")}
-        return TaskSummary(**{**values, **counters, "names": set(values["names"])})
+        counts = {name: Counter(values[name]) for name in ("skipped", "left_out")}
+        return TaskSummary(**{**values, **counts, "names": set(values["names"])})
