@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.errors import RequestError
+from router.text import shown
 
 FloatArray: TypeAlias = NDArray[np.float64]
 Float32Array: TypeAlias = NDArray[np.float32]
@@ -25,6 +26,9 @@ Source = Literal["learned", "rule", "constraint", "pinned", "session", "explored
 """Who chose: the policy, the rule table, the limits (they left one model), the caller, the session (it stays
 on
 its model), or chance (exploration)."""
+
+LARGEST_NUMBER = 2**63
+"""No provider takes a larger number; Python can't make a float of one of 400 digits."""
 
 REQUEST_FIELDS = frozenset(
     {"prompt", "messages", "tools", "response_format", "task_type", "tags", "session_id", "parameters"}
@@ -60,14 +64,13 @@ class Request:
             if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
                 raise RequestError(f"message {number} is not an object with a 'role' that is text")
         if not isinstance(self.task_type, str | None):
-            raise RequestError(f"task_type must be text, got {self.task_type!r}")
+            raise RequestError(f"task_type must be text, got {shown(self.task_type)}")
         if not isinstance(self.session_id, str | None):
-            raise RequestError(f"session_id must be text, got {self.session_id!r}")
-        if not isinstance(self.parameters, Mapping):
-            raise RequestError(f"parameters must be an object, got {type(self.parameters).__name__}")
-        listed = isinstance(self.tags, Iterable) and not isinstance(self.tags, str | Mapping)
+            raise RequestError(f"session_id must be text, got {shown(self.session_id)}")
+        _check_parameters(self.parameters)
+        listed = isinstance(self.tags, Collection) and not isinstance(self.tags, str | Mapping)
         if not listed or not all(isinstance(tag, str) for tag in self.tags):
-            raise RequestError(f"tags must be a list of texts, got {self.tags!r}")
+            raise RequestError(f"tags must be a list of texts, got {shown(self.tags)}")
 
     @staticmethod
     def of(prompt: str | Sequence[Mapping[str, Json]], **fields: Json) -> Request:
@@ -134,19 +137,19 @@ class Wishes:
         for name in ("tradeoff", "explore"):
             value = getattr(self, name)
             if value is not None and not (_is_number(value) and 0 <= value <= 1):
-                raise RequestError(f"{name} must be a number from 0 to 1, got {value!r}")
+                raise RequestError(f"{name} must be a number from 0 to 1, got {shown(value)}")
         cap = self.max_cost_usd
         if cap is not None and not (_is_number(cap) and cap >= 0):
-            raise RequestError(f"max_cost_usd must be a number of dollars, not negative, got {cap!r}")
+            raise RequestError(f"max_cost_usd must be a number of dollars, not negative, got {shown(cap)}")
         if not isinstance(self.local_only, bool):
-            raise RequestError(f"local_only must be true or false, got {self.local_only!r}")
+            raise RequestError(f"local_only must be true or false, got {shown(self.local_only)}")
         if not isinstance(self.model, str | None):
-            raise RequestError(f"model must be a name, got {self.model!r}")
+            raise RequestError(f"model must be a name, got {shown(self.model)}")
         for name in ("allow", "deny"):
             names = getattr(self, name)
             listed = isinstance(names, Collection) and not isinstance(names, str | Mapping)
             if names is not None and not (listed and all(isinstance(one, str) for one in names)):
-                raise RequestError(f"{name} must be a list of model names, got {names!r}")
+                raise RequestError(f"{name} must be a list of model names, got {shown(names)}")
 
     @staticmethod
     def from_json(value: Mapping[str, Json]) -> Wishes:
@@ -158,8 +161,19 @@ class Wishes:
         return Wishes(**{name: value[name] for name in WISH_FIELDS if value.get(name) is not None})
 
 
+def _check_parameters(parameters: Mapping[str, Json]) -> None:
+    """Raise if the arguments are no object, or hold a number that no provider takes."""
+    if not isinstance(parameters, Mapping):
+        raise RequestError(f"parameters must be an object, got {type(parameters).__name__}")
+    for name, value in parameters.items():
+        if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+            raise RequestError(
+                f"parameter {str(name)[:80]!r} is a whole number beyond 2**63: no provider takes it"
+            )
+
+
 def _is_number(value: Json) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER
 
 
 WISH_FIELDS = frozenset(Wishes.__slots__)
@@ -258,7 +272,7 @@ def message_texts(messages: Sequence[Mapping[str, Json]]) -> Iterator[tuple[str,
         content = message.get("content")
         if isinstance(content, str):
             yield message["role"], content
-        elif isinstance(content, Sequence):
+        elif isinstance(content, list | tuple):
             parts = (part.get("text") for part in content if isinstance(part, Mapping))
             yield message["role"], "\n".join(part for part in parts if isinstance(part, str))
 

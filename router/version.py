@@ -20,6 +20,7 @@ from router.errors import ConfigError, DamagedArtifact, RequestError
 from router.forecasting.encoder import Encoder, EncoderInfo, Encoding, load_encoder
 from router.forecasting.features import Features, FeatureSpec, embedded_text, featurize
 from router.forecasting.head import Head
+from router.forecasting.read_part import check_size
 from router.forecasting.task_groups import ABOUT_FILE, TaskGroups
 from router.loading.artifact import load_arrays, read_manifest
 from router.models.model_list import cached_price_share
@@ -220,6 +221,7 @@ class Version:
 
     def case(self, request: Request, wishes: Wishes, circumstances: Circumstances) -> Case:
         """Collect what the decision on one request depends on."""
+        check_size(request)
         self._check_wishes(wishes)
         with self._turns:
             encoding = self.encode(request)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import zlib
@@ -13,6 +12,15 @@ from itertools import pairwise
 import numpy as np
 
 from router.forecasting.encoder import Encoding, head_and_tail
+from router.forecasting.read_part import (
+    READ_TOGETHER,
+    ToolShape,
+    read_part,
+    tool_list,
+    tool_shape,
+    tool_wordings,
+    within,
+)
 from router.records import Float32Array, Json, Request, message_texts
 
 READ_CHARACTERS = 8_000
@@ -84,7 +92,9 @@ def embedded_text(request: Request) -> str:
     n-grams.
     """
     turns = [
-        (role, text) for role, text in message_texts(request.messages) if role not in SYSTEM_ROLES and text
+        (role, text)
+        for role, text in message_texts(read_part(request).messages)
+        if role not in SYSTEM_ROLES and text
     ]
     last = max((i for i, (role, _) in enumerate(turns) if role == "user"), default=len(turns) - 1)
     ordered = turns[last : last + 1] + turns[last + 1 :][::-1] + turns[: max(last, 0)][::-1]
@@ -93,14 +103,19 @@ def embedded_text(request: Request) -> str:
 
 def featurize(requests: Sequence[Request], encodings: Sequence[Encoding], spec: FeatureSpec) -> Features:
     """The features of some requests, given the encodings of their `embedded_text`."""
-    texts = [_read_text(request) for request in requests]
+    parts = [read_part(request) for request in requests]
+    texts = [_read_text(part) for part in parts]
+    shapes = [tool_shape(request.tools) for request in requests]
     tokens = np.array(
-        [_input_tokens(r, e) for r, e in zip(requests, encodings, strict=True)], dtype=np.float64
+        [_input_tokens(*one) for one in zip(requests, parts, encodings, shapes, strict=True)],
+        dtype=np.float64,
     )
-    structure = [[*_structure(r, t, n).values()] for r, t, n in zip(requests, texts, tokens, strict=True)]
+    structure = [
+        [*_structure(*one).values()] for one in zip(parts, texts, tokens.tolist(), shapes, strict=True)
+    ]
     grams = np.zeros((len(requests), spec.gram_dimensions), dtype=np.float32)
     labels = np.zeros((len(requests), len(spec.task_types) + len(spec.tags)), dtype=np.float32)
-    for row, (request, text) in enumerate(zip(requests, texts, strict=True)):
+    for row, (request, text) in enumerate(zip(parts, texts, strict=True)):
         _hash_grams(_grams(request, text), grams[row])
         _mark_labels(request, spec, labels[row])
     places = {name: place for place, name in enumerate(spec.task_types)}
@@ -110,7 +125,7 @@ def featurize(requests: Sequence[Request], encodings: Sequence[Encoding], spec: 
         grams=grams,
         labels=labels,
         task_type=np.array([places.get(request.task_type or "", -1) for request in requests], dtype=np.int64),
-        tokens=tokens,
+        tokens=np.array(tokens, dtype=np.float64),
     )
 
 
@@ -120,13 +135,18 @@ def _read_text(request: Request) -> str:
     return head_and_tail(whole, READ_CHARACTERS)
 
 
-def _input_tokens(request: Request, encoding: Encoding) -> float:
+def _input_tokens(request: Request, part: Request, encoding: Encoding, shape: ToolShape) -> float:
     """About how many tokens the request has: the encoder's count, and a quarter per other character."""
     system = sum(len(text) for role, text in message_texts(request.messages) if role in SYSTEM_ROLES)
-    return encoding.tokens + (system + len(_tools_json(request))) / 4
+    unread = 0 if part is request else _turn_characters(request) - _turn_characters(part)
+    return encoding.tokens + (system + unread + shape.characters) / 4
 
 
-def _structure(request: Request, text: str, tokens: float) -> dict[str, float]:
+def _turn_characters(request: Request) -> int:
+    return sum(len(text) for role, text in message_texts(request.messages) if role not in SYSTEM_ROLES)
+
+
+def _structure(request: Request, text: str, tokens: float, shape: ToolShape) -> dict[str, float]:
     """The structure features of one request by name: counts as log(1 + count), shares times ten."""
     size = max(len(text), 1)
     words = text.split()
@@ -159,7 +179,7 @@ def _structure(request: Request, text: str, tokens: float) -> dict[str, float]:
         "system": float(any(message["role"] in SYSTEM_ROLES for message in request.messages)),
         "images": log(_images(request)),
         "response_format": float(request.response_format is not None),
-        **_tool_structure(request, text),
+        **_tool_structure(request.tools, shape, text),
     }
 
 
@@ -171,39 +191,18 @@ def _character_counts(text: str) -> list[int]:
     return [len(plain) - len(plain.translate(None, members)) for members in ASCII_KINDS]
 
 
-def _tool_structure(request: Request, text: str) -> dict[str, float]:
+def _tool_structure(tools: Json, shape: ToolShape, text: str) -> dict[str, float]:
     """Number, size and shape of the tools, and how much of their wording the prompt repeats."""
-    tools = _tool_list(request)
-    properties, required, depth = _schema_size(tools, 0)
-    described = _stems(" ".join(_tool_words(tools)))
+    described = _stems(" ".join(tool_wordings(tools)))
     prompt = _stems(text) if described else set()
     return {
-        "tools": math.log1p(len(tools)),
-        "tool_characters": math.log1p(len(_tools_json(request))),
-        "tool_properties": math.log1p(properties),
-        "tool_required": math.log1p(required),
-        "tool_depth": float(depth),
+        "tools": math.log1p(len(tool_list(tools))),
+        "tool_characters": math.log1p(shape.characters),
+        "tool_properties": math.log1p(shape.properties),
+        "tool_required": math.log1p(shape.required),
+        "tool_depth": float(shape.depth),
         "tool_overlap": len(described & prompt) / max(1, min(len(described), len(prompt))),
     }
-
-
-def _schema_size(schema: Json, depth: int) -> tuple[int, int, int]:
-    """Properties, required properties and depth of a JSON schema at any level, but not in lists of lists."""
-    if isinstance(schema, list):
-        parts = [_schema_size(part, depth) for part in schema if isinstance(part, dict)]
-        own = (0, 0)
-    elif isinstance(schema, dict) and depth < 32:
-        inner = [part for part in schema.values() if isinstance(part, list | dict)]
-        parts = [_schema_size(part, depth + 1) for part in inner]
-        own = (_size(schema.get("properties")), _size(schema.get("required")))
-    else:
-        return 0, 0, depth
-    deepest = max((part[2] for part in parts), default=depth)
-    return own[0] + sum(p[0] for p in parts), own[1] + sum(p[1] for p in parts), deepest
-
-
-def _size(value: Json) -> int:
-    return len(value) if isinstance(value, list | dict) else 0
 
 
 def _images(request: Request) -> int:
@@ -217,24 +216,6 @@ def _images(request: Request) -> int:
     )
 
 
-def _tool_list(request: Request) -> list[Json]:
-    tools = request.tools
-    return tools if isinstance(tools, list) else [tools] if tools else []
-
-
-def _tools_json(request: Request) -> str:
-    return json.dumps(request.tools, ensure_ascii=False, default=str) if request.tools else ""
-
-
-def _tool_words(tools: Sequence[Json]) -> Iterator[str]:
-    """Name and description of each tool, wherever the provider's form puts them."""
-    for tool in tools:
-        if isinstance(tool, dict):
-            inner = tool.get("function", tool)
-            inner = inner if isinstance(inner, dict) else tool
-            yield f"{inner.get('name', '')} {inner.get('description', '')}"
-
-
 def _stems(text: str) -> set[str]:
     """The words of a text, cut to five letters so that forms of one word meet."""
     return {word[:5] for word in STEM.findall(text.lower())}
@@ -245,12 +226,14 @@ def _grams(request: Request, text: str) -> Iterator[str]:
     words = [_masked(word) for word in WORD.findall(text.lower())[:MAX_GRAMS]]
     yield from words
     yield from map(" ".join, pairwise(words))
-    for role, content in message_texts(request.messages):
-        if role in SYSTEM_ROLES:
-            yield from (
-                f"s:{_masked(word)}" for word in WORD.findall(content.lower()[:READ_CHARACTERS])[:MAX_GRAMS]
-            )
-    for described in _tool_words(_tool_list(request)):
+    system = [
+        text[: 2 * READ_CHARACTERS] for role, text in message_texts(request.messages) if role in SYSTEM_ROLES
+    ]
+    for content in within(system, READ_TOGETHER):
+        yield from (
+            f"s:{_masked(word)}" for word in WORD.findall(content.lower()[:READ_CHARACTERS])[:MAX_GRAMS]
+        )
+    for described in tool_wordings(request.tools):
         yield from (f"t:{word}" for word in WORD.findall(described.lower()[:READ_CHARACTERS])[:300])
 
 
@@ -281,5 +264,5 @@ def _mark_labels(request: Request, spec: FeatureSpec, row: Float32Array) -> None
             row[len(spec.task_types) + spec.tags.index(tag)] = 1.0
 
 
-STRUCTURE = tuple(_structure(Request.of(""), "", 0.0))
+STRUCTURE = tuple(_structure(Request.of(""), "", 0.0, tool_shape(None)))
 """Names of the structure features, in the order of their columns."""

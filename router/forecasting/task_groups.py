@@ -16,6 +16,7 @@ from router.errors import DamagedArtifact
 from router.forecasting.encoder import Encoding
 from router.forecasting.features import SYSTEM_ROLES
 from router.forecasting.one_row import products
+from router.forecasting.read_part import read_part
 from router.loading.artifact import load_arrays, save_arrays
 from router.records import Float32Array, Json, Request, message_texts
 
@@ -115,7 +116,7 @@ def frames_of(request: Request) -> list[int]:
 
     These are the start of the system text, and the start and the end of the last user turn.
     """
-    texts = [(role, text) for role, text in message_texts(request.messages) if text]
+    texts = [(role, text) for role, text in message_texts(read_part(request).messages) if text]
     system = next((text for role, text in texts if role in SYSTEM_ROLES), "")
     question = next((text for role, text in reversed(texts) if role == "user"), "")
     instructions, start = _words(system[:READ_CHARACTERS]), _words(question[:READ_CHARACTERS])
