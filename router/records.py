@@ -30,6 +30,11 @@ its model), or chance (exploration)."""
 LARGEST_NUMBER = 2**63
 """No provider takes a larger number; Python can't make a float of one of 400 digits."""
 
+MOST_MESSAGES = 25_000
+"""Messages of a request: providers take some thousand, and each must be read."""
+MAPPINGS = (dict, Mapping)
+LISTS = (list, tuple)
+
 REQUEST_FIELDS = frozenset(
     {"prompt", "messages", "tools", "response_format", "task_type", "tags", "session_id", "parameters"}
 )
@@ -60,8 +65,12 @@ class Request:
     def __post_init__(self) -> None:
         if not self.messages:
             raise RequestError("a request needs at least one message")
+        if len(self.messages) > MOST_MESSAGES:
+            raise RequestError(
+                f"a request of {len(self.messages):,} messages: send at most {MOST_MESSAGES:,}"
+            )
         for number, message in enumerate(self.messages, start=1):
-            if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+            if not isinstance(message, MAPPINGS) or not isinstance(message.get("role"), str):
                 raise RequestError(f"message {number} is not an object with a 'role' that is text")
         if not isinstance(self.task_type, str | None):
             raise RequestError(f"task_type must be text, got {shown(self.task_type)}")
@@ -167,9 +176,7 @@ def _check_parameters(parameters: Mapping[str, Json]) -> None:
         raise RequestError(f"parameters must be an object, got {type(parameters).__name__}")
     for name, value in parameters.items():
         if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
-            raise RequestError(
-                f"parameter {str(name)[:80]!r} is a whole number beyond 2**63: no provider takes it"
-            )
+            raise RequestError(f"parameter {str(name)[:80]!r} is beyond 2**63, which no provider takes")
 
 
 def _is_number(value: Json) -> bool:
@@ -272,8 +279,8 @@ def message_texts(messages: Sequence[Mapping[str, Json]]) -> Iterator[tuple[str,
         content = message.get("content")
         if isinstance(content, str):
             yield message["role"], content
-        elif isinstance(content, list | tuple):
-            parts = (part.get("text") for part in content if isinstance(part, Mapping))
+        elif isinstance(content, LISTS):
+            parts = (part.get("text") for part in content if isinstance(part, MAPPINGS))
             yield message["role"], "\n".join(part for part in parts if isinstance(part, str))
 
 

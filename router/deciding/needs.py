@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from numbers import Number
 
 from router.errors import RequestError
-from router.records import Json, Request
+from router.records import LISTS, MAPPINGS, Json, Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,12 +143,12 @@ def _parts_needs(messages: Iterable[Mapping[str, Json]]) -> Iterator[str]:
             raise RequestError(
                 f"the messages hold more than {MOST_VISITED:,} parts in each other: shorten them"
             )
-        if isinstance(content, list | tuple):
+        if isinstance(content, LISTS):
             waiting.extend(part for part in content if not isinstance(part, str))
-        elif isinstance(content, Mapping):
+        elif isinstance(content, MAPPINGS):
             if need := _part_need(content):
                 yield need
-            waiting.extend(inner for inner in _inner_parts(content) if isinstance(inner, list | tuple))
+            waiting.extend(inner for inner in _inner_parts(content) if isinstance(inner, LISTS))
 
 
 def _inner_parts(part: Mapping[str, Json]) -> Iterator[Json]:

@@ -15,13 +15,13 @@ from router.forecasting.encoder import Encoding, head_and_tail
 from router.forecasting.read_part import (
     READ_TOGETHER,
     ToolShape,
+    fitting_texts,
     read_part,
     tool_list,
     tool_shape,
     tool_wordings,
-    within,
 )
-from router.records import Float32Array, Json, Request, message_texts
+from router.records import LISTS, Float32Array, Json, Request, message_texts
 
 READ_CHARACTERS = 8_000
 """Characters, from head and tail, that structure and words are read from: a huge prompt costs no more."""
@@ -211,7 +211,7 @@ def _images(request: Request) -> int:
     return sum(
         isinstance(part, dict) and part.get("type") not in (None, "text")
         for content in parts
-        if isinstance(content, list | tuple)
+        if isinstance(content, LISTS)
         for part in content
     )
 
@@ -229,7 +229,7 @@ def _grams(request: Request, text: str) -> Iterator[str]:
     system = [
         text[: 2 * READ_CHARACTERS] for role, text in message_texts(request.messages) if role in SYSTEM_ROLES
     ]
-    for content in within(system, READ_TOGETHER):
+    for content in fitting_texts(system, READ_TOGETHER):
         yield from (
             f"s:{_masked(word)}" for word in WORD.findall(content.lower()[:READ_CHARACTERS])[:MAX_GRAMS]
         )

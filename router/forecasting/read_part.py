@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final, TypeVar
 
 from router.errors import RequestError
-from router.records import Json, Request
+from router.records import LISTS, MOST_MESSAGES, Json, Request
 
-READ_PARTS: Final = 10_000
+READ_PARTS: Final = 5_000
 """Messages that are read, and as many parts of them."""
 READ_TOGETHER: Final = 200_000
 """Characters of all system texts, and of all wordings of tools, that are read."""
-READ_VALUES: Final = 100_000
+READ_VALUES: Final = 25_000
 """Values of the tools' schemas that are visited."""
-MOST_PARTS: Final = 100_000
-"""Messages and parts of a request: no provider takes more."""
+READ_WRITTEN: Final = 1_000_000
+"""Characters of the tools' texts up to which they are written as JSON, to know their size."""
+VALUE_CHARACTERS: Final = 16
+"""About how many a value of a schema takes as JSON, if there are too many to write."""
+MOST_PARTS: Final = MOST_MESSAGES
+"""Messages and parts of a request, together."""
 TEXT_COST: Final = 16
 """Characters that a text counts beside its own, so that many empty ones are not free."""
 DEEPEST_SCHEMA: Final = 32
 LONG_NUMBER: Final = 1_000
 """Bits of a number that is not written out: Python refuses to at some thousand digits."""
 
+CONTAINERS: Final = (list, dict, tuple)
 Item = TypeVar("Item")
 
 
@@ -34,7 +40,7 @@ class ToolShape:
     Attributes:
         properties, required: of the schemas at any level, but not in lists of lists.
         depth: of the deepest schema.
-        characters: of the tools as JSON; at least as many if they have more values than are visited.
+        characters: of the tools as JSON; estimated if they have more values than are visited.
     """
 
     properties: int
@@ -75,7 +81,7 @@ def ends(items: Sequence[Item], most: int) -> Sequence[Item]:
     return items if len(items) <= most else [*items[:half], *items[-half:]]
 
 
-def within(texts: Sequence[str], characters: int) -> Sequence[str]:
+def fitting_texts(texts: Sequence[str], characters: int) -> Sequence[str]:
     """The texts, or if they are longer together, those of head and tail that fit, the last of each cut."""
     if sum(map(len, texts)) + TEXT_COST * len(texts) <= characters:
         return texts
@@ -108,32 +114,37 @@ def tool_wordings(tools: Json) -> Sequence[str]:
             inner = tool.get("function", tool)
             inner = inner if isinstance(inner, dict) else tool
             wordings.append(f"{_wording(inner.get('name', ''))} {_wording(inner.get('description', ''))}")
-    return within(wordings, READ_TOGETHER)
+    return fitting_texts(wordings, READ_TOGETHER)
 
 
 def tool_shape(tools: Json) -> ToolShape:
     """Measure a request's tools, however deep they are."""
     waiting: list[tuple[Json, int, bool]] = [(tool_list(tools), 0, True)]
-    values = properties = required = depth = 0
+    values = written = properties = required = depth = 0
     while waiting and values <= READ_VALUES:
         value, level, is_schema = waiting.pop()
         values += len(value)
-        if is_schema:
-            depth = max(depth, level)
-        if values > READ_VALUES:
-            break
+        depth = max(depth, level) if is_schema else depth
+        inner, schemas = _inside(value, is_schema and level < DEEPEST_SCHEMA)
         if isinstance(value, dict):
-            is_schema, level = is_schema and level < DEEPEST_SCHEMA, level + 1
-            if is_schema:
-                properties += _size(value.get("properties"))
-                required += _size(value.get("required"))
-            inner = [part for part in value.values() if isinstance(part, list | dict | tuple)]
-            waiting += [(part, level, is_schema and not isinstance(part, tuple)) for part in inner]
-        else:
-            inner = [part for part in value if isinstance(part, list | dict | tuple)]
-            waiting += [(part, level, is_schema and isinstance(part, dict)) for part in inner]
-    characters = 4 * values if values > READ_VALUES else _json_size(tools, values)
+            level += 1
+            properties += _size(value.get("properties")) if schemas else 0
+            required += _size(value.get("required")) if schemas else 0
+        for part in islice(inner, READ_VALUES):
+            if isinstance(part, CONTAINERS):
+                waiting.append((part, level, isinstance(part, schemas)))
+            elif isinstance(part, str):
+                written += len(part)
+    estimated = values > READ_VALUES or written > READ_WRITTEN
+    characters = VALUE_CHARACTERS * values + written if estimated else _json_size(tools, values)
     return ToolShape(properties=properties, required=required, depth=depth, characters=characters)
+
+
+def _inside(value: Json, is_schema: bool) -> tuple[Iterable[Json], tuple[type, ...]]:
+    """The values in an object or a list, and the types of those that are schemas."""
+    if isinstance(value, dict):
+        return value.values(), (list, dict) if is_schema else ()
+    return value, (dict,) if is_schema else ()
 
 
 def _json_size(tools: Json, values: int) -> int:
@@ -147,13 +158,15 @@ def _json_size(tools: Json, values: int) -> int:
         ValueError,
         TypeError,
     ):  # too deep, in itself, or a number too long
-        return 4 * values
+        return VALUE_CHARACTERS * values
 
 
 def _wording(value: Json) -> str:
     """A member's text; nothing of objects and lists, which are no wording and may be of any size."""
+    if isinstance(value, str):
+        return value[:READ_TOGETHER]
     short = isinstance(value, float | None) or (isinstance(value, int) and value.bit_length() < LONG_NUMBER)
-    return value if isinstance(value, str) else f"{value}" if short else ""
+    return f"{value}" if short else ""
 
 
 def _size(value: Json) -> int:
@@ -162,7 +175,7 @@ def _size(value: Json) -> int:
 
 def _parts(message: Mapping[str, Json]) -> int:
     content = message.get("content")
-    return len(content) if isinstance(content, list | tuple) else 0
+    return len(content) if isinstance(content, LISTS) else 0
 
 
 def _with_parts(message: Mapping[str, Json], most: int) -> Mapping[str, Json]:

@@ -11,10 +11,10 @@ from router.forecasting.read_part import (
     READ_VALUES,
     check_size,
     ends,
+    fitting_texts,
     read_part,
     tool_shape,
     tool_wordings,
-    within,
 )
 from router.records import Json, Request
 from router.version import Version
@@ -41,7 +41,7 @@ def user(text: Json) -> dict[str, Json]:
 def test_a_usual_request_is_read_whole() -> None:
     request = Request.of([user("a"), user([{"type": "text", "text": "b"}])] * 100)
     assert read_part(request) is request
-    assert within(texts := ["a" * 1_000] * 100, READ_TOGETHER) is texts
+    assert fitting_texts(texts := ["a" * 1_000] * 100, READ_TOGETHER) is texts
 
 
 def test_of_very_many_messages_head_tail_and_last_user_turn_are_read() -> None:
@@ -61,11 +61,11 @@ def test_of_very_many_parts_as_few_are_read() -> None:
 
 def test_ends_and_texts_keep_head_and_tail_within_their_room() -> None:
     assert list(ends(range(10), 4)) == [0, 1, 8, 9]
-    kept = within([str(number) * 100 for number in range(10)], 500)
+    kept = fitting_texts([str(number) * 100 for number in range(10)], 500)
     assert kept[0] == "0" * 100
     assert kept[-1] == "9" * 100
     assert sum(map(len, kept)) <= 500
-    assert sum(map(len, within(["x" * 10_000_000], 500))) <= 500
+    assert sum(map(len, fitting_texts(["x" * 10_000_000], 500))) <= 500
 
 
 @pytest.mark.parametrize("tools", HOSTILE.values(), ids=HOSTILE)
@@ -88,6 +88,8 @@ def test_the_tokens_of_messages_that_are_not_read_count(version: Version) -> Non
 
 
 def test_more_messages_than_any_provider_takes_are_refused() -> None:
-    check_size(Request.of([user("x")] * MOST_PARTS))
+    check_size(Request.of([user(["x"])] * (MOST_PARTS // 2)))
+    with pytest.raises(RequestError, match="at most 25,000"):
+        Request.of([user("x")] * (MOST_PARTS + 1))
     with pytest.raises(RequestError, match="shorten it"):
         check_size(Request.of([user(["x"] * MOST_PARTS)]))
