@@ -51,6 +51,7 @@ bench: $(READY) ## measure quality and speed; DATA=folder of call logs, the bund
 	$(BIN)/python -m benchmarks.bounded
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.reading
+	$(BIN)/python -m benchmarks.training_limits
 	$(BIN)/python -m benchmarks.proxy_load
 
 lock: ## write requirements-dev.txt anew from pyproject.toml, in an environment of its own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 _QUERY = re.compile(r"(?i)(https?://[^\s?'\"]+\?)[^\s'\"()]+")
 _CREDENTIALS = re.compile(r"//[^/\s]+@")
@@ -27,3 +28,11 @@ def shown_address(path: str) -> str:
 def shown_text(text: str) -> str:
     """Remove credentials, and the queries of web addresses, from a text."""
     return without_credentials(_QUERY.sub(r"\1***", text))
+
+
+def sqlite_file(address: str) -> Path | None:
+    """The file of a SQLite address; None for any other address, and for a database in memory."""
+    scheme, mark, rest = address.partition(":///")
+    path = rest.partition("?")[0]
+    is_file = mark and scheme.partition("+")[0] == "sqlite" and path not in ("", ":memory:")
+    return Path(path) if is_file and not path.startswith("file:") else None

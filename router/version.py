@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from threading import BoundedSemaphore
 
@@ -21,9 +22,12 @@ from router.forecasting.encoder import Encoder, EncoderInfo, Encoding, load_enco
 from router.forecasting.features import Features, FeatureSpec, embedded_text, featurize
 from router.forecasting.head import Head
 from router.forecasting.read_part import check_size
+from router.forecasting.request_tokens import billed_output
 from router.forecasting.task_groups import ABOUT_FILE, TaskGroups
-from router.loading.artifact import load_arrays, read_manifest
+from router.forking import ForkSafe
+from router.loading.artifact import load_arrays, read_manifest, refusing_malformed
 from router.models.model_list import cached_price_share
+from router.models.names import ModelNames, with_own_names
 from router.models.prices import ModelPrice, PriceTable, current_prices
 from router.records import NO_WISHES, Decision, FloatArray, Json, Request, Wishes
 from router.settings.sections import Config
@@ -35,7 +39,21 @@ HEAD_FILE = "head.safetensors"
 KEYS_FILE = "training_keys.safetensors"
 ENCODER_FOLDER = "encoder"
 TASKS_FOLDER = "tasks"
-CANARY = Request.of("Is this router in order?")
+_TOOL = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
+_IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+CANARIES = (
+    Request.of("Is this router in order?"),
+    Request.of(""),
+    Request.of("今天的订单在哪里? Où est ma commande? \U0001f6b2"),
+    Request.of("word " * 5_000),
+    Request.of(
+        [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 2 + 2?"}],
+        tools=[_TOOL],
+        response_format={"type": "json_object"},
+    ),
+    Request.of([{"role": "user", "content": [{"type": "text", "text": "What is this?"}, _IMAGE]}]),
+)
+"""Requests of every shape, which a version must decide before it serves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +64,7 @@ class Forecast:
         probability: shape (n, n_models); calibrated chance of success.
         cost: shape (n, n_models); expected USD per call, NaN where a price is unknown.
         familiarity: shape (n,); mean similarity to the nearest training prompts, in [-1, 1].
-        tokens: shape (n,); input tokens as the encoder counts them, including tools.
+        tokens: shape (n,); input tokens that a provider bills.
     """
 
     probability: FloatArray
@@ -61,12 +79,16 @@ class Circumstances:
 
     Attributes:
         cooling: reason for each model in cool-down; such a model serves only if no other may.
+        unserved: reason for each model that nobody serves now.
+        local: models whose calls stay on the team's own machines now; None: as the settings say.
         seat: where the request's session is.
         draw: uniform in [0, 1); decides about exploration.
         serve_rules: shadow mode.
     """
 
     cooling: Mapping[str, str] = field(default_factory=dict)
+    unserved: Mapping[str, str] = field(default_factory=dict)
+    local: Collection[str] | None = None
     seat: Seat | None = None
     draw: float = 1.0
     serve_rules: bool = False
@@ -110,7 +132,7 @@ class Version:
         self.task_groups = TaskGroups.load(folder / TASKS_FOLDER) if with_tasks else None
         self._price_table = PriceTable.of([self.prices[model] for model in self.models])
         # More threads than cores would only pass the interpreter's lock back and forth.
-        self._turns = BoundedSemaphore(os.cpu_count() or 1)
+        self._turns = ForkSafe(partial(BoundedSemaphore, os.cpu_count() or 1))
 
     @classmethod
     def load(cls, folder: Path, config: Config | None = None, held: object = None) -> Version:
@@ -125,12 +147,32 @@ class Version:
             ConfigError: the settings name a model that the router does not know.
         """
         manifest = read_manifest(folder)
-        settings = _own_settings(folder, manifest["config"]) if config is None else config
-        check_models(settings, manifest["models"])
-        version = cls(folder=folder, manifest=manifest, config=settings, held=held)
-        if not np.isfinite(version.forecast([CANARY]).probability).all():
-            raise DamagedArtifact(f"{folder}: predicts no probabilities; train or fetch the router again")
+        with refusing_malformed(folder):
+            settings = _own_settings(folder, manifest["config"]) if config is None else config
+            settings = check_models(settings, manifest["models"])
+            version = cls(folder=folder, manifest=manifest, config=settings, held=held)
+            version.prove()
         return version
+
+    def prove(self) -> None:
+        """Decide on every canary, whatever the settings' limits, by the policy and by the rule table.
+
+        Raises:
+            DamagedArtifact: a forecast is no number, or a decision names no model of the router.
+        """
+        decides = bool(self.models) and self.policy.best_single in self.models
+        forecast = self.forecast(CANARIES)
+        known = [np.isfinite(self.prices[model].per_call) for model in self.models]
+        numbers = (forecast.probability, forecast.cost[:, known], forecast.familiarity, forecast.tokens)
+        if (
+            not decides
+            or len(set(self.models)) < len(self.models)
+            or not all(np.isfinite(part).all() for part in numbers)
+        ):
+            raise DamagedArtifact(f"{self.folder}: predicts no numbers; train or fetch the router again")
+        for row, request in enumerate(CANARIES):
+            for serve_rules in (False, True):
+                self.settle(self._case(self.typed(request), forecast, row, serve_rules=serve_rules)).to_json()
 
     @property
     def baseline(self) -> str:
@@ -176,12 +218,20 @@ class Version:
         typed = [self.typed(*pair) for pair in zip(requests, encodings, strict=True)]
         return featurize(typed, encodings, self.spec)
 
-    def forecast_from(self, features: Features) -> Forecast:
-        """Forecast requests from their features."""
+    def forecast_from(self, features: Features, parameters: Mapping[str, Json] | None = None) -> Forecast:
+        """Forecast requests from their features.
+
+        Args:
+            parameters: LiteLLM arguments that bound or multiply the answers; None: none.
+        """
         outlook = self.head.predict(features)
+        output = outlook.output_tokens
+        if parameters is not None:
+            calls = [{**self.config.of(model).parameters, **parameters} for model in self.models]
+            output = np.stack([billed_output(*pair) for pair in zip(output.T, calls, strict=True)], axis=1)
         return Forecast(
             probability=outlook.probability,
-            cost=self._price_table.expected_cost(outlook.input_tokens, outlook.output_tokens),
+            cost=self._price_table.expected_cost(outlook.input_tokens, output),
             familiarity=outlook.familiarity,
             tokens=features.tokens,
         )
@@ -222,16 +272,16 @@ class Version:
     def case(self, request: Request, wishes: Wishes, circumstances: Circumstances) -> Case:
         """Collect what the decision on one request depends on."""
         check_size(request)
-        self._check_wishes(wishes)
-        with self._turns:
+        wishes = self._named(wishes)
+        with self._turns.part:
             encoding = self.encode(request)
             request = self.typed(request, encoding)
-            forecast = self.forecast_from(featurize([request], [encoding], self.spec))
+            forecast = self.forecast_from(featurize([request], [encoding], self.spec), request.parameters)
         return self._case(
             request,
             forecast,
             wishes=wishes,
-            rejected=self._rejected(request, wishes, forecast, circumstances.cooling),
+            rejected=self._rejected(request, wishes, forecast, circumstances),
             stay=self._stay(circumstances.seat, float(forecast.tokens[0])),
             explore=self.config.exploration.share if wishes.explore is None else wishes.explore,
             draw=circumstances.draw,
@@ -250,15 +300,16 @@ class Version:
         )
 
     def _rejected(
-        self, request: Request, wishes: Wishes, forecast: Forecast, cooling: Mapping[str, str]
+        self, request: Request, wishes: Wishes, forecast: Forecast, circumstances: Circumstances
     ) -> Mapping[str, str]:
         """Why each model that may not serve a request may not.
 
         A model in cool-down is among them only if another one is left and the caller pinned none.
         """
         cost = dict(zip(self.models, forecast.cost[0].tolist(), strict=True))
-        rejected = self.limits.rule_out(request, wishes, float(forecast.tokens[0]), cost)
-        cooling_down = {model: why for model, why in cooling.items() if model not in rejected}
+        rejected = self.limits.rule_out(request, wishes, float(forecast.tokens[0]), cost, circumstances.local)
+        rejected |= circumstances.unserved
+        cooling_down = {model: why for model, why in circumstances.cooling.items() if model not in rejected}
         if wishes.model is not None or set(self.models) <= {*rejected, *cooling_down}:
             return rejected
         return {**rejected, **cooling_down}
@@ -284,36 +335,42 @@ class Version:
         listed = cached_price_share(settings.litellm_model, model)
         return self.config.sessions.cached_price_share if listed is None else listed
 
-    def _check_wishes(self, wishes: Wishes) -> None:
-        named = {wishes.model} if wishes.model else set()
-        unknown = sorted((named | set(wishes.allow or ())) - set(self.models))
-        if unknown:
-            raise RequestError(
-                f"the request names {', '.join(map(repr, unknown))}, which this router does not know; "
-                f"it knows {', '.join(self.models)}"
-            )
+    def _named(self, wishes: Wishes) -> Wishes:
+        """The wishes, with the router's own name of a pinned model.
+
+        Raises:
+            RequestError: a name means no model, or a pinned or allowed one more than one.
+        """
+        names = self.limits.names
+        pinned = {wishes.model} if wishes.model else set()
+        asked = pinned | set(wishes.allow or ())
+        if wrong := names.problem(asked, one=True) or names.problem(wishes.deny, one=False):
+            raise RequestError(f"the request names {wrong}")
+        return replace(wishes, model=names.own(wishes.model)) if wishes.model else wishes
 
 
-def check_models(config: Config, models: Sequence[str]) -> None:
-    """Raise if the settings send prompts to a model that the router was not trained on.
+def check_models(config: Config, models: Sequence[str]) -> Config:
+    """The settings with the router's own name of each model that they name in another spelling.
 
-    Entries for other models under `models:` are fine: one file may serve several routers.
+    Raise if they send prompts to a model that the router was not trained on, or deny one that nobody knows.
+    Entries for other models under `models:` are fine, and may be denied: one file may serve several routers.
 
     Raises:
         ConfigError: names the models.
     """
+    names = ModelNames(models, config)
     named = {
         "rules name": config.rules.models(),
         "calls.fallbacks name": config.calls.models(),
         "baseline names": {config.baseline} if config.baseline else set(),
     }
-    for who, names in named.items():
-        unknown = sorted(names - set(models))
-        if unknown:
-            raise ConfigError(
-                f"{who} {', '.join(map(repr, unknown))}, which this router does not know; "
-                f"it was trained on {', '.join(models)}: change the setting, or train on calls of that model"
-            )
+    problems = {who: names.problem(written, one=True) for who, written in named.items()}
+    everyone = ModelNames([*models, *config.models], config)
+    problems["limits.deny names"] = everyone.problem(config.limits.deny, one=False)
+    for who, problem in problems.items():
+        if problem is not None:
+            raise ConfigError(f"{who} {problem}: change the setting, or train on calls of that model")
+    return with_own_names(config, names)
 
 
 def _own_settings(folder: Path, text: str) -> Config:

@@ -125,7 +125,7 @@ def train(job: TrainJob, reporter: Reporter) -> Trained:
         whole = table_of(files, config, reporter)
     report = data_report(whole, cheapest_success(whole))
     table, warnings = usable_models(whole, config)
-    check_models(config, table.models)
+    config = check_models(config, table.models)
     folder = _encoder_folder(table, job.reading, reporter)
     encoder = encoder_info(folder)
     encodings, embedded = encodings_of(table, load_encoder(folder, encoder), job.reading.cache, reporter)
@@ -177,6 +177,12 @@ def _warnings(whole: PromptTable, material: Material, fitted: Fitted) -> list[st
         sentences.append(
             f"{whole.prompts_in_log} prompts in the log, a uniform sample of {len(whole)} was used "
             "(training.max_prompts)"
+        )
+    named = {request.task_type for request in table.requests if request.task_type}
+    if other := len(named) - len(material.spec.task_types):
+        sentences.append(
+            f"{len(named)} task types in the log, the {len(material.spec.task_types)} most frequent ones are "
+            f"told apart; prompts of the other {other} are learnt and served like prompts without one"
         )
     if fitted.backtest.filled > 0:
         sentences.append(

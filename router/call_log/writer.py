@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from router.call_log.alarm import LogAlarm
-from router.call_log.process import close_with_worker, watch
+from router.call_log.process import close_at_exit, close_with_worker
 from router.call_log.rows import Row
 from router.errors import CallLogError
+from router.forking import ForkAware, ForkSafe, watch
 from router.records import Json
 
 _BATCH_BYTES = 8 << 20
@@ -175,37 +176,36 @@ class _ForkSafeStore:
     def __init__(self, make_store: Callable[[], Store]) -> None:
         self._make_store = make_store
         self._store = make_store()
-        self._lock = threading.Lock()
+        self._lock = ForkSafe(threading.Lock)
         self._is_held = False
         self._inherited: list[Store] = []
 
     def write(self, batch: _Batch) -> None:
-        with self._lock:
+        with self._lock.part:
             batch.store_in(self._store)
 
     def close(self) -> None:
-        with self._lock:
+        with self._lock.part:
             self._store.close()
 
     def before_fork(self) -> None:
         """Close the connection as soon as no batch is in flight."""
-        self._is_held = self._lock.acquire(timeout=_FORK_WAIT_S)
+        self._is_held = self._lock.part.acquire(timeout=_FORK_WAIT_S)
         if self._is_held:
             self._store.close()
 
     def after_fork_in_parent(self) -> None:
         if self._is_held:
-            self._lock.release()
+            self._lock.part.release()
 
     def after_fork_in_child(self) -> None:
         if not self._is_held:
             self._inherited.append(self._store)  # kept, because closing it would end the parent's connection
             self._store = self._make_store()
-        self._lock = threading.Lock()
         self._is_held = False
 
 
-class LogWriter:
+class LogWriter(ForkAware):
     """Takes rows and writes them in batches.
 
     Attributes:
@@ -223,6 +223,7 @@ class LogWriter:
         self._closed = False
         self._start_empty()
         watch(self)
+        close_at_exit(self)
 
     def _start_empty(self) -> None:
         self._lock = threading.RLock()

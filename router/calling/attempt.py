@@ -20,7 +20,12 @@ ErrorKind: TypeAlias = Literal[
     "content_policy",
     "broken_stream",
     "cancelled",
+    "empty",
+    "not_found",
+    "unsent",
 ]
+"""`empty`: a response or stream with nothing in it. `not_found`: the provider has no such model, or no file
+that the request names. `unsent`: an error of this process, before a provider or the network had any part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

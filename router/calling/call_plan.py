@@ -12,12 +12,12 @@ from itertools import count
 from typing import TypeAlias
 
 from router.calling.attempt import ErrorKind, Failed
-from router.errors import CallFailed
+from router.errors import CallFailed, RequestError
 from router.settings.sections import Calls
 
-WORTH_REPEATING: frozenset[ErrorKind] = frozenset({"rate_limit", "timeout", "connection", "server"})
+WORTH_REPEATING: frozenset[ErrorKind] = frozenset({"rate_limit", "timeout", "connection", "server", "empty"})
 """Failures that may soon pass on the same model."""
-MOVES_ON: frozenset[ErrorKind] = WORTH_REPEATING | {"context_window"}
+MOVES_ON: frozenset[ErrorKind] = WORTH_REPEATING | {"context_window", "not_found", "unsent"}
 """Failures that another model may not have."""
 
 
@@ -56,16 +56,21 @@ def plan_calls(
 
     Raises:
         CallFailed: no model answered; the cause is the last error.
+        RequestError: the request can't be sent to any model.
         BaseException: the provider's own error, if it says that the request itself is wrong.
         ValueError: there is no model to try.
     """
     failures: list[tuple[str, str]] = []
+    kinds: set[ErrorKind] = set()
     last: Failed | None = None
     for model in models:
         for again in count():
             last = yield Try(model=model, number=len(failures) + 1)
             assert last is not None, "the caller drops the plan when a model answers"
             failures.append((model, last.summary))
+            kinds.add(last.kind)
+            if isinstance(last.error, RequestError):
+                raise last.error
             if last.kind not in MOVES_ON and last.kind not in calls.also_fall_back_on:
                 raise last.error
             if again >= retries(model) or not _is_worth_repeating(last, calls):
@@ -73,6 +78,11 @@ def plan_calls(
             yield Wait(seconds=_wait(last, again, calls, draw))
     if last is None:
         raise ValueError("a chain names at least one model, this one is empty")
+    if kinds == {"unsent"}:
+        raise RequestError(
+            f"the request could not be sent to {' or '.join(models)}: LiteLLM raised "
+            f"{type(last.error).__name__} before anything left this process; check the form of the arguments"
+        ) from last.error
     raise CallFailed(failures) from last.error
 
 

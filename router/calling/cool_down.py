@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from router.calling.attempt import ErrorKind
+from router.forking import ForkSafe
 from router.settings.sections import Calls
 
 FAULTS_OF_THE_MODEL: frozenset[ErrorKind] = frozenset(
-    {"rate_limit", "timeout", "connection", "server", "broken_stream"}
+    {"rate_limit", "timeout", "connection", "server", "broken_stream", "empty"}
 )
-"""Failures that count against a model; the others are the request's. A refused key counts only if the
-settings fall back on it: otherwise the cool-down would fall back against the settings."""
+"""What a provider or the network did, which counts against a model; the other failures are the request's.
+A refused key counts only if the settings fall back on it: otherwise it would do so against them."""
 
 
 @dataclass(slots=True)
@@ -40,14 +41,14 @@ class CoolDowns:
         self._settings = calls.cool_down
         self._counted = FAULTS_OF_THE_MODEL | ({"authentication"} & set(calls.also_fall_back_on))
         self._now = now
-        self._lock = threading.Lock()
+        self._lock = ForkSafe(threading.Lock)
         self._records: dict[str, _Record] = {}
 
     def failed(self, model: str, kind: ErrorKind) -> None:
         """Note a failure; one during a cool-down does not prolong it."""
         if kind not in self._counted or not self._settings.failures:
             return
-        with self._lock:
+        with self._lock.part:
             record = self._records.setdefault(model, _Record())
             now = self._now()
             if record.until is not None and now < record.until:
@@ -62,7 +63,7 @@ class CoolDowns:
     def succeeded(self, model: str) -> None:
         """Note an answer, which clears the model's record."""
         if model in self._records:
-            with self._lock:
+            with self._lock.part:
                 self._records.pop(model, None)
 
     def available(self, chain: Sequence[str]) -> tuple[str, ...]:
@@ -76,7 +77,7 @@ class CoolDowns:
         """The reason for each cool-down of now."""
         if not self._records:
             return {}
-        with self._lock:
+        with self._lock.part:
             now = self._now()
             return {
                 model: f"keeps failing (last: {record.last}), left alone for {record.until - now:.0f} s more"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import cache, lru_cache, wraps
 from typing import Any, TypeAlias
 
@@ -15,10 +16,10 @@ from router.calling.attempt import Failed
 from router.calling.provider_errors import failure_of
 from router.errors import ConfigError
 from router.models.litellm_import import litellm_module
-from router.models.locality import ANY_SERVER, address_of
+from router.models.locality import ANY_SERVER, address_of, is_local_group
 from router.models.model_list import provider_of
 from router.records import Json
-from router.settings.sections import ModelSettings
+from router.settings.sections import Config, ModelSettings
 
 NO_KEY = "no-key"
 """LiteLLM requires a key; an endpoint without authentication ignores it."""
@@ -131,9 +132,9 @@ def complete(client: Client, arguments: Mapping[str, Json]) -> Reply:
     """Call a model: LiteLLM's response or stream, or a `Failed`."""
     target = litellm_module() if client is None else client
     try:
-        return _without_messages(target.completion(**arguments))
+        return _checked(target.completion(**arguments))
     except Exception as error:  # noqa: BLE001 - any error of a provider or its SDK decides what to try next
-        return failure_of(error)
+        return failure_of(error, arguments)
 
 
 async def acomplete(client: Client, arguments: Mapping[str, Json], timeout_s: float | None) -> Reply:
@@ -141,26 +142,28 @@ async def acomplete(client: Client, arguments: Mapping[str, Json], timeout_s: fl
     target = litellm_module() if client is None else client
     try:
         async with asyncio.timeout(_backstop(timeout_s)):
-            return _without_messages(await target.acompletion(**arguments))
+            return _checked(await target.acompletion(**arguments))
     except Exception as error:  # noqa: BLE001 - as above
-        return failure_of(error)
+        return failure_of(error, arguments)
 
 
 def next_piece(stream: Reply) -> Reply:
-    """Read the next piece of a stream: None at its end, a `Failed` if it broke."""
+    """Read the next piece of a stream: None at its end, a `Failed` if it broke or lacks a finish reason."""
     try:
-        return next(stream, None)
+        piece = next(stream, None)
     except Exception as error:  # noqa: BLE001 - as above
-        return failure_of(error)
+        return _broken(stream, error)
+    return _end_of(stream) if piece is None else piece
 
 
 async def anext_piece(stream: Reply, timeout_s: float | None) -> Reply:
     """Like `next_piece`; keep-alive bytes that form no piece do not extend the timeout."""
     try:
         async with asyncio.timeout(_backstop(timeout_s)):
-            return await anext(stream, None)
+            piece = await anext(stream, None)
     except Exception as error:  # noqa: BLE001 - as above
-        return failure_of(error)
+        return _broken(stream, error)
+    return _end_of(stream) if piece is None else piece
 
 
 def close(stream: Reply) -> None:
@@ -205,6 +208,24 @@ def cost_of_tokens(model: str | None, provider: str | None, counted: Reply) -> f
         return float(litellm.completion_cost(whole, model=model, custom_llm_provider=provider))
     except Exception:  # noqa: BLE001 - LiteLLM raises a plain Exception for a model without a price
         return None
+
+
+def local_models(client: Client, models: Iterable[str], config: Config) -> frozenset[str] | None:
+    """The models whose calls through a client stay on the team's own machines now.
+
+    None without a client: the settings say where calls go. Of a client that can't be inspected, only the
+    setting `local: true` tells.
+    """
+    if client is None:
+        return None
+    if not hasattr(client, "get_model_list"):
+        return frozenset(model for model in models if config.of(model).local)
+    litellm = litellm_module()
+    if litellm.api_base or litellm.model_fallbacks:
+        return frozenset()
+    return frozenset(
+        model for model in models if is_local_group(client.get_model_list(model) or (), config.of(model))
+    )
 
 
 def takes(litellm_model: str, api_base: str | None, name: str, value: Json) -> bool:
@@ -275,11 +296,32 @@ def _takes_value(provider: str, bare: str, name: str, value: str | float) -> boo
     return True
 
 
-def _without_messages(reply: Reply) -> Reply:
-    """Drop a stream's messages: LiteLLM would count their tokens, and fetch their images to do so."""
-    if not isinstance(reply, Failed) and hasattr(reply, "completion_stream"):
+def _checked(reply: Reply) -> Reply:
+    """A reply that may hold an answer, or a `Failed`."""
+    if hasattr(reply, "completion_stream"):
+        # LiteLLM would count the tokens of a stream's messages, and fetch their images to do so.
         reply.messages = None
+    elif not getattr(reply, "choices", True):
+        return _empty("the response holds no choices")
     return reply
+
+
+def _end_of(stream: Reply) -> Failed | None:
+    """The end of a stream. LiteLLM makes up a finish reason for one that ends without, even at once."""
+    unfinished = getattr(stream, "received_finish_reason", "unknown") is None
+    return _empty("the stream ended without a finish reason") if unfinished else None
+
+
+def _broken(stream: Reply, error: Exception) -> Failed:
+    """A stream's failure: the request was sent, once LiteLLM has the stream of the provider."""
+    failed = failure_of(error)
+    sent = getattr(stream, "completion_stream", stream) is not None
+    return replace(failed, kind="server") if sent and failed.kind == "unsent" else failed
+
+
+def _empty(why: str) -> Failed:
+    error = litellm_module().InternalServerError(message=why, model="", llm_provider="")
+    return Failed(kind="empty", error=error)
 
 
 def _backstop(timeout_s: float | None) -> float | None:

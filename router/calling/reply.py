@@ -26,11 +26,13 @@ _CONTENT = (
 
 def says_something(piece: Reply) -> bool:
     """Whether a piece of a stream holds part of the answer, or its end."""
-    for choice in getattr(piece, "choices", None) or ():
-        delta = getattr(choice, "delta", None)
-        if any(getattr(delta, member, None) for member in _CONTENT) or getattr(choice, "finish_reason", None):
-            return True
-    return False
+    return holds_content(piece) or finish_reason_of(piece) is not None
+
+
+def holds_content(piece: Reply) -> bool:
+    """Whether a piece of a stream holds part of the answer."""
+    deltas = (getattr(choice, "delta", None) for choice in getattr(piece, "choices", None) or ())
+    return any(getattr(delta, member, None) for delta in deltas for member in _CONTENT)
 
 
 def finish_reason_of(reply: Reply) -> str | None:

@@ -10,7 +10,7 @@ from typing import Self
 
 from router.calling.attempt import Failed
 from router.calling.litellm_call import Reply, aclose, anext_piece, close, next_piece
-from router.calling.reply import counted_in, finish_reason_of, says_something
+from router.calling.reply import counted_in, finish_reason_of, holds_content, says_something
 from router.calling.running import RunningAttempt
 from router.errors import StreamBroken
 
@@ -38,6 +38,7 @@ class Progress:
         self.broken: Failed | None = None
         self._held: list[Reply] = []
         self._ending = False
+        self._has_content = False
 
     @property
     def opening(self) -> bool:
@@ -46,7 +47,9 @@ class Progress:
 
     def take(self, piece: Reply) -> None:
         """Take the next piece, None at the end, or a failure."""
-        if isinstance(piece, Failed) and not self._ending:
+        if isinstance(piece, Failed) and piece.kind == "empty" and self._has_content:
+            piece = None  # only the finish reason is missing
+        if isinstance(piece, Failed) and (piece.kind == "empty" or not self._ending):
             self.done = True
             self.broken = self.running.failed(piece, "broken_stream" if self.opened else None)
         elif piece is None or isinstance(piece, Failed):
@@ -76,6 +79,7 @@ class Progress:
     def _add(self, piece: Reply) -> None:
         self.running.pieces.append(piece)
         has_content = says_something(piece)
+        self._has_content = self._has_content or holds_content(piece)
         if has_content:
             self._ending = finish_reason_of(piece) is not None
         elif not self.running.call.wants_usage and counted_in(piece) is not None:

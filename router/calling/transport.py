@@ -21,6 +21,7 @@ from router.calling.litellm_call import (
     complete,
     connection_of,
     counts_streams,
+    local_models,
     no_detours,
     takes,
 )
@@ -28,6 +29,7 @@ from router.calling.parameters import Supported, arguments_for
 from router.calling.reply import own_price
 from router.calling.running import Observe, Prepared, RunningAttempt, Watch
 from router.calling.streams import AsyncStream, Stream
+from router.calling.unsendable import why_no_timeout
 from router.errors import RequestError
 from router.models.litellm_import import litellm_module
 from router.records import Json
@@ -107,7 +109,7 @@ class Transport:
         Raises:
             CallFailed: no model answered.
             ConfigError: a key is missing.
-            RequestError: an argument would send the request past the chain.
+            RequestError: an argument would send the request past the chain, or can't be sent at all.
             litellm.exceptions.APIError: the request itself is wrong: authentication, bad request or content
                 policy, unless `calls.also_fall_back_on` names it.
         """
@@ -146,6 +148,16 @@ class Transport:
                     return reply
                 failed = reply
             step = plan.send(failed)
+
+    def local_models(
+        self, models: Sequence[str], config: Config, client: Client = None
+    ) -> frozenset[str] | None:
+        """The models whose calls stay on the team's own machines now; None: as the settings say.
+
+        Args:
+            client: a `litellm.Router` that calls them instead of this transport's client.
+        """
+        return local_models(self._client if client is None else client, models, config)
 
     def cooling(self) -> dict[str, str]:
         """The reason for each cool-down of now."""
@@ -209,6 +221,8 @@ class Transport:
         fitting, notes = arguments_for(model, arguments, self._config, self._supported(model, settings))
         _refuse_detours(fitting)
         timeout = fitting.get("timeout") or settings.timeout_s or self._config.calls.timeout_s
+        if (problem := why_no_timeout(timeout)) is not None:
+            raise RequestError(problem)
         stream = bool(fitting.get("stream"))
         wants_usage = bool((fitting.get("stream_options") or {}).get("include_usage"))
         if stream and "stream_options" not in fitting and self._may_ask_for_counts(model, settings):

@@ -5,30 +5,35 @@ from __future__ import annotations
 import logging
 import os
 from importlib.metadata import entry_points
-from typing import NoReturn
 
 from rich.logging import RichHandler
 
 from router.cli import accounts, explaining, linting, proxy, serving  # noqa: F401 - adds commands
 from router.cli.console import app, people
-from router.errors import RouterError
+from router.cli.ending import clean_end
 
 COMMANDS = "pointsman.commands"
 """Entry points of this group name modules that add commands to `router.cli.console.app` when imported."""
 
 
 def main() -> None:
-    """Run the command; a `RouterError` ends it with one line and exit code 1."""
+    """Run the command.
+
+    Exit codes: 1 for what the operator can mend (an error of pointsman, a full disk, a read-only folder), 2
+    for a wrong command line, 130 after Ctrl-C; 3 and 4 belong to single commands.
+    """
+    with clean_end():
+        _run()
+
+
+def _run() -> None:
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     handler = RichHandler(console=people, show_path=False, show_time=False, show_level=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     for noisy in ("mlflow", "alembic", "sentence_transformers", "transformers"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     _add_commands()
-    try:
-        app()
-    except RouterError as error:
-        _fail(error)
+    app()
 
 
 def _add_commands() -> None:
@@ -43,8 +48,3 @@ def _add_commands() -> None:
                 markup=False,
                 highlight=False,
             )
-
-
-def _fail(error: RouterError) -> NoReturn:
-    people.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-    raise SystemExit(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -23,10 +25,15 @@ def litellm_config_command(
 
     version = loaded_version(router, config)
     plan = ProxyPlan(version=version, router=router, config=config, alias=alias)
+    draft = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        out.write_text(as_yaml(proxy_config(plan), name=out.name, alias=alias), encoding="utf-8")
+        draft.write_text(as_yaml(proxy_config(plan), name=out.name, alias=alias), encoding="utf-8")
+        draft.replace(out)
     except OSError as error:
         raise ConfigError(f"--out {out}: can't be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            draft.unlink()
     people.print(f"wrote {out}; its first lines say how to start the proxy", highlight=False, soft_wrap=True)
     if version.config.log.url is None:
         people.print("no call log: set log.url in the --config file", style="yellow", highlight=False)

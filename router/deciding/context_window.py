@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Final
 
-from router.deciding.needs import MEDIA
 from router.errors import MissingExtra
+from router.forecasting.request_tokens import MEDIA_TOKENS, MOST_NODES, request_contents
 from router.models.litellm_import import litellm_module
-from router.records import Json, Request
+from router.records import Request
 from router.text import well_formed
 
-MEDIA_TOKENS: Final = 1_600
-"""Tokens of an image or a file: the most that Anthropic counts for an image of usual size."""
 NODE_TOKENS: Final = 8
 """Most tokens that a provider puts around a message, a part or a member of an object."""
 FAR: Final = 3
 """The estimate is trusted if this many times as much fits the window: usual texts have at most three tokens
 for
 each estimated one (base64 has 2.8)."""
-MOST_NODES: Final = 100_000
-"""Values of a request that are visited; a request with more values has more tokens than that."""
 SAMPLE: Final = 160_000
 """Characters counted of a longer text, in pieces spread evenly over it."""
 PIECE: Final = 4_000
@@ -33,9 +28,10 @@ class RequestSize:
 
     Attributes:
         at_most: upper bound for every tokenizer, since each token is at least a byte.
+        uncounted: what has a number of tokens that nobody can tell from the request; None: nothing.
     """
 
-    __slots__ = ("_aside", "_counted", "_estimate", "_nodes", "_texts", "at_most")
+    __slots__ = ("_aside", "_counted", "_estimate", "_nodes", "_texts", "at_most", "uncounted")
 
     def __init__(self, request: Request, estimate: float) -> None:
         """Measure a request.
@@ -43,13 +39,9 @@ class RequestSize:
         Args:
             estimate: the encoder's, over all texts and tools.
         """
-        texts: list[str] = []
-        functions = request.parameters.get("functions")
-        waiting = [part for part in (request.tools, request.response_format, functions) if part is not None]
-        for message in request.messages:
-            for value in message.values():
-                (texts if isinstance(value, str) else waiting).append(value)
-        media, nodes = _collect(waiting, texts) if waiting else (0, 0)
+        contents = request_contents(request)
+        texts, media, nodes = contents.texts, contents.media, contents.nodes
+        self.uncounted = contents.uncounted
         size = sum(len(text) if text.isascii() else 4 * len(text) for text in texts)
         nodes += 3 * len(request.messages)
         self._texts, self._nodes, self._aside = texts, nodes, MEDIA_TOKENS * media
@@ -76,43 +68,6 @@ class RequestSize:
                 counted = max(counted or 0.0, self._estimate, self._nodes)
             self._counted = counted + self._aside
         return self._counted
-
-
-def answer_tokens(parameters: Mapping[str, Json]) -> int:
-    """The longest answer that a request allows; 0 if it does not say."""
-    most = parameters.get("max_completion_tokens") or parameters.get("max_tokens")
-    return max(most, 0) if isinstance(most, int) else 0
-
-
-def _collect(waiting: list[Json], texts: list[str]) -> tuple[int, int]:
-    """Add the texts in some JSON values to `texts`, including the names of members.
-
-    Returns:
-        How many parts hold something other than text, and how many values were visited.
-    """
-    media = nodes = 0
-    while waiting and nodes < MOST_NODES:
-        value = waiting.pop()
-        nodes += 1
-        if isinstance(value, str):
-            texts.append(value)
-        elif isinstance(value, Mapping):
-            kind = value.get("type")
-            if isinstance(kind, str) and kind in MEDIA and not _is_text(value):
-                media += 1
-                continue
-            nodes += len(value)
-            texts.extend(map(str, value))
-            waiting.extend(value.values())
-        elif isinstance(value, list | tuple):
-            waiting.extend(value)
-    return media, nodes
-
-
-def _is_text(part: Mapping[str, Json]) -> bool:
-    """Whether a document consists of text."""
-    source = part.get("source")
-    return isinstance(source, Mapping) and source.get("type") in ("text", "content")
 
 
 def _count(text: str) -> float | None:

@@ -6,10 +6,12 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from router.deciding.context_window import RequestSize, answer_tokens
+from router.deciding.context_window import RequestSize
 from router.deciding.needs import NEEDS, is_given, needs_of
+from router.forecasting.request_tokens import answer_tokens
 from router.models.locality import SELF_HOSTED, is_local, is_private
 from router.models.model_list import Entry, listed_entry, provider_of, stated_ability, stated_number
+from router.models.names import ModelNames
 from router.records import Json, Request, Wishes
 from router.settings.sections import Config, ModelSettings
 
@@ -42,6 +44,9 @@ LACKED_BY_PROVIDER: Mapping[str, frozenset[str]] = {
     ),
 }  # fmt: skip
 """Providers for which LiteLLM itself drops a parameter, which its list does not state."""
+COUNTED = frozenset({"tools", "vision", "json_schema", "reasoning_effort", "thinking", "logprobs", "n"})
+"""Keys of `NEEDS` whose cost is known before the call; audio, files and searches are billed by what they
+turn out to hold."""
 DETOURS = ("custom_llm_provider", "fallbacks", "context_window_fallback_dict", "model_list")
 """LiteLLM's arguments that may send a call to another model than the one it names."""
 TRUNCATING = frozenset({"ollama", "ollama_chat", "llamafile"})
@@ -53,7 +58,6 @@ class ModelFacts:
     """What the limits know about one model.
 
     Attributes:
-        names: the router's name for it, and the name in calls to LiteLLM.
         takes: per key of `NEEDS`, whether the model takes it; a key that is missing is unknown.
         lacks: further parameters that the model does not take, according to the settings.
         window: most input tokens; None: unknown.
@@ -61,7 +65,6 @@ class ModelFacts:
     """
 
     name: str
-    names: frozenset[str]
     denied: bool
     local: bool
     takes: Mapping[str, bool]
@@ -75,32 +78,42 @@ class LimitCheck:
 
     def __init__(self, models: Sequence[str], config: Config) -> None:
         self.facts = facts_of(models, config)
+        self.names = ModelNames(models, config)
         self._settings = config.limits
 
     def rule_out(
-        self, request: Request, wishes: Wishes, tokens: float, cost: Mapping[str, float]
+        self,
+        request: Request,
+        wishes: Wishes,
+        tokens: float,
+        cost: Mapping[str, float],
+        local: Collection[str] | None = None,
     ) -> dict[str, str]:
         """The models that may not serve a request, each with the first reason against it.
 
         Args:
             tokens: the encoder's estimate of the request's input tokens.
             cost: expected USD per model; NaN is unknown.
+            local: models whose calls stay on the team's own machines now; None: as the settings say.
         """
         demand = _Demand(
             needs=needs_of(request),
             parameters=request.parameters,
             size=RequestSize(request, tokens),
             answer=answer_tokens(request.parameters),
-            only_local=self._must_stay(request, wishes),
+            only_local=self.must_stay(request, wishes),
+            local=local,
             cap=min(_or_infinite(wishes.max_cost_usd), _or_infinite(self._settings.max_cost_usd)),
         )
+        denied = self.names.denied_by(wishes.deny)
+        allowed = None if wishes.allow is None else self.names.allowed_by(wishes.allow)
         reasons = (
-            (name, _unwanted(facts, wishes) or _objection(facts, demand, cost.get(name, math.nan)))
+            (name, _unwanted(facts, denied, allowed) or _objection(facts, demand, cost.get(name, math.nan)))
             for name, facts in self.facts.items()
         )
         return {name: why for name, why in reasons if why is not None}
 
-    def _must_stay(self, request: Request, wishes: Wishes) -> bool:
+    def must_stay(self, request: Request, wishes: Wishes) -> bool:
         """Whether a request may only go to a local model."""
         settings = self._settings
         return (
@@ -113,7 +126,8 @@ class LimitCheck:
 
 def facts_of(models: Sequence[str], config: Config) -> dict[str, ModelFacts]:
     """The facts of each model by the settings, else by LiteLLM's list."""
-    return {model: _facts(model, config.of(model), config.limits.deny) for model in models}
+    denied = ModelNames(models, config).denied_by(config.limits.deny)
+    return {model: _facts(model, config.of(model), model in denied) for model in models}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,21 +139,27 @@ class _Demand:
     size: RequestSize
     answer: int
     only_local: bool
+    local: Collection[str] | None
     cap: float
 
+    @property
+    def uncounted(self) -> str | None:
+        """What has a cost that nobody knows before the call; None: nothing."""
+        unknown = (NEEDS[need].what for need in self.needs if need not in COUNTED)
+        return next(unknown, self.size.uncounted)
 
-def _unwanted(facts: ModelFacts, wishes: Wishes) -> str | None:
+
+def _unwanted(facts: ModelFacts, denied: Collection[str], allowed: Collection[str] | None) -> str | None:
     """Why settings or caller exclude a model for any request, or None."""
-    if facts.denied or (wishes.deny and not facts.names.isdisjoint(wishes.deny)):
+    if facts.denied or facts.name in denied:
         return DENIED
-    if wishes.allow is not None and facts.names.isdisjoint(wishes.allow):
-        return NOT_ALLOWED
-    return None
+    return None if allowed is None or facts.name in allowed else NOT_ALLOWED
 
 
 def _objection(facts: ModelFacts, demand: _Demand, cost: float) -> str | None:
     """Why a model can't serve a request, or None."""
-    if demand.only_local and not (facts.local and _stays_home(demand.parameters)):
+    local = facts.local if demand.local is None else facts.name in demand.local
+    if demand.only_local and not (local and _stays_home(demand.parameters)):
         return NOT_LOCAL
     for need in demand.needs:
         if facts.takes.get(need) is False:
@@ -149,7 +169,7 @@ def _objection(facts: ModelFacts, demand: _Demand, cost: float) -> str | None:
             return f"takes no {name}"
     if facts.window is not None and demand.size.exceeds(facts.window, demand.answer if facts.shared else 0):
         return _too_long(facts.window, demand, facts.shared)
-    return None if demand.cap == math.inf else _too_dear(cost, demand.cap)
+    return None if demand.cap == math.inf else _too_dear(cost, demand)
 
 
 def _stays_home(parameters: Mapping[str, Json]) -> bool:
@@ -167,17 +187,22 @@ def _too_long(window: int, demand: _Demand, shared: bool) -> str:
     return f"about {demand.size.count():,.0f} tokens{answer} don't fit its {window:,}"
 
 
-def _too_dear(cost: float, cap: float) -> str | None:
+def _too_dear(cost: float, demand: _Demand) -> str | None:
+    cap = f"the cap is ${demand.cap:.3g}"
     if math.isnan(cost):
-        return f"costs an unknown amount, and the cap is ${cap:.3g}"
-    return f"expected to cost ${cost:.3g}, over the cap of ${cap:.3g}" if cost > cap else None
+        return f"costs an unknown amount, and {cap}"
+    if cost > demand.cap:
+        return f"expected to cost ${cost:.3g}, over the cap of ${demand.cap:.3g}"
+    if cost > 0.0 and (what := demand.uncounted):
+        return f"costs an unknown amount, as nobody can count {what} before the call, and {cap}"
+    return None
 
 
 def _or_infinite(value: float | None) -> float:
     return math.inf if value is None else value
 
 
-def _facts(model: str, settings: ModelSettings, deny: Collection[str]) -> ModelFacts:
+def _facts(model: str, settings: ModelSettings, denied: bool) -> ModelFacts:
     called = settings.litellm_model or model
     entry = listed_entry(settings.litellm_model, model)
     provider = provider_of(called)
@@ -185,11 +210,9 @@ def _facts(model: str, settings: ModelSettings, deny: Collection[str]) -> ModelF
     dropped = {*settings.drop, *settings.map}
     unsupported = {name for name, takes in own.parameters.items() if not takes}
     lacks = unsupported - set(NEEDS) - MINOR_PARAMETERS - dropped
-    names = frozenset({model, called})
     return ModelFacts(
         name=model,
-        names=names,
-        denied=not names.isdisjoint(deny),
+        denied=denied,
         local=is_local(called, settings),
         takes=_abilities(entry, provider, settings),
         lacks=frozenset(lacks),

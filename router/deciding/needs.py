@@ -49,8 +49,6 @@ PARTS = {
     "tool_use": "tools", "tool_result": "tools",
 }  # fmt: skip
 """Need per type of a message's part, in the formats of the providers that LiteLLM supports."""
-MEDIA = frozenset(kind for kind, need in PARTS.items() if need != "tools")
-"""Types of parts that hold no text of the prompt."""
 MIME_NEEDS = {
     "image/": "vision", "audio/": "audio_input", "video/": "video_input",
     "application/pdf": "pdf_input", "text/": None,

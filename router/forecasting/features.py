@@ -21,13 +21,12 @@ from router.forecasting.read_part import (
     tool_shape,
     tool_wordings,
 )
+from router.forecasting.request_tokens import SYSTEM_ROLES, billed_tokens
 from router.records import LISTS, Float32Array, Json, Request, message_texts
 
 READ_CHARACTERS = 8_000
 """Characters, from head and tail, that structure and words are read from: a huge prompt costs no more."""
 MAX_GRAMS = 2_000
-SYSTEM_ROLES = ("system", "developer")
-"""Roles of standing instructions; OpenAI's newer models use `developer`."""
 CODE = re.compile(r"\b(?:def \w+\(|class \w+|function\b|return\b|SELECT\b)|```|[{};]\s*$|=>|#include", re.M)
 NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 NEGATION = re.compile(r"\b(?:not|except|never|without)\b|n't\b", re.I)
@@ -66,7 +65,7 @@ class Features:
         grams: shape (n, gram_dimensions), unit rows: signed hashed word uni- and bigrams.
         labels: shape (n, len(task_types) + len(tags)), 0 or 1.
         task_type: shape (n,); index into the specification's task types; -1 for none or an unknown one.
-        tokens: shape (n,); input tokens as the encoder's tokenizer counts them, tools included.
+        tokens: shape (n,); input tokens that a provider bills, by `billed_tokens`.
     """
 
     embedding: Float32Array
@@ -106,13 +105,9 @@ def featurize(requests: Sequence[Request], encodings: Sequence[Encoding], spec: 
     parts = [read_part(request) for request in requests]
     texts = [_read_text(part) for part in parts]
     shapes = [tool_shape(request.tools) for request in requests]
-    tokens = np.array(
-        [_input_tokens(*one) for one in zip(requests, parts, encodings, shapes, strict=True)],
-        dtype=np.float64,
-    )
-    structure = [
-        [*_structure(*one).values()] for one in zip(parts, texts, tokens.tolist(), shapes, strict=True)
-    ]
+    tokens = [_input_tokens(*one) for one in zip(requests, parts, encodings, shapes, strict=True)]
+    structure = [[*_structure(*one).values()] for one in zip(parts, texts, tokens, shapes, strict=True)]
+    billed = [billed_tokens(r, e.tokens, n) for r, e, n in zip(requests, encodings, tokens, strict=True)]
     grams = np.zeros((len(requests), spec.gram_dimensions), dtype=np.float32)
     labels = np.zeros((len(requests), len(spec.task_types) + len(spec.tags)), dtype=np.float32)
     for row, (request, text) in enumerate(zip(parts, texts, strict=True)):
@@ -125,7 +120,7 @@ def featurize(requests: Sequence[Request], encodings: Sequence[Encoding], spec: 
         grams=grams,
         labels=labels,
         task_type=np.array([places.get(request.task_type or "", -1) for request in requests], dtype=np.int64),
-        tokens=np.array(tokens, dtype=np.float64),
+        tokens=np.array(billed, dtype=np.float64),
     )
 
 

@@ -13,7 +13,7 @@ from router.records import LISTS, MOST_MESSAGES, Json, Request
 
 READ_PARTS: Final = 5_000
 """Messages that are read, and as many parts of them."""
-READ_TOGETHER: Final = 200_000
+READ_TOGETHER: Final = 150_000
 """Characters of all system texts, and of all wordings of tools, that are read."""
 READ_VALUES: Final = 25_000
 """Values of the tools' schemas that are visited."""

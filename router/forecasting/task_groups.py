@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from router.errors import DamagedArtifact
 from router.forecasting.encoder import Encoding
-from router.forecasting.features import SYSTEM_ROLES
 from router.forecasting.one_row import products
 from router.forecasting.read_part import read_part
+from router.forecasting.request_tokens import SYSTEM_ROLES
 from router.loading.artifact import load_arrays, save_arrays
 from router.records import Float32Array, Json, Request, message_texts
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from router.errors import ArtifactError, DamagedArtifact, ForeignArtifact, NewerArtifact
+from router.errors import ArtifactError, DamagedArtifact, ForeignArtifact, NewerArtifact, RouterError
 from router.records import Json
 
 FORMAT = "pointsman-router"
@@ -47,6 +49,8 @@ def new_folder(target: Path) -> Iterator[Path]:
     Raises:
         ArtifactError: `target` holds something else, or can't be written.
     """
+    from safetensors import SafetensorError
+
     check_target(target)
     try:
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -56,8 +60,19 @@ def new_folder(target: Path) -> Iterator[Path]:
         yield scratch
         scratch.chmod(0o755)
         _swap(scratch, target)
+    except (OSError, SafetensorError) as error:
+        raise ArtifactError(
+            f"{target}: can't be written: {_why(error)}; free disk space, or choose another place"
+        ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _why(error: Exception) -> str:
+    """The reason of an error of writing, without the scratch folder's name, which the user doesn't know."""
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
+        return str(error.args[0][0][2]).partition(": '")[0]
+    return getattr(error, "strerror", None) or " ".join(str(error).split())
 
 
 def seal(folder: Path, manifest: Mapping[str, Json]) -> dict[str, Json]:
@@ -88,6 +103,42 @@ def read_manifest(folder: Path) -> dict[str, Json]:
         NewerArtifact: its format is later than this code's.
         DamagedArtifact: a listed file is missing or differs from its hash, or the manifest was changed.
     """
+    with refusing_malformed(folder):
+        return _checked_manifest(folder)
+
+
+@contextmanager
+def refusing_malformed(folder: Path) -> Iterator[None]:
+    """Turn whatever a malformed router makes the block raise into an ArtifactError with its cause.
+
+    Raises:
+        DamagedArtifact: the files parse to something else than a router.
+        ArtifactError: this user may not read them.
+    """
+    try:
+        yield
+    except RouterError:
+        raise
+    except PermissionError as error:
+        raise ArtifactError(_unreadable(folder, error)) from error
+    except Exception as error:
+        why = f"{type(error).__name__}: {str(error)[:300]}"
+        raise DamagedArtifact(
+            f"{folder}: malformed, no router can be made of it ({why}); train or fetch it again"
+        ) from error
+
+
+def _unreadable(folder: Path, error: PermissionError) -> str:
+    path = Path(error.filename or folder)
+    try:
+        mode = f"mode {stat.S_IMODE(path.stat().st_mode):03o}"
+    except OSError:
+        mode = "a folder above it is closed"
+    user = os.geteuid() if hasattr(os, "geteuid") else "this"
+    return f"{path}: user {user} may not read it ({mode}); let that user read it, for example with chmod a+rX"
+
+
+def _checked_manifest(folder: Path) -> dict[str, Json]:
     manifest = _parsed_manifest(folder)
     if manifest["format_version"] > FORMAT_VERSION:
         raise NewerArtifact(
@@ -97,6 +148,10 @@ def read_manifest(folder: Path) -> dict[str, Json]:
     stated = manifest.pop("sha256", None)
     if stated != hashlib.sha256(_dump(manifest)).hexdigest():
         raise DamagedArtifact(f"{folder / MANIFEST}: changed since it was written; train or fetch it again")
+    if not manifest["files"]:
+        raise DamagedArtifact(
+            f"{folder / MANIFEST}: lists no file, so nothing is checked; train or fetch it again"
+        )
     for name, digest in manifest["files"].items():
         _check_file(folder, name, digest)
     return manifest
@@ -138,11 +193,12 @@ def _parsed_manifest(folder: Path) -> dict[str, Json]:
     path = folder / MANIFEST
     if not folder.is_dir():
         raise ForeignArtifact(f"{folder}: no such folder; `pointsman train CALLS --out {folder}` makes one")
+    _check_inside(folder, MANIFEST)
     if not path.is_file():
         raise ForeignArtifact(f"{folder}: no {MANIFEST} in it, so it is no pointsman router")
     try:
         manifest: Json = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedArtifact(f"{path}: not valid JSON ({error}); train or fetch it again") from error
     known = isinstance(manifest, dict) and manifest.get("format") == FORMAT
     if not known or not isinstance(manifest.get("format_version"), int):
@@ -151,9 +207,7 @@ def _parsed_manifest(folder: Path) -> dict[str, Json]:
 
 
 def _check_file(folder: Path, name: str, digest: str) -> None:
-    path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise DamagedArtifact(f"{folder / MANIFEST}: names a file outside the folder: {name!r}")
+    path = _check_inside(folder, name)
     if not path.is_file():
         raise DamagedArtifact(f"{path}: missing; train or fetch the router again")
     if (actual := file_hash(path)) != digest:
@@ -161,6 +215,14 @@ def _check_file(folder: Path, name: str, digest: str) -> None:
             f"{path}: sha256 is {actual[:12]}…, the manifest says {digest[:12]}…: it was changed or cut; "
             "train or fetch the router again"
         )
+
+
+def _check_inside(folder: Path, name: str) -> Path:
+    """The path of a file, which no link may take out of the folder."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise DamagedArtifact(f"{folder / MANIFEST}: names a file outside the folder: {name!r}")
+    return path
 
 
 def _replaceable(target: Path) -> bool:

@@ -19,6 +19,7 @@ from pathlib import Path
 from weakref import WeakSet, finalize
 
 from router.errors import ArtifactError, DamagedArtifact, ForeignArtifact
+from router.forking import ForkSafe
 from router.loading.artifact import MANIFEST, read_manifest
 
 try:
@@ -75,7 +76,7 @@ class Remembered:
 
 
 _in_use: WeakSet[Copy] = WeakSet()
-_in_use_lock = threading.Lock()
+_in_use_lock = ForkSafe(threading.Lock)
 
 
 class Copies:
@@ -214,7 +215,7 @@ def _hold(copy: Copy) -> Copy:
     Raises:
         BlockingIOError: another process is deleting it.
     """
-    with _in_use_lock:
+    with _in_use_lock.part:
         _in_use.add(copy)
     if (lock := _lock(copy.folder / MANIFEST, alone=False)) is not None:
         finalize(copy, os.close, lock)
@@ -247,7 +248,7 @@ def _lock(manifest: Path, *, alone: bool) -> int | None:
 
 def _prune(folder: Path) -> None:
     """Delete unused copies beyond the latest `MOST`, and what killed processes left behind."""
-    with _in_use_lock:
+    with _in_use_lock.part:
         kept = {copy.home for copy in _in_use}
     homes = sorted((home for home in folder.iterdir() if home.is_dir()), key=_last_use, reverse=True)
     unfinished = [home for home in homes if home.name.startswith((SCRATCH, RETIRED))]

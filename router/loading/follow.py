@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import threading
 import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from inspect import ismethod
 from typing import Generic, Protocol, TypeVar
 
 from router.errors import DamagedArtifact, ForeignArtifact, NewerArtifact, RouterError
+from router.forking import ForkAware, ForkSafe, watch
 from router.loading.copies import Copy, RegisteredVersion
 
 logger = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ class Refusal:
     reason: str
 
 
-class Follower(Generic[_Loaded]):
+class Follower(ForkAware, Generic[_Loaded]):
     """Checks an address regularly, and puts a new version into use as soon as it is loaded.
 
     A daemon thread checks; a forked child starts its own. The follower keeps no owner alive: when the object
@@ -86,7 +85,7 @@ class Follower(Generic[_Loaded]):
         self._load = load
         self._use = weakref.WeakMethod(use, self._abandon) if ismethod(use) else lambda: use
         self._trouble: type[RouterError] | None = None
-        self._lock = threading.Lock()
+        self._lock = ForkSafe(threading.Lock)
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -98,7 +97,7 @@ class Follower(Generic[_Loaded]):
     def start(self) -> None:
         """Start to check; a second call does nothing."""
         if self.poll_s > 0 and self._thread is None:
-            _restart_after_fork(self)
+            watch(self)
             self._spawn()
 
     def stop(self) -> None:
@@ -107,7 +106,7 @@ class Follower(Generic[_Loaded]):
 
     def check_now(self) -> bool:
         """Check now; returns whether another version was put into use."""
-        with self._lock:
+        with self._lock.part:
             self.last_check = time.time()
             try:
                 has_changed = self._follow(self._source.resolve())
@@ -176,31 +175,10 @@ class Follower(Generic[_Loaded]):
     def _abandon(self, _: object) -> None:
         self._ended.set()
 
-    def _after_fork(self) -> None:
-        """Start again in a child, where the thread is gone and may have held the lock."""
-        self._lock = threading.Lock()
+    def after_fork_in_child(self) -> None:
+        """Start again in a child, where the thread is gone."""
         ended, self._ended = self._ended, threading.Event()
         if ended.is_set():
             self._ended.set()
         else:
             self._spawn()
-
-
-_followers: weakref.WeakSet[Follower[object]] = weakref.WeakSet()
-
-
-def _restart_after_fork(follower: Follower[_Loaded]) -> None:
-    """Let every child that this process forks follow for itself."""
-    _followers.add(follower)  # type: ignore[arg-type] # the set never loads anything
-    _watch_forks()
-
-
-@cache
-def _watch_forks() -> None:
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_restart_all)
-
-
-def _restart_all() -> None:
-    for follower in list(_followers):
-        follower._after_fork()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import platformdirs
 
-from router.addresses import without_credentials
+from router.addresses import sqlite_file, without_credentials
 from router.errors import ArtifactError, MissingExtra, NoAnswer
 from router.loading.copies import Copies, Copy, RegisteredVersion, digest
 
@@ -157,6 +157,8 @@ class RegistrySource:
     def _ask(self, call: Callable[[], _Answer], wait_s: float) -> _Answer:
         """MLflow's answer; turns its failures into pointsman's errors."""
         try:
+            for address in (self._tracking, self._registry):
+                check_database(address)
             return self._in_time(call, wait_s)
         except Exception as error:  # noqa: BLE001 - MLflow passes on errors of stores, clients and clouds
             final = getattr(error, "error_code", None) in _FINAL
@@ -223,6 +225,17 @@ def _addresses() -> tuple[str, str]:
 def _keep_record(record: logging.LogRecord) -> bool:
     """Drop urllib3's line for each retry of a registry call: pointsman reports the outage once."""
     return record.threadName != _THREAD
+
+
+def check_database(address: str) -> None:
+    """Raise if a SQLite database of MLflow does not exist: its client would make one, without a lock.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    file = sqlite_file(address)
+    if file and not file.exists():
+        raise FileNotFoundError(f"{file}: no such database")
 
 
 def _place(address: str) -> str:

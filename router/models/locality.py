@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
 from router.models.model_list import listed_entry, listed_providers, provider_of, stated_number
+from router.records import Json
 from router.settings.sections import ModelSettings
 
 DEFAULT_ADDRESSES = {
@@ -38,6 +40,10 @@ ADDRESS = re.compile(r"https?://[!-\[\]-~]+", re.I)
 """An address that every program parses alike: no white space, no backslash, only ASCII."""
 
 
+UNREADABLE = ("litellm_credential_name", "fallbacks", "context_window_fallback_dict", "model_list")
+"""A deployment's parameters that may send its calls to another address or model than those it names."""
+
+
 def is_local(called: str, settings: ModelSettings) -> bool:
     """Whether a model's calls stay on the team's own machines.
 
@@ -55,6 +61,31 @@ def is_local(called: str, settings: ModelSettings) -> bool:
     if settings.api_base is None:
         return provider_of(called) in DEFAULT_ADDRESSES
     return is_private(settings.api_base) and not _is_a_companys(called)
+
+
+def is_local_group(deployments: Sequence[Mapping[str, Json]], settings: ModelSettings) -> bool:
+    """Whether every deployment of a model group of a `litellm.Router` is on the team's own machines.
+
+    The setting `local: true` counts only at private addresses and at the setting `api_base`, because
+    deployments come and go. A group without deployments is not local.
+    """
+    return bool(deployments) and all(_is_local_deployment(one, settings) for one in deployments)
+
+
+def _is_local_deployment(deployment: Mapping[str, Json], settings: ModelSettings) -> bool:
+    """Likewise for one deployment; one that leaves its address to LiteLLM's environment is not local."""
+    params = deployment.get("litellm_params")
+    if settings.local is False or not isinstance(params, Mapping) or any(map(params.get, UNREADABLE)):
+        return False
+    called, provider = params.get("model"), params.get("custom_llm_provider")
+    addresses = [address for name in ("api_base", "base_url") if (address := params.get(name)) is not None]
+    if not isinstance(called, str) or not addresses or not all(isinstance(one, str) for one in addresses):
+        return False
+    if settings.local:
+        return all(is_private(one) or one == settings.api_base for one in addresses)
+    if provider and not called.startswith(f"{provider}/"):
+        called = f"{provider}/{called}"
+    return all(is_local(called, ModelSettings(api_base=address)) for address in addresses)
 
 
 def address_of(called: str, settings: ModelSettings) -> str | None:

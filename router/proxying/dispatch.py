@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from router.calling.litellm_call import takes
+from router.calling.litellm_call import local_models, takes
 from router.calling.parameters import arguments_for
-from router.deciding.limits import LimitCheck
-from router.errors import NoModelAllowed, RouterError
+from router.deciding.limits import NOT_LOCAL, LimitCheck
+from router.errors import RouterError
+from router.forking import ForkSafe
 from router.proxying.ticket import PARAMETERS, Ticket
-from router.records import Decision, Json, Request, Wishes
+from router.records import Decision, Json, Request
 from router.serving.completion import Completion
 from router.settings.sections import Calls
 
@@ -59,8 +60,8 @@ class Dispatcher:
         self._load = load
         self._router: Router | None = None
         self._failure: tuple[float, RouterError] | None = None
-        self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="pointsman")
+        self._lock = ForkSafe(threading.Lock)
+        self._threads = ForkSafe(partial(ThreadPoolExecutor, THREADS, thread_name_prefix="pointsman"))
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         """The dispatcher itself: LiteLLM copies its configuration with the plugin in it."""
@@ -72,7 +73,7 @@ class Dispatcher:
         Raises:
             RouterError: it can't be loaded. The error is raised again until it is time for another try.
         """
-        with self._lock:
+        with self._lock.part:
             if self._router is None:
                 self._router = self._loaded()
             return self._router
@@ -80,7 +81,7 @@ class Dispatcher:
     async def ready(self) -> None:
         """Load the router if needed; the decision reports a failure."""
         if self._router is None:
-            await asyncio.get_running_loop().run_in_executor(self._threads, self._try_router)
+            await asyncio.get_running_loop().run_in_executor(self._threads.part, self._try_router)
 
     async def decide(self, ticket: Ticket, candidates: Candidates, messages: Json = None) -> None:
         """Decide on a request once: later callers wait for the same decision.
@@ -90,7 +91,7 @@ class Dispatcher:
         if ticket.deciding is None:
             loop = asyncio.get_running_loop()
             decide = self.decide_now
-            ticket.deciding = loop.run_in_executor(self._threads, decide, ticket, candidates, messages)
+            ticket.deciding = loop.run_in_executor(self._threads.part, decide, ticket, candidates, messages)
         await asyncio.shield(ticket.deciding)
 
     def decide_now(self, ticket: Ticket, candidates: Candidates, messages: Json = None) -> None:
@@ -124,7 +125,7 @@ def start_completion(router: Router, ticket: Ticket, candidates: Candidates, mes
         NoModelAllowed: the limits left no model.
     """
     request, version = ticket.request.to_request(messages), router.version
-    decision = _decision(router, version, ticket.request.wishes(), candidates, request)
+    decision = _decision(router, version, ticket, candidates, request)
     return replace(router.completion_of(version, request, decision, {}), request_id=ticket.call_id)
 
 
@@ -138,12 +139,14 @@ def objection(ticket: Ticket, group: str) -> str | None:
     decision, config = completion.decision, completion.version.config
     if why := _why_stop(ticket, group, config.calls):
         return why
+    limits, wishes = LimitCheck((group,), config), ticket.request.wishes()
+    local = local_models(ticket.client, (group,), config)
     if group in decision.ranking:
-        return None
+        moved = local is not None and group not in local and limits.must_stay(completion.request, wishes)
+        return NOT_LOCAL if moved else None
     if group in decision.rejected:
         return decision.rejected[group]
-    limits = LimitCheck((group,), config)
-    return limits.rule_out(completion.request, ticket.request.wishes(), tokens=0.0, cost={}).get(group)
+    return limits.rule_out(completion.request, wishes, tokens=0.0, cost={}, local=local).get(group)
 
 
 def fit_arguments(
@@ -179,24 +182,15 @@ def _why_stop(ticket: Ticket, group: str, calls: Calls) -> str | None:
 
 
 def _decision(
-    router: Router, version: Version, wishes: Wishes, candidates: Candidates, request: Request
+    router: Router, version: Version, ticket: Ticket, candidates: Candidates, request: Request
 ) -> Decision:
     """The decision of one version, which may no longer be in force when the request ends."""
-    pinned = candidates.pinned
+    pinned, wishes = candidates.pinned, ticket.request.wishes()
     if pinned is not None and pinned not in version.models:
         return _pinned_unknown(version, pinned)
     missing = set() if candidates.groups is None else set(version.models) - set(candidates.groups)
-    narrowed = replace(wishes, model=pinned, deny=[*wishes.deny, *missing])
-    try:
-        decision = router.decide_by(version, request, narrowed)
-    except NoModelAllowed as error:
-        raise NoModelAllowed(_with_not_served(error.rejected, missing)) from None
-    return replace(decision, rejected=_with_not_served(decision.rejected, missing))
-
-
-def _with_not_served(rejected: Mapping[str, str], missing: Collection[str]) -> dict[str, str]:
-    """The reasons, with the true one for the models that LiteLLM does not serve."""
-    return {model: NOT_SERVED if model in missing else why for model, why in rejected.items()}
+    unserved = dict.fromkeys(missing, NOT_SERVED)
+    return router.decide_by(version, request, replace(wishes, model=pinned), unserved, ticket.client)
 
 
 def _pinned_unknown(version: Version, group: str) -> Decision:

@@ -118,6 +118,7 @@ class Strategy(CustomRoutingStrategyBase):
             metadata = {**shared, "tags": kwargs["tags"]} if kwargs.get("tags") else shared
             request = CallerRequest.of(kwargs, metadata, messages)
             ticket = Ticket(str(kwargs.get("litellm_call_id") or uuid.uuid4()), request, trace)
+            ticket.client = self._litellm
             shared[TICKET] = ticket
         kwargs["metadata"] = {**shared, TICKET: ticket}
         kwargs["litellm_call_id"] = ticket.call_id

@@ -163,6 +163,7 @@ class Ticket:
         failure: model and kind of the latest failed attempt.
         tried: the models of all attempts.
         reading: what the caller has read of a proxy's stream.
+        client: the application's `litellm.Router` that makes the calls; None: a proxy's.
     """
 
     def __init__(self, call_id: str, request: CallerRequest, trace: str | None = None) -> None:
@@ -177,6 +178,7 @@ class Ticket:
         self.failure: tuple[str, ErrorKind] | None = None
         self.tried: set[str] = set()
         self.reading = StreamReading()
+        self.client: Any = None
         self._attempt: ProxyAttempt | None = None
         self._late_events = 0
         self._lock = threading.Lock()

@@ -14,6 +14,7 @@ from router.call_log.log import CallLog, load_function
 from router.calling.transport import Transport
 from router.deciding.sessions import SessionMemory
 from router.errors import CallLogError, RequestError
+from router.forking import ForkSafe
 from router.loading.copies import Copy
 from router.loading.follow import Follower
 from router.loading.registry import SCHEMES, RegistrySource
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from router.explaining.explain import Explanation
 
 REQUEST_ARGUMENTS = frozenset({"messages", "tools", "response_format"})
+NO_REASONS: Mapping[str, str] = {}
 
 
 class Router:
@@ -54,7 +56,7 @@ class Router:
         self._shadow = shadow
         self._transport = Transport(config, transport)
         self._sessions = SessionMemory(config.sessions)
-        self._draws = random.Random(config.exploration.seed)
+        self._draws = ForkSafe(partial(random.Random, config.exploration.seed))
         self.follower: Follower[Version] | None = None
 
     @classmethod
@@ -134,12 +136,26 @@ class Router:
         """
         return self.decide_by(self._version, request, wishes)
 
-    def decide_by(self, version: Version, request: Request, wishes: Wishes) -> Decision:
-        """Like `decide`, by a version that may no longer be in force."""
+    def decide_by(
+        self,
+        version: Version,
+        request: Request,
+        wishes: Wishes,
+        unserved: Mapping[str, str] = NO_REASONS,
+        client: Any = None,  # noqa: ANN401 - litellm.Router
+    ) -> Decision:
+        """Like `decide`, by a version that may no longer be in force.
+
+        Args:
+            unserved: reason for each model that nobody serves now.
+            client: a `litellm.Router` that makes the calls instead of the router's transport.
+        """
         circumstances = Circumstances(
+            unserved=unserved,
+            local=self._transport.local_models(version.models, version.config, client),
             cooling=self._transport.cooling(),
             seat=self._sessions.seat(request.session_id),
-            draw=self._draws.random(),
+            draw=self._draws.part.random(),
             serve_rules=self._shadow,
         )
         case = version.case(request, wishes, circumstances)

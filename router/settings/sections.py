@@ -296,7 +296,8 @@ class Exploration(Settings):
 
     Attributes:
         share: of the requests that start a session or belong to none.
-        seed: makes the draws repeatable, for tests; None: a random seed.
+        seed: makes the draws repeatable, for tests, also in forked workers, which then all draw alike;
+            None: a random seed for each process.
     """
 
     share: Share = 0.0

@@ -66,6 +66,7 @@ class Reply:
         silent_after_finish: the same, after the finish reason.
         pings: a silent stream sends comments all the while, which make no piece.
         reset: the connection is reset before the first byte.
+        raw: the body as it is, a stream's too; `headers` may name another content type than JSON.
     """
 
     status: int = 200
@@ -85,6 +86,7 @@ class Reply:
     silent_after_finish: bool = False
     pings: bool = False
     reset: bool = False
+    raw: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +169,11 @@ def refused() -> Reply:
 def silence() -> Reply:
     """Not a byte: the caller's timeout ends it."""
     return Reply(text="too late", delay_s=FOREVER)
+
+
+def odd(body: str, *, status: int = 200, content_type: str = "application/json", **headers: str) -> Reply:
+    """A body that need not follow the protocol."""
+    return Reply(raw=body, status=status, headers={"Content-Type": content_type, **headers})
 
 
 def reset() -> Reply:
@@ -345,6 +352,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._wait(reply.delay_s)
         if reply.reset:
             self._cut()
+        elif reply.raw is not None:
+            self._send_bytes(reply.status, reply.raw.encode(), reply.headers)
         elif reply.status >= 400:
             self._send(reply.status, reply.body, reply.headers)
         elif body.get("stream"):
@@ -353,7 +362,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, _completion(reply, body["model"]), reply.headers)
 
     def _send(self, status: int, body: object, headers: Mapping[str, str] | None = None) -> None:
-        payload = json.dumps(body).encode()
+        self._send_bytes(status, json.dumps(body).encode(), headers)
+
+    def _send_bytes(self, status: int, payload: bytes, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
         for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
             self.send_header(name, value)

@@ -23,7 +23,7 @@ from tests.services.ports import held_port
 from tests.training.logs import write_lines
 from tests.training.test_pipeline import synthetic_calls
 from training.learning import material
-from training.tracking.publish import EXPERIMENT
+from training.tracking.store import EXPERIMENT
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

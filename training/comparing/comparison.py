@@ -11,12 +11,7 @@ import numpy as np
 from router.errors import CallLogError
 from router.records import FloatArray
 from training.comparing.estimating.support import support_columns
-from training.comparing.evaluated import (
-    ChangeFromToday,
-    Comparison,
-    Evaluated,
-    Promise,
-)
+from training.comparing.evaluated import ChangeFromToday, Comparison, Evaluated, Promise
 from training.comparing.measuring.calibration import calibration
 from training.comparing.measuring.columns import (
     PolicyBlock,

@@ -93,10 +93,7 @@ def messages_for(instructions: str, request: Request, answer: str) -> Sequence[d
         f"--- {mark} answer ---\n{answer}\n--- {mark} end of answer ---",
         "Grade the answer now, by the rubric: one JSON object with reason and success.",
     ]
-    return [
-        {"role": "system", "content": instructions},
-        {"role": "user", "content": "\n\n".join(framed)},
-    ]
+    return [{"role": "system", "content": instructions}, {"role": "user", "content": "\n\n".join(framed)}]
 
 
 def instructions_hash(instructions: str, arguments: Json) -> str:

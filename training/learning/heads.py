@@ -34,7 +34,7 @@ from router.forecasting.head import (
 )
 from router.records import BoolArray, Float32Array, FloatArray, IntArray
 from training.prompts.split import folds
-from training.statistics.ridge import RidgeHeads, RidgePath
+from training.statistics.ridge import RidgeHeads, RidgePath, is_sparse
 
 FOLDS = 5
 STORE_AXES = 128
@@ -255,6 +255,9 @@ class LastLevelProblem:
         gain: shape (n, n_models, 2 * n_evidence); the shared part of the evidence, then the differences.
         table, target, weight: shape (n, n_models).
         penalty: shape (2 * n_evidence,).
+        models: number of models.
+        column: the model of each observed entry if the log is sparse; then the arrays hold only those
+            entries, and their first axis is (n_entries,) in place of (n, n_models). None: they hold all.
     """
 
     gain: FloatArray
@@ -262,6 +265,8 @@ class LastLevelProblem:
     target: FloatArray
     weight: FloatArray
     penalty: FloatArray
+    models: int
+    column: IntArray | None = None
 
     @staticmethod
     def of(
@@ -269,47 +274,65 @@ class LastLevelProblem:
     ) -> LastLevelProblem:
         """Put the problem together from the arguments of `fit_last_level`."""
         shared, differences = gains(evidence, table)
+        entries = np.nonzero(weight) if is_sparse(weight) else (slice(None), slice(None))
+        parts = [np.broadcast_to(shared, differences.shape)[entries], differences[entries]]
         return LastLevelProblem(
-            gain=np.concatenate([np.broadcast_to(shared, differences.shape), differences], axis=2),
-            table=table,
-            target=np.where(weight > 0, outcome, 0.0),
-            weight=weight,
+            gain=np.concatenate(parts, axis=-1),
+            table=table[entries],
+            target=np.where(weight > 0, outcome, 0.0)[entries],
+            weight=weight[entries],
             penalty=np.repeat([LAST_PENALTY, DIFFERENCE_PENALTY], evidence.shape[2]),
+            models=weight.shape[1],
+            column=None if isinstance(entries[1], slice) else entries[1],
         )
 
     @property
     def start(self) -> FloatArray:
         """Equal shared weights, and no differences or intercepts."""
-        _, models, kinds = self.gain.shape
-        return np.concatenate([np.full(kinds, 2.0 / kinds), np.zeros(models * kinds + models)])
+        kinds = len(self.penalty)
+        return np.concatenate([np.full(kinds, 2.0 / kinds), np.zeros(self.models * kinds + self.models)])
 
     @property
     def bounds(self) -> list[tuple[float | None, None]]:
         """Shared weights are not negative; the rest is free."""
-        _, models, kinds = self.gain.shape
-        return [(0.0, None)] * kinds + [(None, None)] * (models * kinds + models)
+        kinds = len(self.penalty)
+        return [(0.0, None)] * kinds + [(None, None)] * (self.models * kinds + self.models)
 
     def unpack(self, vector: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Take c, d and b out of a vector: shapes (kinds,), (n_models, kinds) and (n_models,)."""
-        _, models, kinds = self.gain.shape
-        common, own, intercept = np.split(vector, [kinds, kinds + models * kinds])
-        return common, own.reshape(models, kinds), intercept
+        kinds = len(self.penalty)
+        common, own, intercept = np.split(vector, [kinds, kinds + self.models * kinds])
+        return common, own.reshape(self.models, kinds), intercept
 
     def loss(self, vector: FloatArray) -> tuple[float, FloatArray]:
         """The loss at a vector, and its gradient."""
         common, own, intercept = self.unpack(vector)
-        z = self.table + np.einsum("nme,me->nm", self.gain, common + own) + intercept
+        z = self._log_odds(common + own, intercept)
         slope = self.weight * (sigmoid(z) - self.target)
-        by_weight = np.einsum("nm,nme->me", slope, self.gain)
+        by_weight, by_intercept = self._by_model(slope)
         value = (self.weight * (np.logaddexp(0.0, z) - self.target * z)).sum() + 0.5 * (
             self.penalty @ common**2 + LAST_PENALTY * (intercept @ intercept) + OWN_PENALTY * (own**2).sum()
         )
         gradient = (
             by_weight.sum(axis=0) + self.penalty * common,
             (by_weight + OWN_PENALTY * own).ravel(),
-            slope.sum(axis=0) + LAST_PENALTY * intercept,
+            by_intercept + LAST_PENALTY * intercept,
         )
         return float(value), np.concatenate(gradient)
+
+    def _log_odds(self, weights: FloatArray, intercept: FloatArray) -> FloatArray:
+        """The z of each entry, for weights (n_models, kinds) and intercepts (n_models,)."""
+        if self.column is None:
+            return np.asarray(self.table + np.einsum("nme,me->nm", self.gain, weights) + intercept)
+        gain = np.einsum("ke,ke->k", self.gain, weights[self.column])
+        return np.asarray(self.table + gain + intercept[self.column])
+
+    def _by_model(self, slope: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Sum the slopes by model, times the evidence, shape (n_models, kinds), and alone, (n_models,)."""
+        if self.column is None:
+            return np.einsum("nm,nme->me", slope, self.gain), slope.sum(axis=0)
+        sums = np.array([np.bincount(self.column, v, self.models) for v in (*(slope * self.gain.T), slope)])
+        return sums[:-1].T, sums[-1]
 
 
 def fit_lengths(sample: TrainingSample) -> Lengths:

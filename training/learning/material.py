@@ -25,6 +25,7 @@ from training.prompts.task_groups import check_encoder
 LEAST_PROMPTS = 50
 LEAST_TAG_PROMPTS = 20
 MOST_TAGS = 64
+MOST_TASK_TYPES = 256
 GRAM_DIMENSIONS = 512
 
 
@@ -96,8 +97,12 @@ def material_of(
 
 
 def feature_spec(table: PromptTable) -> FeatureSpec:
-    """Collect the task types of the log, and the tags that are frequent enough to learn from."""
-    types = sorted({request.task_type for request in table.requests if request.task_type})
+    """Collect the most frequent task types, and the tags that are frequent enough to learn from.
+
+    Prompts of the other task types are learnt like those without one, and served likewise.
+    """
+    of_type = Counter(request.task_type for request in table.requests if request.task_type)
+    types = sorted(sorted(of_type, key=lambda name: (-of_type[name], name))[:MOST_TASK_TYPES])
     counts = Counter(tag for request in table.requests for tag in request.tags)
     tags = sorted(tag for tag, count in counts.most_common(MOST_TAGS) if count >= LEAST_TAG_PROMPTS)
     return FeatureSpec(task_types=tuple(types), tags=tuple(tags), gram_dimensions=GRAM_DIMENSIONS)

@@ -6,7 +6,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from router.call_log.store import use_wal
+from router.errors import RouterError
 from router.forecasting.encoder import Encoder, Encoding
 
 BATCH = 512
@@ -26,32 +27,44 @@ create table if not exists encoding (
 
 
 def encode_all(
-    encoder: Encoder,
-    texts: Sequence[str],
-    cache: Path,
-    advance: Callable[[int], object] = lambda done: None,
+    encoder: Encoder, texts: Sequence[str], cache: Path, advance: Callable[[int], object] = lambda done: None
 ) -> tuple[list[Encoding], int]:
     """Encode texts; returns the encodings in order and how many of them were computed.
 
     Args:
         cache: SQLite file, created if missing. It holds hashes of the texts, never the texts.
         advance: called with the number of texts done since the last call.
+
+    Raises:
+        RouterError: the cache can't be written.
     """
-    cache.parent.mkdir(parents=True, exist_ok=True)
     done: list[Encoding] = []
     computed = 0
-    with closing(sqlite3.connect(cache, timeout=60)) as connection:
-        use_wal(connection)
-        connection.execute(
-            "pragma synchronous = normal"
-        )  # after a power cut the lost rows are computed again
-        connection.execute(SCHEMA)
+    with _opened(cache) as connection:
         for batch in _batches(texts, BATCH):
             encodings, new = _encode_batch(encoder, batch, connection)
             computed += new
             done.extend(encodings)
             advance(len(batch))
     return done, computed
+
+
+@contextmanager
+def _opened(cache: Path) -> Iterator[sqlite3.Connection]:
+    """Open the cache for the block, and name it in SQLite's errors."""
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(cache, timeout=60)) as connection:
+            use_wal(connection)
+            # After a power cut the lost rows are computed again.
+            connection.execute("pragma synchronous = normal")
+            connection.execute(SCHEMA)
+            yield connection
+    except (OSError, sqlite3.Error) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise RouterError(
+            f"{cache}: the cache of embeddings can't be written: {why}; give another folder as --cache"
+        ) from error
 
 
 def _encode_batch(

@@ -108,8 +108,10 @@ def dominated_models(table: PromptTable) -> dict[str, Json]:
     that is ahead by the most success.
     """
     dominated: dict[str, Json] = {}
+    seen = (~np.isnan(table.success) & ~np.isnan(table.cost)).astype(np.float32)
+    shared = seen.T @ seen
     for column, model in enumerate(table.models):
-        rivals = (other for other in range(len(table.models)) if other != column)
+        rivals = (int(other) for other in np.flatnonzero(shared[column] >= 2) if other != column)
         pairs = [pair for other in rivals if (pair := _compare(table, column, other)) is not None]
         if pairs:
             best = max(pairs, key=lambda pair: (pair["success_difference"], -pair["cost_difference_usd"]))

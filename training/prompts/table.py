@@ -82,10 +82,7 @@ class PromptTable:
             if isinstance(value := getattr(self, field.name), np.ndarray)
         }
         return replace(
-            self,
-            keys=[self.keys[i] for i in index],
-            requests=[self.requests[i] for i in index],
-            **kept,
+            self, keys=[self.keys[i] for i in index], requests=[self.requests[i] for i in index], **kept
         )
 
     def columns(self, models: Sequence[str]) -> Self:
@@ -309,11 +306,7 @@ def _requests(part: _Part, row_of: dict[str, int]) -> list[Request]:
 
 
 def stored_request(
-    prompt: str | None,
-    messages: str | None,
-    tools: str | None,
-    response_format: str | None,
-    **labels: Json,
+    prompt: str | None, messages: str | None, tools: str | None, response_format: str | None, **labels: Json
 ) -> Request:
     """Build a request from the columns of the canonical log; all but `prompt` are JSON texts."""
     return Request.of(

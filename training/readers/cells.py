@@ -1,4 +1,7 @@
-"""Parses the single values of a log, in every form that logs write them."""
+"""Parses the single values of a log, in every form that logs write them.
+
+A value of another type raises ValueError, whose text says which one it should have.
+"""
 
 from __future__ import annotations
 
@@ -69,11 +72,7 @@ def _is_null(value: object) -> bool:
 
 
 def plain_text(value: object) -> str | None:
-    """Text, or None if there is none.
-
-    Raises:
-        ValueError: the value has another type; the text says which one it should have.
-    """
+    """Text, or None if there is none."""
     if isinstance(value, str):
         return value or None
     if _is_null(value):
@@ -84,11 +83,7 @@ def plain_text(value: object) -> str | None:
 
 
 def identifier(value: object) -> str | None:
-    """An identifier: text, or a number from a database.
-
-    Raises:
-        ValueError: the value has another type; the text says which one it should have.
-    """
+    """An identifier: text, or a number from a database."""
     if isinstance(value, int | float) and not isinstance(value, bool) and not _is_null(value):
         return str(value)
     return plain_text(value)
@@ -102,11 +97,7 @@ def _decoded(value: bytes) -> str:
 
 
 def number(value: object) -> float | None:
-    """A number, or one parsed from text; NaN or None if there is none.
-
-    Raises:
-        ValueError: the value has another type; the text says which one it should have.
-    """
+    """A number, or one parsed from text; NaN or None if there is none."""
     if isinstance(value, str) and value.strip().lower() in _NULL_WORDS:
         return None
     if value is None:
@@ -121,11 +112,7 @@ def number(value: object) -> float | None:
 
 
 def boolean(value: object) -> bool | None:
-    """A truth value in any of the forms that logs hold.
-
-    Raises:
-        ValueError: the value has another type; the text says which one it should have.
-    """
+    """A truth value in any of the forms that logs hold."""
     if isinstance(value, bool):
         return value
     if _is_null(value):
@@ -142,11 +129,7 @@ def boolean(value: object) -> bool | None:
 
 
 def microseconds(value: object) -> int | None:
-    """Microseconds since 1970 of a time in any of the forms that logs hold.
-
-    Raises:
-        ValueError: the value has another type; the text says which one it should have.
-    """
+    """Microseconds since 1970 of a time in any of the forms that logs hold."""
     if _is_null(value) or (isinstance(value, str) and value.strip().lower() in _NULL_WORDS):
         return None
     try:
@@ -179,11 +162,7 @@ def _moment(value: object) -> datetime:
 
 
 def tag_list(value: object) -> list[str] | None:
-    """Labels from a list, a JSON list or comma-separated text.
-
-    Raises:
-        ValueError: the value has another type; the text says which one it should have.
-    """
+    """Labels from a list, a JSON list or comma-separated text."""
     if isinstance(value, str):
         value = _tags_of_text(value)
     if _is_null(value):
@@ -203,11 +182,7 @@ def _tags_of_text(text: str) -> Json:
 
 
 def json_cell(value: Json, check: Callable[[Json], Json]) -> tuple[tuple[Json, str] | None, bool]:
-    """Value and text of a JSON cell, or None if it is empty; then, whether a surrogate was replaced.
-
-    Raises:
-        ValueError: the value has another type; the text says which one it should have.
-    """
+    """Value and text of a JSON cell, or None if it is empty; then, whether a surrogate was replaced."""
     text, repaired = None, False
     if isinstance(value, bytes):
         value = _decoded(value)
@@ -228,11 +203,7 @@ def any_json(value: Json) -> Json:
 
 
 def chat_messages(value: Json) -> Json:
-    """A list of chat messages.
-
-    Raises:
-        ValueError: the value has another type; the text says which one it should have.
-    """
+    """A list of chat messages."""
     if not isinstance(value, list) or not all(
         isinstance(message, dict) and isinstance(message.get("role"), str) for message in value
     ):

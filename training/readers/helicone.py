@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from router.records import Json
-from training.readers.judgements import Judgement, judgement_of, with_judgements
+from training.readers.judgements import Judgement, judgement_of, provider_outcome, with_judgements
 from training.readers.litellm_records import CACHED, OTHER_CALL
 from training.readers.protocol import (
     NO_MODEL,
@@ -18,7 +18,6 @@ from training.readers.protocol import (
     Sample,
     Skipped,
 )
-from training.readers.provider_errors import provider_outcome
 from training.readers.request_shapes import answer_evidence, request_fields
 from training.readers.values import filled, first_given, first_words, is_zero, listed, mapping, member, words
 

@@ -1,4 +1,4 @@
-"""Lists the readers: the `READER` of each module here, and those of other packages."""
+"""Lists the readers: the instances in the modules here, and those of other packages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def known_readers() -> Mapping[str, Reader]:
         importlib.import_module(f"{training.readers.__name__}.{module.name}")
         for module in pkgutil.iter_modules(training.readers.__path__)
     ]
-    own = [reader for module in modules if isinstance(reader := getattr(module, "READER", None), Reader)]
+    own = [value for module in modules for value in vars(module).values() if isinstance(value, Reader)]
     readers = {reader.name: reader for reader in own}
     for where, reader in _installed():
         if reader.name in readers:

@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from training.readers.litellm_spend import READER as SPEND
-from training.readers.protocol import (
-    Call,
-    JoiningReader,
-    Record,
-    Rejected,
-    Result,
-    Sample,
-    Skipped,
-)
+from training.readers.protocol import Call, JoiningReader, Record, Rejected, Result, Sample, Skipped
 from training.readers.values import filled, words
 
 _TELLING = ("job_id", "request_id", "outcome", "shadow_model")

@@ -7,16 +7,18 @@ Names: MLflow's `TraceInfo.to_dict`, `Span.to_dict` (of schemas 2 and 3), `Asses
 from __future__ import annotations
 
 import json
+import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from router.addresses import shown_address
 from router.errors import CallLogError, MissingExtra
-from router.loading.registry import cause_of
+from router.loading.registry import cause_of, check_database
 from router.records import Json
 from training.readers.judgements import Judge, Judgement, expected, judgement_of, with_error, with_judgements
 from training.readers.litellm_records import CACHED
-from training.readers.mlflow_server import FIRST_REQUEST, LATER_REQUESTS, client_settings
 from training.readers.mlflow_spans import attributes_of, error_of, llm_spans, span_id, spans_of
 from training.readers.protocol import (
     NO_MODEL,
@@ -59,6 +61,38 @@ _EXPECTED = frozenset(
 NO_LLM = Skipped("no span of a language model")
 OUTER = Skipped("span around another model call")
 _NO_SPAN = Rejected("not a span of an MLflow trace")
+
+
+FIRST_REQUEST: Mapping[str, str] = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+}
+"""For a request that any server answers at once; MLflow's defaults retry for minutes."""
+LATER_REQUESTS: Mapping[str, str] = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
+"""For a page of traces, which may take a slow server long."""
+
+
+@contextmanager
+def client_settings(settings: Mapping[str, str]) -> Iterator[None]:
+    """Apply these settings where the environment has none, and silence messages about retries."""
+    added = {name: value for name, value in settings.items() if name not in os.environ}
+    connections = logging.getLogger("urllib3.connectionpool")
+    os.environ.update(added)
+    connections.addFilter(_silent)
+    try:
+        yield
+    finally:
+        connections.removeFilter(_silent)
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _silent(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
 
 
 class MLflowTraces(Reader):
@@ -106,8 +140,9 @@ class MLflowTraces(Reader):
         except ImportError as error:
             raise MissingExtra("mlflow", "train") from error
         try:
+            check_database(get_tracking_uri())
             yield from _traces(MlflowClient(), address)
-        except MlflowException as error:
+        except (MlflowException, FileNotFoundError) as error:
             server = shown_address(get_tracking_uri())
             raise CallLogError(
                 f"{address}: can't be read from {server}: {cause_of(error)}; check "

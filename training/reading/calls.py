@@ -16,15 +16,7 @@ from training.reading.files.log_file import COMPRESSED, ROWS_ONLY, LogFile
 from training.reading.outcomes.amendments import judge_verdicts, session_verdicts, with_amendments
 from training.reading.outcomes.judge_report import JudgeReport
 from training.reading.outcomes.session_rules import count_outcomes, judge_sessions
-from training.reading.read_pass import (
-    REJECTED_BUCKET,
-    Meter,
-    Plan,
-    Progress,
-    Runner,
-    call_source,
-    start_daft,
-)
+from training.reading.read_pass import REJECTED_BUCKET, Meter, Plan, Progress, Runner, call_source, start_daft
 from training.reading.refusal import refuse_bad_log
 from training.reading.rows.cleaning import CALL_SCHEMA
 from training.reading.rows.joining import spool
@@ -37,7 +29,7 @@ from training.reading.summary import (
     place_of,
     summarise,
 )
-from training.whole_file import draft_of, not_written
+from training.whole_file import draft_of
 
 if TYPE_CHECKING:
     import daft
@@ -45,15 +37,8 @@ if TYPE_CHECKING:
 _BUCKET_BYTES = 128 << 20
 _MOST_BUCKETS = 256
 _UNPACKED = {
-    "parquet": 6,
-    "json": 1,
-    "csv": 1,
-    "database": 2,
-    "values": 1,
-    "table": 2,
-    "address": 2,
-    "spool": 1,
-}
+    "parquet": 6, "json": 1, "csv": 1, "database": 2, "values": 1, "table": 2, "address": 2, "spool": 1,
+}  # fmt: skip
 """Bytes of calls in a byte of a log file, roughly."""
 _SORTED_REJECTS = 200_000
 
@@ -195,13 +180,10 @@ def _write_rejects(files: Sequence[LogFile], folder: Path, runner: Runner, out: 
         return
     if frame.count_rows() <= _SORTED_REJECTS:
         frame = frame.sort("place")
-    try:
-        with out.open("w", encoding="utf-8") as stream:
-            for row in frame.select("place", "call_id", "reason", "detail", "raw").iter_rows():
-                file, line = place_of(files, row.pop("place"))
-                call_id = row.pop("call_id")
-                name = {"call_id": call_id} if file.kind in ROWS_ONLY else {}
-                whole = {"file": file.path, "line": line, **name, **row}
-                stream.write(json.dumps(whole, ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise not_written(out, error) from error
+    with draft_of(out) as draft, draft.open("w", encoding="utf-8") as stream:
+        for row in frame.select("place", "call_id", "reason", "detail", "raw").iter_rows():
+            file, line = place_of(files, row.pop("place"))
+            call_id = row.pop("call_id")
+            name = {"call_id": call_id} if file.kind in ROWS_ONLY else {}
+            whole = {"file": file.path, "line": line, **name, **row}
+            stream.write(json.dumps(whole, ensure_ascii=False) + "\n")

@@ -111,11 +111,7 @@ def all_calls(folder: Path, buckets: int, runner: Runner) -> daft.DataFrame | No
 
 
 def summarise(
-    files: Sequence[LogFile],
-    folder: Path,
-    buckets: int,
-    runner: Runner,
-    spooled: Sequence[TaskSummary] = (),
+    files: Sequence[LogFile], folder: Path, buckets: int, runner: Runner, spooled: Sequence[TaskSummary] = ()
 ) -> ReadSummary:
     """Count what the read pass left in `folder`.
 

@@ -29,7 +29,9 @@ from training.spending.unsent import why_unsent
 LEAST_RETRIES = 4
 """These calls are not urgent, so they retry more often than others."""
 LONGEST_WAIT_S = 60.0
-NEVER_BILLED = frozenset({"rate_limit", "authentication", "bad_request", "context_window"})
+NEVER_BILLED = frozenset(
+    {"rate_limit", "authentication", "bad_request", "context_window", "not_found", "unsent"}
+)
 """Failures that mean that the provider did nothing. After any other failure of a sent request the answer may
 be billed, so the attempt counts in the budget with the most that it can cost."""
 

@@ -125,6 +125,9 @@ def policy_path(probability: FloatArray, expected_cost: FloatArray) -> PolicyPat
     weight, current = np.zeros(len(probability)), best_column(probability, expected_cost)
     for step in range(probability.shape[1]):
         start[:, step], model[:, step] = weight, current
+        if np.isinf(weight).all():  # no prompt changes its model again
+            model[:, step:] = current[:, None]
+            break
         met, following = _next_step(probability, expected_cost, current)
         weight, current = np.maximum(weight, met), following
     return PolicyPath(start=start, model=model)

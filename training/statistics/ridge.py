@@ -10,6 +10,12 @@ from router.forecasting.head import AnyArray, Linear
 from router.records import FloatArray
 
 PENALTIES: FloatArray = np.logspace(-1.0, 4.5, 23)
+_SPARSE = 1 / 16
+
+
+def is_sparse(weight: FloatArray) -> bool:
+    """Whether few entries were observed, as in a log of many models, so that only those should cost time."""
+    return bool(np.count_nonzero(weight) < _SPARSE * weight.size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,10 +24,10 @@ class RidgePath:
 
     Attributes:
         mean: shape (p,); weighted mean of the inputs.
-        basis: shape (p, p); eigenvectors of the weighted Gram matrix, in columns.
-        scores: shape (n, p); the centred inputs in that basis.
-        eigenvalues: shape (p,).
-        moments: shape (p, k); scores times weighted, centred targets.
+        basis: shape (p, r); eigenvectors of the weighted Gram matrix, in columns; r < p if only those count.
+        scores: shape (n, r); the centred inputs in that basis.
+        eigenvalues: shape (r,).
+        moments: shape (r, k); scores times weighted, centred targets.
         target_mean: shape (k,).
         weight: shape (n,); weight of each row.
     """
@@ -35,13 +41,17 @@ class RidgePath:
     weight: FloatArray
 
     @staticmethod
-    def of(inputs: AnyArray, targets: FloatArray, weight: FloatArray) -> RidgePath:
-        """Decompose a design: inputs (n, p), targets (n, k), weight (n,); without rows the solution is 0."""
+    def of(inputs: AnyArray, targets: FloatArray, weight: FloatArray, *, dual: bool = False) -> RidgePath:
+        """Decompose a design: inputs (n, p), targets (n, k), weight (n,); without rows the solution is 0.
+
+        Args:
+            dual: decompose the rows' products, of shape (n, n), which has the same solutions and is much
+                cheaper if rows are few.
+        """
         total = weight.sum() or 1.0
         mean = (weight @ inputs) / total
         centred = inputs - mean.astype(inputs.dtype)
-        gram = (centred * weight[:, None].astype(inputs.dtype)).T @ centred
-        eigenvalues, basis = np.linalg.eigh(gram.astype(np.float64))
+        eigenvalues, basis = (_dual_eigen if dual else _eigen)(centred, weight)
         scores = centred @ basis.astype(inputs.dtype)
         target_mean = (weight @ targets) / total
         moments = scores.T.astype(np.float64) @ (weight[:, None] * (targets - target_mean))
@@ -102,7 +112,10 @@ class RidgeHeads:
         else:
             by_column = ((rows > 0, k, rows) for k, rows in enumerate(weight.T))
             columns = [(inputs[seen], targets[seen][:, [k]], rows[seen]) for seen, k, rows in by_column]
-        paths = tuple(RidgePath.of(*column) for column in columns)
+        sparse = is_sparse(weight)
+        paths = tuple(
+            RidgePath.of(*column, dual=sparse and len(column[0]) < inputs.shape[1]) for column in columns
+        )
         penalties = tuple(path.best_penalty(y) for path, (_, y, _) in zip(paths, columns, strict=True))
         return RidgeHeads(paths=paths, penalties=penalties, inputs=inputs, targets=targets, weight=weight)
 
@@ -125,6 +138,21 @@ class RidgeHeads:
             rows = self.weight[:, k] > 0
             out[rows, k] = path.leave_one_out(self.targets[rows][:, [k]], penalty)[:, 0]
         return out
+
+
+def _eigen(centred: AnyArray, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Eigenvalues and eigenvectors of the weighted Gram matrix of centred inputs (n, p)."""
+    gram = (centred * weight[:, None].astype(centred.dtype)).T @ centred
+    eigenvalues, basis = np.linalg.eigh(gram.astype(np.float64))
+    return eigenvalues, basis
+
+
+def _dual_eigen(centred: AnyArray, weight: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Those of `_eigen` above 0, from the rows' products: each v is X'u over the root of its eigenvalue."""
+    rows = np.sqrt(weight)[:, None] * centred.astype(np.float64)
+    eigenvalues, left = np.linalg.eigh(rows @ rows.T)
+    above = eigenvalues > 1e-9 * eigenvalues.max(initial=0.0)
+    return eigenvalues[above], rows.T @ left[:, above] / np.sqrt(eigenvalues[above])
 
 
 def _alike(weight: FloatArray) -> bool:

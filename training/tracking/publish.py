@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from router import __version__
 from router.addresses import without_credentials
 from router.errors import MissingExtra, RouterError
 from router.records import REQUEST_FIELDS, Json
+from training.tracking.store import EXPERIMENT, open_store
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.models.signature import ModelSignature
 
-EXPERIMENT = "pointsman"
 PYFUNC_CODE = Path(__file__).with_name("pyfunc_model.py")
 QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -76,8 +77,7 @@ def publish(folder: Path, record: RunRecord, tracking_uri: str, register: str | 
     with _mlflow_errors(tracking_uri), _quiet_mlflow():
         import mlflow
 
-        mlflow.set_tracking_uri(tracking_uri)
-        mlflow.set_experiment(EXPERIMENT)
+        open_store(tracking_uri)
         with mlflow.start_run(tags=dict(record.tags)) as run:
             _log(record)
             for name, nested in record.nested.items():
@@ -112,8 +112,7 @@ def publish_comparison(folder: Path, record: RunRecord, tracking_uri: str, polic
     with _mlflow_errors(tracking_uri, "The report is"), _quiet_mlflow():
         import mlflow
 
-        mlflow.set_tracking_uri(tracking_uri)
-        mlflow.set_experiment(EXPERIMENT)
+        open_store(tracking_uri)
         client = mlflow.MlflowClient()
         trained = _training_run(client, policy_version)
         parent = trained.info.run_id if trained else None
@@ -189,13 +188,14 @@ def _mlflow_errors(tracking_uri: str, written: str = "The router's folder is") -
     """Turn MLflow's telemetry off, and its failures into a RouterError; `written` names what is safe."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
+        from alembic.util import CommandError
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
     except ImportError as error:
         raise MissingExtra("mlflow", "train") from error
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, CommandError, sqlite3.Error, OSError) as error:
         where = without_credentials(tracking_uri)
         raise RouterError(
             f"MLflow at {where} did not record the run: {_cause(error)}. {written} "

@@ -44,7 +44,7 @@ BY_CLASS = [
     (litellms("AuthenticationError"), "authentication"),
     (litellms("PermissionDeniedError", response=response(403)), "authentication"),
     (litellms("BadRequestError"), "bad_request"),
-    (litellms("NotFoundError"), "bad_request"),
+    (litellms("NotFoundError"), "not_found"),
     (litellms("UnsupportedParamsError"), "bad_request"),
     (litellms("UnprocessableEntityError", response=response(422)), "bad_request"),
     (litellms("InternalServerError"), "server"),
@@ -81,15 +81,17 @@ def test_errors_below_litellm_have_a_kind(error: Exception, kind: ErrorKind) -> 
 
 
 @pytest.mark.parametrize("error", [TypeError("no"), ValueError("no"), KeyError("no")])
-def test_what_is_no_error_of_a_providers_is_the_requests(error: Exception) -> None:
-    assert kind_of(error) == "bad_request"
+def test_an_error_without_provider_or_network_was_never_sent(error: Exception) -> None:
+    assert kind_of(error) == "unsent"
+    assert kind_of(raised_from(litellms("InternalServerError"), error)) == "unsent"
 
 
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
         *((status, "authentication") for status in (401, 402, 403)),
-        *((status, "bad_request") for status in (404, 409, 422)),
+        *((status, "bad_request") for status in (409, 422)),
+        (404, "not_found"),
         *((status, "server") for status in (500, 503, 529)),
         (408, "timeout"),
         (429, "rate_limit"),

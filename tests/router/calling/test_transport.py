@@ -17,6 +17,7 @@ from tests.router.calling.four_ways import (
     KEY_VARIABLE,
     MESSAGES,
     PLAIN,
+    STREAMED,
     Way,
     caller,
     config_of,
@@ -33,6 +34,7 @@ from tests.services.provider import (
     answer,
     bad_request,
     failure,
+    odd,
     provider,
     rate_limit,
     refused,
@@ -50,7 +52,55 @@ __all__ = ["key", "provider"]  # fixtures
 
 pytestmark = pytest.mark.usefixtures("key")
 
+NO_ANSWER = '{"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": %s}'
+STREAM = "text/event-stream"
+UNREADABLE = [  # in each way: plain and as a stream
+    odd(NO_ANSWER % "[]"),
+    odd(NO_ANSWER % "null"),
+    odd(NO_ANSWER % "[{}]"),
+    odd(NO_ANSWER % '[{"message": null}]'),
+    odd(NO_ANSWER % '[{"message": {"content": "a"}}], "usage": "many"'),
+    odd("{}"),
+    odd("null"),
+    odd("[]"),
+    odd('{"id":'),
+    odd(""),
+    odd("", status=204),
+    odd("<html>", content_type="text/html"),
+    odd("<html>", status=502, content_type="text/html"),
+    odd('{"error": {"message": "overloaded", "code": 503}}'),
+    odd("data: [DONE]\n\n", content_type=STREAM),
+    odd("data: {oops\n\n", content_type=STREAM),
+    odd("data: [1]\n\n", content_type=STREAM),
+    odd('data: {"id": "x", "choices": []}\n\n', content_type=STREAM),
+    odd('data: {"id": "x", "choices": null}\n\n', content_type=STREAM),
+]
+NAN = float("nan")
+UNSENDABLE: list[dict[str, Json]] = [
+    {"messages": [{"role": "user", "content": "a\ud800"}]},
+    {"messages": [{"role": "user", "content": [{"type": "text", "text": "a\ud800"}]}]},
+    {"messages": [{"role": "user", "content": [{"type": "text", "text": b"a"}]}]},
+    {"messages": [{"role": "us\ud800er", "content": "a"}]},
+    {"messages": [{"role": "user", "name": "\ud800", "content": "a"}]},
+    {"messages": [{"role": "user", "content": 5}]},
+    {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"x": NAN}}}]},
+    {"tools": [{b"a": 1}]},
+    {"tools": 5},
+    {"temperature": NAN},
+    {"logit_bias": {"1": float("inf")}},
+    {"stop": object()},
+    {"extra_headers": {"x": "a\nb"}},
+    {"extra_headers": {"x": "\u20ac"}},
+    {"extra_headers": {"x": 5}},
+    {"extra_body": 5},
+    {"metadata": 5},
+    {"timeout": -1},
+    {"timeout": "soon"},
+    {"timeout": NAN},
+]
+
 MOVING_ON = [
+    pytest.param(failure(404, "No such model", code="model_not_found"), "not_found", id="not found"),
     pytest.param(rate_limit(), "rate_limit", id="rate limit"),
     pytest.param(silence(), "timeout", id="timeout"),
     pytest.param(reset(), "connection", id="connection"),
@@ -92,6 +142,52 @@ def test_the_next_model_answers_when_one_fails(provider: Provider, way: Way, rep
     bench = caller(config_of(provider, models={"small": {"timeout_s": patience}}))
     assert bench.call(way, "small", "large") == "answer from large"
     assert bench.kinds == [("small", kind), ("large", None)]
+
+
+@pytest.mark.parametrize("way", EVERY_WAY)
+@pytest.mark.parametrize("reply", UNREADABLE, ids=lambda reply: f"{reply.status} {reply.raw[-30:]}".strip())
+def test_an_answer_with_nothing_in_it_or_that_can_not_be_read_is_a_failure_of_the_model(
+    provider: Provider, way: Way, reply: Reply
+) -> None:
+    provider.script("small", reply)
+    bench = caller(config_of(provider, cool_down={"failures": 2}))
+    for _ in range(2):
+        assert bench.call(way, "small", "large") == "answer from large"
+    assert {kind for model, kind in bench.kinds if model == "small"} <= {"empty", "server", "connection"}
+    assert [model for model, _ in bench.kinds] == ["small", "large"] * 2
+    assert "small" in bench.transport.cooling()
+
+
+@pytest.mark.parametrize("way", STREAMED)
+def test_an_empty_text_that_the_provider_finished_is_an_answer(provider: Provider, way: Way) -> None:
+    provider.script("small", answer(""))
+    bench = caller(config_of(provider))
+    assert bench.call(way, "small", "large") == ""
+    assert bench.kinds == [("small", None)]
+
+
+@pytest.mark.parametrize("way", EVERY_WAY)
+@pytest.mark.parametrize("arguments", UNSENDABLE, ids=lambda arguments: "-".join(arguments))
+def test_what_can_not_be_sent_is_the_callers_error_and_counts_against_no_model(
+    provider: Provider, way: Way, arguments: dict[str, Json]
+) -> None:
+    bench = caller(config_of(provider, retries=2, cool_down={"failures": 1}))
+    with pytest.raises(RequestError):
+        bench.call(way, "small", "large", **arguments)
+    assert provider.models == []
+    assert bench.waits == []
+    assert bench.transport.cooling() == {}
+    assert {attempt.kind for attempt in bench.attempts} <= {"unsent"}
+
+
+@pytest.mark.parametrize(
+    "after",
+    ["Fri, 31 Dec 9999 23:59:59 -2359", "Thu, 01 Jan 0001 00:00:00 +2359", "1e400", "\u00b2", "-", ""],
+)
+def test_an_odd_wait_leads_to_the_next_model(provider: Provider, after: str) -> None:
+    provider.script("small", odd("5", status=429, **{"Retry-After": after}))
+    bench = caller(config_of(provider))
+    assert bench.call(whole, "small", "large") == "answer from large"
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)

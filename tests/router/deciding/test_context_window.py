@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from router.deciding import context_window
-from router.deciding.context_window import MEDIA_TOKENS, MOST_NODES, SAMPLE, RequestSize, answer_tokens
+from router.deciding.context_window import SAMPLE, RequestSize
 from router.errors import MissingExtra
+from router.forecasting.request_tokens import MEDIA_TOKENS, MOST_NODES, answer_tokens
 from router.records import Json, Request
 from tests.router.messages import requests
 
@@ -261,4 +262,4 @@ def test_no_legal_request_stops_the_measuring(request_: Request, estimate: float
     size = RequestSize(request_, estimate)
     assert size.exceeds(1) is (size.count() > 1)
     assert size.count() >= 0
-    assert context_window.answer_tokens(request_.parameters) >= 0
+    assert answer_tokens(request_.parameters) >= 0

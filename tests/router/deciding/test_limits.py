@@ -399,3 +399,21 @@ def test_no_legal_request_stops_the_limits(
 def test_ten_megabytes_are_ruled_out_where_they_do_not_fit(text: str) -> None:
     found = ruled_out(text, tokens=5.0)
     assert set(found) == set(MODELS) - {"house-model"}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pytest.param(showing(SOUND), id="audio"),
+        pytest.param(showing(DOCUMENT), id="a document"),
+        pytest.param(showing({"type": "weird", "id": "1"}), id="a part that nobody knows"),
+        pytest.param(asking(modalities=["audio"]), id="a spoken answer"),
+        pytest.param(asking(web_search_options={}), id="a search"),
+        pytest.param(Request.of("hi", tools=[{"a": [1] * 200_000}]), id="too many values"),
+    ],
+)
+def test_what_can_not_be_counted_is_over_every_cap_unless_it_is_free(request_: Request) -> None:
+    cost = {**CHEAP, "ollama/llama3.1": 0.0}
+    capped = ruled_out(request_, Wishes(max_cost_usd=1e9), cost=cost)
+    uncapped = ruled_out(request_, cost=cost)
+    assert set(capped) == set(MODELS) - ({"ollama/llama3.1"} - uncapped.keys())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 from router.deciding.sessions import SessionMemory
@@ -58,3 +59,16 @@ def test_threads_never_make_it_grow_past_its_most() -> None:
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda number: memory.sit(str(number % 200), "cheap", number), range(4000)))
     assert len(memory) == 50
+
+
+def test_a_long_id_is_kept_as_its_hash() -> None:
+    memory = SessionMemory(Sessions())
+    tracemalloc.start()
+    for number in range(50):
+        memory.sit(f"{number}" + "x\ud800" * 500_000, "cheap", number)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size < 500_000
+    seat = memory.seat("7" + "x\ud800" * 500_000)
+    assert seat is not None
+    assert seat.tokens == 7

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import pickle
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from copy import deepcopy as copy_of
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import joblib
 import numpy as np
@@ -15,6 +17,9 @@ import pytest
 from router.errors import ArtifactError, DamagedArtifact, ForeignArtifact, NewerArtifact
 from router.loading.artifact import MANIFEST, load_arrays, new_folder, read_manifest, save_arrays, seal
 from router.serving.client import Router
+from router.settings.sections import Config
+from router.version import CANARIES
+from tests.whole.test_kept import KEPT
 
 FILES = (
     "head.safetensors",
@@ -113,6 +118,76 @@ def test_a_link_to_a_file_outside_the_folder_is_refused(small: Path) -> None:
         read_manifest(small)
 
 
+def test_a_manifest_that_is_a_link_to_outside_is_refused(small: Path) -> None:
+    (small / MANIFEST).rename(small.parent / MANIFEST)
+    (small / MANIFEST).symlink_to(small.parent / MANIFEST)
+    with pytest.raises(DamagedArtifact, match=r"names a file outside the folder: 'manifest\.json'"):
+        read_manifest(small)
+
+
+def test_a_manifest_without_files_is_refused(small: Path) -> None:
+    signed_again(small, files={})
+    with pytest.raises(DamagedArtifact, match="lists no file, so nothing is checked"):
+        read_manifest(small)
+
+
+def test_an_unreadable_file_is_told_with_the_user_and_the_mode(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(self: Path) -> NoReturn:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    (small / MANIFEST).chmod(0o600)
+    monkeypatch.setattr(Path, "read_bytes", closed)
+    with pytest.raises(ArtifactError, match=r"manifest\.json: user \d+ may not read it \(mode 600\)"):
+        read_manifest(small)
+
+
+DEEP: Any = functools.reduce(lambda inner, _: [inner], range(500), cast("Any", "x"))
+ODD: list[Any] = [None, True, -1, 10**30, 1e308, "", "\0", "x" * 5000, [], {}, [[]], {"a": None}, DEEP]
+
+
+def places(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The path of every value in a JSON document; of a list's items the first only."""
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else list(enumerate(value))[:1]
+        if isinstance(value, list)
+        else ()
+    )
+    for name, inner in items:
+        yield (*path, name)
+        yield from places(inner, (*path, name))
+
+
+MANIFEST_KEPT = json.loads((KEPT / "format_1" / MANIFEST).read_bytes())
+
+
+@pytest.mark.parametrize("path", list(places(MANIFEST_KEPT)), ids=lambda path: ".".join(map(str, path)))
+def test_an_odd_or_missing_value_anywhere_is_refused_or_does_no_harm(
+    tmp_path: Path, path: tuple[str | int, ...]
+) -> None:
+    folder = shutil.copytree(KEPT / "format_1", tmp_path / "router")
+    for odd in [*ODD, ...]:
+        whole = copy_of(MANIFEST_KEPT)
+        place = functools.reduce(lambda at, name: at[name], path[:-1], whole)
+        if odd is ...:
+            del place[path[-1]]
+        else:
+            place[path[-1]] = odd
+        whole.pop("sha256", None)
+        text = json.dumps(whole, indent=1, sort_keys=True)
+        sealed = hashlib.sha256(text.encode()).hexdigest()
+        (folder / MANIFEST).write_text(json.dumps({**whole, "sha256": sealed}))
+        try:
+            router = Router.load(folder, config=Config())
+        except ArtifactError:
+            continue
+        for request in CANARIES:
+            assert router.decide(request).model in router.models
+
+
 def test_a_link_to_the_folder_itself_is_fine(small: Path, tmp_path: Path) -> None:
     (tmp_path / "current").symlink_to(small, target_is_directory=True)
     assert read_manifest(tmp_path / "current") == read_manifest(small)
@@ -190,6 +265,7 @@ def test_another_router_has_another_policy_version(
 
 
 def test_the_loaded_manifest_is_the_written_one(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
     written = seal(tmp_path, {"models": ["Größe", "x"]})
     assert read_manifest(tmp_path) == {name: value for name, value in written.items() if name != "sha256"}
 
@@ -224,8 +300,9 @@ def test_a_new_router_replaces_the_old_one_and_leaves_nothing_else(small: Path) 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with new_folder(tmp_path / "out") as folder:
+        (folder / "a.txt").write_text("a")
         seal(folder, {})
-    assert read_manifest(tmp_path / "out")["files"] == {}
+    assert list(read_manifest(tmp_path / "out")["files"]) == ["a.txt"]
 
 
 def test_a_folder_that_is_no_router_is_not_overwritten(tmp_path: Path) -> None:

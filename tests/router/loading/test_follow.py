@@ -390,11 +390,11 @@ FORK = [
     "held",
     [
         pytest.param("", id="at rest"),
-        pytest.param("follower._lock.acquire()", id="in the middle of a look"),
+        pytest.param("follower._lock.part.acquire()", id="in the middle of a look"),
     ],
 )
 def test_a_forked_child_follows_for_itself(held: str) -> None:
-    release = f"if child and {bool(held)}: follower._lock.release()"
+    release = f"if child and {bool(held)}: follower._lock.part.release()"
     done = run(held, FORK[0], release, *FORK[1:])
     assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
 

@@ -222,6 +222,13 @@ def test_registries_in_different_places_do_not_share_copies(
     assert len(folders) == 2
 
 
+def test_reading_makes_no_database(set_mlflow: Callable[[str], None], tmp_path: Path) -> None:
+    set_mlflow(f"sqlite:///{tmp_path / 'missing.db'}")
+    with pytest.raises(NoAnswer, match=r"missing\.db: no such database; is MLFLOW_TRACKING_URI set"):
+        RegistrySource("models:/a@b", copies=tmp_path / "copies").current()
+    assert not (tmp_path / "missing.db").exists()
+
+
 def test_a_new_password_does_not_lose_the_copies(set_mlflow: Callable[[str], None], tmp_path: Path) -> None:
     folders = set()
     for password in ("old", "new"):

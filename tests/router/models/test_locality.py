@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.models import locality, model_list
-from router.models.locality import DEFAULT_ADDRESSES, is_local, is_private
+from router.models.locality import DEFAULT_ADDRESSES, is_local, is_local_group, is_private
+from router.records import Json
 from router.settings.sections import ModelSettings
 
 HOME = "http://192.168.1.20:8000/v1"
@@ -151,3 +152,37 @@ def test_without_the_list_only_a_program_at_a_private_address_is_local(
     monkeypatch.setattr(model_list, "price_list", dict)
     monkeypatch.setattr(locality, "listed_providers", frozenset)
     assert is_local(called, ModelSettings(api_base=HOME)) is local
+
+
+def deployed(**params: Json) -> dict[str, Json]:
+    return {"model_name": "group", "litellm_params": {"model": "ollama/llama3.1", **params}}
+
+
+ELSEWHERE = "https://llm.example.com"
+
+
+@pytest.mark.parametrize(
+    ("deployments", "settings", "local"),
+    [
+        pytest.param([deployed(api_base=HOME)], {}, True, id="at home"),
+        pytest.param([], {}, False, id="no deployment"),
+        pytest.param([deployed(api_base=HOME), deployed(api_base=ELSEWHERE)], {}, False, id="one elsewhere"),
+        pytest.param([deployed()], {}, False, id="where the environment says"),
+        pytest.param([deployed(api_base=HOME, base_url=ELSEWHERE)], {}, False, id="two addresses"),
+        pytest.param([deployed(api_base=HOME, custom_llm_provider="azure")], {}, False, id="a company's"),
+        pytest.param([deployed(api_base=HOME, model="openai/gpt-4o")], {}, False, id="a gateway's"),
+        pytest.param([deployed(api_base=HOME, model="gpt-4o")], {"local": True}, True, id="the team's word"),
+        pytest.param([deployed(api_base=ELSEWHERE)], {"local": True}, False, id="a word against evidence"),
+        pytest.param(
+            [deployed(api_base=ELSEWHERE)], {"local": True, "api_base": ELSEWHERE}, True, id="a named address"
+        ),
+        pytest.param([deployed(api_base=HOME)], {"local": False}, False, id="not local by the settings"),
+        pytest.param([deployed(api_base=HOME, litellm_credential_name="x")], {}, False, id="credentials"),
+        pytest.param([{"model_name": "group"}], {}, False, id="not readable"),
+        pytest.param([deployed(api_base=5)], {}, False, id="no address"),
+    ],
+)
+def test_a_group_is_local_only_if_all_its_deployments_are(
+    deployments: list[dict[str, Json]], settings: dict[str, Json], local: bool
+) -> None:
+    assert is_local_group(deployments, ModelSettings(**settings)) is local

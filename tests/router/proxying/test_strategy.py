@@ -196,6 +196,18 @@ def test_a_private_request_can_t_be_sent_out_by_a_groups_name(
     assert provider.models == []
 
 
+@every_way
+def test_a_deployment_elsewhere_ends_a_groups_being_local(app: App, provider: Provider, call: Way) -> None:
+    private: Json = {"pointsman": {"local_only": True}}
+    call(app, model="smart", metadata=private)
+    away = {"model": "openai/llama", "api_base": "https://llm.example.com/v1", "api_key": KEY}
+    app.litellm.set_model_list([*app.litellm.model_list, {"model_name": LOCAL, "litellm_params": away}])
+    for model in ("smart", LOCAL):
+        with pytest.raises(Refused, match="not local"):
+            call(app, model=model, metadata={"pointsman": {"local_only": True}})
+    assert provider.models == ["llama"]
+
+
 def test_a_model_without_a_group_is_ruled_out_and_named(app: App) -> None:
     with pytest.raises(Refused, match=r"gpt-4o: LiteLLM's model_list has no group of that name"):
         plain(app, model="smart", metadata={"pointsman": {"allow": ["gpt-4o"]}})

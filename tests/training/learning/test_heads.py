@@ -12,6 +12,7 @@ from training.learning import heads
 from training.learning.heads import (
     FOLDS,
     CrossFitted,
+    LastLevelProblem,
     Setting,
     TrainingSample,
     cross_fit,
@@ -437,3 +438,21 @@ def test_of_too_many_prompts_an_even_share_is_stored(monkeypatch: pytest.MonkeyP
     outcome = np.ones((9, 2))
     outcome[1] = np.nan
     assert stored_rows(outcome).tolist() == [0, 2, 4, 6, 8]
+
+
+@pytest.mark.parametrize("most", [3, 0], ids=["some outcomes", "none"])
+def test_the_last_level_of_a_sparse_log_is_the_same_over_its_observed_entries(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    draw = np.random.default_rng(3)
+    evidence, table = draw.normal(size=(60, 5, 4)), draw.normal(size=(60, 5))
+    weight = np.where(np.arange(60)[:, None] % 9 < most, draw.uniform(size=(60, 5)), 0.0)
+    outcome = np.where(weight > 0, draw.random((60, 5)) < 0.5, np.nan)
+    losses = []
+    for sparse in (True, False):
+        monkeypatch.setattr(heads, "is_sparse", lambda _, sparse=sparse: sparse)
+        problem = LastLevelProblem.of(evidence, table, outcome, weight)
+        losses.append(problem.loss(problem.start + np.linspace(-1, 1, len(problem.start))))
+    (value, gradient), (wanted_value, wanted_gradient) = losses
+    assert value == pytest.approx(wanted_value)
+    np.testing.assert_allclose(gradient, wanted_gradient, rtol=1e-9)

@@ -10,6 +10,7 @@ from router.errors import TrainingError
 from router.records import Request
 from router.settings.sections import Config, Training
 from tests.training.logs import call, made_table, table_of
+from training.learning import material
 from training.learning.material import feature_spec, usable_models
 
 
@@ -71,3 +72,13 @@ def test_only_tags_that_are_frequent_become_features() -> None:
     requests = [Request.of("hi", tags=["often", f"once {row}"]) for row in range(60)]
     spec = feature_spec(replace(table, requests=requests))
     assert spec.tags == ("often",)
+
+
+def test_the_most_frequent_task_types_become_features_and_ties_go_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(material, "MOST_TASK_TYPES", 3)
+    table = made_table(outcomes(60, 60, rows=60), outcomes(60, 60, rows=60))
+    types = ["z"] * 30 + ["y"] * 20 + ["c", "a", "b"] + [None] * 7
+    requests = [Request.of("hi", task_type=name) for name in types]
+    assert feature_spec(replace(table, requests=requests)).task_types == ("a", "y", "z")

@@ -169,6 +169,17 @@ def test_an_experiment_that_is_not_there_is_named(logged: Logged, tmp_path: Path
         read(tmp_path, "mlflow://nowhere")
 
 
+def test_reading_makes_no_database(tmp_path: Path) -> None:
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'missing.db'}")
+    try:
+        with pytest.raises(CallLogError, match=r"missing\.db: no such database; check MLFLOW_TRACKING_URI"):
+            read(tmp_path, "mlflow://shop")
+    finally:
+        mlflow.set_tracking_uri(before)
+    assert not (tmp_path / "missing.db").exists()
+
+
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 TOLD = (
     r"^mlflow://shop: can't be read from http://\*\*\*@127\.0\.0\.1:9: no answer \(Connection refused\); "

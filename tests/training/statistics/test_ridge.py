@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from router.records import BoolArray, FloatArray
-from training.statistics.ridge import PENALTIES, RidgeHeads, RidgePath
+from training.statistics.ridge import PENALTIES, RidgeHeads, RidgePath, is_sparse
 
 
 def design(rows: int = 24, columns: int = 5, targets: int = 2) -> tuple[FloatArray, FloatArray]:
@@ -126,3 +126,26 @@ def test_a_column_that_no_row_observed_predicts_nothing() -> None:
     heads = RidgeHeads.of(inputs, targets, weight)
     assert not heads.solution().weights[:, 1].any()
     assert not heads.leave_one_out()[:, 1].any()
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 6])
+def test_few_rows_have_the_same_solution_from_their_own_products(rows: int) -> None:
+    inputs, targets = design(rows=24, columns=40)
+    part = inputs[:rows], targets[:rows], weights()[:rows]
+    dual, primal = RidgePath.of(*part, dual=True), RidgePath.of(*part)
+    for penalty in PENALTIES:
+        got, wanted = dual.solution(penalty), primal.solution(penalty)
+        np.testing.assert_allclose(got.weights, wanted.weights, atol=1e-8)
+        np.testing.assert_allclose(got.intercept, wanted.intercept, atol=1e-8)
+        left_out = dual.leave_one_out(part[1], penalty)
+        np.testing.assert_allclose(left_out, primal.leave_one_out(part[1], penalty), atol=1e-6)
+    assert dual.basis.shape[1] <= rows
+
+
+def test_many_targets_with_few_rows_each_are_solved_as_one_by_one() -> None:
+    inputs, targets = design(rows=200, columns=8, targets=40)
+    seen = np.arange(200)[:, None] % 40 == np.arange(40)
+    assert is_sparse(seen.astype(float))
+    heads = RidgeHeads.of(inputs, targets, seen.astype(float)).solution(2.0)
+    alone = [by_hand(inputs[rows], targets[rows][:, [k]], np.ones(5), 2.0) for k, rows in enumerate(seen.T)]
+    np.testing.assert_allclose(np.vstack([heads.weights, heads.intercept]), np.hstack(alone), atol=1e-9)

@@ -8,7 +8,8 @@ import pytest
 
 from router.errors import RouterError
 from training.tracking import publish as publishing
-from training.tracking.publish import EXPERIMENT, Published, RunRecord, publish
+from training.tracking.publish import Published, RunRecord, publish
+from training.tracking.store import EXPERIMENT
 
 RECORD = RunRecord(
     params={"estimator": "success"},

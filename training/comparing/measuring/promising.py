@@ -11,13 +11,7 @@ from router.errors import CallLogError
 from router.records import FloatArray, IntArray
 from training.comparing.blocks import Block, ratio
 from training.comparing.evaluated import Promise
-from training.statistics.intervals import (
-    UNKNOWN,
-    Interval,
-    cluster_numbers,
-    interval,
-    resampled_sums,
-)
+from training.statistics.intervals import UNKNOWN, Interval, cluster_numbers, interval, resampled_sums
 from training.statistics.policy_curves import picked
 from training.statistics.quality_guarantee import Trial, guaranteed_weight, weights_to_test
 

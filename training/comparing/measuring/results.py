@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from router.records import BoolArray, FloatArray
+from router.records import BoolArray, FloatArray, IntArray
 from training.comparing.blocks import paired_interval, ratio
 from training.comparing.evaluated import (
     CurveResult,
@@ -18,11 +18,11 @@ from training.comparing.evaluated import (
     SliceResult,
     Support,
 )
-from training.comparing.measuring.agreement import label_agreement
 from training.comparing.measuring.columns import PolicyBlock, SliceBlock, SweepBlock
 from training.comparing.measuring.contenders import LEARNED, ComparedPolicy, Sweep, same_choices
 from training.comparing.measuring.differences import Look, differences
 from training.comparing.measuring.slices import Slice
+from training.comparing.policies.baselines import SUCCEEDED
 from training.statistics.hull import aiq
 from training.statistics.intervals import (
     LEVEL,
@@ -33,6 +33,7 @@ from training.statistics.intervals import (
     relative_cost_at_best,
     success_within,
 )
+from training.statistics.policy_curves import picked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,3 +302,24 @@ def _slice_result(one: Slice, sums: Sums, difference: Difference, by_rule: BoolA
 def looks(results: Iterable[Difference]) -> int:
     """How many differences were tested; policies that make the same choices share one."""
     return len({id(one) for one in results if not math.isnan(one.p_value)})
+
+
+def label_agreement(choice: IntArray, success: FloatArray, cost: FloatArray) -> float:
+    """Part of the labelled prompts on which a policy takes the cheapest model that succeeded.
+
+    A prompt is labelled if some model succeeded. Models of equal cost are equally right. Prompts on which the
+    policy can't choose are left out.
+
+    Args:
+        choice: shape (n,), columns, or -1.
+        success: shape (n, m).
+        cost: shape (n, m), USD, finite.
+
+    Returns:
+        NaN if no prompt is left.
+    """
+    succeeded: BoolArray = success >= SUCCEEDED
+    reach = np.where(succeeded, cost, np.inf)
+    labelled = succeeded.any(axis=1) & (choice >= 0)
+    agrees = picked(reach, choice) <= reach.min(axis=1)
+    return float(agrees[labelled].mean()) if labelled.any() else float("nan")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import platform
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -16,10 +18,9 @@ from training.comparing.evaluated import Comparison, Difference, Outcome, SliceR
 from training.comparing.report.charts import SYMBOLS, charts_of
 from training.comparing.report.sentences import headline
 from training.comparing.report.summary import headline_of
-from training.comparing.report.whiskers import whiskers
 from training.pages import numbers
-from training.pages.palettes import PALETTES
-from training.pages.rendering import packaged, render, typeset_by
+from training.pages.rendering import PALETTES, packaged, render, typeset_by
+from training.statistics.intervals import Interval
 from training.whole_file import write_whole
 
 PACKAGE, TEMPLATE, SCRIPT = "training.comparing.report", "report.html.j2", "report.js"
@@ -144,3 +145,44 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
+
+
+WIDTH = 96.0
+"""Width of the drawing in pixels, as in `report.html.j2`."""
+EDGE = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whisker:
+    """An interval on the common scale; positions in pixels from the left.
+
+    Attributes:
+        zero: position of no difference.
+    """
+
+    low: float
+    at: float
+    high: float
+    zero: float
+
+
+def whiskers(intervals: Sequence[Interval], *, zero: float = 0.0) -> Callable[[Interval], Whisker | None]:
+    """Return a function that places an interval on a scale that holds all of them; None if it is unknown.
+
+    Args:
+        zero: value of no difference: 0 for a difference, 1 for a ratio.
+    """
+    known = [end for each in intervals for end in (each.low, each.value, each.high) if math.isfinite(end)]
+    least, most = min([zero, *known]), max([zero, *known])
+
+    def place(value: float) -> float:
+        share = (min(max(value, least), most) - least) / ((most - least) or 1.0)
+        return round(EDGE + share * (WIDTH - 2 * EDGE), 1)
+
+    def whisker(interval: Interval) -> Whisker | None:
+        if not math.isfinite(interval.value):
+            return None
+        low, high = (interval.value if math.isnan(end) else end for end in (interval.low, interval.high))
+        return Whisker(low=place(low), at=place(interval.value), high=place(high), zero=place(zero))
+
+    return whisker

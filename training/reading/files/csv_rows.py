@@ -7,16 +7,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from training.reading.files.log_file import lines_of, open_log
-
-_LONGEST_FIELD = 1 << 26
+from router.addresses import shown_text
+from router.errors import CallLogError
+from training.reading.files.json_values import LONGEST_VALUE
+from training.reading.files.log_file import LongLine, lines_of, open_log
 
 
 def csv_header(path: str) -> tuple[str, ...]:
-    """Column names of a CSV file; () if it is empty."""
+    """Column names of a CSV file; () if it is empty.
+
+    Raises:
+        CallLogError: the header can't be split.
+    """
     content, raw = open_log(path)
     with raw:
-        first = next(csv.reader(_CsvLines(content, path)), [])
+        try:
+            first = next(csv.reader(_CsvLines(content)), [])
+        except csv.Error as error:
+            raise CallLogError(
+                f"{shown_text(path)}: the header is broken CSV ({error}); mend it, or leave the file out"
+            ) from error
     return tuple(first)
 
 
@@ -30,17 +40,13 @@ class CsvRow:
     problem: str | None
 
 
-def csv_rows(content: BinaryIO, path: str, width: int) -> Iterator[CsvRow]:
-    """Every row including the header; a row that can't be split has only None cells, and a problem.
-
-    Raises:
-        CallLogError: a line is too long.
-    """
-    csv.field_size_limit(_LONGEST_FIELD)  # the module's default of 128 KiB is too short for many prompts
-    lines = _CsvLines(content, path)
+def csv_rows(content: BinaryIO, width: int) -> Iterator[CsvRow]:
+    """Every row including the header; a row that can't be split has only None cells, and a problem."""
+    csv.field_size_limit(LONGEST_VALUE)  # the module's default of 128 KiB is too short for many prompts
+    lines = _CsvLines(content)
     reader = csv.reader(lines, strict=True)
     while True:
-        line = reader.line_num + 1
+        line = lines.number + 1
         problem = None
         try:
             cells: Sequence[str | None] | None = next(reader, None)
@@ -59,27 +65,43 @@ def csv_rows(content: BinaryIO, path: str, width: int) -> Iterator[CsvRow]:
 
 
 class _CsvLines:
-    """Lines of a CSV file as text; keeps the text since the last row, and whether it was UTF-8."""
+    """Lines of a CSV file as text; keeps the text since the last row, and whether it was UTF-8.
 
-    def __init__(self, content: BinaryIO, path: str) -> None:
-        self._lines = lines_of(content, path)
-        self._number = 0
+    Attributes:
+        number: of lines read so far.
+    """
+
+    def __init__(self, content: BinaryIO) -> None:
+        self._lines = lines_of(content)
+        self.number = 0
+        self._size = 0
         self.held: list[str] = []
         self.undecodable = False
 
     def __iter__(self) -> Iterator[str]:
-        for line in self._lines:
-            self._number += 1
-            try:
-                text = line.decode("utf-8-sig" if self._number == 1 else "utf-8")
-            except UnicodeDecodeError:
-                text = line.decode(errors="backslashreplace")
-                self.undecodable = True
-            self.held.append(text)
-            yield text
+        return self
+
+    def __next__(self) -> str:
+        """The next line.
+
+        Raises:
+            csv.Error: the row is too long; the next row begins with the next line.
+        """
+        line = next(self._lines)
+        try:
+            text = line.decode("utf-8" if self.number else "utf-8-sig")
+        except UnicodeDecodeError:
+            text = line.decode(errors="backslashreplace")
+            self.undecodable = True
+        self.number += 1
+        self.held.append(text)
+        self._size += len(line)
+        if isinstance(line, LongLine) or self._size > LONGEST_VALUE:
+            raise csv.Error(f"row {LongLine.problem}")
+        return text
 
     def take(self) -> tuple[str, bool]:
         """The text since the last `take`, and whether all of it was UTF-8."""
         taken = "".join(self.held), not self.undecodable
-        self.held, self.undecodable = [], False
+        self.held, self.undecodable, self._size = [], False, 0
         return taken

@@ -1,16 +1,11 @@
-"""Databases: the runtime's call log as raw rows, and the tables of other programs as records."""
+"""Databases: the records of the runtime's call log, and of the tables of other programs."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeAlias
-
-import orjson
 
 from router.call_log.address import LogAddress
 from router.call_log.log import read_rows
@@ -19,10 +14,8 @@ from router.call_log.rows import COLUMNS
 from router.call_log.store import connection_to
 from router.errors import CallLogError
 from router.records import Json
-from training.reading.files.log_file import BATCH_BYTES, BATCH_ROWS, LogFile
-from training.reading.files.raw import RawBatch, RawRows
+from training.reading.files.log_file import LogFile
 
-_Row: TypeAlias = Mapping[str, Json]
 _AFTER_ALL = datetime(9000, 1, 1, tzinfo=UTC)
 _ROWS_FETCHED = 1000
 _TABLES_NAMED = 20
@@ -132,59 +125,18 @@ def table_records(url: str, name: str) -> Iterator[Mapping[str, Json]]:
         yield from map(dict, rows.mappings())
 
 
-def database_batches(file: LogFile) -> Iterator[RawBatch]:
+def log_records(file: LogFile) -> Iterator[Mapping[str, Json]]:
     """The rows that the runtime's log has now, with their feedback so far; later writes are not included.
 
     Raises:
         CallLogError: the log can't be read.
     """
-    digest = hashlib.sha256()
-    first = 1
+    number = 0
     try:
-        for rows, size in _batches(read_rows(file.url), digest):
-            yield RawBatch(
-                rows=_raw_rows(rows, first, file.mapping),
-                names=frozenset(rows[0]),
-                bytes_read=size,
-                digest=digest.hexdigest(),
-            )
-            first += len(rows)
+        for row in read_rows(file.url):
+            yield row
+            number += 1
     except ValueError as error:
         raise CallLogError(
-            f"{file.path}: a row after row {first - 1} holds what pointsman did not write there: {error}"
+            f"{file.path}: a row after row {number} holds what pointsman did not write there: {error}"
         ) from error
-
-
-def _batches(rows: Iterator[_Row], digest: hashlib._Hash) -> Iterator[tuple[list[_Row], int]]:
-    """The rows in batches, with the bytes of each; adds all of them to `digest`."""
-    batch: list[_Row] = []
-    size = 0
-    for row in rows:
-        text = _text(row)
-        digest.update(text + b"\n")
-        batch.append(row)
-        size += len(text)
-        if size > BATCH_BYTES or len(batch) >= BATCH_ROWS:
-            yield batch, size
-            batch, size = [], 0
-    if batch:
-        yield batch, size
-
-
-def _raw_rows(rows: Sequence[_Row], first: int, mapping: Mapping[str, str]) -> RawRows:
-    return RawRows(
-        lines=range(first, first + len(rows)),
-        columns={
-            field: [row[source] for row in rows] for field, source in mapping.items() if source in rows[0]
-        },
-        broken={},
-        repaired=frozenset(),
-        raw=lambda row: _text(rows[row]).decode(),
-    )
-
-
-def _text(row: _Row) -> bytes:
-    try:
-        return orjson.dumps(row)
-    except TypeError:  # only Python's own encoder takes integers of more than 64 bits
-        return json.dumps(row).encode()

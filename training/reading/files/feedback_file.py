@@ -10,7 +10,7 @@ from pathlib import Path
 from router.call_log.address import LINE_FILES
 from router.records import Json
 from training.readers.cells import boolean, microseconds, number, parse_json, plain_text
-from training.reading.files.log_file import open_log
+from training.reading.files.log_file import lines_of, open_log
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def _read(path: Path) -> Iterator[Sequence[Json]]:
     content, raw = open_log(str(path))
     bad = []
     with raw:
-        for line, text in enumerate(content, start=1):
+        for line, text in enumerate(lines_of(content), start=1):
             try:
                 yield _row(parse_json(text)[0])
             except ValueError:

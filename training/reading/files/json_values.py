@@ -10,7 +10,8 @@ from typing import BinaryIO, Literal
 from router.errors import CallLogError
 
 LOOKED_AT = 64 << 10
-LONGEST_VALUE = 512 << 20
+LONGEST_VALUE = 64 << 20
+"""Most bytes of a record; a longer one might be a compressed bomb, and is not held in memory."""
 _READ = 1 << 20
 _TEXT = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TOKEN = re.compile(_TEXT + rb'|["{}\[\],]', re.DOTALL)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
-import itertools
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +32,8 @@ BATCH_ROWS = 20_000
 BATCH_BYTES = 16 << 20
 """A batch ends at whichever comes first; each file being read needs a small multiple of it in memory."""
 
+_BEGINNING = 1 << 10
+_PIECE = 1 << 20
 COPY_AGAIN = "copy the file again, or leave it out"
 DAMAGED_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
 
@@ -141,33 +142,31 @@ def open_log(path: str) -> tuple[BinaryIO, BinaryIO]:
     return raw, raw
 
 
-def lines_of(content: BinaryIO, path: str) -> Iterator[bytes]:
-    """The lines of a file with their line ends.
+class LongLine(bytes):
+    """The beginning of a line that is longer than `LONGEST_VALUE`, which might not fit into memory."""
 
-    Raises:
-        CallLogError: a line is longer than `LONGEST_VALUE`, and might not fit into memory.
-    """
-    for number in itertools.count(1):
-        line = content.readline(LONGEST_VALUE)
+    problem = f"is longer than {LONGEST_VALUE >> 20} MiB"
+
+    def isspace(self) -> bool:
+        """False: only its beginning is known."""
+        return False
+
+
+def lines_of(content: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file with their line ends; a `LongLine` for each that is too long."""
+    while line := content.readline(LONGEST_VALUE):
         if len(line) == LONGEST_VALUE and not line.endswith(b"\n"):
-            raise CallLogError(
-                f"{shown_text(path)}: line {number} is longer than {LONGEST_VALUE >> 20} MiB; "
-                "remove the line, or leave the file out"
-            )
-        if not line:
-            return
+            line = LongLine(line[:_BEGINNING])
+            while (piece := content.readline(_PIECE)) and not piece.endswith(b"\n"):
+                pass
         yield line
 
 
-def line_batches(content: BinaryIO, path: str, most_bytes: int) -> Iterator[Sequence[bytes]]:
-    """The lines of a file in lists that end at `BATCH_ROWS` lines, or once they have `most_bytes`.
-
-    Raises:
-        CallLogError: a line is too long.
-    """
+def line_batches(content: BinaryIO, most_bytes: int) -> Iterator[Sequence[bytes]]:
+    """The lines of a file in lists that end at `BATCH_ROWS` lines, or once they have `most_bytes`."""
     lines: list[bytes] = []
     size = 0
-    for line in lines_of(content, path):
+    for line in lines_of(content):
         lines.append(line)
         size += len(line)
         if size >= most_bytes or len(lines) >= BATCH_ROWS:

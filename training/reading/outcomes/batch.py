@@ -62,7 +62,7 @@ def with_outcomes(
         "yes": [each.yes for each in votes],
         "no": [each.no for each in votes],
         "failed": [bool(call and call.failed) for call in calls],
-        "in_session": [_in_session(call) for call in calls],
+        "in_session": [call is not None and call.source not in NO_TURNS for call in calls],
     }
     if any(rule.next_turn for rule in rules):
         texts = zip(columns["prompt"], columns["messages"], strict=True)
@@ -108,10 +108,6 @@ def _evidence(fields: Mapping[str, Json], with_whole: bool) -> CallEvidence:
 def _opened(fields: Mapping[str, Json]) -> Mapping[str, Json]:
     texts = {name: fields[name] for name in _JSON_FIELDS if fields[name] is not None}
     return {**fields, **{name: parse_json(text)[0] for name, text in texts.items()}}
-
-
-def _in_session(call: CallEvidence | None) -> bool:
-    return call is not None and call.source not in NO_TURNS
 
 
 def _turn(prompt: str | None, messages: str | None) -> str | None:

@@ -94,11 +94,7 @@ def agreement(answers: Sequence[Sequence[Verdict]], repeats: int) -> tuple[int, 
     if repeats < 2 or not len(counts):
         return len(counts), None, None
     kappa = fleiss_kappa(counts)
-    return (
-        len(counts),
-        float((counts.max(axis=1) == repeats).mean()),
-        None if math.isnan(kappa) else kappa,
-    )
+    return (len(counts), float((counts.max(axis=1) == repeats).mean()), None if math.isnan(kappa) else kappa)
 
 
 def fleiss_kappa(counts: IntArray) -> float:

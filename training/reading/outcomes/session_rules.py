@@ -118,16 +118,8 @@ def _sessions(frame: pl.DataFrame) -> Iterator[Sequence[Mapping[str, Any]]]:
 def _amendments(
     rules: Sequence[OutcomeRule], session: Sequence[Mapping[str, Any]]
 ) -> Iterator[Mapping[str, Any]]:
-    calls = [
-        SessionCall(
-            key=call["prompt_key"],
-            model=call["model"],
-            time=call["time"],
-            failed=call["failed"],
-            turn=call["turn"],
-        )
-        for call in session
-    ]
+    seen = ("model", "time", "failed", "turn")
+    calls = [SessionCall(key=call["prompt_key"], **{name: call[name] for name in seen}) for call in session]
     for position, votes in votes_on_session(rules, calls).items():
         call = session[position]
         if call["outcome_source"] != NOT_DRAWN:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import count
 
 from training.readers.cells import excerpt
@@ -22,7 +21,7 @@ from training.readers.protocol import (
     Result,
 )
 from training.readers.values import at_path
-from training.reading.files.log_file import OWN_LOG, LogFile
+from training.reading.files.log_file import LogFile
 from training.reading.files.raw import RawBatch, RawRows
 from training.reading.rows.cleaning import CALL_SCHEMA, RUNTIME_FIELDS
 from training.reading.rows.source_rows import SourceRow, SourceRows, raw_text, source_rows
@@ -102,10 +101,7 @@ def converted_batches(file: LogFile, part: int = 0) -> Iterator[RawBatch]:
     Raises:
         CallLogError: the file is damaged, or can't be read.
     """
-    if file.reader == OWN_LOG:
-        convert = partial(_own_call, file.mapping)
-    else:
-        convert = partial(_converted, known_readers()[file.reader], file.overrides)
+    reader = known_readers()[file.reader]
     for rows in numbered_rows(file, part):
         results = Results()
         seen: set[str] = set()
@@ -113,7 +109,8 @@ def converted_batches(file: LogFile, part: int = 0) -> Iterator[RawBatch]:
             if row.record is None:
                 results.add_broken(row)
             else:
-                results.add(row, convert(row.record, seen))
+                result = NO_RECORD if row.record is _EMPTY else reader.convert(row.record)
+                results.add(row, with_overrides(result, row.record, file.overrides, seen))
         yield results.batch(rows.size, frozenset(seen), rows.digest)
 
 
@@ -147,17 +144,6 @@ def _rows_in(reader: Reader, row: SourceRow) -> Iterator[tuple[Record | None, by
     yield first, None
     for record in records:
         yield record, None
-
-
-def _own_call(mapping: Mapping[str, str], record: Record, seen: set[str]) -> Result:
-    """A call from the columns of the canonical log, for sources that are not read by column."""
-    seen.update(record)
-    return {name: record[source] for name, source in mapping.items() if source in record}
-
-
-def _converted(reader: Reader, overrides: Mapping[str, str], record: Record, seen: set[str]) -> Result:
-    result = NO_RECORD if record is _EMPTY else reader.convert(record)
-    return with_overrides(result, record, overrides, seen)
 
 
 def with_overrides(result: Result, record: Record, overrides: Mapping[str, str], seen: set[str]) -> Result:

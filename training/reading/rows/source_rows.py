@@ -1,4 +1,4 @@
-"""Records of files and tables, for the readers of other programs' logs."""
+"""The records of files and tables, in batches."""
 
 from __future__ import annotations
 
@@ -17,9 +17,18 @@ from training.readers.cells import drop_null_members, dump_json, excerpt, parse_
 from training.readers.known import known_readers
 from training.readers.protocol import Record
 from training.reading.files.csv_rows import CsvRow, csv_rows
-from training.reading.files.database import table_records
+from training.reading.files.database import log_records, table_records
 from training.reading.files.json_values import split_values
-from training.reading.files.log_file import BATCH_BYTES, BATCH_ROWS, LogFile, line_batches, open_log, open_raw
+from training.reading.files.log_file import (
+    BATCH_BYTES,
+    BATCH_ROWS,
+    LogFile,
+    LongLine,
+    is_remote,
+    line_batches,
+    open_log,
+    open_raw,
+)
 
 _Problem: TypeAlias = tuple[str, str]
 
@@ -95,17 +104,20 @@ def source_rows(file: LogFile, part: int = 0, batch_bytes: int = BATCH_BYTES) ->
             return _csv(file, batch_bytes)
         case "parquet":
             return _parquet(file, part)
+        case "database":
+            records = log_records(file)
         case "table":
-            return _numbered(table_records(file.url, file.table))
+            records = table_records(file.url, file.table)
         case _:
-            return _numbered(known_readers()[file.reader].fetch(file.url))
+            records = known_readers()[file.reader].fetch(file.url)
+    return _numbered(records)
 
 
 def _lines(file: LogFile, batch_bytes: int) -> Iterator[SourceRows]:
     content, raw = open_log(file.location)
     line, position = 0, 0
     with raw:
-        for lines in line_batches(content, file.path, batch_bytes):
+        for lines in line_batches(content, batch_bytes):
             yield SourceRows(rows=_json_rows(lines, line + 1), size=raw.tell() - position)
             line, position = line + len(lines), raw.tell()
 
@@ -140,6 +152,8 @@ def _row_batches(rows: Iterable[SourceRow], raw: BinaryIO, batch_bytes: int) -> 
 
 
 def _json_row(line: int, text: bytes, what: str) -> SourceRow:
+    if isinstance(text, LongLine):
+        return _broken(line, text, f"{what} {text.problem}")
     try:
         value = orjson.loads(text)
         repaired = False
@@ -163,7 +177,7 @@ def _csv(file: LogFile, batch_bytes: int) -> Iterator[SourceRows]:
     content, raw = open_log(file.location)
     names = file.names or ()
     with raw:
-        rows = csv_rows(content, file.path, len(names))
+        rows = csv_rows(content, len(names))
         next(rows, None)
         yield from _row_batches((_csv_row(row, names) for row in rows), raw, batch_bytes)
 
@@ -176,19 +190,27 @@ def _csv_row(row: CsvRow, names: Sequence[str]) -> SourceRow:
 
 
 def _parquet(file: LogFile, group: int) -> Iterator[SourceRows]:
-    with open_raw(file.location) as raw, pq.ParquetFile(raw, pre_buffer=False) as parquet:
+    for first, batch, size in row_group_batches(file, group):
+        names = batch.schema.names
+        columns = [parquet_values(column) for column in batch.columns]
+        records = (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
+        rows = [SourceRow(number, record) for number, record in enumerate(records, start=first)]
+        yield SourceRows(rows=rows, size=size)
+
+
+def row_group_batches(
+    file: LogFile, group: int, columns: Sequence[str] | None = None
+) -> Iterator[tuple[int, pa.RecordBatch, int]]:
+    """The batches of one row group, each with its first row's number and its share of the file's bytes."""
+    source = open_raw(file.location) if is_remote(file.location) else file.location
+    with pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20) as parquet:
         if not parquet.num_row_groups:
             return
         about = parquet.metadata.row_group(group)
         row = 1 + sum(parquet.metadata.row_group(number).num_rows for number in range(group))
         size = max(1, min(BATCH_ROWS, BATCH_BYTES * about.num_rows // max(about.total_byte_size, 1)))
-        for batch in parquet.iter_batches(size, row_groups=[group]):
-            names = batch.schema.names
-            columns = [parquet_values(column) for column in batch.columns]
-            records = (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
-            rows = [SourceRow(number, record) for number, record in enumerate(records, start=row)]
-            share = file.size * batch.num_rows // max(parquet.metadata.num_rows, 1)
-            yield SourceRows(rows=rows, size=share)
+        for batch in parquet.iter_batches(size, row_groups=[group], columns=columns):
+            yield row, batch, file.size * batch.num_rows // max(parquet.metadata.num_rows, 1)
             row += batch.num_rows
 
 

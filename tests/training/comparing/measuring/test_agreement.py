@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.records import FloatArray, IntArray
-from training.comparing.measuring.agreement import label_agreement
+from training.comparing.measuring.results import label_agreement
 
 SUCCESS = np.array([[0.0, 1.0, 1.0], [1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 COST = np.tile([1.0, 2.0, 5.0], (4, 1))

@@ -18,7 +18,7 @@ from training.comparing.report.charts import (
     risk_coverage_chart,
     wilson,
 )
-from training.pages.palettes import PALETTES
+from training.pages.rendering import PALETTES
 from training.statistics.intervals import UNKNOWN
 
 TEXT = ("ink", "soft", "router", "other", "base", "win", "loss", "undecided", "trade")

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.services.waiting import PATIENCE_S
 from tests.training.comparing.report.reports import CASES, HOSTILE
 from training.comparing.report.write import html
-from training.pages.palettes import PALETTES
+from training.pages.rendering import PALETTES
 
 PHONE, DESK = (390, 844), (1440, 900)
 PAPER = 688

@@ -9,8 +9,7 @@ import pytest
 
 import training.comparing
 from training.comparing.evaluated import FORMAT, Comparison, PolicyResult, Promise, Provenance
-from training.comparing.report.gate import parse_gate
-from training.comparing.report.schema import objects, shape_of
+from training.comparing.report.gate import objects, parse_gate, shape_of
 from training.statistics.intervals import Interval
 
 PAGE = (Path(training.comparing.__file__).parent / "README.md").read_text(encoding="utf-8")

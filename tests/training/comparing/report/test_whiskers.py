@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.training.comparing.report.reports import of
-from training.comparing.report.whiskers import EDGE, WIDTH, whiskers
+from training.comparing.report.write import EDGE, WIDTH, whiskers
 from training.statistics.intervals import UNKNOWN, Interval
 
 

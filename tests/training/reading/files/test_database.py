@@ -17,14 +17,14 @@ from tests.services.runtime_log import failed, fill, give, record, write_log
 from tests.training.logs import read
 from training.commands import tables
 from training.reading.calls import write_calls
-from training.reading.files import database
-from training.reading.files.database import database_batches
 from training.reading.files.raw import RawBatch
+from training.reading.rows import source_rows
+from training.reading.rows.own_log import read_batches
 from training.reading.rows.recognising import find_files
 
 
 def batches_of(log: str) -> Iterator[RawBatch]:
-    return database_batches(find_files([log], {})[0])
+    return read_batches(find_files([log], {})[0])
 
 
 def canonical(folder: Path, *sources: str, **settings: Json) -> list[dict[str, Json]]:
@@ -200,7 +200,7 @@ def test_an_answer_of_a_fallback_has_no_propensity_and_is_kept(tmp_path: Path) -
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "BATCH_ROWS", 4)
+    monkeypatch.setattr(source_rows, "BATCH_ROWS", 4)
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -210,7 +210,7 @@ def test_a_log_is_read_in_parts_whose_rows_are_numbered_through(tmp_path: Path) 
 
 
 def test_a_part_of_a_log_is_limited_by_its_bytes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "BATCH_BYTES", 10_000)
+    monkeypatch.setattr(source_rows, "BATCH_BYTES", 10_000)
     texts = [{"role": "user", "content": "x" * 6000}]
     log = write_log(tmp_path / "calls.db", *(record(f"c{number}", messages=texts) for number in range(4)))
     assert [len(batch.rows.lines) for batch in batches_of(log)] == [2, 2]
@@ -250,7 +250,7 @@ def test_the_digest_is_that_of_the_rows_and_their_feedback(
     one = write_log(tmp_path / "one.db", record("a"), record("b"))
     two = write_log(tmp_path / "two.db", record("b"), record("a"))
     first = read(tmp_path, one).summary.digest
-    monkeypatch.setattr(database, "BATCH_ROWS", 1)
+    monkeypatch.setattr(source_rows, "BATCH_ROWS", 1)
     assert read(tmp_path, two).summary.digest == first
     give(two, a=(True, None))
     assert read(tmp_path, two).summary.digest != first

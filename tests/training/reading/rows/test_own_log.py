@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from router.errors import CallLogError
 from tests.training.logs import call, read, write_lines
-from training.reading.files import log_file
+from training.reading.files import csv_rows, log_file
 from training.reading.files.raw import RawBatch
 from training.reading.rows.own_log import read_batches
 from training.reading.rows.recognising import find_files
@@ -123,14 +124,47 @@ def test_a_damaged_parquet_page_is_refused_by_name(tmp_path: Path) -> None:
         batches_of(tmp_path / "a.parquet")
 
 
+@pytest.fixture
+def short_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (log_file, csv_rows):
+        monkeypatch.setattr(module, "LONGEST_VALUE", 1 << 20)
+
+
+@pytest.mark.usefixtures("short_limit")
 @pytest.mark.parametrize(
-    ("name", "start"), [("calls.jsonl.gz", b'{"model": "m"}\n{"a": "'), ("calls.csv.gz", b"prompt,model\n")]
+    ("name", "good", "start", "reason"),
+    [
+        ("calls.jsonl", b'{"model": "m", "prompt": "x"}\n', b'{"prompt": "', "line is longer than 64 MiB"),
+        ("calls.csv", b"m,x\n", b'm,"', "row is broken CSV (row is longer than 64 MiB)"),
+        ("calls.csv", b"m,x\n", b'm,"\n\n', "row is broken CSV (row is longer than 64 MiB)"),
+    ],
 )
-@pytest.mark.parametrize("format_", ["pointsman", "langfuse"])
-def test_a_line_that_might_not_fit_into_memory_stops_the_reading(
-    name: str, start: bytes, format_: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_row_that_might_not_fit_into_memory_is_broken_alone(
+    name: str, good: bytes, start: bytes, reason: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(log_file, "LONGEST_VALUE", 4096)
-    (tmp_path / name).write_bytes(gzip.compress(start + b"a" * 1_000_000))
-    with pytest.raises(CallLogError, match=rf"{name}: line 2 is longer than \d+ MiB; remove the line"):
-        read(tmp_path, str(tmp_path / name), format=format_)
+    header = b"model,prompt\n" if name.endswith("csv") else good
+    log = header + good + start + b"a" * (48 << 20) + b"\n" + good
+    (tmp_path / f"{name}.gz").write_bytes(gzip.compress(log, 1))
+    del log
+    tracemalloc.start()
+    try:
+        assert broken_of(tmp_path / f"{name}.gz") == {3: reason}
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+    assert rows_of(tmp_path / f"{name}.gz", "prompt")[-1] == "x"
+
+
+@pytest.mark.usefixtures("short_limit")
+@pytest.mark.parametrize("format_", ["pointsman", "langfuse"])
+def test_a_line_that_is_too_long_counts_as_rejected(format_: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b"{}\n" * 20 + b"a" * 2_000_000))
+    with pytest.raises(CallLogError, match=r"line is longer than 64 MiB"):
+        read(tmp_path, str(tmp_path / "a.jsonl.gz"), format=format_)
+
+
+@pytest.mark.usefixtures("short_limit")
+def test_a_header_that_is_too_long_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"a" * 2_000_000))
+    with pytest.raises(CallLogError, match=r"a\.csv\.gz: the header is broken CSV \(row is longer"):
+        batches_of(tmp_path / "a.csv.gz")

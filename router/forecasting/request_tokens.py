@@ -1,0 +1,194 @@
+"""The tokens that a provider bills for one request: the one counter behind costs, limits and windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+import numpy as np
+
+from router.records import LISTS, MAPPINGS, FloatArray, Json, Request, message_texts
+from router.text import shown
+
+MEDIA_TOKENS: Final = 1_600
+"""Tokens of an image or a file: the most that Anthropic counts for an image of usual size."""
+SYSTEM_ROLES: Final = ("system", "developer")
+"""Roles of standing instructions; OpenAI's newer models use `developer`."""
+BYTES_A_TOKEN: Final = 4
+"""What OpenAI and Anthropic document for English; JSON has a little less, Chinese about as much."""
+MOST_BYTES_A_TOKEN: Final = 12
+"""An encoder that has fewer tokens than that took a run of characters without a break for one word."""
+MOST_NODES: Final = 30_000
+"""Values of a request that are visited; a request with more values has more tokens than that."""
+MOST_OUTPUT: Final = 10**9
+MEDIA: Final = frozenset(
+    {
+        "image_url", "input_image", "image", "file", "input_file", "document",
+        "input_audio", "audio", "audio_url", "video_url", "input_video", "video",
+    }
+)  # fmt: skip
+"""Types of parts that hold no text of the prompt."""
+TEXTUAL: Final = frozenset(
+    {
+        "text", "input_text", "output_text", "refusal", "tool_use", "tool_result", "function",
+        "function_call", "function_call_output", "thinking", "redacted_thinking", "reasoning",
+        "reasoning_text", "summary_text", "search_result",
+    }
+)  # fmt: skip
+"""Types of parts whose whole content is in the request, as text."""
+NOT_BILLED: Final = frozenset(
+    {
+        "audio", "extra_headers", "headers", "litellm_metadata", "logit_bias", "metadata", "modalities",
+        "parallel_tool_calls", "stop", "stream_options", "thinking", "tool_choice", "user",
+        "web_search_options", "api_base", "base_url", "api_version", "model", "messages", "tools",
+        "response_format", "reasoning_effort", "service_tier", "verbosity", "function_call",
+    }
+)  # fmt: skip
+"""Arguments that hold no text of the prompt, or that are counted elsewhere; text in any other is counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What some values of a request hold.
+
+    Attributes:
+        texts: every text, including the names of members.
+        media: number of parts that hold something other than text.
+        nodes: number of values that were visited.
+        uncounted: what has a number of tokens that nobody can tell from the request; None: nothing.
+    """
+
+    texts: Sequence[str]
+    media: int
+    nodes: int
+    uncounted: str | None
+
+    @property
+    def tokens(self) -> float:
+        """About how many tokens they are."""
+        text = sum(map(_bytes, self.texts)) / BYTES_A_TOKEN
+        return max(text, self.nodes if self.nodes >= MOST_NODES else 0) + MEDIA_TOKENS * self.media
+
+
+def contents_of(values: Iterable[Json], parts: Iterable[Json] = ()) -> Contents:
+    """Visit some JSON values and the parts of some messages, however deep, and at most `MOST_NODES`."""
+    texts: list[str] = []
+    waiting: list[tuple[Json, bool]] = [(value, False) for value in values]
+    waiting.extend((part, True) for part in parts)
+    media = nodes = 0
+    uncounted: str | None = None
+    while waiting and nodes < MOST_NODES:
+        value, is_part = waiting.pop()
+        nodes += 1
+        if isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, MAPPINGS):
+            kind = value.get("type")
+            if isinstance(kind, str) and kind in MEDIA and not _is_text(value):
+                media += 1
+                continue
+            if is_part and isinstance(kind, str) and kind not in TEXTUAL:
+                uncounted = f"a part of type {kind[:40]!r}"
+            nodes += len(value)
+            for name, inner in islice(value.items(), MOST_NODES):
+                texts.append(name if isinstance(name, str) else shown(name))
+                waiting.append((inner, isinstance(name, str) and name == "content"))
+        elif isinstance(value, LISTS):
+            waiting.extend((inner, is_part) for inner in islice(value, MOST_NODES))
+    if waiting:
+        uncounted = f"more than {MOST_NODES:,} values"
+    return Contents(texts=texts, media=media, nodes=nodes, uncounted=uncounted)
+
+
+def request_contents(request: Request) -> Contents:
+    """Everything of a request that a provider may bill as input."""
+    others = [] if request.tools is None else [request.tools]
+    roles = [message["role"] for message in request.messages]
+    return contents_of(
+        [*others, *roles, *_members(request), *_arguments(request)],
+        parts=[message.get("content") for message in request.messages],
+    )
+
+
+def billed_tokens(request: Request, encoded: float, counted: float) -> float:
+    """About how many input tokens a provider bills for a request.
+
+    Args:
+        encoded: the encoder's tokens of all turns except system text.
+        counted: those, and a quarter per character of the system text and the tools.
+    """
+    read = sum(_bytes(text) for role, text in message_texts(request.messages) if role not in SYSTEM_ROLES)
+    unseen = read / BYTES_A_TOKEN if read > MOST_BYTES_A_TOKEN * max(encoded, 1.0) else 0.0
+    rest = contents_of([*_members(request), *_arguments(request)], parts=_unread_parts(request))
+    return counted + unseen + rest.tokens
+
+
+def billed_output(predicted: FloatArray, parameters: Mapping[str, Json]) -> FloatArray:
+    """Expected output tokens under a call's arguments: its reasoning budget, its bound, and its `n` answers.
+
+    Args:
+        predicted: of one answer without arguments, any shape.
+    """
+    extra = parameters.get("extra_body")
+    given = {**parameters, **extra} if isinstance(extra, Mapping) else parameters
+    thinking = given.get("thinking")
+    budget = _count(thinking.get("budget_tokens")) if isinstance(thinking, Mapping) else 0
+    most = answer_tokens(given) or MOST_OUTPUT
+    output = np.minimum(np.maximum(predicted, budget), min(most, MOST_OUTPUT))
+    return np.asarray(output * max(_count(given.get("n")), 1))
+
+
+def answer_tokens(parameters: Mapping[str, Json]) -> int:
+    """The longest answer that a request allows; 0 if it does not say."""
+    most = parameters.get("max_completion_tokens") or parameters.get("max_tokens")
+    return max(most, 0) if isinstance(most, int) else 0
+
+
+def _members(request: Request) -> Iterator[Json]:
+    """What the messages hold beside role and content: tool calls, names, reasoning."""
+    for message in request.messages:
+        yield from (value for name, value in message.items() if name not in ("role", "content"))
+
+
+def _unread_parts(request: Request) -> Iterator[Json]:
+    """What the messages' contents hold beside the texts that `message_texts` yields."""
+    for message in request.messages:
+        content = message.get("content")
+        if isinstance(content, list | tuple):
+            yield from (part for one in content if (part := _unread(one)) is not None)
+        elif not isinstance(content, str | None):
+            yield content
+
+
+def _unread(part: Json) -> Json:
+    """A part without the text that `message_texts` yields of it; None if nothing is left."""
+    if not isinstance(part, Mapping) or not isinstance(part.get("text"), str):
+        return part
+    rest = {name: value for name, value in part.items() if name != "text"}
+    return None if rest.keys() <= {"type", "cache_control"} and rest.get("type") in TEXTUAL else rest
+
+
+def _arguments(request: Request) -> Iterator[Json]:
+    """The response format, and arguments that hold text."""
+    if request.response_format is not None:
+        yield request.response_format
+    for name, value in request.parameters.items():
+        if name not in NOT_BILLED and isinstance(value, str | Mapping | list | tuple):
+            yield value
+
+
+def _is_text(part: Mapping[str, Json]) -> bool:
+    """Whether a document consists of text."""
+    source = part.get("source")
+    return isinstance(source, Mapping) and source.get("type") in ("text", "content")
+
+
+def _count(value: Json) -> int:
+    usable = isinstance(value, int) and not isinstance(value, bool)
+    return min(max(value, 0), MOST_OUTPUT) if usable else 0
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

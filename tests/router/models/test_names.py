@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import pytest
+
+from router.models.names import ModelNames, with_own_names
+from router.settings.yaml_file import parse_config
+
+MODELS = ("gpt-5", "azure/ours", "claude-sonnet-4-5-20250929", "ollama/llama3.1", "house")
+CONFIG = parse_config("models: {house: {litellm_model: azure/gpt-4o-2024-05-13}}")
+
+
+def names(*models: str) -> ModelNames:
+    return ModelNames(models or MODELS, CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("written", "model"),
+    [
+        ("gpt-5", "gpt-5"),
+        ("GPT-5", "gpt-5"),
+        ("gpt-5 ", "gpt-5"),
+        ("openai/gpt-5", "gpt-5"),
+        ("gpt-5-2025-08-07", "gpt-5"),
+        ("openai/gpt-5-2025-08-07", "gpt-5"),
+        ("azure/gpt-5", "gpt-5"),
+        ("ours", "azure/ours"),
+        ("claude-sonnet-4-5", "claude-sonnet-4-5-20250929"),
+        ("anthropic/claude-sonnet-4-5", "claude-sonnet-4-5-20250929"),
+        ("llama3.1", "ollama/llama3.1"),
+        ("azure/gpt-4o-2024-05-13", "house"),
+        ("gpt-4o", "house"),
+    ],
+)
+def test_every_spelling_of_a_model_means_it(written: str, model: str) -> None:
+    assert names().denied_by([written]) == names().allowed_by([written]) == {model}
+    assert names().own(written) == model
+    assert names().problem([written], one=True) is None
+
+
+@pytest.mark.parametrize("written", ["gpt-5-mini", "gpt", "anthropic/gpt-4", "", "openai/", "azure/other"])
+def test_another_models_name_means_none(written: str) -> None:
+    assert names().denied_by([written]) == names().allowed_by([written]) == frozenset()
+    assert "which this router does not know" in str(names().problem([written], one=False))
+
+
+def test_a_misspelt_name_is_refused_with_the_closest() -> None:
+    assert "did you mean 'gpt-5'?" in str(names().problem(["gpt5"], one=False))
+
+
+def test_a_denied_name_denies_all_that_it_covers() -> None:
+    twins = names("gpt-5", "azure/gpt-5", "openai/gpt-5-2025-08-07", "gpt-5-mini")
+    assert twins.denied_by(["gpt-5"]) == {"gpt-5", "azure/gpt-5", "openai/gpt-5-2025-08-07"}
+    assert twins.denied_by(["azure/gpt-5"]) == {"azure/gpt-5"}
+
+
+def test_an_allowed_name_must_mean_one_model() -> None:
+    twins = names("azure/gpt-5", "openai/gpt-5")
+    assert twins.allowed_by(["gpt-5"]) == frozenset()
+    assert "may mean 'azure/gpt-5' or 'openai/gpt-5'" in str(twins.problem(["gpt-5"], one=True))
+    assert twins.problem(["gpt-5"], one=False) is None
+
+
+def test_a_models_own_name_is_never_ambiguous() -> None:
+    twins = names("gpt-5", "azure/gpt-5", "gpt-5-2025-08-07")
+    assert twins.allowed_by(["gpt-5"]) == {"gpt-5"}
+    assert twins.own("GPT-5") == "gpt-5"
+
+
+def test_settings_name_models_in_any_spelling() -> None:
+    config = parse_config(
+        "{baseline: GPT-5, rules: {default: openai/gpt-5, task_types: {chat: ours}}, "
+        "calls: {fallbacks: {openai/gpt-5: [llama3.1], '*': [gpt-5]}}}"
+    )
+    own = with_own_names(config, names())
+    assert (own.baseline, own.rules.default, own.rules.task_types) == (
+        "gpt-5",
+        "gpt-5",
+        {"chat": "azure/ours"},
+    )
+    assert own.calls.fallbacks == {"gpt-5": ["ollama/llama3.1"], "*": ["gpt-5"]}
+
+
+def test_settings_in_the_routers_own_names_stay_the_same_object() -> None:
+    config = parse_config("rules: {default: gpt-5}")
+    assert with_own_names(config, names()) is config
