@@ -4,9 +4,10 @@ RouterError
 ├── ConfigError        pointsman.yaml is wrong: the message names the key and the line
 ├── ArtifactError      a router folder can't be used
 │   ├── DamagedArtifact    a file is missing or its hash differs
-│   ├── ForeignArtifact    the folder is not a pointsman router
+│   ├── ForeignArtifact    the folder is not a pointsman router, or not the expected one
 │   ├── NewerArtifact      its format is later than this code reads
 │   └── NoAnswer           the registry is down or in trouble
+├── RouterClosed       the router was used after its `close()`
 ├── RequestError       one request can't be read (also: one line of `pointsman route`)
 ├── NoModelAllowed     the limits rule out every model for a request; carries the reasons
 ├── CallFailed         no model answered; carries every attempt
@@ -39,7 +40,7 @@ class DamagedArtifact(ArtifactError):
 
 
 class ForeignArtifact(ArtifactError):
-    """The folder was not written by pointsman."""
+    """The folder was not written by pointsman, or holds another router than the expected one."""
 
 
 class NewerArtifact(ArtifactError):
@@ -48,6 +49,13 @@ class NewerArtifact(ArtifactError):
 
 class NoAnswer(ArtifactError):
     """The registry can't be reached or is in trouble; a copy may serve until it is back."""
+
+
+class RouterClosed(RouterError):
+    """A closed router was asked to decide or to call: nothing would be logged any more."""
+
+    def __init__(self) -> None:
+        super().__init__("this router is closed: load it again, or close it after its last call")
 
 
 class RequestError(RouterError):

@@ -7,6 +7,8 @@ import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -38,6 +40,10 @@ LISTS = (list, tuple)
 REQUEST_FIELDS = frozenset(
     {"prompt", "messages", "tools", "response_format", "task_type", "tags", "session_id", "parameters"}
 )
+
+
+LONGEST_NAME = 100
+"""Characters of a name that are compared with the known ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +108,12 @@ class Request:
         Other keys are ignored: the line may carry the caller's own identifier.
 
         Raises:
-            RequestError: the value is not an object, or has neither `prompt` nor `messages`, or both.
+            RequestError: the value is not an object, has neither `prompt` nor `messages`, or both, or a key
+                that is nearly one of ours, such as `task_typ`.
         """
         if not isinstance(value, Mapping):
             raise RequestError(f"a request is a JSON object, got {type(value).__name__}")
+        refuse_near_misses(value, REQUEST_FIELDS | WISH_FIELDS)
         fields = {name: value[name] for name in REQUEST_FIELDS if value.get(name) is not None}
         prompt, messages = fields.pop("prompt", None), fields.pop("messages", None)
         if (prompt is None) == (messages is None):
@@ -252,6 +260,24 @@ class Decision:
             "rejected": dict(self.rejected),
             **{name: value for name, value in rare.items() if value},
         }
+
+
+def refuse_near_misses(names: Iterable[object], known: frozenset[str]) -> None:
+    """Refuse a name that must be a slip of the pen for a known one: it would have no effect.
+
+    Raises:
+        RequestError: names both.
+    """
+    for name in names:
+        if isinstance(name, str) and name not in known and (meant := _nearly(name, known)) is not None:
+            raise RequestError(f"unknown argument {name!r}: did you mean {meant!r}?")
+
+
+@lru_cache(maxsize=4096)
+def _nearly(name: str, known: frozenset[str]) -> str | None:
+    """The known name that a name is a slip for, or None; `prompt_id` is no slip for `prompt`."""
+    near = get_close_matches(name[:LONGEST_NAME].lower(), known, n=1, cutoff=0.8)
+    return next((one for one in near if not name.startswith(f"{one}_")), None)
 
 
 def _usd(cost: float) -> float | None:

@@ -25,7 +25,7 @@ from router.forecasting.read_part import check_size
 from router.forecasting.request_tokens import billed_output
 from router.forecasting.task_groups import ABOUT_FILE, TaskGroups
 from router.forking import ForkSafe
-from router.loading.artifact import load_arrays, read_manifest, refusing_malformed
+from router.loading.artifact import check_digest, digest_of, load_arrays, read_manifest, refusing_malformed
 from router.models.model_list import cached_price_share
 from router.models.names import ModelNames, with_own_names
 from router.models.prices import ModelPrice, PriceTable, current_prices
@@ -135,18 +135,23 @@ class Version:
         self._turns = ForkSafe(partial(BoundedSemaphore, os.cpu_count() or 1))
 
     @classmethod
-    def load(cls, folder: Path, config: Config | None = None, held: object = None) -> Version:
+    def load(
+        cls, folder: Path, config: Config | None = None, held: object = None, expect: str | None = None
+    ) -> Version:
         """Load a router's folder and check every file against its hash.
 
         Args:
             config: settings; None: the training settings, without those that only an application may set.
             held: object to keep alive with the version, such as the folder's copy on disk.
+            expect: the router's `digest`; None: any router.
 
         Raises:
-            ArtifactError: the folder is missing, damaged, foreign or newer than this code.
+            ArtifactError: the folder is missing, damaged, foreign or newer than this code, or holds another
+                router than `expect` says.
             ConfigError: the settings name a model that the router does not know.
         """
         manifest = read_manifest(folder)
+        check_digest(folder, manifest, expect)
         with refusing_malformed(folder):
             settings = _own_settings(folder, manifest["config"]) if config is None else config
             settings = check_models(settings, manifest["models"])
@@ -173,6 +178,11 @@ class Version:
         for row, request in enumerate(CANARIES):
             for serve_rules in (False, True):
                 self.settle(self._case(self.typed(request), forecast, row, serve_rules=serve_rules)).to_json()
+
+    @property
+    def digest(self) -> str:
+        """Stands for the whole folder: "sha256:" and the hash in its manifest."""
+        return digest_of(self.manifest)
 
     @property
     def baseline(self) -> str:

@@ -111,7 +111,7 @@ def test_the_commands_import_training_only_when_they_run(path: Path) -> None:
 @pytest.mark.parametrize("path", sources("router", "training"), ids=module_name)
 def test_the_package_imports_neither_tests_nor_tools(path: Path) -> None:
     tops = {name.partition(".")[0] for name in imports(path, deep=True)}
-    assert not tops & {"tests", "benchmarks", "data", "notebooks"}
+    assert not tops & {"pointsman", "tests", "benchmarks", "data", "notebooks"}
 
 
 def test_no_module_imports_itself_by_a_detour() -> None:
@@ -165,7 +165,7 @@ def test_a_private_name_stays_in_its_file(path: Path) -> None:
 
 
 def test_importing_the_package_costs_nothing() -> None:
-    assert loaded_by("import router", OUTSIDE_IMPORT) == ""
+    assert loaded_by("import router, pointsman", OUTSIDE_IMPORT) == ""
 
 
 def test_the_router_loads_without_the_packages_of_training() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from router.forecasting.encoder import load_encoder
 from router.forecasting.features import embedded_text
-from router.loading.artifact import check_target
+from router.loading.artifact import check_target, digest_of
 from router.records import Json
 from router.version import check_models
 from training.judging.run import JudgeTerms, judged
@@ -71,6 +71,7 @@ class Trained:
         return {
             "out": str(self.out),
             "policy_version": self.manifest["policy_version"],
+            "digest": digest_of(self.manifest),
             "models": self.manifest["models"],
             "estimator": self.fitted.published,
             "metrics": self.manifest["metrics"],

@@ -63,6 +63,28 @@ def gets_no_key(called: str, settings: ModelSettings) -> bool:
     return own and provider_of(called) in ANY_SERVER
 
 
+def check_client(client: Client, models: Iterable[str]) -> None:
+    """Refuse a client that can't call a model: the first request for it would be the first to tell.
+
+    Raises:
+        ConfigError: it has no `completion` and `acompletion`, or is a `litellm.Router` that lacks one
+            of these groups.
+    """
+    if client is None:
+        return
+    if not all(callable(getattr(client, name, None)) for name in ("completion", "acompletion")):
+        raise ConfigError(
+            f"transport must be a litellm.Router, or have completion and acompletion, not {type(client)!r}"
+        )
+    if hasattr(client, "get_model_list"):
+        missing = [model for model in models if not client.get_model_list(model)]
+        if missing:
+            raise ConfigError(
+                f"this litellm.Router has no group for {', '.join(missing)}: add them to its model_list, or "
+                "list them in limits.deny"
+            )
+
+
 def no_detours(client: Client) -> dict[str, Json]:
     """The arguments that stop LiteLLM's own retries and fallbacks: the chain is a privacy boundary.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from router.calling.attempt import Usage
 from router.calling.litellm_call import Reply, cost_of_tokens
 from router.models.model_list import cached_price_share
 from router.models.prices import PER_MILLION
+from router.records import Decision
 from router.settings.sections import ModelSettings, Price
 
 _CONTENT = (
@@ -22,6 +23,26 @@ _CONTENT = (
     "images",
 )
 """Members of a piece that may hold part of the answer, the most common first."""
+
+
+class Response(Protocol):
+    """LiteLLM's `ModelResponse` with the decision beside it.
+
+    Attributes:
+        decision: which model answered, why, and its `call_id` for feedback.
+        choices, usage: as the provider's chat completion has them.
+    """
+
+    decision: Decision
+    id: str
+    created: int
+    model: str | None
+    choices: list[Any]
+    usage: Any
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:  # noqa: ANN401 - pydantic's
+        """The response as plain JSON values, without the decision."""
+        ...
 
 
 def says_something(piece: Reply) -> bool:

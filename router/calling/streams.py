@@ -10,9 +10,10 @@ from typing import Self
 
 from router.calling.attempt import Failed
 from router.calling.litellm_call import Reply, aclose, anext_piece, close, next_piece
-from router.calling.reply import counted_in, finish_reason_of, holds_content, says_something
+from router.calling.reply import counted_in, finish_reason_of, holds_content
 from router.calling.running import RunningAttempt
 from router.errors import StreamBroken
+from router.records import Decision
 
 
 class Progress:
@@ -78,14 +79,14 @@ class Progress:
 
     def _add(self, piece: Reply) -> None:
         self.running.pieces.append(piece)
-        has_content = says_something(piece)
-        self._has_content = self._has_content or holds_content(piece)
-        if has_content:
-            self._ending = finish_reason_of(piece) is not None
+        content, ends = holds_content(piece), finish_reason_of(piece) is not None
+        self._has_content = self._has_content or content
+        if content or ends:
+            self._ending = ends
         elif not self.running.call.wants_usage and counted_in(piece) is not None:
             return
         self._held.append(piece)
-        if (has_content or self.opened) and not self._ending:
+        if (content or ends or self.opened) and not self._ending:
             self._release()
 
     def _release(self) -> None:
@@ -97,7 +98,13 @@ class Progress:
 
 
 class _ModelAndNotes:
-    """The public attributes of both kinds of stream."""
+    """The public attributes of both kinds of stream.
+
+    Attributes:
+        decision: which model answers, why, and its `call_id` for feedback.
+    """
+
+    decision: Decision
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress

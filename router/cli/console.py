@@ -83,7 +83,7 @@ def progress_bars() -> Iterator[Stages]:
         yield stages
 
 
-def loaded_version(where: str, config: Path | None) -> Version:
+def loaded_version(where: str, config: Path | None, expect: str | None = None) -> Version:
     """Load a router from its folder or registry URI, for a command that calls no model.
 
     Raises:
@@ -91,4 +91,4 @@ def loaded_version(where: str, config: Path | None) -> Version:
     """
     from router.serving.client import load_version
 
-    return load_version(where, load_config(config) if config else None)[0]
+    return load_version(where, load_config(config) if config else None, expect)[0]

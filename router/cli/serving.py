@@ -26,9 +26,12 @@ def route_command(
     requests: Annotated[
         typer.FileBinaryRead, typer.Argument(help="Requests, one JSON object per line; default: stdin.")
     ] = "-",  # type: ignore[assignment] # typer opens it
+    expect: Annotated[
+        str | None, typer.Option(help="Digest that the router must have, as `train` prints it: sha256:...")
+    ] = None,
 ) -> None:
     """Read one request per line and write one decision per line, in order."""
-    loaded = loaded_version(router, config)
+    loaded = loaded_version(router, config, expect)
     bad = 0
     with progress_bars() as progress:
         advance = progress.stage("routing", None)

@@ -80,6 +80,8 @@ class LimitCheck:
         self.facts = facts_of(models, config)
         self.names = ModelNames(models, config)
         self._settings = config.limits
+        self._home_tags = frozenset(map(_label, config.limits.local_only_tags))
+        self._home_tasks = frozenset(map(_label, config.limits.local_only_task_types))
 
     def rule_out(
         self,
@@ -113,14 +115,31 @@ class LimitCheck:
         )
         return {name: why for name, why in reasons if why is not None}
 
+    def binding(self, request: Request, wishes: Wishes, *, labelled: bool) -> str | None:
+        """The first limit that a request is under whatever model serves it, or None.
+
+        Args:
+            labelled: whether the request shows its tags and task type; if not, it may have any.
+        """
+        settings = self._settings
+        limits = {
+            "local_only": self.must_stay(request, wishes),
+            "local_only_tags": not labelled and bool(self._home_tags),
+            "local_only_task_types": not labelled and bool(self._home_tasks),
+            "deny": bool(settings.deny or wishes.deny),
+            "allow": wishes.allow is not None,
+            "max_cost_usd": settings.max_cost_usd is not None or wishes.max_cost_usd is not None,
+        }
+        return next((name for name, binds in limits.items() if binds), None)
+
     def must_stay(self, request: Request, wishes: Wishes) -> bool:
         """Whether a request may only go to a local model."""
         settings = self._settings
         return (
             wishes.local_only
             or settings.local_only
-            or request.task_type in settings.local_only_task_types
-            or any(tag in settings.local_only_tags for tag in request.tags)
+            or (request.task_type is not None and _label(request.task_type) in self._home_tasks)
+            or not self._home_tags.isdisjoint(map(_label, request.tags))
         )
 
 
@@ -196,6 +215,11 @@ def _too_dear(cost: float, demand: _Demand) -> str | None:
     if cost > 0.0 and (what := demand.uncounted):
         return f"costs an unknown amount, as nobody can count {what} before the call, and {cap}"
     return None
+
+
+def _label(text: str) -> str:
+    """A tag or task type as limits compare it: without case and surrounding space."""
+    return text.strip().casefold()
 
 
 def _or_infinite(value: float | None) -> float:

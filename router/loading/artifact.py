@@ -42,7 +42,7 @@ def check_target(target: Path) -> None:
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A scratch folder beside `target`, which takes its place if the block succeeds.
+    """A folder near `target`, which takes its place if the block succeeds; its mode follows the umask.
 
     An existing folder is replaced only if it holds a router or is empty.
 
@@ -56,10 +56,11 @@ def new_folder(target: Path) -> Iterator[Path]:
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     except OSError as error:
         raise ArtifactError(f"{target}: can't be written: {error}") from error
+    folder = scratch / "router"  # unlike the scratch folder, which is the user's alone, it follows the umask
     try:
-        yield scratch
-        scratch.chmod(0o755)
-        _swap(scratch, target)
+        folder.mkdir()
+        yield folder
+        _swap(folder, target)
     except (OSError, SafetensorError) as error:
         raise ArtifactError(
             f"{target}: can't be written: {_why(error)}; free disk space, or choose another place"
@@ -70,8 +71,6 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 def _why(error: Exception) -> str:
     """The reason of an error of writing, without the scratch folder's name, which the user doesn't know."""
-    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
-        return str(error.args[0][0][2]).partition(": '")[0]
     return getattr(error, "strerror", None) or " ".join(str(error).split())
 
 
@@ -138,6 +137,24 @@ def _unreadable(folder: Path, error: PermissionError) -> str:
     return f"{path}: user {user} may not read it ({mode}); let that user read it, for example with chmod a+rX"
 
 
+def digest_of(manifest: Mapping[str, Json]) -> str:
+    """The digest that stands for a whole router: its manifest, which holds the hash of every file."""
+    return f"sha256:{manifest['sha256']}"
+
+
+def check_digest(folder: Path, manifest: Mapping[str, Json], expect: str | None) -> None:
+    """Check that a router is the one that is expected; None expects any.
+
+    Raises:
+        ForeignArtifact: its digest is another.
+    """
+    if expect is not None and expect != (actual := digest_of(manifest)):
+        raise ForeignArtifact(
+            f"{folder}: another router than expected: its digest is {actual}, expected {expect!r}; "
+            "load that router, or expect this digest if you trust this one"
+        )
+
+
 def _checked_manifest(folder: Path) -> dict[str, Json]:
     manifest = _parsed_manifest(folder)
     if manifest["format_version"] > FORMAT_VERSION:
@@ -145,8 +162,8 @@ def _checked_manifest(folder: Path) -> dict[str, Json]:
             f"{folder}: router format {manifest['format_version']}, this code reads up to {FORMAT_VERSION}: "
             "upgrade pointsman, or train again"
         )
-    stated = manifest.pop("sha256", None)
-    if stated != hashlib.sha256(_dump(manifest)).hexdigest():
+    rest = {name: value for name, value in manifest.items() if name != "sha256"}
+    if manifest.get("sha256") != hashlib.sha256(_dump(rest)).hexdigest():
         raise DamagedArtifact(f"{folder / MANIFEST}: changed since it was written; train or fetch it again")
     if not manifest["files"]:
         raise DamagedArtifact(
@@ -174,9 +191,10 @@ def load_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
 
 def save_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
     """Write arrays, by name, as safetensors."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+    # `save_file` would make a file that only this user may read, whatever the umask.
+    path.write_bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
 
 def file_hash(path: Path) -> str:
@@ -229,8 +247,8 @@ def _replaceable(target: Path) -> bool:
     return target.is_dir() and (not any(target.iterdir()) or (target / MANIFEST).is_file())
 
 
-def _swap(scratch: Path, target: Path) -> None:
-    """Rename `scratch` to `target`, so that a reader never sees files of both.
+def _swap(folder: Path, target: Path) -> None:
+    """Rename `folder` to `target`, so that a reader never sees files of both.
 
     Replacing a folder takes two renames; for an instant between them there is no folder at `target`.
 
@@ -238,7 +256,7 @@ def _swap(scratch: Path, target: Path) -> None:
         ArtifactError: `target` can't be renamed, as a mount point can't.
     """
     if not target.exists():
-        scratch.rename(target)
+        folder.rename(target)
         return
     retired = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
     try:
@@ -246,5 +264,5 @@ def _swap(scratch: Path, target: Path) -> None:
     except OSError as error:
         retired.rmdir()
         raise ArtifactError(f"{target}: can't be replaced: {error}; name a folder inside it") from error
-    scratch.rename(target)
+    folder.rename(target)
     shutil.rmtree(retired, ignore_errors=True)

@@ -124,9 +124,11 @@ class Copies:
         except OSError as error:
             raise _unwritable(self.folder, error) from error
         try:
-            download(scratch)
-            _check(scratch, version)
-            _place(scratch, home)
+            files = scratch / "files"  # unlike the scratch folder, it follows the umask
+            files.mkdir()
+            download(files)
+            _check(files, version)
+            _place(files, home)
             copy = _hold(Copy(version=version, folder=_router_in(home, version), home=home))
         except OSError as error:
             raise _unwritable(self.folder, error) from error
@@ -289,13 +291,10 @@ def _delete(home: Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     """Replace a file's text so that a reader sees either the old or the new text."""
-    handle, scratch = tempfile.mkstemp(prefix=SCRATCH, dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(scratch).replace(path)
-    finally:
-        Path(scratch).unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=path.parent) as scratch:
+        file = Path(scratch) / path.name
+        file.write_text(text, encoding="utf-8")
+        file.replace(path)
 
 
 def _unwritable(folder: Path, error: OSError) -> ArtifactError:

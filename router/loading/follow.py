@@ -19,7 +19,8 @@ from router.loading.copies import Copy, RegisteredVersion
 logger = logging.getLogger(__name__)
 
 _Loaded = TypeVar("_Loaded")
-_BAD_VERSION = (DamagedArtifact, ForeignArtifact, NewerArtifact)
+BAD_VERSION = (DamagedArtifact, ForeignArtifact, NewerArtifact)
+"""Errors that say that a version is unusable, not that its registry is in trouble."""
 
 
 class Source(Protocol):
@@ -31,7 +32,7 @@ class Source(Protocol):
         """The version that the address points to now; raises RouterError if nobody knows."""
 
     def fetch(self, version: RegisteredVersion) -> Copy:
-        """The version's files; raises one of `_BAD_VERSION` if they are unusable, else RouterError."""
+        """The version's files; raises one of `BAD_VERSION` if they are unusable, else RouterError."""
 
     def remember(self, copy: Copy) -> None:
         """Note that the address points to this version and that it works."""
@@ -67,6 +68,7 @@ class Follower(ForkAware, Generic[_Loaded]):
         load: Callable[[Copy], _Loaded],
         use: Callable[[_Loaded], object],
         poll_s: float,
+        refused: Refusal | None = None,
     ) -> None:
         """Follow `source` from the version that is in use already.
 
@@ -75,8 +77,9 @@ class Follower(ForkAware, Generic[_Loaded]):
                 hold the copy, so that the files stay. `load` must not refer to the owner of `use`.
             use: puts the object into use, at once and whole.
             poll_s: seconds between two checks, give or take a quarter; 0: only `check_now` checks.
+            refused: the version that the address points to, if it was refused already.
         """
-        self.refused: Refusal | None = None
+        self.refused = refused
         self.last_error: str | None = None
         self.last_check: float | None = None
         self.poll_s = poll_s
@@ -126,7 +129,7 @@ class Follower(ForkAware, Generic[_Loaded]):
             return False
         try:
             return self._take(self._source.fetch(version))
-        except _BAD_VERSION as error:
+        except BAD_VERSION as error:
             return self._refuse(version, str(error))
 
     def _take(self, copy: Copy) -> bool:

@@ -52,6 +52,7 @@ class RegistrySource:
         uri: `models:/NAME@ALIAS`, `models:/NAME/latest`, `models:/NAME/3`, `models:/<model id>` or
             `runs:/<run id>/<path>`.
         moves: the address may point to another version later: it is an alias, or the latest version.
+        resolved: the version that `resolve` returned last; None before.
     """
 
     def __init__(self, uri: str, *, copies: str | Path | None = None) -> None:
@@ -70,6 +71,7 @@ class RegistrySource:
         self._tracking, self._registry = _addresses()
         root = Path(copies) if copies else Path(platformdirs.user_cache_dir("pointsman")) / "registry"
         self._copies = Copies(root / digest(_place(self._tracking), _place(self._registry)))
+        self.resolved: RegisteredVersion | None = None
         self._late: list[Thread] = []
 
     def current(self) -> Copy:
@@ -92,6 +94,13 @@ class RegistrySource:
             )  # fmt: skip
             return copy
 
+    def last_good(self) -> Copy | None:
+        """The copy of the version that worked last, if the address moved to another one since."""
+        last = self._copies.recall(self.uri)
+        if last is None or not self.moves or last.version == self.resolved:
+            return None
+        return self._copies.find(last.version)
+
     def resolve(self, wait_s: float = WAIT_S) -> RegisteredVersion:
         """The version that the address points to now.
 
@@ -100,9 +109,11 @@ class RegistrySource:
             ArtifactError: the registry has no such version.
         """
         if self._name is None:
-            return RegisteredVersion(name=self.uri, identity=digest(self.uri))
-        name, number, *rest = self._ask(self._look_up, wait_s)
-        return RegisteredVersion(name=f"{name}/{number}", identity=digest(name, number, *rest))
+            self.resolved = RegisteredVersion(name=self.uri, identity=digest(self.uri))
+        else:
+            name, number, *rest = self._ask(self._look_up, wait_s)
+            self.resolved = RegisteredVersion(name=f"{name}/{number}", identity=digest(name, number, *rest))
+        return self.resolved
 
     def fetch(self, version: RegisteredVersion) -> Copy:
         """The files of a version: the local copy if it is intact, else a new one.

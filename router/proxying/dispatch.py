@@ -35,6 +35,8 @@ LOAD_AGAIN_S = 10.0
 NOT_SERVED = "LiteLLM's model_list has no group of that name"
 SENT = PARAMETERS - {"api_base", "base_url"} | {"tools", "response_format", "extra_headers"}
 """Arguments that go to the model."""
+PLACEHOLDER: Json = ({"role": "user", "content": ""},)
+"""Stands for the messages of a call that has none, such as an embedding: a `Request` needs one."""
 WRONG_REQUEST = frozenset({"authentication", "bad_request", "content_policy"})
 """Failures of the request itself: no other model is tried unless the settings say so."""
 
@@ -124,9 +126,14 @@ def start_completion(router: Router, ticket: Ticket, candidates: Candidates, mes
         RequestError: the request has the wrong form.
         NoModelAllowed: the limits left no model.
     """
-    request, version = ticket.request.to_request(messages), router.version
-    decision = _decision(router, version, ticket, candidates, request)
-    return replace(router.completion_of(version, request, decision, {}), request_id=ticket.call_id)
+    version = router.version
+    request = ticket.request.to_request(messages if ticket.prompted else PLACEHOLDER)
+    if ticket.prompted:
+        decision = _decision(router, version, ticket, candidates, request)
+    else:
+        decision = _pinned_unknown(version, candidates.pinned or "")
+    completion = router.completion_of(version, request, decision, {})
+    return replace(completion, request_id=ticket.call_id, prompted=ticket.prompted)
 
 
 def objection(ticket: Ticket, group: str) -> str | None:
@@ -139,14 +146,14 @@ def objection(ticket: Ticket, group: str) -> str | None:
     decision, config = completion.decision, completion.version.config
     if why := _why_stop(ticket, group, config.calls):
         return why
-    limits, wishes = LimitCheck((group,), config), ticket.request.wishes()
+    request, wishes = completion.request, ticket.request.wishes()
     local = local_models(ticket.client, (group,), config)
     if group in decision.ranking:
-        moved = local is not None and group not in local and limits.must_stay(completion.request, wishes)
-        return NOT_LOCAL if moved else None
+        moved = local is not None and group not in local
+        return NOT_LOCAL if moved and completion.version.limits.must_stay(request, wishes) else None
     if group in decision.rejected:
         return decision.rejected[group]
-    return limits.rule_out(completion.request, wishes, tokens=0.0, cost={}, local=local).get(group)
+    return LimitCheck((group,), config).rule_out(request, wishes, tokens=0.0, cost={}, local=local).get(group)
 
 
 def fit_arguments(

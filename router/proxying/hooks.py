@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Mapping
 from functools import cache
@@ -11,8 +12,8 @@ from litellm.exceptions import BadRequestError, ServiceUnavailableError
 from litellm.integrations.custom_logger import CustomLogger
 
 from router.calling.reply import hidden_in
-from router.errors import ConfigError, NoModelAllowed, RequestError
-from router.proxying.dispatch import Candidates, Dispatcher, fit_arguments, objection
+from router.errors import ConfigError, NoModelAllowed, RequestError, RouterError
+from router.proxying.dispatch import PLACEHOLDER, Candidates, Dispatcher, fit_arguments, objection
 from router.proxying.ending import outlive_sigterm
 from router.proxying.outcome import CALLER_LEFT, answered, failed, outcome_of_event
 from router.proxying.ticket import TICKET, CallerRequest, Ticket
@@ -27,8 +28,20 @@ ROUTER_VARIABLE = "POINTSMAN_ROUTER"
 CONFIG_VARIABLE = "POINTSMAN_CONFIG"
 CHAT_CALLS = frozenset({"acompletion", "completion"})
 """Kinds of call with the arguments of a chat completion."""
-GUARDED_CALLS = CHAT_CALLS | {"anthropic_messages", "aresponses", "responses"}
-"""Kinds of call that get a decision; embeddings, images and the like pass."""
+PROMPT_CALLS = CHAT_CALLS | {
+    "anthropic_messages", "aresponses", "responses", "atext_completion", "text_completion",
+    "agenerate_content", "agenerate_content_stream",
+}  # fmt: skip
+"""Kinds of call with a prompt that a decision can be made on."""
+NAMED_CALLS = frozenset(
+    {
+        "aembedding", "embedding", "aimage_generation", "image_generation", "amoderation", "moderation",
+        "atranscription", "transcription", "aspeech", "speech", "arerank", "rerank",
+    }
+)  # fmt: skip
+"""Kinds of call without a prompt to learn from, whose limits hold for the name of the model alone."""
+SHARED_METADATA = CHAT_CALLS | NAMED_CALLS | {"atext_completion", "text_completion"}
+"""Kinds of call for which LiteLLM keeps its metadata with the caller's."""
 
 
 class Classifier:
@@ -75,15 +88,22 @@ class Callback(CustomLogger):
         data: dict[str, Any],
         call_type: str,
     ) -> None:
-        """Give a request of the proxy its ticket."""
-        if call_type not in GUARDED_CALLS:
-            return
+        """Give a request of the proxy its ticket; refuse a kind of call that no later hook checks.
+
+        Raises:
+            Refused, Unprepared: the request is under a limit, and no hook judges its kind of call.
+        """
         outlive_sigterm()
         await self._dispatcher.ready()
+        if call_type not in PROMPT_CALLS | NAMED_CALLS:
+            self._refuse_limited(data, call_type)
+            return
         metadata = data.setdefault(metadata_name(call_type), {})
         both = {**(data.get("metadata") or {}), **metadata}
-        request = CallerRequest.of(data, both, request_messages(data))
-        ticket = metadata[TICKET] = Ticket(str(data.get("litellm_call_id") or ""), request)
+        messages = request_messages(data) if call_type in PROMPT_CALLS else None
+        request = CallerRequest.of(data, both, messages)
+        call_id = str(data.get("litellm_call_id") or "")
+        ticket = metadata[TICKET] = Ticket(call_id, request, prompted=call_type in PROMPT_CALLS)
         options = data.get("stream_options") or {}
         if data.get("stream") and call_type in CHAT_CALLS and not options.get("include_usage"):
             ticket.reading.hides_counts = True
@@ -203,6 +223,31 @@ class Callback(CustomLogger):
         if ticket := ticket_of(request_data):
             ticket.end(failed(original_exception, stream=bool(request_data.get("stream"))))
 
+    def _refuse_limited(self, data: Mapping[str, Any], call_type: str) -> None:
+        """Refuse a request of a kind that can't be judged if it is under any limit.
+
+        Raises:
+            Refused, Unprepared: it is, or it can't be known.
+        """
+        metadata: dict[str, Json] = {}
+        for one in metadata_in(data):
+            metadata.update(one)
+        request, model = CallerRequest.of({}, metadata, PLACEHOLDER), str(data.get("model"))
+        try:
+            limits = self._dispatcher.router().version.limits
+            labelled = "proxy_server_request" in data
+            limit = limits.binding(request.to_request(None), request.wishes(), labelled=labelled)
+        except RequestError as error:
+            raise Refused(str(error), model) from error
+        except RouterError as error:
+            raise Unprepared(f"the router can't be loaded: {error}", model) from error
+        if limit is not None:
+            raise Refused(
+                f"this request may not be sent: it is under the limit {limit!r}, which can't be checked for "
+                f"LiteLLM's {call_type!r}; use chat completions, messages or responses",
+                model,
+            )
+
     async def _check(self, ticket: Ticket, candidates: Candidates, messages: Json, group: str) -> None:
         """Decide if the classifier did not, and refuse a request that may not go to a group.
 
@@ -244,7 +289,7 @@ def check(ticket: Ticket, group: str) -> None:
 
 def metadata_name(call_type: str) -> str:
     """The argument that holds LiteLLM's metadata; the other one holds only the caller's."""
-    return "metadata" if call_type in CHAT_CALLS else "litellm_metadata"
+    return "metadata" if call_type in SHARED_METADATA else "litellm_metadata"
 
 
 def metadata_in(arguments: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -261,13 +306,35 @@ def ticket_of(arguments: Mapping[str, Any]) -> Ticket | None:
 
 
 def request_messages(data: Mapping[str, Any]) -> Json:
-    """The messages of a request; those of the Responses API become chat messages."""
-    source = data.get("messages") or data.get("input")
-    if isinstance(source, str):
-        source = [{"role": "user", "content": source}]
-    turns = [one for one in source or () if isinstance(one, Mapping) and isinstance(one.get("role"), str)]
-    system = data.get("system") or data.get("instructions")
+    """The messages of a request; those of the other protocols become chat messages."""
+    source = next((data[name] for name in ("messages", "input", "prompt", "contents") if data.get(name)), ())
+    listed = [source] if isinstance(source, str | Mapping) else source
+    turns = [turn for one in listed if (turn := _turn(one)) is not None]
+    system = data.get("system") or data.get("instructions") or _parts_text(data.get("systemInstruction"))
     return [{"role": "system", "content": system}, *turns] if system else turns
+
+
+def _turn(one: Json) -> Json:
+    """One message, one text, or one of Gemini's contents, as a chat message; None if it is none of them."""
+    if isinstance(one, str):
+        return {"role": "user", "content": one}
+    if not isinstance(one, Mapping):
+        return None
+    if "parts" in one:
+        role = "assistant" if one.get("role") == "model" else "user"
+        return {"role": role, "content": _parts_text(one)}
+    return one if isinstance(one.get("role"), str) else None
+
+
+def _parts_text(content: Json) -> str:
+    """The text of Gemini's parts; a part that is no text counts as its JSON."""
+    parts = content.get("parts") if isinstance(content, Mapping) else content
+    listed = parts if isinstance(parts, list) else [] if parts is None else [parts]
+    texts = (one.get("text") if isinstance(one, Mapping) else one for one in listed)
+    return "\n".join(
+        text if isinstance(text, str) else json.dumps(one, default=str)
+        for one, text in zip(listed, texts, strict=True)
+    )
 
 
 def load_by_environment() -> Router:

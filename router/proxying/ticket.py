@@ -154,6 +154,7 @@ class Ticket:
     Attributes:
         call_id: LiteLLM's id of the request, which its caller also sees.
         request: the caller's request.
+        prompted: whether the call has a prompt to decide on; otherwise the limits hold for the model's name.
         trace: common to all attempts at one request of a `litellm.Router`.
         completion: set by the decision, unless the router refused.
         refusal: why no model may serve the request.
@@ -166,10 +167,13 @@ class Ticket:
         client: the application's `litellm.Router` that makes the calls; None: a proxy's.
     """
 
-    def __init__(self, call_id: str, request: CallerRequest, trace: str | None = None) -> None:
+    def __init__(
+        self, call_id: str, request: CallerRequest, trace: str | None = None, *, prompted: bool = True
+    ) -> None:
         self.call_id = call_id
         self.request = request
         self.trace = trace
+        self.prompted = prompted
         self.completion: Completion | None = None
         self.refusal: RouterError | None = None
         self.deciding: Future[None] | None = None

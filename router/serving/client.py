@@ -3,32 +3,50 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
+from html import escape
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Never, Self, overload
 
 from router.call_log.log import CallLog, load_function
-from router.calling.transport import Transport
+from router.calling.litellm_call import check_client
+from router.calling.reply import Response
+from router.calling.transport import AsyncStream, Stream, Transport
 from router.deciding.sessions import SessionMemory
-from router.errors import CallLogError, RequestError
+from router.errors import CallLogError, ConfigError, RequestError, RouterClosed
 from router.forking import ForkSafe
 from router.loading.copies import Copy
-from router.loading.follow import Follower
+from router.loading.follow import BAD_VERSION, Follower, Refusal
 from router.loading.registry import SCHEMES, RegistrySource
-from router.records import NO_WISHES, WISH_FIELDS, Decision, Json, Request, Wishes
+from router.models.prices import PER_MILLION
+from router.records import (
+    AS_TRAINED,
+    NO_WISHES,
+    REQUEST_FIELDS,
+    WISH_FIELDS,
+    Decision,
+    Json,
+    Request,
+    Wishes,
+    refuse_near_misses,
+)
 from router.serving.completion import POINTSMAN_ARGUMENTS, Completion, litellm_arguments
 from router.settings.sections import Config
-from router.settings.yaml_file import load_config
+from router.settings.yaml_file import config_of
 from router.version import Circumstances, Version
 
 if TYPE_CHECKING:
     from router.explaining.explain import Explanation
 
+logger = logging.getLogger(__name__)
+
 REQUEST_ARGUMENTS = frozenset({"messages", "tools", "response_format"})
 NO_REASONS: Mapping[str, str] = {}
+NO_PARAMETERS: Mapping[str, Json] = {}
 
 
 class Router:
@@ -57,6 +75,7 @@ class Router:
         self._transport = Transport(config, transport)
         self._sessions = SessionMemory(config.sessions)
         self._draws = ForkSafe(partial(random.Random, config.exploration.seed))
+        self._closed = False
         self.follower: Follower[Version] | None = None
 
     @classmethod
@@ -64,32 +83,41 @@ class Router:
         cls,
         where: str | Path,
         *,
-        config: Config | str | Path | None = None,
+        config: Config | Mapping[str, object] | str | Path | None = None,
         transport: Any = None,  # noqa: ANN401 - litellm.Router
         log: CallLog | str | Path | None = None,
         shadow: bool = False,
+        expect: str | None = None,
     ) -> Self:
         """Load a router and check every file against its hash.
 
+        If an alias points to an unusable version, this loads the last one that worked from its local copy
+        and warns.
+
         Args:
             where: a folder, or an MLflow URI such as `models:/support@champion`.
-            config: settings, or the path of a `pointsman.yaml`; None: the training settings, without those
-                that only an application may set.
-            transport: a `litellm.Router` whose model groups have the router's model names; None: LiteLLM
-                itself.
+            config: settings, as a mapping or the path of a `pointsman.yaml`; None: the training settings,
+                without those that only an application may set.
+            transport: a `litellm.Router` whose model groups have the router's model names, or anything else
+                with `completion` and `acompletion`; None: LiteLLM itself.
             log: a call log, or its address; None: the one in the settings.
             shadow: serve the rule table, and only log the learned policy's decision.
+            expect: digest that every router loaded must have, such as "sha256:9f86d0…", as `train` prints it;
+                None: any.
 
         Raises:
-            ArtifactError: the router is missing, damaged, foreign or newer than this code.
-            ConfigError: the settings are wrong, or name a model that the router does not know.
+            ArtifactError: the router is missing, damaged, foreign, newer than this code, or not the one
+                expected.
+            ConfigError: the settings are wrong, or name a model that the router does not know; or the
+                transport can't call one of its models.
             CallLogError: the log's address is wrong.
         """
-        settings = config if isinstance(config, Config | None) else load_config(Path(config))
-        version, origin = load_version(where, settings)
+        settings = config_of(config)
+        version, origin = load_version(where, settings, expect)
+        check_client(transport, [model for model in version.models if not version.limits.facts[model].denied])
         router = cls(version, transport=transport, log=_opened(log, version.config), shadow=shadow)
         if origin is not None and origin[0].moves:
-            router._follow(*origin, settings)
+            router._follow(*origin, load=partial(_of_copy, settings, expect))
         return router
 
     @property
@@ -112,20 +140,68 @@ class Router:
         """Name of the version in force, as in decisions and log rows."""
         return self._version.policy_version
 
-    def route(self, prompt: str | Sequence[Json], **fields: Json) -> Decision:
+    def route(  # noqa: PLR0913 - the fields of `Request` and `Wishes`, so that editors and type checkers know them
+        self,
+        prompt: str | Sequence[Json],
+        *,
+        tools: Sequence[Json] | None = None,
+        response_format: Json = None,
+        task_type: str | None = None,
+        tags: Sequence[str] = (),
+        session_id: str | None = None,
+        parameters: Mapping[str, Json] = NO_PARAMETERS,
+        model: str | None = None,
+        allow: Collection[str] | None = None,
+        deny: Collection[str] = (),
+        tradeoff: float = AS_TRAINED,
+        max_cost_usd: float | None = None,
+        local_only: bool = False,
+        explore: float | None = None,
+        **unknown: Never,
+    ) -> Decision:
         """Choose the model for one prompt without calling it.
 
         Args:
             prompt: the user's text, or chat messages.
-            **fields: `tools`, `response_format`, `task_type`, `tags`, `session_id` and `parameters`, as in
-                `Request`; `model`, `allow`, `deny`, `tradeoff`, `max_cost_usd`, `local_only` and `explore`,
-                as in `Wishes`.
+            tools: tool definitions in the provider's form.
+            response_format: the provider's `response_format`, or a pydantic class.
+            task_type: your name for the kind of work.
+            tags: your labels.
+            session_id: name of the conversation, which tends to stay on its model.
+            parameters: further LiteLLM arguments (`max_tokens`, `logprobs`, ...) that a model may lack.
+            model: the only model to use; the limits still hold.
+            allow: the only models that may serve the request; None: all.
+            deny: models that may not serve it.
+            tradeoff: in [0, 1]; 0 looks at success only, 0.5 is the trained balance, 1 takes the cheapest.
+            max_cost_usd: rules out a model with a higher expected cost.
+            local_only: allow only models on the team's own machines.
+            explore: chance that another allowed model serves this request, in [0, 1]; None: as set.
+            **unknown: none: an argument of another name is refused.
 
         Raises:
-            RequestError: the request has the wrong form.
+            RequestError: the request has the wrong form, or an argument is unknown.
             NoModelAllowed: the limits left no model.
         """
-        return self.decide(*_request_and_wishes(prompt, fields))
+        _refuse(unknown)
+        request = Request.of(
+            prompt,
+            tools=tools,
+            response_format=response_format,
+            task_type=task_type,
+            tags=tags,
+            session_id=session_id,
+            parameters=parameters,
+        )
+        wishes = Wishes(
+            model=model,
+            allow=allow,
+            deny=deny,
+            tradeoff=tradeoff,
+            max_cost_usd=max_cost_usd,
+            local_only=local_only,
+            explore=explore,
+        )
+        return self.decide(request, wishes)
 
     def decide(self, request: Request, wishes: Wishes = NO_WISHES) -> Decision:
         """Choose the model for one request without calling it, and move its session there.
@@ -133,6 +209,7 @@ class Router:
         Raises:
             NoModelAllowed: the limits left no model.
             RequestError: the wishes name a model that the router does not know.
+            RouterClosed: the router was closed before.
         """
         return self.decide_by(self._version, request, wishes)
 
@@ -150,6 +227,8 @@ class Router:
             unserved: reason for each model that nobody serves now.
             client: a `litellm.Router` that makes the calls instead of the router's transport.
         """
+        if self._closed:
+            raise RouterClosed
         circumstances = Circumstances(
             unserved=unserved,
             local=self._transport.local_models(version.models, version.config, client),
@@ -194,7 +273,34 @@ class Router:
 
         return explain(self._version, *_request_and_wishes(prompt, fields))
 
-    def completion(self, model: str | None = None, messages: Sequence[Json] = (), **arguments: Json) -> Any:  # noqa: ANN401 - LiteLLM's response
+    # fmt: off
+    @overload
+    def completion(
+        self, model: str | None = None, messages: Sequence[Json] = (), *, stream: Literal[True],
+        allow: Collection[str] | None = None, deny: Collection[str] = (), tradeoff: float = AS_TRAINED,
+        max_cost_usd: float | None = None, local_only: bool = False, explore: float | None = None,
+        task_type: str | None = None, tags: Sequence[str] = (), session_id: str | None = None,
+        **arguments: Json,
+    ) -> Stream: ...
+    @overload
+    def completion(
+        self, model: str | None = None, messages: Sequence[Json] = (), *,
+        stream: Literal[False] | None = None,
+        allow: Collection[str] | None = None, deny: Collection[str] = (), tradeoff: float = AS_TRAINED,
+        max_cost_usd: float | None = None, local_only: bool = False, explore: float | None = None,
+        task_type: str | None = None, tags: Sequence[str] = (), session_id: str | None = None,
+        **arguments: Json,
+    ) -> Response: ...
+    @overload
+    def completion(
+        self, model: str | None = None, messages: Sequence[Json] = (), *, stream: bool | None,
+        allow: Collection[str] | None = None, deny: Collection[str] = (), tradeoff: float = AS_TRAINED,
+        max_cost_usd: float | None = None, local_only: bool = False, explore: float | None = None,
+        task_type: str | None = None, tags: Sequence[str] = (), session_id: str | None = None,
+        **arguments: Json,
+    ) -> Response | Stream: ...
+    # fmt: on
+    def completion(self, model: str | None = None, messages: Sequence[Json] = (), **arguments: Json) -> Any:
         """Choose a model, call it through LiteLLM, fall back if it fails, and log every attempt.
 
         Args:
@@ -209,6 +315,7 @@ class Router:
             RequestError: the request has the wrong form.
             NoModelAllowed: the limits left no model.
             CallFailed: no model of the chain answered.
+            RouterClosed: the router was closed before.
             litellm.exceptions.APIError: the request itself is wrong (authentication, bad request, content
                 policy).
         """
@@ -216,9 +323,36 @@ class Router:
         transport = self._transport.under(call.version.config)
         return call.with_decision(transport.completion(call.chain, call.arguments, call.observe))
 
+    # fmt: off
+    @overload
+    async def acompletion(
+        self, model: str | None = None, messages: Sequence[Json] = (), *, stream: Literal[True],
+        allow: Collection[str] | None = None, deny: Collection[str] = (), tradeoff: float = AS_TRAINED,
+        max_cost_usd: float | None = None, local_only: bool = False, explore: float | None = None,
+        task_type: str | None = None, tags: Sequence[str] = (), session_id: str | None = None,
+        **arguments: Json,
+    ) -> AsyncStream: ...
+    @overload
+    async def acompletion(
+        self, model: str | None = None, messages: Sequence[Json] = (), *,
+        stream: Literal[False] | None = None,
+        allow: Collection[str] | None = None, deny: Collection[str] = (), tradeoff: float = AS_TRAINED,
+        max_cost_usd: float | None = None, local_only: bool = False, explore: float | None = None,
+        task_type: str | None = None, tags: Sequence[str] = (), session_id: str | None = None,
+        **arguments: Json,
+    ) -> Response: ...
+    @overload
+    async def acompletion(
+        self, model: str | None = None, messages: Sequence[Json] = (), *, stream: bool | None,
+        allow: Collection[str] | None = None, deny: Collection[str] = (), tradeoff: float = AS_TRAINED,
+        max_cost_usd: float | None = None, local_only: bool = False, explore: float | None = None,
+        task_type: str | None = None, tags: Sequence[str] = (), session_id: str | None = None,
+        **arguments: Json,
+    ) -> Response | AsyncStream: ...
+    # fmt: on
     async def acompletion(
         self, model: str | None = None, messages: Sequence[Json] = (), **arguments: Json
-    ) -> Any:  # noqa: ANN401 - LiteLLM's response
+    ) -> Any:
         """Like `completion`; the decision runs in a thread and does not block the event loop."""
         call = await asyncio.to_thread(self._decided, model, messages, arguments)
         transport = self._transport.under(call.version.config)
@@ -248,7 +382,8 @@ class Router:
         self.log.feedback(call_id, success=success, score=score, source=source)
 
     def close(self) -> None:
-        """Stop following the registry, and write the log's pending rows."""
+        """Stop following the registry, write the log's pending rows, and decide nothing any more."""
+        self._closed = True
         if self.follower is not None:
             self.follower.stop()
         if self.log is not None:
@@ -262,13 +397,44 @@ class Router:
     ) -> None:
         self.close()
 
-    def _follow(self, source: RegistrySource, copy: Copy, settings: Config | None) -> None:
+    async def aclose(self) -> None:
+        """Like `close`, without blocking the event loop while rows are written."""
+        await asyncio.to_thread(self.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        state = ", closed" if self._closed else ", shadow" if self._shadow else ""
+        return f"<Router {self.policy_version}: {', '.join(self.models)}{state}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the version, and each model with its price in USD per million tokens."""
+        rows = "".join(
+            f"<tr><td>{escape(model)}</td><td>{price.per_input_token * PER_MILLION:g}</td>"
+            f"<td>{price.per_output_token * PER_MILLION:g}</td></tr>"
+            for model, price in self._version.prices.items()
+        )
+        return (
+            f"<table><caption>Router {escape(self.policy_version)}</caption>"
+            f"<tr><th>model</th><th>input $ per million</th><th>output $ per million</th></tr>{rows}</table>"
+        )
+
+    def _follow(
+        self, source: RegistrySource, copy: Copy, refused: Refusal | None, load: Callable[[Copy], Version]
+    ) -> None:
         self.follower = Follower(
             source,
             copy,
-            load=partial(_of_copy, settings),
+            load=load,
             use=self._use,
             poll_s=self.config.registry.poll_s,
+            refused=refused,
         )
         self.follower.start()
 
@@ -304,30 +470,55 @@ class Router:
 
 
 def load_version(
-    where: str | Path, settings: Config | None
-) -> tuple[Version, tuple[RegistrySource, Copy] | None]:
-    """Load a router from its folder or its registry address; from the latter, with its source and copy.
+    where: str | Path, settings: Config | None, expect: str | None = None
+) -> tuple[Version, tuple[RegistrySource, Copy, Refusal | None] | None]:
+    """Load a router from its folder or its registry address; from the latter, with what a follower needs.
+
+    If an alias points to an unusable version, the last one that worked is loaded from its local copy.
 
     Raises:
         ArtifactError, ConfigError: as `Router.load`.
     """
     if not str(where).startswith(SCHEMES):
-        return Version.load(Path(where), settings), None
+        return Version.load(Path(where), settings, expect=expect), None
     source = RegistrySource(str(where), copies=settings.registry.copies if settings else None)
-    copy = source.current()
-    version = _of_copy(settings, copy)
+    try:
+        copy = source.current()
+        version = _of_copy(settings, expect, copy)
+    except (*BAD_VERSION, ConfigError) as error:
+        last, pointed = source.last_good(), source.resolved
+        if last is None or pointed is None:
+            raise
+        version = _of_copy(settings, expect, last)
+        logger.warning(
+            "%s: %s is refused, starting with %s, which worked last: %s",
+            source.uri, pointed.name, last.version.name, error,
+        )  # fmt: skip
+        return version, (source, last, Refusal(version=pointed, reason=str(error)))
     source.remember(copy)
-    return version, (source, copy)
+    return version, (source, copy, None)
+
+
+def _refuse(unknown: Iterable[str]) -> None:
+    """Refuse arguments that are none of ours.
+
+    Raises:
+        RequestError: names the first one.
+    """
+    refuse_near_misses(unknown, REQUEST_FIELDS | WISH_FIELDS)
+    for name in unknown:
+        raise RequestError(f"unknown argument {name!r}; LiteLLM's own arguments go in parameters={{...}}")
 
 
 def _request_and_wishes(prompt: str | Sequence[Json], fields: dict[str, Json]) -> tuple[Request, Wishes]:
     """Split the arguments of a call."""
     wishes = {name: fields.pop(name) for name in WISH_FIELDS & fields.keys()}
+    _refuse(fields.keys() - REQUEST_FIELDS)
     return Request.of(prompt, **fields), Wishes(**wishes)
 
 
-def _of_copy(settings: Config | None, copy: Copy) -> Version:
-    return Version.load(copy.folder, settings, held=copy)
+def _of_copy(settings: Config | None, expect: str | None, copy: Copy) -> Version:
+    return Version.load(copy.folder, settings, held=copy, expect=expect)
 
 
 def _opened(log: CallLog | str | Path | None, config: Config) -> CallLog | None:

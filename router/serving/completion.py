@@ -11,10 +11,12 @@ from router.call_log.log import CallLog, CallRecord
 from router.calling.transport import AsyncStream, Attempt, Stream, chain_of
 from router.deciding.sessions import SessionMemory
 from router.errors import RequestError
-from router.records import WISH_FIELDS, Decision, Json, Request
+from router.records import WISH_FIELDS, Decision, Json, Request, refuse_near_misses
 from router.version import Version
 
 POINTSMAN_ARGUMENTS = WISH_FIELDS | {"task_type", "tags", "session_id"}
+NAMED_ALIKE = POINTSMAN_ARGUMENTS - {"model"}
+"""Arguments whose misspelling is refused: LiteLLM would send it on. `models` is an argument of its own."""
 REFUSED = {
     "api_key": "models.NAME.api_key_env",
     "api_base": "models.NAME.api_base",
@@ -38,6 +40,7 @@ class Completion:
 
     Attributes:
         arguments: LiteLLM's, without the model.
+        prompted: whether the call has messages; the row of an embedding or an image has none.
         request_id: also the `call_id` of the attempt that answers.
     """
 
@@ -47,6 +50,7 @@ class Completion:
     arguments: Mapping[str, Json]
     log: CallLog | None
     sessions: SessionMemory
+    prompted: bool = True
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     attempts: list[Attempt] = field(default_factory=list)
 
@@ -90,7 +94,7 @@ class Completion:
             attempt=attempt.number,
             session_id=request.session_id,
             time=attempt.started,
-            messages=request.messages,
+            messages=request.messages if self.prompted else None,
             tools=request.tools,
             response_format=request.response_format,
             task_type=request.task_type,
@@ -140,6 +144,7 @@ def litellm_arguments(messages: Json, arguments: Mapping[str, Json]) -> dict[str
     _check_forms(messages, arguments)
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]
+    refuse_near_misses(arguments, NAMED_ALIKE)
     rest = {name: value for name, value in arguments.items() if name not in POINTSMAN_ARGUMENTS}
     return {**rest, "messages": list(messages)}
 

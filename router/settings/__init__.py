@@ -1,6 +1,6 @@
 """Read `pointsman.yaml` into checked settings."""
 
 from router.settings.sections import Config
-from router.settings.yaml_file import load_config, parse_config
+from router.settings.yaml_file import config_of, load_config, parse_config
 
-__all__ = ["Config", "load_config", "parse_config"]
+__all__ = ["Config", "config_of", "load_config", "parse_config"]

@@ -217,7 +217,8 @@ class Limits(Settings):
         deny: models that get no request.
         max_cost_usd: rules out a model with a higher expected cost on a request.
         local_only: allow only local models: the air-gapped setting.
-        local_only_task_types, local_only_tags: allow only local models for requests with one of these.
+        local_only_task_types, local_only_tags: allow only local models for requests with one of these,
+            compared without case and surrounding space.
     """
 
     deny: list[str] = []

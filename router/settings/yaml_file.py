@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args, get_origin
 
@@ -47,6 +48,25 @@ def parse_config(text: str, *, name: str = "pointsman.yaml") -> Config:
     if value is None:
         return Config()
     _refuse_repeated_keys(tree, name)
+    return _checked(value, tree, name)
+
+
+def config_of(settings: Config | Mapping[str, object] | str | Path | None) -> Config | None:
+    """Settings as a caller may give them: checked ones, a mapping of the same keys, or the path of a file.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    if isinstance(settings, Config | None):
+        return settings
+    return (
+        _checked(dict(settings), None, "config")
+        if isinstance(settings, Mapping)
+        else load_config(Path(settings))
+    )
+
+
+def _checked(value: object, tree: yaml.Node | None, name: str) -> Config:
     try:
         return Config.model_validate(value)
     except ValidationError as error:
@@ -104,7 +124,7 @@ def _explain(problem: object, tree: yaml.Node | None, name: str) -> str:
     """One validation problem as `file:line: what was wrong with which key`."""
     assert isinstance(problem, dict)
     location = [part for part in problem["loc"] if isinstance(part, str | int)]
-    place = f"{name}:{_line_of(tree, location)}"
+    place = name if tree is None else f"{name}:{_line_of(tree, location)}"
     if problem["type"] == "extra_forbidden":
         known = ", ".join(_known_keys(location[:-1]))
         return f"{place}: unknown setting {_dotted(location)!r}; known here: {known}"

@@ -11,7 +11,7 @@ import pytest
 
 import router
 from router.deciding.policy import Policy
-from router.errors import ConfigError, RequestError
+from router.errors import ArtifactError, ConfigError, RequestError
 from router.forecasting.encoder import Encoding
 from router.forecasting.task_groups import TaskGroups
 from router.models.prices import ModelPrice, PriceTable
@@ -55,6 +55,19 @@ def decided(router: Version, forecast: Forecast) -> Decision:
 
 def test_the_public_names_are_the_modules_own() -> None:
     assert (router.Router, router.Request, router.Decision) == (Router, Request, Decision)
+
+
+def test_a_router_is_loaded_under_its_own_digest(router_folder: Path, version: Version) -> None:
+    assert Version.load(router_folder, expect=version.digest).digest == version.digest
+
+
+@pytest.mark.parametrize("expect", [f"sha256:{'0' * 64}", "sha256:", "", "None"])
+def test_under_any_other_digest_it_is_refused_and_both_are_shown(
+    router_folder: Path, version: Version, expect: str
+) -> None:
+    for load in (Version.load, Router.load):
+        with pytest.raises(ArtifactError, match=f"{version.digest}, expected '{expect}'"):
+            load(router_folder, expect=expect)
 
 
 def test_another_name_of_the_package_is_refused() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from router import Router
 from router.call_log.log import read_rows
+from router.errors import ArtifactError, ConfigError
 from router.settings.yaml_file import parse_config
 from tests.router.loading.test_artifact import signed_again
 from tests.services.mlflow_server import MlflowServer, register, small_router
@@ -136,6 +137,62 @@ def test_a_version_that_lacks_a_model_of_the_settings_is_refused(
     assert router.follower.refused is not None
     assert "gpt-9" in router.follower.refused.reason
     assert router.policy_version == "version-a"
+
+
+def test_a_start_on_a_broken_version_uses_the_last_good_copy_and_says_so(
+    registry: Registry, copies: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry.point_to(2)
+    Router.load(ADDRESS).close()
+    registry.point_to(3)
+    for _ in range(2):
+        router = Router.load(ADDRESS)
+        assert router.route("hi").policy_version == "version-b"
+        assert f"{NAME}/3 is refused, starting with {NAME}/2" in caplog.text
+        assert router.follower is not None
+        assert router.follower.refused is not None
+        assert router.follower.refused.version.name == f"{NAME}/3"
+        assert not router.follower.check_now()
+    registry.point_to(1)
+    assert router.follower is not None
+    assert router.follower.check_now()
+    assert router.follower.refused is None
+    assert router.policy_version == "version-a"
+
+
+@pytest.mark.parametrize("address", [ADDRESS, f"models:/{NAME}/3"])
+def test_a_start_on_a_broken_version_without_another_copy_is_an_error(
+    registry: Registry, copies: Path, address: str
+) -> None:
+    registry.point_to(3)
+    with pytest.raises(ArtifactError):
+        Router.load(address)
+
+
+def test_settings_that_suit_no_version_are_an_error(registry: Registry, copies: Path) -> None:
+    registry.point_to(2)
+    Router.load(ADDRESS).close()
+    registry.point_to(1)
+    with pytest.raises(ConfigError, match="gpt-9"):
+        Router.load(ADDRESS, config=parse_config("baseline: gpt-9\n"))
+
+
+def test_with_an_expected_digest_no_other_version_serves(
+    registry: Registry, copies: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry.point_to(1)
+    expected = Router.load(ADDRESS).version.digest
+    router = Router.load(ADDRESS, expect=expected)
+    registry.point_to(2)
+    assert router.follower is not None
+    assert not router.follower.check_now()
+    assert router.follower.refused is not None
+    assert expected in router.follower.refused.reason
+    restarted = Router.load(ADDRESS, expect=expected)
+    assert {router.policy_version, restarted.policy_version} == {"version-a"}
+    assert f"{NAME}/2 is refused, starting with {NAME}/1" in caplog.text
+    with pytest.raises(ArtifactError, match=expected):
+        Router.load(f"models:/{NAME}/2", expect=expected)
 
 
 def copies_of(registry: Registry) -> Path:

@@ -403,6 +403,57 @@ def test_nor_by_a_deployments_id(setup: Setup, provider: Provider) -> None:
     assert new_requests(provider, begin) == []
 
 
+TAGGED: Json = {"metadata": {"tags": ["Private "]}, "litellm_metadata": {"tags": ["Private "]}}
+OUTSIDE: Mapping[str, Json] = {
+    "/v1/completions": {"model": "gpt-4o", "prompt": HI},
+    "/v1/embeddings": {"model": "gpt-4o", "input": HI},
+    "/v1/images/generations": {"model": "gpt-4o", "prompt": HI},
+    "/v1/moderations": {"model": "gpt-4o", "input": HI},
+    "/v1/audio/speech": {"model": "gpt-4o", "input": HI, "voice": "alloy"},
+    "/v1/rerank": {"model": "gpt-4o", "query": HI, "documents": [HI]},
+    "/v1beta/models/gpt-4o:generateContent": {"contents": [{"role": "user", "parts": [{"text": HI}]}]},
+    "/v1beta/models/gpt-4o:streamGenerateContent": {"contents": [{"role": "user", "parts": [{"text": HI}]}]},
+    "/v1/messages": {"model": "gpt-4o", "max_tokens": 9, "messages": [{"role": "user", "content": HI}]},
+    "/v1/responses": {"model": "gpt-4o", "input": HI},
+    "/v1/responses/compact": {"model": "gpt-4o", "input": HI},
+    "/v1/ocr": {
+        "model": "gpt-4o",
+        "document": {"type": "document_url", "document_url": "http://127.0.0.1:9"},
+    },
+    "/v1/videos": {"model": "gpt-4o", "prompt": HI},
+    "/v1/batches": {"input_file_id": "file-1", "endpoint": "/v1/completions", "completion_window": "24h"},
+}
+"""Bodies for routes that reach a model which is not local."""
+
+
+def post(setup: Setup, path: str, body: Json) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {setup.proxy.key}"}
+    return httpx.post(f"{setup.proxy.address[:-3]}{path}", json=body, headers=headers, timeout=120)
+
+
+@pytest.mark.parametrize("path", OUTSIDE)
+def test_a_private_request_leaves_by_no_other_route(setup: Setup, provider: Provider, path: str) -> None:
+    begin = len(provider.requests)
+    answer = post(setup, path, {**OUTSIDE[path], **TAGGED})
+    assert set(new_requests(provider, begin)) <= {"llama"}  # LiteLLM may fall back to the local model
+    if path == "/v1/batches":  # without prisma, LiteLLM's handler of errors there makes 500 of every error
+        assert answer.status_code in (400, 500), answer.text
+    elif not new_requests(provider, begin):
+        assert answer.status_code == 400, answer.text
+        assert re.search("not local|local_only", answer.text), answer.text
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1beta/models/gpt-4o:generateContent"])
+def test_an_unlimited_request_by_another_route_is_answered_and_leaves_one_row(
+    setup: Setup, provider: Provider, path: str
+) -> None:
+    answer = post(setup, path, OUTSIDE[path])
+    assert answer.status_code == 200, answer.text
+    (row,) = setup.rows(answer.headers["x-litellm-call-id"])
+    assert (row["model"], row["error"]) == ("gpt-4o", None)
+    assert row["messages"] == [{"role": "user", "content": HI}]
+
+
 def test_a_request_that_no_model_may_serve_is_refused_with_every_reason(
     setup: Setup, provider: Provider
 ) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from router.loading.artifact import digest_of
 from router.records import Json
 from training.comparing.evaluated import Claim, Comparison, PolicyResult, SliceResult
 from training.comparing.report.sentences import headline, share
@@ -160,6 +161,7 @@ def trained(result: Trained) -> None:
     version = f", version {result.published.version}" if result.published.version else ""
     console.print(f"MLflow run {result.published.run_id}{version} at {result.published.tracking_uri}")
     console.print(f"router {result.manifest['policy_version']} written: {result.out}", soft_wrap=True)
+    console.print(f"digest {digest_of(result.manifest)}", soft_wrap=True)
 
 
 def comparison(result: Comparison, out: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from router import __version__
 from router.forecasting.encoder import EncoderInfo
+from router.loading.artifact import digest_of
 from router.records import Json
 from router.settings.yaml_file import routing_part, settings_text
 from training.learning.figures import training_figures
@@ -102,7 +103,11 @@ def run_record(
             "rejected_rows": float(reading.rejected),
             **{f"prompts_{part}": float(manifest["split"][part]) for part in ("train", "validation", "test")},
         },
-        tags={"policy_version": manifest["policy_version"], "pointsman_version": __version__},
+        tags={
+            "policy_version": manifest["policy_version"],
+            "router_digest": digest_of(manifest),
+            "pointsman_version": __version__,
+        },
         figures=training_figures(fitted),
         documents={"data_report.json": report, "reading.json": asdict(reading), "manifest.json": manifest},
         nested=nested,

@@ -52,7 +52,10 @@ def write_router(  # noqa: PLR0913 - each is a part of the folder
         neighbours.save(folder)
         if groups is not None:
             groups.save(folder / TASKS_FOLDER)
-        shutil.copytree(encoder, folder / ENCODER_FOLDER, ignore=shutil.ignore_patterns(INFO_FILE))
+        (folder / ENCODER_FOLDER).mkdir()
+        for file in encoder.iterdir():
+            if file.name != INFO_FILE:
+                shutil.copyfile(file, folder / ENCODER_FOLDER / file.name)  # without the mode in the cache
         return seal(folder, manifest)
 
 

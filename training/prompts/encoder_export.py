@@ -28,6 +28,7 @@ from router.forecasting.encoder import (
     load_tokenizer,
     token_ids,
 )
+from router.loading.artifact import save_arrays
 from router.records import FloatArray
 
 if TYPE_CHECKING:
@@ -289,11 +290,10 @@ def _checked_precision(
 def _distil(source: str, work: Path) -> EncoderInfo:
     """Distil token vectors with model2vec: pass each token through the network, then PCA and Zipf weights."""
     from model2vec.distill import distill
-    from safetensors.numpy import save_file
 
     static = distill(model_name=source, pca_dims=STATIC_DIMENSIONS, device="cpu")
     weights = np.asarray(static.embedding, dtype=np.float32)
-    save_file({"table": weights.astype(np.float16)}, work / TABLE_FILE)
+    save_arrays(work / TABLE_FILE, {"table": weights.astype(np.float16)})
     static.tokenizer.save(str(work / TOKENIZER_FILE))
     return EncoderInfo(
         name=source,

@@ -67,6 +67,17 @@ def test_route_writes_the_decision_of_each_line_in_order(
     assert parsed(out) == [loaded.route(prompt).to_json() for prompt in prompts]
 
 
+def test_route_decides_only_by_the_expected_router(
+    run: Run, router_folder: Path, loaded: Router, tmp_path: Path
+) -> None:
+    requests = lines(tmp_path / "r.jsonl", {"prompt": "hi"})
+    digest = loaded.version.digest
+    assert run("route", "--router", router_folder, "--expect", digest, requests)[0] == 0
+    code, out, messages = run("route", "--router", router_folder, "--expect", "sha256:0", requests)
+    assert (code, out) == (1, "")
+    assert digest in messages.replace("\n", "")
+
+
 def test_route_answers_every_request_of_the_sample(run: Run, router_folder: Path, sample_log: Path) -> None:
     requests = sample_log.with_name("requests.jsonl")
     code, out, _ = run("route", "--router", router_folder, requests)

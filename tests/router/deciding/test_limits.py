@@ -112,6 +112,18 @@ def test_a_request_can_not_allow_what_the_settings_deny() -> None:
             "limits: {local_only_tags: [private]}",
             id="tag",
         ),
+        pytest.param(
+            Request.of("hi", tags=[" pRIVATE"]),
+            NO_WISHES,
+            'limits: {local_only_tags: ["Private "]}',
+            id="tag of another case and space",
+        ),
+        pytest.param(
+            Request.of("hi", task_type="Medical "),
+            NO_WISHES,
+            "limits: {local_only_task_types: [medical]}",
+            id="task type of another case and space",
+        ),
     ],
 )
 def test_a_request_that_must_stay_goes_to_local_models_only(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
@@ -267,7 +268,7 @@ def test_another_router_has_another_policy_version(
 def test_the_loaded_manifest_is_the_written_one(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     written = seal(tmp_path, {"models": ["Größe", "x"]})
-    assert read_manifest(tmp_path) == {name: value for name, value in written.items() if name != "sha256"}
+    assert read_manifest(tmp_path) == written
 
 
 def fail_inside(target: Path) -> None:
@@ -295,6 +296,22 @@ def test_a_new_router_replaces_the_old_one_and_leaves_nothing_else(small: Path) 
         seal(folder, {})
     assert sorted(content_of(small)) == ["b.txt", MANIFEST]
     assert list(small.parent.iterdir()) == [small]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o027, 0o077])
+def test_what_is_written_follows_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        for _ in range(2):  # new, and in place of another
+            with new_folder(tmp_path / "out") as folder:
+                save_arrays(folder / "x.safetensors", {"a": np.zeros(3)})
+                seal(folder, {})
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "out", *tmp_path.glob("out/*"))}
+    files = 0o666 & ~umask
+    assert modes == {"out": 0o777 & ~umask, "x.safetensors": files, MANIFEST: files}
 
 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:

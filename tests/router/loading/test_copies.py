@@ -55,6 +55,17 @@ def test_a_copy_is_found_again_with_the_text_it_was_made_with(copies: Copies) ->
     assert (found.folder / "text.txt").read_text() == "first"
 
 
+def test_copies_and_notes_follow_the_umask(copies: Copies) -> None:
+    before = os.umask(0o027)
+    try:
+        home = copies.add(version(), holding("text")).home
+        copies.remember("models:/support@champion", version())
+    finally:
+        os.umask(before)
+    (note,) = copies.folder.glob("*.json")
+    assert (home.stat().st_mode & 0o777, note.stat().st_mode & 0o777) == (0o750, 0o640)
+
+
 def test_a_version_made_anew_under_an_old_number_is_another_copy(copies: Copies) -> None:
     copies.add(version(1), holding("old"))
     anew = RegisteredVersion(name="support/1", identity="another")

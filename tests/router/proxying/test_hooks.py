@@ -2,19 +2,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from litellm.exceptions import APIConnectionError, RateLimitError
+from litellm.proxy.route_llm_request import RouteType
 from litellm.types.router import RoutingContext
-from litellm.types.utils import Delta, ModelResponse, ModelResponseStream, StreamingChoices, Usage
+from litellm.types.utils import (
+    CallTypes,
+    CallTypesLiteral,
+    Delta,
+    ModelResponse,
+    ModelResponseStream,
+    StreamingChoices,
+    Usage,
+)
 
 from router.errors import ArtifactError, ConfigError
 from router.proxying.dispatch import Dispatcher
 from router.proxying.hooks import (
     CONFIG_VARIABLE,
+    NAMED_CALLS,
+    PROMPT_CALLS,
     ROUTER_VARIABLE,
     Callback,
     Classifier,
@@ -22,6 +34,7 @@ from router.proxying.hooks import (
     Unprepared,
     check,
     load_by_environment,
+    metadata_name,
     of_this_process,
     request_messages,
     ticket_of,
@@ -164,11 +177,78 @@ def test_a_model_called_by_its_name_is_pinned(callback: Callback) -> None:
     assert call.decision.source == "pinned"
 
 
-@pytest.mark.parametrize("call_type", ["aembedding", "aimage_generation", "atranscription", "arerank"])
-def test_other_kinds_of_calls_pass(callback: Callback, call_type: str) -> None:
-    data = entered(callback, {"model": "m", "metadata": {}}, call_type)
-    assert TICKET not in data["metadata"]
-    assert attempted(callback, {**data, "messages": None}, "m")["model"] == "m"
+EVERY_KIND = sorted({*get_args(RouteType), *get_args(CallTypesLiteral), *(kind.value for kind in CallTypes)})
+JUDGED = PROMPT_CALLS | NAMED_CALLS
+WISHED: list[dict[str, Json]] = [
+    {"local_only": True},
+    {"deny": ["gpt-4o"]},
+    {"allow": ["gpt-5"]},
+    {"max_cost_usd": 1.0},
+]
+
+
+@pytest.mark.parametrize("call_type", [kind for kind in EVERY_KIND if kind not in JUDGED])
+def test_a_kind_of_call_that_no_hook_judges_is_refused_under_any_limit_and_passes_without(
+    callback: Callback, call_type: str
+) -> None:
+    for wishes in WISHED:
+        with pytest.raises(Refused, match=f"under the limit '{next(iter(wishes))}'.*{call_type}"):
+            entered(callback, request(pointsman=wishes), call_type)
+    data = entered(callback, request(), call_type)
+    assert ticket_of(data) is None
+
+
+@pytest.mark.parametrize("call_type", sorted(JUDGED))
+def test_every_judged_kind_of_call_gets_a_ticket_and_its_attempts_obey_the_limits(
+    callback: Callback, call_type: str
+) -> None:
+    assert call_type in EVERY_KIND, "LiteLLM has renamed it"
+    data = entered(callback, {**request(pointsman={"local_only": True}), "model": "gpt-5"}, call_type)
+    name = metadata_name(call_type)
+    data[name]["model_group"] = "gpt-5"
+    with pytest.raises(Refused, match="not local"):
+        asyncio.run(callback.async_pre_call_deployment_hook(data, call_type))
+
+
+def test_a_misspelt_wish_is_refused_of_an_unjudged_call_too(callback: Callback) -> None:
+    with pytest.raises(Refused, match="unknown wish, 'localonly'"):
+        entered(callback, request(pointsman={"localonly": True}), "acreate_batch")
+
+
+@pytest.mark.parametrize(
+    ("limits", "data", "allowed"),
+    [
+        pytest.param({"local_only": True}, {}, False, id="all are to stay"),
+        pytest.param({"deny": ["gpt-4o"]}, {}, False, id="a model is denied"),
+        pytest.param({"max_cost_usd": 1.0}, {}, False, id="a cap"),
+        pytest.param({"local_only_tags": ["private"]}, {}, False, id="tags that LiteLLM does not show"),
+        pytest.param(
+            {"local_only_tags": ["private"]}, {"proxy_server_request": {}}, True, id="tags that it shows"
+        ),
+        pytest.param(
+            {"local_only_tags": ["private"]},
+            {"proxy_server_request": {}, "litellm_metadata": {"tags": ["Private "]}},
+            False,
+            id="the tag",
+        ),
+    ],
+)
+def test_of_an_unjudged_call_the_settings_limits_count(
+    version: Version, limits: Json, data: dict[str, Any], allowed: bool
+) -> None:
+    router = router_with(version, Config.model_validate({"limits": limits}))
+    callback = Callback(Dispatcher(lambda: router))
+    with nullcontext() if allowed else pytest.raises(Refused, match="under the limit"):
+        entered(callback, data, "pass_through_endpoint")
+
+
+def test_a_call_without_a_prompt_leaves_a_row_without_messages(callback: Callback, log: Kept) -> None:
+    data = entered(callback, {"model": "vectors", "input": "hi", "litellm_call_id": "the-call"}, "aembedding")
+    data["metadata"]["model_group"] = "vectors"
+    asyncio.run(callback.async_pre_call_deployment_hook(data, "aembedding"))
+    callback.log_success_event({"litellm_params": data}, None, None, None)
+    (row,) = log.rows
+    assert (row.call_id, row.model, row.messages, row.propensity) == ("the-call", "vectors", None, None)
 
 
 def test_a_call_without_a_ticket_leaves_no_row(callback: Callback, log: Kept) -> None:
@@ -351,6 +431,18 @@ def test_a_check_passes_what_may_be_served(dispatcher: Dispatcher, callback: Cal
             {"messages": HI, "system": "Be kind."},
             [{"role": "system", "content": "Be kind."}, *HI],
             id="Anthropic's",
+        ),
+        pytest.param({"prompt": "hi"}, HI, id="a text completion"),
+        pytest.param({"prompt": ["hi"]}, HI, id="text completions"),
+        pytest.param(
+            {"contents": [{"parts": [{"text": "hi"}]}], "systemInstruction": {"parts": {"text": "Be kind."}}},
+            [{"role": "system", "content": "Be kind."}, *HI],
+            id="Gemini's",
+        ),
+        pytest.param(
+            {"contents": {"role": "model", "parts": [{"inlineData": 1}]}},
+            [{"role": "assistant", "content": '{"inlineData": 1}'}],
+            id="Gemini's, no text",
         ),
         pytest.param({}, [], id="none"),
     ],

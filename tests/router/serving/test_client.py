@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,17 @@ from pydantic import BaseModel
 
 from router import Router
 from router.call_log.log import CallLog, read_rows
-from router.errors import CallFailed, CallLogError, ConfigError, NoModelAllowed, RequestError, StreamBroken
-from router.records import WISH_FIELDS, Json
+from router.errors import (
+    CallFailed,
+    CallLogError,
+    ConfigError,
+    NoModelAllowed,
+    RequestError,
+    RouterClosed,
+    StreamBroken,
+)
+from router.records import WISH_FIELDS, Json, Request, refuse_near_misses
+from router.serving.completion import NAMED_ALIKE
 from router.settings.sections import Price
 from router.settings.yaml_file import parse_config
 from router.version import Version
@@ -70,7 +80,7 @@ def app(router_folder: Path, provider: Provider, tmp_path: Path) -> App:
 
 
 def whole(router: Router, **arguments: Json) -> tuple[str, Any]:
-    response = router.completion(messages=QUESTION, **arguments)
+    response: Any = router.completion(messages=QUESTION, **arguments)
     return response.choices[0].message.content, response
 
 
@@ -80,7 +90,7 @@ def streamed(router: Router, **arguments: Json) -> tuple[str, Any]:
 
 
 def whole_async(router: Router, **arguments: Json) -> tuple[str, Any]:
-    response = asyncio.run(router.acompletion(messages=QUESTION, **arguments))
+    response: Any = asyncio.run(router.acompletion(messages=QUESTION, **arguments))
     return response.choices[0].message.content, response
 
 
@@ -293,7 +303,8 @@ def test_a_model_left_alone_stays_so_when_a_version_takes_over(app: App) -> None
 
 
 def test_our_own_arguments_never_reach_the_provider(app: App) -> None:
-    fields = {"task_type": "support", "tags": ["a"], "session_id": "s", "tradeoff": 0.4, "explore": 0.0}
+    own = ("task_type", "tags", "session_id", "tradeoff", "explore")
+    fields: dict[str, Any] = dict(zip(own, ("support", ["a"], "s", 0.4, 0.0), strict=True))
     with app.router(SURE) as router:
         router.completion(None, QUESTION, **fields, allow=list(app.models), deny=[], temperature=0.3)
     (request,) = app.provider.requests
@@ -305,8 +316,9 @@ def test_our_own_arguments_never_reach_the_provider(app: App) -> None:
     "argument", ["api_key", "api_base", "base_url", "fallbacks", "num_retries", "max_retries"]
 )
 def test_an_argument_that_belongs_to_one_model_is_refused(loaded: Router, argument: str) -> None:
+    secret: dict[str, Any] = {argument: "sk-secret"}
     with pytest.raises(RequestError, match=f"'{argument}' can't be set per request") as error:
-        loaded.completion(messages=QUESTION, **{argument: "sk-secret"})
+        loaded.completion(messages=QUESTION, **secret)
     assert "sk-secret" not in str(error.value)
 
 
@@ -575,3 +587,92 @@ def test_an_odd_argument_leads_to_a_decision_or_a_clear_error(loaded: Router, va
 def test_stream_options_that_are_no_object_are_refused(loaded: Router) -> None:
     with pytest.raises(RequestError, match="stream_options must be an object, got str"):
         loaded.completion(messages=[{"role": "user", "content": "hi"}], stream_options="x")
+
+
+@pytest.mark.parametrize(
+    "slip", ["task_typ", "tasktype", "TaskType", "tag", "session", "max_cost", "trade_off"]
+)
+def test_a_slip_of_the_pen_for_one_of_our_arguments_is_refused_everywhere(loaded: Router, slip: str) -> None:
+    wrong: dict[str, Any] = {slip: "x"}
+    calls: list[Callable[[], object]] = [
+        lambda: loaded.route("hi", **wrong),
+        lambda: loaded.explain("hi", **wrong),
+        lambda: loaded.completion(messages=QUESTION, **wrong),
+        lambda: asyncio.run(loaded.acompletion(messages=QUESTION, **wrong)),
+        lambda: Request.from_json({"prompt": "hi", **wrong}),
+    ]
+    for call in calls:
+        with pytest.raises(RequestError, match=f"'{slip}': did you mean '"):
+            call()
+
+
+def test_no_argument_of_litellm_and_no_identifier_is_taken_for_a_slip() -> None:
+    from litellm import completion
+    from litellm.constants import OPENAI_CHAT_COMPLETION_PARAMS
+
+    theirs = set(signature(completion).parameters) | set(OPENAI_CHAT_COMPLETION_PARAMS)
+    theirs |= {"models", "prompt_id", "message_id", "extra_body", "cache_control", "trace_id", "user_id"}
+    refuse_near_misses(theirs, NAMED_ALIKE)
+    Request.from_json({"prompt": "hi", "prompt_id": 1, "message_id": 2, "id": 3, "note": "x"})
+
+
+def test_route_takes_no_argument_of_litellms(loaded: Router) -> None:
+    other: dict[str, Any] = {"temperature": 0.5}
+    with pytest.raises(RequestError, match="'temperature'; LiteLLM's own arguments go in parameters"):
+        loaded.route("hi", **other)
+
+
+def test_a_closed_router_refuses_to_decide_and_to_call(app: App) -> None:
+    router = app.router(SURE)
+    router.completion(messages=QUESTION)
+    router.close()
+    router.close()
+    for call in (lambda: router.route("hi"), lambda: router.completion(messages=QUESTION)):
+        with pytest.raises(RouterClosed, match="load it again"):
+            call()
+    assert len(app.provider.requests) == 1
+    assert repr(router).endswith(", closed>")
+
+
+def test_a_router_closes_at_the_end_of_an_async_block(app: App) -> None:
+    async def run() -> Router:
+        async with app.router(SURE) as router:
+            await router.acompletion(messages=QUESTION)
+        return router
+
+    router = asyncio.run(run())
+    with pytest.raises(RouterClosed):
+        router.route("hi")
+    assert len(list(read_rows(app.log))) == 1
+
+
+def test_a_router_shows_its_version_its_models_and_their_prices(loaded: Router) -> None:
+    assert repr(loaded) == f"<Router {loaded.policy_version}: {', '.join(loaded.models)}>"
+    page = loaded._repr_html_()
+    assert all(f"<td>{model}</td>" in page for model in loaded.models)
+
+
+def test_settings_may_be_a_mapping(router_folder: Path) -> None:
+    router = Router.load(router_folder, config={"limits": {"local_only": True}})
+    assert router.config.limits.local_only
+    with pytest.raises(ConfigError, match=r"^config: unknown setting 'limts'; known here: "):
+        Router.load(router_folder, config={"limts": {}})
+
+
+def test_a_transport_that_can_not_call_every_model_is_refused_at_the_start(router_folder: Path) -> None:
+    from litellm.router import Router as LiteLLMRouter
+
+    first, *rest = Router.load(router_folder).models
+    groups = [{"model_name": first, "litellm_params": {"model": f"openai/{first}", "api_key": "none"}}]
+    client = LiteLLMRouter(model_list=groups)
+    with pytest.raises(ConfigError, match=f"no group for {', '.join(rest)}: add them"):
+        Router.load(router_folder, transport=client)
+    assert Router.load(router_folder, transport=client, config={"limits": {"deny": rest}}).models
+    wildcard = LiteLLMRouter(
+        model_list=[{"model_name": "*", "litellm_params": {"model": "openai/*", "api_key": "none"}}]
+    )
+    assert Router.load(router_folder, transport=wildcard).models
+    with pytest.raises(
+        ConfigError, match=r"must be a litellm\.Router, or have completion and acompletion, not <class 'str'>"
+    ):
+        Router.load(router_folder, transport="litellm")

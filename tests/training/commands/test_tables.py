@@ -39,6 +39,7 @@ def test_training_says_models_estimators_and_where_the_router_is(
     assert all(model in said for model in trained.manifest["models"])
     assert f"{trained.fitted.published} (published)" in said
     assert f"router {trained.manifest['policy_version']} written: {trained.out}" in said
+    assert f"digest {trained.to_json()['digest']}" in said
 
 
 def test_no_model_name_is_cut_on_a_terminal_of_80_characters(

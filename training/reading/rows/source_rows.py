@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import BinaryIO, TypeAlias
 
@@ -202,8 +203,8 @@ def row_group_batches(
     file: LogFile, group: int, columns: Sequence[str] | None = None
 ) -> Iterator[tuple[int, pa.RecordBatch, int]]:
     """The batches of one row group, each with its first row's number and its share of the file's bytes."""
-    source = open_raw(file.location) if is_remote(file.location) else file.location
-    with pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20) as parquet:
+    opened = open_raw(file.location) if is_remote(file.location) else nullcontext(file.location)
+    with opened as source, pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20) as parquet:
         if not parquet.num_row_groups:
             return
         about = parquet.metadata.row_group(group)
