@@ -5,14 +5,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_QUERY = re.compile(r"(?i)(https?://[^\s?'\"]+\?)[^\s'\"()]+")
+_QUERY = re.compile(r"(?i)(https?://[^\s?'\"]++)(\?[^\s'\"()]+)?")
 _CREDENTIALS = re.compile(r"//[^/\s]+@")
-_SECRETS = re.compile(r"(?i)([?&][^=&\s]*(?:key|token|secret|sig|credential|password)[^=&\s]*=)[^&\s'\")]+")
+_SECRETS = re.compile(
+    r"(?i)([?&](?=[^=&\s]*(?:key|token|secret|sig|credential|password))[^=&\s]*+=)[^&\s'\")]+"
+    r"|[?&][^=&\s]*+"
+)
+"""A secret parameter; or the name of another one, so that no part of a long name is looked at again."""
 
 
 def without_credentials(text: str) -> str:
     """Remove user, password and signatures from the addresses in a text."""
-    return _SECRETS.sub(r"\1***", _CREDENTIALS.sub("//***@", text))
+    without_users = _CREDENTIALS.sub("//***@", text)
+    return _SECRETS.sub(lambda match: f"{match[1]}***" if match[1] else match[0], without_users)
 
 
 def without_query(path: str) -> str:
@@ -27,7 +32,7 @@ def shown_address(path: str) -> str:
 
 def shown_text(text: str) -> str:
     """Remove credentials, and the queries of web addresses, from a text."""
-    return without_credentials(_QUERY.sub(r"\1***", text))
+    return without_credentials(_QUERY.sub(lambda match: f"{match[1]}?***" if match[2] else match[0], text))
 
 
 def sqlite_file(address: str) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import lru_cache
@@ -32,8 +32,8 @@ its model), or chance (exploration)."""
 LARGEST_NUMBER = 2**63
 """No provider takes a larger number; Python can't make a float of one of 400 digits."""
 
-MOST_MESSAGES = 25_000
-"""Messages of a request: providers take some thousand, and each must be read."""
+MOST_MESSAGES = 10_000
+"""Messages of a request, parts of messages included: OpenAI takes 2,048, and each must be looked at."""
 MAPPINGS = (dict, Mapping)
 LISTS = (list, tuple)
 

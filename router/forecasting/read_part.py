@@ -11,13 +11,13 @@ from typing import Final, TypeVar
 from router.errors import RequestError
 from router.records import LISTS, MOST_MESSAGES, Json, Request
 
-READ_PARTS: Final = 5_000
+READ_PARTS: Final = 2_000
 """Messages that are read, and as many parts of them."""
-READ_TOGETHER: Final = 150_000
+READ_TOGETHER: Final = 50_000
 """Characters of all system texts, and of all wordings of tools, that are read."""
-READ_VALUES: Final = 25_000
+READ_VALUES: Final = 10_000
 """Values of the tools' schemas that are visited."""
-READ_WRITTEN: Final = 1_000_000
+READ_WRITTEN: Final = 200_000
 """Characters of the tools' texts up to which they are written as JSON, to know their size."""
 VALUE_CHARACTERS: Final = 16
 """About how many a value of a schema takes as JSON, if there are too many to write."""
@@ -153,11 +153,7 @@ def _json_size(tools: Json, values: int) -> int:
         return 0
     try:
         return len(json.dumps(tools, ensure_ascii=False, default=str, skipkeys=True))
-    except (
-        RecursionError,
-        ValueError,
-        TypeError,
-    ):  # too deep, in itself, or a number too long
+    except (RecursionError, ValueError, TypeError):  # too deep, in itself, or a number too long
         return VALUE_CHARACTERS * values
 
 

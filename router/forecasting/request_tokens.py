@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat
 from typing import Final
 
 import numpy as np
@@ -75,8 +75,7 @@ class Contents:
 def contents_of(values: Iterable[Json], parts: Iterable[Json] = ()) -> Contents:
     """Visit some JSON values and the parts of some messages, however deep, and at most `MOST_NODES`."""
     texts: list[str] = []
-    waiting: list[tuple[Json, bool]] = [(value, False) for value in values]
-    waiting.extend((part, True) for part in parts)
+    waiting: list[tuple[Json, bool]] = [*zip(values, repeat(False)), *zip(parts, repeat(True))]
     media = nodes = 0
     uncounted: str | None = None
     while waiting and nodes < MOST_NODES:
@@ -85,21 +84,32 @@ def contents_of(values: Iterable[Json], parts: Iterable[Json] = ()) -> Contents:
         if isinstance(value, str):
             texts.append(value)
         elif isinstance(value, MAPPINGS):
-            kind = value.get("type")
-            if isinstance(kind, str) and kind in MEDIA and not _is_text(value):
+            kind = _kind(value)
+            if kind in MEDIA and not _is_text(value):
                 media += 1
                 continue
-            if is_part and isinstance(kind, str) and kind not in TEXTUAL:
+            if is_part and kind and kind not in TEXTUAL:
                 uncounted = f"a part of type {kind[:40]!r}"
             nodes += len(value)
-            for name, inner in islice(value.items(), MOST_NODES):
-                texts.append(name if isinstance(name, str) else shown(name))
-                waiting.append((inner, isinstance(name, str) and name == "content"))
+            for name, inner in _named(value):
+                texts.append(name)
+                waiting.append((inner, name == "content"))
         elif isinstance(value, LISTS):
             waiting.extend((inner, is_part) for inner in islice(value, MOST_NODES))
-    if waiting:
-        uncounted = f"more than {MOST_NODES:,} values"
-    return Contents(texts=texts, media=media, nodes=nodes, uncounted=uncounted)
+    unvisited = f"more than {MOST_NODES:,} values" if waiting else None
+    return Contents(texts=texts, media=media, nodes=nodes, uncounted=unvisited or uncounted)
+
+
+def _kind(part: Mapping[Json, Json]) -> str:
+    """The type of a part; empty if it has none that is text."""
+    kind = part.get("type")
+    return kind if isinstance(kind, str) else ""
+
+
+def _named(members: Mapping[Json, Json]) -> Iterator[tuple[str, Json]]:
+    """An object's members, at most `MOST_NODES`, by names that are text."""
+    for name, inner in islice(members.items(), MOST_NODES):
+        yield name if isinstance(name, str) else shown(name), inner
 
 
 def request_contents(request: Request) -> Contents:

@@ -29,7 +29,9 @@ SYSTEM_WORDS = 32
 FRAME_WORDS = 8
 LEAST_WORDS = 4
 READ_CHARACTERS = 2_000
-_VARIABLE = re.compile(r"""https?://\S+|\S+@\S+|"[^"\n]{1,400}"|“[^”\n]{1,400}”|`[^`\n]{1,400}`|\d+""")
+_VARIABLE = re.compile(
+    r"""https?://\S+|[^\s@]{1,200}+@\S+|"[^"\n]{1,400}"|“[^“”\n]{1,400}”|`[^`\n]{1,400}`|\d+"""
+)
 """What differs between the prompts of one template: addresses, quotations, numbers."""
 _WORD = re.compile(r"[^\W\d_]+|[^\w\s]")
 
