@@ -53,14 +53,20 @@ def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
         console.print(f"  joined to another row: {summary.joined}")
     for reason, count in summary.set_apart.items():
         console.print(f"  skipped: {count} x {reason}", markup=False)
-    for reject in summary.rejects:
-        console.print(f"  rejected: {reject}", markup=False, soft_wrap=True)
+    _values_not_read(summary)
     if summary.outcomes:
         _outcomes(summary.outcomes)
     if summary.ignored_columns:
         console.print(f"  columns not used: {', '.join(summary.ignored_columns)}", markup=False)
     if out is not None:
         console.print(f"written: {out}", markup=False, soft_wrap=True)
+
+
+def _values_not_read(summary: ReadSummary) -> None:
+    for reason, count in summary.left_out.items():
+        console.print(f"  values left out: {count} x {reason}", markup=False)
+    for reject in summary.rejects:
+        console.print(f"  rejected: {reject}", markup=False, soft_wrap=True)
 
 
 def _outcomes(counts: OutcomeCounts) -> None:

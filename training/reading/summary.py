@@ -6,7 +6,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -61,6 +61,7 @@ class ReadSummary:
         set_apart: skipped rows, which are valid but no calls for training, per reason, the most frequent
             first.
         joined: rows whose content went into the call of another row, such as scores.
+        left_out: values that can't be read and that their calls do not need, per reason.
         repaired: rows in which a lone surrogate became U+FFFD.
         truncated: calls of which the log has only a part of the text.
         files: the files that were read, in the order of the sources.
@@ -86,6 +87,7 @@ class ReadSummary:
     ignored_columns: Sequence[str]
     digest: str
     outcomes: OutcomeCounts | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rejected(self) -> int:
@@ -134,8 +136,10 @@ def summarise(
     duplicates = _find_duplicates(calls, kept, folder)
     rejects = _count_rejects(files, folder, runner)
     skipped: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
     for task in tasks:
         skipped.update(task.skipped)
+        left_out.update(task.left_out)
     summary = ReadSummary(
         rows=rows,
         calls=kept - duplicates,
@@ -150,6 +154,7 @@ def summarise(
         readers=dict(Counter(file.reader for file in files)),
         empty_files=_empty_files(files, tasks),
         ignored_columns=_ignored_columns(names, files[0].mapping),
+        left_out=dict(left_out.most_common()),
         digest=_digest(files, {task.file: task.digest for task in tasks}),
     )
     _check_sum(summary)
@@ -157,10 +162,10 @@ def summarise(
 
 
 def _check_mapping(mapping: Mapping[str, str], names: Set[str]) -> None:
-    for field, source in mapping.items():
-        if field != source and source not in names:
+    for name, source in mapping.items():
+        if name != source and source not in names:
             there = ", ".join(sorted(names))
-            raise CallLogError(f"no row has {source!r}, which {field!r} is mapped to; names there: {there}")
+            raise CallLogError(f"no row has {source!r}, which {name!r} is mapped to; names there: {there}")
 
 
 def _check_sum(summary: ReadSummary) -> None:
