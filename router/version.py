@@ -22,7 +22,7 @@ from router.forecasting.encoder import Encoder, EncoderInfo, Encoding, load_enco
 from router.forecasting.features import Features, FeatureSpec, embedded_text, featurize
 from router.forecasting.head import Head
 from router.forecasting.read_part import check_size
-from router.forecasting.request_tokens import billed_output
+from router.forecasting.request_tokens import BOUNDING, billed_output
 from router.forecasting.task_groups import ABOUT_FILE, TaskGroups
 from router.forking import ForkSafe
 from router.loading.artifact import check_digest, digest_of, load_arrays, read_manifest, refusing_malformed
@@ -131,6 +131,7 @@ class Version:
         with_tasks = f"{TASKS_FOLDER}/{ABOUT_FILE}" in manifest["files"]
         self.task_groups = TaskGroups.load(folder / TASKS_FOLDER) if with_tasks else None
         self._price_table = PriceTable.of([self.prices[model] for model in self.models])
+        self._own_parameters = [config.of(model).parameters for model in self.models]
         # More threads than cores would only pass the interpreter's lock back and forth.
         self._turns = ForkSafe(partial(BoundedSemaphore, os.cpu_count() or 1))
 
@@ -236,8 +237,7 @@ class Version:
         """
         outlook = self.head.predict(features)
         output = outlook.output_tokens
-        if parameters is not None:
-            calls = [{**self.config.of(model).parameters, **parameters} for model in self.models]
+        if parameters is not None and (calls := self._calls_under(parameters)):
             output = np.stack([billed_output(*pair) for pair in zip(output.T, calls, strict=True)], axis=1)
         return Forecast(
             probability=outlook.probability,
@@ -245,6 +245,11 @@ class Version:
             familiarity=outlook.familiarity,
             tokens=features.tokens,
         )
+
+    def _calls_under(self, parameters: Mapping[str, Json]) -> list[Mapping[str, Json]]:
+        """Each model's arguments of a call; empty if none of them changes how much is answered."""
+        calls = [{**own, **parameters} for own in self._own_parameters]
+        return [] if all(map(BOUNDING.isdisjoint, calls)) else calls
 
     def decide(
         self, request: Request, wishes: Wishes = NO_WISHES, circumstances: Circumstances | None = None

@@ -48,6 +48,9 @@ NOT_BILLED: Final = frozenset(
 )  # fmt: skip
 """Arguments that hold no text of the prompt, or that are counted elsewhere; text in any other is counted."""
 
+BOUNDING: Final = frozenset({"thinking", "max_tokens", "max_completion_tokens", "n", "extra_body"})
+"""Arguments that bound or multiply an answer."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
@@ -141,6 +144,8 @@ def billed_output(predicted: FloatArray, parameters: Mapping[str, Json]) -> Floa
     Args:
         predicted: of one answer without arguments, any shape.
     """
+    if BOUNDING.isdisjoint(parameters):
+        return predicted
     extra = parameters.get("extra_body")
     given = {**parameters, **extra} if isinstance(extra, Mapping) else parameters
     thinking = given.get("thinking")
