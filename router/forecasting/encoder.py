@@ -146,7 +146,8 @@ class WordIds:
         )
         self._added = [one.content for one in added]
         self._tokenizer = tokenizer
-        self._known: dict[str, tuple[int, ...]] = {}
+        self._lowers = self._by_run and bool(getattr(tokenizer.normalizer, "lowercase", False))
+        self._known = self._whole_words() if self._by_run else {}
         bare, framed = (tokenizer.encode("a", add_special_tokens=special).ids for special in (False, True))
         start = framed.index(bare[0]) if bare else 0
         self._before, self._after = framed[:start], framed[start + len(bare) :]
@@ -155,12 +156,17 @@ class WordIds:
         """The ids that the tokenizer gives a text."""
         if not self._by_run or any(one in text for one in self._added):
             return list(self._tokenizer.encode(text).ids)
-        runs = RUN.findall(text)
+        runs = RUN.findall(text.lower() if self._lowers and text.isascii() else text)
         try:
             inner = list(chain.from_iterable(map(self._known.__getitem__, runs)))
         except KeyError:
             inner = self._learn(runs)
         return [*self._before, *inner, *self._after]
+
+    def _whole_words(self) -> dict[str, tuple[int, ...]]:
+        """The words that are one token; only those in lower case, which no tokenizer changes."""
+        words = self._tokenizer.get_vocab(with_added_tokens=False).items()
+        return {word: (one,) for word, one in words if word.isascii() and word.isalpha() and word.islower()}
 
     def _learn(self, runs: list[str]) -> list[int]:
         """Tokenise the runs that are not known, all at once, and return the ids of all."""
@@ -173,7 +179,7 @@ class WordIds:
         for owner, one in zip(owners, encoding.ids, strict=True):
             learned[new[owner]].append(one)
         if len(known) + len(new) > MOST_KNOWN:
-            self._known = {}  # not emptied: another thread may be reading it
+            self._known = self._whole_words()  # a new one: another thread may be reading the old
         self._known.update((run, tuple(ids)) for run, ids in learned.items() if len(run) <= LONGEST_KNOWN)
         return list(chain.from_iterable(learned[run] if run in learned else known[run] for run in runs))
 

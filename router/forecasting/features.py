@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-import zlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from zlib import crc32
 
 import numpy as np
 
@@ -27,13 +28,21 @@ from router.records import LISTS, Float32Array, Json, Request, message_texts
 READ_CHARACTERS = 8_000
 """Characters, from head and tail, that structure and words are read from: a huge prompt costs no more."""
 MAX_GRAMS = 2_000
-CODE = re.compile(r"\b(?:def \w+\(|class \w+|function\b|return\b|SELECT\b)|```|[{};]\s*$|=>|#include", re.M)
-NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
-NEGATION = re.compile(r"\b(?:not|except|never|without)\b|n't\b", re.I)
+# `re` skips to the next place where a match can begin only if each branch begins with a plain character.
+CODE = re.compile(
+    r"d(?<=\bd)ef \w+\(|c(?<=\bc)lass \w+|f(?<=\bf)unction\b|r(?<=\br)eturn\b|S(?<=\bS)ELECT\b"
+    r"|```|\{\s*$|\}\s*$|;\s*$|=>|#include",
+    re.M,
+)
+NUMBER = re.compile(r"\d\d*(?:[.,]\d+)?")
+NEGATION = re.compile(r"n(?<=\bn)ot\b|e(?<=\be)xcept\b|n(?<=\bn)ever\b|w(?<=\bw)ithout\b|n't\b")
+"""In lower case, as are `WORD` and its faster form for a text in ASCII."""
 OPTION = re.compile(r"^[^\S\n]*\(?[A-Za-z][.):]\s", re.M)
 LIST_ITEM = re.compile(r"^[^\S\n]*(?:[-*•]|\d+[.)])\s", re.M)
-SENTENCE = re.compile(r"[.!?](?:\s|$)|[\u3002\uff01\uff1f]")
+SENTENCE = re.compile(r"[.!?\u3002\uff01\uff1f](?:(?<=[\u3002\uff01\uff1f])|\s|$)")
 WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]")
+ASCII_WORD = re.compile(r"[a-z]+|[0-9]+|[^a-z0-9_\s]")
+NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 STEM = re.compile(r"[^\W\d_]{3,}")
 CHARACTER_KINDS = (str.isdigit, str.isupper, str.isalnum, str.isspace)
 ASCII_KINDS = tuple(bytes(code for code in range(128) if kind(chr(code))) for kind in CHARACTER_KINDS)
@@ -144,9 +153,10 @@ def _turn_characters(request: Request) -> int:
 def _structure(request: Request, text: str, tokens: float, shape: ToolShape) -> dict[str, float]:
     """The structure features of one request by name: counts as log(1 + count), shares times ten."""
     size = max(len(text), 1)
+    others = "" if text.isascii() else "".join(NOT_ASCII.findall(text))
     words = text.split()
     numbers = NUMBER.findall(text)
-    digits, upper, letters, spaces = _character_counts(text)
+    digits, upper, letters, spaces = _character_counts(text, others)
     log = math.log1p
     return {
         "tokens": log(tokens),
@@ -156,7 +166,7 @@ def _structure(request: Request, text: str, tokens: float, shape: ToolShape) -> 
         "digits": 10 * digits / size,
         "numbers": log(len(numbers)),
         "longest_number": log(max(map(len, numbers), default=0)),
-        "non_ascii": 0.0 if text.isascii() else 10 * sum(character > "\x7f" for character in text) / size,
+        "non_ascii": 10 * len(others) / size,
         "upper_case": 10 * upper / size,
         "symbols": 10 * (size - letters - spaces) / size,
         "code": log(len(CODE.findall(text))),
@@ -167,7 +177,7 @@ def _structure(request: Request, text: str, tokens: float, shape: ToolShape) -> 
         "sentences": log(len(SENTENCE.findall(text))),
         "quotes": log(text.count('"') + text.count("'")),
         "backslashes": log(text.count("\\")),
-        "negations": log(len(NEGATION.findall(text))),
+        "negations": log(len(NEGATION.findall(text.lower()))),
         "options": log(len(OPTION.findall(text))),
         "list_items": log(len(LIST_ITEM.findall(text))),
         "turns": log(len(request.messages)),
@@ -178,12 +188,17 @@ def _structure(request: Request, text: str, tokens: float, shape: ToolShape) -> 
     }
 
 
-def _character_counts(text: str) -> list[int]:
-    """Digits, upper-case letters, letters with digits, and white space in a text."""
-    if not text.isascii():
-        return [sum(map(kind, text)) for kind in CHARACTER_KINDS]
-    plain = text.encode("ascii")
-    return [len(plain) - len(plain.translate(None, members)) for members in ASCII_KINDS]
+def _character_counts(text: str, others: str) -> list[int]:
+    """Digits, upper-case letters, letters with digits, and white space in a text.
+
+    Args:
+        others: the text's characters that are not in ASCII.
+    """
+    plain = text.encode("ascii", "ignore")
+    counts = [len(plain) - len(plain.translate(None, members)) for members in ASCII_KINDS]
+    if not others:
+        return counts
+    return [count + sum(map(kind, others)) for count, kind in zip(counts, CHARACTER_KINDS, strict=True)]
 
 
 def _tool_structure(tools: Json, shape: ToolShape, text: str) -> dict[str, float]:
@@ -216,20 +231,28 @@ def _stems(text: str) -> set[str]:
     return {word[:5] for word in STEM.findall(text.lower())}
 
 
-def _grams(request: Request, text: str) -> Iterator[str]:
+def _grams(request: Request, text: str) -> list[str]:
     """Word unigrams and bigrams of the prompt, and the marked words of the system text and the tools."""
-    words = [_masked(word) for word in WORD.findall(text.lower())[:MAX_GRAMS]]
-    yield from words
-    yield from map(" ".join, pairwise(words))
+    words = _masked_words(text)
+    grams = [*words, *map(" ".join, pairwise(words))]
     system = [
         text[: 2 * READ_CHARACTERS] for role, text in message_texts(request.messages) if role in SYSTEM_ROLES
     ]
     for content in fitting_texts(system, READ_TOGETHER):
-        yield from (
-            f"s:{_masked(word)}" for word in WORD.findall(content.lower()[:READ_CHARACTERS])[:MAX_GRAMS]
-        )
+        grams += [f"s:{word}" for word in _masked_words(content[:READ_CHARACTERS])]
     for described in tool_wordings(request.tools):
-        yield from (f"t:{word}" for word in WORD.findall(described.lower()[:READ_CHARACTERS])[:300])
+        grams += [f"t:{word}" for word in _words(described[:READ_CHARACTERS])[:300]]
+    return grams
+
+
+def _masked_words(text: str) -> list[str]:
+    """The first words of a text; of a number only its length: its value does not tell who can answer."""
+    return [word if word.isalpha() else _masked(word) for word in _words(text)[:MAX_GRAMS]]
+
+
+def _words(text: str) -> list[str]:
+    """The words, numbers and marks of a text, in lower case."""
+    return (ASCII_WORD if text.isascii() else WORD).findall(text.lower())
 
 
 def _masked(word: str) -> str:
@@ -237,16 +260,13 @@ def _masked(word: str) -> str:
     return "#" * min(len(word), 8) if word.isdigit() else word
 
 
-def _hash_grams(grams: Iterator[str], row: Float32Array) -> None:
+def _hash_grams(grams: Sequence[str], row: Float32Array) -> None:
     """Fill one row: signed feature hashing (Weinberger et al. 2009), 1 + log(count), then unit length."""
-    counts: dict[str, int] = {}
-    for gram in grams:
-        counts[gram] = counts.get(gram, 0) + 1
-    codes = [zlib.crc32(gram.encode("utf-8", "replace")) for gram in counts]
-    sizes = [1.0 if count == 1 else 1.0 + math.log(count) for count in counts.values()]
-    signed = [size if code >> 31 else -size for code, size in zip(codes, sizes, strict=True)]
-    places = np.array([code % len(row) for code in codes], dtype=np.int64)
-    np.add.at(row, places, np.array(signed, dtype=np.float32))
+    counts = Counter(grams)
+    codes = np.array([crc32(gram.encode("utf-8", "replace")) for gram in counts], dtype=np.int64)
+    sizes = 1.0 + np.log(np.fromiter(counts.values(), np.float64, len(counts)))
+    signed = np.where(codes >> 31, sizes, -sizes)
+    row += np.bincount(codes % len(row), weights=signed, minlength=len(row))
     row /= max(math.sqrt(float(row @ row)), 1e-12)
 
 
