@@ -248,7 +248,7 @@ class Version:
 
     def _calls_under(self, parameters: Mapping[str, Json]) -> list[Mapping[str, Json]]:
         """Each model's arguments of a call; empty if none of them changes how much is answered."""
-        calls = [{**own, **parameters} for own in self._own_parameters]
+        calls: list[Mapping[str, Json]] = [{**own, **parameters} for own in self._own_parameters]
         return [] if all(map(BOUNDING.isdisjoint, calls)) else calls
 
     def decide(
