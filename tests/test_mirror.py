@@ -7,16 +7,14 @@ import pytest
 from tests.test_arrows import ROOT, module_name, sources
 
 COVERED_BY = {
-    "router.addresses": "tests.router.loading.test_registry",
+    "router.addresses": "tests.training.tracking.test_store",
     "router.call_log.alarm": "tests.router.call_log.test_log",
-    "router.call_log.process": "tests.router.call_log.test_log",
     "router.call_log.tables": "tests.router.call_log.test_store",
     "router.cli.console": "tests.router.cli.test_commands",
     "router.cli.cost_table": "tests.router.cli.test_accounts",
     "router.cli.explanation_tables": "tests.router.cli.test_explaining",
     "router.cli.linting": "tests.router.cli.test_commands",
     "router.cli.proxy": "tests.whole.test_proxy",
-    "router.errors": "tests.router.test_records",
     "router.forecasting.training_prompts": "tests.router.explaining.test_nearest",
     "router.linting.phrases": "tests.router.linting.test_lint",
     "router.models.litellm_import": "tests.router.calling.test_litellm_call",
@@ -25,6 +23,7 @@ COVERED_BY = {
     "router.settings.outcome_rules": "tests.training.reading.outcomes.test_rules",
     "router.settings.section": "tests.router.settings.test_yaml_file",
     "router.settings.sections": "tests.router.settings.test_yaml_file",
+    "training.commands.differing": "tests.training.test_differing",
     "training.commands.demo": "tests.whole.test_sample",
     "training.commands.offline": "tests.training.commands.test_judging",
     "training.commands.paying": "tests.training.commands.test_replaying",

@@ -29,6 +29,7 @@ from training.prompts.task_groups import groups_of
 from training.reading.calls import write_calls
 from training.reading.summary import ReadSummary
 from training.tracking.publish import Published, publish
+from training.tracking.versions import RouterRegistry
 from training.whole_file import check_place
 
 
@@ -38,6 +39,7 @@ class TrainJob:
 
     Attributes:
         register: name to register the router under, or None.
+        alias: to point to the registered version, or None.
     """
 
     sources: Sequence[str]
@@ -45,6 +47,7 @@ class TrainJob:
     reading: ReadOptions
     tracking_uri: str
     register: str | None
+    alias: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,7 @@ class Trained:
         report: the data report.
         embedded: number of prompts that had to be embedded; the others were in the cache.
         warnings: sentences for people.
+        alias: points to the registered version now; None: none.
     """
 
     out: Path
@@ -65,6 +69,7 @@ class Trained:
     published: Published
     embedded: int
     warnings: Sequence[str]
+    alias: str | None = None
 
     def to_json(self) -> dict[str, Json]:
         """What `pointsman train --json` prints."""
@@ -79,7 +84,7 @@ class Trained:
             "reading": {**asdict(self.reading), "rejected": self.reading.rejected},
             "data": self.report,
             "embedded": self.embedded,
-            "mlflow": asdict(self.published),
+            "mlflow": {**asdict(self.published), "alias": self.alias},
             "warnings": list(self.warnings),
         }
 
@@ -141,6 +146,10 @@ def train(job: TrainJob, reporter: Reporter) -> Trained:
     manifest = write_router(job.out, manifest, fitted, folder, fitted_on, neighbours, groups=groups)
     record = run_record(manifest, fitted, report, reading)
     published = publish(job.out, record, job.tracking_uri, register=job.register)
+    if job.register and job.alias:
+        registry = RouterRegistry(job.tracking_uri)
+        seen = registry.pointed(job.register, job.alias)
+        registry.move(job.register, job.alias, str(published.version), seen=seen)
     return Trained(
         out=job.out,
         manifest=manifest,
@@ -149,6 +158,7 @@ def train(job: TrainJob, reporter: Reporter) -> Trained:
         fitted=fitted,
         published=published,
         embedded=embedded,
+        alias=job.alias,
         warnings=[*warnings, *_warnings(whole, material, fitted)],
     )
 

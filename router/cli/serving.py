@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from router import __version__
-from router.cli.console import RouterAt, SettingsFile, app, loaded_version, people, print_json, progress_bars
+from router.cli.console import (
+    RouterOrRules,
+    SettingsFile,
+    app,
+    loaded_version,
+    people,
+    print_json,
+    progress_bars,
+)
 from router.errors import NoModelAllowed, RequestError
 from router.records import Json, Request, Wishes
 
@@ -21,7 +29,7 @@ BAD_LINES = 3
 
 @app.command("route")
 def route_command(
-    router: RouterAt,
+    router: RouterOrRules,
     config: SettingsFile = None,
     requests: Annotated[
         typer.FileBinaryRead, typer.Argument(help="Requests, one JSON object per line; default: stdin.")
@@ -31,7 +39,7 @@ def route_command(
     ] = None,
 ) -> None:
     """Read one request per line and write one decision per line, in order."""
-    loaded = loaded_version(router, config, expect)
+    loaded = loaded_version(router, config, expect, rules=True)
     bad = 0
     with progress_bars() as progress:
         advance = progress.stage("routing", None)

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from router.addresses import without_credentials
 from router.cli.console import app, loaded_version, people
 from router.cli.serving import answer
 from router.errors import RouterError
+from router.errors.masking import without_credentials
 from training.commands.comparing import compare_command
 from training.commands.offline import (
     CACHE,
@@ -45,8 +45,16 @@ def demo_command(
     import_command([str(sample)], calls)
     _step(f"pointsman train {calls} --out {folder} --config data/{settings.name} --register pointsman-demo")
     train_command([str(calls)], folder, settings, "pointsman-demo", cache=cache, tracking_uri=tracking_uri)
-    _step(f"pointsman compare {calls} --router {folder} --out {report}")
-    compare_command([str(calls)], [str(folder)], report, cache=cache, tracking_uri=tracking_uri)
+    _step(f"pointsman compare {calls} --router {folder} --out {report} --show-text --synthetic")
+    compare_command(
+        [str(calls)],
+        [str(folder)],
+        report,
+        show_text=True,
+        synthetic=True,
+        cache=cache,
+        tracking_uri=tracking_uri,
+    )
     _step(f"pointsman route --router {folder} < data/{requests.name}")
     loaded = loaded_version(str(folder), None)
     lines = requests.read_bytes().splitlines()

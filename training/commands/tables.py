@@ -19,6 +19,7 @@ from training.comparing.report.write import conclusion_of
 from training.pages.numbers import (
     bounds,
     p_value_text,
+    printable,
     rate,
     relative,
     shortened,
@@ -171,12 +172,15 @@ def trained(result: Trained) -> None:
 
 
 def comparison(result: Comparison, out: Path) -> None:
-    """Print the report in short, in 80 columns: losses, the change against what runs today, the rest."""
+    """Print the report in short, in 80 columns: the advice, losses, the change against today, the rest."""
     answer = headline_of(result)
-    console.print(headline(result.verdict), style="bold", markup=False)
+    advice = result.recommendation
+    console.print(f"{answer.title}. {printable(advice.sentence)}", style="bold", markup=False)
+    console.print(f"next: {printable(advice.next)}\n", markup=False, soft_wrap=True)
+    console.print(headline(result.verdict), markup=False)
     _claims(answer.losses)
     _change(answer)
-    _claims([claim for claim in result.verdict if claim.outcome != "loss"])
+    _claims([claim for claim in answer.claims if claim.outcome != "loss"])
     _policies(result)
     _lost_slices(result)
     notes = (*result.warnings, *(result.off_policy.warnings if result.off_policy else ()))
@@ -257,7 +261,7 @@ def _estimators(result: Trained) -> None:
 
 
 def _claims(claims: Sequence[Claim]) -> None:
-    """Print one claim a row, beside its outcome."""
+    """Print one claim a row, beside what it means for the router."""
     if not claims:
         return
     grid = Table.grid(padding=(0, 2))
@@ -265,7 +269,8 @@ def _claims(claims: Sequence[Claim]) -> None:
     grid.add_column()
     for claim in claims:
         style = {"loss": "red", "win": "green"}.get(claim.outcome, "yellow")
-        grid.add_row(f"[{style}]{claim.outcome}[/]", escape(shortened(claim.text, 600)))
+        word = {"loss": "worse", "win": "better", "undecided": "open"}.get(claim.outcome, claim.outcome)
+        grid.add_row(f"[{style}]{word}[/]", escape(shortened(claim.text, 600)))
     console.print(grid)
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from router import __version__
-from router.addresses import without_credentials
 from router.errors import MissingExtra, RouterError
+from router.errors.masking import without_credentials
 from router.records import REQUEST_FIELDS, Json
 from training.tracking.store import EXPERIMENT, open_store
 
@@ -74,7 +74,7 @@ def publish(folder: Path, record: RunRecord, tracking_uri: str, register: str | 
         MissingExtra: MLflow is not installed.
         RouterError: the tracking server refuses, or can't be reached.
     """
-    with _mlflow_errors(tracking_uri), _quiet_mlflow():
+    with _mlflow_errors(tracking_uri), quiet_mlflow():
         import mlflow
 
         open_store(tracking_uri)
@@ -109,7 +109,7 @@ def publish_comparison(folder: Path, record: RunRecord, tracking_uri: str, polic
         MissingExtra: MLflow is not installed.
         RouterError: the tracking server refuses, or can't be reached.
     """
-    with _mlflow_errors(tracking_uri, "The report is"), _quiet_mlflow():
+    with _mlflow_errors(tracking_uri, "The report is"), quiet_mlflow():
         import mlflow
 
         open_store(tracking_uri)
@@ -204,7 +204,7 @@ def _mlflow_errors(tracking_uri: str, written: str = "The router's folder is") -
 
 
 @contextmanager
-def _quiet_mlflow() -> Iterator[None]:
+def quiet_mlflow() -> Iterator[None]:
     """Silence MLflow's bars, links and notes; its warnings and errors still appear."""
     settings = QUIET | {name: os.environ.get(name, value) for name, value in IMPATIENT.items()}
     before = {name: os.environ.get(name) for name in settings}
