@@ -134,7 +134,6 @@ class Version:
         with_tasks = f"{TASKS_FOLDER}/{ABOUT_FILE}" in manifest["files"]
         self.task_groups = TaskGroups.load(folder / TASKS_FOLDER) if with_tasks else None
         self._price_table = PriceTable.of([self.prices[model] for model in self.models])
-        self._own_parameters = [config.of(model).parameters for model in self.models]
         # More threads than cores would only pass the interpreter's lock back and forth.
         self._turns = ForkSafe(partial(BoundedSemaphore, os.cpu_count() or 1))
 
@@ -257,9 +256,10 @@ class Version:
 
     def _billed_output(self, output: FloatArray, parameters: Mapping[str, Json]) -> FloatArray:
         """Expected output tokens, shape (n, n_models), of calls with a caller's arguments."""
-        calls: list[Mapping[str, Json]] = [{**own, **parameters} for own in self._own_parameters]
-        if all(map(BOUNDING.isdisjoint, calls)):
+        own = [self.config.of(model).parameters for model in self.models]
+        if all(map(BOUNDING.isdisjoint, (parameters, *own))):
             return output
+        calls = [{**one, **parameters} for one in own]
         return np.stack([billed_output(*pair) for pair in zip(output.T, calls, strict=True)], axis=1)
 
     def decide(
