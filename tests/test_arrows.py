@@ -37,7 +37,7 @@ LAYERS = {
         ["training.progress", "training.whole_file"],
         ["training.readers", "training.spending", "training.statistics", "training.tracking"],
         ["training.reading", "training.pages"],
-        ["training.prompts", "training.judging"],
+        ["training.prompts", "training.judging", "training.recommending"],
         ["training.learning", "training.replaying", "training.complexity_router", "training.inspecting"],
         ["training.pipeline", "training.comparing"],
         ["training.commands"],
