@@ -18,6 +18,7 @@ from training.comparing.report.summary import Headline, headline_of
 from training.comparing.report.write import conclusion_of
 from training.pages.numbers import (
     bounds,
+    dollars,
     p_value_text,
     rate,
     relative,
@@ -26,6 +27,7 @@ from training.pages.numbers import (
     usd_per_thousand,
 )
 from training.pipeline import Trained
+from training.prompts.labels import LEAST_IN_COMMON
 from training.reading.files.log_file import OWN_LOG
 from training.reading.outcomes.judge_report import JudgeReport
 from training.reading.outcomes.session_rules import OutcomeCounts
@@ -33,6 +35,7 @@ from training.reading.rows.cleaning import TEXT_NOT_KEPT
 from training.reading.summary import ReadSummary
 
 console = Console(highlight=False, emoji=False)
+MOST_PAIRS = 4
 
 
 def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
@@ -225,7 +228,19 @@ def _models(result: Trained) -> None:
         )
     console.print(table, "")
     for model, dominance in result.report["dominated"].items():
-        line = f"{model} is dominated: {dominance['by']} is no dearer and no worse on the same prompts"
+        low, high = dominance["success_interval"]
+        line = (
+            f"{model} is dominated: {dominance['by']} is no dearer and no worse on {dominance['prompts']:,} "
+            f"prompts in common (success {signed_points(dominance['success_difference'])} points "
+            f"[{signed_points(low)}, {signed_points(high)}], cost "
+            f"{dollars(dominance['cost_difference_usd'] * 1000, signed=True)} per 1,000 requests)"
+        )
+        console.print(line, markup=False, soft_wrap=True)
+    if rare := result.report["rarely_shared"]:
+        pairs = [f"{' and '.join(pair['models'])} ({pair['prompts']:,})" for pair in rare[:MOST_PAIRS]]
+        more = f" and {len(rare) - MOST_PAIRS} more pairs" if len(rare) > MOST_PAIRS else ""
+        least = f"{LEAST_IN_COMMON} are the least"
+        line = f"not enough prompts in common to compare: {', '.join(pairs)}{more}; {least}"
         console.print(line, markup=False, soft_wrap=True)
     status = ", ".join(f"{count} {name}" for name, count in result.report["label_status"].items())
     console.print(f"labels: {status}")
