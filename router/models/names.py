@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -38,6 +39,16 @@ class Spelling:
         shared = min(len(self.path), len(other.path))
         same_date = self.date is None or other.date is None or self.date == other.date
         return same_date and self.path[-shared:] == other.path[-shared:]
+
+
+def differ_by_provider(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Groups of names that differ by their provider only, each with the fullest name last."""
+    groups: dict[tuple[str, str | None], list[str]] = defaultdict(list)
+    for name in names:
+        spelling = Spelling.of(name)
+        groups[spelling.path[-1], spelling.date].append(name)
+    by_fullness = [sorted(group, key=lambda name: (name.count("/"), name)) for group in groups.values()]
+    return sorted(tuple(group) for group in by_fullness if len(group) > 1)
 
 
 class ModelNames:

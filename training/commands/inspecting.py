@@ -10,7 +10,16 @@ import typer
 
 from router.cli.console import AsJson, SettingsFile, app, people, print_json, progress_bars
 from router.settings.yaml_file import load_config
-from training.commands.offline import CACHE, Calls, Fields, Rejects, offline, reading_of
+from training.commands.offline import (
+    CACHE,
+    Aliases,
+    Calls,
+    Fields,
+    Rejects,
+    offline,
+    reading_of,
+    with_aliases,
+)
 
 
 @app.command("inspect")
@@ -28,6 +37,7 @@ def inspect_command(
     ] = False,
     config: SettingsFile = None,
     mapping: Fields = None,
+    map_model: Aliases = None,
     rejects: Rejects = None,
     as_json: AsJson = False,
 ) -> None:
@@ -38,7 +48,9 @@ def inspect_command(
     from training.inspecting.inspection import InspectJob, inspect_calls
     from training.inspecting.page import write_page
 
-    reading = replace(reading_of(load_config(config), mapping, rejects, CACHE), format=format_)
+    reading = replace(
+        reading_of(with_aliases(load_config(config), map_model), mapping, rejects, CACHE), format=format_
+    )
     job = InspectJob(sources=sources, reading=reading, show_text=show_text)
     with progress_bars() as progress:
         inspection = inspect_calls(job, progress)

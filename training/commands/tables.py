@@ -32,7 +32,7 @@ from training.reading.files.log_file import OWN_LOG
 from training.reading.outcomes.judge_report import JudgeReport
 from training.reading.outcomes.session_rules import OutcomeCounts
 from training.reading.rows.cleaning import TEXT_NOT_KEPT
-from training.reading.summary import ReadSummary
+from training.reading.summary import ReadSummary, same_names
 
 console = Console(highlight=False, emoji=False)
 MOST_PAIRS = 4
@@ -43,7 +43,8 @@ def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
     console.print(f"{summary.rows} rows in {len(summary.files)} file(s): {summary.calls} calls", end="")
     counts = {
         "rejected": summary.rejected,
-        "repeat a call_id": summary.duplicates,
+        "repeat a call_id": summary.duplicates - summary.copies,
+        "in another log as well (same prompt, time and tokens)": summary.copies,
         "with a text cut short": summary.truncated,
         "repaired": summary.repaired,
         f"whose {TEXT_NOT_KEPT}": summary.without_text,
@@ -54,12 +55,13 @@ def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
         console.print(f"  files read by format: {', '.join(foreign)}", markup=False)
     if summary.joined:
         console.print(f"  joined to another row: {summary.joined}")
-    for reason, count in summary.set_apart.items():
-        console.print(f"  skipped: {count} x {reason}", markup=False)
-    for reject in summary.rejects:
-        console.print(f"  rejected: {reject}", markup=False, soft_wrap=True)
+    left_out = [f"skipped: {count} x {reason}" for reason, count in summary.set_apart.items()]
+    for line in (*left_out, *(f"rejected: {reject}" for reject in summary.rejects)):
+        console.print(f"  {line}", markup=False, soft_wrap=True)
     if summary.outcomes:
         _outcomes(summary.outcomes)
+    for sentence in same_names(summary):
+        console.print(f"note: {sentence}", style="yellow", markup=False, soft_wrap=True)
     if summary.ignored_columns:
         console.print(f"  columns not used: {', '.join(summary.ignored_columns)}", markup=False)
     if out is not None:

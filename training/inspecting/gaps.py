@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from training.inspecting.counting import NONE
 from training.inspecting.inspection import CostCheck, Group, Inspection
 from training.pages.numbers import rate
+from training.reading.summary import same_names
 
 LEAST_PROMPTS = 500
 """Fewer distinct prompts teach little more than each model's mean."""
@@ -35,6 +36,7 @@ def missing_for_a_router(inspection: Inspection) -> list[str]:
 
 
 def _models(inspection: Inspection) -> Iterator[str]:
+    yield from same_names(inspection.reading)
     if len(inspection.models) == 1:
         yield (
             f"Only one model, {inspection.models[0].name}, is in the log, so there is nothing to choose "

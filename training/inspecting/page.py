@@ -52,7 +52,8 @@ def where_rows_went(reading: ReadSummary) -> Mapping[str, int]:
     """Count the rows by what became of them; the counts add up to all rows."""
     counts = {
         "calls": reading.calls,
-        "repeat a call_id": reading.duplicates,
+        "repeat a call_id": reading.duplicates - reading.copies,
+        "are in another log as well": reading.copies,
         "without text (only the prompt's key was logged)": reading.without_text,
         "joined to another row": reading.joined,
         **{f"skipped: {reason}": rows for reason, rows in reading.set_apart.items()},

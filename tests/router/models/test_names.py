@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from router.models.names import ModelNames, with_own_names
+from router.models.names import ModelNames, differ_by_provider, with_own_names
 from router.settings.yaml_file import parse_config
 
 MODELS = ("gpt-5", "azure/ours", "claude-sonnet-4-5-20250929", "ollama/llama3.1", "house")
@@ -83,3 +83,19 @@ def test_settings_name_models_in_any_spelling() -> None:
 def test_settings_in_the_routers_own_names_stay_the_same_object() -> None:
     config = parse_config("rules: {default: gpt-5}")
     assert with_own_names(config, names()) is config
+
+
+def test_names_that_differ_by_provider_only_are_grouped() -> None:
+    written = [
+        "gpt-4o",
+        "azure/gpt-4o",
+        "OpenAI/GPT-4o",
+        "gpt-4o-2024-08-06",
+        "claude",
+        "anthropic/claude",
+        "x",
+    ]
+    assert differ_by_provider(written) == [
+        ("claude", "anthropic/claude"),
+        ("gpt-4o", "OpenAI/GPT-4o", "azure/gpt-4o"),
+    ]
