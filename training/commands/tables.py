@@ -154,10 +154,12 @@ def trained(result: Trained) -> None:
         console.print(f"note: {warning}", style="yellow", markup=False, soft_wrap=True)
     if "test" in metrics:
         test = metrics["test"]
+        filled = f", {rate(test['filled_in'])} of the outcomes estimated" if test["filled_in"] else ""
         console.print(
-            f"untouched test part, {test['prompts']:.0f} prompts: success {rate(test['success'])} at "
+            f"untouched test part, {test['prompts']:.0f} prompts{filled}: success {rate(test['success'])} at "
             f"{usd_per_thousand(test['cost_usd'])}; best single {rate(test['best_single_success'])} at "
-            f"{usd_per_thousand(test['best_single_cost_usd'])}"
+            f"{usd_per_thousand(test['best_single_cost_usd'])}",
+            soft_wrap=True,
         )
     console.print(
         f"steps aside below confidence {policy['least_confidence']:.2f} or similarity "
@@ -167,6 +169,8 @@ def trained(result: Trained) -> None:
     console.print(f"MLflow run {result.published.run_id}{version} at {result.published.tracking_uri}")
     console.print(f"router {result.manifest['policy_version']} written: {result.out}", soft_wrap=True)
     console.print(f"digest {digest_of(result.manifest)}", soft_wrap=True)
+    console.print(f"\n{result.recommendation.sentence}", style="bold", markup=False, soft_wrap=True)
+    console.print(f"next: {result.recommendation.next}", markup=False, soft_wrap=True)
 
 
 def comparison(result: Comparison, out: Path) -> None:
@@ -265,6 +269,7 @@ def _estimators(result: Trained) -> None:
             f"{scores.get('calibration_error', float('nan')):.4f}",
         )
     console.print(table)
+    console.print(f"published: {result.fitted.published}, because {result.fitted.why}", soft_wrap=True)
 
 
 def _claims(claims: Sequence[Claim]) -> None:

@@ -38,7 +38,9 @@ def test_training_says_models_estimators_and_where_the_router_is(
     said = capsys.readouterr().out
     assert all(model in said for model in trained.manifest["models"])
     assert f"{trained.fitted.published} (published)" in said
+    assert f"published: {trained.fitted.published}, because {trained.fitted.why}" in said
     assert f"router {trained.manifest['policy_version']} written: {trained.out}" in said
+    assert said.rstrip().endswith(f"{trained.recommendation.sentence}\nnext: {trained.recommendation.next}")
     assert f"digest {trained.to_json()['digest']}" in said
 
 
