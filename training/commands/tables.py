@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -60,8 +61,10 @@ def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
         console.print(f"  {line}", markup=False, soft_wrap=True)
     if summary.outcomes:
         _outcomes(summary.outcomes)
-    for sentence in same_names(summary):
-        console.print(f"note: {sentence}", style="yellow", markup=False, soft_wrap=True)
+    for sentence, options in same_names(summary):
+        console.print(
+            f"note: {sentence}: {shlex.join(options)}", style="yellow", markup=False, soft_wrap=True
+        )
     if summary.ignored_columns:
         console.print(f"  columns not used: {', '.join(summary.ignored_columns)}", markup=False)
     if out is not None:

@@ -99,12 +99,14 @@ class ReadSummary:
         return sum(reject.rows for reject in self.rejects)
 
 
-def same_names(summary: ReadSummary) -> list[str]:
-    """A sentence for each group of models whose names differ by the provider only."""
+def same_names(summary: ReadSummary) -> list[tuple[str, tuple[str, ...]]]:
+    """A sentence on each group of names that differ by the provider only, with the options to join them."""
     return [
-        f"{', '.join(names)} differ by the provider only and count as {len(names)} models; if they are one, "
-        f"join them: {' '.join(f'--map-model {name}={names[-1]}' for name in names[:-1])} "
-        "(or `aliases` in pointsman.yaml)"
+        (
+            f"{', '.join(names)} differ by the provider only and count as {len(names)} models; if they are "
+            "one, join them (`aliases` in pointsman.yaml, or --map-model)",
+            tuple(part for name in names[:-1] for part in ("--map-model", f"{name}={names[-1]}")),
+        )
         for names in summary.same_names
     ]
 
