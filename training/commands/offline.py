@@ -107,6 +107,8 @@ def import_command(
 
     Exit code 3: the file is written, but calls of the judge failed.
     """
+    if out.suffix not in ("", ".parquet", ".pq"):
+        raise ConfigError(f"--out {out}: the canonical log is Parquet: name a file that ends in .parquet")
     training = offline()
     options = judge_options(
         judge, judge_rubric, judge_most, judge_budget, judge_repeats, own_answers=judge_own_answers

@@ -119,6 +119,20 @@ def publish(folder: Path, record: RunRecord, tracking_uri: str, register: str | 
     return Published(tracking_uri=without_credentials(tracking_uri), run_id=run.info.run_id, version=version)
 
 
+def point(tracking_uri: str, name: str, alias: str) -> None:
+    """Point an alias to the latest version of a registered router.
+
+    Raises:
+        RouterError: the registry refuses, or can't be reached.
+    """
+    with _mlflow_errors(tracking_uri), _quiet_mlflow():
+        from mlflow import MlflowClient
+
+        client = MlflowClient(tracking_uri=tracking_uri)
+        latest = max(int(one.version) for one in client.search_model_versions(f"name = '{name}'"))
+        client.set_registered_model_alias(name, alias, str(latest))
+
+
 def publish_comparison(folder: Path, record: RunRecord, tracking_uri: str, policy_version: str) -> Published:
     """Record a comparison and its report under the router version that it evaluates.
 
