@@ -32,6 +32,7 @@ from training.reading.calls import write_calls
 from training.reading.summary import ReadSummary
 from training.recommending import Recommendation
 from training.tracking.publish import Published, publish
+from training.tracking.versions import RouterRegistry
 from training.whole_file import check_place
 
 
@@ -41,6 +42,7 @@ class TrainJob:
 
     Attributes:
         register: name to register the router under, or None.
+        alias: to point to the registered version, or None.
     """
 
     sources: Sequence[str]
@@ -48,6 +50,7 @@ class TrainJob:
     reading: ReadOptions
     tracking_uri: str
     register: str | None
+    alias: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,7 @@ class Trained:
         report: the data report.
         embedded: number of prompts that had to be embedded; the others were in the cache.
         warnings: sentences for people.
+        alias: points to the registered version now; None: none.
     """
 
     out: Path
@@ -69,6 +73,7 @@ class Trained:
     published: Published
     embedded: int
     warnings: Sequence[str]
+    alias: str | None = None
 
     def to_json(self) -> dict[str, Json]:
         """What `pointsman train --json` prints."""
@@ -85,7 +90,7 @@ class Trained:
             "reading": {**asdict(self.reading), "rejected": self.reading.rejected},
             "data": self.report,
             "embedded": self.embedded,
-            "mlflow": asdict(self.published),
+            "mlflow": {**asdict(self.published), "alias": self.alias},
             "warnings": list(self.warnings),
         }
 
@@ -149,6 +154,10 @@ def train(job: TrainJob, reporter: Reporter) -> Trained:
     record = run_record(manifest, fitted, report, reading)
     record = for_people(record, manifest, advice, job.register or job.out.name, job.sources)
     published = publish(job.out, record, job.tracking_uri, register=job.register)
+    if job.register and job.alias:
+        registry = RouterRegistry(job.tracking_uri)
+        seen = registry.pointed(job.register, job.alias)
+        registry.move(job.register, job.alias, str(published.version), seen=seen)
     return Trained(
         out=job.out,
         manifest=manifest,
@@ -158,6 +167,7 @@ def train(job: TrainJob, reporter: Reporter) -> Trained:
         recommendation=advice,
         published=published,
         embedded=embedded,
+        alias=job.alias,
         warnings=[*warnings, *_warnings(whole, material, fitted)],
     )
 

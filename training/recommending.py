@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from training.pages.numbers import dollars, signed_points
+from training.pages.numbers import UNKNOWN, dollars, signed_points
 from training.statistics.intervals import Interval
 from training.statistics.policy_curves import ROUNDING
 
@@ -25,6 +25,10 @@ COST_MARGIN = 0.05
 """Mean costs count as equal if one may be higher by at most this share."""
 FEW = 30
 """Fewer independent groups of prompts decide nothing: their percentile intervals are too narrow."""
+SIGNIFICANT = 0.05
+"""A difference counts as shown if its p-value, corrected for the number of comparisons, is below this."""
+NOT_SHOWN = "not shown to differ"
+CORRECTED = "not shown to differ once corrected for the number of comparisons"
 LEAST_REPLAY = 200
 """Prompts to replay where the log can't estimate the router: a comparison is exact from here on."""
 MOST_PROMPTS = 1_000_000
@@ -109,22 +113,46 @@ def known(interval: Interval) -> bool:
     return all(math.isfinite(end) for end in (interval.value, interval.low, interval.high))
 
 
-def success_words(success: Interval) -> str:
-    """A difference of success rates and what it shows: "success +2.1 points [+0.8, +3.4]: ..."."""
-    verdict = "more successful" if above(success) else "less successful" if below(success) else _NOT_SHOWN
+def success_verdict(success: Interval, p_adjusted: float = 0.0) -> str:
+    """What a difference of success rates shows: "more successful", "less successful" or neither.
+
+    Args:
+        p_adjusted: p-value after correction, where the difference is one of many that were tested.
+    """
+    return _verdict(success, "more successful", "less successful", p_adjusted)
+
+
+def cost_verdict(cost: Interval, p_adjusted: float = 0.0) -> str:
+    """What a difference of costs shows: "dearer", "cheaper" or neither; arguments as `success_verdict`."""
+    return _verdict(cost, "dearer", "cheaper", p_adjusted)
+
+
+def _verdict(difference: Interval, more: str, less: str, p_adjusted: float) -> str:
+    if not known(difference):
+        return UNKNOWN
+    shown = more if above(difference) else less if below(difference) else NOT_SHOWN
+    return shown if shown == NOT_SHOWN or p_adjusted < SIGNIFICANT else CORRECTED
+
+
+def success_words(success: Interval, p_adjusted: float = 0.0) -> str:
+    """A difference of success rates and its verdict: "success +2.1 points [+0.8, +3.4]: more successful"."""
+    if math.isnan(success.value):
+        return "success unknown"
     ends = f" [{signed_points(success.low)}, {signed_points(success.high)}]" if known(success) else ""
-    return f"success {signed_points(success.value)} points{ends}: {verdict}"
+    return f"success {signed_points(success.value)} points{ends}: {success_verdict(success, p_adjusted)}"
 
 
-_NOT_SHOWN = "not shown to differ"
+def cost_words(cost: Interval, usd_per_call: float = math.nan, p_adjusted: float = 0.0) -> str:
+    """A difference of costs and its verdict: "cost -$2.00 per 1,000 (-50 %) [-$3.00, -$1.00]: cheaper".
 
-
-def cost_words(cost: Interval, usd_per_call: float = math.nan) -> str:
-    """A difference of costs, USD a call, and what it shows: "cost -$1.20 per 1,000 requests ...: cheaper"."""
-    verdict = "dearer" if above(cost) else "cheaper" if below(cost) else _NOT_SHOWN
+    Args:
+        usd_per_call: cost of the other policy, for the percentage.
+    """
+    if math.isnan(cost.value):
+        return "costs are unknown"
     percent = f" ({cost.value / usd_per_call:+.0%})".replace("%", " %") if usd_per_call > 0 else ""
     ends = f" [{_thousand(cost.low)}, {_thousand(cost.high)}]" if known(cost) else ""
-    return f"cost {_thousand(cost.value)} per 1,000 requests{percent}{ends}: {verdict}"
+    return f"cost {_thousand(cost.value)} per 1,000{percent}{ends}: {cost_verdict(cost, p_adjusted)}"
 
 
 def words_of(change: ChangeAgainst) -> str:
@@ -152,8 +180,8 @@ def code_of(evidence: RouterEvidence) -> Code:
     no_dearer = cheaper or today.cost.high <= COST_MARGIN * today.usd_per_call
     rule: list[tuple[bool, Code]] = [
         (_unknown(evidence) is not None, "cannot_tell"),
-        (evidence.one_model is not None, "one_model"),
         ((worse and not cheaper) or (dearer and not better), "losing"),
+        (evidence.one_model is not None, "one_model"),
         (gain.high <= SUCCESS_MARGIN, "one_model"),
         (not above(gain), "cannot_tell"),
         ((better and dearer) or (worse and cheaper), "deploy_with_weight"),
@@ -164,16 +192,16 @@ def code_of(evidence: RouterEvidence) -> Code:
 
 def _deployed(evidence: RouterEvidence) -> tuple[str, str]:
     command = f"pointsman route --router {shlex.quote(evidence.router)}"
-    return f"Deploy the router {_against(evidence)}.", command
+    return f"Deploy the router: {_against(evidence)}.", command
 
 
 def _lost(evidence: RouterEvidence) -> tuple[str, str]:
-    reason = f"Do not deploy the router: it loses {_against(evidence)}."
+    reason = f"Do not deploy the router: {_against(evidence)}."
     return reason, _command("inspect", *evidence.calls)
 
 
 def _against(evidence: RouterEvidence) -> str:
-    return f"against {evidence.today.against}: {words_of(evidence.today)}"
+    return f"against {evidence.today.against}, {words_of(evidence.today)}"
 
 
 def _points(gain: Interval) -> str:
@@ -187,9 +215,11 @@ def _unknown(evidence: RouterEvidence) -> str | None:
         return evidence.refused
     if evidence.groups < FEW:
         return f"{evidence.groups} independent prompts are too few, {FEW} are the least"
-    if not (known(today.success) and known(evidence.mix_gain)):
+    if not known(today.success):
         return "the success rates are not known well enough for an interval"
-    return None if known(today.cost) else "the costs are not known"
+    if not known(today.cost):
+        return "the costs are not known"
+    return None if known(evidence.mix_gain) else "no single model is known well enough to compare with"
 
 
 def _single(evidence: RouterEvidence) -> tuple[str, str]:
@@ -199,9 +229,11 @@ def _single(evidence: RouterEvidence) -> tuple[str, str]:
         return f"{reason} ({_against(evidence)}).", _alone(evidence, evidence.one_model)
     gain = f"at the router's cost (the router's gain: {_points(evidence.mix_gain)})"
     if len(evidence.mix) == 1:
-        reason = f"Send all requests to {evidence.mix[0]}: it is as good {gain}."
+        reason = f"Send all requests to {evidence.mix[0]}: it is at least as good {gain}."
     else:
-        reason = f"Do without a router: {' and '.join(evidence.mix)} mixed at random are as good {gain}."
+        reason = (
+            f"Do without a router: {' and '.join(evidence.mix)} mixed at random are at least as good {gain}."
+        )
     return reason, _alone(evidence, evidence.mix[0])
 
 
@@ -245,7 +277,7 @@ def _open(evidence: RouterEvidence) -> tuple[str, list[tuple[Interval, float]]]:
     if not above(gain):
         mix = f"a mix of single models at random may be as good (the router's gain: {_points(gain)})"
         return f"{mix}; {against}", [(gain, 0.0), (gain, SUCCESS_MARGIN)]
-    reason = f"no gain without a possible loss is shown {against}"
+    reason = f"no gain without a possible loss is shown: {against}"
     if below(today.cost):
         return reason, [(today.success, -SUCCESS_MARGIN)]
     if above(today.success):

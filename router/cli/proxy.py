@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from router.cli.console import AsJson, RouterAt, SettingsFile, app, loaded_version, people, print_json
+from router.cli.console import AsJson, RouterOrRules, SettingsFile, app, loaded_version, people, print_json
 from router.errors import ConfigError
 
 
 @app.command("litellm-config")
 def litellm_config_command(
-    router: RouterAt,
+    router: RouterOrRules,
     out: Annotated[Path, typer.Option(help="Where to write the configuration (YAML).")],
     config: SettingsFile = None,
     alias: Annotated[str, typer.Option(help="The model name for the router's decision.")] = "smart",
@@ -24,7 +24,7 @@ def litellm_config_command(
     """Write the configuration of a LiteLLM proxy, an OpenAI-compatible server that uses the router."""
     from router.proxying.proxy_config import ProxyPlan, as_yaml, proxy_config
 
-    version = loaded_version(router, config)
+    version = loaded_version(router, config, rules=True)
     plan = ProxyPlan(version=version, router=router, config=config, alias=alias)
     draft = out.with_name(f".{out.name}.{os.getpid()}")
     try:

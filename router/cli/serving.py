@@ -10,7 +10,7 @@ import typer
 from router import __version__
 from router.cli.console import (
     AsJson,
-    RouterAt,
+    RouterOrRules,
     SettingsFile,
     app,
     loaded_version,
@@ -30,7 +30,7 @@ BAD_LINES = 3
 
 @app.command("route")
 def route_command(
-    router: RouterAt,
+    router: RouterOrRules,
     config: SettingsFile = None,
     requests: Annotated[
         typer.FileBinaryRead, typer.Argument(help="Requests, one JSON object per line; default: stdin.")
@@ -42,7 +42,7 @@ def route_command(
 ) -> None:
     """Read one request per line and write one decision per line, in order."""
     del as_json  # decisions are JSON in any case
-    loaded = loaded_version(router, config, expect)
+    loaded = loaded_version(router, config, expect, rules=True)
     bad = 0
     with progress_bars() as progress:
         advance = progress.stage("routing", None)

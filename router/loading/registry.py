@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import platformdirs
 
-from router.addresses import sqlite_file, without_credentials
+from router.addresses import sqlite_file
 from router.errors import ArtifactError, MissingExtra, NoAnswer
+from router.errors.masking import without_credentials
 from router.loading.copies import Copies, Copy, RegisteredVersion, digest
 
 if TYPE_CHECKING:

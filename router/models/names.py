@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import Self
 
 from router.errors import ConfigError
+from router.errors.masking import shown_value
 from router.models.model_list import listed_entry, provider_of
 from router.settings.sections import Config
 
@@ -93,8 +94,8 @@ class ModelNames:
         if unknown := sorted(name for name in names if not self.meant(name)):
             guesses = [guess for name in unknown for guess in self._close(name)]
             hint = f"did you mean {' or '.join(map(repr, guesses))}? " if guesses else ""
-            listed, known = ", ".join(map(repr, unknown)), ", ".join(self._written)
-            return f"{listed}, which this router does not know; {hint}it was trained on {known}"
+            listed, known = ", ".join(repr(shown_value(name)) for name in unknown), ", ".join(self._written)
+            return f"{listed}, which this router does not know; {hint}its models are {known}"
         for name in sorted(names) if one else ():
             if len(found := self.candidates(name)) > 1:
                 return f"{name!r}, which may mean {' or '.join(map(repr, found))}; write one of these"

@@ -117,11 +117,14 @@ class Rules(Settings):
             log.
         task_types: model per task type; this rule comes first.
         heuristic: chooses by the keyword complexity score, before `default`.
+        answer_tokens: expected length of an answer, for the costs that a router of rules alone expects; a
+            trained router predicts the length.
     """
 
     default: str | None = None
     task_types: dict[str, str] = {}
     heuristic: HeuristicModels | None = None
+    answer_tokens: Annotated[int, Field(gt=0)] = 1000
 
     def models(self) -> set[str]:
         """The models that the table names."""
@@ -286,7 +289,7 @@ class Log(Settings):
     @model_validator(mode="after")
     def _has_its_function(self) -> Self:
         if self.redact is not None and not FUNCTION_NAME.fullmatch(self.redact):
-            raise ValueError(f"redact must be 'module:function', got {self.redact!r}")
+            raise ValueError("redact must name a function as 'module:function'")
         if (self.text == "redacted") != (self.redact is not None):
             raise ValueError("text 'redacted' needs the function 'redact'; any other text has none")
         return self

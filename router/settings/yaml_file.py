@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from router.errors import ConfigError
+from router.errors.masking import shown_value
 from router.settings.section import Settings
 from router.settings.sections import Config, ModelSettings
 
@@ -113,9 +114,8 @@ def _refuse_repeated_keys(tree: yaml.Node | None, name: str) -> None:
         for key, value in node.value:
             line = key.start_mark.line + 1
             if key.value in lines:
-                raise ConfigError(
-                    f"{name}:{line}: {key.value!r} is set twice, first in line {lines[key.value]}"
-                )
+                twice = f"{shown_value(key.value)!r} is set twice"
+                raise ConfigError(f"{name}:{line}: {twice}, first in line {lines[key.value]}")
             lines[key.value] = line
             waiting.append(value)
 
@@ -129,7 +129,8 @@ def _explain(problem: object, tree: yaml.Node | None, name: str) -> str:
         known = ", ".join(_known_keys(location[:-1]))
         return f"{place}: unknown setting {_dotted(location)!r}; known here: {known}"
     if problem["type"] == "invalid_key" or location[-1:] == ["[key]"]:
-        return f"{place}: {problem['input']!r} is not a text and can't be a name: put it in quotes"
+        key = _shown(problem["input"], location)
+        return f"{place}: {key} is not a text and can't be a name: put it in quotes"
     wrong = _PLAIN_MESSAGES.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
     got = "" if problem["type"] == "missing" else f" (got {_shown(problem['input'], location)})"
     return f"{place}: {_dotted(location)}: {wrong}{got}"
@@ -145,7 +146,7 @@ _PLAIN_MESSAGES = {
 
 
 def _dotted(location: list[str | int]) -> str:
-    return ".".join(str(part) for part in location) or "the file"
+    return ".".join(shown_value(str(part)) for part in location) or "the file"
 
 
 def _shown(value: object, location: list[str | int]) -> str:
@@ -156,6 +157,8 @@ def _shown(value: object, location: list[str | int]) -> str:
         return "a list"
     if isinstance(value, str) and location[:1] and location[0] in _WITH_SECRETS:
         return "a text"
+    if isinstance(value, str):
+        value = shown_value(value)
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:80]}…"
 

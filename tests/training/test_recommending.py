@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -13,6 +14,7 @@ from training.recommending import (
     ChangeAgainst,
     Code,
     RouterEvidence,
+    cost_words,
     recommend,
     success_words,
     words_of,
@@ -147,9 +149,16 @@ def test_value_and_interval_carry_their_signs() -> None:
     )
     assert words_of(change) == (
         "success +2.0 points [+1.0, +3.0]: more successful; "
-        "cost -$2.00 per 1,000 requests (-50 %) [-$3.00, -$1.00]: cheaper"
+        "cost -$2.00 per 1,000 (-50 %) [-$3.00, -$1.00]: cheaper"
     )
 
 
 def test_unknown_differences_have_no_bounds() -> None:
-    assert success_words(UNKNOWN) == "success unknown points: not shown to differ"
+    assert success_words(UNKNOWN) == "success unknown"
+    assert cost_words(UNKNOWN) == "costs are unknown"
+    assert success_words(replace(UNKNOWN, value=0.01)) == "success +1.0 points: unknown"
+
+
+def test_one_look_of_many_is_corrected() -> None:
+    assert success_words(between(0.01, 0.03), 0.2).endswith("once corrected for the number of comparisons")
+    assert cost_words(between(0.01, 0.03), math.nan, 0.01).endswith(": dearer")

@@ -83,6 +83,12 @@ def compare_command(
     show_text: Annotated[
         bool, typer.Option("--show-text", help="Let the report show the start of some prompts.")
     ] = False,
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="Say on the report that the log was made up.")
+    ] = False,
+    monthly_requests: Annotated[
+        float | None, typer.Option(min=0, help="Volume for the change per month; default: the log's own.")
+    ] = None,
     draws: Annotated[int, typer.Option(min=100, help="Resamples behind every interval.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
     mapping: Fields = None,
@@ -116,6 +122,8 @@ def compare_command(
         method=method,
         promise=None if promise is None else PromiseTerms.of(promise),
         show_text=show_text,
+        synthetic=synthetic,
+        monthly_requests=monthly_requests,
         draws=Draws(number=draws, seed=seed),
         tracking_uri=tracking_uri if record else None,
         command=shlex.join(["pointsman", *sys.argv[1:]]),

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from router.addresses import without_credentials
 from router.cli.console import AsJson, app, loaded_version, people, print_json
 from router.cli.serving import answer
 from router.errors import RouterError
+from router.errors.masking import without_credentials
 from training.commands.comparing import compare_command
 from training.commands.offline import (
     CACHE,
@@ -19,7 +19,6 @@ from training.commands.offline import (
     Cache,
     Tracking,
     import_command,
-    offline,
     tables_module,
     train_command,
 )
@@ -36,9 +35,6 @@ def demo_command(
     as_json: AsJson = False,
 ) -> None:
     """Import, train, compare and route the bundled synthetic sample, and record it in MLflow."""
-    offline()
-    from training.tracking.publish import point
-
     data = Path(__file__).parents[2] / "data"
     sample, settings, requests = (
         data / "sample_calls.parquet",
@@ -50,20 +46,28 @@ def demo_command(
     calls, report = out / "calls.parquet", out / "report"
     _step(f"pointsman import data/{sample.name} --out {calls}")
     import_command([str(sample)], calls, as_json=as_json)
-    _step(f"pointsman train {calls} --out {folder} --config data/{settings.name} --register {REGISTERED}")
+    champion = f"--register {REGISTERED} --alias champion"
+    _step(f"pointsman train {calls} --out {folder} --config data/{settings.name} {champion}")
     train_command(
         [str(calls)],
         folder,
         settings,
         REGISTERED,
+        alias="champion",
         cache=cache,
         tracking_uri=tracking_uri,
         as_json=as_json,
     )
-    point(tracking_uri, REGISTERED, "champion")
-    _step(f"pointsman compare {calls} --router {folder} --out {report}")
+    _step(f"pointsman compare {calls} --router {folder} --out {report} --show-text --synthetic")
     compare_command(
-        [str(calls)], [str(folder)], report, cache=cache, tracking_uri=tracking_uri, as_json=as_json
+        [str(calls)],
+        [str(folder)],
+        report,
+        show_text=True,
+        synthetic=True,
+        cache=cache,
+        tracking_uri=tracking_uri,
+        as_json=as_json,
     )
     _step(f"pointsman route --router {folder} < data/{requests.name}")
     loaded = loaded_version(str(folder), None)

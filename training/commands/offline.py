@@ -149,6 +149,9 @@ def train_command(
     register: Annotated[
         str | None, typer.Option(help="Register the router in MLflow under this name.")
     ] = None,
+    alias: Annotated[
+        str | None, typer.Option(help="Alias to point to the registered version, such as challenger.")
+    ] = None,
     encoder: Annotated[
         str | None, typer.Option(help="minilm, static, or a sentence-transformers name or folder.")
     ] = None,
@@ -168,6 +171,7 @@ def train_command(
 ) -> None:
     """Train a router from call logs, write its folder, and record the run in MLflow."""
     training = offline()
+    _check_alias(alias, register)
     settings = _with_promise(with_aliases(load_config(config), map_model), max_quality_loss, confidence)
     settings = _with_training(settings, encoder=encoder, estimator=estimator)
     job = training.TrainJob(
@@ -176,6 +180,7 @@ def train_command(
         reading=reading_of(settings, mapping, rejects or _beside(out), cache),
         tracking_uri=tracking_uri,
         register=register,
+        alias=alias,
     )
     with progress_bars() as progress:
         trained = training.train(job, progress)
@@ -183,6 +188,20 @@ def train_command(
         print_json(trained.to_json())
     else:
         tables_module().trained(trained)
+
+
+def _check_alias(alias: str | None, register: str | None) -> None:
+    """Refuse an alias that can't be set after the training.
+
+    Raises:
+        ConfigError: there is no registered version to point to, or MLflow takes no such name.
+    """
+    from training.tracking.versions import check_alias
+
+    if alias is not None:
+        if register is None:
+            raise ConfigError(f"--alias {alias} points to a registered version: give --register NAME as well")
+        check_alias(alias)
 
 
 def _with_training(config: Config, *, encoder: str | None, estimator: str | None) -> Config:

@@ -21,6 +21,7 @@ from training.pages.numbers import (
     bounds,
     dollars,
     p_value_text,
+    printable,
     rate,
     relative,
     shortened,
@@ -56,9 +57,9 @@ def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
         console.print(f"  files read by format: {', '.join(foreign)}", markup=False)
     if summary.joined:
         console.print(f"  joined to another row: {summary.joined}")
-    left_out = [f"skipped: {count} x {reason}" for reason, count in summary.set_apart.items()]
-    for line in (*left_out, *(f"rejected: {reject}" for reject in summary.rejects)):
-        console.print(f"  {line}", markup=False, soft_wrap=True)
+    for reason, count in summary.set_apart.items():
+        console.print(f"  skipped: {count} x {reason}", markup=False)
+    _values_not_read(summary)
     if summary.outcomes:
         _outcomes(summary.outcomes)
     for sentence, options in same_names(summary):
@@ -69,6 +70,13 @@ def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
         console.print(f"  columns not used: {', '.join(summary.ignored_columns)}", markup=False)
     if out is not None:
         console.print(f"written: {out}", markup=False, soft_wrap=True)
+
+
+def _values_not_read(summary: ReadSummary) -> None:
+    for reason, count in summary.left_out.items():
+        console.print(f"  values left out: {count} x {reason}", markup=False)
+    for reject in summary.rejects:
+        console.print(f"  rejected: {reject}", markup=False, soft_wrap=True)
 
 
 def _outcomes(counts: OutcomeCounts) -> None:
@@ -177,12 +185,15 @@ def trained(result: Trained) -> None:
 
 
 def comparison(result: Comparison, out: Path) -> None:
-    """Print the report in short, in 80 columns: losses, the change against what runs today, the rest."""
+    """Print the report in short, in 80 columns: the advice, losses, the change against today, the rest."""
     answer = headline_of(result)
-    console.print(headline(result.verdict), style="bold", markup=False)
+    advice = result.recommendation
+    console.print(f"{answer.title}. {printable(advice.sentence)}", style="bold", markup=False)
+    console.print(f"next: {printable(advice.next)}\n", markup=False, soft_wrap=True)
+    console.print(headline(result.verdict), markup=False)
     _claims(answer.losses)
     _change(answer)
-    _claims([claim for claim in result.verdict if claim.outcome != "loss"])
+    _claims([claim for claim in answer.claims if claim.outcome != "loss"])
     _policies(result)
     _lost_slices(result)
     notes = (*result.warnings, *(result.off_policy.warnings if result.off_policy else ()))
@@ -276,7 +287,7 @@ def _estimators(result: Trained) -> None:
 
 
 def _claims(claims: Sequence[Claim]) -> None:
-    """Print one claim a row, beside its outcome."""
+    """Print one claim a row, beside what it means for the router."""
     if not claims:
         return
     grid = Table.grid(padding=(0, 2))
@@ -284,7 +295,8 @@ def _claims(claims: Sequence[Claim]) -> None:
     grid.add_column()
     for claim in claims:
         style = {"loss": "red", "win": "green"}.get(claim.outcome, "yellow")
-        grid.add_row(f"[{style}]{claim.outcome}[/]", escape(shortened(claim.text, 600)))
+        word = {"loss": "worse", "win": "better", "undecided": "open"}.get(claim.outcome, claim.outcome)
+        grid.add_row(f"[{style}]{word}[/]", escape(shortened(claim.text, 600)))
     console.print(grid)
 
 

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from router.addresses import without_credentials
+from router.errors.masking import without_credentials
 from router.settings.sections import Training
 from training.inspecting.counting import NONE
 from training.inspecting.inspection import CostCheck, Group, Inspection

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from router.addresses import without_credentials
+from router.errors.masking import without_credentials
 from router.records import Json
 from training.pages.numbers import rate, usd_per_thousand
 from training.recommending import Recommendation

@@ -12,7 +12,7 @@ from functools import cache
 from router.models.model_list import Entry, listed_entry, stated_number
 from router.records import Json
 from training.readers.protocol import Call
-from training.readers.values import filled, mapping, member
+from training.readers.values import filled, first_given, mapping, member
 
 logger = logging.getLogger(__name__)
 
@@ -45,14 +45,16 @@ class BatchUsage:
         if "prompt_tokens" in counts:
             read = member(counts.get("prompt_tokens_details"), "cached_tokens")
             return _usage(counts["prompt_tokens"], counts.get("completion_tokens"), read, 0)
-        if "input_tokens_details" in counts or "total_tokens" in counts:
-            read = member(counts.get("input_tokens_details"), "cached_tokens")
-            return _usage(counts.get("input_tokens"), counts.get("output_tokens"), read, 0)
         read, written = counts.get("cache_read_input_tokens"), counts.get("cache_creation_input_tokens")
-        fresh = _count(counts.get("input_tokens"))
+        fresh, total = _count(counts.get("input_tokens")), _count(counts.get("total_tokens"))
         if fresh is None:
             return None
         whole = fresh + (_count(read) or 0) + (_count(written) or 0)
+        if "input_tokens_details" in counts or (
+            total is not None and total != whole + (_count(counts.get("output_tokens")) or 0)
+        ):
+            read = first_given(read, member(counts.get("input_tokens_details"), "cached_tokens"))
+            whole = fresh
         return _usage(whole, counts.get("output_tokens"), read, written)
 
 

@@ -11,7 +11,6 @@ from training.readers.litellm_records import OTHER_CALL
 from training.readers.protocol import (
     JOINED,
     NO_MODEL,
-    NO_PROMPT,
     NO_RECORD,
     Call,
     JoiningReader,
@@ -21,7 +20,7 @@ from training.readers.protocol import (
     Sample,
     Skipped,
 )
-from training.readers.request_shapes import answer_evidence, request_fields
+from training.readers.request_shapes import answer_evidence, request_fields, why_no_prompt
 from training.readers.values import filled, first_given, first_words, listed, mapping, member, words
 
 NO_RESULT = Skipped("request without a result")
@@ -87,7 +86,7 @@ def _call(body: Mapping[str, Json], answer: Mapping[str, Json], labels: Call, ou
     """The call with the model name of the request; an answer names a dated version."""
     fields = request_fields(body)
     if not fields:
-        return NO_PROMPT
+        return why_no_prompt(body)
     names = words(body.get("model")), words(answer.get("model"))
     if (model := first_words(*names)) is None:
         return NO_MODEL
@@ -107,11 +106,11 @@ class OpenAIBatch(BatchReader):
 
     def is_request(self, row: Record) -> bool:
         """Whether the row holds a body to send."""
-        return "body" in row and "response" not in row
+        return "body" in row and not self.is_result(row)
 
     def is_result(self, row: Record) -> bool:
         """Whether the row holds a response or an error."""
-        return "response" in row and "error" in row
+        return "response" in row or "error" in row
 
     def call_of(self, request: Record, result: Record) -> Result:
         """The call with the model name of the request: the response names a dated version."""

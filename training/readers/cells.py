@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 
 import orjson
 
@@ -20,7 +21,8 @@ _NULL_WORDS = frozenset({"", "nan", "null", "none"})
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST_MILLISECONDS = 1e11
+_UNITS: Sequence[tuple[float, float]] = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
+"""A time of at least so many units is in units of which a second has so many: nano-, micro-, milliseconds."""
 _EXCERPT = 80
 
 dump_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -96,8 +98,13 @@ def _decoded(value: bytes) -> str:
         raise ValueError("is not valid UTF-8") from error
 
 
+def _only(value: object) -> object:
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
 def number(value: object) -> float | None:
-    """A number, or one parsed from text; NaN or None if there is none."""
+    """A number, one parsed from text, or the only one of a list; NaN or None if there is none."""
+    value = _only(value)
     if isinstance(value, str) and value.strip().lower() in _NULL_WORDS:
         return None
     if value is None:
@@ -112,7 +119,8 @@ def number(value: object) -> float | None:
 
 
 def boolean(value: object) -> bool | None:
-    """A truth value in any of the forms that logs hold."""
+    """A truth value in any of the forms that logs hold, or the only one of a list."""
+    value = _only(value)
     if isinstance(value, bool):
         return value
     if _is_null(value):
@@ -142,6 +150,7 @@ def microseconds(value: object) -> int | None:
 
 _EPOCH_NUMBER = re.compile(r"[+-]?(?!\d{8}$)\d+(\.\d*)?(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 """A number as text, except for eight digits, which are a date: 20260928."""
+_RFC_2822 = re.compile(r"(?:[A-Z][a-z]{2}, )?\d{1,2} [A-Z][a-z]{2} \d{4} \d.*")
 
 
 def _moment(value: object) -> datetime:
@@ -153,11 +162,14 @@ def _moment(value: object) -> datetime:
         # `fromisoformat` reads some thirteen digits as a date of the 18th century, so numbers come first.
         if _EPOCH_NUMBER.fullmatch(value.strip()):
             value = float(value)
+        elif _RFC_2822.fullmatch(value.strip()):
+            return parsedate_to_datetime(value)
         else:
             return datetime.fromisoformat(value.strip().removesuffix(" UTC"))
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        seconds = float(value)
-        return datetime.fromtimestamp(seconds / 1000 if abs(seconds) >= _FIRST_MILLISECONDS else seconds, UTC)
+        moment = float(value)
+        units = next((unit for first, unit in _UNITS if abs(moment) >= first), 1.0)
+        return datetime.fromtimestamp(moment / units, UTC)
     raise ValueError(f"not a time: {value!r}")
 
 
@@ -194,7 +206,8 @@ def json_cell(value: Json, check: Callable[[Json], Json]) -> tuple[tuple[Json, s
             raise ValueError("is broken JSON") from error
     if _is_null(value) or not value:
         return None, False
-    return (check(value), text if text and not repaired else dump_json(value)), repaired
+    checked = check(value)
+    return (checked, text if text and not repaired and checked is value else dump_json(checked)), repaired
 
 
 def any_json(value: Json) -> Json:

@@ -9,7 +9,6 @@ from training.readers.judgements import Judgement, judgement_of, provider_outcom
 from training.readers.litellm_records import CACHED, OTHER_CALL
 from training.readers.protocol import (
     NO_MODEL,
-    NO_PROMPT,
     Call,
     Reader,
     Record,
@@ -18,8 +17,19 @@ from training.readers.protocol import (
     Sample,
     Skipped,
 )
-from training.readers.request_shapes import answer_evidence, request_fields
-from training.readers.values import filled, first_given, first_words, is_zero, listed, mapping, member, words
+from training.readers.request_shapes import answer_evidence, request_fields, why_no_prompt
+from training.readers.values import (
+    filled,
+    first_given,
+    first_words,
+    is_zero,
+    listed,
+    mapping,
+    member,
+    seconds_between,
+    words,
+)
+from training.readers.zero_costs import paid
 
 _TELLING = ("response_id", "response_status", "request_created_at", "request_body")
 _NO_CACHE = "00000000-0000-0000-0000-000000000000"
@@ -40,6 +50,7 @@ class Helicone(Reader):
 
     name = "helicone"
     many_rows = True
+    pages = True
 
     def recognise(self, sample: Sample) -> float:
         """By the columns of its rows, or of the rows in a page."""
@@ -60,13 +71,14 @@ class Helicone(Reader):
         failed = _failure(row)
         if isinstance(failed, Skipped):
             return failed
-        fields = request_fields(mapping(row.get("request_body")))
+        body = mapping(row.get("request_body"))
+        fields = request_fields(body)
         if not fields:
-            return BODY_ELSEWHERE if words(row.get("signed_body_url")) else NO_PROMPT
+            return BODY_ELSEWHERE if words(row.get("signed_body_url")) else why_no_prompt(body)
         model = _model(row)
         if model is None:
             return NO_MODEL
-        fields |= {"model": model, **_labels(row), **_amounts(row, failed=failed is not None)}
+        fields |= {"model": model, **_labels(row), **_amounts(row, model, failed=failed is not None)}
         fields |= answer_evidence(row.get("response_body")) if failed is None else failed
         return with_judgements(fields, _judgements(row))
 
@@ -80,7 +92,7 @@ def _is_row(row: Json) -> bool:
 
 
 def _no_call(row: Record) -> Skipped | Rejected | None:
-    if "response_status" not in row:
+    if "response_status" not in row and "request_body" not in row:
         return NO_ROW
     if first_words(row.get("cache_reference_id")) not in (None, _NO_CACHE):
         return CACHED
@@ -131,14 +143,17 @@ def _labels(row: Record) -> Call:
     )
 
 
-def _amounts(row: Record, *, failed: bool) -> Call:
-    """Cost, tokens and latency, without a cost of zero and without the zeros of a failed request."""
+def _amounts(row: Record, model: str, *, failed: bool) -> Call:
+    """Cost, tokens and latency, without an unknown cost and without the zeros of a failed request."""
     cost = first_given(row.get("costUSD"), row.get("cost"))
     amounts: Call = {
-        "cost_usd": None if is_zero(cost) else cost,
+        "cost_usd": paid(cost, model),
         "input_tokens": row.get("prompt_tokens"),
         "output_tokens": row.get("completion_tokens"),
-        "latency_s": _seconds(first_given(row.get("delay_ms"), row.get("latency"))),
+        "latency_s": first_given(
+            _seconds(first_given(row.get("delay_ms"), row.get("latency"))),
+            seconds_between(row.get("request_created_at"), row.get("response_created_at")),
+        ),
     }
     known = filled(amounts, zeros=True)
     return {name: value for name, value in known.items() if not (failed and is_zero(value))}

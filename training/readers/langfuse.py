@@ -7,9 +7,8 @@ the reference of the public API for the same in camel case.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal, TypeAlias
 
 from router.records import Json
@@ -22,6 +21,7 @@ from training.readers.judgements import (
     with_error,
     with_judgements,
 )
+from training.readers.langfuse_fields import amounts, camel, field, pairs, score_columns
 from training.readers.protocol import (
     JOINED,
     NO_MODEL,
@@ -40,11 +40,8 @@ from training.readers.values import (
     filled,
     first_given,
     first_words,
-    is_zero,
     listed,
     mapping,
-    member,
-    seconds_between,
     unpacked,
     words,
 )
@@ -68,26 +65,6 @@ UNUSABLE_SCORE = Skipped("score without a verdict")
 NO_SCORED_CALL = Skipped("score of what is no call here")
 NO_CALL_IN_TRACE = Skipped("trace without a call")
 _NO_ROW = Rejected("not a row of a Langfuse export")
-
-
-@cache
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(part.title() for part in rest)
-
-
-def _get(row: Record, name: str) -> Json:
-    """A member by its name in the exports, or by its name in the API."""
-    value = row.get(name)
-    return row.get(_camel(name)) if value is None else value
-
-
-def _pairs(value: Json) -> Mapping[str, Json]:
-    """An object, or one from the list of keys and values that Parquet makes of it."""
-    if not isinstance(value, list):
-        return mapping(value)
-    pairs = [pair for pair in value if isinstance(pair, dict) and isinstance(pair.get("key"), str)]
-    return {pair["key"]: pair.get("value") for pair in pairs}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,16 +93,14 @@ class Langfuse(JoiningReader):
 
     def recognise(self, sample: Sample) -> float:
         """By the columns of its three kinds of row, in snake or camel case, or by those of a manifest."""
-        spelled = [
-            names for snake in _TELLING.values() for names in (snake, [_camel(name) for name in snake])
-        ]
+        spelled = [names for snake in _TELLING.values() for names in (snake, [camel(name) for name in snake])]
         if any(set(names) <= sample.columns for names in spelled):
             return 0.9
         return 0.9 * max(sample.share(*names) for names in (*spelled, _MANIFEST))
 
     def key(self, row: Record) -> str | None:
         """The trace."""
-        return words(row.get("id")) if _kind(row) == "trace" else words(_get(row, "trace_id"))
+        return words(row.get("id")) if _kind(row) == "trace" else words(field(row, "trace_id"))
 
     def join(self, rows: Sequence[Record]) -> Sequence[Result]:
         """The generations as calls, and a result for each other row of their trace."""
@@ -139,7 +114,7 @@ class Langfuse(JoiningReader):
                 results[row.number] = scores.results[row.id]
             elif row.kind == "observation":
                 call = calls[row.id]
-                judgements = scores.judgements[row.id]
+                judgements = [*scores.judgements[row.id], *score_columns(row.fields)]
                 results[row.number] = with_judgements(call, judgements) if isinstance(call, dict) else call
             elif not any(isinstance(call, dict) for call in calls.values()):
                 results[row.number] = NO_CALL_IN_TRACE
@@ -156,11 +131,11 @@ def _alone(row: Record) -> Result:
 
 
 def _kind(row: Record) -> _Kind | None:
-    if _get(row, "data_type") is not None or ("value" in row and "source" in row):
+    if field(row, "data_type") is not None or ("value" in row and "source" in row):
         return "score"
-    if "type" in row and _get(row, "start_time") is not None:
+    if "type" in row and field(row, "start_time") is not None:
         return "observation"
-    return "trace" if "timestamp" in row and _get(row, "trace_id") is None else None
+    return "trace" if "timestamp" in row and field(row, "trace_id") is None else None
 
 
 def _newest(rows: Sequence[Record]) -> Sequence[_Row]:
@@ -187,14 +162,14 @@ class _Scores:
 
 def _scores(rows: Sequence[_Row], calls: Mapping[str, Result]) -> _Scores:
     called = [row for row in rows if row.kind == "observation" and isinstance(calls[row.id], dict)]
-    last = max(called, key=lambda row: (str(_get(row.fields, "start_time")), row.number), default=None)
+    last = max(called, key=lambda row: (str(field(row.fields, "start_time")), row.number), default=None)
     ids = {row.id for row in called}
     judgements: dict[str, list[Judgement]] = defaultdict(list)
     results: dict[str, Result] = {}
     for row in rows:
         if row.kind != "score":
             continue
-        target = words(_get(row.fields, "observation_id")) or (last and last.id)
+        target = words(field(row.fields, "observation_id")) or (last and last.id)
         judgement = _judgement(row.fields)
         if target is None or target not in ids:
             results[row.id] = NO_SCORED_CALL
@@ -211,10 +186,10 @@ def _judgement(row: Record) -> Judgement | None:
     judge = _JUDGES.get(words(row.get("source")) or "")
     if judge is None:
         return None
-    kind = _get(row, "data_type")
+    kind = field(row, "data_type")
     value: Json = row.get("value")
     if kind in ("CATEGORICAL", "TEXT"):
-        value = first_given(_get(row, "string_value"), value) if kind == "CATEGORICAL" else None
+        value = first_given(field(row, "string_value"), value) if kind == "CATEGORICAL" else None
         return judgement_of(judge, row.get("name"), value if isinstance(value, str) else None)
     try:
         grade = float(value) if isinstance(value, bool) else number(value)
@@ -229,29 +204,35 @@ def _call(row: Record, trace: Record) -> Result:
         return NO_GENERATION
     fields = _request(row)
     if not fields:
-        return NO_CHAT if first_given(row.get("input")) else NO_PROMPT
-    model = first_words(_get(row, "provided_model_name"), row.get("model"))
+        return NO_CHAT if row.get("input") else NO_PROMPT
+    model = first_words(field(row, "provided_model_name"), row.get("model"))
     if model is None:
         return NO_MODEL
     output = unpacked(row.get("output"))
     evidence = answer_evidence(output) or ({"answer": output} if output else {})
-    call = {**fields, "model": model, **_labels(row, trace), **_amounts(row), **evidence}
+    call = {**fields, "model": model, **_labels(row, trace), **amounts(row, model), **evidence}
     if row.get("level") != "ERROR":
         return call
-    return with_error(call, error_class(_get(row, "status_message")))
+    return with_error(call, error_class(field(row, "status_message")))
 
 
 def _request(row: Record) -> Call:
     """Messages and tools; the input is a body, messages or a text, and may be JSON text."""
-    prompt = unpacked(row.get("input"))
-    parameters = mapping(_get(row, "model_parameters"))
+    prompt = _observed(row.get("input"))
+    parameters = mapping(field(row, "model_parameters"))
     body = {name: parameters[name] for name in ("tools", "response_format") if name in parameters}
-    tools = [_tool(name, about) for name, about in _pairs(_get(row, "tool_definitions")).items()]
+    tools = [_tool(name, about) for name, about in pairs(field(row, "tool_definitions")).items()]
     if tools:
         body["tools"] = tools
-    if isinstance(prompt, dict) and "role" not in prompt:
-        return request_fields({**body, **prompt})
     return request_fields({**body, "messages": prompt})
+
+
+def _observed(given: Json) -> Json:
+    """The input; of a function that `@observe` logged, its arguments."""
+    inner = unpacked(given)
+    if not isinstance(inner, dict) or inner.keys() != {"args", "kwargs"}:
+        return given
+    return inner["kwargs"] or next(iter(listed(inner["args"])), None)
 
 
 def _tool(name: str, about: Json) -> Json:
@@ -265,73 +246,16 @@ def _tool(name: str, about: Json) -> Json:
 
 
 def _labels(row: Record, trace: Record) -> Call:
-    sessions = _get(row, "session_id"), _get(trace, "session_id"), _get(row, "trace_id")
+    sessions = field(row, "session_id"), field(trace, "session_id"), field(row, "trace_id")
     return filled(
         {
             "call_id": row.get("id"),
             "session_id": first_words(*sessions),
-            "time": _get(row, "start_time"),
-            "tags": first_given(row.get("tags"), trace.get("tags")),
-            "task_type": words(_pairs(row.get("metadata")).get("task_type")),
+            "time": field(row, "start_time"),
+            "tags": first_given(row.get("tags"), field(row, "trace_tags"), trace.get("tags")),
+            "task_type": words(pairs(row.get("metadata")).get("task_type")),
         }
     )
 
 
-def _amounts(row: Record) -> Call:
-    """Cost, tokens and latency. A cost of zero without details means that Langfuse knows no price.
-
-    Latency is the time from start to end: the column `latency` is in milliseconds in enriched exports set up
-    before April 2026 and in seconds in all others, and nothing in the export says which.
-    """
-    details = _pairs(_get(row, "cost_details"))
-    cost = first_given(_get(row, "total_cost"), _get(row, "calculated_total_cost"), details.get("total"))
-    usage = _pairs(first_given(_get(row, "usage_details"), row.get("usage")))
-    amounts: Call = {
-        "cost_usd": None if is_zero(cost) and not details else cost,
-        "input_tokens": first_given(_tokens(usage, "input"), _get(row, "prompt_tokens")),
-        "output_tokens": first_given(_tokens(usage, "output"), _get(row, "completion_tokens")),
-        "latency_s": seconds_between(_get(row, "start_time"), _get(row, "end_time")),
-    }
-    return filled(amounts, zeros=True)
-
-
-def _tokens(usage: Mapping[str, Json], side: str) -> int | None:
-    """All tokens of one side; plain, cached and other tokens each have a count of their own."""
-    counts = [member(usage, name) for name in usage if side in name.lower() and "cost" not in name.lower()]
-    whole = [count for count in counts if isinstance(count, int) and not isinstance(count, bool)]
-    return sum(whole) if whole else None
-
-
 READER = Langfuse()
-
-
-class LangfusePages(Langfuse):
-    """Each record is a page of observations, scores or traces, or one trace with all of its rows."""
-
-    name = "langfuse-api"
-    many_rows = True
-
-    def recognise(self, sample: Sample) -> float:
-        """By the rows in the pages."""
-        rows = [row for record in sample.records for row in _rows_in(record)]
-        within = Sample(name=sample.name, columns=frozenset(), records=rows)
-        pages = [record for record in sample.records if next(_rows_in(record), None) is not None]
-        return super().recognise(within) * 1.05 * len(pages) / len(sample.records) if pages else 0.0
-
-    def rows(self, record: Record) -> Iterator[Record]:
-        """The observations, scores and traces of a record; nested rows leave their trace."""
-        yield from _rows_in(record)
-
-
-def _rows_in(record: Record) -> Iterator[Record]:
-    for row in listed(record.get("data")) if "data" in record else (record,):
-        if not isinstance(row, dict):
-            continue
-        nested = [one for name in ("observations", "scores") for one in listed(row.get(name))]
-        rows = [one for one in nested if isinstance(one, dict)]
-        if "data" in record or rows:
-            yield {name: value for name, value in row.items() if name not in ("observations", "scores")}
-            yield from rows
-
-
-PAGES = LangfusePages()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
+from router.models.model_list import listed_entry
 from router.records import Json
-from training.readers.protocol import NO_MODEL, NO_PROMPT, Call, Record, Rejected, Result, Skipped
-from training.readers.request_shapes import answer_evidence, request_fields, texts_in
+from training.readers.protocol import NO_MODEL, SEVERAL_PROMPTS, Call, Record, Rejected, Result, Skipped
+from training.readers.request_shapes import answer_evidence, opened, request_fields, texts_in, why_no_prompt
 from training.readers.values import (
     filled,
     first_given,
@@ -20,10 +21,12 @@ from training.readers.values import (
     truth,
     words,
 )
+from training.readers.zero_costs import TOKEN_PRICES, is_free
 
 _Object: TypeAlias = Mapping[str, Json]
 
 INTERNAL = Skipped("internal call")
+SILENT = Skipped("shadow call of a silent experiment: never served")
 CACHED = Skipped("cache hit")
 REDACTED = Skipped("redacted")
 NOT_THE_MODELS = Skipped("error of the caller or the proxy")
@@ -62,29 +65,55 @@ def call_of(record: Record, body: _Object, metadata: _Object, answer: Json) -> R
     """
     if (skipped := _skipped(record, metadata)) is not None:
         return skipped
-    failed = record.get("status") == "failure"
+    failed = has_failed(record, metadata)
     error = _error(record, metadata) if failed else {}
     if failed and _not_the_models(error):
         return NOT_THE_MODELS
-    fields = request_fields(body)
+    fields = _passed_through(record, request_fields(body))
     texts = texts_in(fields.get("messages") or fields.get("prompt"))
     if any(text == _REDACTED_TEXT for text in texts):
         return REDACTED
-    if not fields:
-        return NO_PROMPT
+    several = "text_completion" in str(record.get("call_type")) and _are_several(body.get("messages"))
+    if several or not fields:
+        return SEVERAL_PROMPTS if several else why_no_prompt(body)
     model = model_of(record, metadata)
     if model is None:
         return _without_model(record, failed=failed)
     fields |= {"model": model, "truncated": any(CUT_MARK in text for text in texts)}
     fields |= _labels(record, metadata)
-    fields |= _amounts(record, metadata, failed=failed)
+    fields |= _amounts(record, metadata, model, failed=failed)
     fields |= _outcome(error, metadata) if failed else {**answer_evidence(answer), **_own_outcome(metadata)}
     return fields
+
+
+def has_failed(record: Record, metadata: _Object) -> bool:
+    """Whether a request ended in an error: rows before May 2025 say so in `metadata` only, or nowhere."""
+    stated = words(record.get("status")), words(metadata.get("status"))
+    return "failure" in stated or (
+        stated == (None, None) and bool(_error(record, metadata).get("error_class"))
+    )
+
+
+def _passed_through(record: Record, fields: Call) -> Call:
+    """The request of a pass-through endpoint, whose one message holds the provider's body as text."""
+    messages = fields.get("messages")
+    if not isinstance(messages, list) or len(messages) != 1 or "pass" not in str(record.get("call_type")):
+        return fields
+    body = opened(member(messages, 0, "content"))
+    return request_fields(body) if isinstance(body, dict) else fields
+
+
+def _are_several(messages: Json) -> bool:
+    """Whether the one message that LiteLLM makes of a text completion holds several prompts."""
+    prompts = listed(member(messages, 0, "content"))
+    return len(prompts) > 1 and all(isinstance(prompt, str | list) for prompt in prompts)
 
 
 def _skipped(record: Record, metadata: _Object) -> Skipped | None:
     if metadata.get("internal_call_origin"):
         return INTERNAL
+    if truth(metadata.get("is_silent_experiment")):
+        return SILENT
     if truth(record.get("cache_hit")):
         return CACHED
     kind = words(record.get("call_type"))
@@ -131,13 +160,21 @@ def _labels(record: Record, metadata: _Object) -> Call:
 def _call_id(record: Record) -> str | None:
     """The id of the row, with the time of a failed attempt: all attempts of a request share one id."""
     named = first_words(record.get("request_id"), record.get("id"))
-    attempt = named is not None and "request_id" not in record and record.get("status") == "failure"
+    payload = named is not None and "request_id" not in record
+    attempt = payload and has_failed(record, mapping(record.get("metadata")))
     return f"{named}@{record.get('startTime')}" if attempt else named
 
 
-def _amounts(record: Record, metadata: _Object, *, failed: bool) -> Call:
-    """Cost, tokens and latency, without the zeros of a failed call and the cost of an unpriced model."""
+def _amounts(record: Record, metadata: _Object, model: str, *, failed: bool) -> Call:
+    """Cost, tokens and latency, without the zeros of a failed call and a cost that is no price paid.
+
+    LiteLLM may write a cost before it knows that of the whole answer (`cost_finalized` is then false), and
+    writes a cost of zero where it knows no price.
+    """
     cost = first_given(record.get("response_cost"), record.get("spend"))
+    final = first_given(record.get("cost_finalized"), metadata.get("cost_finalized"))
+    if final is not None and not truth(final):
+        cost = None
     amounts: Call = {
         "cost_usd": cost,
         "input_tokens": record.get("prompt_tokens"),
@@ -146,17 +183,19 @@ def _amounts(record: Record, metadata: _Object, *, failed: bool) -> Call:
     }
     if failed:
         amounts = {name: value for name, value in amounts.items() if not is_zero(value)}
-    elif is_zero(cost) and _unpriced(record, metadata):
+    elif is_zero(cost) and not _is_free(record, metadata, model):
         del amounts["cost_usd"]
     return filled(amounts, zeros=True)
 
 
-def _unpriced(record: Record, metadata: _Object) -> bool:
-    """Whether LiteLLM writes a cost of zero because it knows no price; a price of zero may also be set."""
-    if record.get("response_cost_failure_debug_info"):
-        return True
+def _is_free(record: Record, metadata: _Object, model: str) -> bool:
+    """Whether the row's own price map, or else LiteLLM's list, says that the model costs nothing."""
     about = mapping(first_given(record.get("model_map_information"), metadata.get("model_map_information")))
-    return "model_map_value" in about and about["model_map_value"] is None
+    unlisted = "model_map_value" in about and about["model_map_value"] is None
+    if unlisted or record.get("response_cost_failure_debug_info"):
+        return False
+    own = mapping(about.get("model_map_value"))
+    return is_free(own if own.keys() & set(TOKEN_PRICES) else listed_entry(model))
 
 
 def _latency(record: Record) -> Json:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from training.readers.litellm_spend import READER as SPEND
 from training.readers.protocol import Call, JoiningReader, Record, Rejected, Result, Sample, Skipped
 from training.readers.values import filled, words
+from training.readers.zero_costs import paid
 
 _TELLING = ("job_id", "request_id", "outcome", "shadow_model")
 _PROMPT = tuple("messages prompt tools response_format session_id time task_type tags truncated".split())
@@ -27,12 +28,18 @@ class LiteLLMShadow(JoiningReader):
     name = "litellm-shadow"
     tables = ("LiteLLM_ShadowEvalAttempt",)
     takes_over = SPEND.name
+    many_rows = True
+    pages = True
 
     def recognise(self, sample: Sample) -> float:
         """By the columns of the attempts; the reader takes over the spend log beside them."""
         if set(_TELLING) <= sample.columns:
             return 0.95
         return 0.95 * sample.share(*_TELLING)
+
+    def rows(self, record: Record) -> Iterable[Record]:
+        """The rows of a page of the spend log; any other record as it is."""
+        return SPEND.rows(record)
 
     def key(self, row: Record) -> str | None:
         """The id of the real request."""
@@ -68,7 +75,8 @@ def _shadow(row: Record, real: Call | None) -> Result:
         return NOT_JUDGED
     call = {name: real[name] for name in _PROMPT if name in real}
     call |= {"model": model, "success": outcome != "real", "outcome_source": _SOURCE}
-    return call | filled({"call_id": words(row.get("id")), "cost_usd": row.get("shadow_cost")}, zeros=True)
+    cost = paid(row.get("shadow_cost"), model)
+    return call | filled({"call_id": words(row.get("id")), "cost_usd": cost}, zeros=True)
 
 
 READER = LiteLLMShadow()

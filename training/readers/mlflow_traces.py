@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from router.addresses import shown_address
 from router.errors import CallLogError, MissingExtra
+from router.errors.masking import shown_address
 from router.loading.registry import cause_of, check_database
 from router.records import Json
 from training.readers.judgements import Judge, Judgement, expected, judgement_of, with_error, with_judgements

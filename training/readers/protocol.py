@@ -55,6 +55,9 @@ Call: TypeAlias = dict[str, Json]
 Result: TypeAlias = Call | Skipped | Rejected | Joined
 
 NO_PROMPT = Skipped("no prompt logged")
+UNREAD_PROMPT = Skipped("prompt in a form that is not read")
+NO_TEXT = Skipped("prompt without text, image or tool call")
+SEVERAL_PROMPTS = Skipped("several prompts in one call")
 NO_RECORD = Skipped("holds no call")
 NO_MODEL = Rejected("model is missing")
 JOINED = Joined()
@@ -91,6 +94,7 @@ class Reader:
     Attributes:
         name: for `--format`.
         many_rows: `rows` may yield any number of rows for a record; messages then number rows, not lines.
+        pages: a record holds several rows only where it is a page of an API; in a table each is one row.
         tables: database tables that hold this format.
         schemes: beginnings of the addresses that `fetch` reads.
         takes_over: name of another reader; this one joins that reader's files to its own.
@@ -98,9 +102,14 @@ class Reader:
 
     name: ClassVar[str]
     many_rows: ClassVar[bool] = False
+    pages: ClassVar[bool] = False
     tables: ClassVar[tuple[str, ...]] = ()
     schemes: ClassVar[tuple[str, ...]] = ()
     takes_over: ClassVar[str] = ""
+
+    def opens(self, kind: str) -> bool:
+        """Whether `rows` looks for several rows in the records of a file of this kind."""
+        return self.many_rows and not (self.pages and kind in ("parquet", "csv", "table"))
 
     def recognise(self, sample: Sample) -> float:
         """How sure this reader is that the file has its format, from 0 (not at all) to 1.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from router.records import Json
-from training.readers.cells import microseconds, parse_json
+from training.readers.cells import microseconds, number, parse_json
 
 _UNTRUE = frozenset({"", "false", "0", "no", "none", "null"})
 
@@ -77,7 +77,10 @@ def filled(fields: dict[str, Json], *, zeros: bool = False) -> dict[str, Json]:
 
 def is_zero(value: Json) -> bool:
     """Whether a number, or its text, is zero."""
-    return value in (0, "0", "0.0")
+    try:
+        return number(value) == 0
+    except ValueError:
+        return False
 
 
 def truth(value: Json) -> bool:

@@ -215,11 +215,12 @@ def _batches(
             "place": pa.array(places),
         }
     )
-    if not bad and not clean.without_text:
+    no_calls = [*bad, *clean.without_text, *clean.skipped]
+    if not no_calls:
         yield calls
         return
     good = np.ones(len(places), dtype=bool)
-    good[[*bad, *clean.without_text]] = False
+    good[no_calls] = False
     yield calls.filter(pa.array(good))
     yield _padded(
         {

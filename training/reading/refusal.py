@@ -7,13 +7,18 @@ from pathlib import Path
 
 from router.errors import CallLogError, TooManyRejects
 from training.readers import (
+    azure_apim,
     batch_reader,
+    bedrock,
+    cloudflare,
     helicone,
     langfuse,
     litellm_records,
     litellm_shadow,
+    litellm_spend,
     otel_genai,
     protocol,
+    stored_bodies,
 )
 from training.readers.known import known_readers
 from training.reading.files.log_file import OWN_LOG
@@ -27,10 +32,21 @@ _SCORED = "name observations/ or observations_v2/ together with scores/ (and tra
 _WAYS_OUT: Mapping[str, str] = {
     protocol.NO_PROMPT.reason: "log prompts from now on (LiteLLM: store_prompts_in_spend_logs; "
     "OpenTelemetry: the instrumentation's setting for message contents)",
+    protocol.UNREAD_PROMPT.reason: "say with --map messages=PATH, or prompt=PATH, where the prompt stands",
+    protocol.NO_TEXT.reason: "log the texts: these prompts are empty, or token numbers",
+    protocol.SEVERAL_PROMPTS.reason: "name a log with one prompt a call",
+    litellm_spend.SUMS.reason: "read /spend/logs/v2, or the table LiteLLM_SpendLogs",
+    langfuse.NO_CHAT.reason: "say with --map messages=PATH, or prompt=PATH, where the prompt stands",
     litellm_records.REDACTED.reason: "turn redaction off for the calls that a router learns from (LiteLLM: "
     "turn_off_message_logging), or read a log that keeps the texts",
     litellm_records.CACHED.reason: "read a longer part of the log, with the calls that filled the cache",
     helicone.BODY_ELSEWHERE.reason: "export the bodies too",
+    bedrock.BODY_NOT_REACHED.reason: "read it with credentials for the bucket that it names (extra s3)",
+    cloudflare.ENCRYPTED.reason: "decrypt the bodies with the private key, or read the gateway's API",
+    stored_bodies.NO_MESSAGES.reason: "fetch input_items and messages too, and name both",
+    stored_bodies.NO_ANSWER.reason: "name the stored completions, too",
+    azure_apim.INCOMPLETE.reason: "read all rows of each CorrelationId: export a longer period",
+    azure_apim.NO_CALL_OF_ROW.reason: "name the table ApiManagementGatewayLlmLog, too",
     batch_reader.NO_RESULT.reason: _BATCH,
     batch_reader.NO_REQUEST.reason: _BATCH,
     litellm_shadow.NO_REAL_CALL.reason: _JUDGED,

@@ -6,7 +6,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -65,6 +65,7 @@ class ReadSummary:
         set_apart: skipped rows, which are valid but no calls for training, per reason, the most frequent
             first.
         joined: rows whose content went into the call of another row, such as scores.
+        left_out: values that can't be read and that their calls do not need, per reason.
         repaired: rows in which a lone surrogate became U+FFFD.
         truncated: calls of which the log has only a part of the text.
         files: the files that were read, in the order of the sources.
@@ -92,6 +93,7 @@ class ReadSummary:
     outcomes: OutcomeCounts | None = None
     copies: int = 0
     same_names: Sequence[Sequence[str]] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rejected(self) -> int:
@@ -154,8 +156,10 @@ def summarise(
     duplicates = repeated + copies
     rejects = _count_rejects(files, folder, runner)
     skipped: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
     for task in tasks:
         skipped.update(task.skipped)
+        left_out.update(task.left_out)
     summary = ReadSummary(
         rows=rows,
         calls=kept - duplicates,
@@ -170,6 +174,7 @@ def summarise(
         readers=dict(Counter(file.reader for file in files)),
         empty_files=_empty_files(files, tasks),
         ignored_columns=_ignored_columns(names, files[0].mapping),
+        left_out=dict(left_out.most_common()),
         digest=_digest(files, {task.file: task.digest for task in tasks}),
         copies=copies,
         same_names=differ_by_provider(_models(calls)),
@@ -179,10 +184,10 @@ def summarise(
 
 
 def _check_mapping(mapping: Mapping[str, str], names: Set[str]) -> None:
-    for field, source in mapping.items():
-        if field != source and source not in names:
+    for name, source in mapping.items():
+        if name != source and source not in names:
             there = ", ".join(sorted(names))
-            raise CallLogError(f"no row has {source!r}, which {field!r} is mapped to; names there: {there}")
+            raise CallLogError(f"no row has {source!r}, which {name!r} is mapped to; names there: {there}")
 
 
 def _check_sum(summary: ReadSummary) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from router import __version__
-from router.addresses import without_credentials
 from router.errors import MissingExtra, RouterError
+from router.errors.masking import without_credentials
 from router.records import REQUEST_FIELDS, Json
 from training.tracking.store import EXPERIMENT, open_store
 
@@ -98,7 +98,7 @@ def publish(folder: Path, record: RunRecord, tracking_uri: str, register: str | 
         MissingExtra: MLflow is not installed.
         RouterError: the tracking server refuses, or can't be reached.
     """
-    with _mlflow_errors(tracking_uri), _quiet_mlflow():
+    with _mlflow_errors(tracking_uri), quiet_mlflow():
         import mlflow
 
         open_store(tracking_uri)
@@ -119,20 +119,6 @@ def publish(folder: Path, record: RunRecord, tracking_uri: str, register: str | 
     return Published(tracking_uri=without_credentials(tracking_uri), run_id=run.info.run_id, version=version)
 
 
-def point(tracking_uri: str, name: str, alias: str) -> None:
-    """Point an alias to the latest version of a registered router.
-
-    Raises:
-        RouterError: the registry refuses, or can't be reached.
-    """
-    with _mlflow_errors(tracking_uri), _quiet_mlflow():
-        from mlflow import MlflowClient
-
-        client = MlflowClient(tracking_uri=tracking_uri)
-        latest = max(int(one.version) for one in client.search_model_versions(f"name = '{name}'"))
-        client.set_registered_model_alias(name, alias, str(latest))
-
-
 def publish_comparison(folder: Path, record: RunRecord, tracking_uri: str, policy_version: str) -> Published:
     """Record a comparison and its report under the router version that it evaluates.
 
@@ -148,7 +134,7 @@ def publish_comparison(folder: Path, record: RunRecord, tracking_uri: str, polic
         MissingExtra: MLflow is not installed.
         RouterError: the tracking server refuses, or can't be reached.
     """
-    with _mlflow_errors(tracking_uri, "The report is"), _quiet_mlflow():
+    with _mlflow_errors(tracking_uri, "The report is"), quiet_mlflow():
         import mlflow
 
         open_store(tracking_uri)
@@ -279,7 +265,7 @@ def _mlflow_errors(tracking_uri: str, written: str = "The router's folder is") -
 
 
 @contextmanager
-def _quiet_mlflow() -> Iterator[None]:
+def quiet_mlflow() -> Iterator[None]:
     """Silence MLflow's bars, links and notes; its warnings and errors still appear."""
     settings = QUIET | {name: os.environ.get(name, value) for name, value in IMPATIENT.items()}
     before = {name: os.environ.get(name) for name in settings}

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from router.addresses import without_credentials
 from router.errors import ArtifactError, DamagedArtifact, ForeignArtifact, MissingExtra, NoAnswer
+from router.errors.masking import without_credentials
 from router.loading import registry
 from router.loading.copies import digest
 from router.loading.registry import RegistrySource

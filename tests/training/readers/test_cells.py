@@ -174,3 +174,34 @@ def test_eight_digits_are_a_date() -> None:
 def test_digits_grouped_by_underscores_are_no_number() -> None:
     with pytest.raises(ValueError, match="is not a number"):
         number("1_000")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(NOON * 10**6, id="microseconds"),
+        pytest.param(NOON * 10**9, id="nanoseconds"),
+        pytest.param(str(NOON * 10**9), id="nanoseconds as text"),
+        pytest.param("Wed, 01 May 2024 12:00:00 GMT", id="RFC 2822"),
+        pytest.param("1 May 2024 12:00:00 +0000", id="RFC 2822 without the day"),
+        pytest.param("2024-05-01T12:00:00.000000000Z", id="nine digits"),
+        pytest.param("2024-05-01 12:00:00+00", id="as PostgreSQL writes it"),
+    ],
+)
+def test_a_time_is_read_in_the_forms_of_more_logs(value: object) -> None:
+    assert microseconds(value) == NOON * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "value", ["31/03/2026 16:28", "03/31/2026", "31 Foo 2026 10:00", "Tue, 99 Mar 2026 10:00"]
+)
+def test_a_time_of_two_readings_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match="is not a time"):
+        microseconds(value)
+
+
+def test_a_list_of_one_value_is_the_value() -> None:
+    assert (number([0.5]), boolean([True]), number(["1"])) == (0.5, True, 1.0)
+    for value in ([], [0.5, 1]):
+        with pytest.raises(ValueError, match="is not a number"):
+            number(value)

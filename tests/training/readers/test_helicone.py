@@ -10,7 +10,7 @@ from router.records import Json
 from tests.training.logs import read
 from tests.training.readers.example_helicone import helicone_row
 from training.readers.helicone import READER
-from training.readers.protocol import Apart, Rejected
+from training.readers.protocol import UNREAD_PROMPT, Apart, Rejected
 
 NOT_STORED = {"helicone_message": "fetching body from signed_url"}
 
@@ -107,3 +107,23 @@ def test_the_exports_csv_is_read(tmp_path: Path) -> None:
     (call,) = [one for frame in files.frames() for one in frame.to_pylist()]
     assert (call["model"], call["cost_usd"], call["latency_s"]) == ("small", 0.5, 1.5)
     assert (call["task_type"], files.summary.readers) == ("math", {"helicone": 1})
+
+
+def test_latency_without_a_delay_is_the_time_between_request_and_response() -> None:
+    call = converted(
+        delay_ms=None,
+        latency=None,
+        request_created_at="2026-01-01T00:00:00Z",
+        response_created_at=1767225601500,
+    )
+    assert call["latency_s"] == 1.5
+
+
+def test_a_row_without_a_status_is_an_answer() -> None:
+    row = {name: value for name, value in helicone_row().items() if name != "response_status"}
+    assert isinstance(READER.convert(row), dict)
+
+
+@pytest.mark.parametrize("body", [{"messages": {"x": 1}}, {"input": {"x": 1}}])
+def test_a_prompt_of_unknown_form_is_not_said_to_be_missing(body: Json) -> None:
+    assert READER.convert({**helicone_row(), "request_body": body}) == UNREAD_PROMPT

@@ -201,7 +201,7 @@ def test_rows_that_a_later_export_repeats_are_one_call_with_the_newest_values(tm
 def test_what_is_no_call_is_set_apart_by_reason(tmp_path: Path) -> None:
     files = read_rows(
         tmp_path, observation(), observation(id="o2", type="SPAN"), score(observation_id="o2"),
-        {**TRACE, "id": "t2"}, observation(id="o3", input=""), observation(id="o4", input='{"q": 1}'),
+        {**TRACE, "id": "t2"}, observation(id="o3", input=""), observation(id="o4", input={"q": 1}),
         score(id="c2", trace_id=None, observation_id=None, session_id="s1"),
     )  # fmt: skip
     assert set(calls_of(files)) == {"o1"}
@@ -257,3 +257,111 @@ def test_a_page_of_the_api_is_read_row_by_row(tmp_path: Path) -> None:
     assert set(calls_of(files)) == {"o1", "o2"}
     assert set(files.summary.readers) == {"langfuse-api"}
     assert (files.summary.rows, files.summary.joined) == (5, 3)
+
+
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        pytest.param(
+            {"input": 100, "input_cached_tokens": 80, "output": 5, "total": 105}, (100, 5), id="within"
+        ),
+        pytest.param(
+            {"input": 20, "input_cached_tokens": 80, "output": 5, "total": 105}, (100, 5), id="beside"
+        ),
+        pytest.param(
+            {"input": 9, "output": 5, "output_reasoning": 4, "total": 14}, (9, 5), id="thought within"
+        ),
+        pytest.param(
+            {"input": 9, "output": 5, "output_reasoning": 4, "total": 18}, (9, 9), id="thought beside"
+        ),
+        pytest.param(
+            {"input": 1, "input_cached_tokens": 8, "output": 5, "output_reasoning": 4, "total": 14},
+            (9, 5),
+            id="one side within, one beside",
+        ),
+        pytest.param({"input": 20, "input_cached_tokens": 80, "output": 5}, (100, 5), id="no total"),
+        pytest.param({"input": "20", "output": 5.0}, (20, 5), id="as text and float"),
+        pytest.param(
+            {"promptTokens": 20, "completionTokens": 5, "totalTokens": 25}, (20, 5), id="older names"
+        ),
+    ],
+)
+def test_a_total_tells_whether_cached_tokens_are_within_the_others(
+    tmp_path: Path, usage: Json, tokens: tuple[int, int]
+) -> None:
+    call = calls_of(read_rows(tmp_path, observation(usage_details=usage)))["o1"]
+    assert (call["input_tokens"], call["output_tokens"]) == tokens
+
+
+def test_a_cost_of_zero_that_only_the_total_states_is_unknown(tmp_path: Path) -> None:
+    rows = (observation(total_cost=0, cost_details={"total": 0}),)
+    assert calls_of(read_rows(tmp_path, *rows))["o1"]["cost_usd"] is None
+
+
+@pytest.mark.parametrize("text", ['{"order": 17}', "[5, 3, 9, 1]", "42", "null"])
+def test_an_input_that_is_json_text_stays_text(tmp_path: Path, text: str) -> None:
+    call = calls_of(read_rows(tmp_path, observation(input=text)))["o1"]
+    assert json.loads(call["messages"])[0]["content"] == text
+
+
+@pytest.mark.parametrize(
+    "input",
+    [
+        pytest.param({"contents": [{"parts": [{"text": "Hi"}]}]}, id="Gemini"),
+        pytest.param([{"type": "human", "content": "Hi"}], id="LangChain"),
+        pytest.param(
+            {"args": [], "kwargs": {"messages": [{"role": "user", "content": "Hi"}]}}, id="observed"
+        ),
+        pytest.param({"args": ["Hi"], "kwargs": {}}, id="observed text"),
+    ],
+)
+@pytest.mark.parametrize("dump", [json.dumps, lambda value: value], ids=["as text", "as it is"])
+def test_inputs_of_other_forms_are_read_as_chat(tmp_path: Path, input: Json, dump: Any) -> None:  # noqa: ANN401
+    call = calls_of(read_rows(tmp_path, observation(input=dump(input))))["o1"]
+    assert json.loads(call["messages"]) == [{"role": "user", "content": "Hi"}]
+
+
+@pytest.mark.parametrize("nested", [True, False], ids=["with the observations in the trace", "beside it"])
+def test_the_download_of_a_trace_is_its_calls_with_their_scores(tmp_path: Path, nested: bool) -> None:
+    seen = {
+        "id": "o1",
+        "type": "GENERATION",
+        "startTime": "2026-06-01T10:00:00Z",
+        "parentObservationId": None,
+        "model": "gpt-4o",
+        "input": "Hi",
+        "traceId": "t1",
+    }
+    thumbs = {"id": "s", "name": "thumbs", "source": "API", "dataType": "BOOLEAN", "value": 1}
+    trace = {"id": "t1", "timestamp": "2026-06-01T10:00:00Z", "sessionId": "s1", "bookmarked": False,
+             "tags": ["prod"], "scores": [thumbs]}  # fmt: skip
+    whole = {**trace, "observations": [seen]} if nested else trace
+    (tmp_path / "trace.json").write_text(json.dumps({"trace": whole, "observations": [seen]}, indent=1))
+    call = calls_of(read(tmp_path, str(tmp_path / "trace.json")))["o1"]
+    assert (*outcome(call), call["tags"], call["session_id"]) == (True, None, "feedback", ["prod"], "s1")
+
+
+def test_the_table_of_the_pages_has_its_scores_in_columns(tmp_path: Path) -> None:
+    row = {
+        "id": "o1",
+        "traceId": "t1",
+        "type": "GENERATION",
+        "startTime": "2026-06-01T10:00:00Z",
+        "model": "m",
+        "parentObservationId": None,
+        "input": "Hi",
+        "traceName": "chat",
+        "traceTags": ["prod"],
+        "comments": [],
+    }
+    rows = ({**row, "quality": ["good"]}, {**row, "id": "o2", "traceId": "t2", "thumbs": [0.0]})
+    calls = calls_of(read_rows(tmp_path, *rows))
+    assert outcome(calls["o1"]) == (True, None, "evaluation")
+    assert outcome(calls["o2"]) == (None, 0.0, "evaluation")
+    assert calls["o1"]["tags"] == ["prod"]
+
+
+def test_a_list_of_one_score_can_be_mapped(tmp_path: Path) -> None:
+    rows = write_lines(tmp_path / "rows.jsonl", observation(thumbs=[1]))
+    files = read(tmp_path, rows, mapping={"score": "thumbs"})
+    assert [row["score"] for frame in files.frames() for row in frame.to_pylist()] == [1.0]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from router.errors import CallLogError
@@ -261,3 +263,151 @@ def test_a_judged_request_is_two_calls_of_one_prompt(
     assert told[0]["prompt_key"] == told[1]["prompt_key"]
     assert told[1]["cost_usd"] == 0.25
     assert (files.summary.rows, set(files.summary.readers)) == (16, {"litellm-shadow"})
+
+
+ROW, _ = EXAMPLES["litellm-spend"]
+PAYLOAD = EXAMPLES["litellm-callback"][0]
+
+
+def spend_call(tmp_path: Path, **fields: Json) -> dict[str, Json]:
+    """The one call of a row of the spend log with these fields."""
+    files = read(tmp_path, write_lines(tmp_path / "spend.jsonl", {**ROW, **fields}))
+    [call] = [row for frame in files.frames() for row in frame.to_pylist()]
+    return dict(call)
+
+
+@pytest.mark.parametrize("format", ["auto", "litellm-spend"])
+def test_a_page_of_the_spend_log_holds_its_rows(tmp_path: Path, format: str) -> None:
+    page = {"data": [ROW, {**ROW, "request_id": "r2"}], "total": 2, "page": 1, "total_pages": 1}
+    (tmp_path / "page.json").write_text(json.dumps(page, indent=1), encoding="utf-8")
+    summary = read(tmp_path, str(tmp_path / "page.json"), format=format).summary
+    assert (dict(summary.readers), summary.rows, summary.calls) == ({"litellm-spend": 1}, 2, 2)
+
+
+def test_the_spend_log_in_parquet_may_have_many_row_groups(tmp_path: Path) -> None:
+    rows = [{**ROW, "request_id": f"r{number}"} for number in range(4)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "spend.parquet", row_group_size=2)
+    assert read(tmp_path, str(tmp_path / "spend.parquet")).summary.calls == 4
+
+
+def test_sums_of_a_day_are_no_calls_and_say_where_the_calls_are(tmp_path: Path) -> None:
+    day = {"startTime": "2026-01-01", "spend": 1.5, "users": {}, "models": {"small": 1.5}}
+    with pytest.raises(CallLogError, match=r"read /spend/logs/v2"):
+        read(tmp_path, write_lines(tmp_path / "days.jsonl", day))
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "outcome"),
+    [
+        pytest.param("failure", "ContextWindowExceededError", (False, "error", None), id="the model's"),
+        pytest.param("failure", "RateLimitError", (None, "error", None), id="nobody's"),
+        pytest.param(None, "Timeout", (None, "error", None), id="an error without a status"),
+        pytest.param("success", None, (None, None, 0.001), id="an answer"),
+        pytest.param(None, None, (None, None, 0.001), id="an answer without a status"),
+    ],
+)
+def test_rows_without_the_column_status_say_it_in_their_metadata(
+    tmp_path: Path, status: str | None, error: str | None, outcome: tuple[Json, ...]
+) -> None:
+    metadata = {"status": status, "error_information": {"error_class": error}}
+    call = spend_call(tmp_path, status=None, metadata=metadata, spend=0 if error else 0.001)
+    assert (call["success"], call["outcome_source"], call["cost_usd"]) == outcome
+
+
+@pytest.mark.parametrize(
+    ("model", "about", "cost"),
+    [
+        pytest.param("no-such-model", {}, None, id="not listed"),
+        pytest.param("gpt-4o", {}, None, id="listed with a price"),
+        pytest.param("gpt-4o", {"model_map_value": None}, None, id="no price known to the proxy"),
+        pytest.param(
+            "own", {"model_map_value": {"input_cost_per_token": 1e-6}}, None, id="a price in the map"
+        ),
+        pytest.param(
+            "own",
+            {"model_map_value": {"input_cost_per_token": 0, "output_cost_per_token": 0}},
+            0.0,
+            id="free by the map",
+        ),
+        pytest.param("ollama/llama3.1", {}, 0.0, id="free by the list"),
+    ],
+)
+def test_a_spend_of_zero_is_unknown_unless_the_price_is_zero(
+    tmp_path: Path, model: str, about: Json, cost: float | None
+) -> None:
+    metadata = {"status": "success", "model_map_information": about} if about else {"status": "success"}
+    fields = {"model": model, "custom_llm_provider": None, "spend": 0.0, "metadata": metadata}
+    assert spend_call(tmp_path, **fields)["cost_usd"] == cost
+
+
+def test_a_cost_that_is_not_final_is_unknown(tmp_path: Path) -> None:
+    assert spend_call(tmp_path, metadata={"cost_finalized": False})["cost_usd"] is None
+    assert spend_call(tmp_path, metadata={"cost_finalized": True})["cost_usd"] == 0.001
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        pytest.param("2026-01-01T00:00:00Z", "2026-01-01T00:00:01.5Z", id="ISO"),
+        pytest.param(1767225600.0, 1767225601.5, id="seconds"),
+        pytest.param(1767225600000, 1767225601500, id="milliseconds"),
+        pytest.param("2026-01-01 00:00:00+00:00", 1767225601.5, id="of two forms"),
+    ],
+)
+def test_latency_is_the_time_from_start_to_end(tmp_path: Path, start: Json, end: Json) -> None:
+    call = spend_call(tmp_path, startTime=start, endTime=end, request_duration_ms=None)
+    assert call["latency_s"] == pytest.approx(1.5)
+
+
+def test_mirrored_traffic_is_a_shadow_call_that_nobody_was_served(tmp_path: Path) -> None:
+    silent = {**PAYLOAD, "id": "s", "metadata": {**PAYLOAD["metadata"], "is_silent_experiment": True}}
+    summary = read(tmp_path, write_lines(tmp_path / "payloads.jsonl", PAYLOAD, silent)).summary
+    assert (summary.calls, summary.set_apart) == (1, {"shadow call of a silent experiment: never served": 1})
+
+
+def test_a_payload_of_2024_is_read_with_cost_tokens_and_time(tmp_path: Path) -> None:
+    later = ("trace_id", "status", "custom_llm_provider", "call_type")
+    old = {name: value for name, value in PAYLOAD.items() if name not in later}
+    files = read(tmp_path, write_lines(tmp_path / "payloads.jsonl", old))
+    [call] = [row for frame in files.frames() for row in frame.to_pylist()]
+    assert dict(files.summary.readers) == {"litellm-callback": 1}
+    assert None not in [call[name] for name in ("cost_usd", "input_tokens", "latency_s", "time")]
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        pytest.param([{"role": "user", "parts": [{"text": "Hi"}]}], id="contents"),
+        pytest.param({"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}, id="a body"),
+        pytest.param(
+            [{"role": "user", "content": '{"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}'}],
+            id="a body in the one message of a pass-through endpoint",
+        ),
+    ],
+)
+def test_gemini_s_requests_are_read_as_chat(tmp_path: Path, messages: Json) -> None:
+    payload = {**PAYLOAD, "call_type": "pass_through_endpoint", "messages": messages}
+    files = read(tmp_path, write_lines(tmp_path / "payloads.jsonl", payload))
+    [call] = [row for frame in files.frames() for row in frame.to_pylist()]
+    assert json.loads(call["messages"]) == [{"role": "user", "content": "Hi"}]
+
+
+@pytest.mark.parametrize("messages", [[{"role": "user", "content": [[9906, 1917]]}], [[9906, 1917]], [9906]])
+def test_token_numbers_are_set_apart(tmp_path: Path, messages: Json) -> None:
+    tokens = {**PAYLOAD, "id": "t", "call_type": "atext_completion", "messages": messages}
+    summary = read(tmp_path, write_lines(tmp_path / "payloads.jsonl", PAYLOAD, tokens)).summary
+    assert (summary.calls, summary.set_apart) == (1, {"prompt without text, image or tool call": 1})
+
+
+def test_several_prompts_of_one_text_completion_are_set_apart(tmp_path: Path) -> None:
+    messages = [{"role": "user", "content": ["one", "two"]}]
+    several = {**PAYLOAD, "id": "t", "call_type": "atext_completion", "messages": messages}
+    summary = read(tmp_path, write_lines(tmp_path / "payloads.jsonl", PAYLOAD, several)).summary
+    assert (summary.calls, summary.set_apart) == (1, {"several prompts in one call": 1})
+
+
+@pytest.mark.parametrize("missing", ["request_id", "status", "cache_hit", "metadata", "startTime", "spend"])
+def test_a_row_is_a_call_without_what_a_call_does_not_need(tmp_path: Path, missing: str) -> None:
+    row = {name: value for name, value in ROW.items() if name != missing}
+    files = read(tmp_path, write_lines(tmp_path / "spend.jsonl", row), format="litellm-spend")
+    assert (files.summary.calls, files.summary.rejected) == (1, 0)

@@ -9,7 +9,7 @@ import pytest
 
 from router.errors import RouterError
 from training.tracking import publish as publishing
-from training.tracking.publish import LoggedData, Published, RunRecord, point, publish
+from training.tracking.publish import LoggedData, Published, RunRecord, publish
 from training.tracking.store import EXPERIMENT
 
 RECORD = RunRecord(
@@ -134,16 +134,6 @@ def test_the_pages_name_describe_and_tag_the_run_and_the_version(folder: Path, s
     assert version.tags["recommendation"] == "deploy"
     assert run.inputs is not None
     assert [one.dataset.name for one in run.inputs.dataset_inputs] == ["calls.db"]
-
-
-def test_an_alias_points_to_the_latest_version(folder: Path, store: str) -> None:
-    from mlflow import MlflowClient
-
-    for _ in range(2):
-        publish(folder, RECORD, store, register="pointed")
-    point(store, "pointed", "champion")
-    client = MlflowClient(tracking_uri=store)
-    assert str(client.get_model_version_by_alias("pointed", "champion").version) == "2"
 
 
 def test_a_run_without_a_version_is_named_after_the_router(folder: Path, store: str) -> None:

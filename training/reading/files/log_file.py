@@ -14,8 +14,8 @@ from typing import BinaryIO, Literal, TypeAlias, cast
 
 import pyarrow as pa
 
-from router.addresses import shown_address, shown_text, without_query
 from router.errors import CallLogError, MissingExtra
+from router.errors.masking import shown_address, shown_text, without_query
 from training.reading.files.json_values import LONGEST_VALUE
 
 Format: TypeAlias = Literal["parquet", "json", "csv", "database", "values", "table", "address", "spool"]
@@ -180,14 +180,15 @@ def beginning_of(path: str, size: int) -> bytes:
     """The first bytes of a text file, decompressed.
 
     Raises:
-        CallLogError: the file is UTF-16, as some Windows programs write it.
+        CallLogError: the file is UTF-16 or UTF-32, as some Windows programs write it.
     """
     content, raw = open_log(path)
     with raw:
         first = content.read(size)
-    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in first[:4]:
+        wide = "UTF-32" if first[:4].count(0) > 2 or first.startswith(codecs.BOM_UTF32_LE) else "UTF-16"
         raise CallLogError(
-            f"{shown_address(path)}: is UTF-16, not UTF-8; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)"
+            f"{shown_address(path)}: is {wide}, not UTF-8; save it as UTF-8 (iconv -f {wide} -t UTF-8)"
         )
     return first
 

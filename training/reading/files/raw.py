@@ -20,6 +20,7 @@ class RawRows:
         columns: raw values per canonical or runtime field that the source has, each as long as `lines`.
         broken: reason and excerpt of each row that can't be parsed; its values are all None.
         repaired: rows in which a lone surrogate was replaced.
+        spared: fields whose bad values are left out; a bad value in any other field rejects the row.
         raw: returns the text of a row as it stands in the source.
     """
 
@@ -28,6 +29,7 @@ class RawRows:
     broken: Mapping[int, tuple[str, str]]
     repaired: frozenset[int]
     raw: Callable[[int], str]
+    spared: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

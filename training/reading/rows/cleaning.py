@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from json.encoder import encode_basestring_ascii
 from typing import TypeAlias
@@ -25,6 +26,8 @@ from training.readers.cells import (
     plain_text,
     tag_list,
 )
+from training.readers.message_shapes import chat_of, holds_prompt, is_chat
+from training.readers.protocol import NO_TEXT, SEVERAL_PROMPTS
 from training.reading.files.raw import RawRows
 
 _TIME = pa.timestamp("us", tz="UTC")
@@ -64,6 +67,8 @@ class CleanRows:
         problems: reason and excerpt of the offending value per rejected row.
         without_text: valid rows whose prompt text was not logged, only its key.
         repaired: number of calls in which a lone surrogate was replaced.
+        skipped: reason of each valid row that holds no prompt to learn from.
+        left_out: number of bad values in spared fields, per reason.
     """
 
     columns: Mapping[str, pa.Array]
@@ -71,6 +76,8 @@ class CleanRows:
     problems: Mapping[int, tuple[str, str]]
     without_text: Set[int]
     repaired: int
+    skipped: Mapping[int, str] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 _NO_ALIASES: Mapping[str, str] = {}
@@ -85,12 +92,15 @@ def clean_rows(rows: RawRows, aliases: Mapping[str, str] = _NO_ALIASES) -> Clean
     cleaner = _Cleaner(rows, aliases)
     columns = {name: cleaner.column(name) for name in CALL_SCHEMA.names if name not in _KEY_FIELDS}
     keys = cleaner.prompts(columns)
+    no_calls = cleaner.problems.keys() | cleaner.without_text | cleaner.skipped.keys()
     return CleanRows(
         columns=columns,
         keys=keys,
         problems=cleaner.problems,
         without_text=cleaner.without_text - cleaner.problems.keys(),
-        repaired=len(cleaner.repaired - cleaner.problems.keys() - cleaner.without_text),
+        repaired=len(cleaner.repaired - no_calls),
+        skipped={row: why for row, why in cleaner.skipped.items() if row not in cleaner.problems},
+        left_out=cleaner.left_out,
     )
 
 
@@ -137,6 +147,8 @@ class _Cleaner:
         self.problems = dict(rows.broken)
         self.repaired = set(rows.repaired)
         self.without_text: set[int] = set()
+        self.skipped: dict[int, str] = {}
+        self.left_out: Counter[str] = Counter()
         self._keyed = [bool(key) and isinstance(key, str) for key in self._raw("prompt_key")]
         errors = zip(self._raw("error"), self._keyed, strict=True)
         self._failed = np.array([bool(error) and keyed for error, keyed in errors], dtype=bool)
@@ -158,8 +170,8 @@ class _Cleaner:
 
     def prompts(self, columns: dict[str, pa.Array]) -> list[str]:
         """The key of each row; adds prompt, messages, tools and response format to `columns`."""
-        texts = self._each("prompt", self._raw("prompt"), plain_text)
-        messages = self._parsed("messages", chat_messages)
+        texts = self._each("prompt", self._texts(self._raw("prompt")), plain_text)
+        messages = self._parsed("messages", _messages)
         tools, formats = self._parsed("tools", any_json), self._parsed("response_format", any_json)
         self._need_prompt(texts, messages)
         for name, values in (("messages", messages), ("tools", tools), ("response_format", formats)):
@@ -169,7 +181,8 @@ class _Cleaner:
         columns.clear()
         columns.update(columns_in_order)
         tails = _Tails()
-        not_calls = self.problems.keys() | self.without_text
+        without = (row for row, pair in enumerate(zip(texts, messages, strict=True)) if pair == (None, None))
+        not_calls = {*self.problems, *self.without_text, *without}
         return [
             "" if row in not_calls else _key(text, message, tails.of(tool, form))
             for row, (text, message, tool, form) in enumerate(
@@ -238,14 +251,43 @@ class _Cleaner:
 
     def _need_prompt(self, texts: Sequence[Json], messages: Sequence[Json]) -> None:
         for row, (text, message) in enumerate(zip(texts, messages, strict=True)):
+            if message is not None:
+                self.skipped.pop(row, None)
+            if row in self.skipped:
+                continue
             if text is None and message is None and self._keyed[row]:
                 self.without_text.add(row)
+            elif not holds_prompt(text if message is None else message[0]) and (text or message):
+                self.skipped[row] = NO_TEXT.reason
             elif text is None and message is None:
                 self._reject(row, "prompt and messages are missing or empty", None)
 
+    def _texts(self, values: Sequence[Json]) -> Sequence[Json]:
+        """The prompts as texts; a row with token numbers or several texts in its place is skipped."""
+        if set(map(type, values)) <= _PLAIN_TEXT:
+            return values
+        texts: list[Json] = []
+        for row, value in enumerate(values):
+            if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
+                value = value[0]
+            if isinstance(value, list) and value:
+                several = any(isinstance(one, str) for one in value)
+                self.skipped[row] = (SEVERAL_PROMPTS if several else NO_TEXT).reason
+                value = None
+            texts.append(value)
+        return texts
+
     def _reject(self, row: int, reason: str, value: object) -> None:
-        if row not in self.problems:
+        if reason.partition(" ")[0] in self.rows.spared:
+            self.left_out[reason] += 1
+        elif row not in self.problems:
             self.problems[row] = reason, excerpt(value)
+
+
+def _messages(value: Json) -> Json:
+    """Messages of the chat protocol, also from those of others; of what is no message, nothing is made."""
+    messages = value if not isinstance(value, list) or is_chat(value) else chat_of(value)
+    return chat_messages(messages)
 
 
 class _Tails:

@@ -28,14 +28,26 @@ from training.reading.rows.source_rows import SourceRow, SourceRows, raw_text, s
 
 _FIELDS = (*CALL_SCHEMA.names, *RUNTIME_FIELDS, *EVIDENCE_FIELDS)
 
+_NOT_NEEDED = frozenset(
+    "call_id session_id time task_type tags success score cost_usd input_tokens output_tokens latency_s "
+    "policy_version decision_source confidence".split()
+)
+"""Fields without which a call is still one to learn from. The weights are none of them: without its weight a
+call of a sample would count as much as any other."""
+
 _EMPTY: Record = {}
 """Stands for a record that holds no row; code compares with it by identity."""
 
 
 @dataclass(slots=True)
 class Results:
-    """Collects what a reader returns for the rows of one batch."""
+    """Collects what a reader returns for the rows of one batch.
 
+    Attributes:
+        overrides: path in the record per canonical field that the user mapped; bad values there reject a row.
+    """
+
+    overrides: Mapping[str, str]
     lines: list[int] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     raws: list[bytes | Record | None] = field(default_factory=list)
@@ -83,6 +95,7 @@ class Results:
             broken=self.broken,
             repaired=frozenset(self.repaired),
             raw=lambda row: raw_text(raws[row]),
+            spared=_NOT_NEEDED - self.overrides.keys(),
         )
         return RawBatch(
             rows=rows,
@@ -103,7 +116,7 @@ def converted_batches(file: LogFile, part: int = 0) -> Iterator[RawBatch]:
     """
     reader = known_readers()[file.reader]
     for rows in numbered_rows(file, part):
-        results = Results()
+        results = Results(overrides=file.overrides)
         seen: set[str] = set()
         for row in rows.rows:
             if row.record is None:
@@ -115,13 +128,13 @@ def converted_batches(file: LogFile, part: int = 0) -> Iterator[RawBatch]:
 
 
 def numbered_rows(file: LogFile, part: int = 0) -> Iterator[SourceRows]:
-    """The rows in the records of a file; for a reader with `many_rows`, numbered instead of by line.
+    """The rows in the records of a file; for a reader that opens records, numbered instead of by line.
 
     Raises:
         CallLogError: the file is damaged, or can't be read.
     """
     reader = known_readers().get(file.reader)
-    if reader is None or not reader.many_rows:
+    if reader is None or not reader.opens(file.kind):
         yield from source_rows(file, part)
         return
     numbers = count(1)

@@ -172,7 +172,7 @@ def joined_batches(file: LogFile) -> Iterator[RawBatch]:
     """
     reader = cast(JoiningReader, known_readers()[file.reader])
     groups: dict[str | int, list[tuple[SpooledRow, Record]]] = defaultdict(list)
-    results, seen = Results(), set[str]()
+    results, seen = Results(overrides=file.overrides), set[str]()
     with Path(file.path).open("rb") as lines:
         for row in map(SpooledRow.from_line, lines):
             if row.record is None:

@@ -171,7 +171,7 @@ class _Search:
 
 def _with_reader(file: LogFile, name: str) -> LogFile:
     reader = known_readers().get(name)
-    if file.kind == "parquet" and reader is not None and reader.many_rows and file.row_groups > 1:
+    if file.kind == "parquet" and reader is not None and reader.opens(file.kind) and file.row_groups > 1:
         raise CallLogError(
             f"{file.path}: {name} is read from Parquet in one row group only; write it as JSON lines"
         )

@@ -21,6 +21,7 @@ class TaskSummary:
         without_text: valid rows of which only the prompt's key was logged.
         joined: rows whose content went into another row.
         skipped: number of skipped rows per reason.
+        left_out: number of values that can't be read and that a call does not need, per reason.
         names: column names in the source.
         error: why the source can't be read to its end; None if it can.
         digest: hash of all rows of a database; None for a file.
@@ -32,6 +33,7 @@ class TaskSummary:
     without_text: int = 0
     joined: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
     names: set[str] = field(default_factory=set)
     error: str | None = None
     digest: str | None = None
@@ -44,6 +46,8 @@ class TaskSummary:
         self.without_text += len(clean.without_text)
         self.joined += batch.joined
         self.skipped.update(batch.skipped)
+        self.skipped.update(clean.skipped.values())
+        self.left_out.update(clean.left_out)
         self.names |= batch.names
         self.digest = batch.digest or self.digest
 
@@ -55,4 +59,5 @@ class TaskSummary:
     def from_json(text: str) -> TaskSummary:
         """The summary that `to_json` wrote."""
         values = json.loads(text)
-        return TaskSummary(**{**values, "names": set(values["names"]), "skipped": Counter(values["skipped"])})
+        counts = {name: Counter(values[name]) for name in ("skipped", "left_out")}
+        return TaskSummary(**{**values, **counts, "names": set(values["names"])})

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.records import Json, prompt_key
+from training.readers.protocol import NO_TEXT, SEVERAL_PROMPTS
 from training.reading.files.raw import RawRows
 from training.reading.rows.cleaning import CALL_SCHEMA, CleanRows, clean_rows
 
@@ -158,3 +159,47 @@ def test_an_error_column_of_another_log_means_nothing() -> None:
 def test_calls_without_a_column_of_models_are_rejected() -> None:
     rows = RawRows(lines=[1], columns={"prompt": ["hi"]}, broken={}, repaired=frozenset(), raw=str)
     assert clean_rows(rows).problems == {0: ("model is missing", "(nothing)")}
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        pytest.param({"messages": [{"role": "user", "content": ""}]}, NO_TEXT.reason, id="empty content"),
+        pytest.param({"messages": [{"role": "user"}]}, NO_TEXT.reason, id="no content"),
+        pytest.param({"messages": [[9906, 1917]]}, NO_TEXT.reason, id="tokens as messages"),
+        pytest.param({"prompt": [1, 2, 3]}, NO_TEXT.reason, id="tokens as a prompt"),
+        pytest.param({"prompt": "  "}, NO_TEXT.reason, id="white space"),
+        pytest.param({"prompt": ["one", "two"]}, SEVERAL_PROMPTS.reason, id="two prompts"),
+    ],
+)
+def test_a_prompt_without_text_is_set_apart_with_the_reason(fields: dict[str, Json], reason: str) -> None:
+    rows = cleaned(**{"prompt": None, **fields})
+    assert (rows.problems, dict(rows.skipped)) == ({}, {0: reason})
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "user", "content": ["bare", "texts"]}],
+        [{"role": "user", "content": {"parts": ["bare", "texts"]}}],
+        [{"role": "user", "parts": [{"text": "bare"}, {"text": "texts"}]}],
+    ],
+)
+def test_messages_of_other_protocols_in_a_table_become_chat(messages: Json) -> None:
+    text = [{"type": "text", "text": "bare"}, {"type": "text", "text": "texts"}]
+    assert cleaned(prompt=None, messages=messages).keys == [prompt_key([{"role": "user", "content": text}])]
+
+
+def test_a_value_that_a_call_does_not_need_is_left_out_and_counted() -> None:
+    raw = RawRows(
+        lines=[1, 2],
+        columns={"model": ["m", "m"], "prompt": ["a", "b"], "input_tokens": ["many", 3], "score": [2, 2]},
+        broken={},
+        repaired=frozenset(),
+        raw=str,
+        spared=frozenset({"input_tokens"}),
+    )
+    rows = clean_rows(raw)
+    assert rows.columns["input_tokens"].to_pylist() == [None, 3]
+    assert dict(rows.left_out) == {"input_tokens is not a number": 1}
+    assert rows.problems[1] == ("score is outside [0, 1]", "2")
