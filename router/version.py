@@ -387,6 +387,7 @@ def check_models(
 
     Raise if they send prompts to a model that the router does not know, or deny one that nobody knows.
     Entries for other models under `models:` are fine, and may be denied: one file may serve several routers.
+    An entry that looks like a slip of the pen for one of the router's models is not.
 
     Args:
         way_out: how the router gets to know a model.
@@ -403,6 +404,8 @@ def check_models(
     problems = {who: names.problem(written, one=True) for who, written in named.items()}
     everyone = ModelNames([*models, *config.models], config)
     problems["limits.deny names"] = everyone.problem(config.limits.deny, one=False)
+    judge = config.outcomes.judge
+    names.refuse_misspelt(set(config.models) - ({judge[1].model} if judge else set()))
     for who, problem in problems.items():
         if problem is not None:
             raise ConfigError(f"{who} {problem}: change the setting, or {way_out}")

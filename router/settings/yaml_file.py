@@ -89,7 +89,7 @@ def routing_part(config: Config) -> tuple[Config, tuple[str, ...]]:
     A folder may come from somebody else. It may decide which model to choose, but not where prompts and keys
     go, which code runs on them, where they are logged, or which models count as local.
     """
-    kept = {"models", "rules", "objective", "fallback", "training", "prices", "baseline"}
+    kept = {"models", "aliases", "rules", "objective", "fallback", "training", "prices", "baseline"}
     if not any(rule.function for rule in config.outcomes.rules):
         kept.add("outcomes")
     models = {
