@@ -32,7 +32,7 @@ its model), or chance (exploration)."""
 LARGEST_NUMBER = 2**63
 """No provider takes a larger number; Python can't make a float of one of 400 digits."""
 
-MOST_MESSAGES = 10_000
+MOST_MESSAGES = 5_000
 """Messages of a request, parts of messages included: OpenAI takes 2,048, and each must be looked at."""
 MAPPINGS = (dict, Mapping)
 LISTS = (list, tuple)
