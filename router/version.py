@@ -21,7 +21,8 @@ from router.errors import ConfigError, DamagedArtifact, RequestError
 from router.forecasting.encoder import Encoder, EncoderInfo, Encoding, load_encoder
 from router.forecasting.features import Features, FeatureSpec, embedded_text, featurize
 from router.forecasting.head import Head
-from router.forecasting.request_tokens import billed_output
+from router.forecasting.read_part import check_size
+from router.forecasting.request_tokens import BOUNDING, billed_output
 from router.forecasting.task_groups import ABOUT_FILE, TaskGroups
 from router.forking import ForkSafe
 from router.loading.artifact import check_digest, digest_of, load_arrays, read_manifest, refusing_malformed
@@ -255,7 +256,10 @@ class Version:
 
     def _billed_output(self, output: FloatArray, parameters: Mapping[str, Json]) -> FloatArray:
         """Expected output tokens, shape (n, n_models), of calls with a caller's arguments."""
-        calls = [{**self.config.of(model).parameters, **parameters} for model in self.models]
+        own = [self.config.of(model).parameters for model in self.models]
+        if all(map(BOUNDING.isdisjoint, (parameters, *own))):
+            return output
+        calls = [{**one, **parameters} for one in own]
         return np.stack([billed_output(*pair) for pair in zip(output.T, calls, strict=True)], axis=1)
 
     def decide(
@@ -293,6 +297,7 @@ class Version:
 
     def case(self, request: Request, wishes: Wishes, circumstances: Circumstances) -> Case:
         """Collect what the decision on one request depends on."""
+        check_size(request)
         wishes = self._named(wishes)
         request, forecast = self._foreseen(request)
         return self._case(

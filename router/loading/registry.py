@@ -286,6 +286,7 @@ def _place(address: str) -> str:
 def cause_of(error: BaseException) -> str:
     """One line of an error; of a long report of retries only the end."""
     text = str(error).strip() or repr(error)
-    refused = re.search(r"Max retries exceeded.*\[Errno -?\d+\] ([^\"'()]+)", text, re.DOTALL)
+    report, _, end = text.rpartition("[Errno ")
+    refused = re.match(r"-?\d+\] ([^\"'()]+)", end) if "Max retries exceeded" in report else None
     line = f"no answer ({refused[1].strip()})" if refused else text.splitlines()[0]
     return without_credentials(line)[:300]
