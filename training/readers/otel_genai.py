@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from router.effort import effort_word
 from router.records import Json
 from training.readers.judgements import Judgement, error_class, judgement_of, with_error, with_judgements
 from training.readers.litellm_records import OTHER_CALL
@@ -125,6 +126,7 @@ def _call(row: Record, attributes: AttributeMap, events: Sequence[Event]) -> Res
         return NO_MODEL
     call = {
         **fields, **tools_of(attributes), "model": model, **_labels(row, attributes),
+        **filled({"effort": effort_word(attributes.get("gen_ai.request.reasoning.level"))}),
         **_amounts(row, attributes), **_evidence(attributes),
     }  # fmt: skip
     result = with_error(call, error) if (error := _error(row, attributes, events)) else call

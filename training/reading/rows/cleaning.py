@@ -24,6 +24,7 @@ from training.readers.cells import (
     microseconds,
     number,
     plain_text,
+    stated_effort,
     tag_list,
 )
 from training.readers.message_shapes import chat_of, holds_prompt, is_chat
@@ -41,7 +42,7 @@ CALL_SCHEMA = pa.schema(
         "cost_usd": pa.float64(), "input_tokens": pa.int64(), "output_tokens": pa.int64(),
         "latency_s": pa.float64(), "propensity": pa.float64(), "policy_version": _TEXT,
         "decision_source": _TEXT, "confidence": pa.float64(), "sampling_probability": pa.float64(),
-        "truncated": pa.bool_(),
+        "truncated": pa.bool_(), "effort": _TEXT,
     }
 )  # fmt: skip
 """The canonical call log; `messages`, `tools` and `response_format` are JSON text."""
@@ -123,6 +124,7 @@ _RANGES: Mapping[str, _Checks] = {
 }  # fmt: skip
 _CLEANERS: Mapping[str, Callable[[Json], Json]] = {
     "time": microseconds, "tags": tag_list, "success": boolean, "truncated": boolean,
+    "effort": stated_effort,
 }  # fmt: skip
 _ANSWER_FIELDS = frozenset({"cost_usd", "input_tokens", "output_tokens"})
 """A zero in these means no answer, not a free one, if the runtime's log has an error in the row."""
