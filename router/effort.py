@@ -75,3 +75,49 @@ def _object(value: object) -> Mapping[str, object]:
         except (ValueError, RecursionError):
             return {}
     return value if isinstance(value, Mapping) else {}
+
+
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max", _ADAPTIVE)
+"""Words that the name of an action may end in, from least to most effort; so may a budget."""
+EFFORT_PARAMETERS = frozenset({*_THINKING, *_STATED})
+"""Parameters that state an effort."""
+_ACTION = re.compile(
+    rf"(?P<endpoint>.+)@(?P<effort>{'|'.join(EFFORTS)}|thinking=[1-9][0-9]{{0,8}})", re.DOTALL
+)
+
+
+def action_name(model: str, effort: str | None) -> str:
+    """The name of a model at an effort, `gpt-5@low`; the model's own if the effort is not one of these."""
+    named = f"{model}@{effort}"
+    return named if effort is not None and effort_in(named) == effort else model
+
+
+def endpoint_of(name: str) -> str:
+    """The model of an action: what has an address, a price and limits. A date or version is no effort."""
+    action = _ACTION.fullmatch(name)
+    return action["endpoint"] if action else name
+
+
+def effort_in(name: str) -> str | None:
+    """The effort in the name of an action; None if the name is a model's alone."""
+    action = _ACTION.fullmatch(name)
+    return action["effort"] if action else None
+
+
+def effort_rank(effort: str | None) -> int:
+    """A number that rises with the effort; a budget counts its tokens, which is more than any word."""
+    if effort is None:
+        return -1
+    return EFFORTS.index(effort) if effort in EFFORTS else len(EFFORTS) + int(effort.partition("=")[2])
+
+
+def parameters_of(effort: str) -> dict[str, object]:
+    """LiteLLM's arguments for an effort, which it turns into the provider's own."""
+    if effort == _ADAPTIVE:
+        return {"thinking": {"type": _ADAPTIVE}}
+    tokens = effort.partition("=")[2]
+    return (
+        {"thinking": {"type": "enabled", "budget_tokens": int(tokens)}}
+        if tokens
+        else {"reasoning_effort": effort}
+    )

@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.effort import effort_of, effort_word
+from router.effort import (
+    action_name,
+    effort_in,
+    effort_of,
+    effort_rank,
+    effort_word,
+    endpoint_of,
+    parameters_of,
+)
 
 VALUE = st.recursive(
     st.none()
@@ -112,3 +120,44 @@ def test_any_body_has_an_effort_that_stands_as_it_is_or_none(body: dict[str, Any
     effort = effort_of(body)
     assert effort is None or effort_word(effort) == effort
     assert effort_of(json.loads(json.dumps(body))) == effort
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "effort"),
+    [
+        ("gpt-5@low", "gpt-5", "low"),
+        ("azure/gpt-5@none", "azure/gpt-5", "none"),
+        ("claude-opus-4-7@thinking=8192", "claude-opus-4-7", "thinking=8192"),
+        ("vertex_ai/claude-sonnet-4@20250514@high", "vertex_ai/claude-sonnet-4@20250514", "high"),
+        ("gpt-5", "gpt-5", None),
+        ("vertex_ai/claude-sonnet-4@20250514", "vertex_ai/claude-sonnet-4@20250514", None),
+        ("text-bison@001", "text-bison@001", None),
+        ("text-bison@latest", "text-bison@latest", None),
+        ("claude@default", "claude@default", None),
+        ("model@lower", "model@lower", None),
+        ("model@thinking=8k", "model@thinking=8k", None),
+        ("@low", "@low", None),
+    ],
+)
+def test_an_actions_name_ends_in_an_effort_and_no_version_is_one(
+    name: str, model: str, effort: str | None
+) -> None:
+    assert (endpoint_of(name), effort_in(name)) == (model, effort)
+    assert action_name(model, effort) == name
+
+
+@pytest.mark.parametrize("effort", [None, "swift", "latest", "20250514"])
+def test_a_model_at_an_unknown_effort_has_its_own_name(effort: str | None) -> None:
+    assert action_name("gpt-5", effort) == "gpt-5"
+
+
+@pytest.mark.parametrize("effort", ["none", "low", "max", "adaptive", "thinking=8192"])
+def test_the_parameters_of_an_effort_state_it(effort: str) -> None:
+    assert effort_of(parameters_of(effort)) == effort
+
+
+def test_efforts_have_an_order() -> None:
+    ranks = list(
+        map(effort_rank, (None, "none", "minimal", "low", "high", "max", "thinking=9", "thinking=10"))
+    )
+    assert ranks == sorted(set(ranks))

@@ -13,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from router.effort import effort_in, endpoint_of
 from router.records import BoolArray, FloatArray, Json
 from training.readers.cells import (
     any_json,
@@ -85,6 +86,7 @@ def clean_rows(rows: RawRows) -> CleanRows:
     """Check every value and bring it into canonical form; a bad row is reported, not raised."""
     cleaner = _Cleaner(rows)
     columns = {name: cleaner.column(name) for name in CALL_SCHEMA.names if name not in _KEY_FIELDS}
+    _split_actions(columns)
     keys = cleaner.prompts(columns)
     no_calls = cleaner.problems.keys() | cleaner.without_text | cleaner.skipped.keys()
     return CleanRows(
@@ -96,6 +98,16 @@ def clean_rows(rows: RawRows) -> CleanRows:
         skipped={row: why for row, why in cleaner.skipped.items() if row not in cleaner.problems},
         left_out=cleaner.left_out,
     )
+
+
+def _split_actions(columns: dict[str, pa.Array]) -> None:
+    """Put the effort that a model's name ends in, as in the router's own log, into the column for it."""
+    if not any(name and effort_in(name) for name in columns["model"].unique().to_pylist()):
+        return
+    names, efforts = (columns[name].to_pylist() for name in ("model", "effort"))
+    named = [name and effort_in(name) for name in names]
+    columns["model"] = pa.array([name and endpoint_of(name) for name in names], _TEXT)
+    columns["effort"] = pa.array([one or other for one, other in zip(efforts, named, strict=True)], _TEXT)
 
 
 _Checks: TypeAlias = Callable[[FloatArray], Sequence[tuple[BoolArray, str]]]
