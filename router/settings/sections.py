@@ -359,12 +359,15 @@ class Config(Settings):
 
     Attributes:
         models: settings per LiteLLM model name; a model of the log without an entry gets the defaults.
+        aliases: the name that a model of the logs counts under, by the name in the logs; joins logs that name
+            one model in two ways, such as `gpt-4o` and `openai/gpt-4o`.
         prices: "log": what the team's own calls cost, else LiteLLM's list; "litellm": the list first.
         baseline: the always-strong model to compare costs with; None: the best single model of the training
             log.
     """
 
     models: dict[str, ModelSettings] = {}
+    aliases: dict[str, str] = {}
     rules: Rules = Rules()
     objective: Objective = Objective()
     fallback: Fallback = Fallback()
@@ -385,6 +388,13 @@ class Config(Settings):
         if actions := [name for name in value if effort_in(name) is not None]:
             model, effort = endpoint_of(actions[0]), effort_in(actions[0])
             raise ValueError(f"settings go by the model: write {{{model}: {{efforts: [{effort}]}}}}")
+        return value
+
+    @field_validator("aliases")
+    @classmethod
+    def _end_at_once(cls, value: dict[str, str]) -> dict[str, str]:
+        if chained := sorted(set(value.values()) & set(value)):
+            raise ValueError(f"{chained[0]!r} is an alias itself: name the model that all of them stand for")
         return value
 
     def of(self, model: str) -> ModelSettings:
