@@ -53,7 +53,7 @@ class RulesVersion(Version):
                 f"{name}: a router of rules needs its models under models:; "
                 "`pointsman init MODEL...` writes such a file"
             )
-        self.models = tuple(config.models)
+        self.models = config.actions()
         self.config = config = check_models(config, self.models, LIST_IT)
         heuristic, default = config.rules.heuristic, config.rules.default
         strongest = heuristic.strong if heuristic else default

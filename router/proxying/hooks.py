@@ -13,7 +13,7 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from router.calling.reply import hidden_in
 from router.errors import ConfigError, NoModelAllowed, RequestError, RouterError
-from router.proxying.dispatch import PLACEHOLDER, Candidates, Dispatcher, fit_arguments, objection
+from router.proxying.dispatch import PLACEHOLDER, Candidates, Dispatcher, fit_arguments, group_of, objection
 from router.proxying.ending import end_in_time, log_at_the_end
 from router.proxying.outcome import CALLER_LEFT, answered, failed, outcome_of_event
 from router.proxying.ticket import TICKET, CallerRequest, Ticket
@@ -69,7 +69,7 @@ class Classifier:
         safe = set(groups) <= set(decision.ranking)
         learned = ticket.completion.version.learned
         ticket.left_to_litellm = decision.source == "rule" and decision.propensity == 1.0 and safe and learned
-        return None if ticket.left_to_litellm else decision.model
+        return None if ticket.left_to_litellm else group_of(decision.model, groups)
 
 
 class Callback(CustomLogger):

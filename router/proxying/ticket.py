@@ -229,6 +229,7 @@ class Ticket:
 
     def begin(self, model: str, notes: tuple[str, ...] = ()) -> None:
         """Start an attempt on a model. A start during an attempt on the same model is no new attempt."""
+        model = self.completion.action_of(model) if self.completion else model
         with self._lock:
             interrupts = self.state == "running"
             if interrupts and self._attempt is not None and self._attempt.model == model:

@@ -46,7 +46,7 @@ def compare_on_log(job: CompareJob, reporter: Reporter) -> Comparison:
     models = job.models()
     with calls_of(job.sources, job.reading, reporter) as files:
         digest, calls_in_log = files.summary.digest, files.summary.calls
-        table = table_of(files, job.reading.config, reporter)
+        table = table_of(files, job.reading.config, reporter, models)
     chosen = rows_to_judge(table.columns(models), job)
     whole = table.rows(chosen.rows)
     timed = bool(np.isfinite(table.times).any())
