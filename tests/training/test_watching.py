@@ -50,7 +50,7 @@ class Log:
                 "success": bool(self.rng.random() < chance),
                 "cost_usd": 0.002 * factor * float(self.rng.gamma(2.0, 0.5)),
             }
-            self.rows.append(call(prompt=f"number {at}", model=self.model, **{**row, **fields}))
+            self.rows.append(call(prompt=f"number {at}", **{"model": self.model, **row, **fields}))
         return self
 
 

@@ -32,7 +32,7 @@ def test_twenty_points_more_failures_are_detected_within_300_calls(
     quiet: int, chance: float, power: float
 ) -> None:
     """At a level that covers 50 cells, with a tolerance of 2 points; rarely where outcomes vary most."""
-    rng, detected, runs = np.random.default_rng(1), 0, 100
+    rng, detected, runs = np.random.default_rng(1), 0, 40
     for _ in range(runs):
         actual = np.concatenate([np.full(quiet, chance), np.full(300, chance + 0.2)])
         evidence = log_evidence_of_excess(failures(rng, actual), np.full(quiet + 300, chance + 0.02))
