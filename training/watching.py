@@ -53,7 +53,7 @@ class WatchJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Deviation:
     """Something that is not as forecast.
 
     Attributes:
@@ -95,10 +95,10 @@ class Watched:
     calls: int
     own_calls: int
     stepped_aside: float
-    findings: Sequence[Finding]
+    findings: Sequence[Deviation]
 
     @property
-    def alarms(self) -> Sequence[Finding]:
+    def alarms(self) -> Sequence[Deviation]:
         """The findings that are shown."""
         return [finding for finding in self.findings if finding.alarm]
 
@@ -112,7 +112,7 @@ class Watched:
         return {**asdict(self), "findings": [{**asdict(one), "alarm": one.alarm} for one in self.findings]}
 
 
-def watch(job: WatchJob, reporter: Reporter) -> Watched:
+def watch_router(job: WatchJob, reporter: Reporter) -> Watched:
     """Compare the calls of a router with its forecasts.
 
     Raises:
@@ -151,7 +151,7 @@ def _calls(job: WatchJob, reporter: Reporter) -> pl.DataFrame:
     return calls.with_columns(outcome=pl.coalesce("success", score).cast(pl.Float64))
 
 
-def _broken_forecasts(own: pl.DataFrame, job: WatchJob) -> Iterator[Finding]:
+def _broken_forecasts(own: pl.DataFrame, job: WatchJob) -> Iterator[Deviation]:
     """The cells in which evidence against the forecast was ever as strong as an alarm takes."""
     models, types = job.version.models, job.version.manifest["features"]["task_types"]
     own = own.filter(pl.col("model").is_in(models)).with_columns(
@@ -205,7 +205,7 @@ def _finding(
     means: tuple[float, float],
     p_value: float,
     job: WatchJob,
-) -> Finding:
+) -> Deviation:
     model, task = cell
     forecast, actual = means
     where = "all calls" if model is None else f"{model} on {task}"
@@ -214,7 +214,7 @@ def _finding(
         if kind == "cost"
         else f"succeeds on {actual:.1%}, forecast {forecast:.1%}"
     )
-    return Finding(
+    return Deviation(
         kind=kind,
         model=model,
         task_type=task,
@@ -236,7 +236,7 @@ def _next(kind: Kind, job: WatchJob) -> str:
     return shlex.join(["pointsman", "retrain", *job.sources, "--register", job.name])
 
 
-def _moved_prices(own: pl.DataFrame, job: WatchJob) -> Iterator[Finding]:
+def _moved_prices(own: pl.DataFrame, job: WatchJob) -> Iterator[Deviation]:
     """The models whose price in force is notably off LiteLLM's list, at the tokens of their calls."""
     for model in job.version.models:
         price, settings = job.version.prices[model], job.version.config.of(model)
@@ -246,7 +246,7 @@ def _moved_prices(own: pl.DataFrame, job: WatchJob) -> Iterator[Finding]:
             continue
         before, now = _bill(price, part), _bill(listed, part)
         if before > 0 and now > 0 and abs(now / before - 1) > NOTABLE:
-            yield Finding(
+            yield Deviation(
                 kind="price",
                 model=model,
                 task_type=None,

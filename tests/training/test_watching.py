@@ -23,7 +23,7 @@ from training.pipeline import Trained
 from training.progress import Reporter
 from training.prompts.from_logs import ReadOptions
 from training.tracking.versions import CHAMPION, RouterRegistry
-from training.watching import OTHER, Watched, WatchJob, watch
+from training.watching import OTHER, Watched, WatchJob, watch_router
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FORECAST = {"confidence": 0.9, "expected_cost_usd": 0.002, "decision_source": "learned"}
@@ -69,7 +69,7 @@ def job(version: Version, tmp_path: Path) -> WatchJob:
 
 def watched(job: WatchJob, log: Log, quiet: Reporter) -> Watched:
     path = job.reading.cache / "calls.jsonl"
-    return watch(replace(job, sources=[write_lines(path, *log.rows)]), quiet)
+    return watch_router(replace(job, sources=[write_lines(path, *log.rows)]), quiet)
 
 
 def alarms(result: Watched) -> set[tuple[str, str | None, str | None]]:

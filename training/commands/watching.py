@@ -53,7 +53,7 @@ def watch_command(
     """
     offline()
     from training.tracking.versions import RouterRegistry
-    from training.watching import WatchJob, watch
+    from training.watching import WatchJob, watch_router
 
     registry = RouterRegistry(tracking_uri)
     pointed = re.fullmatch(r"models:/([^/]+)@([^/@]+)", router)
@@ -70,7 +70,7 @@ def watch_command(
         name=pointed[1] if pointed else None,
     )
     with progress_bars() as progress:
-        result = watch(job, progress)
+        result = watch_router(job, progress)
     moved = None
     if roll_back and result.worse and pointed and registry.pointed(pointed[1], pointed[2]) == number:
         moved = registry.rollback(pointed[1], pointed[2])
