@@ -44,8 +44,10 @@ LAYERS = {
             "training.complexity_router",
             "training.inspecting",
             "training.differing",
+            "training.watching",
         ],
         ["training.pipeline", "training.comparing"],
+        ["training.retraining"],
         ["training.commands"],
     ],
 }
