@@ -201,9 +201,16 @@ _NEVER_NULL: Mapping[str, Callable[[], Json]] = {
 }
 
 
+_CONVERTED = JSON_COLUMNS | {"time"}
+"""Columns whose stored values are not plain JSON values."""
+
+
 def row_to_json(row: Mapping[str, Json]) -> dict[str, Json]:
     """A stored row as plain JSON values: the time as ISO 8601 in UTC, JSON columns parsed."""
-    return {name: _json_value(name, value) for name, value in row.items()}
+    values = dict(row)
+    for name in _CONVERTED & values.keys():
+        values[name] = _json_value(name, values[name])
+    return values
 
 
 def row_line(row: Mapping[str, Json]) -> str:

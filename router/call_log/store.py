@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cache
@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.pool import NullPool
 
 from router.call_log.address import LogAddress
-from router.call_log.rows import Row, row_to_json
+from router.call_log.rows import COLUMNS, Row, row_to_json
 from router.call_log.tables import CALLS, FEEDBACK, is_log, missing_columns, prepare_tables
 from router.errors import CallLogError, MissingExtra
 from router.records import Json
@@ -87,7 +87,12 @@ class DatabaseStore:
             with suppress(exc.SQLAlchemyError):  # the server may be gone already
                 connection.close()
 
-    def read(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[dict[str, Json]]:
+    def read(
+        self,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        columns: Collection[str] = COLUMNS,
+    ) -> Iterator[dict[str, Json]]:
         """Every call from `since` and before `until`, by time and call id, with its latest feedback.
 
         Raises:
@@ -98,7 +103,7 @@ class DatabaseStore:
                 raise CallLogError(
                     f"{self._address.shown}: holds no call log; check the address, or make a call first"
                 )
-            wanted = _with_feedback(connection, since, until)
+            wanted = _with_feedback(connection, since, until, columns)
             streaming = connection.execution_options(yield_per=_READ_AT_ONCE)
             for row in streaming.execute(wanted).mappings():
                 yield row_to_json(dict(row))
@@ -209,7 +214,7 @@ def _insert(table: Table, is_postgres: bool) -> Insert:
 
 
 def _with_feedback(
-    connection: Connection, since: datetime | None, until: datetime | None
+    connection: Connection, since: datetime | None, until: datetime | None, wanted_columns: Collection[str]
 ) -> Select[tuple[Json]]:
     latest = (
         select(FEEDBACK.c.feedback_id)
@@ -219,7 +224,9 @@ def _with_feedback(
         .correlate(CALLS)
         .scalar_subquery()
     )
-    missing = {column.name for column in missing_columns(connection)}
+    missing = {column.name for column in missing_columns(connection)}.union(
+        set(COLUMNS).difference(wanted_columns)
+    )
     joined: dict[str, ColumnElement[Json]] = {
         "success": func.coalesce(FEEDBACK.c.success, CALLS.c.success),
         "score": func.coalesce(FEEDBACK.c.score, CALLS.c.score),
