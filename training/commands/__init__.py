@@ -1,5 +1,5 @@
-"""The offline commands: import, train, compare, replay, inspect, export, demo."""
+"""The offline commands: import, train, compare, replay, inspect, dashboard, export, demo."""
 
-from training.commands import comparing, demo, exporting, inspecting, offline, replaying
+from training.commands import comparing, dashboard, demo, exporting, inspecting, offline, replaying
 
-__all__ = ["comparing", "demo", "exporting", "inspecting", "offline", "replaying"]
+__all__ = ["comparing", "dashboard", "demo", "exporting", "inspecting", "offline", "replaying"]
