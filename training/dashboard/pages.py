@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
@@ -48,13 +48,11 @@ class Site:
 
     Attributes:
         timezone: name of the cells' zone.
-        registered: names under which the registry has a version, by the version's digest.
         show_text: whether a call's page shows the texts that the log holds.
     """
 
     kept: KeptCells
     timezone: str = "UTC"
-    registered: Mapping[str, str] = field(default_factory=dict)
     show_text: bool = False
 
     @property
@@ -135,7 +133,7 @@ def _page(site: Site, figures: Screen, *, latest: Sequence[Mapping[str, Json]], 
         "s": figures, "log": site.log, "timezone": site.timezone, "link": link,
         "headline": answer_sentence(figures), "latest": latest, "looked_at": LATEST, "most": MOST_ROWS,
         "titles": TITLES,
-        "registered": site.registered, "periods": PERIODS, "outcome": _outcome,
+        "periods": PERIODS, "outcome": _outcome,
         "chosen_period": "all" if query.days is None else str(query.days),
         "compared_cost": figures.total.cell.costs.compared_cost,
         "period": lambda span: _period(span, site.kept.zone),
