@@ -43,11 +43,13 @@ bench: $(READY) ## measure quality and speed; DATA=folder of call logs, the bund
 	$(BIN)/python -m benchmarks.quality $(if $(DATA),--data $(DATA)) --out benchmarks/RESULTS$(if $(DATA),,-sample).md
 	$(BIN)/python -m benchmarks.compared $(if $(DATA),--data $(DATA)) --out benchmarks/COMPARED$(if $(DATA),,-sample).md
 	$(BIN)/python -m benchmarks.coverage $(if $(DATA),--data $(DATA)/mixed_traffic.parquet)
+	$(BIN)/python -m benchmarks.headlines
 	$(BIN)/python -m benchmarks.promise $(if $(DATA),--data $(DATA)) --trainings 0
 	$(if $(DATA),$(BIN)/python -m benchmarks.partial_log --data $(DATA))
 	$(BIN)/python -m benchmarks.auc $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m benchmarks.comparing
 	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.bounded
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.reading
 	$(BIN)/python -m benchmarks.training_limits

@@ -1,33 +1,8 @@
-"""Addresses for people to see: without passwords, keys and signatures."""
+"""Addresses of databases: whether one is a file."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-
-_QUERY = re.compile(r"(?i)(https?://[^\s?'\"]+\?)[^\s'\"()]+")
-_CREDENTIALS = re.compile(r"//[^/\s]+@")
-_SECRETS = re.compile(r"(?i)([?&][^=&\s]*(?:key|token|secret|sig|credential|password)[^=&\s]*=)[^&\s'\")]+")
-
-
-def without_credentials(text: str) -> str:
-    """Remove user, password and signatures from the addresses in a text."""
-    return _SECRETS.sub(r"\1***", _CREDENTIALS.sub("//***@", text))
-
-
-def without_query(path: str) -> str:
-    """Remove the query, which may hold a signature, from a web address; other paths stay as they are."""
-    return path.partition("?")[0] if path.lower().startswith(("http://", "https://")) else path
-
-
-def shown_address(path: str) -> str:
-    """Remove credentials and query from a path or an address."""
-    return without_credentials(without_query(path))
-
-
-def shown_text(text: str) -> str:
-    """Remove credentials, and the queries of web addresses, from a text."""
-    return without_credentials(_QUERY.sub(r"\1***", text))
 
 
 def sqlite_file(address: str) -> Path | None:

@@ -21,7 +21,8 @@ from router.errors import ConfigError, DamagedArtifact, RequestError
 from router.forecasting.encoder import Encoder, EncoderInfo, Encoding, load_encoder
 from router.forecasting.features import Features, FeatureSpec, embedded_text, featurize
 from router.forecasting.head import Head
-from router.forecasting.request_tokens import billed_output
+from router.forecasting.read_part import check_size
+from router.forecasting.request_tokens import BOUNDING, billed_output
 from router.forecasting.task_groups import ABOUT_FILE, TaskGroups
 from router.forking import ForkSafe
 from router.loading.artifact import check_digest, digest_of, load_arrays, read_manifest, refusing_malformed
@@ -101,7 +102,10 @@ class Version:
         manifest: what training recorded about the router.
         prices: today's price of each model, and its source.
         task_groups: supply a task type for a request without one; None: the request stays without.
+        learned: whether it forecasts success; False: a router of rules alone.
     """
+
+    learned = True
 
     def __init__(
         self, *, folder: Path, manifest: Mapping[str, Json], config: Config, held: object = None
@@ -184,6 +188,12 @@ class Version:
         return digest_of(self.manifest)
 
     @property
+    def likeliest(self) -> tuple[str, ...]:
+        """The models by their success in the training log, the best first."""
+        success = dict(zip(self.models, self.manifest["statistics"]["success"], strict=True))
+        return tuple(sorted(self.models, key=lambda model: (-success[model], model)))
+
+    @property
     def baseline(self) -> str:
         """The always-strong model that costs are compared with."""
         return self.config.baseline or self.policy.best_single
@@ -236,14 +246,21 @@ class Version:
         outlook = self.head.predict(features)
         output = outlook.output_tokens
         if parameters is not None:
-            calls = [{**self.config.of(model).parameters, **parameters} for model in self.models]
-            output = np.stack([billed_output(*pair) for pair in zip(output.T, calls, strict=True)], axis=1)
+            output = self._billed_output(output, parameters)
         return Forecast(
             probability=outlook.probability,
             cost=self._price_table.expected_cost(outlook.input_tokens, output),
             familiarity=outlook.familiarity,
             tokens=features.tokens,
         )
+
+    def _billed_output(self, output: FloatArray, parameters: Mapping[str, Json]) -> FloatArray:
+        """Expected output tokens, shape (n, n_models), of calls with a caller's arguments."""
+        own = [self.config.of(model).parameters for model in self.models]
+        if all(map(BOUNDING.isdisjoint, (parameters, *own))):
+            return output
+        calls = [{**one, **parameters} for one in own]
+        return np.stack([billed_output(*pair) for pair in zip(output.T, calls, strict=True)], axis=1)
 
     def decide(
         self, request: Request, wishes: Wishes = NO_WISHES, circumstances: Circumstances | None = None
@@ -280,11 +297,9 @@ class Version:
 
     def case(self, request: Request, wishes: Wishes, circumstances: Circumstances) -> Case:
         """Collect what the decision on one request depends on."""
+        check_size(request)
         wishes = self._named(wishes)
-        with self._turns.part:
-            encoding = self.encode(request)
-            request = self.typed(request, encoding)
-            forecast = self.forecast_from(featurize([request], [encoding], self.spec), request.parameters)
+        request, forecast = self._foreseen(request)
         return self._case(
             request,
             forecast,
@@ -295,6 +310,14 @@ class Version:
             draw=circumstances.draw,
             serve_rules=circumstances.serve_rules,
         )
+
+    def _foreseen(self, request: Request) -> tuple[Request, Forecast]:
+        """One request with its task type, if a task group supplies it, and its forecast."""
+        with self._turns.part:
+            encoding = self.encode(request)
+            request = self.typed(request, encoding)
+            features = featurize([request], [encoding], self.spec)
+            return request, self.forecast_from(features, request.parameters)
 
     def _case(self, request: Request, forecast: Forecast, row: int = 0, **circumstances: Json) -> Case:
         return Case(
@@ -357,11 +380,17 @@ class Version:
         return replace(wishes, model=names.own(wishes.model)) if wishes.model else wishes
 
 
-def check_models(config: Config, models: Sequence[str]) -> Config:
+def check_models(
+    config: Config, models: Sequence[str], way_out: str = "train on calls of that model"
+) -> Config:
     """The settings with the router's own name of each model that they name in another spelling.
 
-    Raise if they send prompts to a model that the router was not trained on, or deny one that nobody knows.
+    Raise if they send prompts to a model that the router does not know, or deny one that nobody knows.
     Entries for other models under `models:` are fine, and may be denied: one file may serve several routers.
+    An entry that looks like a slip of the pen for one of the router's models is not.
+
+    Args:
+        way_out: how the router gets to know a model.
 
     Raises:
         ConfigError: names the models.
@@ -375,9 +404,11 @@ def check_models(config: Config, models: Sequence[str]) -> Config:
     problems = {who: names.problem(written, one=True) for who, written in named.items()}
     everyone = ModelNames([*models, *config.models], config)
     problems["limits.deny names"] = everyone.problem(config.limits.deny, one=False)
+    judge = config.outcomes.judge
+    names.refuse_misspelt(set(config.models) - ({judge[1].model} if judge else set()))
     for who, problem in problems.items():
         if problem is not None:
-            raise ConfigError(f"{who} {problem}: change the setting, or train on calls of that model")
+            raise ConfigError(f"{who} {problem}: change the setting, or {way_out}")
     return with_own_names(config, names)
 
 

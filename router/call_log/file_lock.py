@@ -1,8 +1,13 @@
-"""A lock on an open file, which keeps out other processes that write it."""
+"""Locks that keep out other processes: on an open file, and on a folder."""
 
 from __future__ import annotations
 
+import errno
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 try:
     import fcntl
@@ -10,6 +15,8 @@ except ImportError:  # on Windows it is up to the user that one process at a tim
     fcntl = None  # type: ignore[assignment]
 
 _BETWEEN_TRIES_S = 0.005
+_WITHOUT_LOCKS = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP})
+"""Errors of file systems that lock no folders, such as NFS."""
 
 
 def lock(file: int, *, wait_s: float) -> None:
@@ -19,7 +26,7 @@ def lock(file: int, *, wait_s: float) -> None:
     and it works in a folder where no file can be created.
 
     Args:
-        file: descriptor of a file open for writing.
+        file: descriptor of a file open for writing, or of a folder.
 
     Raises:
         BlockingIOError: another process does not release it within `wait_s`.
@@ -33,3 +40,29 @@ def lock(file: int, *, wait_s: float) -> None:
             if time.monotonic() >= until:
                 raise
         time.sleep(_BETWEEN_TRIES_S)
+
+
+@contextmanager
+def locked_folder(folder: Path, *, wait_s: float) -> Iterator[None]:
+    """Keep out the other processes that lock the folder, whatever happens to the files in it.
+
+    Where the file system locks no folders, nobody is kept out.
+
+    Raises:
+        BlockingIOError: another process does not release it within `wait_s`.
+    """
+    if fcntl is None:
+        yield
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            lock(opened, wait_s=wait_s)
+        except OSError as error:
+            if error.errno not in _WITHOUT_LOCKS:
+                raise
+        yield
+    finally:
+        with suppress(OSError):  # closing alone would leave the lock to a child that was forked meanwhile
+            fcntl.flock(opened, fcntl.LOCK_UN)
+        os.close(opened)

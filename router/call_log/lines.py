@@ -15,6 +15,7 @@ from router.call_log.address import LogAddress
 from router.call_log.file_lock import lock
 from router.call_log.rows import COLUMNS, FEEDBACK_COLUMNS, Row, row_from_json, row_line
 from router.errors import CallLogError
+from router.errors.masking import without_credentials
 from router.records import Json
 
 logger = logging.getLogger(__name__)
@@ -132,7 +133,7 @@ def _read_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     except OSError as error:
         raise CallLogError(f"{path}: can't be read: {error.strerror}") from error
     if broken:
-        logger.warning("%s: %d line(s) hold no row and were left out", path, broken)
+        logger.warning("%s: %d line(s) hold no row and were left out", without_credentials(str(path)), broken)
 
 
 def _object(line: bytes) -> dict[str, Json]:

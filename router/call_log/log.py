@@ -39,9 +39,8 @@ class CallLog:
 
     `write` copies the text and returns. The log's thread does the rest, in batches of at most 0.2 seconds or
     500 rows. A process that is killed loses the batch in flight and the rows that wait in memory, which are
-    those of the last moments or those since the log could not be written; older rows are safe. SIGTERM kills
-    a process that does not handle it, and uvicorn's process once its requests are answered: close the log in
-    the application's own shutdown. (The LiteLLM plugin does that itself.) A power cut may also take the last
+    those of the last moments or those since the log could not be written; older rows are safe. SIGTERM loses
+    none: `router.call_log.process` says how. A power cut may also take the last
     commits, but never damages a database.
 
     No call fails because of a full disk, a locked database or a server that is down: rows wait in memory,
@@ -97,7 +96,7 @@ class CallLog:
         score: float | None = None,
         source: str = "feedback",
     ) -> None:
-        """Log the outcome of a call of any process and time; the latest feedback of a call counts.
+        """Log the outcome of a call of any process and time; of several, the last to arrive counts.
 
         Args:
             score: in [0, 1].
@@ -154,11 +153,12 @@ def read_rows(
     """Every call of a log, by time and call id, with its latest feedback in place of its own outcome.
 
     Rows are plain JSON values: `time` is ISO 8601 in UTC. A success or score that the feedback lacks stays
-    the row's. Memory does not grow with the log.
+    the row's. Of several feedbacks the last to arrive counts, whatever the clocks said. Damaged rows are left
+    out, with a warning of their number. Memory does not grow with the log.
 
     Args:
         since, until: only calls from `since` and before `until`, both with a time zone.
-        columns: those to read; the others are null, which is several times as fast.
+        columns: those to read beside `time` and `call_id`; the others are null, which is faster.
 
     Raises:
         CallLogError: there is no such log, or it can't be read.

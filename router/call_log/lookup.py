@@ -50,9 +50,10 @@ def known_calls(url: str | Path, call_ids: Collection[str]) -> set[str]:
 
 
 def _in_database(address: LogAddress, wanted: Collection[str]) -> set[str]:
-    from sqlalchemy import select
+    from sqlalchemy import exc, select
 
-    from router.call_log.store import connection_to
+    from router.call_log.sqlite_file import is_corrupt
+    from router.call_log.store import DatabaseStore, connection_to
     from router.call_log.tables import CALLS, is_log
 
     ids = sorted(wanted)
@@ -60,9 +61,14 @@ def _in_database(address: LogAddress, wanted: Collection[str]) -> set[str]:
     with connection_to(address) as connection:
         if not is_log(connection, address.shown):
             raise CallLogError(f"{address.shown}: holds no call log; check the address, or make a call first")
-        for start in range(0, len(ids), _IDS_AT_ONCE):
-            some = CALLS.c.call_id.in_(ids[start : start + _IDS_AT_ONCE])
-            known.update(connection.execute(select(CALLS.c.call_id).where(some)).scalars())
+        try:
+            for start in range(0, len(ids), _IDS_AT_ONCE):
+                some = CALLS.c.call_id.in_(ids[start : start + _IDS_AT_ONCE])
+                known.update(connection.execute(select(CALLS.c.call_id).where(some)).scalars())
+        except exc.DBAPIError as error:
+            if not is_corrupt(error.orig):
+                raise
+            known.update(row["call_id"] for row in DatabaseStore(address).read() if row["call_id"] in wanted)
     return known
 
 

@@ -81,6 +81,8 @@ class CallRecord:
 
 COLUMNS = tuple(field.name for field in fields(CallRecord))
 FEEDBACK_COLUMNS = ("feedback_id", "call_id", "time", "success", "score", "source")
+KEY = ("time", "call_id")
+"""Columns that give the order of the rows; they are always read."""
 TEXTS = ("messages", "tools", "response_format")
 """Values that the caller owns and may change after the call."""
 JSON_COLUMNS = frozenset({*TEXTS, "tags", "notes", "alternatives"})
@@ -203,6 +205,10 @@ _NEVER_NULL: Mapping[str, Callable[[], Json]] = {
 
 _CONVERTED = JSON_COLUMNS | {"time"}
 """Columns whose stored values are not plain JSON values."""
+_SQLITE_KINDS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(NUMBERS, (float, int)),
+    **dict.fromkeys(WHOLE_NUMBERS | FLAGS, (int,)),
+}
 
 
 def row_to_json(row: Mapping[str, Json]) -> dict[str, Json]:
@@ -211,6 +217,38 @@ def row_to_json(row: Mapping[str, Json]) -> dict[str, Json]:
     for name in _CONVERTED & values.keys():
         values[name] = _json_value(name, values[name])
     return values
+
+
+def row_from_sqlite(values: Mapping[str, Json]) -> dict[str, Json]:
+    """The row as plain JSON values, from the values that SQLite holds.
+
+    Raises:
+        ValueError: one is not what pointsman writes there; the message does not quote it.
+    """
+    row = dict(values)
+    for name, value in values.items():
+        if value is None:
+            continue
+        kinds = _SQLITE_KINDS.get(name, (str,))
+        if type(value) not in kinds or (name in FLAGS and value not in {0, 1}):
+            raise ValueError(f"column {name!r} holds a value of another kind")
+        row[name] = _from_sqlite(name, value)
+    return row
+
+
+def _from_sqlite(name: str, value: Json) -> Json:
+    try:
+        return (
+            bool(value) if name in FLAGS else _json_value(name, _time_of(value) if name == "time" else value)
+        )
+    except (ValueError, RecursionError):
+        raise ValueError(f"column {name!r} can't be read") from None
+
+
+def _time_of(text: str) -> datetime:
+    """The moment in a text of SQLite's, which is in UTC and leaves that out."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def row_line(row: Mapping[str, Json]) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import cast
 
@@ -23,6 +21,7 @@ from sqlalchemy import (
     event,
     exc,
     func,
+    literal_column,
     make_url,
     null,
     select,
@@ -31,12 +30,22 @@ from sqlalchemy import (
 from sqlalchemy.pool import NullPool
 
 from router.call_log.address import LogAddress
-from router.call_log.rows import COLUMNS, Row, row_to_json
-from router.call_log.tables import CALLS, FEEDBACK, is_log, missing_columns, prepare_tables
+from router.call_log.file_lock import locked_folder
+from router.call_log.rows import COLUMNS, KEY, Row, row_to_json
+from router.call_log.sqlite_file import (
+    BUSY_S,
+    is_damaged,
+    open_to_read,
+    open_to_write,
+    remove_journal,
+    set_aside,
+    was_moved,
+)
+from router.call_log.sqlite_rows import read_in_order, warn_of_damage
+from router.call_log.tables import ARRIVAL, CALLS, FEEDBACK, is_log, missing_columns, prepare_tables
 from router.errors import CallLogError, MissingExtra
 from router.records import Json
 
-_BUSY_S = 5.0
 _STATEMENT_MS = 30_000
 _READ_AT_ONCE = 1000
 _NEVER_STORED = frozenset({"22", "23", "54"})
@@ -53,17 +62,20 @@ _CONNECTION: dict[str, Json] = {
 
 
 class DatabaseStore:
-    """The tables of one call log, with one connection for writing.
+    """The tables of one call log.
 
     Each row has a key, and a row that exists already is left alone: a batch whose commit was not confirmed
     can be written again. Only one thread at a time may use a store.
+
+    A server's connection stays open. A SQLite file is opened for each batch, by one process at a time, so
+    its batches go into the file that has the log's name at their start, even if that file is moved away or
+    removed meanwhile. Rows are in the file itself as soon as they are stored, never in one beside it.
     """
 
     def __init__(self, address: LogAddress) -> None:
         self._address = address
         self._engine = _engine(address)
         self._connection: Connection | None = None
-        self._file: tuple[int, int] | None = None
 
     def append_calls(self, rows: Sequence[Row]) -> list[str]:
         """Store the rows, in one transaction where possible.
@@ -103,20 +115,38 @@ class DatabaseStore:
                 raise CallLogError(
                     f"{self._address.shown}: holds no call log; check the address, or make a call first"
                 )
-            wanted = _with_feedback(connection, since, until, columns)
-            streaming = connection.execution_options(yield_per=_READ_AT_ONCE)
-            for row in streaming.execute(wanted).mappings():
-                yield row_to_json(dict(row))
+            if self._address.kind == "sqlite":
+                connection.rollback()
+                file = cast("sqlite3.Connection", connection.connection.driver_connection)
+                yield from read_in_order(file, self._address.shown, since, until, columns)
+            else:
+                yield from self._stream(connection, _with_feedback(connection, since, until, columns))
 
-    def _append(self, table: Table, rows: Sequence[Row]) -> list[str]:
+    def _stream(self, connection: Connection, wanted: Select[tuple[Json]]) -> Iterator[dict[str, Json]]:
+        damaged = 0
+        streaming = connection.execution_options(yield_per=_READ_AT_ONCE)
+        for row in streaming.execute(wanted):
+            try:
+                values = row_to_json(dict(zip(COLUMNS, row, strict=True)))
+            except (ValueError, RecursionError):
+                damaged += 1
+                continue
+            yield values
+        if damaged:
+            warn_of_damage(self._address.shown, damaged)
+
+    def _append(self, table: Table, rows: Sequence[Row], *, again: bool = False) -> list[str]:
         if not rows:
             return []
         try:
-            connection = self._ready()
-            if _try_insert(connection, table, rows) is None:
-                return []
-            return [why for row in rows if (why := _try_insert(connection, table, [row])) is not None]
+            with self._writing() as connection:
+                if _try_insert(connection, table, rows) is None:
+                    return []
+                with connection.begin():
+                    return [why for row in rows if (why := _try_insert(connection, table, [row])) is not None]
         except exc.SQLAlchemyError as error:
+            if isinstance(error, exc.DBAPIError) and was_moved(error.orig) and not again:
+                return self._append(table, rows, again=True)
             self.close()
             raise CallLogError(self._address.reason(error)) from None
         except OSError as error:
@@ -125,19 +155,42 @@ class DatabaseStore:
             self.close()
             raise
 
-    def _ready(self) -> Connection:
-        """The connection; opens one if there is none, or if its file was moved or removed."""
-        path = self._address.path
-        if self._address.kind == "sqlite" and self._connection is not None and _identity(path) != self._file:
-            _empty_wal(self._connection)
-            self.close()
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """The connection for one batch, to tables that exist."""
+        if self._address.kind == "sqlite":
+            path = self._address.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with (
+                locked_folder(path.parent, wait_s=BUSY_S),
+                _set_aside_if_damaged(path),
+                self._engine.connect() as connection,
+            ):
+                prepare_tables(connection, self._address.shown)
+                yield connection
+                remove_journal(cast("sqlite3.Connection", connection.connection.driver_connection))
+            return
         if self._connection is None:
-            if self._address.kind == "sqlite":
-                path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = self._engine.connect()
             prepare_tables(self._connection, self._address.shown)
-            self._file = _identity(path)
-        return self._connection
+        yield self._connection
+
+
+@contextmanager
+def _set_aside_if_damaged(path: Path) -> Iterator[None]:
+    """Make room for a new log when the file turns out to be damaged.
+
+    Raises:
+        CallLogError: it was.
+    """
+    try:
+        yield
+    except exc.DBAPIError as error:
+        if not is_damaged(path, error.orig):
+            raise
+        raise CallLogError(
+            f"the file is damaged and is now {set_aside(path).name}; a new one follows"
+        ) from None
 
 
 @contextmanager
@@ -155,7 +208,7 @@ def connection_to(address: LogAddress) -> Iterator[Connection]:
     try:
         with connection:
             yield connection
-    except exc.SQLAlchemyError as error:
+    except (exc.SQLAlchemyError, sqlite3.Error) as error:
         raise _unreadable(address, error) from None
 
 
@@ -187,7 +240,7 @@ def _try_insert(connection: Connection, table: Table, rows: Sequence[Row]) -> st
     """
     is_postgres = connection.dialect.name == "postgresql"
     try:
-        with connection.begin():
+        with connection.begin_nested() if connection.in_transaction() else connection.begin():
             if is_postgres:
                 connection.execute(text(f"SET LOCAL statement_timeout = {_STATEMENT_MS}"))
             connection.execute(_insert(table, is_postgres), list(rows))
@@ -216,22 +269,23 @@ def _insert(table: Table, is_postgres: bool) -> Insert:
 def _with_feedback(
     connection: Connection, since: datetime | None, until: datetime | None, wanted_columns: Collection[str]
 ) -> Select[tuple[Json]]:
+    missing = {column.name for column in missing_columns(connection)}
+    by_time = (FEEDBACK.c.time.desc(), FEEDBACK.c.feedback_id.desc())  # as a log has it until it is written
+    order = by_time if ARRIVAL.name in missing else (literal_column(f"feedback.{ARRIVAL.name}").desc(),)
     latest = (
         select(FEEDBACK.c.feedback_id)
         .where(FEEDBACK.c.call_id == CALLS.c.call_id)
-        .order_by(FEEDBACK.c.time.desc(), FEEDBACK.c.feedback_id.desc())
+        .order_by(*order)
         .limit(1)
         .correlate(CALLS)
         .scalar_subquery()
-    )
-    missing = {column.name for column in missing_columns(connection)}.union(
-        set(COLUMNS).difference(wanted_columns)
     )
     joined: dict[str, ColumnElement[Json]] = {
         "success": func.coalesce(FEEDBACK.c.success, CALLS.c.success),
         "score": func.coalesce(FEEDBACK.c.score, CALLS.c.score),
         "outcome_source": func.coalesce(FEEDBACK.c.source, CALLS.c.outcome_source),
     }
+    missing |= set(COLUMNS).difference(KEY, wanted_columns)
     columns = [
         (null() if column.name in missing else joined.get(column.name, column)).label(column.name)
         for column in CALLS.columns
@@ -256,7 +310,7 @@ def _engine(address: LogAddress, *, reading: bool = False) -> Engine:
     path = address.path
     engine = create_engine(
         "sqlite://",
-        creator=lambda: _open_to_read(path) if reading else _open_to_write(path),
+        creator=partial(open_to_read if reading else open_to_write, path),
         poolclass=NullPool,
     )
     begin = "BEGIN" if reading else "BEGIN IMMEDIATE"
@@ -266,52 +320,3 @@ def _engine(address: LogAddress, *, reading: bool = False) -> Engine:
         connection.exec_driver_sql(begin)
 
     return engine
-
-
-def _open_to_write(path: Path) -> sqlite3.Connection:
-    """Open in WAL mode, in which readers and the writer don't wait for each other."""
-    connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA synchronous=NORMAL")
-        use_wal(connection)
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
-
-
-def use_wal(connection: sqlite3.Connection) -> None:
-    """Switch to WAL; if two processes do so at once, SQLite fails one without waiting, which tries again."""
-    until = time.monotonic() + _BUSY_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > until:
-                raise
-        time.sleep(0.02)
-
-
-def _open_to_read(path: Path) -> sqlite3.Connection:
-    """Open without ever creating the file."""
-    # In WAL mode even a reader creates files beside it. On a read-only disk it can't, and needs to be sure
-    # that nobody changes the file.
-    fixed = not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
-    address = f"{path.as_uri()}?mode=rw{'&immutable=1' if fixed else ''}"
-    return sqlite3.connect(address, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-
-
-def _empty_wal(connection: Connection) -> None:
-    """Write all rows into the file itself: if it was moved away, its WAL stayed behind."""
-    raw = connection.connection.driver_connection
-    with suppress(sqlite3.Error):
-        cast("sqlite3.Connection", raw).execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

@@ -12,6 +12,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Double,
+    Identity,
     Index,
     Integer,
     MetaData,
@@ -74,6 +75,8 @@ FEEDBACK = Table(
     *_columns(FEEDBACK_COLUMNS, "feedback_id"),
     Index("feedback_by_call", "call_id", "time", "feedback_id"),
 )
+ARRIVAL = Table("feedback", MetaData(), Column("arrival", BigInteger, Identity())).c.arrival
+"""Number of a feedback in PostgreSQL, in the order of arrival; in SQLite it is the `rowid`."""
 VERSION = Table("pointsman_log", TABLES, Column("shape", Integer, primary_key=True, autoincrement=False))
 
 
@@ -130,8 +133,10 @@ def is_log(connection: Connection, shown: str) -> bool:
 def missing_columns(connection: Connection) -> list[Column[Json]]:
     """Columns that the tables in the database lack."""
     inspector = inspect(connection)
+    is_postgres = connection.dialect.name == "postgresql"
     missing: list[Column[Json]] = []
     for table in (CALLS, FEEDBACK):
         present = {column["name"] for column in inspector.get_columns(table.name)}
-        missing += [column for column in table.columns if column.name not in present]
+        wanted = [*table.columns, *([ARRIVAL] if table is FEEDBACK and is_postgres else [])]
+        missing += [column for column in wanted if column.name not in present]
     return missing

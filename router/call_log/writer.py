@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from router.call_log.alarm import LogAlarm
-from router.call_log.process import close_at_exit, close_with_worker
+from router.call_log.process import close_at_exit, close_with_worker, write_before_sigterm
 from router.call_log.rows import Row
 from router.errors import CallLogError
 from router.forking import ForkAware, ForkSafe, watch
@@ -326,6 +326,7 @@ class LogWriter(ForkAware):
         with self._changed:
             self._idle = not self._pending.queue
             self._changed.wait_for(lambda: self._pending.queue or self._closed)
+            write_before_sigterm()  # a server that started since the log was opened, or in a fork
             self._changed.wait_for(self._is_due, self._buffer.interval_s)
             self._idle = False
             if self._over or not self._pending.queue:

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from router.calling.attempt import Failed
 from router.calling.provider_errors import failure_of
 from router.errors import ConfigError
+from router.errors.masking import shown_value
 from router.models.litellm_import import litellm_module
 from router.models.locality import ANY_SERVER, address_of, is_local_group
 from router.models.model_list import provider_of
@@ -48,8 +49,8 @@ def connection_of(model: str, settings: ModelSettings) -> dict[str, Json]:
         key = os.environ.get(settings.api_key_env)
         if not key:
             raise ConfigError(
-                f"models.{model}.api_key_env: the environment variable {settings.api_key_env!r} is not set; "
-                "set it where the program starts"
+                f"models.{model}.api_key_env: the environment variable {shown_value(settings.api_key_env)!r} "
+                "is not set; set it where the program starts"
             )
         connection["api_key"] = key
     elif gets_no_key(called, settings):

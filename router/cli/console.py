@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from router.errors import ConfigError
 from router.records import Json
 from router.settings.yaml_file import load_config
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Learn from logged LLM calls which model is the cheapest that succeeds; route each prompt there.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 WritePage: TypeAlias = Callable[[str, tuple[datetime | None, datetime | None], str, tzinfo, Path], None]
@@ -36,6 +36,12 @@ people = Console(stderr=True, emoji=False)
 SettingsFile = Annotated[Path | None, typer.Option("--config", help="The team's pointsman.yaml.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts, not tables for people.")]
 RouterAt = Annotated[str, typer.Option("--router", help="A router's folder, or models:/NAME@ALIAS.")]
+RouterOrRules = Annotated[
+    str,
+    typer.Option(
+        "--router", help="A router's folder, models:/NAME@ALIAS, or a pointsman.yaml: its rules alone."
+    ),
+]
 
 
 def print_json(value: Json) -> None:
@@ -88,12 +94,20 @@ def progress_bars() -> Iterator[Stages]:
         yield stages
 
 
-def loaded_version(where: str, config: Path | None, expect: str | None = None) -> Version:
+def loaded_version(
+    where: str, config: Path | None, expect: str | None = None, *, rules: bool = False
+) -> Version:
     """Load a router from its folder or registry URI, for a command that calls no model.
+
+    Args:
+        rules: whether the command can also use a router of rules alone.
 
     Raises:
         ArtifactError, ConfigError: as `Version.load`.
     """
     from router.serving.client import load_version
 
-    return load_version(where, load_config(config) if config else None, expect)[0]
+    version = load_version(where, load_config(config) if config else None, expect)[0]
+    if not version.learned and not rules:
+        raise ConfigError(f"{where}: rules alone forecast nothing: name a router that `pointsman train` made")
+    return version

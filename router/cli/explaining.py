@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli.console import AsJson, RouterAt, SettingsFile, app, loaded_version, print_json
+from router.cli.console import AsJson, RouterOrRules, SettingsFile, app, loaded_version, print_json
 from router.cli.explanation_tables import print_explanation
 from router.errors import ConfigError
 from router.records import Request
@@ -17,7 +17,7 @@ STANDARD_INPUT = "-"
 
 @app.command("explain")
 def explain_command(
-    router: RouterAt,
+    router: RouterOrRules,
     prompt: Annotated[str, typer.Argument(help="The user's text; default: standard input.")] = STANDARD_INPUT,
     config: SettingsFile = None,
     task_type: Annotated[str | None, typer.Option(help="The request's task type.")] = None,
@@ -28,7 +28,7 @@ def explain_command(
     from router.explaining.explain import explain
 
     text = _read() if prompt == STANDARD_INPUT else prompt
-    loaded = loaded_version(router, config)
+    loaded = loaded_version(router, config, rules=True)
     explanation = explain(loaded, Request.of(text, task_type=task_type, tags=tag or ()))
     if as_json:
         print_json(explanation.to_json())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 
 from rich.box import SIMPLE
@@ -17,16 +18,20 @@ from router.explaining.nearest import Neighbour
 
 WIDE = 200
 """Width of the tables if they do not go to a terminal."""
+RULES_ALONE = "Rules alone decide: no chance of success is known before a router is trained on a log."
 NO_KEYS = "The nearest training prompts are missing: this router's folder does not hold their keys."
 
 
 def print_explanation(explanation: Explanation) -> None:
     """Print an explanation to standard output."""
     console = Console(highlight=False, emoji=False)
-    if not console.is_terminal:
+    if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(highlight=False, emoji=False, width=WIDE)
     console.print(_decision_line(explanation), soft_wrap=True)
     console.print(_prospects(explanation))
+    if explanation.evidence is None or explanation.similarity is None:
+        console.print(RULES_ALONE, soft_wrap=True)
+        return
     console.print(_evidence(explanation.evidence))
     if explanation.neighbours is None:
         console.print(NO_KEYS, soft_wrap=True)
@@ -102,9 +107,10 @@ def _prospects(explanation: Explanation) -> Table:
 def _prospect_cells(prospect: Prospect, chosen: str | None) -> Iterator[Text]:
     cost = prospect.expected_cost_usd
     yield one_line_text(prospect.model)
-    yield Text(f"{prospect.success_probability:.1%}")
+    known = not math.isnan(prospect.value)
+    yield Text(f"{prospect.success_probability:.1%}" if known else "unknown")
     yield Text("unknown" if cost is None else f"{1000 * cost:,.4g}")
-    yield Text(f"{prospect.value:.4g}")
+    yield Text(f"{prospect.value:.4g}" if known else "unknown")
     note = "chosen" if prospect.model == chosen else prospect.rejected and f"ruled out: {prospect.rejected}"
     yield one_line_text(note or "")
 

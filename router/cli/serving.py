@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from router import __version__
-from router.cli.console import RouterAt, SettingsFile, app, loaded_version, people, print_json, progress_bars
+from router.cli.console import (
+    AsJson,
+    RouterOrRules,
+    SettingsFile,
+    app,
+    loaded_version,
+    people,
+    print_json,
+    progress_bars,
+)
 from router.errors import NoModelAllowed, RequestError
 from router.records import Json, Request, Wishes
 
@@ -21,7 +30,7 @@ BAD_LINES = 3
 
 @app.command("route")
 def route_command(
-    router: RouterAt,
+    router: RouterOrRules,
     config: SettingsFile = None,
     requests: Annotated[
         typer.FileBinaryRead, typer.Argument(help="Requests, one JSON object per line; default: stdin.")
@@ -29,9 +38,11 @@ def route_command(
     expect: Annotated[
         str | None, typer.Option(help="Digest that the router must have, as `train` prints it: sha256:...")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Read one request per line and write one decision per line, in order."""
-    loaded = loaded_version(router, config, expect)
+    del as_json  # decisions are JSON in any case
+    loaded = loaded_version(router, config, expect, rules=True)
     bad = 0
     with progress_bars() as progress:
         advance = progress.stage("routing", None)
@@ -46,9 +57,12 @@ def route_command(
 
 
 @app.command("version")
-def version_command() -> None:
+def version_command(as_json: AsJson = False) -> None:
     """Print the version."""
-    print(__version__)
+    if as_json:
+        print_json({"version": __version__})
+    else:
+        print(__version__)
 
 
 def answer(version: Version, line: bytes) -> dict[str, Json]:

@@ -88,6 +88,30 @@ def decide(case: Case, policy: Policy, rules: Rules, policy_version: str) -> Dec
     return _stayed(case, decision, policy) or _explored(case, decision)
 
 
+def decide_by_rules(case: Case, policy: Policy, rules: Rules, policy_version: str) -> Decision:
+    """Choose the model that serves a request when nothing is known of any model's success.
+
+    Like `decide`, but the rule table decides always: it falls back on the models in their order, and chances
+    of success are left out.
+
+    Raises:
+        NoModelAllowed: the limits allow no model, or not the pinned one.
+    """
+    allowed = tuple(model for model in case.models if model not in case.rejected)
+    if not allowed:
+        raise NoModelAllowed(case.rejected)
+    if case.wishes.model is not None:
+        decision = _pinned(case, case.wishes.model, allowed, policy_version)
+        return replace(decision, success_probability={})
+    by_order = (allowed[0], "no rule names an allowed model, so the first of the rest")
+    model, rule = rule_choice(case.request, rules, policy.best_single, allowed) or by_order
+    source: Source = "constraint" if len(allowed) == 1 < len(case.models) else "rule"
+    reason = ONLY_ONE if source == "constraint" else f"rules alone: {rule} decides"
+    decision = _decision(case, allowed, policy_version, model=model, source=source, reason=reason)
+    decision = replace(decision, success_probability={}, ranking=_leading(model, allowed))
+    return _stayed(case, decision, policy) or _explored(case, decision)
+
+
 def ranked(case: Case, allowed: BoolArray, policy: Policy) -> tuple[str, ...]:
     """The allowed models by value, the best first; on ties the cheaper."""
     value, known = values_of(case, policy), assumed_cost(case.cost)

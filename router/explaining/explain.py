@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
 
 from router.deciding.decide import Case, values_of
-from router.deciding.policy import Policy
 from router.errors import NoModelAllowed
 from router.explaining.attribution import attribute
 from router.explaining.change import Change, change_of
@@ -15,7 +16,7 @@ from router.explaining.nearest import Neighbour, nearest_prompts
 from router.forecasting.features import Features
 from router.forecasting.head import narrow_inputs, sigmoid
 from router.forecasting.training_prompts import TrainingPrompts
-from router.records import NO_WISHES, Decision, Json, Request, Wishes
+from router.records import NO_WISHES, Decision, FloatArray, Json, Request, Wishes
 from router.version import Circumstances, Version
 
 NEIGHBOURS = 5
@@ -26,9 +27,9 @@ class Prospect:
     """What to expect of one model on the request.
 
     Attributes:
-        success_probability: in [0, 1].
+        success_probability: in [0, 1]; NaN by rules alone.
         expected_cost_usd: None if the price is unknown.
-        value: what the policy maximises: success minus weighted cost.
+        value: what the policy maximises: success minus weighted cost; NaN by rules alone.
         rejected: why it may not serve the request; None if it may.
     """
 
@@ -37,6 +38,10 @@ class Prospect:
     expected_cost_usd: float | None
     value: float
     rejected: str | None
+
+    def to_json(self) -> dict[str, Json]:
+        """Plain JSON values; null for what is not known."""
+        return {n: None if isinstance(v, float) and math.isnan(v) else v for n, v in asdict(self).items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,15 +69,17 @@ class Explanation:
     Attributes:
         decision: None if the limits allow no model.
         prospects: models that may serve the request, by falling value; then the others.
-        similarity: mean similarity of the nearest training prompts, in [-1, 1].
+        evidence: None by rules alone, which have none.
+        similarity: mean similarity of the nearest training prompts, in [-1, 1]; None by rules alone.
         neighbours: the nearest training prompts; None if the router's folder does not hold their keys.
-        change: None if nothing leads to another model: the caller pinned it, or the limits allow no other.
+        change: None if nothing leads to another model: the caller pinned it, the limits allow no other, or
+            rules alone decide.
     """
 
     decision: Decision | None
     prospects: tuple[Prospect, ...]
-    evidence: Evidence
-    similarity: float
+    evidence: Evidence | None
+    similarity: float | None
     neighbours: tuple[Neighbour, ...] | None
     change: Change | None
 
@@ -80,8 +87,8 @@ class Explanation:
         """The explanation as plain JSON values."""
         return {
             "decision": self.decision.to_json() if self.decision else None,
-            "models": [asdict(prospect) for prospect in self.prospects],
-            "evidence": asdict(self.evidence),
+            "models": [prospect.to_json() for prospect in self.prospects],
+            "evidence": asdict(self.evidence) if self.evidence else None,
             "similarity": self.similarity,
             "neighbours": None if self.neighbours is None else [asdict(one) for one in self.neighbours],
             "change": asdict(self.change) if self.change else None,
@@ -100,7 +107,9 @@ def explain(version: Version, request: Request, wishes: Wishes = NO_WISHES) -> E
         decision = version.settle(case)
     except NoModelAllowed:
         decision = None
-    prospects = _prospects(case, version.policy)
+    if not version.learned:
+        return _by_rules(case, decision)
+    prospects = _prospects(case, values_of(case, version.policy))
     model = decision.model if decision else prospects[0].model
     features = version.features([request], [version.encode(request)])
     attribution, column = attribute(version.head, features), version.models.index(model)
@@ -119,6 +128,19 @@ def explain(version: Version, request: Request, wishes: Wishes = NO_WISHES) -> E
     )
 
 
+def _by_rules(case: Case, decision: Decision | None) -> Explanation:
+    """Why rules alone send a request where it goes: the rule's name and the limits are all there is."""
+    case = replace(case, probability=np.full(len(case.models), np.nan))
+    return Explanation(
+        decision=decision,
+        prospects=_prospects(case, case.probability),
+        evidence=None,
+        similarity=None,
+        neighbours=None,
+        change=None,
+    )
+
+
 def _neighbours(version: Version, features: Features) -> tuple[Neighbour, ...] | None:
     """The nearest training prompts of one request; None if the router's folder does not hold their keys."""
     prompts = TrainingPrompts.load(version.folder, version.manifest["files"])
@@ -128,8 +150,8 @@ def _neighbours(version: Version, features: Features) -> tuple[Neighbour, ...] |
     return nearest_prompts(version.head.store, narrow, prompts, version.models, NEIGHBOURS)
 
 
-def _prospects(case: Case, policy: Policy) -> tuple[Prospect, ...]:
-    value = values_of(case, policy)
+def _prospects(case: Case, value: FloatArray) -> tuple[Prospect, ...]:
+    """The models that may serve the request, by falling value and then in their order; then the others."""
     prospects = [
         Prospect(
             model=model,
@@ -140,4 +162,6 @@ def _prospects(case: Case, policy: Policy) -> tuple[Prospect, ...]:
         )
         for place, model in enumerate(case.models)
     ]
-    return tuple(sorted(prospects, key=lambda one: (one.rejected is not None, -one.value)))
+    falling = zip((-value).tolist(), prospects, strict=True)
+    order = sorted(falling, key=lambda pair: (pair[1].rejected is not None, pair[0]))
+    return tuple(prospect for _, prospect in order)

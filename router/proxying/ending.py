@@ -1,33 +1,47 @@
-"""Shutdown of a proxy's process: SIGTERM works like Ctrl-C, so that the last rows reach the call log."""
+"""Shutdown of a proxy's process: in the time that LiteLLM promises, and after its last rows."""
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
-from functools import cache
-from types import FrameType
+from contextlib import suppress
+from typing import Any
+from weakref import WeakSet
+
+from router.call_log.process import uvicorn_server, wait_at_shutdown
+from router.proxying.outcome import Outcome
+from router.proxying.ticket import Ticket
+
+_bounded: WeakSet[Any] = WeakSet()
+_tickets: WeakSet[Ticket] = WeakSet()
+"""Of all requests that somebody still holds."""
 
 
-@cache
-def outlive_sigterm() -> None:
-    """Pass SIGTERM to uvicorn as SIGINT, if uvicorn serves in this process's main thread.
+def log_at_the_end(ticket: Ticket) -> None:
+    """Log the request's attempt as cancelled if the end of the process cuts it off."""
+    _tickets.add(ticket)
 
-    On either signal uvicorn shuts down in good order and then raises the signal again. A second SIGTERM kills
-    the process before `atexit` writes the pending rows of the call log; a second SIGINT does not. The handler
-    of any other server stays in place.
+
+def end_in_time() -> None:
+    """Bound uvicorn's wait for running requests by GRACEFUL_SHUTDOWN_TIMEOUT, if it has no bound of its own.
+
+    LiteLLM reads that variable only once uvicorn has waited, without end. Does nothing under another server.
     """
-    server = getattr(sys.modules.get("uvicorn"), "Server", None)
-    handler = signal.getsignal(signal.SIGTERM)
-    if server is None or not callable(handler) or not isinstance(getattr(handler, "__self__", None), server):
+    server = uvicorn_server()
+    if server is None or server in _bounded:
         return
-    if threading.current_thread() is not threading.main_thread():
-        return
-    ending = threading.Event()
+    if not _bounded:
+        wait_at_shutdown(_bring_the_last_rows)
+    _bounded.add(server)
+    with suppress(ImportError):  # earlier versions have no such bound
+        from litellm.proxy.shutdown.graceful_shutdown_manager import GracefulShutdownManager
 
-    def end(number: int, frame: FrameType | None) -> None:
-        if not ending.is_set():  # a second SIGINT would cut off running requests
-            ending.set()
-            handler(signal.SIGINT, frame)
+        if server.config.timeout_graceful_shutdown is None:
+            server.config.timeout_graceful_shutdown = GracefulShutdownManager.get_timeout()
 
-    signal.signal(signal.SIGTERM, end)
+
+async def _bring_the_last_rows() -> None:
+    from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
+
+    await GLOBAL_LOGGING_WORKER.flush()  # LiteLLM's events of what has ended
+    for ticket in list(_tickets):
+        if ticket.state == "running":
+            ticket.end(Outcome(kind="cancelled", stream=ticket.answer_begun))

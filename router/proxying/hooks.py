@@ -14,7 +14,7 @@ from litellm.integrations.custom_logger import CustomLogger
 from router.calling.reply import hidden_in
 from router.errors import ConfigError, NoModelAllowed, RequestError, RouterError
 from router.proxying.dispatch import PLACEHOLDER, Candidates, Dispatcher, fit_arguments, objection
-from router.proxying.ending import outlive_sigterm
+from router.proxying.ending import end_in_time, log_at_the_end
 from router.proxying.outcome import CALLER_LEFT, answered, failed, outcome_of_event
 from router.proxying.ticket import TICKET, CallerRequest, Ticket
 from router.records import Json
@@ -53,9 +53,9 @@ class Classifier:
     async def classify(self, context: RoutingContext) -> str | None:
         """The chosen model, or None to let LiteLLM's own fallback decide.
 
-        LiteLLM decides if confidence is low, unless a model that it could choose may not serve the request or
-        exploration needs the exact propensity; then the rule table decides here. LiteLLM also decides if no
-        model may serve the request, and the callback then refuses its choice.
+        LiteLLM decides if a trained router is not sure, unless a model that it could choose may not serve the
+        request or exploration needs the exact propensity; then the rule table decides here. LiteLLM also
+        decides if no model may serve the request, and the callback then refuses its choice.
         """
         ticket = ticket_of({"metadata": context.metadata})
         ticket = ticket or Ticket("", CallerRequest.of({}, context.metadata))
@@ -66,7 +66,8 @@ class Classifier:
             return None
         decision = ticket.completion.decision
         safe = set(groups) <= set(decision.ranking)
-        ticket.left_to_litellm = decision.source == "rule" and decision.propensity == 1.0 and safe
+        learned = ticket.completion.version.learned
+        ticket.left_to_litellm = decision.source == "rule" and decision.propensity == 1.0 and safe and learned
         return None if ticket.left_to_litellm else decision.model
 
 
@@ -93,7 +94,7 @@ class Callback(CustomLogger):
         Raises:
             Refused, Unprepared: the request is under a limit, and no hook judges its kind of call.
         """
-        outlive_sigterm()
+        end_in_time()
         await self._dispatcher.ready()
         if call_type not in PROMPT_CALLS | NAMED_CALLS:
             self._refuse_limited(data, call_type)
@@ -104,6 +105,7 @@ class Callback(CustomLogger):
         request = CallerRequest.of(data, both, messages)
         call_id = str(data.get("litellm_call_id") or "")
         ticket = metadata[TICKET] = Ticket(call_id, request, prompted=call_type in PROMPT_CALLS)
+        log_at_the_end(ticket)
         options = data.get("stream_options") or {}
         if data.get("stream") and call_type in CHAT_CALLS and not options.get("include_usage"):
             ticket.reading.hides_counts = True

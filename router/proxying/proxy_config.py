@@ -35,6 +35,9 @@ HEADER = """\
 # Request the model {alias!r} to let the router choose. `metadata` may hold task_type, tags and session_id,
 # and under `pointsman` a request's wishes: local_only, max_cost_usd, tradeoff, allow, deny, explore.
 # The header x-litellm-call-id of the answer is the call_id in the call log.
+#
+# On SIGTERM the proxy waits GRACEFUL_SHUTDOWN_TIMEOUT seconds (30) for running requests, then cuts them off:
+# set it below your supervisor's patience. The row of a request that is cut off says "cancelled".
 """
 
 
@@ -96,8 +99,7 @@ def served_models(version: Version) -> tuple[str, ...]:
     local_only = version.config.limits.local_only
     facts = version.limits.facts.items()
     forbidden = {model for model, fact in facts if fact.denied or (local_only and not fact.local)}
-    success = dict(zip(version.models, version.manifest["statistics"]["success"], strict=True))
-    return tuple(sorted(set(version.models) - forbidden, key=lambda model: (-success[model], model)))
+    return tuple(model for model in version.likeliest if model not in forbidden)
 
 
 def default_model(version: Version, models: Sequence[str]) -> str:

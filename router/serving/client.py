@@ -17,7 +17,7 @@ from router.calling.litellm_call import check_client
 from router.calling.reply import Response
 from router.calling.transport import AsyncStream, Stream, Transport
 from router.deciding.sessions import SessionMemory
-from router.errors import CallLogError, ConfigError, RequestError, RouterClosed
+from router.errors import ArtifactError, CallLogError, ConfigError, RequestError, RouterClosed
 from router.forking import ForkSafe
 from router.loading.copies import Copy
 from router.loading.follow import BAD_VERSION, Follower, Refusal
@@ -34,9 +34,10 @@ from router.records import (
     Wishes,
     refuse_near_misses,
 )
+from router.rules_version import RulesVersion, is_settings_file
 from router.serving.completion import POINTSMAN_ARGUMENTS, Completion, litellm_arguments
 from router.settings.sections import Config
-from router.settings.yaml_file import config_of
+from router.settings.yaml_file import config_of, load_config
 from router.version import Circumstances, Version
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ class Router:
         and warns.
 
         Args:
-            where: a folder, or an MLflow URI such as `models:/support@champion`.
+            where: a folder, an MLflow URI such as `models:/support@champion`, or for a router of rules alone
+                a `pointsman.yaml`.
             config: settings, as a mapping or the path of a `pointsman.yaml`; None: the training settings,
                 without those that only an application may set.
             transport: a `litellm.Router` whose model groups have the router's model names, or anything else
@@ -114,6 +116,10 @@ class Router:
         """
         settings = config_of(config)
         version, origin = load_version(where, settings, expect)
+        if shadow and not version.learned:
+            raise ConfigError(
+                f"{where}: rules alone have nothing to try in the shadow: load a trained router"
+            )
         check_client(transport, [model for model in version.models if not version.limits.facts[model].denied])
         router = cls(version, transport=transport, log=_opened(log, version.config), shadow=shadow)
         if origin is not None and origin[0].moves:
@@ -472,7 +478,9 @@ class Router:
 def load_version(
     where: str | Path, settings: Config | None, expect: str | None = None
 ) -> tuple[Version, tuple[RegistrySource, Copy, Refusal | None] | None]:
-    """Load a router from its folder or its registry address; from the latter, with what a follower needs.
+    """Load a router from its folder, its registry address or its settings file.
+
+    From the registry, it comes with what a follower needs.
 
     If an alias points to an unusable version, the last one that worked is loaded from its local copy.
 
@@ -480,6 +488,8 @@ def load_version(
         ArtifactError, ConfigError: as `Router.load`.
     """
     if not str(where).startswith(SCHEMES):
+        if is_settings_file(where):
+            return _rules_of(Path(where), settings, expect), None
         return Version.load(Path(where), settings, expect=expect), None
     source = RegistrySource(str(where), copies=settings.registry.copies if settings else None)
     try:
@@ -515,6 +525,20 @@ def _request_and_wishes(prompt: str | Sequence[Json], fields: dict[str, Json]) -
     wishes = {name: fields.pop(name) for name in WISH_FIELDS & fields.keys()}
     _refuse(fields.keys() - REQUEST_FIELDS)
     return Request.of(prompt, **fields), Wishes(**wishes)
+
+
+def _rules_of(path: Path, settings: Config | None, expect: str | None) -> RulesVersion:
+    """A router of the rules in a settings file.
+
+    Raises:
+        ConfigError: the file is wrong, or another one is given beside it.
+        ArtifactError: a digest is expected.
+    """
+    if settings is not None:
+        raise ConfigError(f"{path}: a router of rules is its settings file: leave out the other config")
+    if expect is not None:
+        raise ArtifactError(f"{path}: a router of rules has no digest to expect: leave it out, or train one")
+    return RulesVersion(load_config(path), name=str(path))
 
 
 def _of_copy(settings: Config | None, expect: str | None, copy: Copy) -> Version:

@@ -117,11 +117,14 @@ class Rules(Settings):
             log.
         task_types: model per task type; this rule comes first.
         heuristic: chooses by the keyword complexity score, before `default`.
+        answer_tokens: expected length of an answer, for the costs that a router of rules alone expects; a
+            trained router predicts the length.
     """
 
     default: str | None = None
     task_types: dict[str, str] = {}
     heuristic: HeuristicModels | None = None
+    answer_tokens: Annotated[int, Field(gt=0)] = 1000
 
     def models(self) -> set[str]:
         """The models that the table names."""
@@ -286,7 +289,7 @@ class Log(Settings):
     @model_validator(mode="after")
     def _has_its_function(self) -> Self:
         if self.redact is not None and not FUNCTION_NAME.fullmatch(self.redact):
-            raise ValueError(f"redact must be 'module:function', got {self.redact!r}")
+            raise ValueError("redact must name a function as 'module:function'")
         if (self.text == "redacted") != (self.redact is not None):
             raise ValueError("text 'redacted' needs the function 'redact'; any other text has none")
         return self
@@ -341,12 +344,15 @@ class Config(Settings):
 
     Attributes:
         models: settings per LiteLLM model name; a model of the log without an entry gets the defaults.
+        aliases: the name that a model of the logs counts under, by the name in the logs; joins logs that name
+            one model in two ways, such as `gpt-4o` and `openai/gpt-4o`.
         prices: "log": what the team's own calls cost, else LiteLLM's list; "litellm": the list first.
         baseline: the always-strong model to compare costs with; None: the best single model of the training
             log.
     """
 
     models: dict[str, ModelSettings] = {}
+    aliases: dict[str, str] = {}
     rules: Rules = Rules()
     objective: Objective = Objective()
     fallback: Fallback = Fallback()
@@ -360,6 +366,13 @@ class Config(Settings):
     exploration: Exploration = Exploration()
     sessions: Sessions = Sessions()
     registry: Registry = Registry()
+
+    @field_validator("aliases")
+    @classmethod
+    def _end_at_once(cls, value: dict[str, str]) -> dict[str, str]:
+        if chained := sorted(set(value.values()) & set(value)):
+            raise ValueError(f"{chained[0]!r} is an alias itself: name the model that all of them stand for")
+        return value
 
     def of(self, model: str) -> ModelSettings:
         """The settings of a model; the defaults if the file has none."""

@@ -10,8 +10,12 @@ import yaml
 from pydantic import ValidationError
 
 from router.errors import ConfigError
+from router.errors.masking import shown_value
 from router.settings.section import Settings
 from router.settings.sections import Config, ModelSettings
+
+LARGEST = 1_000_000
+"""Characters of a settings file, and values in it if each alias is written out."""
 
 
 def load_config(path: Path | None) -> Config:
@@ -37,8 +41,14 @@ def parse_config(text: str, *, name: str = "pointsman.yaml") -> Config:
     Raises:
         ConfigError: as `load_config`.
     """
+    if len(text) > LARGEST:
+        raise ConfigError(f"{name}: {len(text):,} characters: a settings file has at most {LARGEST:,}")
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        if (count := _written_out(tree, {})) > LARGEST:
+            raise ConfigError(
+                f"{name}: its aliases stand for {count:,} values, more than {LARGEST:,}: write fewer"
+            )
         value = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -79,7 +89,7 @@ def routing_part(config: Config) -> tuple[Config, tuple[str, ...]]:
     A folder may come from somebody else. It may decide which model to choose, but not where prompts and keys
     go, which code runs on them, where they are logged, or which models count as local.
     """
-    kept = {"models", "rules", "objective", "fallback", "training", "prices", "baseline"}
+    kept = {"models", "aliases", "rules", "objective", "fallback", "training", "prices", "baseline"}
     if not any(rule.function for rule in config.outcomes.rules):
         kept.add("outcomes")
     models = {
@@ -101,6 +111,17 @@ def settings_text(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json", exclude_defaults=True), sort_keys=False)
 
 
+def _written_out(node: yaml.Node | None, sizes: dict[int, int]) -> int:
+    """Values in a node if each alias is written out; a node inside itself counts once."""
+    if id(node) not in sizes:
+        sizes[id(node)] = 0
+        inner = node.value if isinstance(node, yaml.SequenceNode) else ()
+        if isinstance(node, yaml.MappingNode):
+            inner = [one for pair in node.value for one in pair]
+        sizes[id(node)] = 1 + sum(_written_out(one, sizes) for one in inner)
+    return sizes[id(node)]
+
+
 def _refuse_repeated_keys(tree: yaml.Node | None, name: str) -> None:
     """Raise if a key is set twice: YAML silently keeps the last."""
     waiting, visited = [tree], set()
@@ -113,9 +134,8 @@ def _refuse_repeated_keys(tree: yaml.Node | None, name: str) -> None:
         for key, value in node.value:
             line = key.start_mark.line + 1
             if key.value in lines:
-                raise ConfigError(
-                    f"{name}:{line}: {key.value!r} is set twice, first in line {lines[key.value]}"
-                )
+                twice = f"{shown_value(key.value)!r} is set twice"
+                raise ConfigError(f"{name}:{line}: {twice}, first in line {lines[key.value]}")
             lines[key.value] = line
             waiting.append(value)
 
@@ -129,7 +149,8 @@ def _explain(problem: object, tree: yaml.Node | None, name: str) -> str:
         known = ", ".join(_known_keys(location[:-1]))
         return f"{place}: unknown setting {_dotted(location)!r}; known here: {known}"
     if problem["type"] == "invalid_key" or location[-1:] == ["[key]"]:
-        return f"{place}: {problem['input']!r} is not a text and can't be a name: put it in quotes"
+        key = _shown(problem["input"], location)
+        return f"{place}: {key} is not a text and can't be a name: put it in quotes"
     wrong = _PLAIN_MESSAGES.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
     got = "" if problem["type"] == "missing" else f" (got {_shown(problem['input'], location)})"
     return f"{place}: {_dotted(location)}: {wrong}{got}"
@@ -145,7 +166,7 @@ _PLAIN_MESSAGES = {
 
 
 def _dotted(location: list[str | int]) -> str:
-    return ".".join(str(part) for part in location) or "the file"
+    return ".".join(shown_value(str(part)) for part in location) or "the file"
 
 
 def _shown(value: object, location: list[str | int]) -> str:
@@ -156,6 +177,8 @@ def _shown(value: object, location: list[str | int]) -> str:
         return "a list"
     if isinstance(value, str) and location[:1] and location[0] in _WITH_SECRETS:
         return "a text"
+    if isinstance(value, str):
+        value = shown_value(value)
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:80]}…"
 

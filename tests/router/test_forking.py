@@ -33,7 +33,8 @@ NOT_FORK_SAFE = {
     "router.loading.registry.RegistrySource._in_time": OF_ONE_CALL,
     "router.calling.running.RunningAttempt.__init__": OF_ONE_REQUEST,
     "router.proxying.ticket.Ticket.__init__": OF_ONE_REQUEST,
-    "router.proxying.ending.outlive_sigterm": "set and read by the main thread alone",
+    "router.call_log.process._write_and_end": "ends the process",
+    "router.call_log.process._write_out": "ends with it",
 }
 """Where such a thing is made otherwise than by `ForkSafe`, and why that is right."""
 

@@ -235,7 +235,7 @@ def test_the_settings_may_be_a_path(router_folder: Path, tmp_path: Path, form: t
 )
 def test_rules_with_a_model_that_the_router_lacks_are_refused(router_folder: Path, rules: str) -> None:
     with pytest.raises(
-        ConfigError, match=r"rules name 'gpt-9', which .* was trained on .*: change the setting"
+        ConfigError, match=r"rules name 'gpt-9', which .* its models are .*: change the setting"
     ):
         with_settings(router_folder, f"rules: {rules}")
 

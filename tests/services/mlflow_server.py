@@ -27,10 +27,14 @@ START_S = 300.0
 
 
 class MlflowServer:
-    """A server on loopback whose store and files lie in one folder; it runs inside the `with` block."""
+    """A server on loopback whose store and files lie in one folder; it runs inside the `with` block.
 
-    def __init__(self, folder: Path) -> None:
+    With a password, it answers only the user `admin` who has it.
+    """
+
+    def __init__(self, folder: Path, password: str | None = None) -> None:
         self.folder = folder
+        self._password = password
         self._held = ExitStack()
         self.port = self._held.enter_context(held_port())
         self.uri = f"http://127.0.0.1:{self.port}"
@@ -54,7 +58,12 @@ class MlflowServer:
             "--backend-store-uri", f"sqlite:///{self.folder / 'store.db'}",
             "--artifacts-destination", str(self.folder / "artifacts"),
         ]  # fmt: skip
-        settings = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        command += ["--app-name", "basic-auth"] if self._password else []
+        settings = {
+            **self._auth(),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        }
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command,
@@ -65,6 +74,18 @@ class MlflowServer:
                 start_new_session=True,
             )
         self._wait()
+
+    def _auth(self) -> dict[str, str]:
+        """Where MLflow reads users and rights from."""
+        if self._password is None:
+            return {}
+        rights = self.folder / "auth.ini"
+        rights.write_text(
+            f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{self.folder / 'auth.db'}\n"
+            f"admin_username = admin\nadmin_password = {self._password}\n"
+            "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        )
+        return {"MLFLOW_AUTH_CONFIG_PATH": str(rights), "MLFLOW_FLASK_SERVER_SECRET_KEY": self._password}
 
     def stop(self) -> None:
         """Stop it with its workers; what it holds stays."""

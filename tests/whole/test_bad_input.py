@@ -386,9 +386,7 @@ def test_settings_that_name_a_model_the_router_lacks_are_refused(
     (tmp_path / "other.yaml").write_text("rules: {task_types: {math: gpt-9}}\n", encoding="utf-8")
     words = [os.devnull] if command == "route" else [os.devnull, "--out", "report"]
     said = pointsman(command, "--router", small_router, "--config", "other.yaml", *words).error
-    assert said.startswith(
-        "rules name 'gpt-9', which this router does not know; it was trained on large, small"
-    )
+    assert said.startswith("rules name 'gpt-9', which this router does not know; its models are large, small")
 
 
 def test_settings_for_a_model_that_the_router_lacks_are_fine(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ from tests.services.provider import (
     bad_request,
     rate_limit,
     server_error,
+    silence,
     wrong_key,
 )
 from tests.services.proxy import Proxy, running_proxy
@@ -113,7 +116,8 @@ def setup(
     settings, log = folder / "pointsman.yaml", folder / "calls.db"
     settings.write_text(SETTINGS.format(base=provider.api_base, log=log), encoding="utf-8")
     config = written_config(router_folder, settings)
-    with running_proxy(config, folder, {"TEAM_KEY": KEY}) as proxy:
+    environment = {"TEAM_KEY": KEY, "GRACEFUL_SHUTDOWN_TIMEOUT": "2"}
+    with running_proxy(config, folder, environment) as proxy:
         version = Version.load(router_folder, load_config(settings))
         yield Setup(proxy=proxy, version=version, settings=settings, log=log, client=client_of(proxy))
 
@@ -590,8 +594,17 @@ def test_no_key_is_in_the_log_nor_in_what_the_proxy_prints(setup: Setup) -> None
         assert secret.encode() not in whole
 
 
-def test_a_proxy_that_is_stopped_has_written_every_row(setup: Setup) -> None:
+def test_a_proxy_that_is_stopped_has_written_every_row(setup: Setup, provider: Provider) -> None:
     """The last one of this file, as it stops the proxy that all of them share."""
     ids = {ask(setup, f"hi {number}")[0]["x-litellm-call-id"] for number in range(5)}
-    setup.proxy.stop()
+    begin = len(provider.requests)
+    for name in CALLED.values():
+        provider.script(name, silence())
+    with ThreadPoolExecutor(1) as threads:
+        cut_off = threads.submit(ask, setup, "hi")
+        wait_until(lambda: len(provider.requests) > begin)
+        setup.proxy.stop()
+        assert isinstance(cut_off.exception(), openai.APIError)
+    assert setup.proxy.process.returncode == -signal.SIGTERM
+    assert [row["error"] for row in all_rows(setup.log)][-1].startswith("cancelled")
     assert ids <= {row["call_id"] for row in all_rows(setup.log)}

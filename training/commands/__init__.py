@@ -1,5 +1,25 @@
-"""The offline commands: import, train, compare, replay, inspect, dashboard, export, demo."""
+"""The offline commands: import, train, compare, replay, inspect, dashboard, export, versions, demo."""
 
-from training.commands import comparing, dashboard, demo, exporting, inspecting, offline, replaying
+from training.commands import (
+    comparing,
+    dashboard,
+    demo,
+    differing,
+    exporting,
+    inspecting,
+    offline,
+    replaying,
+    versions,
+)
 
-__all__ = ["comparing", "dashboard", "demo", "exporting", "inspecting", "offline", "replaying"]
+__all__ = [
+    "comparing",
+    "dashboard",
+    "demo",
+    "differing",
+    "exporting",
+    "inspecting",
+    "offline",
+    "replaying",
+    "versions",
+]

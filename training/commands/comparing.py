@@ -15,6 +15,7 @@ from router.errors import ConfigError
 from training.commands.offline import (
     CACHE,
     TRACKING,
+    Aliases,
     Cache,
     Calls,
     Fields,
@@ -24,6 +25,7 @@ from training.commands.offline import (
     promise_of,
     reading_of,
     tables_module,
+    with_aliases,
 )
 
 GATE = 4
@@ -81,9 +83,16 @@ def compare_command(
     show_text: Annotated[
         bool, typer.Option("--show-text", help="Let the report show the start of some prompts.")
     ] = False,
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="Say on the report that the log was made up.")
+    ] = False,
+    monthly_requests: Annotated[
+        float | None, typer.Option(min=0, help="Volume for the change per month; default: the log's own.")
+    ] = None,
     draws: Annotated[int, typer.Option(min=100, help="Resamples behind every interval.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
     mapping: Fields = None,
+    map_model: Aliases = None,
     rejects: Rejects = None,
     cache: Cache = CACHE,
     tracking_uri: Tracking = TRACKING,
@@ -105,12 +114,16 @@ def compare_command(
         sources=calls,
         routers=routers,
         out=out,
-        reading=reading_of(compared.config, mapping, rejects or out / "rejects.jsonl", cache),
+        reading=reading_of(
+            with_aliases(compared.config, map_model), mapping, rejects or out / "rejects.jsonl", cache
+        ),
         policies=policy or (),
         today=today,
         method=method,
         promise=None if promise is None else PromiseTerms.of(promise),
         show_text=show_text,
+        synthetic=synthetic,
+        monthly_requests=monthly_requests,
         draws=Draws(number=draws, seed=seed),
         tracking_uri=tracking_uri if record else None,
         command=shlex.join(["pointsman", *sys.argv[1:]]),

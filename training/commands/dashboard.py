@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, tzinfo
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from router.cli.accounts import LogAt, zone_named
-from router.cli.console import app, html_pages, progress_bars, say
+from router.cli.console import AsJson, app, html_pages, print_json, progress_bars, say
 from router.errors import MissingExtra
 from training.commands.offline import CACHE, Cache
 
@@ -26,14 +27,12 @@ def dashboard_command(
         bool, typer.Option("--show-text", help="Let a call's page show the texts that the log holds.")
     ] = False,
     cache: Cache = CACHE,
+    as_json: AsJson = False,
 ) -> None:
     """Serve a page on a call log: what was saved, and whether anything got worse. It only reads the log."""
-    try:
-        import jinja2  # noqa: F401
-        import starlette  # noqa: F401
-        import uvicorn
-    except ImportError as error:
-        raise MissingExtra(str(error.name), "dashboard") from error
+    _check_extra("jinja2", "starlette", "uvicorn")
+    import uvicorn
+
     from training.dashboard.app import LOCAL, application
     from training.dashboard.kept import KeptCells
     from training.dashboard.pages import Site, dashboard_page
@@ -48,16 +47,28 @@ def dashboard_command(
     )
     listening = settings.bind_socket()
     name = f"[{host}]" if ":" in host else host
-    say(f"The dashboard of {site.log}: http://{name}:{listening.getsockname()[1]}/ (Ctrl-C ends it)")
+    url = f"http://{name}:{listening.getsockname()[1]}/"
+    if as_json:
+        print_json({"log": site.log, "url": url})
+    else:
+        say(f"The dashboard of {site.log}: {url} (Ctrl-C ends it)")
     uvicorn.Server(settings).run(sockets=[listening])
 
 
 def _write_costs_page(
     log: str, span: tuple[datetime | None, datetime | None], timezone: str, zone: tzinfo, out: Path
 ) -> None:
+    _check_extra("jinja2")
     from training.dashboard.pages import write_costs_page
 
     write_costs_page(log, span, timezone, zone, out)
+
+
+def _check_extra(*packages: str) -> None:
+    """Raise MissingExtra for the first package that is not installed."""
+    for package in packages:
+        if find_spec(package) is None:
+            raise MissingExtra(package, "dashboard")
 
 
 html_pages["costs"] = _write_costs_page

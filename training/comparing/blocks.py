@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -37,6 +37,18 @@ class Block:
         values = [np.asarray(getattr(self, field.name)) for field in fields(self)]
         narrow = len(values) - self.WIDE
         return np.concatenate([*(value[..., None] for value in values[:narrow]), *values[narrow:]], axis=-1)
+
+    @classmethod
+    def silenced(cls, sums: Sums, names: Collection[str]) -> Sums:
+        """The sums with NaN in the named fields, so that every statistic of one of them is unknown."""
+
+        def silent(columns: FloatArray) -> FloatArray:
+            block = cls.of(columns)
+            return replace(
+                block, **{name: np.full_like(getattr(block, name), np.nan) for name in names}
+            ).stacked()
+
+        return Sums(total=silent(sums.total), draws=silent(sums.draws))
 
     @classmethod
     def statistic(cls, of: Callable[[Self], FloatArray]) -> Statistic:

@@ -10,11 +10,14 @@ import numpy as np
 
 from router.errors import CallLogError
 from router.records import FloatArray
+from training.comparing.blocks import ratio
 from training.comparing.estimating.support import support_columns
-from training.comparing.evaluated import ChangeFromToday, Comparison, Evaluated, Promise
+from training.comparing.evaluated import ChangeFromToday, Comparison, Evaluated, PolicyResult, Promise
+from training.comparing.measuring.advising import NO_FACTS, SINGLE, LogFacts, router_evidence
 from training.comparing.measuring.calibration import calibration
 from training.comparing.measuring.columns import (
     PolicyBlock,
+    SliceBlock,
     Yardsticks,
     models_columns,
     policy_columns,
@@ -32,7 +35,7 @@ from training.comparing.measuring.contenders import (
     sweeps_on,
 )
 from training.comparing.measuring.examples import examples
-from training.comparing.measuring.overlap import off_policy_report, supports
+from training.comparing.measuring.overlap import off_policy_report, silent_on, silent_outcomes, supports
 from training.comparing.measuring.ranking import ranking
 from training.comparing.measuring.results import (
     Resampled,
@@ -44,11 +47,13 @@ from training.comparing.measuring.results import (
     policy_results,
     slice_results,
     success_gained,
+    supported,
 )
 from training.comparing.measuring.slices import Slice, slices_of
 from training.comparing.policies.baselines import BEST_SINGLE, ORACLE, SHUFFLE, TASK_TYPE
-from training.comparing.report.sentences import FEW, verdicts
-from training.statistics.intervals import Sums, cluster_numbers, interval, resampled_blocks
+from training.comparing.report.sentences import verdicts
+from training.recommending import FEW, recommend
+from training.statistics.intervals import Sums, cluster_numbers, cut_to_range, interval, resampled_blocks
 from training.statistics.resampling import grouped, resampled_parts
 
 
@@ -70,6 +75,7 @@ def compare(
     today: str | None = None,
     promise: Promise | None = None,
     show_text: bool = False,
+    log: LogFacts = NO_FACTS,
 ) -> Comparison:
     """Judge the router and every other policy on the same prompts.
 
@@ -78,6 +84,7 @@ def compare(
         today: name of the policy that runs today; None: the logged one, else the best single model.
         promise: passed through to the report.
         show_text: examples may show the start of a prompt.
+        log: for the recommendation and the change per month.
 
     Raises:
         CallLogError: no policy is named `today`.
@@ -88,17 +95,22 @@ def compare(
     policies, sweeps = policies_on(evaluated), sweeps_on(evaluated) if costs_known else {}
     reference = _reference(policies, today)
     best, slices = best_single_column(evaluated), slices_of(evaluated)
-    sums = _resampled(evaluated, policies, sweeps, slices, reference, draws)
+    everything = _resampled(evaluated, policies, sweeps, slices, reference, draws)
     n_clusters = cluster_numbers(evaluated.clusters)[1]
-    support = supports(evaluated, policies, sums.support)
+    support = supports(evaluated, policies, everything.support)
+    silent = silent_outcomes(evaluated, policies, support)
+    best_name = SINGLE + evaluated.models[best]
+    sums = supported(everything, silent, best=best_name, ends=_ends_of_cost(evaluated))
     results = policy_results(evaluated, policies, sums, support, n_clusters)
     curves = tuple(curve_result(name, sweep, sums.sweeps[name]) for name, sweep in sweeps.items())
-    slice_figures = slice_results(slices, sums.slices, evaluated.source, n_clusters)
-    learned, at_best = sums.sweeps.get(LEARNED), _named(policies, f"always {evaluated.models[best]}")
-    equal = at_equal(sums.policies[at_best.name], learned)
+    heard = _heard_slices(evaluated, (policies[0], reference), slices, silent, sums.slices)
+    slice_figures = slice_results(slices, heard, evaluated.source, n_clusters)
+    learned = sums.sweeps.get(LEARNED)
+    equal = at_equal(sums.policies[best_name], learned)
     comparison = Comparison(
         method=evaluated.method,
-        change=_change(reference.name, sums.policies[reference.name]),
+        recommendation=recommend(router_evidence(evaluated, results, reference.name, sums, silent, log)),
+        change=_change(reference.name, sums.policies[reference.name], log.requests_per_month),
         verdict=(),
         provenance=evaluated.provenance,
         models=evaluated.models,
@@ -115,7 +127,7 @@ def compare(
         ranking=None
         if evaluated.study
         else ranking(evaluated, best, scores=evaluated.scores, n_resamples=draws.number, seed=draws.seed),
-        calibration=calibration(evaluated),
+        calibration=calibration(evaluated, silent="success" in silent[policies[0].name]),
         sources={name: count / len(evaluated.source) for name, count in Counter(evaluated.source).items()},
         reference=reference.name,
         slices=slice_figures,
@@ -126,15 +138,42 @@ def compare(
             "policies": looks(one.success_difference for one in results[1:] if one.kind != "bound"),
             "slices": looks(one.success_difference for one in slice_figures),
         },
-        warnings=(*evaluated.provenance.warnings, *_warnings(evaluated, best, n_clusters)),
+        text_shown=show_text,
+        warnings=(*evaluated.provenance.warnings, *_warnings(evaluated, best, results, n_clusters)),
         n_resamples=draws.number,
         seed=draws.seed,
     )
     return replace(comparison, verdict=verdicts(comparison))
 
 
-def _named(policies: Sequence[ComparedPolicy], name: str) -> ComparedPolicy:
-    return next(policy for policy in policies if policy.name == name)
+def _ends_of_cost(evaluated: Evaluated) -> tuple[str, str]:
+    """The policies that always take the model of least and of highest mean cost."""
+    mean_cost = evaluated.mean(evaluated.cost)
+    cheapest, dearest = evaluated.models[mean_cost.argmin()], evaluated.models[mean_cost.argmax()]
+    return SINGLE + cheapest, SINGLE + dearest
+
+
+def _heard_slices(
+    evaluated: Evaluated,
+    pair: tuple[ComparedPolicy, ComparedPolicy],
+    slices: Sequence[Slice],
+    silent: Mapping[str, set[str]],
+    sums: Mapping[tuple[str, str], Sums],
+) -> dict[tuple[str, str], Sums]:
+    """The sums of each slice, NaN where the log can't speak for the router or the reference on it.
+
+    Args:
+        pair: the router and the reference.
+    """
+    heard = {}
+    for one in slices:
+        names = {
+            f"{prefix}_{outcome}"
+            for prefix, policy in zip(("router", "reference"), pair, strict=True)
+            for outcome in silent_on(evaluated, policy, one.rows, silent[policy.name])
+        }
+        heard[one.dimension, one.name] = SliceBlock.silenced(sums[one.dimension, one.name], names)
+    return heard
 
 
 def _reference(policies: Sequence[ComparedPolicy], today: str | None) -> ComparedPolicy:
@@ -200,27 +239,37 @@ def _blocks(
             yield ("support", policy.name), support_columns(evaluated.study, policy.chances())
 
 
-def _change(today: str, sums: Sums) -> ChangeFromToday:
+def _change(today: str, sums: Sums, requests_per_month: float) -> ChangeFromToday:
     """How much more 1,000 requests would cost, and how many more would fail, with the router than today."""
+    per_month = PolicyBlock.statistic(lambda s: requests_per_month * cost_gained(s))
     return ChangeFromToday(
         today=today,
         usd_per_1000=interval(sums, PolicyBlock.statistic(lambda s: 1000 * cost_gained(s))),
-        failures_per_1000=interval(sums, PolicyBlock.statistic(lambda s: -1000 * success_gained(s))),
+        cost_change=interval(sums, PolicyBlock.statistic(lambda s: ratio(s.router_cost, s.cost) - 1)),
+        requests_per_month=requests_per_month,
+        usd_per_month=interval(sums, per_month),
+        failures_per_1000=cut_to_range(
+            interval(sums, PolicyBlock.statistic(lambda s: -1000 * success_gained(s))), -1000.0, 1000.0
+        ),
     )
 
 
-def _warnings(evaluated: Evaluated, best: int, n_clusters: int) -> Iterator[str]:
+def _warnings(
+    evaluated: Evaluated, best: int, results: Sequence[PolicyResult], n_clusters: int
+) -> Iterator[str]:
     """What the reader must know before believing the numbers."""
-    n, mean = len(evaluated.keys), evaluated.mean(evaluated.success)
+    n, success = len(evaluated.keys), {one.name: one.success.value for one in results}
+    mean = np.array([success[SINGLE + model] for model in evaluated.models])
+    top = int(np.nanargmax(mean)) if np.isfinite(mean).any() else best
     if n_clusters < FEW:
         yield f"Few prompts ({n}, independent groups: {n_clusters}): no verdict is drawn below {FEW} groups."
     if not np.isfinite(evaluated.cost).all():
         yield "Some costs are unknown, so costs are left out: only success rates are compared."
     if len(evaluated.models) == 1:
         yield f"There is only one model, {evaluated.models[0]}: nothing can be routed."
-    if mean.max() > mean[best]:
+    if mean[top] > mean[best]:
         yield (
-            f"On these prompts {evaluated.models[int(mean.argmax())]} succeeds more often ({mean.max():.1%}) "
+            f"On these prompts {evaluated.models[top]} succeeds more often ({mean[top]:.1%}) "
             f"than the training log's best single model, {evaluated.models[best]} ({mean[best]:.1%})."
         )
     unable = [name for name, choice in evaluated.baselines.choices.items() if (choice < 0).all()]

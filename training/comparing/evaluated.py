@@ -13,7 +13,8 @@ import numpy as np
 from router.errors import CallLogError
 from router.records import FloatArray, IntArray, Json, Request
 from training.comparing.policies.baselines import Baselines
-from training.statistics.intervals import Interval
+from training.recommending import Recommendation
+from training.statistics.intervals import UNKNOWN, Interval
 
 if TYPE_CHECKING:
     from training.comparing.estimating.off_policy import Study
@@ -42,6 +43,12 @@ class Provenance:
         routers: policy version of each compared router, by its source.
         command: command line that repeats the report; empty if there is none.
         versions: of the libraries that the numbers depend on, by name.
+        trained: when the router was trained, ISO 8601; empty if its folder does not say.
+        calls: the sources of the log, without credentials.
+        calls_in_log: number of calls in it; 0 is unknown.
+        first_day: of the log, ISO 8601; empty if the calls have no time.
+        last_day: as `first_day`.
+        synthetic: the log was made up, by the word of the one who compares.
     """
 
     router_version: str
@@ -53,6 +60,12 @@ class Provenance:
     routers: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    trained: str = ""
+    calls: Sequence[str] = ()
+    calls_in_log: int = 0
+    first_day: str = ""
+    last_day: str = ""
+    synthetic: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,9 +177,10 @@ class Support:
         effective_sample_size: (sum of weights)^2 / (sum of squared weights) (Kish 1965).
         largest_weight_share: largest weight over the sum of weights.
         weight_quantiles: of the weights on matched calls, by level ("0.5", "0.9", "0.99", "1").
-        refused: why there is no number, or None.
+        refused: why there is no success rate, and so no number at all, or None.
+        cost_refused: why there is no cost, or None; `refused` if that is not None.
         estimates: success rate by estimator: "direct method", "IPS", "self-normalised IPS", "doubly robust",
-            "switch-DR". Empty if refused.
+            "switch-DR". Empty if refused; unknown where one gives an impossible value.
         cost_estimates: USD a call, as `estimates`.
     """
 
@@ -176,6 +190,7 @@ class Support:
     largest_weight_share: float
     weight_quantiles: Mapping[str, float]
     refused: str | None
+    cost_refused: str | None
     estimates: Mapping[str, Interval]
     cost_estimates: Mapping[str, Interval]
 
@@ -346,11 +361,17 @@ class ChangeFromToday:
         today: name of the policy that runs today.
         usd_per_1000: the router's cost less today's; negative saves.
         failures_per_1000: the router's failures less today's; negative breaks less.
+        cost_change: the router's cost over today's, less 1.
+        requests_per_month: at the log's own volume, or as the caller says; NaN is unknown.
+        usd_per_month: `usd_per_1000` at that volume.
     """
 
     today: str
     usd_per_1000: Interval
     failures_per_1000: Interval
+    cost_change: Interval = UNKNOWN
+    requests_per_month: float = math.nan
+    usd_per_month: Interval = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -428,11 +449,19 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """One sentence on the router against one policy; `against` is that policy's name."""
+    """One sentence on the router against one policy.
+
+    Attributes:
+        against: that policy's name.
+        success: "more successful", "less successful", or that neither is shown; empty on other matters.
+        cost: "cheaper", "dearer", or that neither is shown; empty on other matters.
+    """
 
     outcome: Outcome
     against: str
     text: str
+    success: str = ""
+    cost: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -441,6 +470,7 @@ class Comparison:
 
     Attributes:
         method: "exact" where every model's outcome is known on every prompt; else "off-policy".
+        recommendation: what to do with the router.
         change: per 1,000 requests against what runs today.
         verdict: losses first, then undecided ones, trade-offs, and wins.
         best_single: name of the model that relative costs refer to.
@@ -456,10 +486,12 @@ class Comparison:
         calibration: off-policy over the logged calls of the chosen model, weighted.
         sources: part of the prompts that each source decided.
         reference: name of the policy that slices and examples compare with.
+        text_shown: whether the examples may show prompts.
         looked_at: number of comparisons that Holm's correction covers, by family.
     """
 
     method: Method
+    recommendation: Recommendation
     change: ChangeFromToday
     verdict: tuple[Claim, ...]
     provenance: Provenance
@@ -483,6 +515,7 @@ class Comparison:
     promise: Promise | None
     off_policy: OffPolicy | None
     looked_at: Mapping[str, int]
+    text_shown: bool
     warnings: tuple[str, ...]
     n_resamples: int
     seed: int

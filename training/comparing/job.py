@@ -39,6 +39,8 @@ class CompareJob:
         today: name of the policy that runs today; None: the logged one, else the best single model.
         promise: to make and check, or None.
         show_text: whether the report may show the start of prompts.
+        synthetic: whether the report says that the log was made up.
+        monthly_requests: volume for the change per month; None: the log's own.
         tracking_uri: MLflow server that records the report, or None.
         command: command line that repeats the comparison, for the report.
     """
@@ -52,6 +54,8 @@ class CompareJob:
     method: Method = "auto"
     promise: PromiseTerms | None = None
     show_text: bool = False
+    synthetic: bool = False
+    monthly_requests: float | None = None
     draws: Draws = field(default_factory=lambda: USUAL_DRAWS)
     tracking_uri: str | None = None
     command: str = ""

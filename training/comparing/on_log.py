@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 
 from router.errors import CallLogError
-from router.records import IntArray
+from router.errors.masking import without_credentials
+from router.records import FloatArray, IntArray
 from router.version import Version
 from training.comparing.comparison import compare
 from training.comparing.evaluated import Comparison, Evaluated, Promise, Provenance
 from training.comparing.evaluating import evaluate
 from training.comparing.job import CompareJob
-from training.comparing.measuring.promising import promise_on
+from training.comparing.measuring.advising import LogFacts
+from training.comparing.measuring.promising import promise_on, supported_promise
 from training.comparing.report.record import comparison_record
 from training.comparing.report.write import write_report
 from training.learning.manifest import library_versions
@@ -27,6 +31,7 @@ from training.tracking.publish import publish_comparison
 SEEN = "seen in training"
 PARTIAL = "without the outcome of every model"
 UNCALLED = "without a known outcome of any of the models"
+DAY, DAYS_A_MONTH = 86_400, 365.25 / 12
 LEAST_FULL = 200
 """A comparison is exact with this many fully known prompts, however many others there are."""
 
@@ -40,10 +45,11 @@ def compare_on_log(job: CompareJob, reporter: Reporter) -> Comparison:
     """
     models = job.models()
     with calls_of(job.sources, job.reading, reporter) as files:
-        digest = files.summary.digest
+        digest, calls_in_log = files.summary.digest, files.summary.calls
         table = table_of(files, job.reading.config, reporter)
     chosen = rows_to_judge(table.columns(models), job)
     whole = table.rows(chosen.rows)
+    timed = bool(np.isfinite(table.times).any())
     provenance = Provenance(
         router_version=job.judged.policy_version,
         data_digest=digest,
@@ -54,10 +60,28 @@ def compare_on_log(job: CompareJob, reporter: Reporter) -> Comparison:
         routers={name: version.policy_version for name, version in job.routers.items()},
         command=job.command,
         versions=library_versions(),
+        trained=job.judged.manifest.get("created", ""),
+        calls=tuple(without_credentials(source) for source in job.sources),
+        calls_in_log=calls_in_log,
+        first_day=_day(np.nanmin(table.times)) if timed else "",
+        last_day=_day(np.nanmax(table.times)) if timed else "",
+        synthetic=job.synthetic,
     )
     evaluated = evaluate(whole, chosen.exact, provenance, job, reporter)
     comparison = compare(
-        evaluated, draws=job.draws, today=job.today, promise=_promise(evaluated, job), show_text=job.show_text
+        evaluated,
+        draws=job.draws,
+        today=job.today,
+        promise=_promise(evaluated, job),
+        show_text=job.show_text,
+        log=LogFacts(
+            replayable=chosen.left_out.get(PARTIAL, 0) if chosen.exact else len(chosen.rows),
+            calls=tuple(job.sources),
+            router=job.judged_name,
+            requests_per_month=requests_per_month(table.times, calls_in_log)
+            if job.monthly_requests is None
+            else job.monthly_requests,
+        ),
     )
     write_report(comparison, job.out)
     if job.tracking_uri is not None:
@@ -65,6 +89,21 @@ def compare_on_log(job: CompareJob, reporter: Reporter) -> Comparison:
             job.out, comparison_record(comparison), job.tracking_uri, job.judged.policy_version
         )
     return comparison
+
+
+def requests_per_month(times: FloatArray, calls: int) -> float:
+    """The calls of a log per month, at the mean rate of its days; NaN for a log of less than a day.
+
+    Args:
+        times: seconds since 1970 of calls of the log; NaN is unknown.
+    """
+    known = times[np.isfinite(times)]
+    days = float(np.ptp(known)) / DAY if len(known) else 0.0
+    return calls / days * DAYS_A_MONTH if days >= 1 else math.nan
+
+
+def _day(seconds: float) -> str:
+    return datetime.fromtimestamp(float(seconds), UTC).date().isoformat()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,13 +162,14 @@ def _promise(evaluated: Evaluated, job: CompareJob) -> Promise | None:
         clusters=evaluated.clusters,
         traffic=evaluated.traffic,
     )
-    return promise_on(
+    promise = promise_on(
         trial,
         max_loss=job.promise.max_loss,
         confidence=job.promise.confidence,
         n_resamples=job.draws.number,
         seed=job.draws.seed,
     )
+    return promise if evaluated.study is None else supported_promise(promise, trial, evaluated.study)
 
 
 def _objective(router: Version) -> str:

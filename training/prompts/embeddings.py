@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
@@ -13,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from joblib import Parallel, delayed
 
-from router.call_log.store import use_wal
 from router.errors import RouterError
 from router.forecasting.encoder import Encoder, Encoding
 
 BATCH = 512
+_BUSY_S = 5.0
 SCHEMA = """
 create table if not exists encoding (
     encoder text not null, content blob not null, tokens integer not null, vector blob not null,
@@ -55,7 +56,7 @@ def _opened(cache: Path) -> Iterator[sqlite3.Connection]:
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(cache, timeout=60)) as connection:
-            use_wal(connection)
+            _use_wal(connection)
             # After a power cut the lost rows are computed again.
             connection.execute("pragma synchronous = normal")
             connection.execute(SCHEMA)
@@ -83,6 +84,19 @@ def _encode_batch(
         connection.executemany("insert or replace into encoding values (?, ?, ?, ?)", rows)
     known.update(fresh)
     return [known[key] for key in hashes], len(missing)
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch to WAL; if two processes do so at once, SQLite fails one without waiting, which tries again."""
+    until = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            connection.execute("pragma journal_mode=wal")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+        time.sleep(0.02)
 
 
 def _look_up(connection: sqlite3.Connection, name: str, hashes: Sequence[bytes]) -> dict[bytes, Encoding]:

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from router.addresses import shown_address
 from router.errors import CallLogError, TrainingError
+from router.errors.masking import shown_address
 from router.forecasting.encoder import Encoder, Encoding, load_encoder
 from router.forecasting.features import embedded_text
 from router.forecasting.task_groups import ABOUT_FILE, ARRAYS_FILE, TaskGroups, frames_of

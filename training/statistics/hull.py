@@ -31,6 +31,50 @@ def hull(cost: FloatArray, success: FloatArray) -> tuple[FloatArray, FloatArray]
     return ends[0].reshape(shape), ends[1].reshape(shape)
 
 
+def gain_over_mix(router: tuple[FloatArray, FloatArray], cost: FloatArray, success: FloatArray) -> FloatArray:
+    """Success of a router less that of the best mix of single models at random that costs no more.
+
+    That mix is RouterBench's zero router (Hu et al. 2024, section 3). A router that costs less than every
+    model is held against the cheapest vertex.
+
+    Args:
+        router: cost and success, shape (...) each.
+        cost: shape (..., n_models).
+        success: shape (..., n_models).
+
+    Returns:
+        Shape (...), in the unit of `success`.
+    """
+    at, own = router
+    x, y = hull(cost, success)
+    place = np.clip((x <= at[..., None]).sum(axis=-1) - 1, 0, max(x.shape[-1] - 2, 0))[..., None]
+    after = np.minimum(place + 1, x.shape[-1] - 1)
+    left, right = np.take_along_axis(x, place, -1)[..., 0], np.take_along_axis(x, after, -1)[..., 0]
+    low, high = np.take_along_axis(y, place, -1)[..., 0], np.take_along_axis(y, after, -1)[..., 0]
+    run = right - left
+    part = np.where(run > 0, (at - left) / np.where(run > 0, run, 1.0), at >= right)
+    reached: FloatArray = low + np.clip(part, 0.0, 1.0) * (high - low)
+    return np.asarray(own - reached, dtype=np.float64)
+
+
+def mix_at(at: float, cost: FloatArray, success: FloatArray) -> list[int]:
+    """The one or two models of the best mix that costs `at`, the larger share first.
+
+    Args:
+        cost: shape (n_models,).
+        success: shape (n_models,).
+    """
+    x, y = hull(cost[None], success[None])
+    enough = [np.flatnonzero((cost <= one) & (success >= best)) for one, best in zip(x[0], y[0], strict=True)]
+    models = [int(places[np.argmin(cost[places])]) for places in enough]
+    place = int(np.clip((x[0] <= at).sum() - 1, 0, len(models) - 1))
+    after = min(place + 1, len(models) - 1)
+    run = x[0, after] - x[0, place]
+    share = float(np.clip((at - x[0, place]) / run, 0.0, 1.0)) if run > 0 else 0.0
+    parts = sorted([(share, models[after]), (1 - share, models[place])], reverse=True)
+    return list(dict.fromkeys(model for part, model in parts if part > 0))
+
+
 def _upper_hull(x: FloatArray, y: FloatArray) -> IntArray:
     """Index of each row's hull vertices, filled up with the last one; rows rise in x and in y.
 

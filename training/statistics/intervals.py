@@ -139,6 +139,14 @@ def _interval(value: float, draws: FloatArray, reference: float) -> Interval:
     )
 
 
+def cut_to_range(estimate: Interval, least: float, most: float) -> Interval:
+    """Cut off the part of an interval that can't be; unknown if the value itself can't be."""
+    if not least - ROUNDING <= estimate.value <= most + ROUNDING:
+        return UNKNOWN
+    ends = {name: float(np.clip(getattr(estimate, name), least, most)) for name in ("value", "low", "high")}
+    return replace(estimate, **ends)
+
+
 def mean_difference(sums: FloatArray) -> FloatArray:
     """Mean of the first column less mean of the second; the third column holds ones, or a mask."""
     difference: FloatArray = (sums[..., 0] - sums[..., 1]) / sums[..., 2]
@@ -168,7 +176,7 @@ def path_columns(
 
 
 def cost_reaching(success: FloatArray, cost: FloatArray, target: FloatArray) -> FloatArray:
-    """Least cost at which a curve reaches a target; infinity if it never does.
+    """Least cost at which a curve reaches a target; infinity if it never does, NaN if the target is unknown.
 
     Args:
         success: shape (..., n_weights), as sums or means.
@@ -177,8 +185,8 @@ def cost_reaching(success: FloatArray, cost: FloatArray, target: FloatArray) -> 
     """
     slack = ROUNDING * np.maximum(1.0, np.abs(target))
     reached = success >= (target - slack)[..., None]
-    least: FloatArray = np.where(reached, cost, np.inf).min(axis=-1)
-    return least
+    least = np.where(reached, cost, np.inf).min(axis=-1)
+    return np.where(np.isnan(target), np.nan, least)
 
 
 def success_within(success: FloatArray, cost: FloatArray, budget: FloatArray) -> FloatArray:

@@ -269,12 +269,12 @@ def risk_coverage(
     """
     order = np.argsort(-confidence, kind="stable")
     threshold = confidence[order]
-    last = np.append(threshold[1:] != threshold[:-1], True)
+    last = np.append(threshold[1:] != threshold[:-1], True)[: len(order)]
     size = np.ones(len(order)) if weight is None else weight[order]
     kept = np.cumsum(size)[last]
     coverage = kept / size.sum()
     risk = np.cumsum(size * (1 - correct[order]))[last] / kept
-    area = float(np.diff(coverage, prepend=0) @ risk)
+    area = float(np.diff(coverage, prepend=0) @ risk) if len(order) else float("nan")
     return RiskCoverage(threshold=threshold[last], coverage=coverage, risk=risk, area=area)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from router.call_log.file_lock import lock
+from router.call_log.file_lock import lock, locked_folder
 
 fcntl = pytest.importorskip("fcntl")
 
@@ -61,3 +62,40 @@ def test_an_older_writer_that_locks_the_file_itself_is_seen_and_sees_us(opened: 
 def test_no_file_appears_beside_the_locked_one(tmp_path: Path, opened: Callable[[], int]) -> None:
     lock(opened(), wait_s=0)
     assert [path.name for path in tmp_path.iterdir()] == ["calls.jsonl"]
+
+
+def test_a_locked_folder_keeps_others_out_whatever_happens_to_its_files(tmp_path: Path) -> None:
+    (tmp_path / "calls.db").touch()
+    with locked_folder(tmp_path, wait_s=0):
+        (tmp_path / "calls.db").rename(tmp_path / "moved.db")
+        with pytest.raises(BlockingIOError), locked_folder(tmp_path, wait_s=0):
+            pass
+    with locked_folder(tmp_path, wait_s=0):
+        pass
+
+
+def test_a_child_that_was_forked_meanwhile_does_not_keep_the_lock(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    with locked_folder(tmp_path, wait_s=0):
+        if not (child := os.fork()):
+            os.close(write)
+            os.read(read, 1)  # ends when the parent closes the pipe
+            os._exit(0)
+    with locked_folder(tmp_path, wait_s=0):
+        os.close(write)
+    os.waitpid(child, 0)
+    os.close(read)
+
+
+def test_where_folders_can_not_be_locked_nobody_is_kept_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: int, operation: int) -> None:
+        raise OSError(errno.EBADF, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with locked_folder(tmp_path, wait_s=0), locked_folder(tmp_path, wait_s=0):
+        assert tmp_path.is_dir()
+    monkeypatch.setattr(fcntl, "flock", lambda *_: (tmp_path / "gone").stat())
+    with pytest.raises(FileNotFoundError), locked_folder(tmp_path, wait_s=0):
+        pass

@@ -138,8 +138,10 @@ def test_a_row_that_is_there_twice_is_read_once(store: LineStore, path: Path) ->
     assert call_ids(path) == ["a"]
 
 
-def test_the_latest_feedback_counts_and_keeps_what_it_does_not_know(store: LineStore, path: Path) -> None:
-    store.append_feedback([verdict("a", 2, score=0.25), verdict("a", 1, success=False)])
+def test_the_feedback_that_arrived_last_counts_and_keeps_what_it_does_not_know(
+    store: LineStore, path: Path
+) -> None:
+    store.append_feedback([verdict("a", 2, success=False), verdict("a", 1, score=0.25)])
     store.append_calls([row("a", success=True, outcome_source="evaluation")])
     found = only_row(path)
     assert (found["success"], found["score"], found["outcome_source"]) == (True, 0.25, "user")

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from router.call_log import store as log_store
+from router.call_log import sqlite_file
 from router.call_log import writer as log_writer
 from router.call_log.log import CallLog, Counts, load_function, read_rows
 from router.errors import CallLogError
@@ -156,6 +157,18 @@ def test_feedback_counts_whenever_it_comes(log: CallLog, url: str) -> None:
     assert log.flush(PATIENCE_S)
     outcomes = {row["call_id"]: (row["success"], row["score"], row["outcome_source"]) for row in rows_of(url)}
     assert outcomes == {"before": (True, None, "feedback"), "beside": (False, 0.25, "user")}
+
+
+def test_feedback_counts_in_the_order_of_arrival_though_the_clock_was_set_back(
+    log: CallLog, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.write(record("a"))
+    log.feedback("a", success=True)
+    eleven_days_earlier = time.time_ns() - 11 * 24 * 3600 * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: eleven_days_earlier)
+    log.feedback("a", success=False)
+    assert log.flush(PATIENCE_S)
+    assert only_row(url)["success"] is False
 
 
 def test_feedback_may_come_from_another_log_of_the_same_address(log: CallLog, url: str) -> None:
@@ -324,7 +337,7 @@ def test_the_function_of_a_setting_redacts(tmp_path: Path) -> None:
 def test_a_locked_database_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(log_store, "_BUSY_S", 0.01)
+    monkeypatch.setattr(sqlite_file, "BUSY_S", 0.01)
     log = CallLog.open(tmp_path / "calls.db", buffer=QUICK)
     log.write(record("a"))
     assert log.flush(PATIENCE_S)

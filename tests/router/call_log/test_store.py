@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine, inspect, make_url, text
 
-from router.call_log import store as log_store
+from router.call_log import sqlite_file, sqlite_rows
 from router.call_log.address import LogAddress
 from router.call_log.rows import COLUMNS, Row, fit_row
 from router.call_log.store import DatabaseStore, check_driver
@@ -169,14 +169,34 @@ def test_a_row_that_is_there_already_is_left_alone(store: DatabaseStore, url: st
         pytest.param([{"score": 1.0}, {"success": True}], (True, 0.5, "user"), id="only the latest"),
     ],
 )
-def test_the_latest_feedback_replaces_the_outcome(
+def test_the_feedback_that_arrived_last_replaces_the_outcome(
     store: DatabaseStore, url: str, verdicts: list[dict[str, Json]], outcome: tuple[Json, ...]
 ) -> None:
-    store.append_feedback([verdict("a", number, **values) for number, values in enumerate(verdicts)][::-1])
+    for number, values in enumerate(verdicts):  # each arrives later than the last, by an earlier clock
+        store.append_feedback([verdict("a", 1_000 - number, **values)])
     store.append_calls([row("a", success=False, score=0.5, outcome_source="error"), row("b")])
     found = rows_of(url)[0]
     assert (found["success"], found["score"], found["outcome_source"]) == outcome
     assert len(rows_of(url)) == 2
+
+
+def test_feedback_of_one_batch_arrives_in_its_order(store: DatabaseStore, url: str) -> None:
+    store.append_calls([row("a")])
+    store.append_feedback([verdict("a", 1_000 - number, score=number / 10) for number in range(10)])
+    assert only_row(url)["score"] == 0.9
+
+
+def test_feedback_of_an_earlier_version_on_a_server_comes_first(postgres: Postgres, tmp_path: Path) -> None:
+    url = postgres.new_database(tmp_path.name)
+    store = DatabaseStore(LogAddress.of(url))
+    store.append_calls([row("a")])
+    store.append_feedback([verdict("a", 5, score=0.5), verdict("a", 4, score=0.4)])
+    store.close()
+    postgres.execute("ALTER TABLE feedback DROP COLUMN arrival", tmp_path.name)
+    assert only_row(url)["score"] == 0.5
+    store.append_feedback([verdict("a", 1, score=0.1)])
+    store.close()
+    assert only_row(url)["score"] == 0.1
 
 
 def test_feedback_written_twice_counts_once(store: DatabaseStore, engine: Engine) -> None:
@@ -287,16 +307,42 @@ def test_a_large_log_is_read_in_little_memory(tmp_path: Path) -> None:
     assert peak < count * size * 0.75
 
 
-def test_sqlite_is_in_wal_mode_so_that_readers_and_the_writer_do_not_wait(tmp_path: Path) -> None:
+def test_readers_and_the_writer_of_a_file_do_not_wait_for_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_rows, "_AT_ONCE", 1)
+    monkeypatch.setattr(sqlite_file, "BUSY_S", 0.0)
     path = tmp_path / "calls.db"
     store = DatabaseStore(LogAddress.of(path))
-    store.append_calls([row("a"), row("b")])
+    store.append_calls([row("a"), row("c")])
     reading = store.read()
     assert next(reading)["call_id"] == "a"
+    store.append_calls([row("b"), row("d")])
+    store.append_feedback([verdict("c", 1, success=True)])
+    assert [(one["call_id"], one["success"]) for one in reading] == [("c", None)]
+
+
+def test_nothing_is_left_beside_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "calls.db"
+    DatabaseStore(LogAddress.of(path)).append_calls([row("a")])
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_log_that_an_earlier_version_left_in_wal_mode_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "calls.db"
+    store = DatabaseStore(LogAddress.of(path))
+    store.append_calls([row("a")])
+    earlier = sqlite3.connect(path, isolation_level=None)
+    assert earlier.execute("PRAGMA journal_mode=WAL").fetchone() == ("wal",)
+    earlier.execute(
+        "INSERT INTO calls (call_id, time, tags, notes, truncated) SELECT 'b', time, '[]', '[]', 0 FROM calls"
+    )
     store.append_calls([row("c")])
-    assert [one["call_id"] for one in reading] == ["b"]
-    assert sqlite3.connect(path).execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    store.close()
+    assert call_ids(path) == ["a", "b", "c"]
+    earlier.close()
+    store.append_calls([row("d")])
+    assert call_ids(path) == ["a", "b", "c", "d"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_that_was_removed_is_made_anew(tmp_path: Path) -> None:
@@ -333,7 +379,7 @@ def test_a_folder_that_can_not_be_made_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_locked_database_is_an_error_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_store, "_BUSY_S", 0.05)
+    monkeypatch.setattr(sqlite_file, "BUSY_S", 0.05)
     path = tmp_path / "calls.db"
     store = DatabaseStore(LogAddress.of(path))
     store.append_calls([row("a")])

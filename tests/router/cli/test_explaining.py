@@ -227,6 +227,7 @@ def test_what_others_wrote_is_neither_markup_nor_codes_for_the_terminal(
 ) -> None:
     whole = explanation()
     assert whole.decision is not None
+    assert whole.evidence is not None
     cheap, strong = whole.prospects
     hostile = replace(
         whole,

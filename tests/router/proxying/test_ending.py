@@ -1,59 +1,46 @@
 from __future__ import annotations
 
-import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import uvicorn
 
-from router.proxying.ending import outlive_sigterm
-
-
-class Server(uvicorn.Server):
-    """Keeps the signals that it gets."""
-
-    def __init__(self) -> None:
-        super().__init__(uvicorn.Config(app="none"))
-        self.signals: list[int] = []
-
-    def handle_exit(self, sig: int, frame: object) -> None:
-        self.signals.append(sig)
+from router.proxying.ending import end_in_time
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server() -> Iterator[uvicorn.Server]:
     """A server that handles SIGTERM in this process."""
-    outlive_sigterm.cache_clear()
-    server = Server()
+    server = uvicorn.Server(uvicorn.Config(app="none"))
     before: Any = signal.signal(signal.SIGTERM, server.handle_exit)
     yield server
     signal.signal(signal.SIGTERM, before)
-    outlive_sigterm.cache_clear()
 
 
-def end(times: int) -> None:
-    for _ in range(times):
-        os.kill(os.getpid(), signal.SIGTERM)
+@pytest.mark.parametrize(("setting", "bound"), [(None, 30.0), ("2.5", 2.5), ("soon", 30.0)])
+def test_uvicorn_waits_for_requests_as_long_as_litellm_promises(
+    server: uvicorn.Server, monkeypatch: pytest.MonkeyPatch, setting: str | None, bound: float
+) -> None:
+    monkeypatch.delenv("GRACEFUL_SHUTDOWN_TIMEOUT", raising=False)
+    if setting is not None:
+        monkeypatch.setenv("GRACEFUL_SHUTDOWN_TIMEOUT", setting)
+    end_in_time()
+    assert server.config.timeout_graceful_shutdown == bound
 
 
-@pytest.mark.parametrize("times", [1, 2])
-def test_sigterm_ends_the_server_like_ctrl_c_and_only_once(server: Server, times: int) -> None:
-    outlive_sigterm()
-    end(times)
-    assert server.signals == [signal.SIGINT]
+def test_a_servers_own_bound_stays(server: uvicorn.Server) -> None:
+    server.config.timeout_graceful_shutdown = 7
+    end_in_time()
+    assert server.config.timeout_graceful_shutdown == 7
 
 
-def test_another_servers_handler_stays(server: Server) -> None:
-    heard: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
-    outlive_sigterm()
-    end(1)
-    assert (heard, server.signals) == ([signal.SIGTERM], [])
-
-
-def test_a_process_that_does_not_handle_sigterm_is_left_alone(server: Server) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    outlive_sigterm()
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+@pytest.mark.parametrize("handler", [signal.SIG_DFL, lambda number, frame: None])
+def test_another_servers_handler_stays(
+    server: uvicorn.Server, handler: signal.Handlers | Callable[[int, object], None]
+) -> None:
+    signal.signal(signal.SIGTERM, handler)
+    end_in_time()
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert server.config.timeout_graceful_shutdown is None

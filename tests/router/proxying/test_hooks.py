@@ -41,6 +41,7 @@ from router.proxying.hooks import (
 )
 from router.proxying.ticket import TICKET, Ticket
 from router.records import Json
+from router.rules_version import RulesVersion
 from router.serving.client import Router
 from router.settings.sections import Config, Fallback, Rules
 from router.version import Version
@@ -471,3 +472,10 @@ def test_an_environment_that_names_no_router_says_how_to_name_it(monkeypatch: py
 
 def test_a_process_has_one_dispatcher() -> None:
     assert of_this_process() is of_this_process()
+
+
+def test_it_declines_nothing_that_rules_alone_decide() -> None:
+    models: Json = {"gpt-5": {}, "gpt-4o": {}}
+    rules = RulesVersion(Config.model_validate({"models": models, "rules": {"default": "gpt-4o"}}))
+    dispatcher = Dispatcher(lambda: Router(rules))
+    assert classified(dispatcher, request(), list(models)) == "gpt-4o"

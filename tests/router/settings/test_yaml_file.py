@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args, get_origin
 
 import pytest
+import yaml
 
-from router.errors import ConfigError
+from router.call_log.address import LogAddress
+from router.calling.litellm_call import connection_of
+from router.errors import CallLogError, ConfigError
+from router.settings.functions import load_function
+from router.settings.section import Settings
 from router.settings.sections import Config, Price
-from router.settings.yaml_file import load_config, parse_config, routing_part, settings_text
+from router.settings.yaml_file import _section_of, load_config, parse_config, routing_part, settings_text
+from router.version import check_models
 
 
 def test_no_file_and_an_empty_file_give_the_defaults() -> None:
@@ -31,7 +39,8 @@ def test_the_models_of_the_rules_are_those_of_every_part() -> None:
         pytest.param("modles: {}", r"x\.yaml:1: unknown setting 'modles'; known here: .*models", id="top"),
         pytest.param(
             "prices: log\nrules:\n  task_type: {}",
-            r"x\.yaml:3: unknown setting 'rules\.task_type'; known here: default, heuristic, task_types",
+            r"x\.yaml:3: unknown setting 'rules\.task_type'; "
+            "known here: answer_tokens, default, heuristic, task_types",
             id="in a section",
         ),
         pytest.param(
@@ -134,6 +143,81 @@ def test_a_secret_in_the_wrong_place_is_not_repeated(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^pointsman\.yaml:1: ") as error:
         parse_config(text)
     assert "secret" not in str(error.value)
+
+
+PLANTED = (
+    "sk-planted-5f2c9e1ab37d4c60",
+    "postgresql://ann:5f2c9e1a@db/x",
+    "password=5f2c9e1a",
+    "5f2c9e1ab37d4c60",
+)
+
+
+def settings_below(section: type[Settings], *path: str | int) -> Iterator[tuple[str | int, ...]]:
+    """Where a setting can be written: all of the schema, and the members of those that hold several."""
+    for name, field in section.model_fields.items():
+        here = (*path, name)
+        kinds = [field.annotation, *get_args(field.annotation)]
+        holders = [kind for kind in kinds if get_origin(kind) in (dict, list)]
+        yield here
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, Settings):
+                yield from settings_below(kind, *here)
+        for holder in holders:
+            inside = (*here, 0 if get_origin(holder) is list else "name")
+            yield inside
+            member = _section_of(holder)
+            if member is not Settings:
+                yield from settings_below(member, *inside)
+
+
+def written_at(path: tuple[str | int, ...], value: object) -> object:
+    for part in reversed(path):
+        value = [value] if part == 0 else {part: value}
+    return value
+
+
+EVERY_SETTING = list(dict.fromkeys(settings_below(Config)))
+
+
+def test_every_setting_is_planted() -> None:
+    assert {("log", "redact"), ("models", "name", "api_base"), ("limits", "deny", 0)} <= set(EVERY_SETTING)
+    assert ("outcomes", "rules", 0, "judge", "model") in EVERY_SETTING
+    assert len(EVERY_SETTING) > 100
+
+
+@pytest.mark.parametrize("secret", PLANTED)
+@pytest.mark.parametrize("path", EVERY_SETTING, ids=lambda path: ".".join(map(str, path)))
+def test_no_setting_is_repeated_with_a_secret(path: tuple[str | int, ...], secret: str) -> None:
+    for value in (secret, [secret], {secret: 1}, {"a": {secret: secret}}, [[secret]], {1: secret}):
+        told = str(problem_with(yaml.safe_dump(written_at(path, value))))
+        assert "5f2c9e1a" not in told
+    told = str(problem_with(yaml.safe_dump(written_at((*path[:-1], secret), 1)))) if "@" in secret else ""
+    assert "5f2c9e1a" not in told
+
+
+@pytest.mark.parametrize("secret", PLANTED[:3])
+@pytest.mark.parametrize(
+    "text", ["a: !{} b", "a: *{}", "{}: 1\n{}: 2", "a: [{}", "'{}", "%{} x", "a: {}\n\tb: 1", "{{{}"]
+)
+def test_no_broken_file_is_repeated_with_a_secret(text: str, secret: str) -> None:
+    assert "5f2c9e1a" not in str(problem_with(text.replace("{}", secret)))
+
+
+def problem_with(text: str) -> ConfigError | CallLogError | None:
+    """What is wrong with settings, here or where they are first used."""
+    try:
+        config = parse_config(text)
+        check_models(config, ["small"])
+        if config.log.url is not None:
+            LogAddress.of(config.log.url)
+        for name, model in config.models.items():
+            connection_of(name, model)
+        if config.log.redact is not None:
+            load_function(config.log.redact)
+    except (ConfigError, CallLogError) as error:
+        return error
+    return None
 
 
 def test_a_long_wrong_value_is_cut_in_the_message() -> None:
@@ -251,6 +335,14 @@ def test_y_and_n_are_names() -> None:
 def test_an_alias_that_holds_itself_ends_in_an_error() -> None:
     with pytest.raises(ConfigError, match=r"unknown setting 'models\.m\.m'"):
         parse_config("models: &a\n  m: *a")
+
+
+def test_settings_beyond_any_file_are_refused_before_they_are_built() -> None:
+    lines = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
+    with pytest.raises(ConfigError, match=r"x\.yaml: its aliases stand for [\d,]+ values, more than"):
+        parse_config("\n".join(["a0: &a0 1", *lines]), name="x.yaml")
+    with pytest.raises(ConfigError, match=r"x\.yaml: 2,000,000 characters: a settings file has at most"):
+        parse_config("#" * 2_000_000, name="x.yaml")
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_bytes(b"\xff\xfe"), Path.mkdir])

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.spatial import ConvexHull
 
 from router.records import FloatArray
-from training.statistics.hull import aiq, hull
+from training.statistics.hull import aiq, gain_over_mix, hull, mix_at
 
 points = arrays(np.float64, st.tuples(st.integers(1, 12), st.just(2)), elements=st.floats(0, 1, width=16))
 
@@ -126,3 +126,21 @@ def test_two_thousand_draws_of_a_hundred_points_take_two_seconds_at_most() -> No
     started = time.process_time()
     aiq(success, cost, cost.min(axis=1), cost.max(axis=1))
     assert time.process_time() - started < 2
+
+
+@given(points, st.floats(0, 1))
+def test_the_gain_over_a_mix_is_the_height_above_the_best_mix(curve: FloatArray, at: float) -> None:
+    cost, success = curve.T
+    at = max(at, float(cost.min()))
+    best = naive_height(cost, success, at)
+    gain = gain_over_mix((np.asarray([at]), np.asarray([best])), cost[None], success[None])
+    np.testing.assert_allclose(gain, 0.0, atol=1e-9)
+
+
+@given(points, st.floats(0, 1))
+def test_the_models_of_the_best_mix_reach_it(curve: FloatArray, at: float) -> None:
+    cost, success = curve.T
+    at = max(at, float(cost.min()))
+    mixed = mix_at(at, cost, success)
+    assert 1 <= len(mixed) <= 2
+    assert naive_height(cost[mixed], success[mixed], at) >= naive_height(cost, success, at) - 1e-9

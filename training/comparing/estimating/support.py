@@ -20,7 +20,9 @@ from training.comparing.estimating.off_policy import (
     matched_calls,
 )
 from training.comparing.evaluated import Support
-from training.statistics.intervals import Interval, Sums
+from training.pages.numbers import rate, usd_per_thousand
+from training.statistics.intervals import Interval, Sums, cut_to_range
+from training.statistics.policy_curves import ROUNDING
 
 LEAST_SAMPLE = 30.0
 """Effective sample size below which no number is given."""
@@ -124,12 +126,12 @@ def support_of(study: Study, shares: FloatArray, sums: Sums) -> Support:
     if not calls:
         return _no_support("the policy chooses on no prompt of the log")
     weights = Weights.of(study, study.success, shares)
-    refused = _refusal(study, study.success, shares, weights)
-    no_cost = refused or refusal(study, study.cost, shares)
     success, cost = (
-        Sums(total=total, draws=draws)
+        estimates(Sums(total=total, draws=draws))
         for total, draws in zip(np.split(sums.total, 2), np.split(sums.draws, 2, axis=1), strict=True)
     )
+    refused = _refusal(study, study.success, shares, weights)
+    no_cost = refused or refusal(study, study.cost, shares)
     return Support(
         matched_share=float((study.logged.calls * shares).sum() / calls),
         mean_weight=weights.mean,
@@ -137,8 +139,9 @@ def support_of(study: Study, shares: FloatArray, sums: Sums) -> Support:
         largest_weight_share=weights.largest_share,
         weight_quantiles=weights.quantiles(),
         refused=refused,
-        estimates={} if refused else _reported(estimates(success)),
-        cost_estimates={} if no_cost else _reported(estimates(cost)),
+        cost_refused=no_cost,
+        estimates={} if refused else _reported(success, 1.0),
+        cost_estimates={} if no_cost else _reported(cost, math.inf),
     )
 
 
@@ -151,19 +154,21 @@ def _no_support(refused: str) -> Support:
         largest_weight_share=unknown,
         weight_quantiles={},
         refused=refused,
+        cost_refused=refused,
         estimates={},
         cost_estimates={},
     )
 
 
-def _reported(by_estimator: Mapping[str, Interval]) -> dict[str, Interval]:
-    """The estimates as a report gives them: the direct method without bounds.
+def _reported(by_estimator: Mapping[str, Interval], most: float) -> dict[str, Interval]:
+    """The estimates as a report gives them: what is possible, the direct method without bounds.
 
     A bootstrap of predictions does not see the error of the model that made them: its intervals covered the
     truth in 6 to 49 % of the draws of `benchmarks.coverage`.
     """
     point = replace(by_estimator[DIRECT], low=math.nan, high=math.nan, above=math.nan)
-    return {**by_estimator, DIRECT: point}
+    possible = {**by_estimator, DIRECT: point}
+    return {name: cut_to_range(estimate, 0.0, most) for name, estimate in possible.items()}
 
 
 def refusal(study: Study, outcome: ScoredOutcome, shares: FloatArray) -> str | None:
@@ -181,7 +186,19 @@ def _refusal(study: Study, outcome: ScoredOutcome, shares: FloatArray, weights: 
         or _unlikely(unsupported_share(study, shares))
         or _too_few(weights)
         or _uncovered(weights)
+        or _impossible(study, outcome, shares)
     )
+
+
+def _impossible(study: Study, outcome: ScoredOutcome, shares: FloatArray) -> str | None:
+    """Single doubly robust scores leave the outcome's range; where their mean does too, a few decide it."""
+    traffic = chosen_traffic(study.logged, shares)
+    value = float(traffic @ np.where(shares > 0, shares * outcome.scores, 0.0).sum(axis=1) / traffic.sum())
+    is_rate = outcome is study.success
+    if -ROUNDING <= value <= (1 + ROUNDING if is_rate else math.inf):
+        return None
+    text = f"a success rate of {rate(value)}" if is_rate else f"{usd_per_thousand(value)} per 1,000 requests"
+    return f"its estimate is impossible, {text}: too few calls decide it"
 
 
 def _unseen(study: Study, outcome: ScoredOutcome, shares: FloatArray) -> str | None:

@@ -17,13 +17,16 @@ from training.statistics.policy_curves import (
 RISK_POINTS = 100
 
 
-def calibration(evaluated: Evaluated) -> Calibration:
+def calibration(evaluated: Evaluated, *, silent: bool = False) -> Calibration:
     """Calibration of the choice's confidence, and of every model's probability, on the known outcomes.
 
     Off-policy, the choice's outcome is known if the log took it too; such calls count with the inverse of
     their propensity, so that they stand for the others.
+
+    Args:
+        silent: the log can't speak for the router's choices, so the choice's figures are unknown.
     """
-    probability, outcome, weight = _of_choice(evaluated)
+    probability, outcome, weight = (part[: 0 if silent else None] for part in _of_choice(evaluated))
     success = evaluated.success if evaluated.study is None else evaluated.study.logged.success
     known = np.isfinite(evaluated.probability) & np.isfinite(success)
     every_probability, every_success = evaluated.probability[known], success[known]

@@ -9,6 +9,7 @@ import numpy as np
 from router.records import FloatArray, IntArray
 from training.comparing.estimating.logged import chosen_shares
 from training.comparing.estimating.off_policy import log_values
+from training.comparing.estimating.support import refusal
 from training.comparing.evaluated import Contender, Evaluated, Kind
 from training.comparing.policies.baselines import BEST_SINGLE, ORACLE, SHUFFLE, TASK_TYPE
 from training.statistics.intervals import path_columns
@@ -160,10 +161,8 @@ def logged_policy(evaluated: Evaluated) -> list[ComparedPolicy]:
 def sweeps_on(evaluated: Evaluated) -> dict[str, Sweep]:
     """The policies that have chances of success and know the costs, over their weights.
 
-    Empty off-policy if the log shows no outcome of some model: a sweep would choose it at some weight.
+    Off-policy a policy is swept only if the log can speak for it at every weight.
     """
-    if evaluated.study and (len(evaluated.study.success.unseen) or len(evaluated.study.cost.unseen)):
-        return {}
     estimates = {LEARNED: (evaluated.probability, evaluated.expected_cost)}
     for one in evaluated.others:
         if one.probability is not None and one.expected_cost is not None:
@@ -174,7 +173,21 @@ def sweeps_on(evaluated: Evaluated) -> dict[str, Sweep]:
         name: _sweep(probability, expected, evaluated.traffic)
         for name, (probability, expected) in estimates.items()
     }
-    return {name: sweep for name, sweep in swept.items() if sweep is not None}
+    return {
+        name: sweep for name, sweep in swept.items() if sweep is not None and _supported(sweep, evaluated)
+    }
+
+
+def _supported(sweep: Sweep, evaluated: Evaluated) -> bool:
+    """Whether the log can speak for a policy at each of its weights; true if every outcome is known."""
+    study, m = evaluated.study, len(evaluated.models)
+    if study is None:
+        return True
+    choices = (sweep.columns[sweep.path.at(weight)] for weight in sweep.weights)
+    shares = (chosen_shares(choice, m) for choice in choices)
+    return all(
+        refusal(study, outcome, one) is None for one in shares for outcome in (study.success, study.cost)
+    )
 
 
 def _sweep(probability: FloatArray, expected_cost: FloatArray, traffic: FloatArray) -> Sweep | None:

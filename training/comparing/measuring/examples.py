@@ -9,6 +9,8 @@ from training.comparing.evaluated import Evaluated, Example
 from training.statistics.policy_curves import picked
 
 MOST_EXAMPLES = 24
+MOST_WITHOUT_TEXT = 5
+"""Of examples whose text may not be shown: the models alone teach little."""
 TEXT_CHARACTERS = 600
 
 
@@ -45,5 +47,5 @@ def examples(evaluated: Evaluated, reference: IntArray | None, *, show_text: boo
             reference_success=float(reference_success[row]),
             router_confidence=float(evaluated.confidence[row]),
         )
-        for row in rows
+        for row in list(rows)[: None if show_text else MOST_WITHOUT_TEXT]
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -10,6 +10,9 @@ import numpy as np
 from router.errors import CallLogError
 from router.records import FloatArray, IntArray
 from training.comparing.blocks import Block, ratio
+from training.comparing.estimating.logged import chosen_shares
+from training.comparing.estimating.off_policy import Study
+from training.comparing.estimating.support import refusal
 from training.comparing.evaluated import Promise
 from training.statistics.intervals import UNKNOWN, Interval, cluster_numbers, interval, resampled_sums
 from training.statistics.policy_curves import picked
@@ -67,6 +70,23 @@ def promise_on(
         method=chosen.method,
         assumptions=chosen.assumptions,
     )
+
+
+def supported_promise(promise: Promise, trial: Trial, study: Study) -> Promise:
+    """The promise as far as an off-policy log can speak for it.
+
+    No weight can be promised unless the log supports the policy at it and every single model that it was
+    tested against; the cost relative to the best one is unknown unless it supports their costs.
+    """
+    if promise.weight is None:
+        return promise
+    n, m = trial.success.shape
+    choices = [trial.path().at(promise.weight), *(np.full(n, model) for model in range(m))]
+    shares = [chosen_shares(choice, m) for choice in choices]
+    if any(refusal(study, study.success, one) for one in shares):
+        return replace(promise, weight=None, bound=float("nan"), loss=UNKNOWN, cost_ratio=UNKNOWN, kept=None)
+    no_cost = any(refusal(study, study.cost, one) for one in shares)
+    return replace(promise, cost_ratio=UNKNOWN) if no_cost else promise
 
 
 def halves(clusters: IntArray, seed: int) -> tuple[IntArray, IntArray]:

@@ -29,6 +29,7 @@ from training.statistics.intervals import (
     UNKNOWN,
     Interval,
     Sums,
+    cut_to_range,
     interval,
     relative_cost_at_best,
     success_within,
@@ -58,6 +59,40 @@ class Resampled:
     slices: Mapping[tuple[str, str], Sums]
 
 
+def supported(
+    sums: Resampled, silent: Mapping[str, Collection[str]], *, best: str, ends: tuple[str, str]
+) -> Resampled:
+    """The sums of which the log can speak; what it can't tell is NaN in every one of them.
+
+    Args:
+        silent: "success" and "cost" of each policy where the log can't tell them.
+        best: name of the best single model's policy.
+        ends: names of the policies of the cheapest and the dearest model.
+    """
+    router = next(iter(silent))
+
+    def marked(name: str, prefix: str = "") -> set[str]:
+        return {f"{prefix}{outcome}" for outcome in silent[name]}
+
+    best_cost = {"best_cost"} & marked(best, "best_")
+    return replace(
+        sums,
+        policies={
+            name: PolicyBlock.silenced(one, marked(name) | marked(router, "router_") | best_cost)
+            for name, one in sums.policies.items()
+        },
+        sweeps={
+            name: SweepBlock.silenced(
+                one,
+                marked(best, "best_")
+                | ({"cheapest_cost"} if "cost" in silent[ends[0]] else set())
+                | ({"dearest_cost"} if "cost" in silent[ends[1]] else set()),
+            )
+            for name, one in sums.sweeps.items()
+        },
+    )
+
+
 def policy_results(
     evaluated: Evaluated,
     policies: Sequence[ComparedPolicy],
@@ -66,16 +101,14 @@ def policy_results(
     n_clusters: int,
 ) -> tuple[PolicyResult, ...]:
     """Every policy's numbers, the router's first; differences corrected for the number of policies."""
-    reported = {
-        name: one for name, one in sums.policies.items() if not (name in support and support[name].refused)
-    }
+    reported = sums.policies
     compared = _compared(policies, reported, n_clusters)
     return tuple(
         _policy_result(
             policy,
             policies,
             evaluated,
-            reported.get(policy.name),
+            reported[policy.name],
             sums.sweeps.get(LEARNED),
             (compared.get(policy.name, NOT_COMPARED), support.get(policy.name)),
         )
@@ -148,14 +181,14 @@ def _policy_result(
     policy: ComparedPolicy,
     policies: Sequence[ComparedPolicy],
     evaluated: Evaluated,
-    sums: Sums | None,
+    sums: Sums,
     sweep: Sums | None,
     verdict: tuple[RouterDifferences, Support | None],
 ) -> PolicyResult:
     """One policy's numbers from its own sums and those of the learned policy's sweep.
 
     Args:
-        sums: of a `PolicyBlock`, or None if the log can't speak for the policy.
+        sums: of a `PolicyBlock`.
         sweep: of a `SweepBlock`, or None if there is none.
     """
     compared, support = verdict
@@ -170,8 +203,8 @@ def _policy_result(
         aliases=tuple(other.name for other in same if other.kind == "baseline"),
         same_as_router=any(other.kind == "router" for other in same),
         prompts=able,
-        success=_interval(sums, lambda s: s.success / s.prompts),
-        cost_usd_per_call=_interval(sums, lambda s: s.cost / s.prompts),
+        success=cut_to_range(_interval(sums, lambda s: s.success / s.prompts), 0.0, 1.0),
+        cost_usd_per_call=cut_to_range(_interval(sums, lambda s: s.cost / s.prompts), 0.0, math.inf),
         cost_relative_to_best_single=_interval(sums, lambda s: ratio(s.cost, s.best_cost), reference=1.0),
         success_difference=compared.success,
         cost_ratio=compared.cost,
@@ -186,11 +219,9 @@ def _policy_result(
 
 
 def _interval(
-    sums: Sums | None, statistic: Callable[[PolicyBlock], FloatArray], *, reference: float = 0.0
+    sums: Sums, statistic: Callable[[PolicyBlock], FloatArray], *, reference: float = 0.0
 ) -> Interval:
-    """A statistic of a policy's sums with its interval; unknown without sums."""
-    if sums is None:
-        return UNKNOWN
+    """A statistic of a policy's sums with its interval."""
     return interval(sums, PolicyBlock.statistic(statistic), reference=reference)
 
 
@@ -200,14 +231,14 @@ def _label_agreement(policy: ComparedPolicy, evaluated: Evaluated) -> float:
     return label_agreement(policy.choice, evaluated.success, evaluated.cost)
 
 
-def at_equal(policy: Sums | None, sweep: Sums | None) -> tuple[Interval, Interval]:
+def at_equal(policy: Sums, sweep: Sums | None) -> tuple[Interval, Interval]:
     """The learned policy's relative cost at a policy's success, and its gain in success at the policy's cost.
 
     Args:
-        policy: sums of a `PolicyBlock`, or None if the log can't speak for the policy.
+        policy: sums of a `PolicyBlock`.
         sweep: of a `SweepBlock`, or None if there is none or the policy can't choose on every prompt.
     """
-    if policy is None or sweep is None:
+    if sweep is None:
         return UNKNOWN, UNKNOWN
 
     def relative_cost(policy_sums: FloatArray, sweep_sums: FloatArray) -> FloatArray:
@@ -231,11 +262,11 @@ def curve_result(name: str, sweep: Sweep, sums: Sums) -> CurveResult:
         name=name,
         weight=tuple(sweep.weights.tolist()),
         success=tuple((total.success / total.prompts).tolist()),
-        success_ci_low=tuple(low.tolist()),
-        success_ci_high=tuple(high.tolist()),
+        success_ci_low=tuple(np.clip(low, 0.0, 1.0).tolist()),
+        success_ci_high=tuple(np.clip(high, 0.0, 1.0).tolist()),
         cost_usd_per_call=tuple((total.cost / total.prompts).tolist()),
         cost_at_best=interval(sums, SweepBlock.statistic(SweepBlock.relative_cost_at_best), reference=1.0),
-        aiq=interval(sums, SweepBlock.statistic(_aiq)),
+        aiq=cut_to_range(interval(sums, SweepBlock.statistic(_aiq)), 0.0, 1.0),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -16,27 +17,25 @@ from training.comparing.evaluated import (
     SliceResult,
 )
 from training.comparing.policies.baselines import BEST_SINGLE, SHUFFLE, TASK_TYPE
-from training.pages.numbers import as_factor, bounds, relative
+from training.pages.numbers import as_factor, bounds, relative, signed_points
+from training.recommending import (
+    CORRECTED,
+    COST_MARGIN,
+    FEW,
+    NOT_SHOWN,
+    SIGNIFICANT,
+    SUCCESS_MARGIN,
+    cost_verdict,
+    cost_words,
+    success_verdict,
+    success_words,
+)
 from training.statistics.intervals import UNKNOWN, Interval
 from training.statistics.policy_curves import ROUNDING
 
-SUCCESS_MARGIN = 0.01
-"""Success rates count as equal if one may be lower by at most this much."""
-COST_MARGIN = 0.05
-"""Mean costs count as equal if one may be higher by at most this share."""
-SIGNIFICANT = 0.05
-"""A difference counts as shown if its p-value, corrected for the number of comparisons, is below this."""
-FEW = 30
-"""Fewer independent groups of prompts decide nothing: their percentile intervals are too narrow."""
 MOST_SLICES = 3
 
 ORDER: tuple[Outcome, ...] = ("loss", "undecided", "trade-off", "win")
-LEADS = {
-    "loss": "It does not beat {}: ",
-    "undecided": "Undecided against {}: ",
-    "trade-off": "A trade-off against {}: ",
-    "win": "The router beats {}: ",
-}
 
 
 def classify(success: Difference, cost_ratio: Difference) -> Outcome:
@@ -89,23 +88,14 @@ def _settled(outcome: Outcome, comparison: Comparison) -> Outcome:
 
 
 def headline(claims: Sequence[Claim]) -> str:
-    """One sentence that counts the claims, losses first."""
-    wording = {
-        "loss": "loses {}",
-        "undecided": "leaves {} undecided",
-        "trade-off": "trades cost against success in {}",
-        "win": "wins {}",
-    }
-    if not claims:
+    """One sentence that counts what is shown against the other policies, losses first."""
+    compared = [claim for claim in claims if claim.success]
+    if not compared:
         return "There is nothing to compare the router with."
-    counts = {outcome: sum(claim.outcome == outcome for claim in claims) for outcome in ORDER}
-    parts = [
-        wording[outcome].format(count or "none")
-        for outcome, count in counts.items()
-        if count or outcome == "loss"
-    ]
-    noun = "comparison" if len(claims) == 1 else "comparisons"
-    return f"Of {len(claims)} {noun}, the router {_listed(parts)}."
+    verdicts = Counter(word for claim in compared for word in (claim.success, claim.cost))
+    words = ("less successful", "dearer", "more successful", "cheaper")
+    parts = [f"{word} than {verdicts[word] or 'none'}" for word in words]
+    return f"Of {len(compared)} other policies, the router is shown to be {_listed(parts)}."
 
 
 def _listed(parts: Sequence[str]) -> str:
@@ -135,20 +125,40 @@ def _baseline_claim(result: PolicyResult, comparison: Comparison) -> Claim:
     if result.same_as_router:
         text = f"The router makes the same choices as {title}."
         return Claim(outcome="undecided", against=result.name, text=text)
-    if result.support is not None and result.support.refused:
-        text = f"The log can't speak for {title}: {result.support.refused}."
-        return Claim(outcome="undecided", against=result.name, text=text)
-    success = guarded(result.success_difference, comparison.clusters)
-    cost = result.cost_ratio.interval
-    outcome = _settled(_resolved(classify(success, result.cost_ratio), result), comparison)
-    text = LEADS[outcome].format(title) + _difference(success.interval, cost)
-    if (success.interval.value < 0) == (cost.value < 1):
+    success, cost = guarded(result.success_difference, comparison.clusters), result.cost_ratio
+    if math.isnan(success.interval.value):
+        refused = result.support.refused if result.support is not None else None
+        why = f"{title}: {refused}" if refused else f"the router or for {title}"
+        return Claim(outcome="undecided", against=result.name, text=f"The log can't speak for {why}.")
+    outcome = _settled(_resolved(classify(success, cost), result), comparison)
+    claim = _compared(result, success, comparison)
+    text = f"Against {title}: {claim.text}"
+    if (success.interval.value < 0) == (cost.interval.value < 1):
         text += _at_its_success(result.cost_at_equal_quality)
     if result.prompts < comparison.prompts:
         text += f" (on the {result.prompts:,} prompts that it can choose for)"
-    if outcome == "undecided" and result.success_difference.calls_to_settle:
+    if claim.success in (NOT_SHOWN, CORRECTED) and result.success_difference.calls_to_settle:
         text += f"; about {result.success_difference.calls_to_settle:,} more prompts would settle the success"
-    return Claim(outcome=outcome, against=result.name, text=text + ".")
+    return replace(claim, outcome=outcome, text=text + ".")
+
+
+def _compared(result: PolicyResult, success: Difference, comparison: Comparison) -> Claim:
+    """Both differences from a policy with their verdicts; what runs today is one look, the rest are many."""
+    alone = result.name == comparison.reference
+    looks = [0.0 if alone else one.p_adjusted for one in (success, result.cost_ratio)]
+    usd = result.cost_usd_per_call.value
+    few = comparison.clusters < FEW
+    words = (
+        success_words(success.interval, looks[0]),
+        cost_words(result.cost_difference, usd, looks[1]),
+    )
+    return Claim(
+        outcome="undecided",
+        against=result.name,
+        text="; ".join(words) + (f"; too few prompts for a verdict ({FEW} are the least)" if few else ""),
+        success=NOT_SHOWN if few else success_verdict(success.interval, looks[0]),
+        cost=NOT_SHOWN if few else cost_verdict(result.cost_difference, looks[1]),
+    )
 
 
 def _at_its_success(ratio: Interval) -> str:
@@ -172,17 +182,20 @@ def _shuffle_claim(result: PolicyResult, comparison: Comparison) -> Claim:
         text = "The router sends every prompt to one model: there is no choice to judge."
         return Claim(outcome="undecided", against=SHUFFLE, text=text)
     difference = result.success_difference
+    if math.isnan(difference.interval.value):
+        return Claim(
+            outcome="undecided", against=SHUFFLE, text="The log can't speak for the shuffled choices."
+        )
     outcome = _settled(classify(difference, result.cost_ratio), comparison)
-    claim = {
+    lead = {
         "loss": "It does not know which prompt needs which model",
         "undecided": "It is not shown to know which prompt needs which model",
         "trade-off": "It trades success against cost when it picks the prompts",
         "win": "It knows which prompt needs which model",
     }[outcome]
-    text = f"{claim}: against its own choices shuffled over the prompts, " + _difference(
-        difference.interval, result.cost_ratio.interval
-    )
-    return Claim(outcome=outcome, against=SHUFFLE, text=text + ".")
+    claim = _compared(result, difference, comparison)
+    text = f"{lead}: against its own choices shuffled over the prompts, {claim.text}."
+    return replace(claim, outcome=outcome, text=text)
 
 
 def _at_equal_quality(comparison: Comparison) -> Iterator[Claim]:
@@ -205,7 +218,7 @@ def _table_claim(outcome: Outcome, learned: CurveResult, table: CurveResult, com
     ratio, best = comparison.equal_quality or UNKNOWN, comparison.best_single
     claim = {
         "loss": "Mean per task type is cheaper at equal quality",
-        "undecided": "Undecided against mean per task type at equal quality",
+        "undecided": "Not shown to differ from mean per task type at equal quality",
         "trade-off": "",
         "win": "It is cheaper than mean per task type at equal quality",
     }[outcome]
@@ -295,25 +308,14 @@ def guarded(difference: Difference, clusters: int) -> Difference:
     return replace(difference, interval=replace(interval, low=low, high=high))
 
 
-def _difference(success: Interval, cost_ratio: Interval = UNKNOWN) -> str:
-    """Cost and success of the router against a baseline, as a clause."""
-    if math.isnan(cost_ratio.value):
-        return f"{points(success)} (costs are unknown)"
-    return f"it costs {_of_it(cost_ratio)} at {points(success)}"
-
-
 def _of_it(ratio: Interval) -> str:
     """A cost relative to the one just named: "38 % [30, 47] of it", "14x [13, 15] as much"."""
     return f"{share(ratio)} as much" if as_factor(ratio.value) else f"{share(ratio)} of it"
 
 
 def points(difference: Interval) -> str:
-    """A difference of success rates: "0.2 points [-0.9, +1.1] better success"."""
-    word = "better" if difference.value >= 0 else "worse"
-    if math.isnan(difference.low):
-        return f"{abs(difference.value) * 100:.1f} points {word} success"
-    low, high = difference.low * 100, difference.high * 100
-    return f"{abs(difference.value) * 100:.1f} points [{low:+.1f}, {high:+.1f}] {word} success"
+    """A difference of success rates: "+0.2 points [-0.9, +1.1]"."""
+    return f"{signed_points(difference.value)} points {bounds(difference, 'points')}".rstrip()
 
 
 def share(ratio: Interval) -> str:

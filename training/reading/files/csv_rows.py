@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from router.addresses import shown_text
 from router.errors import CallLogError
+from router.errors.masking import shown_text
 from training.reading.files.json_values import LONGEST_VALUE
 from training.reading.files.log_file import LongLine, lines_of, open_log
 

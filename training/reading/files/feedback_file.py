@@ -9,23 +9,16 @@ from pathlib import Path
 
 from router.call_log.address import LINE_FILES
 from router.records import Json
-from training.readers.cells import boolean, microseconds, number, parse_json, plain_text
+from training.readers.cells import boolean, number, parse_json, plain_text
 from training.reading.files.log_file import lines_of, open_log
 
 logger = logging.getLogger(__name__)
 
 _MARK = ".feedback"
 _CREATE = """
-CREATE TABLE feedback (
-    call_id TEXT PRIMARY KEY, time INTEGER, id TEXT, success INTEGER, score REAL, source TEXT
-) WITHOUT ROWID
+CREATE TABLE feedback (call_id TEXT PRIMARY KEY, success INTEGER, score REAL, source TEXT) WITHOUT ROWID
 """
-_KEEP_LATEST = """
-INSERT INTO feedback VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (call_id) DO UPDATE SET
-    time = excluded.time, id = excluded.id, success = excluded.success, score = excluded.score,
-    source = excluded.source
-WHERE (excluded.time, excluded.id) > (time, id)
-"""
+_KEEP_LATEST = "INSERT OR REPLACE INTO feedback VALUES (?, ?, ?, ?)"
 
 
 def feedback_beside(log: str) -> Path | None:
@@ -49,7 +42,7 @@ def _plain_or_packed(path: Path) -> Path | None:
 
 
 class Feedback:
-    """The latest feedback per call, in a temporary SQLite file: memory stays the same for any log."""
+    """The feedback of each call that arrived last, in a temporary SQLite file: memory stays the same."""
 
     def __init__(self, path: Path) -> None:
         """Read the file, and leave out lines that are not feedback, with a warning."""
@@ -103,8 +96,6 @@ def _row(value: Json) -> Sequence[Json]:
     success, score, source = (value.get(name) for name in ("success", "score", "source"))
     return (
         value["call_id"],
-        microseconds(value.get("time")) or 0,
-        str(value.get("feedback_id")),
         boolean(success),
         number(score),
         plain_text(source),

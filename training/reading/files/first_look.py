@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from router.addresses import shown_address, without_query
 from router.call_log.address import DATABASE_FILES
 from router.errors import CallLogError
+from router.errors.masking import shown_address, without_query
 from training.reading.files.csv_rows import csv_header
 from training.reading.files.feedback_file import feedback_beside
 from training.reading.files.json_values import LOOKED_AT, layout_of

@@ -14,8 +14,8 @@ from typing import BinaryIO, Literal, TypeAlias, cast
 
 import pyarrow as pa
 
-from router.addresses import shown_address, shown_text, without_query
 from router.errors import CallLogError, MissingExtra
+from router.errors.masking import shown_address, shown_text, without_query
 from training.reading.files.json_values import LONGEST_VALUE
 
 Format: TypeAlias = Literal["parquet", "json", "csv", "database", "values", "table", "address", "spool"]

@@ -7,9 +7,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from router.addresses import without_credentials, without_query
 from router.call_log.address import DATABASE_FILES
 from router.errors import CallLogError
+from router.errors.masking import without_credentials, without_query
 from training.reading.files.feedback_file import log_beside
 from training.reading.files.log_file import is_remote, plain_name, remote_error
 

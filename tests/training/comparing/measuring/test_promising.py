@@ -7,8 +7,10 @@ import pytest
 
 from router.deciding.policy import choose
 from router.errors import CallLogError
+from tests.training.comparing.choice_logs import random_log
 from tests.training.statistics.test_quality_guarantee import chances, trial_of
-from training.comparing.measuring.promising import halves, promise_on
+from training.comparing.estimating.off_policy import study_of
+from training.comparing.measuring.promising import halves, promise_on, supported_promise
 from training.statistics.policy_curves import picked
 from training.statistics.quality_guarantee import Trial, guaranteed_weight, weights_to_test
 
@@ -52,6 +54,24 @@ def test_without_a_safe_weight_it_is_unknown_whether_the_promise_is_kept(trial: 
     found = promise_on(trial, max_loss=1e-4, confidence=0.999)
     assert (found.weight, found.kept) == (None, None)
     assert np.isnan(found.loss.value)
+
+
+@pytest.mark.parametrize(("rows", "promised"), [(60, False), (4_000, True)])
+def test_off_policy_only_what_the_log_supports_is_promised(rows: int, promised: bool) -> None:
+    log, x, _ = random_log(rows, seed=1)
+    study = study_of(log, x)
+    trial = Trial(
+        probability=np.tile([0.3, 0.5, 0.9], (rows, 1)),
+        expected_cost=np.tile([1.0, 2.0, 4.0], (rows, 1)),
+        success=study.success.scores,
+        cost=study.cost.scores,
+        clusters=log.clusters,
+        traffic=log.traffic,
+    )
+    made = replace(promise_on(trial, max_loss=0.5, confidence=0.5, n_resamples=100), weight=0.0, kept=True)
+    found = supported_promise(made, trial, study)
+    assert (found.weight is not None) == promised
+    assert (found.kept is not None) == promised
 
 
 def test_a_log_of_one_session_is_refused(trial: Trial) -> None:

@@ -23,6 +23,7 @@ from training.comparing.evaluated import (
     SliceResult,
     Support,
 )
+from training.recommending import Recommendation
 from training.statistics.intervals import UNKNOWN, Interval
 
 HOSTILE = (
@@ -190,39 +191,50 @@ def verdict() -> tuple[Claim, ...]:
         Claim(
             outcome="loss",
             against="mean per task type",
-            text="It does not beat mean per task type: it costs 126 % [121, 131] of it at 0.3 points "
-            "[-1.4, +0.8] worse success.",
+            text="Against mean per task type: success -0.3 points [-1.4, +0.8]: not shown to differ; cost "
+            "+$0.35 per 1,000 (+26 %) [+$0.28, +$0.42]: dearer.",
+            success="not shown to differ",
+            cost="dearer",
         ),
         Claim(
             outcome="loss",
             against="gpt-4o by length",
-            text="On 2 slices it succeeds less often than gpt-4o: over 2,000 tokens (11.8 points [-16.2, "
-            "-7.4] worse success at 48 % [42, 54] of its cost) and code (6.1 points [-8.7, -3.5] worse "
-            "success at 48 % [42, 54] of its cost).",
+            text="On 2 slices it succeeds less often than gpt-4o: over 2,000 tokens (-11.8 points [-16.2, "
+            "-7.4] at 48 % [42, 54] of its cost) and code (-6.1 points [-8.7, -3.5] at 48 % [42, 54] of its "
+            "cost).",
         ),
         Claim(
             outcome="undecided",
             against="k nearest neighbours",
-            text="Undecided against k nearest neighbours: it costs 109 % [99, 119] of it at 0.2 points "
-            "[-1.3, +0.9] worse success.",
+            text="Against k nearest neighbours: success -0.2 points [-1.3, +0.9]: not shown to differ; cost "
+            "+$0.14 per 1,000 (+9 %) [-$0.02, +$0.30]: not shown to differ.",
+            success="not shown to differ",
+            cost="not shown to differ",
         ),
         Claim(
             outcome="trade-off",
             against="all-cheap",
-            text="A trade-off against all-cheap (llama-3.1-8b): it costs 1,433 % [1,380, 1,490] of it at "
-            "20.2 points [+19.1, +21.3] better success.",
+            text="Against all-cheap (llama-3.1-8b): success +20.2 points [+19.1, +21.3]: more successful; "
+            "cost +$1.60 per 1,000 (+1333 %) [+$1.54, +$1.66]: dearer.",
+            success="more successful",
+            cost="dearer",
         ),
         Claim(
             outcome="win",
             against="keyword heuristic",
-            text="The router beats keyword heuristic: it costs 78 % [73, 83] of it at 5.5 points [+4.4, "
-            "+6.6] better success.",
+            text="Against keyword heuristic: success +5.5 points [+4.4, +6.6]: more successful; cost -$0.48 "
+            "per 1,000 (-22 %) [-$0.59, -$0.37]: cheaper.",
+            success="more successful",
+            cost="cheaper",
         ),
         Claim(
             outcome="win",
             against="cost-matched shuffle",
             text="It knows which prompt needs which model: against its own choices shuffled over the "
-            "prompts, it costs 100 % [95, 105] of it at 6.4 points [+5.3, +7.5] better success.",
+            "prompts, success +6.4 points [+5.3, +7.5]: more successful; cost +$0.00 per 1,000 (+0 %) "
+            "[-$0.08, +$0.08]: not shown to differ.",
+            success="more successful",
+            cost="not shown to differ",
         ),
     )
 
@@ -270,6 +282,12 @@ def exact() -> Comparison:
     router = policy("router", "router", 0.836, 1.72)
     return Comparison(
         method="exact",
+        recommendation=Recommendation(
+            code="deploy",
+            sentence="Deploy the router against best single: success -0.2 points [-0.9, +0.4]: not shown to "
+            "differ; cost -$2.38 per 1,000 (-58 %) [-$2.55, -$2.21]: cheaper.",
+            next="pointsman route --router models/support",
+        ),
         change=ChangeFromToday(
             today="best single", usd_per_1000=of(-2.38, 0.17), failures_per_1000=of(6.1, 9.8)
         ),
@@ -312,6 +330,7 @@ def exact() -> Comparison:
         examples=examples(),
         promise=promise(),
         off_policy=None,
+        text_shown=True,
         looked_at={"policies": 18, "slices": 14},
         warnings=("On these prompts 3 % of the costs were estimated from today's prices.",),
         n_resamples=2000,
@@ -328,6 +347,7 @@ def support(*, refused: str | None = None) -> Support:
         largest_weight_share=0.011,
         weight_quantiles={"0.5": 1.4, "0.9": 4.2, "0.99": 13.8, "1": 41.0},
         refused=refused,
+        cost_refused=refused,
         estimates={} if refused else {name: of(0.83 + 0.002 * at, 0.02) for at, name in enumerate(names)},
         cost_estimates={} if refused else {name: of(0.0017, 0.0002) for name in names},
     )

@@ -120,8 +120,36 @@ def test_the_answer_is_in_the_first_screen_after_what_is_lost(visit: Visit) -> N
             "\N{MINUS SIGN}$2.55 to \N{MINUS SIGN}$2.21",
             "cheaper",
             "+6.1",
-            "not shown to change",
+            "not shown to differ",
         )
+    )
+    advice = visit.page.locator("h1, .advice").all()
+    assert all((box := one.bounding_box()) and box["y"] + box["height"] <= losses["y"] for one in advice)
+
+
+def test_details_are_folded_and_a_link_opens_them(opened: Open) -> None:
+    page = opened("exact", (1000, 800), "light").page
+    assert page.locator("details.fold[open]").count() == 0
+    assert not page.get_by_role("heading", name="Where does it lose?").is_visible()
+    page.get_by_role("link", name="Where it loses").click()
+    expect(page.get_by_role("heading", name="Where does it lose?")).to_be_visible()
+    page.get_by_text("For the statistician").click()
+    drawn(page)
+    expect(page.locator("#reliability .main-svg").first).to_be_visible()
+
+
+def test_rows_become_cards_on_a_phone_with_the_deciding_number_first(opened: Open) -> None:
+    page = opened("exact", (389, 844), "light").page
+    page.get_by_text("For the statistician").click()
+    table = page.get_by_role("region", name="Every policy", exact=True)
+    row = table.locator(".cards tbody tr:has(td.decides)").nth(1)
+    cells = row.locator("td").evaluate_all(
+        "(all) => all.map((one) => [one.dataset.label, one.getBoundingClientRect().top])"
+    )
+    first = min(cells, key=lambda cell: cell[1])[0]
+    assert first == "Router\N{RIGHT SINGLE QUOTATION MARK}s success less this"
+    assert page.locator(".scroll:has(.cards)").evaluate_all(
+        "(all) => all.every((one) => one.scrollWidth <= one.clientWidth)"
     )
 
 
@@ -223,16 +251,19 @@ def test_without_scripts_the_answer_and_the_tables_are_there(
         page.goto((folder / "exact.html").as_uri())
         assert "\N{MINUS SIGN}$2.38" in page.locator(".figures").inner_text()
         assert "does not run here" in page.locator("#cost-quality").inner_text()
+        page.get_by_text("For the statistician").click()
         assert page.get_by_role("table", name="Every policy.").is_visible()
 
 
 def test_a_screen_reader_finds_landmarks_headings_tables_and_charts(opened: Open) -> None:
-    page = opened("off-policy", PHONE, "dark").page
+    page = opened("off-policy", (391, 844), "dark").page
+    for one in page.locator("details.fold > summary").all():
+        one.click()
     tree = page.locator("body").aria_snapshot()
     for part in (
         "- main:",
         '- navigation "Contents"',
-        '- heading "What would change per 1,000 requests" [level=1]',
+        '- heading "Deploy this router" [level=1]',
         '- heading "Where does it lose?" [level=2]',
         '- img "Success rate over cost per 1,000 requests',
         '- rowheader "keyword heuristic"',
@@ -266,7 +297,7 @@ def test_paper_holds_the_answer_the_charts_and_the_last_column(visit: Visit, tmp
     text = done.stdout.decode()
     for part in (
         "\N{MINUS SIGN}$2.38",
-        "not shown to change",
+        "not shown to differ",
         "LiteLLM heuristic_v2",
         "USD per 1,000 requests, logarithmic scale",
         "18,400",

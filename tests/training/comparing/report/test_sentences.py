@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -56,10 +57,11 @@ def test_a_router_that_knows_beats_the_best_single_model() -> None:
     verdict = told(knowing())[BEST_SINGLE]
     assert verdict.outcome == "win"
     assert verdict.text.startswith(
-        "The router beats best single, all-strong and mean per task type (large), which runs today: it costs "
-        "55 % ["
+        "Against best single, all-strong and mean per task type (large), which runs today: "
+        "success +10.0 points ["
     )
-    assert "10.0 points [" in verdict.text
+    assert "]: more successful; cost -$4.50 per 1,000 (-45 %) [" in verdict.text
+    assert (verdict.success, verdict.cost) == ("more successful", "cheaper")
 
 
 def test_a_router_that_pays_for_nothing_loses_to_all_cheap() -> None:
@@ -67,7 +69,8 @@ def test_a_router_that_pays_for_nothing_loses_to_all_cheap() -> None:
     n = 400
     verdict = told(np.where(np.arange(n) % 10 == 2, 1, 0))[ALL_CHEAP]
     assert verdict.outcome == "loss"
-    assert verdict.text.startswith("It does not beat all-cheap")
+    assert verdict.text.startswith("Against all-cheap")
+    assert (verdict.success, verdict.cost) == ("not shown to differ", "dearer")
 
 
 def test_a_random_router_is_not_said_to_know_the_prompts() -> None:
@@ -92,7 +95,7 @@ def test_a_slice_on_which_it_is_worse_is_named() -> None:
     choice = np.where(np.arange(400) % 4 == 1, 0, 1)
     verdict = told(choice)["best single by slice"]
     assert "it succeeds less often than best single" in verdict.text
-    assert "task type odd (100.0 points" in verdict.text
+    assert "task type odd (-100.0 points" in verdict.text
 
 
 def test_nothing_is_decided_from_few_prompts() -> None:
@@ -113,9 +116,9 @@ def test_equal_outcomes_on_all_prompts_still_leave_room_for_a_difference() -> No
 @pytest.mark.parametrize(
     ("value", "low", "high", "text"),
     [
-        pytest.param(0.002, -0.009, 0.011, "0.2 points [-0.9, +1.1] better success", id="better"),
-        pytest.param(-0.03, -0.04, -0.02, "3.0 points [-4.0, -2.0] worse success", id="worse"),
-        pytest.param(0.01, math.nan, math.nan, "1.0 points better success", id="no bounds"),
+        pytest.param(0.002, -0.009, 0.011, "+0.2 points [-0.9, +1.1]", id="better"),
+        pytest.param(-0.03, -0.04, -0.02, "-3.0 points [-4.0, -2.0]", id="worse"),
+        pytest.param(0.01, math.nan, math.nan, "+1.0 points", id="no bounds"),
     ],
 )
 def test_a_difference_reads_as_points(value: float, low: float, high: float, text: str) -> None:
@@ -137,6 +140,37 @@ def test_a_large_ratio_is_a_factor_as_in_the_tables() -> None:
 
 
 def test_the_headline_counts_losses_first() -> None:
-    verdicts = [Claim(outcome=o, against="", text="") for o in ("loss", "win", "win", "undecided")]
-    assert headline(verdicts) == "Of 4 comparisons, the router loses 1, leaves 1 undecided and wins 2."
-    assert headline(verdicts[1:2]) == "Of 1 comparison, the router loses none and wins 1."
+    claims = [
+        Claim(outcome="win", against="", text="", success=success, cost=cost)
+        for success, cost in (("more successful", "cheaper"), ("less successful", "cheaper"), ("", ""))
+    ]
+    assert headline(claims) == (
+        "Of 2 other policies, the router is shown to be less successful than 1, dearer than none, "
+        "more successful than 1 and cheaper than 2."
+    )
+    assert headline(claims[2:]) == "There is nothing to compare the router with."
+
+
+@pytest.mark.parametrize("known_costs", [True, False])
+@pytest.mark.parametrize("n", [20, 400])
+def test_every_verdict_follows_from_the_two_intervals_in_its_sentence(n: int, known_costs: bool) -> None:
+    """What a reader makes of the numbers in brackets is what the words say."""
+    for seed in range(2):
+        choice = np.random.default_rng(seed).integers(0, 2, n)
+        for claim in told(choice, known_costs=known_costs).values():
+            for what, more, less in (
+                ("success", "more successful", "less successful"),
+                ("cost", "dearer", "cheaper"),
+            ):
+                found = re.search(what + r" ([+-]?)[$\d].*?\[([^,\]]+), ([^\]]+)\]: ([^;.(]*)", claim.text)
+                if found is None:
+                    continue
+                low, high = (float(end.replace("$", "").replace(",", "")) for end in found.groups()[1:3])
+                word = found[4].strip()
+                if word == more:
+                    assert low > 0
+                elif word == less:
+                    assert high < 0
+                else:
+                    assert word.startswith("not shown to differ")
+                    assert low <= 0 <= high or "corrected" in word

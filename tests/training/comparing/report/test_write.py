@@ -120,7 +120,7 @@ def test_names_and_texts_from_users_are_text_and_never_markup() -> None:
     assert len(tags.scripts) == 3
     assert "<img src=x onerror=" in tags.text
     assert "{{ 7 * 7 }}" in tags.text
-    assert tags.seen.count("a") == tags.seen.count("nav") * 11 + 1
+    assert tags.seen.count("a") == tags.seen.count("nav") * 13 + 2
 
 
 def test_data_for_scripts_can_not_end_its_script() -> None:
@@ -145,22 +145,26 @@ def test_the_page_runs_its_own_scripts_only_and_reaches_nothing(page: str) -> No
 def test_the_answer_comes_first_and_losses_before_it(page: str) -> None:
     text = parsed(page).text
     order = [
-        "What would change per 1,000 requests",
-        "It does not beat mean per task type",
-        "\N{MINUS SIGN}$2.38",
-        "Verdicts, losses first",
+        "Deploy this router",
+        "Deploy the router against best single",
+        "the router is shown to be",
+        "\N{MINUS SIGN}$2.55 to",
+        "pointsman route --router",
         "Cost against success",
-        "Every policy",
+        "What was compared",
+        "Against every other policy",
         "Where does it lose?",
-        "Can its confidence be believed?",
         "Where they disagree",
-        "Method, and what the words mean",
         "Data, and what was left out",
         "The same calls, router and seed",
+        "Every policy",
+        "At equal quality, and at equal cost",
+        "Can its confidence be believed?",
+        "Method, and what the words mean",
     ]
-    places = [text.index(part) for part in order[:4]]
+    places = [text.index(part) for part in order[:5]]
     assert places == sorted(places)
-    rest = [text.rindex(part) for part in order[4:] if part != "Every policy"]
+    rest = [text.rindex(part) for part in order[5:] if part != "Every policy"]
     assert rest == sorted(rest)
 
 
@@ -204,10 +208,35 @@ def test_a_promise_of_which_the_loss_is_unknown_is_said_to_be_neither_kept_nor_b
     assert "✕ not kept" not in text
 
 
-def test_a_withheld_text_is_said_to_be_withheld(page: str) -> None:
+def test_a_withheld_text_is_said_to_be_withheld_with_the_way_to_see_it(page: str) -> None:
     text = parsed(page).text
     assert "Text withheld." in text
     assert "Some texts are withheld" in text
+    hidden = " ".join(parsed(html(replace(exact(), text_shown=False))).text.split())
+    assert "Texts are withheld: give --show-text to compare" in hidden
+
+
+def test_a_made_up_log_is_called_synthetic(page: str) -> None:
+    made_up = replace(exact(), provenance=replace(exact().provenance, synthetic=True))
+    assert "SYNTHETIC" in parsed(html(made_up)).text
+    assert "SYNTHETIC" not in parsed(page).text
+
+
+def test_the_first_screen_says_which_router_and_which_log() -> None:
+    case = exact()
+    named = replace(
+        case.provenance,
+        routers={"models:/claims/2": "v2"},
+        trained="2026-11-02T10:00:00+00:00",
+        calls=("calls.parquet",),
+        first_day="2026-09-14",
+        last_day="2026-10-25",
+        calls_in_log=6000,
+    )
+    text = " ".join(parsed(html(replace(case, provenance=named))).text.split())
+    assert "models:/claims/2, version" in text
+    assert "trained 2026-11-02" in text
+    assert "calls.parquet, 2026-09-14 to 2026-10-25, 6,000 calls" in text
 
 
 def test_losing_slices_are_named_worst_first(page: str) -> None:

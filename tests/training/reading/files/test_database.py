@@ -294,13 +294,14 @@ def test_an_address_of_another_kind_of_server_is_refused() -> None:
         find_files(["mysql://me:hush@host/x"], {})
 
 
-def test_a_value_that_no_writer_of_ours_left_is_an_error_with_its_place(tmp_path: Path) -> None:
-    log = write_log(tmp_path / "calls.db", record())
-    change(log, "UPDATE calls SET messages = '[half'")
-    with pytest.raises(
-        CallLogError, match=r"calls\.db: a row after row 0 holds what pointsman did not write"
-    ):
-        read(tmp_path, log)
+def test_a_damaged_row_is_left_out_and_counted_without_its_text(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = write_log(tmp_path / "calls.db", record("a"), record("b"))
+    change(log, "UPDATE calls SET messages = '[half' WHERE call_id = 'a'")
+    assert read(tmp_path, log).summary.calls == 1
+    assert "calls.db: 1 row(s) are damaged and were left out" in caplog.text
+    assert "half" not in caplog.text
 
 
 # PostgreSQL

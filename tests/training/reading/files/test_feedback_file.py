@@ -74,13 +74,13 @@ def test_a_gzipped_log_has_its_feedback_beside_it_too(tmp_path: Path) -> None:
         pytest.param([said("b", success=False)], (True, None, None), id="of another call"),
         pytest.param(
             [said(success=False, time="2026-09-15T00:00:00Z"), said(score=0.5)],
-            (False, None, "test"),
-            id="the latest by time, wherever it stands",
+            (True, 0.5, "test"),
+            id="the last to arrive, though its clock was set back",
         ),
         pytest.param(
             [said(score=0.5, feedback_id="2"), said(success=False, feedback_id="1")],
-            (True, 0.5, "test"),
-            id="of one moment the latest by its id",
+            (False, None, "test"),
+            id="of one moment the last to arrive, whatever its id",
         ),
         pytest.param([said(success="false")], (False, None, "test"), id="success as text"),
     ],

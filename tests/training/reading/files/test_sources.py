@@ -14,8 +14,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from router.addresses import shown_text
 from router.errors import CallLogError, ConfigError, MissingExtra
+from router.errors.masking import shown_text
 from tests.training.logs import call, read, write_lines
 from training.reading.files import log_file
 from training.reading.files.log_file import remote_error

@@ -22,13 +22,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from router.errors.masking import without_credentials
+
 
 class RouterError(Exception):
     """Base of all pointsman errors: catching it catches what an operator must handle."""
 
 
 class ConfigError(RouterError):
-    """A setting in `pointsman.yaml` is unknown, missing or out of range."""
+    """A setting in `pointsman.yaml` is unknown, missing or out of range; the message holds no credentials."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_credentials(message))
 
 
 class ArtifactError(RouterError):
@@ -103,7 +108,10 @@ class StreamBroken(RouterError):
 
 
 class CallLogError(RouterError):
-    """A call log can't be read or written, or holds nothing to learn from."""
+    """A call log can't be read or written, or holds nothing to learn from; the message has no credentials."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_credentials(message))
 
 
 class TooManyRejects(CallLogError):

@@ -1,0 +1,144 @@
+"""The commands that list a router's versions, and move the aliases that point to them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from router.cli.console import AsJson, app, one_line_text, print_json, say
+from router.errors import ConfigError
+from router.records import Json
+from training.commands.offline import TRACKING, Tracking
+
+if TYPE_CHECKING:
+    from training.tracking.versions import Move, RouterRegistry, TrainedVersion
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The name that the router is registered under.")]
+Alias = Annotated[str, typer.Option(help="The alias that applications load.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking first.")]
+ALIAS = "champion"
+
+
+@app.command("versions")
+def versions_command(name: Name, tracking_uri: Tracking = TRACKING, as_json: AsJson = False) -> None:
+    """List the registered versions of a router, the latest first."""
+    versions = _registry(tracking_uri).versions(name)
+    if as_json:
+        print_json({"name": name, "versions": [version.to_json() for version in versions]})
+    else:
+        console = Console(highlight=False, emoji=False)
+        console.print(_table(versions))
+
+
+@app.command("promote")
+def promote_command(
+    name: Name,
+    which: Annotated[str, typer.Argument(metavar="VERSION", help="A version's number, or @ALIAS.")],
+    alias: Alias = ALIAS,
+    yes: Yes = False,
+    tracking_uri: Tracking = TRACKING,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the comparison says of a version, ask, and point the alias to it."""
+    from training.tracking.versions import check_alias
+
+    check_alias(alias)
+    registry = _registry(tracking_uri)
+    version, seen = registry.resolved(name, which), registry.pointed(name, alias)
+    if seen != version:
+        _show_comparison(registry, name, version)
+        _confirm(f"Point {name}@{alias} from {_number(seen)} to version {version}?", yes=yes)
+    _done(name, alias, version, registry.move(name, alias, version, seen=seen), as_json=as_json)
+
+
+@app.command("rollback")
+def rollback_command(
+    name: Name,
+    alias: Alias = ALIAS,
+    tracking_uri: Tracking = TRACKING,
+    as_json: AsJson = False,
+) -> None:
+    """Point the alias to the version before, without training; repeated, go back further."""
+    move = _registry(tracking_uri).rollback(name, alias)
+    _done(name, alias, move.version, move, as_json=as_json)
+
+
+def _registry(tracking_uri: str) -> RouterRegistry:
+    from training.tracking.versions import RouterRegistry
+
+    return RouterRegistry(tracking_uri)
+
+
+def _show_comparison(registry: RouterRegistry, name: str, version: str) -> None:
+    """Show the verdict of the version's last comparison, losses first, on standard error."""
+    report = registry.comparison(name, version)
+    if report is None:
+        say(
+            f"no comparison of version {version} is recorded: "
+            f"`pointsman compare CALLS... --router models:/{name}/{version} --out report` makes one"
+        )
+        return
+    say(f"the last comparison of version {version}, on {report['prompts']} prompts:")
+    for claim in report["verdict"]:
+        say(f"  {claim['outcome']}: {claim['text']}")
+
+
+def _confirm(question: str, *, yes: bool) -> None:
+    """Ask a question.
+
+    Raises:
+        ConfigError: there is no terminal to ask at.
+        typer.Abort: the answer is no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigError(f"{question} There is no terminal to ask at: give --yes to do it")
+    typer.confirm(question, abort=True, err=True)
+
+
+def _done(name: str, alias: str, version: str, move: Move | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {"name": name, "alias": alias, "version": version, "move": move.to_json() if move else None}
+        )
+    elif move is None:
+        say(f"{name}@{alias} points to version {version} already")
+    else:
+        say(f"{name}@{alias} points to version {version} now, before to {_number(move.previous)}")
+
+
+def _number(version: str | None) -> str:
+    return "nothing" if version is None else f"version {version}"
+
+
+def _table(versions: Sequence[TrainedVersion]) -> Table:
+    table = Table(box=box.SIMPLE)
+    for header in ("version", "aliases", "registered (UTC)", "trained on"):
+        table.add_column(header, overflow="fold")
+    for header in ("success", "USD per 1k calls"):
+        table.add_column(header, justify="right")
+    table.add_column("recommendation", overflow="fold")
+    for version in versions:
+        table.add_row(*map(one_line_text, _cells(version.to_json())))
+    return table
+
+
+def _cells(version: dict[str, Json]) -> Sequence[str]:
+    calls, digest = version["calls"], version["data_digest"]
+    success, cost = version["success"], version["cost_usd"]
+    return (
+        version["version"],
+        ", ".join(version["aliases"]),
+        version["created"][:16].replace("T", " "),
+        "" if calls is None else f"{calls:,.0f} calls, {str(digest)[:8]}",
+        "" if success is None else f"{success:.1%}",
+        "" if cost is None else f"{1000 * cost:,.4g}",
+        version["recommendation"] or "",
+    )

@@ -1,0 +1,312 @@
+"""Whether to deploy a router: one code and one sentence, from a rule that a reader can check.
+
+The rule stands in `code_of`. "Shown" is a whole 95 % interval on one side; `SUCCESS_MARGIN` is the loss of
+success that counts as none. A router must beat what runs today, and the best mix of single models at random:
+without the second, the same is had without a router.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from training.pages.numbers import UNKNOWN, dollars, signed_points
+from training.statistics.intervals import Interval
+from training.statistics.policy_curves import ROUNDING
+
+Code = Literal["deploy", "deploy_with_weight", "one_model", "cannot_tell", "losing"]
+
+SUCCESS_MARGIN = 0.01
+"""Success rates count as equal if one may be lower by at most this much."""
+COST_MARGIN = 0.05
+"""Mean costs count as equal if one may be higher by at most this share."""
+FEW = 30
+"""Fewer independent groups of prompts decide nothing: their percentile intervals are too narrow."""
+SIGNIFICANT = 0.05
+"""A difference counts as shown if its p-value, corrected for the number of comparisons, is below this."""
+NOT_SHOWN = "not shown to differ"
+CORRECTED = "not shown to differ once corrected for the number of comparisons"
+LEAST_REPLAY = 200
+"""Prompts to replay where the log can't estimate the router: a comparison is exact from here on."""
+MOST_PROMPTS = 1_000_000
+"""A question that takes more prompts than this counts as one that no number settles."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeAgainst:
+    """A router against another policy, on the same prompts.
+
+    Attributes:
+        against: the other policy, as a reader knows it.
+        success: the router's success rate less the other's.
+        cost: the router's mean cost less the other's, USD a call.
+        usd_per_call: the other's mean cost; NaN is unknown.
+    """
+
+    against: str
+    success: Interval
+    cost: Interval
+    usd_per_call: float = math.nan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterEvidence:
+    """What a log shows of a router.
+
+    Attributes:
+        today: against what runs today.
+        mix_gain: the router's success rate less that of the best mix of single models at random that costs
+            no more, as `training.statistics.hull.gain_over_mix` gives it.
+        mix: models of that mix, the largest share first.
+        one_model: the model that gets every prompt; None if the router uses several.
+        prompts: number behind the intervals.
+        groups: independent ones among them.
+        refused: why the log can't estimate the router; None if it can.
+        replayable: prompts of the log on which some model was not tried.
+        usd_per_prompt: expected price of one prompt on the models that were not tried; NaN is unknown.
+        calls: the log, as it is given to a command.
+        router: the router, as it is given to a command.
+    """
+
+    today: ChangeAgainst
+    mix_gain: Interval
+    mix: tuple[str, ...]
+    one_model: str | None
+    prompts: int
+    groups: int
+    refused: str | None = None
+    replayable: int = 0
+    usd_per_prompt: float = math.nan
+    calls: Sequence[str] = ("CALLS",)
+    router: str = "ROUTER"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """What to do with a router.
+
+    Attributes:
+        sentence: the advice with its reason.
+        next: the command to run next.
+    """
+
+    code: Code
+    sentence: str
+    next: str
+
+
+def above(interval: Interval, reference: float = 0.0) -> bool:
+    """Whether an interval lies above a reference as a whole; an unknown one does not."""
+    return interval.low > reference + ROUNDING
+
+
+def below(interval: Interval, reference: float = 0.0) -> bool:
+    """Whether an interval lies below a reference as a whole; an unknown one does not."""
+    return interval.high < reference - ROUNDING
+
+
+def known(interval: Interval) -> bool:
+    """Whether a value and both its ends are finite."""
+    return all(math.isfinite(end) for end in (interval.value, interval.low, interval.high))
+
+
+def success_verdict(success: Interval, p_adjusted: float = 0.0) -> str:
+    """What a difference of success rates shows: "more successful", "less successful" or neither.
+
+    Args:
+        p_adjusted: p-value after correction, where the difference is one of many that were tested.
+    """
+    return _verdict(success, "more successful", "less successful", p_adjusted)
+
+
+def cost_verdict(cost: Interval, p_adjusted: float = 0.0) -> str:
+    """What a difference of costs shows: "dearer", "cheaper" or neither; arguments as `success_verdict`."""
+    return _verdict(cost, "dearer", "cheaper", p_adjusted)
+
+
+def _verdict(difference: Interval, more: str, less: str, p_adjusted: float) -> str:
+    if not known(difference):
+        return UNKNOWN
+    shown = more if above(difference) else less if below(difference) else NOT_SHOWN
+    return shown if shown == NOT_SHOWN or p_adjusted < SIGNIFICANT else CORRECTED
+
+
+def success_words(success: Interval, p_adjusted: float = 0.0) -> str:
+    """A difference of success rates and its verdict: "success +2.1 points [+0.8, +3.4]: more successful"."""
+    if math.isnan(success.value):
+        return "success unknown"
+    ends = f" [{signed_points(success.low)}, {signed_points(success.high)}]" if known(success) else ""
+    return f"success {signed_points(success.value)} points{ends}: {success_verdict(success, p_adjusted)}"
+
+
+def cost_words(cost: Interval, usd_per_call: float = math.nan, p_adjusted: float = 0.0) -> str:
+    """A difference of costs and its verdict: "cost -$2.00 per 1,000 (-50 %) [-$3.00, -$1.00]: cheaper".
+
+    Args:
+        usd_per_call: cost of the other policy, for the percentage.
+    """
+    if math.isnan(cost.value):
+        return "costs are unknown"
+    percent = f" ({cost.value / usd_per_call:+.0%})".replace("%", " %") if usd_per_call > 0 else ""
+    ends = f" [{_thousand(cost.low)}, {_thousand(cost.high)}]" if known(cost) else ""
+    return f"cost {_thousand(cost.value)} per 1,000{percent}{ends}: {cost_verdict(cost, p_adjusted)}"
+
+
+def words_of(change: ChangeAgainst) -> str:
+    """Both differences of a change and what they show."""
+    return f"{success_words(change.success)}; {cost_words(change.cost, change.usd_per_call)}"
+
+
+def _thousand(usd: float) -> str:
+    return dollars(usd * 1000, signed=True)
+
+
+def recommend(evidence: RouterEvidence) -> Recommendation:
+    """The advice for a router, by the rule of `code_of`."""
+    code = code_of(evidence)
+    sentence, command = _ADVICE[code](evidence)
+    return Recommendation(code=code, sentence=sentence, next=command)
+
+
+def code_of(evidence: RouterEvidence) -> Code:
+    """The code of the first line of the rule that holds."""
+    today, gain = evidence.today, evidence.mix_gain
+    better, worse = above(today.success), below(today.success)
+    cheaper, dearer = below(today.cost), above(today.cost)
+    no_worse = better or today.success.low >= -SUCCESS_MARGIN
+    no_dearer = cheaper or today.cost.high <= COST_MARGIN * today.usd_per_call
+    rule: list[tuple[bool, Code]] = [
+        (_unknown(evidence) is not None, "cannot_tell"),
+        ((worse and not cheaper) or (dearer and not better), "losing"),
+        (evidence.one_model is not None, "one_model"),
+        (gain.high <= SUCCESS_MARGIN, "one_model"),
+        (not above(gain), "cannot_tell"),
+        ((better and dearer) or (worse and cheaper), "deploy_with_weight"),
+        ((better and no_dearer) or (cheaper and no_worse), "deploy"),
+    ]
+    return next((code for holds, code in rule if holds), "cannot_tell")
+
+
+def _deployed(evidence: RouterEvidence) -> tuple[str, str]:
+    command = f"pointsman route --router {shlex.quote(evidence.router)}"
+    return f"Deploy the router: {_against(evidence)}.", command
+
+
+def _lost(evidence: RouterEvidence) -> tuple[str, str]:
+    reason = f"Do not deploy the router: {_against(evidence)}."
+    return reason, _command("inspect", *evidence.calls)
+
+
+def _against(evidence: RouterEvidence) -> str:
+    return f"against {evidence.today.against}, {words_of(evidence.today)}"
+
+
+def _points(gain: Interval) -> str:
+    return f"{signed_points(gain.value)} points [{signed_points(gain.low)}, {signed_points(gain.high)}]"
+
+
+def _unknown(evidence: RouterEvidence) -> str | None:
+    """Why nothing can be said, or None."""
+    today = evidence.today
+    if evidence.refused is not None:
+        return evidence.refused
+    if evidence.groups < FEW:
+        return f"{evidence.groups} independent prompts are too few, {FEW} are the least"
+    if not known(today.success):
+        return "the success rates are not known well enough for an interval"
+    if not known(today.cost):
+        return "the costs are not known"
+    return None if known(evidence.mix_gain) else "no single model is known well enough to compare with"
+
+
+def _single(evidence: RouterEvidence) -> tuple[str, str]:
+    """One model for everything, or a mix of two, because it is as good as the router."""
+    if evidence.one_model is not None:
+        reason = f"Send all requests to {evidence.one_model}: the router does the same"
+        return f"{reason} ({_against(evidence)}).", _alone(evidence, evidence.one_model)
+    gain = f"at the router's cost (the router's gain: {_points(evidence.mix_gain)})"
+    if len(evidence.mix) == 1:
+        reason = f"Send all requests to {evidence.mix[0]}: it is at least as good {gain}."
+    else:
+        reason = (
+            f"Do without a router: {' and '.join(evidence.mix)} mixed at random are at least as good {gain}."
+        )
+    return reason, _alone(evidence, evidence.mix[0])
+
+
+def _traded(evidence: RouterEvidence) -> tuple[str, str]:
+    """The trade-off as the price of one point of success, and a router that loses no more than the margin."""
+    today = evidence.today
+    price = dollars(abs(today.cost.value / today.success.value) * 10)
+    worth = "less" if today.cost.value < 0 else "more"
+    reason = (
+        f"Deploy the router only if a point of success is worth {worth} than {price} per 1,000 requests to "
+        f"you, or with another weight on cost; {_against(evidence)}."
+    )
+    weight = ["--out", f"{evidence.router}-safe", "--max-quality-loss", f"{SUCCESS_MARGIN:g}"]
+    return reason, _command("train", *evidence.calls, *weight)
+
+
+def _undecided(evidence: RouterEvidence) -> tuple[str, str]:
+    """What would settle the question: a replay of prompts in the log if it has enough, else more outcomes."""
+    reason, wanted = _open(evidence)
+    more = min(_more_prompts(wanted, evidence.prompts), default=LEAST_REPLAY)
+    start = f"The log can't tell: {reason.removesuffix('.')}."
+    again = _command("compare", *evidence.calls, "MORE_CALLS", "--router", evidence.router, "--out", "report")
+    if more > MOST_PROMPTS:
+        return f"{start} The difference is too small for any number of prompts to settle.", again
+    if more > evidence.replayable:
+        return f"{start} Collect about {more:,} more prompts with known outcomes, then compare again.", again
+    price = more * evidence.usd_per_prompt
+    about = f" for about {dollars(price)}" if math.isfinite(price) else ""
+    budget = f"{max(math.ceil(price * 200) / 100, 0.01):.2f}" if math.isfinite(price) else "USD"
+    terms = ["--out", "replayed.jsonl", "--most", str(more), "--budget", budget]
+    replay = _command("replay", *evidence.calls, "--router", evidence.router, *terms)
+    return f"{start} Replay {more:,} prompts{about}, then compare again.", replay
+
+
+def _open(evidence: RouterEvidence) -> tuple[str, list[tuple[Interval, float]]]:
+    """Why nothing is shown, and the intervals that would have to exclude a value; any of them would do."""
+    today, gain, against = evidence.today, evidence.mix_gain, _against(evidence)
+    unknown = _unknown(evidence)
+    if unknown is not None:
+        return unknown, []
+    if not above(gain):
+        mix = f"a mix of single models at random may be as good (the router's gain: {_points(gain)})"
+        return f"{mix}; {against}", [(gain, 0.0), (gain, SUCCESS_MARGIN)]
+    reason = f"no gain without a possible loss is shown: {against}"
+    if below(today.cost):
+        return reason, [(today.success, -SUCCESS_MARGIN)]
+    if above(today.success):
+        return reason, [(today.cost, COST_MARGIN * today.usd_per_call), (today.cost, 0.0)]
+    return reason, [(today.success, 0.0), (today.cost, 0.0)]
+
+
+_ADVICE: Mapping[Code, Callable[[RouterEvidence], tuple[str, str]]] = {
+    "deploy": _deployed,
+    "deploy_with_weight": _traded,
+    "one_model": _single,
+    "cannot_tell": _undecided,
+    "losing": _lost,
+}
+
+
+def _more_prompts(wanted: Sequence[tuple[Interval, float]], prompts: int) -> Iterator[int]:
+    """Further prompts after which each interval would exclude its value: widths fall with their root."""
+    for interval, target in wanted:
+        away = abs(interval.value - target)
+        half = (interval.high - interval.low) / 2
+        factor = (half / away) ** 2 - 1 if away > ROUNDING else math.inf
+        yield max(math.ceil(min(prompts * factor, MOST_PROMPTS + 1)), 1)
+
+
+def _alone(evidence: RouterEvidence, model: str) -> str:
+    today = ["--today", f"always {model}"]
+    return _command("compare", *evidence.calls, "--router", evidence.router, "--out", "report", *today)
+
+
+def _command(name: str, *arguments: str) -> str:
+    return shlex.join(["pointsman", name, *arguments])
