@@ -73,6 +73,12 @@ def _cells(fault: Fault, one: Counts) -> tuple[str, ...]:
     return (fault.area, fault.name, f"{one.injected:,}", *requests, *rows, str(one.past_limit), longest)
 
 
+def _where() -> dict[str, str]:
+    """The machine, and how busy it is: other programs make every wait longer."""
+    load = {"load": f"{os.getloadavg()[2]:.0f} over 15 minutes"} if hasattr(os, "getloadavg") else {}
+    return {**machine(), **load}
+
+
 def main() -> None:
     """Inject every fault, print what came of it, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -82,7 +88,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=PAGE, help="written anew after every fault")
     options = parser.parse_args()
     os.environ |= {KEY_VARIABLE: KEY, "LITELLM_LOCAL_MODEL_COST_MAP": "True", **ONE_THREAD}
-    console, where = Console(), machine()
+    console = Console()
     results: dict[Fault, Counts] = {}
     with tempfile.TemporaryDirectory(prefix="pointsman-chaos-") as folder, ExitStack() as exits:
         bench = Bench(folder=Path(folder), scale=options.scale, exits=exits)
@@ -92,7 +98,7 @@ def main() -> None:
             console.print(
                 f"{time.perf_counter() - began:7.1f} s  {fault.area}: {fault.name}", *results[fault].misses
             )
-            options.out.write_text(page(results, options.scale, where), encoding="utf-8")
+            options.out.write_text(page(results, options.scale, _where()), encoding="utf-8")
 
 
 if __name__ == "__main__":
