@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.errors import RequestError
+from router.text import shown
 
 FloatArray: TypeAlias = NDArray[np.float64]
 Float32Array: TypeAlias = NDArray[np.float32]
@@ -27,6 +28,14 @@ Source = Literal["learned", "rule", "constraint", "pinned", "session", "explored
 """Who chose: the policy, the rule table, the limits (they left one model), the caller, the session (it stays
 on
 its model), or chance (exploration)."""
+
+LARGEST_NUMBER = 2**63
+"""No provider takes a larger number; Python can't make a float of one of 400 digits."""
+
+MOST_MESSAGES = 5_000
+"""Messages of a request, parts of messages included: OpenAI takes 2,048, and each must be looked at."""
+MAPPINGS = (dict, Mapping)
+LISTS = (list, tuple)
 
 REQUEST_FIELDS = frozenset(
     {"prompt", "messages", "tools", "response_format", "task_type", "tags", "session_id", "parameters"}
@@ -62,18 +71,21 @@ class Request:
     def __post_init__(self) -> None:
         if not self.messages:
             raise RequestError("a request needs at least one message")
+        if len(self.messages) > MOST_MESSAGES:
+            raise RequestError(
+                f"a request of {len(self.messages):,} messages: send at most {MOST_MESSAGES:,}"
+            )
         for number, message in enumerate(self.messages, start=1):
-            if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+            if not isinstance(message, MAPPINGS) or not isinstance(message.get("role"), str):
                 raise RequestError(f"message {number} is not an object with a 'role' that is text")
         if not isinstance(self.task_type, str | None):
-            raise RequestError(f"task_type must be text, got {self.task_type!r}")
+            raise RequestError(f"task_type must be text, got {shown(self.task_type)}")
         if not isinstance(self.session_id, str | None):
-            raise RequestError(f"session_id must be text, got {self.session_id!r}")
-        if not isinstance(self.parameters, Mapping):
-            raise RequestError(f"parameters must be an object, got {type(self.parameters).__name__}")
-        listed = isinstance(self.tags, Iterable) and not isinstance(self.tags, str | Mapping)
+            raise RequestError(f"session_id must be text, got {shown(self.session_id)}")
+        _check_parameters(self.parameters)
+        listed = isinstance(self.tags, Collection) and not isinstance(self.tags, str | Mapping)
         if not listed or not all(isinstance(tag, str) for tag in self.tags):
-            raise RequestError(f"tags must be a list of texts, got {self.tags!r}")
+            raise RequestError(f"tags must be a list of texts, got {shown(self.tags)}")
 
     @staticmethod
     def of(prompt: str | Sequence[Mapping[str, Json]], **fields: Json) -> Request:
@@ -142,19 +154,19 @@ class Wishes:
         for name in ("tradeoff", "explore"):
             value = getattr(self, name)
             if value is not None and not (_is_number(value) and 0 <= value <= 1):
-                raise RequestError(f"{name} must be a number from 0 to 1, got {value!r}")
+                raise RequestError(f"{name} must be a number from 0 to 1, got {shown(value)}")
         cap = self.max_cost_usd
         if cap is not None and not (_is_number(cap) and cap >= 0):
-            raise RequestError(f"max_cost_usd must be a number of dollars, not negative, got {cap!r}")
+            raise RequestError(f"max_cost_usd must be a number of dollars, not negative, got {shown(cap)}")
         if not isinstance(self.local_only, bool):
-            raise RequestError(f"local_only must be true or false, got {self.local_only!r}")
+            raise RequestError(f"local_only must be true or false, got {shown(self.local_only)}")
         if not isinstance(self.model, str | None):
-            raise RequestError(f"model must be a name, got {self.model!r}")
+            raise RequestError(f"model must be a name, got {shown(self.model)}")
         for name in ("allow", "deny"):
             names = getattr(self, name)
             listed = isinstance(names, Collection) and not isinstance(names, str | Mapping)
             if names is not None and not (listed and all(isinstance(one, str) for one in names)):
-                raise RequestError(f"{name} must be a list of model names, got {names!r}")
+                raise RequestError(f"{name} must be a list of model names, got {shown(names)}")
 
     @staticmethod
     def from_json(value: Mapping[str, Json]) -> Wishes:
@@ -166,8 +178,17 @@ class Wishes:
         return Wishes(**{name: value[name] for name in WISH_FIELDS if value.get(name) is not None})
 
 
+def _check_parameters(parameters: Mapping[str, Json]) -> None:
+    """Raise if the arguments are no object, or hold a number that no provider takes."""
+    if not isinstance(parameters, Mapping):
+        raise RequestError(f"parameters must be an object, got {type(parameters).__name__}")
+    for name, value in parameters.items():
+        if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+            raise RequestError(f"parameter {str(name)[:80]!r} is beyond 2**63, which no provider takes")
+
+
 def _is_number(value: Json) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER
 
 
 WISH_FIELDS = frozenset(Wishes.__slots__)
@@ -284,8 +305,8 @@ def message_texts(messages: Sequence[Mapping[str, Json]]) -> Iterator[tuple[str,
         content = message.get("content")
         if isinstance(content, str):
             yield message["role"], content
-        elif isinstance(content, Sequence):
-            parts = (part.get("text") for part in content if isinstance(part, Mapping))
+        elif isinstance(content, LISTS):
+            parts = (part.get("text") for part in content if isinstance(part, MAPPINGS))
             yield message["role"], "\n".join(part for part in parts if isinstance(part, str))
 
 

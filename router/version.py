@@ -21,7 +21,8 @@ from router.errors import ConfigError, DamagedArtifact, RequestError
 from router.forecasting.encoder import Encoder, EncoderInfo, Encoding, load_encoder
 from router.forecasting.features import Features, FeatureSpec, embedded_text, featurize
 from router.forecasting.head import Head
-from router.forecasting.request_tokens import billed_output
+from router.forecasting.read_part import check_size
+from router.forecasting.request_tokens import BOUNDING, billed_output
 from router.forecasting.task_groups import ABOUT_FILE, TaskGroups
 from router.forking import ForkSafe
 from router.loading.artifact import check_digest, digest_of, load_arrays, read_manifest, refusing_malformed
@@ -255,7 +256,10 @@ class Version:
 
     def _billed_output(self, output: FloatArray, parameters: Mapping[str, Json]) -> FloatArray:
         """Expected output tokens, shape (n, n_models), of calls with a caller's arguments."""
-        calls = [{**self.config.of(model).parameters, **parameters} for model in self.models]
+        own = [self.config.of(model).parameters for model in self.models]
+        if all(map(BOUNDING.isdisjoint, (parameters, *own))):
+            return output
+        calls = [{**one, **parameters} for one in own]
         return np.stack([billed_output(*pair) for pair in zip(output.T, calls, strict=True)], axis=1)
 
     def decide(
@@ -293,6 +297,7 @@ class Version:
 
     def case(self, request: Request, wishes: Wishes, circumstances: Circumstances) -> Case:
         """Collect what the decision on one request depends on."""
+        check_size(request)
         wishes = self._named(wishes)
         request, forecast = self._foreseen(request)
         return self._case(
@@ -382,6 +387,7 @@ def check_models(
 
     Raise if they send prompts to a model that the router does not know, or deny one that nobody knows.
     Entries for other models under `models:` are fine, and may be denied: one file may serve several routers.
+    An entry that looks like a slip of the pen for one of the router's models is not.
 
     Args:
         way_out: how the router gets to know a model.
@@ -398,6 +404,8 @@ def check_models(
     problems = {who: names.problem(written, one=True) for who, written in named.items()}
     everyone = ModelNames([*models, *config.models], config)
     problems["limits.deny names"] = everyone.problem(config.limits.deny, one=False)
+    judge = config.outcomes.judge
+    names.refuse_misspelt(set(config.models) - ({judge[1].model} if judge else set()))
     for who, problem in problems.items():
         if problem is not None:
             raise ConfigError(f"{who} {problem}: change the setting, or {way_out}")

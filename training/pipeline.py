@@ -12,12 +12,14 @@ from router.forecasting.encoder import load_encoder
 from router.forecasting.features import embedded_text
 from router.loading.artifact import check_target, digest_of
 from router.records import Json
-from router.version import check_models
+from router.version import Version, check_models
 from training.judging.run import JudgeTerms, judged
 from training.learning.fitting import Fitted, fit, steps
 from training.learning.manifest import manifest_of, run_record
 from training.learning.material import Material, material_of, usable_models, with_task_types
+from training.learning.model_card import for_people
 from training.learning.router_folder import stored_prompts, write_router
+from training.learning.worth import advice_on
 from training.progress import Reporter
 from training.prompts.encoder_export import encoder_info, prepared_encoder
 from training.prompts.from_logs import ReadOptions, calls_of, encodings_of, table_of
@@ -28,6 +30,7 @@ from training.prompts.table import PromptTable
 from training.prompts.task_groups import groups_of
 from training.reading.calls import write_calls
 from training.reading.summary import ReadSummary
+from training.recommending import Recommendation
 from training.tracking.publish import Published, publish
 from training.tracking.versions import RouterRegistry
 from training.whole_file import check_place
@@ -66,6 +69,7 @@ class Trained:
     reading: ReadSummary
     report: Mapping[str, Json]
     fitted: Fitted
+    recommendation: Recommendation
     published: Published
     embedded: int
     warnings: Sequence[str]
@@ -79,6 +83,8 @@ class Trained:
             "digest": digest_of(self.manifest),
             "models": self.manifest["models"],
             "estimator": self.fitted.published,
+            "estimator_reason": self.fitted.why,
+            "recommendation": asdict(self.recommendation),
             "metrics": self.manifest["metrics"],
             "policy": self.manifest["policy"],
             "reading": {**asdict(self.reading), "rejected": self.reading.rejected},
@@ -144,7 +150,9 @@ def train(job: TrainJob, reporter: Reporter) -> Trained:
     fitted_on = [table.keys[row] for row in np.concatenate([split.train, split.validation])]
     neighbours = stored_prompts(table.rows(fitted.points), keep_text=config.training.keep_text)
     manifest = write_router(job.out, manifest, fitted, folder, fitted_on, neighbours, groups=groups)
+    advice = advice_on(Version.load(job.out), material, encodings, split.test, job.sources)
     record = run_record(manifest, fitted, report, reading)
+    record = for_people(record, manifest, advice, job.register or job.out.name, job.sources)
     published = publish(job.out, record, job.tracking_uri, register=job.register)
     if job.register and job.alias:
         registry = RouterRegistry(job.tracking_uri)
@@ -156,6 +164,7 @@ def train(job: TrainJob, reporter: Reporter) -> Trained:
         reading=reading,
         report=report,
         fitted=fitted,
+        recommendation=advice,
         published=published,
         embedded=embedded,
         alias=job.alias,

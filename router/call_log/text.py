@@ -23,7 +23,9 @@ LONGEST_MEDIA = 32 * 1024
 """Characters of an image or another file inside a message that "full" keeps."""
 _DEEPEST = 100
 _LONGEST_WHOLE_NUMBER = 10_000
-_DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+[^,\s]{0,200},")
+LONGEST_REDACTED = 200_000
+"""Characters of a text that the redaction function gets: its patterns may take quadratic time."""
+_DATA_URL = re.compile(r"data:[\w.+-]{1,100}+/[\w.+-][^,\s]{0,300}+,")
 _MEDIA_MEMBERS = frozenset({"data", "file_data"})
 
 _PROTOCOL_WORDS: Mapping[str, frozenset[str]] = {
@@ -172,6 +174,9 @@ class _Redaction:
         if _DATA_URL.match(text) or (member in _MEDIA_MEMBERS and len(text) > LONGEST_MEDIA):
             self.cut = True
             return f"[{len(text)} characters of media]"
+        if len(text) > LONGEST_REDACTED:
+            self.cut = True
+            return f"[{len(text)} characters, too long to redact]"
         left = self._redact(text) if text else text
         if not isinstance(left, str):
             raise _RedactionFailed(f"it returned {type(left).__name__}, not text")

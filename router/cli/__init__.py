@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 
 from rich.logging import RichHandler
 
-from router.cli import accounts, explaining, linting, proxy, serving, starting  # noqa: F401 - adds commands
+from router.cli import accounts, configuring, explaining, linting, proxy, serving, starting  # noqa: F401 - adds commands
 from router.cli.console import app, people
 from router.cli.ending import clean_end
 

@@ -64,6 +64,7 @@ def feedback_command(
     success: Annotated[bool | None, typer.Option("--success/--failure", help="Whether it succeeded.")] = None,
     score: Annotated[float | None, typer.Option(help="A grade from 0 to 1.")] = None,
     source: Annotated[str, typer.Option(help="Who reports it.")] = "feedback",
+    as_json: AsJson = False,
 ) -> None:
     """Record the outcomes of logged calls; the next training learns from them."""
     if call_id is None and (success is not None or score is not None):
@@ -72,16 +73,18 @@ def feedback_command(
         raise ConfigError("give a CALL_ID, or feedback on standard input: one JSON object per line")
     with FeedbackWriter(log) as writer:
         if call_id is None:
-            _give_lines(writer, sys.stdin.buffer, source)
+            _give_lines(writer, sys.stdin.buffer, source, as_json=as_json)
             return
         try:
             writer.give(call_id, success=success, score=score, source=source)
         except ValueError as error:
             raise ConfigError(f"{error} (--success, --failure, --score)") from error
-        _warn_unknown(writer.settle())
+        unknown = _warn_unknown(writer.settle())
+    if as_json:
+        print_json({"stored": 1, "unknown": unknown, "unreadable": 0})
 
 
-def _give_lines(writer: FeedbackWriter, lines: Iterable[bytes], source: str) -> None:
+def _give_lines(writer: FeedbackWriter, lines: Iterable[bytes], source: str, *, as_json: bool) -> None:
     """Store the feedback of each line, and report bad lines and unknown calls."""
     stored = bad = unknown = 0
     for number, line in enumerate(lines, start=1):
@@ -94,7 +97,10 @@ def _give_lines(writer: FeedbackWriter, lines: Iterable[bytes], source: str) -> 
         if number % _LINES_AT_ONCE == 0:
             unknown += _warn_unknown(writer.settle(), unknown)
     unknown += _warn_unknown(writer.settle(), unknown)
-    people.print(f"{stored} feedback(s) stored, {unknown} of them for calls that are not in the log")
+    if as_json:
+        print_json({"stored": stored, "unknown": unknown, "unreadable": bad})
+    else:
+        people.print(f"{stored} feedback(s) stored, {unknown} of them for calls that are not in the log")
     if bad:
         _warn(f"{bad} line(s) can't be read")
         raise typer.Exit(BAD_LINES)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Learn from logged LLM calls which model is the cheapest that succeeds; route each prompt there.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 people = Console(stderr=True, emoji=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
@@ -24,7 +25,7 @@ def print_costs(report: CostReport, log: str, timezone: str, *, bounded: bool) -
         bounded: whether the report covers only part of the log's time.
     """
     console = Console(highlight=False, emoji=False)
-    if not console.is_terminal:
+    if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(highlight=False, emoji=False, width=_WIDEST)
     if not report.total.calls + report.total.failed_attempts:
         sentence = f"{log} holds no call in this period" if bounded else f"{log} holds no call yet"

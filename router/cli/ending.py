@@ -105,5 +105,6 @@ def _interrupted() -> NoReturn:
 
 
 def _end(line: str, code: int = FAILED) -> NoReturn:
+    people.quiet = False
     people.print(f"error: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
     raise SystemExit(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 
 from rich.box import SIMPLE
@@ -24,7 +25,7 @@ NO_KEYS = "The nearest training prompts are missing: this router's folder does n
 def print_explanation(explanation: Explanation) -> None:
     """Print an explanation to standard output."""
     console = Console(highlight=False, emoji=False)
-    if not console.is_terminal:
+    if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(highlight=False, emoji=False, width=WIDE)
     console.print(_decision_line(explanation), soft_wrap=True)
     console.print(_prospects(explanation))

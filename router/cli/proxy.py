@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli.console import RouterOrRules, SettingsFile, app, loaded_version, people
+from router.cli.console import AsJson, RouterOrRules, SettingsFile, app, loaded_version, people, print_json
 from router.errors import ConfigError
 
 
@@ -19,6 +19,7 @@ def litellm_config_command(
     out: Annotated[Path, typer.Option(help="Where to write the configuration (YAML).")],
     config: SettingsFile = None,
     alias: Annotated[str, typer.Option(help="The model name for the router's decision.")] = "smart",
+    as_json: AsJson = False,
 ) -> None:
     """Write the configuration of a LiteLLM proxy, an OpenAI-compatible server that uses the router."""
     from router.proxying.proxy_config import ProxyPlan, as_yaml, proxy_config
@@ -34,6 +35,8 @@ def litellm_config_command(
     finally:
         with suppress(OSError):
             draft.unlink()
+    if as_json:
+        print_json({"out": str(out), "alias": alias, "log": version.config.log.url is not None})
     people.print(f"wrote {out}; its first lines say how to start the proxy", highlight=False, soft_wrap=True)
     if version.config.log.url is None:
         people.print("no call log: set log.url in the --config file", style="yellow", highlight=False)

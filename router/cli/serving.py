@@ -9,6 +9,7 @@ import typer
 
 from router import __version__
 from router.cli.console import (
+    AsJson,
     RouterOrRules,
     SettingsFile,
     app,
@@ -37,8 +38,10 @@ def route_command(
     expect: Annotated[
         str | None, typer.Option(help="Digest that the router must have, as `train` prints it: sha256:...")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Read one request per line and write one decision per line, in order."""
+    del as_json  # decisions are JSON in any case
     loaded = loaded_version(router, config, expect, rules=True)
     bad = 0
     with progress_bars() as progress:
@@ -54,9 +57,12 @@ def route_command(
 
 
 @app.command("version")
-def version_command() -> None:
+def version_command(as_json: AsJson = False) -> None:
     """Print the version."""
-    print(__version__)
+    if as_json:
+        print_json({"version": __version__})
+    else:
+        print(__version__)
 
 
 def answer(version: Version, line: bytes) -> dict[str, Json]:

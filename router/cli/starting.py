@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli.console import app, say
+from router.cli.console import AsJson, app, print_json, say
 from router.errors import ConfigError
 
 
@@ -21,11 +21,14 @@ def init_command(
     ],
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("pointsman.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a commented pointsman.yaml for some models: the first router, of rules alone."""
     from router.models.starter import starter_text
 
     write_new(out, starter_text(models), force=force)
+    if as_json:
+        print_json({"out": str(out), "models": models})
     say(f"wrote {out}: change it, then load it: pointsman route --router {out}")
 
 

@@ -17,7 +17,7 @@ FAR: Final = 3
 """The estimate is trusted if this many times as much fits the window: usual texts have at most three tokens
 for
 each estimated one (base64 has 2.8)."""
-SAMPLE: Final = 160_000
+SAMPLE: Final = 40_000
 """Characters counted of a longer text, in pieces spread evenly over it."""
 PIECE: Final = 4_000
 """Characters counted at once: a tokenizer takes quadratic time on a run without a break."""
@@ -60,7 +60,7 @@ class RequestSize:
     def count(self) -> float:
         """Count the tokens by LiteLLM's tokenizer; without LiteLLM, use the encoder's estimate.
 
-        A very long text is sampled, which takes about 50 ms.
+        A very long text is sampled, which takes some milliseconds.
         """
         if self._counted is None:
             counted = _count("\n".join(self._texts))

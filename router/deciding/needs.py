@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Number
 
-from router.records import Json, Request
+from router.errors import RequestError
+from router.records import LISTS, MAPPINGS, Json, Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +53,15 @@ MIME_NEEDS = {
     "image/": "vision", "audio/": "audio_input", "video/": "video_input",
     "application/pdf": "pdf_input", "text/": None,
 }  # fmt: skip
+MOST_VISITED = 200_000
+"""Parts that are looked at, those inside other parts included; a list may contain itself."""
 _TEXT_SOURCES = ("text", "content")
 
 
 def needs_of(request: Request) -> tuple[str, ...]:
     """The keys of `NEEDS` that a request has, in the order of that table."""
     needs = set(_parts_needs(request.messages))
-    if request.tools or _wants_tools(request.messages, request.parameters):
+    if is_given(request.tools) or _wants_tools(request.messages, request.parameters):
         needs.add("tools")
     if _is_schema(request.response_format):
         needs.add("json_schema")
@@ -68,17 +72,26 @@ def needs_of(request: Request) -> tuple[str, ...]:
 
 def is_given(value: Json) -> bool:
     """Whether a parameter requests anything: None, false, 0 and empty values don't."""
-    return value is not None and value is not False and value != 0 and value not in ("", [], {}, ())
+    if isinstance(value, Number):
+        return bool(value)
+    return value is not None and not (isinstance(value, str | list | dict | tuple) and not value)
+
+
+def _other_than(value: Json, *words: str) -> bool:
+    """Whether a value is set, and none of these words; it may be of a type that can't be compared."""
+    return value is not None and not (isinstance(value, str) and value in words)
 
 
 def _wants_tools(messages: Iterable[Mapping[str, Json]], parameters: Mapping[str, Json]) -> bool:
     """Whether the conversation calls tools, or a parameter other than `tools` requests them."""
     if parameters and (
-        is_given(parameters.get("functions")) or parameters.get("tool_choice") not in (None, "none", "")
+        is_given(parameters.get("functions")) or _other_than(parameters.get("tool_choice"), "none", "")
     ):
         return True
     return any(
-        message["role"] in ("tool", "function") or message.get("tool_calls") or message.get("function_call")
+        message["role"] in ("tool", "function")
+        or is_given(message.get("tool_calls"))
+        or is_given(message.get("function_call"))
         for message in messages
     )
 
@@ -94,13 +107,16 @@ def _is_schema(response_format: Json) -> bool:
 
 def _parameter_needs(parameters: Mapping[str, Json]) -> Iterator[str]:
     """The needs that are parameters."""
-    if is_given(effort := parameters.get("reasoning_effort")) and effort not in ("none", "disable"):
+    if is_given(effort := parameters.get("reasoning_effort")) and _other_than(effort, "none", "disable"):
         yield "reasoning_effort"
     thinking = parameters.get("thinking")
-    if isinstance(thinking, Mapping) and thinking.get("type") not in (None, "disabled"):
+    if isinstance(thinking, Mapping) and _other_than(thinking.get("type"), "disabled"):
         yield "thinking"
     modalities = parameters.get("modalities")
-    if isinstance(modalities, Sequence) and "audio" in modalities:
+    listed = (
+        [one for one in modalities if isinstance(one, str)] if isinstance(modalities, list | tuple) else []
+    )
+    if "audio" in (modalities if isinstance(modalities, str) else listed):
         yield "audio"
     if parameters.get("web_search_options") is not None:
         yield "web_search_options"
@@ -117,14 +133,20 @@ def _parts_needs(messages: Iterable[Mapping[str, Json]]) -> Iterator[str]:
         for message in messages
         if (content := message.get("content")) is not None and not isinstance(content, str)
     ]
+    visited = 0
     while waiting:
         content = waiting.pop()
-        if isinstance(content, list | tuple):
+        visited += 1
+        if visited > MOST_VISITED:
+            raise RequestError(
+                f"the messages hold more than {MOST_VISITED:,} parts in each other: shorten them"
+            )
+        if isinstance(content, LISTS):
             waiting.extend(part for part in content if not isinstance(part, str))
-        elif isinstance(content, Mapping):
+        elif isinstance(content, MAPPINGS):
             if need := _part_need(content):
                 yield need
-            waiting.extend(inner for inner in _inner_parts(content) if isinstance(inner, list | tuple))
+            waiting.extend(inner for inner in _inner_parts(content) if isinstance(inner, LISTS))
 
 
 def _inner_parts(part: Mapping[str, Json]) -> Iterator[Json]:

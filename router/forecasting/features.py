@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-import zlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from zlib import crc32
 
 import numpy as np
 
 from router.forecasting.encoder import Encoding, head_and_tail
+from router.forecasting.read_part import (
+    READ_TOGETHER,
+    ToolShape,
+    fitting_texts,
+    read_part,
+    tool_list,
+    tool_shape,
+    tool_wordings,
+)
 from router.forecasting.request_tokens import SYSTEM_ROLES, billed_tokens
-from router.records import Float32Array, Json, Request, message_texts
+from router.records import LISTS, Float32Array, Json, Request, message_texts
 
 READ_CHARACTERS = 8_000
 """Characters, from head and tail, that structure and words are read from: a huge prompt costs no more."""
 MAX_GRAMS = 2_000
-CODE = re.compile(r"\b(?:def \w+\(|class \w+|function\b|return\b|SELECT\b)|```|[{};]\s*$|=>|#include", re.M)
-NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
-NEGATION = re.compile(r"\b(?:not|except|never|without)\b|n't\b", re.I)
+# `re` skips to the next place where a match can begin only if each branch begins with a plain character.
+CODE = re.compile(
+    r"d(?<=\bd)ef \w+\(|c(?<=\bc)lass \w+|f(?<=\bf)unction\b|r(?<=\br)eturn\b|S(?<=\bS)ELECT\b"
+    r"|```|\{\s*$|\}\s*$|;\s*$|=>|#include",
+    re.M,
+)
+NUMBER = re.compile(r"\d\d*(?:[.,]\d+)?")
+NEGATION = re.compile(r"n(?<=\bn)ot\b|e(?<=\be)xcept\b|n(?<=\bn)ever\b|w(?<=\bw)ithout\b|n't\b")
+"""In lower case, as are `WORD` and its faster form for a text in ASCII."""
 OPTION = re.compile(r"^[^\S\n]*\(?[A-Za-z][.):]\s", re.M)
 LIST_ITEM = re.compile(r"^[^\S\n]*(?:[-*•]|\d+[.)])\s", re.M)
-SENTENCE = re.compile(r"[.!?](?:\s|$)|[\u3002\uff01\uff1f]")
+SENTENCE = re.compile(r"[.!?\u3002\uff01\uff1f](?:(?<=[\u3002\uff01\uff1f])|\s|$)")
 WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]")
+ASCII_WORD = re.compile(r"[a-z]+|[0-9]+|[^a-z0-9_\s]")
+NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 STEM = re.compile(r"[^\W\d_]{3,}")
 CHARACTER_KINDS = (str.isdigit, str.isupper, str.isalnum, str.isspace)
 ASCII_KINDS = tuple(bytes(code for code in range(128) if kind(chr(code))) for kind in CHARACTER_KINDS)
@@ -83,7 +100,9 @@ def embedded_text(request: Request) -> str:
     n-grams.
     """
     turns = [
-        (role, text) for role, text in message_texts(request.messages) if role not in SYSTEM_ROLES and text
+        (role, text)
+        for role, text in message_texts(read_part(request).messages)
+        if role not in SYSTEM_ROLES and text
     ]
     last = max((i for i, (role, _) in enumerate(turns) if role == "user"), default=len(turns) - 1)
     ordered = turns[last : last + 1] + turns[last + 1 :][::-1] + turns[: max(last, 0)][::-1]
@@ -92,15 +111,15 @@ def embedded_text(request: Request) -> str:
 
 def featurize(requests: Sequence[Request], encodings: Sequence[Encoding], spec: FeatureSpec) -> Features:
     """The features of some requests, given the encodings of their `embedded_text`."""
-    texts = [_read_text(request) for request in requests]
-    tokens = np.array(
-        [_input_tokens(r, e) for r, e in zip(requests, encodings, strict=True)], dtype=np.float64
-    )
-    structure = [[*_structure(r, t, n).values()] for r, t, n in zip(requests, texts, tokens, strict=True)]
+    parts = [read_part(request) for request in requests]
+    texts = [_read_text(part) for part in parts]
+    shapes = [tool_shape(request.tools) for request in requests]
+    tokens = [_input_tokens(*one) for one in zip(requests, parts, encodings, shapes, strict=True)]
+    structure = [[*_structure(*one).values()] for one in zip(parts, texts, tokens, shapes, strict=True)]
     billed = [billed_tokens(r, e.tokens, n) for r, e, n in zip(requests, encodings, tokens, strict=True)]
     grams = np.zeros((len(requests), spec.gram_dimensions), dtype=np.float32)
     labels = np.zeros((len(requests), len(spec.task_types) + len(spec.tags)), dtype=np.float32)
-    for row, (request, text) in enumerate(zip(requests, texts, strict=True)):
+    for row, (request, text) in enumerate(zip(parts, texts, strict=True)):
         _hash_grams(_grams(request, text), grams[row])
         _mark_labels(request, spec, labels[row])
     places = {name: place for place, name in enumerate(spec.task_types)}
@@ -120,18 +139,24 @@ def _read_text(request: Request) -> str:
     return head_and_tail(whole, READ_CHARACTERS)
 
 
-def _input_tokens(request: Request, encoding: Encoding) -> float:
+def _input_tokens(request: Request, part: Request, encoding: Encoding, shape: ToolShape) -> float:
     """About how many tokens the request has: the encoder's count, and a quarter per other character."""
     system = sum(len(text) for role, text in message_texts(request.messages) if role in SYSTEM_ROLES)
-    return encoding.tokens + (system + len(_tools_json(request))) / 4
+    unread = 0 if part is request else _turn_characters(request) - _turn_characters(part)
+    return encoding.tokens + (system + unread + shape.characters) / 4
 
 
-def _structure(request: Request, text: str, tokens: float) -> dict[str, float]:
+def _turn_characters(request: Request) -> int:
+    return sum(len(text) for role, text in message_texts(request.messages) if role not in SYSTEM_ROLES)
+
+
+def _structure(request: Request, text: str, tokens: float, shape: ToolShape) -> dict[str, float]:
     """The structure features of one request by name: counts as log(1 + count), shares times ten."""
     size = max(len(text), 1)
+    others = "" if text.isascii() else "".join(NOT_ASCII.findall(text))
     words = text.split()
     numbers = NUMBER.findall(text)
-    digits, upper, letters, spaces = _character_counts(text)
+    digits, upper, letters, spaces = _character_counts(text, others)
     log = math.log1p
     return {
         "tokens": log(tokens),
@@ -141,7 +166,7 @@ def _structure(request: Request, text: str, tokens: float) -> dict[str, float]:
         "digits": 10 * digits / size,
         "numbers": log(len(numbers)),
         "longest_number": log(max(map(len, numbers), default=0)),
-        "non_ascii": 0.0 if text.isascii() else 10 * sum(character > "\x7f" for character in text) / size,
+        "non_ascii": 10 * len(others) / size,
         "upper_case": 10 * upper / size,
         "symbols": 10 * (size - letters - spaces) / size,
         "code": log(len(CODE.findall(text))),
@@ -152,58 +177,42 @@ def _structure(request: Request, text: str, tokens: float) -> dict[str, float]:
         "sentences": log(len(SENTENCE.findall(text))),
         "quotes": log(text.count('"') + text.count("'")),
         "backslashes": log(text.count("\\")),
-        "negations": log(len(NEGATION.findall(text))),
+        "negations": log(len(NEGATION.findall(text.lower()))),
         "options": log(len(OPTION.findall(text))),
         "list_items": log(len(LIST_ITEM.findall(text))),
         "turns": log(len(request.messages)),
         "system": float(any(message["role"] in SYSTEM_ROLES for message in request.messages)),
         "images": log(_images(request)),
         "response_format": float(request.response_format is not None),
-        **_tool_structure(request, text),
+        **_tool_structure(request.tools, shape, text),
     }
 
 
-def _character_counts(text: str) -> list[int]:
-    """Digits, upper-case letters, letters with digits, and white space in a text."""
-    if not text.isascii():
-        return [sum(map(kind, text)) for kind in CHARACTER_KINDS]
-    plain = text.encode("ascii")
-    return [len(plain) - len(plain.translate(None, members)) for members in ASCII_KINDS]
+def _character_counts(text: str, others: str) -> list[int]:
+    """Digits, upper-case letters, letters with digits, and white space in a text.
+
+    Args:
+        others: the text's characters that are not in ASCII.
+    """
+    plain = text.encode("ascii", "ignore")
+    counts = [len(plain) - len(plain.translate(None, members)) for members in ASCII_KINDS]
+    if not others:
+        return counts
+    return [count + sum(map(kind, others)) for count, kind in zip(counts, CHARACTER_KINDS, strict=True)]
 
 
-def _tool_structure(request: Request, text: str) -> dict[str, float]:
+def _tool_structure(tools: Json, shape: ToolShape, text: str) -> dict[str, float]:
     """Number, size and shape of the tools, and how much of their wording the prompt repeats."""
-    tools = _tool_list(request)
-    properties, required, depth = _schema_size(tools, 0)
-    described = _stems(" ".join(_tool_words(tools)))
+    described = _stems(" ".join(tool_wordings(tools)))
     prompt = _stems(text) if described else set()
     return {
-        "tools": math.log1p(len(tools)),
-        "tool_characters": math.log1p(len(_tools_json(request))),
-        "tool_properties": math.log1p(properties),
-        "tool_required": math.log1p(required),
-        "tool_depth": float(depth),
+        "tools": math.log1p(len(tool_list(tools))),
+        "tool_characters": math.log1p(shape.characters),
+        "tool_properties": math.log1p(shape.properties),
+        "tool_required": math.log1p(shape.required),
+        "tool_depth": float(shape.depth),
         "tool_overlap": len(described & prompt) / max(1, min(len(described), len(prompt))),
     }
-
-
-def _schema_size(schema: Json, depth: int) -> tuple[int, int, int]:
-    """Properties, required properties and depth of a JSON schema at any level, but not in lists of lists."""
-    if isinstance(schema, list):
-        parts = [_schema_size(part, depth) for part in schema if isinstance(part, dict)]
-        own = (0, 0)
-    elif isinstance(schema, dict) and depth < 32:
-        inner = [part for part in schema.values() if isinstance(part, list | dict)]
-        parts = [_schema_size(part, depth + 1) for part in inner]
-        own = (_size(schema.get("properties")), _size(schema.get("required")))
-    else:
-        return 0, 0, depth
-    deepest = max((part[2] for part in parts), default=depth)
-    return own[0] + sum(p[0] for p in parts), own[1] + sum(p[1] for p in parts), deepest
-
-
-def _size(value: Json) -> int:
-    return len(value) if isinstance(value, list | dict) else 0
 
 
 def _images(request: Request) -> int:
@@ -212,27 +221,9 @@ def _images(request: Request) -> int:
     return sum(
         isinstance(part, dict) and part.get("type") not in (None, "text")
         for content in parts
-        if isinstance(content, list | tuple)
+        if isinstance(content, LISTS)
         for part in content
     )
-
-
-def _tool_list(request: Request) -> list[Json]:
-    tools = request.tools
-    return tools if isinstance(tools, list) else [tools] if tools else []
-
-
-def _tools_json(request: Request) -> str:
-    return json.dumps(request.tools, ensure_ascii=False, default=str) if request.tools else ""
-
-
-def _tool_words(tools: Sequence[Json]) -> Iterator[str]:
-    """Name and description of each tool, wherever the provider's form puts them."""
-    for tool in tools:
-        if isinstance(tool, dict):
-            inner = tool.get("function", tool)
-            inner = inner if isinstance(inner, dict) else tool
-            yield f"{inner.get('name', '')} {inner.get('description', '')}"
 
 
 def _stems(text: str) -> set[str]:
@@ -240,18 +231,28 @@ def _stems(text: str) -> set[str]:
     return {word[:5] for word in STEM.findall(text.lower())}
 
 
-def _grams(request: Request, text: str) -> Iterator[str]:
+def _grams(request: Request, text: str) -> list[str]:
     """Word unigrams and bigrams of the prompt, and the marked words of the system text and the tools."""
-    words = [_masked(word) for word in WORD.findall(text.lower())[:MAX_GRAMS]]
-    yield from words
-    yield from map(" ".join, pairwise(words))
-    for role, content in message_texts(request.messages):
-        if role in SYSTEM_ROLES:
-            yield from (
-                f"s:{_masked(word)}" for word in WORD.findall(content.lower()[:READ_CHARACTERS])[:MAX_GRAMS]
-            )
-    for described in _tool_words(_tool_list(request)):
-        yield from (f"t:{word}" for word in WORD.findall(described.lower()[:READ_CHARACTERS])[:300])
+    words = _masked_words(text)
+    grams = [*words, *map(" ".join, pairwise(words))]
+    system = [
+        text[: 2 * READ_CHARACTERS] for role, text in message_texts(request.messages) if role in SYSTEM_ROLES
+    ]
+    for content in fitting_texts(system, READ_TOGETHER):
+        grams += [f"s:{word}" for word in _masked_words(content[:READ_CHARACTERS])]
+    for described in tool_wordings(request.tools):
+        grams += [f"t:{word}" for word in _words(described[:READ_CHARACTERS])[:300]]
+    return grams
+
+
+def _masked_words(text: str) -> list[str]:
+    """The first words of a text; of a number only its length: its value does not tell who can answer."""
+    return [word if word.isalpha() else _masked(word) for word in _words(text)[:MAX_GRAMS]]
+
+
+def _words(text: str) -> list[str]:
+    """The words, numbers and marks of a text, in lower case."""
+    return (ASCII_WORD if text.isascii() else WORD).findall(text.lower())
 
 
 def _masked(word: str) -> str:
@@ -259,16 +260,13 @@ def _masked(word: str) -> str:
     return "#" * min(len(word), 8) if word.isdigit() else word
 
 
-def _hash_grams(grams: Iterator[str], row: Float32Array) -> None:
+def _hash_grams(grams: Sequence[str], row: Float32Array) -> None:
     """Fill one row: signed feature hashing (Weinberger et al. 2009), 1 + log(count), then unit length."""
-    counts: dict[str, int] = {}
-    for gram in grams:
-        counts[gram] = counts.get(gram, 0) + 1
-    codes = [zlib.crc32(gram.encode("utf-8", "replace")) for gram in counts]
-    sizes = [1.0 if count == 1 else 1.0 + math.log(count) for count in counts.values()]
-    signed = [size if code >> 31 else -size for code, size in zip(codes, sizes, strict=True)]
-    places = np.array([code % len(row) for code in codes], dtype=np.int64)
-    np.add.at(row, places, np.array(signed, dtype=np.float32))
+    counts = Counter(grams)
+    codes = np.array([crc32(gram.encode("utf-8", "replace")) for gram in counts], dtype=np.int64)
+    sizes = 1.0 + np.log(np.fromiter(counts.values(), np.float64, len(counts)))
+    signed = np.where(codes >> 31, sizes, -sizes)
+    row += np.bincount(codes % len(row), weights=signed, minlength=len(row))
     row /= max(math.sqrt(float(row @ row)), 1e-12)
 
 
@@ -281,5 +279,5 @@ def _mark_labels(request: Request, spec: FeatureSpec, row: Float32Array) -> None
             row[len(spec.task_types) + spec.tags.index(tag)] = 1.0
 
 
-STRUCTURE = tuple(_structure(Request.of(""), "", 0.0))
+STRUCTURE = tuple(_structure(Request.of(""), "", 0.0, tool_shape(None)))
 """Names of the structure features, in the order of their columns."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice, repeat
 from typing import Final
 
 import numpy as np
 
-from router.records import FloatArray, Json, Request, message_texts
+from router.records import LISTS, MAPPINGS, FloatArray, Json, Request, message_texts
+from router.text import shown
 
 MEDIA_TOKENS: Final = 1_600
 """Tokens of an image or a file: the most that Anthropic counts for an image of usual size."""
@@ -18,7 +20,7 @@ BYTES_A_TOKEN: Final = 4
 """What OpenAI and Anthropic document for English; JSON has a little less, Chinese about as much."""
 MOST_BYTES_A_TOKEN: Final = 12
 """An encoder that has fewer tokens than that took a run of characters without a break for one word."""
-MOST_NODES: Final = 100_000
+MOST_NODES: Final = 30_000
 """Values of a request that are visited; a request with more values has more tokens than that."""
 MOST_OUTPUT: Final = 10**9
 MEDIA: Final = frozenset(
@@ -45,6 +47,9 @@ NOT_BILLED: Final = frozenset(
     }
 )  # fmt: skip
 """Arguments that hold no text of the prompt, or that are counted elsewhere; text in any other is counted."""
+
+BOUNDING: Final = frozenset({"thinking", "max_tokens", "max_completion_tokens", "n", "extra_body"})
+"""Arguments that bound or multiply an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +78,7 @@ class Contents:
 def contents_of(values: Iterable[Json], parts: Iterable[Json] = ()) -> Contents:
     """Visit some JSON values and the parts of some messages, however deep, and at most `MOST_NODES`."""
     texts: list[str] = []
-    waiting: list[tuple[Json, bool]] = [(value, False) for value in values]
-    waiting.extend((part, True) for part in parts)
+    waiting: list[tuple[Json, bool]] = [*zip(values, repeat(False)), *zip(parts, repeat(True))]
     media = nodes = 0
     uncounted: str | None = None
     while waiting and nodes < MOST_NODES:
@@ -82,21 +86,33 @@ def contents_of(values: Iterable[Json], parts: Iterable[Json] = ()) -> Contents:
         nodes += 1
         if isinstance(value, str):
             texts.append(value)
-        elif isinstance(value, Mapping):
-            kind = value.get("type")
-            if isinstance(kind, str) and kind in MEDIA and not _is_text(value):
+        elif isinstance(value, MAPPINGS):
+            kind = _kind(value)
+            if kind in MEDIA and not _is_text(value):
                 media += 1
                 continue
-            if is_part and isinstance(kind, str) and kind not in TEXTUAL | MEDIA:
+            if is_part and kind and kind not in TEXTUAL:
                 uncounted = f"a part of type {kind[:40]!r}"
             nodes += len(value)
-            texts.extend(map(str, value))
-            waiting.extend((inner, name == "content") for name, inner in value.items())
-        elif isinstance(value, list | tuple):
-            waiting.extend((inner, is_part) for inner in value)
-    if waiting:
-        uncounted = f"more than {MOST_NODES:,} values"
-    return Contents(texts=texts, media=media, nodes=nodes, uncounted=uncounted)
+            for name, inner in _named(value):
+                texts.append(name)
+                waiting.append((inner, name == "content"))
+        elif isinstance(value, LISTS):
+            waiting.extend((inner, is_part) for inner in islice(value, MOST_NODES))
+    unvisited = f"more than {MOST_NODES:,} values" if waiting else None
+    return Contents(texts=texts, media=media, nodes=nodes, uncounted=unvisited or uncounted)
+
+
+def _kind(part: Mapping[Json, Json]) -> str:
+    """The type of a part; empty if it has none that is text."""
+    kind = part.get("type")
+    return kind if isinstance(kind, str) else ""
+
+
+def _named(members: Mapping[Json, Json]) -> Iterator[tuple[str, Json]]:
+    """An object's members, at most `MOST_NODES`, by names that are text."""
+    for name, inner in islice(members.items(), MOST_NODES):
+        yield name if isinstance(name, str) else shown(name), inner
 
 
 def request_contents(request: Request) -> Contents:
@@ -128,6 +144,8 @@ def billed_output(predicted: FloatArray, parameters: Mapping[str, Json]) -> Floa
     Args:
         predicted: of one answer without arguments, any shape.
     """
+    if BOUNDING.isdisjoint(parameters):
+        return predicted
     extra = parameters.get("extra_body")
     given = {**parameters, **extra} if isinstance(extra, Mapping) else parameters
     thinking = given.get("thinking")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from router.errors import DamagedArtifact
 from router.forecasting.encoder import Encoding
 from router.forecasting.one_row import products
+from router.forecasting.read_part import read_part
 from router.forecasting.request_tokens import SYSTEM_ROLES
 from router.loading.artifact import load_arrays, save_arrays
 from router.records import Float32Array, Json, Request, message_texts
@@ -28,7 +29,9 @@ SYSTEM_WORDS = 32
 FRAME_WORDS = 8
 LEAST_WORDS = 4
 READ_CHARACTERS = 2_000
-_VARIABLE = re.compile(r"""https?://\S+|\S+@\S+|"[^"\n]{1,400}"|“[^”\n]{1,400}”|`[^`\n]{1,400}`|\d+""")
+_VARIABLE = re.compile(
+    r"""https?://\S+|[^\s@]{1,200}+@\S+|"[^"\n]{1,400}"|“[^“”\n]{1,400}”|`[^`\n]{1,400}`|\d+"""
+)
 """What differs between the prompts of one template: addresses, quotations, numbers."""
 _WORD = re.compile(r"[^\W\d_]+|[^\w\s]")
 
@@ -115,7 +118,7 @@ def frames_of(request: Request) -> list[int]:
 
     These are the start of the system text, and the start and the end of the last user turn.
     """
-    texts = [(role, text) for role, text in message_texts(request.messages) if text]
+    texts = [(role, text) for role, text in message_texts(read_part(request).messages) if text]
     system = next((text for role, text in texts if role in SYSTEM_ROLES), "")
     question = next((text for role, text in reversed(texts) if role == "user"), "")
     instructions, start = _words(system[:READ_CHARACTERS]), _words(question[:READ_CHARACTERS])

@@ -143,7 +143,7 @@ _CONDITION = re.compile(
 )
 _QUOTED = re.compile(r"[^\W\d_][,:]? ?[\"'`]$")
 _IN_CALL = re.compile(r"(?:return|yield|echo|[:=(\[,]) ?[\"'`]$")
-_SETTING = re.compile(r"(?:^[ \t-]*[\w.-]+|[\"']) ?: ?[\"']$")
+_SETTING = re.compile(r"(?:^[ \t-]*+[\w.-]++|[\"']) ?: ?[\"']$")
 
 
 def _is_mention(text: str, start: int, end: int, prose: bool) -> bool:

@@ -21,6 +21,10 @@ from router.records import Json
 FORMAT = "pointsman-router"
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
+LARGEST_MANIFEST = 64 * 1024 * 1024
+"""Bytes; a manifest of thousands of models has some hundred thousand."""
+LARGEST_FILE = 4 * 1024**3
+"""Bytes of any other file of a router; a larger one is hashed and loaded for no router of ours."""
 
 
 def check_target(target: Path) -> None:
@@ -214,6 +218,7 @@ def _parsed_manifest(folder: Path) -> dict[str, Json]:
     _check_inside(folder, MANIFEST)
     if not path.is_file():
         raise ForeignArtifact(f"{folder}: no {MANIFEST} in it, so it is no pointsman router")
+    _check_size(path, LARGEST_MANIFEST)
     try:
         manifest: Json = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -228,10 +233,18 @@ def _check_file(folder: Path, name: str, digest: str) -> None:
     path = _check_inside(folder, name)
     if not path.is_file():
         raise DamagedArtifact(f"{path}: missing; train or fetch the router again")
+    _check_size(path, LARGEST_FILE)
     if (actual := file_hash(path)) != digest:
         raise DamagedArtifact(
             f"{path}: sha256 is {actual[:12]}…, the manifest says {digest[:12]}…: it was changed or cut; "
             "train or fetch the router again"
+        )
+
+
+def _check_size(path: Path, most: int) -> None:
+    if (size := path.stat().st_size) > most:
+        raise DamagedArtifact(
+            f"{path}: {size:,} bytes, but at most {most:,} are read; train or fetch it again"
         )
 
 

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
@@ -140,10 +141,17 @@ class RegistrySource:
     def _look_up(self) -> tuple[str, ...]:
         """Name and number of the version, its creation time and its source."""
         assert self._name is not None
-        if self._version is not None:
-            version = self._client().get_model_version(self._name, self._version)
-        else:
-            version = self._client().get_model_version_by_alias(self._name, str(self._alias))
+        client = self._client()
+        try:
+            if self._version is not None:
+                version = client.get_model_version(self._name, self._version)
+            else:
+                version = client.get_model_version_by_alias(self._name, str(self._alias))
+        except Exception as error:
+            if getattr(error, "error_code", None) in _FINAL and (has := _what_it_has(client, self._name)):
+                why = cause_of(error).rstrip(".")
+                raise ArtifactError(f"{self.uri}: can't be fetched: {why}; {self._name} has {has}") from error
+            raise
         return self._name, str(version.version), str(version.creation_timestamp), str(version.source)
 
     def _download(self, version: RegisteredVersion, folder: Path) -> None:
@@ -172,10 +180,14 @@ class RegistrySource:
             for address in (self._tracking, self._registry):
                 check_database(address)
             return self._in_time(call, wait_s)
+        except ArtifactError:
+            raise
         except Exception as error:  # noqa: BLE001 - MLflow passes on errors of stores, clients and clouds
             final = getattr(error, "error_code", None) in _FINAL
             safe = error if str(error) == without_credentials(str(error)) else None
-            raise (ArtifactError if final else NoAnswer)(_unfetchable(self.uri, cause_of(error))) from safe
+            raise (ArtifactError if final else NoAnswer)(
+                f"{self.uri}: can't be fetched: {cause_of(error)}; is MLFLOW_TRACKING_URI set as in training?"
+            ) from safe
 
     def _in_time(self, call: Callable[[], _Answer], wait_s: float) -> _Answer:
         self._late = [thread for thread in self._late if thread.is_alive()]
@@ -209,10 +221,23 @@ def _parse(uri: str) -> tuple[str | None, str | None, str | None]:
         return found[1], None, found[2]
     if found := re.fullmatch(r"models:/([^/]+)/(?:([0-9]+)|((?i:latest)))", uri):
         return found[1], found[2], "latest" if found[3] else None
-    if re.fullmatch(r"runs:/[^/]+/.+|models:/[^/@]+", uri):
+    if re.fullmatch(r"runs:/[^/]+/.+|models:/m-[^/@]+", uri):
         return None, None, None
-    forms = "models:/NAME@ALIAS, models:/NAME/3 or runs:/RUN/PATH"
-    raise ArtifactError(_unfetchable(uri, f"write {forms}"))
+    name = found[1] if (found := re.fullmatch(r"models:/([^/@]+).*", uri)) else "NAME"
+    forms = f"models:/{name}@champion (an alias), models:/{name}/latest, models:/{name}/3"
+    raise ArtifactError(
+        f"{uri}: can't be fetched: give a version or an alias: write {forms} or runs:/RUN/PATH"
+    )
+
+
+def _what_it_has(client: MlflowClient, name: str) -> str | None:
+    """The aliases and the latest version of a registered model; None if the registry does not say."""
+    with suppress(Exception):  # the error that led here says more than a second one
+        model = client.get_registered_model(name)
+        aliases = [f"{alias} (version {version})" for alias, version in sorted(model.aliases.items())]
+        versions = [int(version.version) for version in model.latest_versions]
+        return f"aliases: {', '.join(aliases) or 'none'}; latest version: {max(versions, default='none')}"
+    return None
 
 
 def _addresses() -> tuple[str, str]:
@@ -258,13 +283,10 @@ def _place(address: str) -> str:
     return without_credentials(address) if ":" in address else str(Path(address).absolute())
 
 
-def _unfetchable(uri: str, why: str) -> str:
-    return f"{uri}: can't be fetched: {why}; is MLFLOW_TRACKING_URI set as in training?"
-
-
 def cause_of(error: BaseException) -> str:
     """One line of an error; of a long report of retries only the end."""
     text = str(error).strip() or repr(error)
-    refused = re.search(r"Max retries exceeded.*\[Errno -?\d+\] ([^\"'()]+)", text, re.DOTALL)
+    report, _, end = text.rpartition("[Errno ")
+    refused = re.match(r"-?\d+\] ([^\"'()]+)", end) if "Max retries exceeded" in report else None
     line = f"no answer ({refused[1].strip()})" if refused else text.splitlines()[0]
     return without_credentials(line)[:300]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Self
 
+from router.errors import ConfigError
 from router.errors.masking import shown_value
-from router.models.model_list import provider_of
+from router.models.model_list import listed_entry, provider_of
 from router.settings.sections import Config
 
+ALIKE = 0.75
+"""Likeness in [0, 1] from which on a name counts as another one with a slip."""
 DATE = re.compile(r"[-@](\d{4}-\d\d-\d\d|\d{8}|\d{4}|latest)$")
 """The dated version at the end of a name."""
 
@@ -41,10 +45,21 @@ class Spelling:
         return same_date and self.path[-shared:] == other.path[-shared:]
 
 
+def differ_by_provider(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Groups of names that differ by their provider only, each with the fullest name last."""
+    groups: dict[tuple[str, str | None], list[str]] = defaultdict(list)
+    for name in names:
+        spelling = Spelling.of(name)
+        groups[spelling.path[-1], spelling.date].append(name)
+    by_fullness = [sorted(group, key=lambda name: (name.count("/"), name)) for group in groups.values()]
+    return sorted(tuple(group) for group in by_fullness if len(group) > 1)
+
+
 class ModelNames:
     """The names of a router's models: its own for them, and those in calls to LiteLLM."""
 
     def __init__(self, models: Iterable[str], config: Config) -> None:
+        self._config = config
         self._written = {model: {model, config.of(model).litellm_model or model} for model in models}
         self._spellings = {model: _spellings(names) for model, names in self._written.items()}
 
@@ -85,6 +100,23 @@ class ModelNames:
             if len(found := self.candidates(name)) > 1:
                 return f"{name!r}, which may mean {' or '.join(map(repr, found))}; write one of these"
         return None
+
+    def refuse_misspelt(self, names: Collection[str]) -> None:
+        """Raise if one of the names is nearly that of a model, and is no other model that anybody knows.
+
+        LiteLLM knows a model that it lists; the team one that has an address or a LiteLLM name of its own.
+
+        Raises:
+            ConfigError: names the two.
+        """
+        for name in sorted(names):
+            settings = self._config.of(name)
+            another = settings.api_base or settings.litellm_model or self.meant(name) or listed_entry(name)
+            if not another and (close := get_close_matches(name, self._written, n=1, cutoff=ALIKE)):
+                raise ConfigError(
+                    f"models: {name!r} is no model of this router, and LiteLLM lists no such name; did you "
+                    f"mean {close[0]!r}? If it is another model, give its litellm_model"
+                )
 
     def own(self, name: str) -> str:
         """The router's own name for a model; a name that is unknown or ambiguous as it is."""

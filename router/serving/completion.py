@@ -164,6 +164,8 @@ def _check_forms(messages: Sequence[Json], arguments: Mapping[str, Json]) -> Non
         raise RequestError(f"tools must be a list of definitions, got {type(tools).__name__}")
     if not isinstance(form := arguments.get("response_format"), Mapping | type | None):
         raise RequestError(f"response_format must be an object or a class, got {type(form).__name__}")
+    if not isinstance(options := arguments.get("stream_options"), Mapping | None):
+        raise RequestError(f"stream_options must be an object, got {type(options).__name__}")
 
 
 def _baseline_cost(attempt: Attempt, decision: Decision, baseline: str) -> float | None:

@@ -344,12 +344,15 @@ class Config(Settings):
 
     Attributes:
         models: settings per LiteLLM model name; a model of the log without an entry gets the defaults.
+        aliases: the name that a model of the logs counts under, by the name in the logs; joins logs that name
+            one model in two ways, such as `gpt-4o` and `openai/gpt-4o`.
         prices: "log": what the team's own calls cost, else LiteLLM's list; "litellm": the list first.
         baseline: the always-strong model to compare costs with; None: the best single model of the training
             log.
     """
 
     models: dict[str, ModelSettings] = {}
+    aliases: dict[str, str] = {}
     rules: Rules = Rules()
     objective: Objective = Objective()
     fallback: Fallback = Fallback()
@@ -363,6 +366,13 @@ class Config(Settings):
     exploration: Exploration = Exploration()
     sessions: Sessions = Sessions()
     registry: Registry = Registry()
+
+    @field_validator("aliases")
+    @classmethod
+    def _end_at_once(cls, value: dict[str, str]) -> dict[str, str]:
+        if chained := sorted(set(value.values()) & set(value)):
+            raise ValueError(f"{chained[0]!r} is an alias itself: name the model that all of them stand for")
+        return value
 
     def of(self, model: str) -> ModelSettings:
         """The settings of a model; the defaults if the file has none."""

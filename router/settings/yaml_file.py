@@ -14,6 +14,9 @@ from router.errors.masking import shown_value
 from router.settings.section import Settings
 from router.settings.sections import Config, ModelSettings
 
+LARGEST = 1_000_000
+"""Characters of a settings file, and values in it if each alias is written out."""
+
 
 def load_config(path: Path | None) -> Config:
     """Read the settings in a YAML file; all defaults without a path.
@@ -38,8 +41,14 @@ def parse_config(text: str, *, name: str = "pointsman.yaml") -> Config:
     Raises:
         ConfigError: as `load_config`.
     """
+    if len(text) > LARGEST:
+        raise ConfigError(f"{name}: {len(text):,} characters: a settings file has at most {LARGEST:,}")
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        if (count := _written_out(tree, {})) > LARGEST:
+            raise ConfigError(
+                f"{name}: its aliases stand for {count:,} values, more than {LARGEST:,}: write fewer"
+            )
         value = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -80,7 +89,7 @@ def routing_part(config: Config) -> tuple[Config, tuple[str, ...]]:
     A folder may come from somebody else. It may decide which model to choose, but not where prompts and keys
     go, which code runs on them, where they are logged, or which models count as local.
     """
-    kept = {"models", "rules", "objective", "fallback", "training", "prices", "baseline"}
+    kept = {"models", "aliases", "rules", "objective", "fallback", "training", "prices", "baseline"}
     if not any(rule.function for rule in config.outcomes.rules):
         kept.add("outcomes")
     models = {
@@ -100,6 +109,17 @@ def routing_part(config: Config) -> tuple[Config, tuple[str, ...]]:
 def settings_text(config: Config) -> str:
     """The settings as YAML, without defaults; `parse_config` reads it."""
     return yaml.safe_dump(config.model_dump(mode="json", exclude_defaults=True), sort_keys=False)
+
+
+def _written_out(node: yaml.Node | None, sizes: dict[int, int]) -> int:
+    """Values in a node if each alias is written out; a node inside itself counts once."""
+    if id(node) not in sizes:
+        sizes[id(node)] = 0
+        inner = node.value if isinstance(node, yaml.SequenceNode) else ()
+        if isinstance(node, yaml.MappingNode):
+            inner = [one for pair in node.value for one in pair]
+        sizes[id(node)] = 1 + sum(_written_out(one, sizes) for one in inner)
+    return sizes[id(node)]
 
 
 def _refuse_repeated_keys(tree: yaml.Node | None, name: str) -> None:

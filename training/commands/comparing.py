@@ -15,6 +15,7 @@ from router.errors import ConfigError
 from training.commands.offline import (
     CACHE,
     TRACKING,
+    Aliases,
     Cache,
     Calls,
     Fields,
@@ -24,6 +25,7 @@ from training.commands.offline import (
     promise_of,
     reading_of,
     tables_module,
+    with_aliases,
 )
 
 GATE = 4
@@ -90,6 +92,7 @@ def compare_command(
     draws: Annotated[int, typer.Option(min=100, help="Resamples behind every interval.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
     mapping: Fields = None,
+    map_model: Aliases = None,
     rejects: Rejects = None,
     cache: Cache = CACHE,
     tracking_uri: Tracking = TRACKING,
@@ -111,7 +114,9 @@ def compare_command(
         sources=calls,
         routers=routers,
         out=out,
-        reading=reading_of(compared.config, mapping, rejects or out / "rejects.jsonl", cache),
+        reading=reading_of(
+            with_aliases(compared.config, map_model), mapping, rejects or out / "rejects.jsonl", cache
+        ),
         policies=policy or (),
         today=today,
         method=method,

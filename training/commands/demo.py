@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli.console import app, loaded_version, people
+from router.cli.console import AsJson, app, loaded_version, people, print_json
 from router.cli.serving import answer
 from router.errors import RouterError
 from router.errors.masking import without_credentials
@@ -23,6 +23,8 @@ from training.commands.offline import (
     train_command,
 )
 
+REGISTERED = "pointsman-demo"
+
 
 @app.command("demo")
 def demo_command(
@@ -30,6 +32,7 @@ def demo_command(
     folder: Annotated[Path, typer.Option("--router", help="Folder for the router.")] = Path("models/demo"),
     cache: Cache = CACHE,
     tracking_uri: Tracking = TRACKING,
+    as_json: AsJson = False,
 ) -> None:
     """Import, train, compare and route the bundled synthetic sample, and record it in MLflow."""
     data = Path(__file__).parents[2] / "data"
@@ -42,9 +45,19 @@ def demo_command(
         raise RouterError(f"{sample}: the sample is missing; run the demo in a clone of the project")
     calls, report = out / "calls.parquet", out / "report"
     _step(f"pointsman import data/{sample.name} --out {calls}")
-    import_command([str(sample)], calls)
-    _step(f"pointsman train {calls} --out {folder} --config data/{settings.name} --register pointsman-demo")
-    train_command([str(calls)], folder, settings, "pointsman-demo", cache=cache, tracking_uri=tracking_uri)
+    import_command([str(sample)], calls, as_json=as_json)
+    champion = f"--register {REGISTERED} --alias champion"
+    _step(f"pointsman train {calls} --out {folder} --config data/{settings.name} {champion}")
+    train_command(
+        [str(calls)],
+        folder,
+        settings,
+        REGISTERED,
+        alias="champion",
+        cache=cache,
+        tracking_uri=tracking_uri,
+        as_json=as_json,
+    )
     _step(f"pointsman compare {calls} --router {folder} --out {report} --show-text --synthetic")
     compare_command(
         [str(calls)],
@@ -54,11 +67,16 @@ def demo_command(
         synthetic=True,
         cache=cache,
         tracking_uri=tracking_uri,
+        as_json=as_json,
     )
     _step(f"pointsman route --router {folder} < data/{requests.name}")
     loaded = loaded_version(str(folder), None)
     lines = requests.read_bytes().splitlines()
-    tables_module().decisions([(json.loads(line), answer(loaded, line)) for line in lines])
+    decided = [(json.loads(line), answer(loaded, line)) for line in lines]
+    if as_json:
+        print_json([decision for _, decision in decided])
+    else:
+        tables_module().decisions(decided)
     people.print(f"\nThe report: {report / 'report.html'}", highlight=False)
     people.print(
         f"The runs:   mlflow ui --backend-store-uri {without_credentials(tracking_uri)}", highlight=False

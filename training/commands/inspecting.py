@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +10,16 @@ import typer
 
 from router.cli.console import AsJson, SettingsFile, app, people, print_json, progress_bars
 from router.settings.yaml_file import load_config
-from training.commands.offline import CACHE, Calls, Fields, Rejects, offline, reading_of
+from training.commands.offline import (
+    CACHE,
+    Aliases,
+    Calls,
+    Fields,
+    Rejects,
+    offline,
+    reading_of,
+    with_aliases,
+)
 
 
 @app.command("inspect")
@@ -28,26 +37,28 @@ def inspect_command(
     ] = False,
     config: SettingsFile = None,
     mapping: Fields = None,
+    map_model: Aliases = None,
     rejects: Rejects = None,
     as_json: AsJson = False,
 ) -> None:
     """Report what call logs hold, and what they lack for a good router."""
     offline()
     from training.commands import inspection_tables as tables
-    from training.inspecting.gaps import missing_for_a_router
+    from training.inspecting.gaps import missing_for_a_router, readiness_of
     from training.inspecting.inspection import InspectJob, inspect_calls
     from training.inspecting.page import write_page
 
-    reading = replace(reading_of(load_config(config), mapping, rejects, CACHE), format=format_)
+    settings = with_aliases(load_config(config), map_model)
+    reading = replace(reading_of(settings, mapping, rejects, CACHE), format=format_)
     job = InspectJob(sources=sources, reading=reading, show_text=show_text)
     with progress_bars() as progress:
         inspection = inspect_calls(job, progress)
-    missing = missing_for_a_router(inspection)
+    missing, ready = missing_for_a_router(inspection, sources), readiness_of(inspection, settings.training)
     if html:
-        write_page(inspection, missing, html)
+        write_page(inspection, missing, html, ready.sentence)
     if as_json:
-        print_json(inspection.to_json() | {"missing": missing})
+        print_json(inspection.to_json() | {"missing": missing, "readiness": asdict(ready)})
     else:
-        tables.show_inspection(inspection, missing)
+        tables.show_inspection(inspection, missing, ready.sentence)
     if html:
         people.print(f"written: {html}", markup=False, soft_wrap=True)

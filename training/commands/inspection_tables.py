@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from training.inspecting.inspection import Group, Inspection
-from training.inspecting.page import where_rows_went
+from training.inspecting.page import formats, where_rows_went
 from training.pages.numbers import decimal, dollars, rate, shortened
 
 console = Console(highlight=False, emoji=False)
@@ -22,8 +22,11 @@ LEAST_NUMBER, GAP = 5, 2
 UNKNOWN = "-"
 
 
-def show_inspection(inspection: Inspection, missing: Sequence[str]) -> None:
-    """Print everything. What is missing comes last, so that it stays on the screen."""
+def show_inspection(inspection: Inspection, missing: Sequence[str], verdict: str = "") -> None:
+    """Print everything: the verdict first, and what is missing last, so that it stays on the screen."""
+    if verdict:
+        console.print(verdict, style="bold", markup=False, soft_wrap=True)
+    _line(f"format: {formats(inspection.reading)}")
     _rows(inspection)
     for title, groups in (
         ("model", inspection.models),
@@ -135,7 +138,7 @@ def _missing(missing: Sequence[str]) -> None:
         return
     console.print("What is missing for a good router", style="bold")
     for sentence in missing:
-        console.print(Text(f"- {shortened(sentence, 600)}"), style="yellow", soft_wrap=True)
+        console.print(Text(f"- {shortened(sentence, 900)}"), style="yellow", soft_wrap=True)
 
 
 def _table(title: str, *columns: str) -> Table:

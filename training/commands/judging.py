@@ -140,7 +140,7 @@ def asked_first(progress: Stages, *, yes: bool, dry_run: bool, as_json: bool) ->
         if dry_run and as_json:
             print_json(_offer_json(offer))
         elif not as_json:
-            _show(offer)
+            _show(offer, print if dry_run else say)
         if dry_run:
             raise typer.Exit
         if offer.calls and not yes:
@@ -177,7 +177,7 @@ def _offer_json(offer: JudgeOffer) -> Json:
     }
 
 
-def _show(offer: JudgeOffer) -> None:
+def _show(offer: JudgeOffer, say: Callable[[str], None]) -> None:
     plan = offer.plan
     say(
         f"judge {plan.rule.model}: {len(plan.sample)} of {plan.eligible} calls that no rule before it "

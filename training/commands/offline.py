@@ -21,7 +21,7 @@ from router.cli.console import (
 )
 from router.errors import ConfigError, MissingExtra
 from router.settings.sections import Config, Objective
-from router.settings.yaml_file import load_config
+from router.settings.yaml_file import config_of, load_config
 from training.commands.judging import (
     BudgetUsd,
     DryRun,
@@ -54,6 +54,14 @@ Calls = Annotated[
 ]
 Fields = Annotated[
     list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help="Read a field from another column.")
+]
+Aliases = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map-model",
+        metavar="NAME=MODEL",
+        help="Count a model of the logs under another name; may be repeated.",
+    ),
 ]
 Rejects = Annotated[Path | None, typer.Option(help="File for rows that can't be read (JSON lines).")]
 Cache = Annotated[
@@ -90,6 +98,7 @@ def import_command(
     dry_run: DryRun = False,
     yes: Yes = False,
     mapping: Fields = None,
+    map_model: Aliases = None,
     rejects: Rejects = None,
     cache: Cache = CACHE,
     as_json: AsJson = False,
@@ -98,11 +107,13 @@ def import_command(
 
     Exit code 3: the file is written, but calls of the judge failed.
     """
+    if out.suffix not in ("", ".parquet", ".pq"):
+        raise ConfigError(f"--out {out}: the canonical log is Parquet: name a file that ends in .parquet")
     training = offline()
     options = judge_options(
         judge, judge_rubric, judge_most, judge_budget, judge_repeats, own_answers=judge_own_answers
     )
-    settings = with_judge(load_config(config), options)
+    settings = with_judge(with_aliases(load_config(config), map_model), options)
     if dry_run and settings.outcomes.judge is None:
         raise ConfigError("--dry-run shows what a judge would cost: give --judge MODEL as well")
     rejects = None if dry_run else rejects or _beside(out)
@@ -152,6 +163,7 @@ def train_command(
         float | None, typer.Option(help="Confidence of that promise; default: 0.95.")
     ] = None,
     mapping: Fields = None,
+    map_model: Aliases = None,
     rejects: Rejects = None,
     cache: Cache = CACHE,
     tracking_uri: Tracking = TRACKING,
@@ -160,7 +172,7 @@ def train_command(
     """Train a router from call logs, write its folder, and record the run in MLflow."""
     training = offline()
     _check_alias(alias, register)
-    settings = _with_promise(load_config(config), max_quality_loss, confidence)
+    settings = _with_promise(with_aliases(load_config(config), map_model), max_quality_loss, confidence)
     settings = _with_training(settings, encoder=encoder, estimator=estimator)
     job = training.TrainJob(
         sources=calls,
@@ -232,17 +244,33 @@ def reading_of(config: Config, mapping: list[str] | None, rejects: Path | None, 
     """The reading options that a command line gives."""
     from training.prompts.from_logs import ReadOptions
 
-    return ReadOptions(mapping=_pairs(mapping), rejects=rejects, config=config, cache=cache)
+    return ReadOptions(mapping=_pairs("--map", mapping, _FIELD), rejects=rejects, config=config, cache=cache)
 
 
-def _pairs(mapping: list[str] | None) -> Mapping[str, str]:
-    """`FIELD=COLUMN` options as a mapping."""
+_FIELD = "FIELD=COLUMN, for example --map model=model_name"
+_ALIAS = "NAME=MODEL, for example --map-model gpt-4o=openai/gpt-4o"
+
+
+def with_aliases(config: Config, names: list[str] | None) -> Config:
+    """The settings with the aliases of models that the command line adds.
+
+    Raises:
+        ConfigError: an alias is no NAME=MODEL, or leads to another alias.
+    """
+    if not names:
+        return config
+    aliases = {**config.aliases, **_pairs("--map-model", names, _ALIAS)}
+    return config.model_copy(update={"aliases": (config_of({"aliases": aliases}) or config).aliases})
+
+
+def _pairs(option: str, values: list[str] | None, form: str) -> Mapping[str, str]:
+    """`NAME=VALUE` options as a mapping; `form` says how to write one."""
     pairs = {}
-    for option in mapping or ():
-        field, equals, column = option.partition("=")
-        if not (field and equals and column):
-            raise ConfigError(f"--map {option!r}: write FIELD=COLUMN, for example --map model=model_name")
-        pairs[field] = column
+    for value in values or ():
+        name, equals, other = value.partition("=")
+        if not (name and equals and other):
+            raise ConfigError(f"{option} {value!r}: write {form}")
+        pairs[name] = other
     return pairs
 
 

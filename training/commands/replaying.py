@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from router.cli.console import (
@@ -101,7 +102,7 @@ def replay_command(
     left = unfinished(plan.calls, out)
     spent = spent_in(read_lines(ledger_of(out)))
     if dry_run or not as_json:
-        _show_plan(plan, left, budget, spent, as_json=as_json)
+        _show_plan(plan, left, budget, spent, as_json=as_json, as_data=dry_run)
     if dry_run or not left:
         return
     if not yes:
@@ -138,8 +139,9 @@ def _covered(left: Sequence[ReplayCall], budget: float, spent: float) -> Afforda
 
 
 def _show_plan(
-    plan: ReplayPlan, left: Sequence[ReplayCall], budget: float, spent: float, *, as_json: bool
+    plan: ReplayPlan, left: Sequence[ReplayCall], budget: float, spent: float, *, as_json: bool, as_data: bool
 ) -> None:
+    """Show the plan: as JSON, as text on standard output, or beside a question on standard error."""
     from training.replaying.plan import cost_by_model, replay_cost
 
     whole, by_model = replay_cost(left), cost_by_model(left)
@@ -166,10 +168,11 @@ def _show_plan(
         table.add_column(name, justify="left" if name == "model" else "right")
     for name, cost in [*by_model.items(), ("all", whole)]:
         table.add_row(name, str(cost.calls), usd(cost.expected_usd), usd(cost.at_most_usd))
-    people.print(table)
+    print_plain, print_line = (Console().print, print) if as_data else (people.print, say)
+    print_plain(table)
     for reason, count in plan.set_apart.items():
-        say(f"{count} prompts are left out: {reason}")
-    say(f"budget {usd(budget)}, of which {usd(spent)} is spent: {coverage(covered, whole.calls)}")
+        print_line(f"{count} prompts are left out: {reason}")
+    print_line(f"budget {usd(budget)}, of which {usd(spent)} is spent: {coverage(covered, whole.calls)}")
 
 
 def _show_done(done: CallsMade, out: Path, budget: float) -> None:

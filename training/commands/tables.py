@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from training.comparing.report.summary import Headline, headline_of
 from training.comparing.report.write import conclusion_of
 from training.pages.numbers import (
     bounds,
+    dollars,
     p_value_text,
     printable,
     rate,
@@ -27,13 +29,15 @@ from training.pages.numbers import (
     usd_per_thousand,
 )
 from training.pipeline import Trained
+from training.prompts.labels import LEAST_IN_COMMON
 from training.reading.files.log_file import OWN_LOG
 from training.reading.outcomes.judge_report import JudgeReport
 from training.reading.outcomes.session_rules import OutcomeCounts
 from training.reading.rows.cleaning import TEXT_NOT_KEPT
-from training.reading.summary import ReadSummary
+from training.reading.summary import ReadSummary, same_names
 
 console = Console(highlight=False, emoji=False)
+MOST_PAIRS = 4
 
 
 def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
@@ -41,7 +45,8 @@ def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
     console.print(f"{summary.rows} rows in {len(summary.files)} file(s): {summary.calls} calls", end="")
     counts = {
         "rejected": summary.rejected,
-        "repeat a call_id": summary.duplicates,
+        "repeat a call_id": summary.duplicates - summary.copies,
+        "in another log as well (same prompt, time and tokens)": summary.copies,
         "with a text cut short": summary.truncated,
         "repaired": summary.repaired,
         f"whose {TEXT_NOT_KEPT}": summary.without_text,
@@ -57,6 +62,10 @@ def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
     _values_not_read(summary)
     if summary.outcomes:
         _outcomes(summary.outcomes)
+    for sentence, options in same_names(summary):
+        console.print(
+            f"note: {sentence}: {shlex.join(options)}", style="yellow", markup=False, soft_wrap=True
+        )
     if summary.ignored_columns:
         console.print(f"  columns not used: {', '.join(summary.ignored_columns)}", markup=False)
     if out is not None:
@@ -156,10 +165,12 @@ def trained(result: Trained) -> None:
         console.print(f"note: {warning}", style="yellow", markup=False, soft_wrap=True)
     if "test" in metrics:
         test = metrics["test"]
+        filled = f", {rate(test['filled_in'])} of the outcomes estimated" if test["filled_in"] else ""
         console.print(
-            f"untouched test part, {test['prompts']:.0f} prompts: success {rate(test['success'])} at "
+            f"untouched test part, {test['prompts']:.0f} prompts{filled}: success {rate(test['success'])} at "
             f"{usd_per_thousand(test['cost_usd'])}; best single {rate(test['best_single_success'])} at "
-            f"{usd_per_thousand(test['best_single_cost_usd'])}"
+            f"{usd_per_thousand(test['best_single_cost_usd'])}",
+            soft_wrap=True,
         )
     console.print(
         f"steps aside below confidence {policy['least_confidence']:.2f} or similarity "
@@ -169,6 +180,8 @@ def trained(result: Trained) -> None:
     console.print(f"MLflow run {result.published.run_id}{version} at {result.published.tracking_uri}")
     console.print(f"router {result.manifest['policy_version']} written: {result.out}", soft_wrap=True)
     console.print(f"digest {digest_of(result.manifest)}", soft_wrap=True)
+    console.print(f"\n{result.recommendation.sentence}", style="bold", markup=False, soft_wrap=True)
+    console.print(f"next: {result.recommendation.next}", markup=False, soft_wrap=True)
 
 
 def comparison(result: Comparison, out: Path) -> None:
@@ -235,7 +248,19 @@ def _models(result: Trained) -> None:
         )
     console.print(table, "")
     for model, dominance in result.report["dominated"].items():
-        line = f"{model} is dominated: {dominance['by']} is no dearer and no worse on the same prompts"
+        low, high = dominance["success_interval"]
+        line = (
+            f"{model} is dominated: {dominance['by']} is no dearer and no worse on {dominance['prompts']:,} "
+            f"prompts in common (success {signed_points(dominance['success_difference'])} points "
+            f"[{signed_points(low)}, {signed_points(high)}], cost "
+            f"{dollars(dominance['cost_difference_usd'] * 1000, signed=True)} per 1,000 requests)"
+        )
+        console.print(line, markup=False, soft_wrap=True)
+    if rare := result.report["rarely_shared"]:
+        pairs = [f"{' and '.join(pair['models'])} ({pair['prompts']:,})" for pair in rare[:MOST_PAIRS]]
+        more = f" and {len(rare) - MOST_PAIRS} more pairs" if len(rare) > MOST_PAIRS else ""
+        least = f"{LEAST_IN_COMMON} are the least"
+        line = f"not enough prompts in common to compare: {', '.join(pairs)}{more}; {least}"
         console.print(line, markup=False, soft_wrap=True)
     status = ", ".join(f"{count} {name}" for name, count in result.report["label_status"].items())
     console.print(f"labels: {status}")
@@ -258,6 +283,7 @@ def _estimators(result: Trained) -> None:
             f"{scores.get('calibration_error', float('nan')):.4f}",
         )
     console.print(table)
+    console.print(f"published: {result.fitted.published}, because {result.fitted.why}", soft_wrap=True)
 
 
 def _claims(claims: Sequence[Claim]) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+from router.errors.masking import without_credentials
+from router.settings.sections import Training
 from training.inspecting.counting import NONE
 from training.inspecting.inspection import CostCheck, Group, Inspection
 from training.pages.numbers import rate
+from training.reading.summary import same_names
 
 LEAST_PROMPTS = 500
 """Fewer distinct prompts teach little more than each model's mean."""
@@ -14,6 +20,8 @@ LEAST_OUTCOMES = 200
 """With fewer known outcomes a model's head is mostly noise: at 200 its success rate is +-7 points."""
 LEAST_SHARED = 0.05
 """Models can be compared if at least this share of the prompts was tried on several of them."""
+LEAST_JUDGED = 200
+"""Known outcomes of each model on prompts held out, from which on a comparison decides most questions."""
 MUCH_CUT = 0.05
 MUCH_OFF = 0.10
 MUCH_SKIPPED = 0.05
@@ -21,9 +29,92 @@ FEW_DAYS = 7
 MOST_NAMED = 5
 
 
-def missing_for_a_router(inspection: Inspection) -> list[str]:
-    """One sentence for each gap, the gravest first."""
-    return [
+CALLS = "CALLS"
+"""Stands for the logs in a command."""
+WITH_SETTINGS = ("inspect", CALLS, "--config", "pointsman.yaml")
+REPLAY = (
+    "replay",
+    CALLS,
+    "--router",
+    "models/router",
+    "--out",
+    "replayed.jsonl",
+    "--budget",
+    "1",
+    "--dry-run",
+)
+JUDGE = ("import", CALLS, "--out", "calls.parquet", "--judge", "MODEL", "--dry-run")
+MOST_SOURCES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Something that a log lacks.
+
+    Attributes:
+        sentence: what it is, and what to do.
+        command: the arguments of `pointsman` that come next.
+    """
+
+    sentence: str
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """What a log is good for.
+
+    Attributes:
+        can_train: `train` makes a router of it.
+        can_judge: it holds enough outcomes to compare that router on prompts held out.
+        outcomes_missing: about so many more known outcomes would be enough for that.
+        sentence: both, for people.
+    """
+
+    can_train: bool
+    can_judge: bool
+    outcomes_missing: int
+    sentence: str
+
+
+def readiness_of(inspection: Inspection, training: Training) -> Readiness:
+    """Say whether a log can train a router by the settings, and whether it can judge one.
+
+    To judge takes `LEAST_JUDGED` known outcomes of each model in the part held out.
+    """
+    usable = [model for model in inspection.models if model.known >= training.min_calls]
+    can_train = len(usable) >= 2
+    share = training.test_share or 1.0
+    each = math.ceil(LEAST_JUDGED / share)
+    known = sorted((model.known for model in inspection.models), reverse=True)[: max(len(usable), 2)]
+    missing = sum(max(each - count, 0) for count in [*known, 0, 0][: max(len(usable), 2)])
+    trains = (
+        f"yes, on {len(usable)} models"
+        if can_train
+        else f"no, two models with {training.min_calls} known outcomes each are needed, "
+        f"{len(usable) or 'none'} has them"
+    )
+    judges = (
+        "yes"
+        if can_train and not missing
+        else f"not for sure, about {missing:,} more known outcomes are needed "
+        f"({LEAST_JUDGED} of each model on the {share:.0%} held out), or a replay of {LEAST_JUDGED} prompts"
+    )
+    return Readiness(
+        can_train=can_train,
+        can_judge=can_train and not missing,
+        outcomes_missing=missing,
+        sentence=f"Can train a router: {trains}. Can judge one: {judges}.",
+    )
+
+
+def missing_for_a_router(inspection: Inspection, sources: Sequence[str] = (CALLS,)) -> list[str]:
+    """One sentence for each gap, the gravest first, with the command to run next in back-ticks.
+
+    Args:
+        sources: the logs, as they are given to a command.
+    """
+    gaps = (
         *_models(inspection),
         *_outcomes(inspection),
         *_prompts(inspection),
@@ -31,111 +122,146 @@ def missing_for_a_router(inspection: Inspection) -> list[str]:
         *_labels(inspection),
         *_texts(inspection),
         *_costs(inspection),
-    ]
+    )
+    return [f"{gap.sentence} `{command_on(sources, *gap.command)}`" for gap in gaps]
 
 
-def _models(inspection: Inspection) -> Iterator[str]:
+def command_on(sources: Sequence[str], *words: str) -> str:
+    """A command on the logs, whose names stand in it if they are few."""
+    named = [without_credentials(source) for source in sources] if len(sources) <= MOST_SOURCES else [CALLS]
+    whole = [part for word in words for part in (named if word == CALLS else [word])]
+    return shlex.join(["pointsman", *whole])
+
+
+def _models(inspection: Inspection) -> Iterator[Gap]:
+    for sentence, options in same_names(inspection.reading):
+        yield Gap(f"{sentence}.", ("inspect", CALLS, *options))
     if len(inspection.models) == 1:
-        yield (
+        yield Gap(
             f"Only one model, {inspection.models[0].name}, is in the log, so there is nothing to choose "
-            "between: call a cheaper and a stronger one on some of these prompts, and record the outcomes."
+            "between: call a cheaper and a stronger one on some of these prompts, and record the outcomes.",
+            ("inspect", CALLS, "MORE_CALLS"),
         )
 
 
-def _outcomes(inspection: Inspection) -> Iterator[str]:
+def _outcomes(inspection: Inspection) -> Iterator[Gap]:
     total = inspection.total
     if not total.known:
-        yield (
+        yield Gap(
             f"None of the {total.calls:,} calls has an outcome, so there is nothing to learn from: record "
             "`success` or `score` from feedback, evaluations or checks of the answers (--map reads another "
-            "column)."
+            f"column){_scores(inspection)}.",
+            JUDGE,
         )
         return
     if total.known < total.calls / 2:
-        yield (
+        yield Gap(
             f"Only {rate(total.known / total.calls)} of the calls have an outcome; the others teach costs "
-            "only. Record feedback, or grade a sample of the answers."
+            "only. Record feedback, or grade a sample of the answers.",
+            JUDGE,
         )
     few = [model for model in inspection.models if model.known < LEAST_OUTCOMES]
     if few:
         named = _named([f"{model.name} ({model.known:,})" for model in few])
-        yield (
+        yield Gap(
             f"Fewer than {LEAST_OUTCOMES} known outcomes: {named}. Call these models on more of the logged "
-            "prompts, or leave them out of the choice."
+            "prompts, or leave them out of the choice.",
+            REPLAY,
         )
     constant = [model for model in inspection.models if model.known and model.succeeded in (0, model.known)]
     if constant:
         named = _named([f"{model.name} ({rate(model.success)})" for model in constant])
-        yield (
+        yield Gap(
             f"Outcomes that never differ teach nothing about prompts: {named}. If the log records only "
-            "failures or only successes there, record both."
+            "failures or only successes there, record both.",
+            JUDGE,
         )
     yield from _conflicts(inspection)
 
 
-def _conflicts(inspection: Inspection) -> Iterator[str]:
+def _scores(inspection: Inspection) -> str:
+    """What an export of Langfuse without scores needs."""
+    of_langfuse = any(name.startswith("langfuse") for name in inspection.reading.readers)
+    return ", or read the export's scores as well" if of_langfuse and not inspection.reading.joined else ""
+
+
+def _conflicts(inspection: Inspection) -> Iterator[Gap]:
     rules = inspection.reading.outcomes
     if rules and rules.conflicting:
         pairs = _named([f"{pair} ({calls:,})" for pair, calls in rules.conflicts.items()])
-        yield (
+        yield Gap(
             f"On {rules.conflicting:,} calls two outcome rules disagree: {pairs}. The first rule decides; "
-            "put the rule that you trust most first in pointsman.yaml."
+            "put the rule that you trust most first in pointsman.yaml.",
+            WITH_SETTINGS,
         )
     if inspection.conflicts:
-        yield (
+        yield Gap(
             f"{inspection.conflicts:,} of {inspection.repeated:,} repeated pairs of prompt and model have a "
             f"success and a failure ({inspection.conflicts_of_sources:,} of them from different sources); "
-            "training takes their mean."
+            "training takes their mean.",
+            WITH_SETTINGS,
         )
     if inspection.total.contradicting and rules is None:
-        yield (
+        yield Gap(
             f"{inspection.total.contradicting:,} calls have a `success` that contradicts their score; "
-            "`success` counts. Check training.success_score."
+            "`success` counts. Check training.success_score.",
+            WITH_SETTINGS,
         )
 
 
-def _prompts(inspection: Inspection) -> Iterator[str]:
+def _prompts(inspection: Inspection) -> Iterator[Gap]:
     if inspection.total.prompts < LEAST_PROMPTS:
-        yield (
+        yield Gap(
             f"{inspection.total.prompts:,} distinct prompts are few: with fewer than {LEAST_PROMPTS} a "
-            "router hardly learns more than which model is best on average. Log longer."
+            "router hardly learns more than which model is best on average. Log longer.",
+            ("inspect", CALLS, "MORE_CALLS"),
         )
     days = [day for day in inspection.days if day.name != NONE]
     if not days:
-        yield "No call has a time, so training can't test on the latest calls: log `time`."
+        yield Gap(
+            "No call has a time, so training can't test on the latest calls: log `time`.",
+            ("inspect", CALLS, "--map", "time=COLUMN"),
+        )
     elif len(days) < FEW_DAYS:
-        yield (
+        yield Gap(
             f"The calls are of {len(days)} day{'s' * (len(days) > 1)} only, so the log does not show a whole "
-            "week."
+            "week.",
+            ("inspect", CALLS, "MORE_CALLS"),
         )
 
 
-def _overlap(inspection: Inspection) -> Iterator[str]:
+def _overlap(inspection: Inspection) -> Iterator[Gap]:
     total = inspection.total
     if len(inspection.models) < 2:
         return
     shared = inspection.several_models / total.prompts
     if shared < LEAST_SHARED:
-        yield (
+        yield Gap(
             f"Only {rate(shared)} of the prompts ({inspection.several_models:,}) were tried on more than one "
             "model. Replay a sample of them on the other models: a prompt that several models answered "
-            "teaches most."
+            "teaches most.",
+            REPLAY,
         )
         disjoint = _disjoint(inspection)
         if disjoint:
-            yield (
+            yield Gap(
                 f"Models with no prompt in common, and none with the same opening: {_named(disjoint)}. The "
-                "log can't tell whether one could do the other's work."
+                "log can't tell whether one could do the other's work.",
+                REPLAY,
             )
     if not total.with_propensity and shared < 1:
-        yield (
+        yield Gap(
             "No call has a `propensity`, the chance that its model was picked, so an off-policy comparison "
             "has to estimate it. Log it, as pointsman's own log does. A little random exploration "
-            "(`explore`) makes it useful."
+            "(`explore`) makes it useful.",
+            ("inspect", CALLS, "--map", "propensity=COLUMN"),
         )
     elif total.with_propensity < total.calls / 2 and shared < 1:
         share = rate(total.with_propensity / total.calls)
-        yield f"Only {share} of the calls have a `propensity`: log it for every call."
+        yield Gap(
+            f"Only {share} of the calls have a `propensity`: log it for every call.",
+            ("inspect", CALLS, "MORE_CALLS"),
+        )
 
 
 def _disjoint(inspection: Inspection) -> list[str]:
@@ -149,57 +275,64 @@ def _disjoint(inspection: Inspection) -> list[str]:
     ]
 
 
-def _labels(inspection: Inspection) -> Iterator[str]:
+def _labels(inspection: Inspection) -> Iterator[Gap]:
     untyped = sum(group.prompts for group in inspection.task_types if group.name == NONE)
     if untyped > inspection.total.prompts / 2:
-        yield (
+        yield Gap(
             f"{rate(untyped / inspection.total.prompts)} of the prompts have no task type, which is worth "
             "about as much as the text. Log `task_type`, or map the column that holds it (--map "
-            "task_type=...)."
+            "task_type=...).",
+            ("import", CALLS, "--out", "calls.parquet", "--infer-tasks"),
         )
     if not inspection.total.in_session:
-        yield (
+        yield Gap(
             "No call names its session, so prompts of one conversation may land in both training and test: "
-            "log `session_id`."
+            "log `session_id`.",
+            ("inspect", CALLS, "--map", "session_id=COLUMN"),
         )
 
 
-def _texts(inspection: Inspection) -> Iterator[str]:
+def _texts(inspection: Inspection) -> Iterator[Gap]:
     total, reading = inspection.total, inspection.reading
     if total.cut > MUCH_CUT * total.calls:
-        yield (
+        yield Gap(
             f"{rate(total.cut / total.calls)} of the calls have a text that was cut short, so a router "
             "judges by its beginning only. Raise the size limit of the log, or read a log that keeps whole "
-            "texts."
+            "texts.",
+            ("inspect", CALLS, "MORE_CALLS"),
         )
     skipped = sum(reading.set_apart.values()) + reading.without_text
     if skipped > MUCH_SKIPPED * reading.rows:
         reasons = [f"{reason} ({rows:,})" for reason, rows in reading.set_apart.items()]
         reasons += [f"text was not kept ({reading.without_text:,})"] if reading.without_text else []
-        yield (
+        yield Gap(
             f"{rate(skipped / reading.rows)} of the rows are nothing to learn from: {_named(reasons)}. If "
-            "texts are missing or redacted, log them from now on."
+            "texts are missing or redacted, log them from now on.",
+            ("inspect", CALLS, "MORE_CALLS"),
         )
     if reading.rejected > MUCH_SKIPPED * reading.rows:
-        yield (
+        yield Gap(
             f"{rate(reading.rejected / reading.rows)} of the rows can't be read; `train` stops at "
-            "training.max_reject_share. Correct them, or map the columns (--map FIELD=COLUMN)."
+            "training.max_reject_share. Correct them, or map the columns (--map FIELD=COLUMN).",
+            ("inspect", CALLS, "--rejects", "rejects.jsonl"),
         )
 
 
-def _costs(inspection: Inspection) -> Iterator[str]:
+def _costs(inspection: Inspection) -> Iterator[Gap]:
     free = [group for group in inspection.models if not group.costed]
     if free:
-        yield (
+        yield Gap(
             f"No cost is logged for {_named([group.name for group in free])}: give prices in pointsman.yaml, "
-            "or log `cost_usd` or token counts."
+            "or log `cost_usd` or token counts.",
+            WITH_SETTINGS,
         )
     off = [cost for cost in inspection.costs if _is_off(cost)]
     if off:
         named = _named([f"{cost.model} ({cost.ratio:.2f} times)" for cost in off])
-        yield (
+        yield Gap(
             f"Costs that don't match tokens x LiteLLM's list price: {named}. Discounts, cached tokens, "
-            "reasoning or an old price list explain some of it; if the log is right, set `prices: log`."
+            "reasoning or an old price list explain some of it; if the log is right, set `prices: log`.",
+            WITH_SETTINGS,
         )
     unlisted = [
         cost.model
@@ -208,7 +341,10 @@ def _costs(inspection: Inspection) -> Iterator[str]:
     ]
     if unlisted:
         names = _named(unlisted)
-        yield f"LiteLLM lists no price for {names}, and the log has no cost: give one in pointsman.yaml."
+        yield Gap(
+            f"LiteLLM lists no price for {names}, and the log has no cost: give one in pointsman.yaml.",
+            WITH_SETTINGS,
+        )
 
 
 def _is_off(cost: CostCheck) -> bool:

@@ -70,6 +70,7 @@ class Fitted:
     """A router's fitted parts, and how they were chosen.
 
     Attributes:
+        why: the reason why the published estimator is that one, as a clause.
         candidates: both estimators, or the one that the settings force.
         calibration: metrics of the published head on cross-fitted forecasts.
         test: metrics on the untouched test part; empty without one.
@@ -83,6 +84,7 @@ class Fitted:
     head: Head
     policy: Policy
     published: Kind
+    why: str
     candidates: Mapping[Kind, Candidate]
     calibration: Mapping[str, float]
     test: Mapping[str, float]
@@ -115,7 +117,7 @@ def _fit(material: Material, split: Split, advance: Advance) -> Fitted:
     kinds: Sequence[Kind] = ("success", "label") if forced == "auto" else (forced,)
     part = _Part.of(material, split.train)
     candidates = {kind: _candidate(material, part, split.validation, kind, advance) for kind in kinds}
-    published = _better(candidates)
+    published, why = _better(candidates)
     settings = [candidates[kind].setting for kind in sorted(kinds, key=lambda kind: kind != published)]
     part = _Part.of(material, np.sort(np.concatenate([split.train, split.validation])))
     cross_fitted = cross_fit(part.sample, settings, material.config.training.seed)
@@ -132,6 +134,7 @@ def _fit(material: Material, split: Split, advance: Advance) -> Fitted:
         head=final.head,
         policy=final.policy,
         published=published,
+        why=why,
         candidates=candidates,
         calibration=metrics(final.backtest, final.policy.weight),
         test={} if test is None else metrics(test, final.policy.weight),
@@ -207,16 +210,23 @@ def strongest_within_error(values: Sequence[FloatArray]) -> int:
     return within[-1]
 
 
-def _better(candidates: Mapping[Kind, Candidate]) -> Kind:
-    """The estimator of higher decision value on validation; within one error, of lower Brier score."""
+def _better(candidates: Mapping[Kind, Candidate]) -> tuple[Kind, str]:
+    """The estimator of higher decision value on validation, in one error of lower Brier score, and why."""
     if len(candidates) == 1:
-        return next(iter(candidates))
+        return next(iter(candidates)), "the settings name it"
     success, label = candidates["success"], candidates["label"]
     ahead = success.values - label.values
     error = float(ahead.std() / np.sqrt(len(ahead)))
+    better: Kind
     if abs(ahead.mean()) > error:
-        return "success" if ahead.mean() > 0 else "label"
-    return "success" if success.validation["brier"] <= label.validation["brier"] else "label"
+        better = "success" if ahead.mean() > 0 else "label"
+        shown = f"{abs(ahead.mean()):.4f}, standard error {error:.4f}"
+        return better, f"its decisions are worth more on the validation part (by {shown})"
+    better = "success" if success.validation["brier"] <= label.validation["brier"] else "label"
+    return better, (
+        "both estimators' decisions are worth the same on the validation part within one standard error "
+        f"({error:.4f}), and its forecasts are at least as accurate (Brier score)"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

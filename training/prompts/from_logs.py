@@ -56,6 +56,7 @@ def calls_of(sources: Sequence[str], reading: ReadOptions, reporter: Reporter) -
             rejects=reading.rejects,
             max_reject_share=settings.max_reject_share,
             rules=reading.config.outcomes.rules,
+            aliases=reading.config.aliases,
             progress=stage_steps(reporter, "reading calls"),
         )
 

@@ -16,6 +16,10 @@ from training.prompts.table import PromptTable
 _SUCCEEDED = 0.5
 _NORMAL_95 = 1.959964
 INTERVAL = "95 %, normal approximation, clustered by session group"
+LEAST_IN_COMMON = 30
+"""Two models are compared on at least this many prompts in common, of as many sessions."""
+MOST_LOSS = 0.01
+"""Success rates count as equal if one is lower by at most this much."""
 
 
 class Status(IntEnum):
@@ -97,21 +101,24 @@ def data_report(table: PromptTable, labels: Labels) -> dict[str, Json]:
         "models": {model: _model_report(table, labels, column) for column, model in enumerate(table.models)},
         "task_types": _task_types(table, labels),
         "dominated": dominated_models(table),
+        "rarely_shared": rarely_shared(table),
         "interval": INTERVAL,
     }
 
 
 def dominated_models(table: PromptTable) -> dict[str, Json]:
-    """Find the models that another model beats: it succeeds as often at no higher cost, and is better in one.
+    """Find the models that another one is shown to beat, on prompts with both outcomes and both costs.
 
-    Only prompts with both outcomes and both costs count. If several models beat one, the entry names the one
+    Shown means by the 95 % intervals of the paired differences: it succeeds more often and is not dearer, or
+    is cheaper and loses at most `MOST_LOSS` of success. If several models beat one, the entry names the one
     that is ahead by the most success.
     """
     dominated: dict[str, Json] = {}
-    seen = (~np.isnan(table.success) & ~np.isnan(table.cost)).astype(np.float32)
-    shared = seen.T @ seen
+    shared = _shared(table)
     for column, model in enumerate(table.models):
-        rivals = (int(other) for other in np.flatnonzero(shared[column] >= 2) if other != column)
+        rivals = (
+            int(other) for other in np.flatnonzero(shared[column] >= LEAST_IN_COMMON) if other != column
+        )
         pairs = [pair for other in rivals if (pair := _compare(table, column, other)) is not None]
         if pairs:
             best = max(pairs, key=lambda pair: (pair["success_difference"], -pair["cost_difference_usd"]))
@@ -119,34 +126,60 @@ def dominated_models(table: PromptTable) -> dict[str, Json]:
     return dominated
 
 
+def rarely_shared(table: PromptTable) -> list[dict[str, Json]]:
+    """Pairs of models with too few prompts in common to compare them, those with the most first."""
+    shared = _shared(table)
+    pairs = [
+        {"models": [table.models[first], table.models[second]], "prompts": int(shared[first, second])}
+        for first, second in zip(*np.triu_indices(len(table.models), 1), strict=True)
+        if shared[first, second] < LEAST_IN_COMMON
+    ]
+    return sorted(pairs, key=lambda pair: -pair["prompts"])
+
+
+def _shared(table: PromptTable) -> FloatArray:
+    """Number of prompts on which both models of each pair have an outcome and a cost, shape (m, m)."""
+    seen = (~np.isnan(table.success) & ~np.isnan(table.cost)).astype(np.float32)
+    return np.asarray(seen.T @ seen, dtype=np.float64)
+
+
 def _compare(table: PromptTable, column: int, other: int) -> dict[str, Json] | None:
-    """How `other` beats the model at `column`; None if it doesn't, or if they share too few prompts."""
+    """How `other` beats the model at `column`; None if that is not shown."""
     pair = [column, other]
     both = ~(np.isnan(table.success[:, pair]) | np.isnan(table.cost[:, pair])).any(axis=1)
     groups = table.groups[both]
-    if len(np.unique(groups)) < 2:
+    if len(np.unique(groups)) < LEAST_IN_COMMON:
         return None
     success = np.subtract(*table.success[both][:, pair[::-1]].T)
     cost = np.subtract(*table.cost[both][:, pair[::-1]].T)
-    no_worse = success.mean() >= 0 and cost.mean() <= 0
-    if not no_worse or (success.mean() == 0 and cost.mean() == 0):
+    success_interval = _interval(success, groups, unseen=1.0)
+    cost_interval = _interval(cost, groups)
+    better = success_interval[0] > 0 and cost_interval[1] <= 0
+    cheaper = success_interval[0] >= -MOST_LOSS and cost_interval[1] < 0
+    if not better and not cheaper:
         return None
     return {
         "by": table.models[other],
         "prompts": int(both.sum()),
         "success_difference": float(success.mean()),
-        "success_interval": _interval(success, groups),
+        "success_interval": success_interval,
         "cost_difference_usd": float(cost.mean()),
-        "cost_interval_usd": _interval(cost, groups),
+        "cost_interval_usd": cost_interval,
     }
 
 
-def _interval(differences: FloatArray, groups: IntArray) -> list[float]:
-    """95 % interval of the mean difference; rows of one group count as one observation."""
+def _interval(differences: FloatArray, groups: IntArray, unseen: float = 0.0) -> list[float]:
+    """95 % interval of the mean difference; rows of one group count as one observation.
+
+    Args:
+        unseen: size of a difference; half an observation of it with each sign widens the interval, because
+            models that agreed on every prompt so far may differ on the next (Agresti & Min 2005).
+    """
     _, index = np.unique(groups, return_inverse=True)
     sums = np.bincount(index, differences - differences.mean())
     n_groups = len(sums)
-    error = np.sqrt(n_groups / (n_groups - 1) * np.square(sums).sum()) / len(differences)
+    squares = np.square(sums).sum() + unseen**2
+    error = np.sqrt(n_groups / (n_groups - 1) * squares) / len(differences)
     mean = differences.mean()
     return [float(mean - _NORMAL_95 * error), float(mean + _NORMAL_95 * error)]
 

@@ -94,6 +94,7 @@ def read_calls(  # noqa: PLR0913 - each is a setting of its own, and callers hav
     rejects: Path | None = None,
     max_reject_share: float = 0.05,
     rules: Sequence[OutcomeRule] = (),
+    aliases: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> CallFiles:
     """Read call logs into `scratch`, which the caller removes afterwards.
@@ -104,6 +105,7 @@ def read_calls(  # noqa: PLR0913 - each is a setting of its own, and callers hav
         format: name of a reader, or "auto": the surest for each file.
         rejects: gets one JSON line for each rejected row; not written if there is none.
         rules: find the outcomes; without rules, outcomes stay as logged.
+        aliases: the name that a model counts under, by the name in the logs.
         progress: called with the bytes read and all bytes; with Ray only at the end.
 
     Raises:
@@ -118,7 +120,9 @@ def read_calls(  # noqa: PLR0913 - each is a setting of its own, and callers hav
     for amendments in (session_verdicts(folder), judge_verdicts(folder)):
         amendments.unlink(missing_ok=True)
     spooled = spool(files, scratch / "joining")
-    plan = Plan(files=spooled.files, buckets=_bucket_count(files), meter=meter, rules=rules)
+    plan = Plan(
+        files=spooled.files, buckets=_bucket_count(files), meter=meter, rules=rules, aliases=aliases or {}
+    )
     source = call_source(plan, start_daft(runner))
     source.read().write_parquet(str(folder), partition_cols=["bucket"])
     summary = summarise(files, folder, plan.buckets, runner, spooled.summaries)

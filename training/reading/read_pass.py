@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -56,12 +56,14 @@ class Plan:
 
     Attributes:
         rules: find the outcomes; without rules, outcomes stay as logged.
+        aliases: the name that a model counts under, by the name in the log.
     """
 
     files: Sequence[LogFile]
     buckets: int
     meter: Meter | None
     rules: Sequence[OutcomeRule] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 class Meter:
@@ -173,7 +175,8 @@ def _part_batches(file: LogFile, part: int, plan: Plan) -> Iterator[pa.RecordBat
     summary = TaskSummary(file=None if file.kind == "spool" else file.number)
     try:
         for batch in read_batches(file, part):
-            clean, rule_columns = with_outcomes(plan.rules, batch.rows, clean_rows(batch.rows))
+            checked = clean_rows(batch.rows, plan.aliases)
+            clean, rule_columns = with_outcomes(plan.rules, batch.rows, checked)
             summary.add(batch, clean)
             yield from _batches(file, batch.rows, clean, rule_columns, plan.buckets)
             if plan.meter:

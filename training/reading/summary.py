@@ -7,6 +7,7 @@ import io
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from datetime import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,8 +17,9 @@ import pyarrow.parquet as pq
 
 from router.call_log.rows import COLUMNS
 from router.errors import CallLogError
+from router.models.names import Spelling, differ_by_provider
 from training.reading.files.log_file import ROWS_ONLY, LogFile, open_raw
-from training.reading.files.raw import file_and_line
+from training.reading.files.raw import file_and_line, place_at
 from training.reading.outcomes.session_rules import OutcomeCounts
 from training.reading.read_pass import REJECTED_BUCKET, SUMMARY_BUCKET, Runner, start_daft, task_summaries
 from training.reading.rows.task_summary import TaskSummary
@@ -56,7 +58,9 @@ class ReadSummary:
     Attributes:
         calls: rows kept.
         rejects: per reason, the most frequent first.
-        duplicates: rows that repeat an earlier call_id.
+        duplicates: rows that repeat an earlier call: its call_id, or as a copy.
+        copies: those of them that another log holds as well: of the same prompt, model, second and tokens.
+        same_names: models of the log whose names differ by the provider only.
         without_text: valid rows whose prompt text was not logged, only its key; training can't use them.
         set_apart: skipped rows, which are valid but no calls for training, per reason, the most frequent
             first.
@@ -87,12 +91,26 @@ class ReadSummary:
     ignored_columns: Sequence[str]
     digest: str
     outcomes: OutcomeCounts | None = None
+    copies: int = 0
+    same_names: Sequence[Sequence[str]] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rejected(self) -> int:
         """Number of all rejected rows."""
         return sum(reject.rows for reject in self.rejects)
+
+
+def same_names(summary: ReadSummary) -> list[tuple[str, tuple[str, ...]]]:
+    """A sentence on each group of names that differ by the provider only, with the options to join them."""
+    return [
+        (
+            f"{', '.join(names)} differ by the provider only and count as {len(names)} models; if they are "
+            "one, join them (`aliases` in pointsman.yaml, or --map-model)",
+            tuple(part for name in names[:-1] for part in ("--map-model", f"{name}={names[-1]}")),
+        )
+        for names in summary.same_names
+    ]
 
 
 def bucket_frame(folder: Path, number: int, runner: Runner) -> daft.DataFrame | None:
@@ -133,7 +151,9 @@ def summarise(
         _check_mapping(files[0].mapping, names)
     calls = all_calls(folder, buckets, runner)
     kept, truncated = _count_calls(calls)
-    duplicates = _find_duplicates(calls, kept, folder)
+    repeated = _find_repeated_ids(calls, kept, folder)
+    copies = _find_copies(files, folder, buckets, runner)
+    duplicates = repeated + copies
     rejects = _count_rejects(files, folder, runner)
     skipped: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
@@ -156,6 +176,8 @@ def summarise(
         ignored_columns=_ignored_columns(names, files[0].mapping),
         left_out=dict(left_out.most_common()),
         digest=_digest(files, {task.file: task.digest for task in tasks}),
+        copies=copies,
+        same_names=differ_by_provider(_models(calls)),
     )
     _check_sum(summary)
     return summary
@@ -200,7 +222,12 @@ def _count_calls(calls: daft.DataFrame | None) -> tuple[int, int]:
     return sum(counts.values()), counts.get(True, 0)
 
 
-def _find_duplicates(calls: daft.DataFrame | None, kept: int, folder: Path) -> int:
+def _models(calls: daft.DataFrame | None) -> list[str]:
+    """The names of the models, after aliases."""
+    return [] if calls is None else calls.select("model").distinct().to_pydict()["model"]
+
+
+def _find_repeated_ids(calls: daft.DataFrame | None, kept: int, folder: Path) -> int:
     """Write the places of calls that repeat an earlier call_id; return their number.
 
     Slices of the ids, by their hash, are compared one by one, so memory stays the same for any log.
@@ -219,6 +246,57 @@ def _find_duplicates(calls: daft.DataFrame | None, kept: int, folder: Path) -> i
             writer.write_table(repeats.to_arrow())
             count += len(repeats)
     return count
+
+
+def _find_copies(files: Sequence[LogFile], folder: Path, buckets: int, runner: Runner) -> int:
+    """Add the places of calls that another log holds as well to the duplicates; return their number.
+
+    A call is the same as one of another file if prompt, model, second and both token counts agree, whatever
+    the provider in the model's name. Files of one format are one log where their calls have ids: there, only
+    ids tell calls apart. The copy with an outcome stays, else the first.
+    """
+    count = 0
+    for number in range(buckets if len(files) > 1 else 0):
+        frame = bucket_frame(folder, number, runner)
+        if frame is not None:
+            known = pl.read_parquet(duplicates_path(folder))
+            calls = pl.DataFrame(frame.select(*_OF_A_CALL).to_arrow()).join(known, on="place", how="anti")
+            copies = _copies_in(calls, [file.reader for file in files])
+            count += len(copies)
+            if len(copies):
+                pl.concat([known, copies]).write_parquet(duplicates_path(folder))
+    return count
+
+
+_OF_A_CALL = (
+    "place", "prompt_key", "model", "time", "input_tokens", "output_tokens", "call_id", "success", "score",
+)  # fmt: skip
+
+
+def _copies_in(calls: pl.DataFrame, readers: Sequence[str]) -> pl.DataFrame:
+    """Places of the calls that another log holds as well, among the calls of one bucket.
+
+    Args:
+        readers: of each file.
+    """
+    numbers, names = range(len(readers)), calls["model"].unique().to_list()
+    bare = {name: Spelling.of(name).path[-1] for name in names}
+    same = ["prompt_key", "bare", "second", "input_tokens", "output_tokens"]
+    file = pl.col("place") // place_at(1, 0)
+    format_ = file.replace_strict(dict(zip(numbers, map(readers.index, readers), strict=True)))
+    timed = calls.filter(
+        pl.all_horizontal(pl.col("time", "input_tokens", "output_tokens").is_not_null()),
+        pl.col("time").dt.time() != time(),  # a day without a time of day tells no calls apart
+    ).with_columns(
+        bare=pl.col("model").replace_strict(bare),
+        second=pl.col("time").dt.truncate("1s"),
+        log=pl.when(pl.col("call_id").is_null()).then(-1 - file).otherwise(format_),
+        unknown=pl.all_horizontal(pl.col("success", "score").is_null()),
+    )
+    ordered = timed.sort("unknown", "place").with_columns(
+        occurrence=pl.int_range(pl.len()).over([*same, "log"])
+    )
+    return ordered.filter(~pl.struct(*same, "occurrence").is_first_distinct()).select("place")
 
 
 def _count_rejects(files: Sequence[LogFile], folder: Path, runner: Runner) -> list[RejectCount]:

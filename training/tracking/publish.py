@@ -7,7 +7,7 @@ import os
 import re
 import sqlite3
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from training.tracking.store import EXPERIMENT, open_store
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
+    from mlflow.data.dataset import Dataset
     from mlflow.entities import Run
     from mlflow.models.signature import ModelSignature
 
@@ -31,6 +32,8 @@ QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 """Keeps MLflow's progress bars and links out of the command's output."""
+DESCRIPTION = "mlflow.note.content"
+"""The tag that MLflow shows as the description of a run."""
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_LOGGING_LEVEL": "WARNING"}
 """Defaults that notice a server that is down in seconds, not after MLflow's four minutes."""
 LEAST_LEVELS = {"mlflow": logging.WARNING, "urllib3.connectionpool": logging.ERROR}
@@ -38,10 +41,27 @@ LEAST_LEVELS = {"mlflow": logging.WARNING, "urllib3.connectionpool": logging.ERR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedData:
+    """The call log behind a run, as MLflow lists it.
+
+    Attributes:
+        name: of its files, without passwords.
+        digest: of their content.
+    """
+
+    name: str
+    digest: str
+    calls: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """The MLflow record of one fitted router, estimator or comparison.
 
     Attributes:
+        name: of the router; None: MLflow invents a name for the run.
+        version_tags: of the registered version.
+        card: the description in Markdown, from the address of the router.
         figures: by file name; drawn on the run's page.
         documents: JSON documents by file name.
         nested: the estimators that were not published, by name.
@@ -53,6 +73,10 @@ class RunRecord:
     figures: Mapping[str, Figure] = field(default_factory=dict)
     documents: Mapping[str, Json] = field(default_factory=dict)
     nested: Mapping[str, RunRecord] = field(default_factory=dict)
+    name: str | None = None
+    version_tags: Mapping[str, str] = field(default_factory=dict)
+    card: Callable[[str], str] | None = None
+    data: LoggedData | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +102,7 @@ def publish(folder: Path, record: RunRecord, tracking_uri: str, register: str | 
         import mlflow
 
         open_store(tracking_uri)
-        with mlflow.start_run(tags=dict(record.tags)) as run:
+        with mlflow.start_run(run_name=_run_name(record), tags=dict(record.tags)) as run:
             _log(record)
             for name, nested in record.nested.items():
                 with mlflow.start_run(run_name=name, nested=True, tags=dict(nested.tags)):
@@ -90,7 +114,8 @@ def publish(folder: Path, record: RunRecord, tracking_uri: str, register: str | 
                 pip_requirements=[f"pointsman=={__version__}"],
                 signature=_signature(),
             )
-            version = _register(register, logged.model_id) if register else None
+            version = _register(register, logged.model_id, record) if register else None
+            _describe(record, run.info.run_id, register, version)
     return Published(tracking_uri=without_credentials(tracking_uri), run_id=run.info.run_id, version=version)
 
 
@@ -150,14 +175,38 @@ def _tag_versions(client: MlflowClient, training_run: str, comparison_run: str) 
     return str(versions[0].version) if versions else None
 
 
-def _register(name: str, model_id: str) -> str:
+def _run_name(record: RunRecord, version: str | None = None) -> str | None:
+    """The router with its version, for lists of runs: "claims v2 · c38fb37b6169"."""
+    if record.name is None:
+        return None
+    policy_version = record.tags.get("policy_version", "")
+    return f"{record.name}{f' v{version}' if version else ''} · {policy_version[:12]}"
+
+
+def _describe(record: RunRecord, run_id: str, register: str | None, version: str | None) -> None:
+    """Name and describe the run and the registered version for people."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    if name := _run_name(record, version):
+        client.update_run(run_id, name=name)
+    if record.card is None:
+        return
+    client.set_tag(run_id, DESCRIPTION, record.card(f"runs:/{run_id}/router"))
+    if register and version:
+        card = record.card(f"models:/{register}/{version}")
+        client.update_model_version(register, version, description=card)
+
+
+def _register(name: str, model_id: str, record: RunRecord) -> str:
     """Create the next version of a registered model, and the model itself if it is new."""
     import mlflow
     from mlflow.utils.logging_utils import disable_logging, enable_logging
 
     disable_logging()  # type: ignore[no-untyped-call]
     try:
-        return str(mlflow.register_model(f"models:/{model_id}", name).version)
+        tags = dict(record.version_tags)
+        return str(mlflow.register_model(f"models:/{model_id}", name, tags=tags).version)
     finally:
         enable_logging()  # type: ignore[no-untyped-call]
 
@@ -175,12 +224,24 @@ def _signature() -> ModelSignature:
 def _log(record: RunRecord) -> None:
     import mlflow
 
+    if record.data is not None:
+        mlflow.log_input(_dataset(record.data), context="training")
     mlflow.log_params(dict(record.params))
     mlflow.log_metrics(dict(record.metrics))
     for name, document in record.documents.items():
         mlflow.log_dict(document, name)
     for name, figure in record.figures.items():
         mlflow.log_figure(figure, name)
+
+
+def _dataset(data: LoggedData) -> Dataset:
+    """The call log as MLflow's dataset; MLflow knows its name and digest, not its rows."""
+    from mlflow.data.code_dataset_source import CodeDatasetSource
+    from mlflow.data.meta_dataset import MetaDataset
+
+    source = CodeDatasetSource(tags={"calls": str(data.calls), "sha256": data.digest, "files": data.name})
+    whole: Dataset = MetaDataset(source, name=data.name, digest=data.digest[:36])  # type: ignore[abstract]
+    return whole
 
 
 @contextmanager

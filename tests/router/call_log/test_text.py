@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from collections import OrderedDict
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from router.call_log.text import LONGEST_MEDIA, KeptText, Redact, TextRule, take_snapshot
+from router.call_log.text import LONGEST_MEDIA, LONGEST_REDACTED, KeptText, Redact, TextRule, take_snapshot
 from router.errors import ConfigError
 from router.records import Json, prompt_key
 from router.settings.functions import load_function
@@ -328,3 +329,20 @@ def test_a_module_that_fails_on_import_is_refused_with_its_error(
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match="ZeroDivisionError"):
         load_function("broken_redaction:redact")
+
+
+def test_a_text_too_long_to_redact_is_left_out() -> None:
+    kept = TextRule(mode="redacted", redact=str.upper).keep(
+        take_snapshot(([{"role": "user", "content": "a" * (LONGEST_REDACTED + 1)}], None, None))
+    )
+    assert kept.cut
+    assert "too long to redact" in str(kept.messages)
+    assert len(str(kept.messages)) < 200
+
+
+@pytest.mark.parametrize("end", ["", ","])
+def test_a_data_url_without_an_end_is_seen_through_at_once(end: str) -> None:
+    text = "data:a/" + "a" * 20_000_000 + end
+    began = time.perf_counter()
+    TextRule().keep(take_snapshot(([{"role": "user", "content": text}], None, None)))
+    assert time.perf_counter() - began < 20

@@ -201,6 +201,11 @@ def test_wrong_settings_end_in_one_line_and_exit_code_1(
         pytest.param(
             ["import", "gone.parquet", "--out", "o"], "error: gone.parquet: no such file", id="no log"
         ),
+        pytest.param(
+            ["import", "x.parquet", "--out", "o.csv"],
+            "error: --out o.csv: the canonical log is Parquet",
+            id="no Parquet",
+        ),
     ],
 )
 def test_what_an_operator_must_handle_ends_in_one_line_and_exit_code_1(

@@ -17,8 +17,10 @@ from router.forecasting.encoder import (
     Encoder,
     EncoderInfo,
     StaticEncoder,
+    WordIds,
     head_and_tail,
     load_encoder,
+    load_tokenizer,
     token_ids,
 )
 from router.loading.artifact import save_arrays
@@ -119,6 +121,40 @@ def test_no_text_takes_more_tokens_than_the_window(version: Version, text: str) 
     ids, tokens = token_ids(version.encoder._tokenizer, text, 16)  # type: ignore[attr-defined]
     assert len(ids) <= 16
     assert tokens >= len(ids) - 2
+
+
+WORDS = st.lists(
+    st.one_of(
+        st.sampled_from(
+            "refund Refund! [PAD] [SEP] don't naïve İstanbul ΣΑΣ a\u0301 e\u0301x 订单在 \x1c\x0b".split(" ")
+        ),
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+        st.text("aé\u0301 \t\x0b\xa0-[],.\u200b\ufffd字", max_size=8),
+        st.just("x" * 101),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(words=WORDS, between=st.sampled_from([" ", "", "\n"]))
+def test_the_ids_by_words_are_those_of_the_tokenizer(
+    version: Version, words: list[str], between: str
+) -> None:
+    by_words: WordIds = version.encoder._tokenizer  # type: ignore[attr-defined]
+    text = between.join(words)
+    assert by_words.ids(text) == by_words._tokenizer.encode(text).ids
+    assert by_words.ids(text) == by_words._tokenizer.encode(text).ids
+
+
+def test_the_known_words_are_bounded(router_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_words = load_tokenizer(router_folder / ENCODER_FOLDER)
+    most = len(by_words._known) + 50
+    monkeypatch.setattr("router.forecasting.encoder.MOST_KNOWN", most)
+    for start in range(0, 400, 40):
+        text = " ".join(f"w{number}" for number in range(start, start + 45))
+        assert by_words.ids(text) == by_words._tokenizer.encode(text).ids
+        assert len(by_words._known) <= most
 
 
 def test_the_token_count_is_that_of_the_whole_text(version: Version) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import fields
 from typing import Any
@@ -10,7 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.forecasting.encoder import Encoding
-from router.forecasting.features import STRUCTURE, Features, FeatureSpec, embedded_text, featurize
+from router.forecasting.features import (
+    ASCII_WORD,
+    CODE,
+    NEGATION,
+    NUMBER,
+    SENTENCE,
+    STRUCTURE,
+    WORD,
+    Features,
+    FeatureSpec,
+    embedded_text,
+    featurize,
+)
 from router.records import Json, Request
 
 SPEC = FeatureSpec(task_types=("chat", "coding"), tags=("eu",), gram_dimensions=64)
@@ -146,6 +159,26 @@ def test_labels_mark_the_task_type_and_the_tags_that_training_saw() -> None:
     )
     assert features.labels.tolist() == [[0, 1, 1], [0, 0, 0], [0, 0, 0]]
     assert features.task_type.tolist() == [1, -1, -1]
+
+
+PLAIN_FORMS = {
+    CODE: (r"(?m)\b(?:def \w+\(|class \w+|function\b|return\b|SELECT\b)|```|[{};]\s*$|=>|#include"),
+    NUMBER: r"\d+(?:[.,]\d+)?",
+    NEGATION: r"\b(?:not|except|never|without)\b|n't\b",
+    SENTENCE: r"[.!?](?:\s|$)|[\u3002\uff01\uff1f]",
+}
+PIECES = st.sampled_from(
+    "def f(|class A|function|return|SELECT|a|_|```|{|}|;| |\n|=>|#include|1|,|.|!|?|。|not|except".split("|")
+    + "never|don't|without|٣|é".split("|")
+)
+
+
+@given(st.lists(PIECES, max_size=12).map("".join))
+def test_a_fast_pattern_counts_what_its_plain_form_does(text: str) -> None:
+    for pattern, plain in PLAIN_FORMS.items():
+        assert len(pattern.findall(text)) == len(re.findall(plain, text)), plain
+    if text.isascii():
+        assert ASCII_WORD.findall(text.lower()) == WORD.findall(text.lower())
 
 
 def test_grams_do_not_tell_one_number_from_another_of_its_length() -> None:

@@ -16,7 +16,16 @@ import numpy as np
 import pytest
 
 from router.errors import ArtifactError, DamagedArtifact, ForeignArtifact, NewerArtifact
-from router.loading.artifact import MANIFEST, load_arrays, new_folder, read_manifest, save_arrays, seal
+from router.loading.artifact import (
+    LARGEST_FILE,
+    LARGEST_MANIFEST,
+    MANIFEST,
+    load_arrays,
+    new_folder,
+    read_manifest,
+    save_arrays,
+    seal,
+)
 from router.serving.client import Router
 from router.settings.sections import Config
 from router.version import CANARIES
@@ -53,6 +62,15 @@ def signed_again(folder: Path, **changes: object) -> None:
     del manifest["sha256"]
     manifest["sha256"] = hashlib.sha256(json.dumps(manifest, indent=1, sort_keys=True).encode()).hexdigest()
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+
+
+def test_a_file_of_a_size_that_no_router_has_is_not_read(small: Path) -> None:
+    os.truncate(small / "a.txt", LARGEST_FILE + 1)
+    with pytest.raises(DamagedArtifact, match=r"a\.txt: 4,294,967,297 bytes, but at most"):
+        read_manifest(small)
+    os.truncate(small / MANIFEST, LARGEST_MANIFEST + 1)
+    with pytest.raises(DamagedArtifact, match=r"manifest\.json: 67,108,865 bytes, but at most"):
+        read_manifest(small)
 
 
 def flip_middle_byte(path: Path) -> None:

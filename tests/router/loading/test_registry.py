@@ -254,17 +254,41 @@ def test_what_the_application_sets_mlflow_to_later_changes_nothing(
         "models:/unknown/999",
         "models:/unknown/latest",
         "models:/m-0",
-        "models:/",
-        "models:/unknown/Production",
-        "models:/unknown@",
-        "models:/unknown@nobody/a/path",
         "runs:/0/router",
-        "runs:/0",
     ],
 )
 def test_what_the_registry_lacks_is_refused_with_its_uri(uri: str) -> None:
     with pytest.raises(ArtifactError, match=f"^{uri}: can't be fetched: .*; is MLFLOW_TRACKING_URI set"):
         local_folder(uri)
+
+
+@pytest.mark.usefixtures("model")
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "models:/",
+        "models:/unknown",
+        "models:/unknown/Production",
+        "models:/unknown@",
+        "models:/unknown@nobody/a/path",
+        "runs:/0",
+    ],
+)
+def test_an_address_of_another_form_is_refused_with_the_forms_and_no_other_hint(uri: str) -> None:
+    with pytest.raises(
+        ArtifactError, match=f"^{uri}: can't be fetched: .*: write models:/.*@champion"
+    ) as raised:
+        local_folder(uri)
+    assert "MLFLOW_TRACKING_URI" not in str(raised.value)
+
+
+@pytest.mark.parametrize("end", ["@nobody", "/99"])
+def test_a_version_that_a_registered_model_lacks_leads_to_those_it_has(model: Registered, end: str) -> None:
+    model.add("first", "champion")
+    has = r"not found; \S+ has aliases: champion \(version 1\); latest version: 1$"
+    with pytest.raises(ArtifactError, match=has) as raised:
+        local_folder(f"models:/{model.name}{end}")
+    assert "MLFLOW_TRACKING_URI" not in str(raised.value)
 
 
 def test_a_registered_model_that_is_no_router_is_refused(model: Registered) -> None:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from router.models.names import ModelNames, with_own_names
+from router.errors import ConfigError
+from router.models.names import ModelNames, differ_by_provider, with_own_names
 from router.settings.yaml_file import parse_config
 
 MODELS = ("gpt-5", "azure/ours", "claude-sonnet-4-5-20250929", "ollama/llama3.1", "house")
@@ -83,3 +84,41 @@ def test_settings_name_models_in_any_spelling() -> None:
 def test_settings_in_the_routers_own_names_stay_the_same_object() -> None:
     config = parse_config("rules: {default: gpt-5}")
     assert with_own_names(config, names()) is config
+
+
+def test_names_that_differ_by_provider_only_are_grouped() -> None:
+    written = [
+        "gpt-4o",
+        "azure/gpt-4o",
+        "OpenAI/GPT-4o",
+        "gpt-4o-2024-08-06",
+        "claude",
+        "anthropic/claude",
+        "x",
+    ]
+    assert differ_by_provider(written) == [
+        ("claude", "anthropic/claude"),
+        ("gpt-4o", "OpenAI/GPT-4o", "azure/gpt-4o"),
+    ]
+
+
+@pytest.mark.parametrize("written", ["gpt-55", "ollama/lama3.1", "hous"])
+def test_a_slip_in_the_name_of_a_model_is_refused_with_the_right_one(written: str) -> None:
+    with pytest.raises(ConfigError, match=f"models: '{written}' is no model of this router.*did you mean"):
+        names().refuse_misspelt([written])
+
+
+@pytest.mark.parametrize(
+    ("written", "settings"),
+    [
+        pytest.param("gpt-5", "{}", id="a model"),
+        pytest.param("openai/gpt-5", "{}", id="another spelling"),
+        pytest.param("gpt-5-mini", "{}", id="listed by LiteLLM"),
+        pytest.param("entirely-different", "{}", id="like none"),
+        pytest.param("gpt-55", "{litellm_model: openai/gpt-55}", id="another model of the team"),
+        pytest.param("gpt-55", "{api_base: 'http://10.0.0.1'}", id="at its own address"),
+    ],
+)
+def test_another_model_is_not_taken_for_a_slip(written: str, settings: str) -> None:
+    config = parse_config(f"models: {{'{written}': {settings}}}")
+    ModelNames(MODELS, config).refuse_misspelt(config.models)

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,7 +29,7 @@ from router.errors import (
     RouterClosed,
     StreamBroken,
 )
-from router.records import Json, Request, refuse_near_misses
+from router.records import WISH_FIELDS, Json, Request, refuse_near_misses
 from router.serving.completion import NAMED_ALIKE
 from router.settings.sections import Price
 from router.settings.yaml_file import parse_config
@@ -536,6 +539,54 @@ def test_an_own_endpoint_gets_no_key_of_openais(
     router.completion("ollama/llama3.1", QUESTION)
     (request,) = provider.requests
     assert "sk-not-for-everyone" not in json.dumps(dict(request.headers))
+
+
+def nested(depth: int) -> Json:
+    value: Json = "x"
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+ENDLESS: list[Json] = []
+ENDLESS.append(ENDLESS)
+ODD: dict[str, Json] = {
+    "long number": 10**400,
+    "longer number": 10**5_000,
+    "not a number": math.nan,
+    "infinite": math.inf,
+    "array": np.zeros(3),
+    "bytes": b"x",
+    "bytes as a key": {b"a": 1},
+    "deep": nested(100_000),
+    "in itself": ENDLESS,
+    "object": object(),
+    "surrogate": "\ud800",
+    "list of odd values": [10**5_000, b"x", None, np.zeros(2), nested(2_000)],
+    "generator": (letter for letter in "ab"),
+}
+FIELDS = [*"tools response_format task_type tags session_id parameters".split(), *sorted(WISH_FIELDS)]
+PARAMETERS = (
+    "max_tokens n tool_choice reasoning_effort thinking modalities logprobs functions extra_headers".split()
+)
+
+
+@pytest.mark.parametrize("value", ODD.values(), ids=ODD)
+def test_an_odd_argument_leads_to_a_decision_or_a_clear_error(loaded: Router, value: Json) -> None:
+    requests: list[dict[str, Json]] = [{"prompt": "hi", name: value} for name in FIELDS]
+    requests += [{"prompt": "hi", "parameters": {name: value}} for name in PARAMETERS]
+    requests += [{"prompt": "hi", "tools": [value]}, {"prompt": "hi", "tags": [value]}, {"prompt": value}]
+    message = {"role": "user", "content": "hi"}
+    requests += [{"prompt": [{**message, name: value}]} for name in ("role", "content", "tool_calls", "name")]
+    requests += [{"prompt": [{**message, "content": [value]}]}, {"prompt": [value]}]
+    for fields in requests:
+        with suppress(RequestError, NoModelAllowed):
+            assert loaded.route(**fields).model in loaded.models
+
+
+def test_stream_options_that_are_no_object_are_refused(loaded: Router) -> None:
+    with pytest.raises(RequestError, match="stream_options must be an object, got str"):
+        loaded.completion(messages=[{"role": "user", "content": "hi"}], stream_options="x")
 
 
 @pytest.mark.parametrize(

@@ -337,6 +337,14 @@ def test_an_alias_that_holds_itself_ends_in_an_error() -> None:
         parse_config("models: &a\n  m: *a")
 
 
+def test_settings_beyond_any_file_are_refused_before_they_are_built() -> None:
+    lines = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
+    with pytest.raises(ConfigError, match=r"x\.yaml: its aliases stand for [\d,]+ values, more than"):
+        parse_config("\n".join(["a0: &a0 1", *lines]), name="x.yaml")
+    with pytest.raises(ConfigError, match=r"x\.yaml: 2,000,000 characters: a settings file has at most"):
+        parse_config("#" * 2_000_000, name="x.yaml")
+
+
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_bytes(b"\xff\xfe"), Path.mkdir])
 def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path, make: object) -> None:
     assert callable(make)

@@ -104,7 +104,7 @@ def test_a_dry_run_says_how_many_calls_the_budget_bears(replay: Replay, out: Pat
     short = parsed(said)
     assert (plan["surely_borne"], plan["expected_borne"]) == (3, 3)
     assert (short["surely_borne"], short["expected_borne"]) == (1, 1)
-    _, _, messages = replay("--out", out, "--budget", budget, "--dry-run")
+    _, messages, _ = replay("--out", out, "--budget", budget, "--dry-run")
     assert "the budget surely covers the first 1 of 3 calls, and 1 at" in messages
 
 

@@ -38,7 +38,9 @@ def test_training_says_models_estimators_and_where_the_router_is(
     said = capsys.readouterr().out
     assert all(model in said for model in trained.manifest["models"])
     assert f"{trained.fitted.published} (published)" in said
+    assert f"published: {trained.fitted.published}, because {trained.fitted.why}" in said
     assert f"router {trained.manifest['policy_version']} written: {trained.out}" in said
+    assert said.rstrip().endswith(f"{trained.recommendation.sentence}\nnext: {trained.recommendation.next}")
     assert f"digest {trained.to_json()['digest']}" in said
 
 
@@ -46,12 +48,23 @@ def test_no_model_name_is_cut_on_a_terminal_of_80_characters(
     trained: Trained, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tables.console, "_width", 80)
-    dominated = {"anthropic/claude-opus-4-5": {"by": "small", "prompts": 60}}
+    figures = {"success_difference": 0.1, "success_interval": [0.02, 0.18], "cost_difference_usd": -0.004}
+    dominated = {"anthropic/claude-opus-4-5": {"by": "small", "prompts": 60, **figures}}
     tables.trained(replace(trained, report={**trained.report, "dominated": dominated}))
     tables.decisions([({"id": "1"}, answer("anthropic/claude-opus-4-5"))])
     said = capsys.readouterr().out
     assert "…" not in said
-    assert "anthropic/claude-opus-4-5 is dominated: small is no dearer and no worse" in said
+    assert "anthropic/claude-opus-4-5 is dominated: small is no dearer and no worse on 60 prompts" in said
+
+
+def test_models_with_few_prompts_in_common_are_not_compared(
+    trained: Trained, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rare = [{"models": ["a", "b"], "prompts": 10}]
+    tables.trained(replace(trained, report={**trained.report, "rarely_shared": rare}))
+    assert (
+        "not enough prompts in common to compare: a and b (10); 30 are the least" in capsys.readouterr().out
+    )
 
 
 def test_every_warning_of_training_is_shown(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from router.settings.sections import Training
 from router.settings.yaml_file import parse_config
 from tests.training.inspecting.logs import inspected, many
-from training.inspecting.gaps import LEAST_OUTCOMES, missing_for_a_router
+from training.inspecting.gaps import LEAST_JUDGED, LEAST_OUTCOMES, missing_for_a_router, readiness_of
 
 WHOLE: dict[str, Any] = {
     "task_type": "chat", "propensity": 0.5, "session_id": "s", "cost_usd": 0.1, "input_tokens": 1,
@@ -43,7 +45,10 @@ def test_a_log_that_lacks_nothing_has_no_sentence(tmp_path: Path) -> None:
 )
 def test_what_is_missing_is_said(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
     rows = [row | change for row in whole_log()]
-    assert any(sentence in one for one in missing_for_a_router(inspected(tmp_path, *rows)))
+    missing = missing_for_a_router(inspected(tmp_path, *rows), ["my calls.db", "b.jsonl"])
+    assert any(sentence in one for one in missing)
+    for one in missing:
+        assert re.search(r"`pointsman (inspect|import|replay) 'my calls\.db' b\.jsonl( [^`]+)?`$", one)
 
 
 def test_models_with_few_outcomes_are_named_with_their_number(tmp_path: Path) -> None:
@@ -84,3 +89,23 @@ def test_rules_that_disagree_are_named(tmp_path: Path) -> None:
     (sentence,) = (one for one in missing_for_a_router(found) if "outcome rules" in one)
     assert sentence.startswith("On 2 calls two outcome rules disagree: 1. feedback over 2. ev")
     assert not any("contradicts their score" in one for one in missing_for_a_router(found))
+
+
+def test_a_command_on_many_files_names_none_and_no_password(tmp_path: Path) -> None:
+    found = inspected(tmp_path, *many(6))
+    assert all("CALLS" in one for one in missing_for_a_router(found, ["x.db"] * 9))
+    assert "secret" not in str(missing_for_a_router(found, ["postgresql://ann:secret@db/calls"]))
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "can_train", "can_judge"),
+    [(10, False, False), (60, True, False), (600, True, True)],
+)
+def test_a_log_can_train_before_it_can_judge(
+    tmp_path: Path, outcomes: int, can_train: bool, can_judge: bool
+) -> None:
+    rows = [row for model in ("small", "large") for row in many(outcomes, **WHOLE, model=model)]
+    ready = readiness_of(inspected(tmp_path, *rows), Training(test_share=0.4))
+    assert (ready.can_train, ready.can_judge) == (can_train, can_judge)
+    assert ready.outcomes_missing == max(2 * LEAST_JUDGED / 0.4 - 2 * outcomes, 0)
+    assert ready.sentence.startswith(f"Can train a router: {'yes' if can_train else 'no'}")

@@ -52,3 +52,11 @@ def test_a_page_that_can_t_be_written_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
     with pytest.raises(CallLogError, match="can't be written"):
         write_page(inspected(tmp_path, call()), [], tmp_path / "file" / "page.html")
+
+
+def test_code_looks_like_code_and_stays_text(tmp_path: Path) -> None:
+    html = page(inspected(tmp_path, *many(6)), ["Read `<b>x</b>` again `pointsman inspect a.db`"], "Yes.")
+    assert "<code>&lt;b&gt;x&lt;/b&gt;</code>" in html
+    assert "<code>pointsman inspect a.db</code>" in html
+    assert "<strong>Yes.</strong>" in html
+    assert "Format: pointsman (1 file)" in html

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.training.logs import made_table
-from training.prompts.labels import Status, cheapest_success, data_report, dominated_models
+from training.prompts.labels import Status, cheapest_success, data_report, dominated_models, rarely_shared
 
 NAN = float("nan")
 PRICES = [1.0, 2.0, 3.0]
@@ -59,11 +59,11 @@ def test_a_model_of_unknown_cost_counts_as_dear_but_may_be_cheaper() -> None:
 
 
 def test_a_dearer_and_worse_model_is_dominated_with_its_difference() -> None:
-    dominated = dominated_models(made_table([[1, 0], [1, 1], [1, 0]], [[1.0, 2.0]] * 3))
+    dominated = dominated_models(made_table([[1, 0], [1, 1], [1, 0]] * 20, [[1.0, 2.0]] * 60))
     assert list(dominated) == ["b"]
     assert (dominated["b"]["by"], dominated["b"]["prompts"], dominated["b"]["cost_difference_usd"]) == (
         "a",
-        3,
+        60,
         -1.0,
     )
     assert (
@@ -72,21 +72,50 @@ def test_a_dearer_and_worse_model_is_dominated_with_its_difference() -> None:
 
 
 def test_only_prompts_that_both_answered_count() -> None:
-    dominated = dominated_models(made_table([[1, 1], [1, 1], [NAN, 1], [0, NAN]], [[1.0, 2.0]] * 4))
-    assert dominated["b"]["prompts"] == 2
+    success = [[1.0, 0.0]] * 40 + [[NAN, 1.0], [0.0, NAN]]
+    assert dominated_models(made_table(success, [[1.0, 2.0]] * 42))["b"]["prompts"] == 40
 
 
 @pytest.mark.parametrize(
     ("success", "cost"),
     [
-        pytest.param([[1, 1], [0, 1]], [[1.0, 2.0]] * 2, id="dearer but better"),
-        pytest.param([[1, 1], [0, 0]], [[1.0, 1.0]] * 2, id="the same"),
+        pytest.param([[1, 1], [0, 1]] * 40, [[1.0, 2.0]] * 80, id="dearer but better"),
+        pytest.param([[1, 1], [0, 0]] * 400, [[1.0, 1.0]] * 800, id="the same"),
         pytest.param([[1, 0]], [[1.0, 2.0]], id="one prompt only"),
-        pytest.param([[1, 0], [1, 0]], [[NAN, NAN]] * 2, id="no costs"),
+        pytest.param([[1, 0], [1, 0]] * 40, [[NAN, NAN]] * 80, id="no costs"),
+        pytest.param([[1, 0]] * 29, [[1.0, 2.0]] * 29, id="29 prompts"),
+        pytest.param([[1, 1]] * 100, [[1.0, 2.0]] * 100, id="the same success, on too few to show it"),
+        pytest.param([[1, 0], [0, 1]] * 40, [[1.0, 2.0]] * 80, id="success may be lower"),
+        pytest.param([[1, 0]] * 40, [[1.0, 2.0], [2.0, 1.0]] * 20, id="better, but may be dearer"),
     ],
 )
 def test_nothing_else_is_called_dominated(success: list[list[float]], cost: list[list[float]]) -> None:
     assert dominated_models(made_table(success, cost)) == {}
+
+
+def test_prompts_of_one_session_are_one_observation() -> None:
+    sessions = [row % 2 for row in range(60)]
+    assert dominated_models(made_table([[1, 0]] * 60, [[1.0, 2.0]] * 60, sessions)) == {}
+
+
+@pytest.mark.parametrize("prompts", [30, 100, 300])
+@pytest.mark.parametrize("models", [2, 4, 6])
+def test_models_that_are_alike_are_hardly_ever_called_dominated(models: int, prompts: int) -> None:
+    rng = np.random.default_rng(prompts + models)
+    wrong = 0
+    for _ in range(50):
+        success = rng.integers(0, 2, (prompts, models)).astype(float).tolist()
+        cost = rng.lognormal(size=(prompts, models)).tolist()
+        wrong += bool(dominated_models(made_table(success, cost)))
+    assert wrong <= 5
+
+
+def test_pairs_with_too_few_prompts_in_common_are_listed() -> None:
+    table = made_table([[1, 1, NAN]] * 40 + [[NAN, 1, 1]] * 10, [[1.0, 2.0, 3.0]] * 50)
+    assert rarely_shared(table) == [
+        {"models": ["b", "c"], "prompts": 10},
+        {"models": ["a", "c"], "prompts": 0},
+    ]
 
 
 def test_linked_prompts_widen_the_interval() -> None:

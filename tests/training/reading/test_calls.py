@@ -14,6 +14,7 @@ from tests.training.logs import call, read, read_rows, write_lines
 from training.reading.calls import write_calls
 from training.reading.read_pass import start_daft
 from training.reading.rows.cleaning import CALL_SCHEMA
+from training.reading.summary import ReadSummary, same_names
 
 FULL: dict[str, Any] = {
     "call_id": "c1", "session_id": "s1", "time": "2024-05-01T12:00:00Z", "prompt": None,
@@ -166,3 +167,58 @@ def test_one_process_keeps_one_runner() -> None:
     start_daft("native")
     with pytest.raises(CallLogError, match="already runs daft on 'native', not 'ray'"):
         start_daft("ray")
+
+
+TIMED = {"time": "2026-11-01T10:00:00.25Z", "input_tokens": 7, "output_tokens": 9}
+
+
+def in_two_logs(folder: Path, first: dict[str, Any], second: dict[str, Any]) -> ReadSummary:
+    one = write_lines(folder / "a.jsonl", call(**TIMED | first))
+    return read(folder, one, write_lines(folder / "b.jsonl", call(**TIMED | second))).summary
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "copies"),
+    [
+        pytest.param({}, {}, 1, id="the same"),
+        pytest.param({}, {"model": "openai/small"}, 1, id="another spelling of the model"),
+        pytest.param({}, {"time": "2026-11-01T10:00:00.9Z"}, 1, id="within the second"),
+        pytest.param({"call_id": "a"}, {}, 1, id="one without an id"),
+        pytest.param({"call_id": "a"}, {"call_id": "b"}, 0, id="two ids of one format"),
+        pytest.param({}, {"time": "2026-11-01T10:00:02Z"}, 0, id="another time"),
+        pytest.param({}, {"output_tokens": 10}, 0, id="other tokens"),
+        pytest.param({}, {"prompt": "other"}, 0, id="another prompt"),
+        pytest.param({}, {"model": "large"}, 0, id="another model"),
+        pytest.param({"time": None}, {"time": None}, 0, id="no time"),
+        pytest.param({"input_tokens": None}, {"input_tokens": None}, 0, id="no tokens"),
+        pytest.param({"time": "2026-11-01"}, {"time": "2026-11-01"}, 0, id="a day"),
+    ],
+)
+def test_the_same_call_in_two_logs_counts_once(
+    tmp_path: Path, first: dict[str, Any], second: dict[str, Any], copies: int
+) -> None:
+    summary = in_two_logs(tmp_path, first, second)
+    assert (summary.calls, summary.duplicates, summary.copies) == (2 - copies, copies, copies)
+
+
+def test_of_two_copies_the_one_with_an_outcome_stays(tmp_path: Path) -> None:
+    one = write_lines(tmp_path / "a.jsonl", call(**TIMED))
+    files = read(tmp_path, one, write_lines(tmp_path / "b.jsonl", call(**TIMED, success=True)))
+    write_calls(files, tmp_path / "out.parquet")
+    assert pq.read_table(tmp_path / "out.parquet")["success"].to_pylist() == [True]
+
+
+def test_repeats_within_one_log_are_calls_of_their_own(tmp_path: Path) -> None:
+    twice = write_lines(tmp_path / "a.jsonl", *[call(**TIMED)] * 2)
+    summary = read(tmp_path, twice, write_lines(tmp_path / "b.jsonl", *[call(**TIMED)] * 3)).summary
+    assert (summary.calls, summary.copies) == (3, 2)
+
+
+def test_aliases_join_the_names_of_a_model(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", call(model="gpt-4o"), call(model="openai/gpt-4o"))
+    assert read(tmp_path, path).summary.same_names == [("gpt-4o", "openai/gpt-4o")]
+    assert same_names(read(tmp_path, path).summary)[0][1] == ("--map-model", "gpt-4o=openai/gpt-4o")
+    joined = read(tmp_path, path, aliases={"gpt-4o": "openai/gpt-4o"})
+    assert joined.summary.same_names == []
+    write_calls(joined, tmp_path / "out.parquet")
+    assert set(pq.read_table(tmp_path / "out.parquet")["model"].to_pylist()) == {"openai/gpt-4o"}

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from router.errors import RouterError
 from training.tracking import publish as publishing
-from training.tracking.publish import Published, RunRecord, publish
+from training.tracking.publish import LoggedData, Published, RunRecord, publish
 from training.tracking.store import EXPERIMENT
 
 RECORD = RunRecord(
@@ -111,3 +112,32 @@ def test_the_cause_of_many_retries_is_their_end() -> None:
 
 def test_published_says_where_the_run_is() -> None:
     assert Published(tracking_uri="u", run_id="r", version="3").version == "3"
+
+
+def test_the_pages_name_describe_and_tag_the_run_and_the_version(folder: Path, store: str) -> None:
+    from mlflow import MlflowClient
+
+    record = replace(
+        RECORD,
+        name="claims",
+        tags={"policy_version": "c38fb37b6169"},
+        version_tags={"recommendation": "deploy"},
+        card="Load {}".format,
+        data=LoggedData(name="calls.db", digest="ab" * 32, calls=5),
+    )
+    published = publish(folder, record, store, register="claims")
+    client = MlflowClient(tracking_uri=store)
+    run, version = client.get_run(published.run_id), client.get_model_version("claims", "1")
+    assert run.info.run_name == "claims v1 · c38fb37b6169"
+    assert run.data.tags["mlflow.note.content"] == f"Load runs:/{published.run_id}/router"
+    assert version.description == "Load models:/claims/1"
+    assert version.tags["recommendation"] == "deploy"
+    assert run.inputs is not None
+    assert [one.dataset.name for one in run.inputs.dataset_inputs] == ["calls.db"]
+
+
+def test_a_run_without_a_version_is_named_after_the_router(folder: Path, store: str) -> None:
+    from mlflow import MlflowClient
+
+    published = publish(folder, replace(RECORD, name="demo", tags={"policy_version": "abc"}), store)
+    assert MlflowClient(tracking_uri=store).get_run(published.run_id).info.run_name == "demo · abc"

@@ -80,9 +80,16 @@ class CleanRows:
     left_out: Mapping[str, int] = field(default_factory=dict)
 
 
-def clean_rows(rows: RawRows) -> CleanRows:
-    """Check every value and bring it into canonical form; a bad row is reported, not raised."""
-    cleaner = _Cleaner(rows)
+_NO_ALIASES: Mapping[str, str] = {}
+
+
+def clean_rows(rows: RawRows, aliases: Mapping[str, str] = _NO_ALIASES) -> CleanRows:
+    """Check every value and bring it into canonical form; a bad row is reported, not raised.
+
+    Args:
+        aliases: the name that a model counts under, by the name in the row.
+    """
+    cleaner = _Cleaner(rows, aliases)
     columns = {name: cleaner.column(name) for name in CALL_SCHEMA.names if name not in _KEY_FIELDS}
     keys = cleaner.prompts(columns)
     no_calls = cleaner.problems.keys() | cleaner.without_text | cleaner.skipped.keys()
@@ -134,8 +141,9 @@ _PLAIN_NUMBERS = {float, type(None)}
 class _Cleaner:
     """Checks one batch, and keeps the first problem of each row."""
 
-    def __init__(self, rows: RawRows) -> None:
+    def __init__(self, rows: RawRows, aliases: Mapping[str, str]) -> None:
         self.rows = rows
+        self.aliases = aliases
         self.problems = dict(rows.broken)
         self.repaired = set(rows.repaired)
         self.without_text: set[int] = set()
@@ -157,6 +165,7 @@ class _Cleaner:
         values = self._each(name, values, _CLEANERS.get(name, identifier))
         if name == "model":
             self._need_model(values)
+            values = [self.aliases.get(model, model) for model in values] if self.aliases else values
         return _fill_truncated(name, pa.array(values, CALL_SCHEMA.field(name).type))
 
     def prompts(self, columns: dict[str, pa.Array]) -> list[str]:
