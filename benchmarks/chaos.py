@@ -18,7 +18,8 @@ from tests.services.provider import KEY
 
 PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
 FULL = 200
-"""Over 100,000 requests."""
+"""The scale that gives over `ENOUGH` requests."""
+ENOUGH = 100_000
 HEAD = """# Reliability
 
 What faults do to requests and to the call log. `python -m benchmarks.chaos` injects each fault for real,
@@ -48,11 +49,13 @@ COLUMNS = """
 def page(results: Mapping[Fault, Counts], scale: int, where: Mapping[str, str]) -> str:
     """The results in Markdown; where the aim is missed comes first."""
     missed = [f"- **Missed**: {fault.name}: {miss}." for fault, one in results.items() for miss in one.misses]
+    if (sent := sum(one.requests for one in results.values())) < ENOUGH:
+        sizes = f"{sent:,} requests (`--scale {scale}`); the aim is {ENOUGH:,} (`--scale {FULL}`)"
+        missed = [f"- **A small run**: {sizes}.", *missed]
     lines = [HEAD, *missed, *[""] * bool(missed), _sums(results), COLUMNS]
     lines += [f"| {' | '.join(_cells(fault, one))} |" for fault, one in results.items()]
     measured_on = "; ".join(f"{name} {value}" for name, value in where.items())
-    size = f"Size of this run: `--scale {scale}`; the full form is `--scale {FULL}`."
-    return "\n".join([*lines, LEGEND, size, "", f"Measured on: {measured_on}.", ""])
+    return "\n".join([*lines, LEGEND, f"Measured on: {measured_on}.", ""])
 
 
 def _sums(results: Mapping[Fault, Counts]) -> str:

@@ -12,8 +12,9 @@ from benchmarks.chaos import page
 from benchmarks.faults import CHANGES, FAULTS, KEY_VARIABLE, Bench, Counts, Fault
 from tests.services.provider import KEY
 
-SHORT = [fault for fault in FAULTS if fault.name not in list(CHANGES)[1:]]
-"""All but the further changes of a log's file, which tests/router/call_log/test_sqlite_file.py makes."""
+LONG = {*list(CHANGES)[1:], "the server is down, and back"}
+"""What tests/router/call_log/test_sqlite_file.py and tests/whole/test_new_versions.py do as well."""
+SHORT = [fault for fault in FAULTS if fault.name not in LONG]
 FINE = Counts(injected=3, requests=3, expected=6, found=6, longest_s=0.5)
 
 
