@@ -37,6 +37,7 @@ class RulesVersion(Version):
     """
 
     learned = False
+    _knows_textless = True
 
     def __init__(self, config: Config, *, name: str = "pointsman.yaml") -> None:
         """Check the settings of a router of rules.
@@ -52,7 +53,7 @@ class RulesVersion(Version):
                 f"{name}: a router of rules needs its models under models:; "
                 "`pointsman init MODEL...` writes such a file"
             )
-        self.models = tuple(config.models)
+        self.models = config.actions()
         self.config = config = check_models(config, self.models, LIST_IT)
         heuristic, default = config.rules.heuristic, config.rules.default
         strongest = heuristic.strong if heuristic else default

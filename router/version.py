@@ -13,10 +13,12 @@ from threading import BoundedSemaphore
 
 import numpy as np
 
+from router.calling.parameters import own_parameters
 from router.deciding.decide import Case, Stay, decide
 from router.deciding.limits import LimitCheck
 from router.deciding.policy import Policy
 from router.deciding.sessions import Seat
+from router.effort import EFFORT_PARAMETERS, effort_in, effort_of, endpoint_of
 from router.errors import ConfigError, DamagedArtifact, RequestError
 from router.forecasting.encoder import Encoder, EncoderInfo, Encoding, load_encoder
 from router.forecasting.features import Features, FeatureSpec, embedded_text, featurize
@@ -29,7 +31,7 @@ from router.loading.artifact import check_digest, digest_of, load_arrays, read_m
 from router.models.model_list import cached_price_share
 from router.models.names import ModelNames, with_own_names
 from router.models.prices import ModelPrice, PriceTable, current_prices
-from router.records import NO_WISHES, Decision, FloatArray, Json, Request, Wishes
+from router.records import NO_WISHES, Decision, FloatArray, Json, Request, Wishes, has_text
 from router.settings.sections import Config
 from router.settings.yaml_file import parse_config, routing_part
 
@@ -94,6 +96,10 @@ class Circumstances:
     serve_rules: bool = False
 
 
+ENOUGH_TEXTLESS = 50
+"""Training prompts without text, such as an image alone, from which the router may judge another one."""
+
+
 class Version:
     """A router's folder, loaded.
 
@@ -134,6 +140,7 @@ class Version:
         with_tasks = f"{TASKS_FOLDER}/{ABOUT_FILE}" in manifest["files"]
         self.task_groups = TaskGroups.load(folder / TASKS_FOLDER) if with_tasks else None
         self._price_table = PriceTable.of([self.prices[model] for model in self.models])
+        self._knows_textless = manifest.get("data", {}).get("textless_prompts", 0) >= ENOUGH_TEXTLESS
         # More threads than cores would only pass the interpreter's lock back and forth.
         self._turns = ForkSafe(partial(BoundedSemaphore, os.cpu_count() or 1))
 
@@ -256,11 +263,17 @@ class Version:
 
     def _billed_output(self, output: FloatArray, parameters: Mapping[str, Json]) -> FloatArray:
         """Expected output tokens, shape (n, n_models), of calls with a caller's arguments."""
-        own = [self.config.of(model).parameters for model in self.models]
+        own = [self._own_parameters(model, parameters) for model in self.models]
         if all(map(BOUNDING.isdisjoint, (parameters, *own))):
             return output
         calls = [{**one, **parameters} for one in own]
         return np.stack([billed_output(*pair) for pair in zip(output.T, calls, strict=True)], axis=1)
+
+    def _own_parameters(self, model: str, callers: Mapping[str, Json]) -> Mapping[str, Json]:
+        """A model's parameters beside a caller's; an action's effort is in its predicted lengths already."""
+        own = own_parameters(self.config.of(model), callers)
+        known = EFFORT_PARAMETERS if self.learned and effort_in(model) else frozenset[str]()
+        return {name: value for name, value in own.items() if name not in known}
 
     def decide(
         self, request: Request, wishes: Wishes = NO_WISHES, circumstances: Circumstances | None = None
@@ -298,7 +311,7 @@ class Version:
     def case(self, request: Request, wishes: Wishes, circumstances: Circumstances) -> Case:
         """Collect what the decision on one request depends on."""
         check_size(request)
-        wishes = self._named(wishes)
+        wishes = self._named(wishes, effort_of(request.parameters))
         request, forecast = self._foreseen(request)
         return self._case(
             request,
@@ -327,6 +340,7 @@ class Version:
             cost=forecast.cost[row],
             familiarity=float(forecast.familiarity[row]),
             tokens=float(forecast.tokens[row]),
+            judged=self._knows_textless or has_text(request),
             **circumstances,
         )
 
@@ -340,7 +354,11 @@ class Version:
         cost = dict(zip(self.models, forecast.cost[0].tolist(), strict=True))
         rejected = self.limits.rule_out(request, wishes, float(forecast.tokens[0]), cost, circumstances.local)
         rejected |= circumstances.unserved
-        cooling_down = {model: why for model, why in circumstances.cooling.items() if model not in rejected}
+        cooling_down = {
+            model: why
+            for model in self.models
+            if model not in rejected and (why := circumstances.cooling.get(endpoint_of(model)))
+        }
         if wishes.model is not None or set(self.models) <= {*rejected, *cooling_down}:
             return rejected
         return {**rejected, **cooling_down}
@@ -366,8 +384,8 @@ class Version:
         listed = cached_price_share(settings.litellm_model, model)
         return self.config.sessions.cached_price_share if listed is None else listed
 
-    def _named(self, wishes: Wishes) -> Wishes:
-        """The wishes, with the router's own name of a pinned model.
+    def _named(self, wishes: Wishes, effort: str | None) -> Wishes:
+        """The wishes, with the router's own name of a pinned model, at the caller's effort if it has that.
 
         Raises:
             RequestError: a name means no model, or a pinned or allowed one more than one.
@@ -377,7 +395,7 @@ class Version:
         asked = pinned | set(wishes.allow or ())
         if wrong := names.problem(asked, one=True) or names.problem(wishes.deny, one=False):
             raise RequestError(f"the request names {wrong}")
-        return replace(wishes, model=names.own(wishes.model)) if wishes.model else wishes
+        return replace(wishes, model=names.own(wishes.model, effort)) if wishes.model else wishes
 
 
 def check_models(
@@ -402,7 +420,7 @@ def check_models(
         "baseline names": {config.baseline} if config.baseline else set(),
     }
     problems = {who: names.problem(written, one=True) for who, written in named.items()}
-    everyone = ModelNames([*models, *config.models], config)
+    everyone = ModelNames([*models, *config.actions()], config)
     problems["limits.deny names"] = everyone.problem(config.limits.deny, one=False)
     judge = config.outcomes.judge
     names.refuse_misspelt(set(config.models) - ({judge[1].model} if judge else set()))

@@ -22,7 +22,7 @@ COMMANDS = (ROOT / "router" / "cli", ROOT / "training" / "commands")
 
 LAYERS = {
     "router": [
-        ["router.errors", "router.addresses", "router.text", "router.forking"],
+        ["router.errors", "router.addresses", "router.text", "router.forking", "router.effort"],
         ["router.records", "router.settings"],
         ["router.models", "router.loading", "router.call_log"],
         ["router.forecasting", "router.calling"],
@@ -44,8 +44,10 @@ LAYERS = {
             "training.complexity_router",
             "training.inspecting",
             "training.differing",
+            "training.watching",
         ],
         ["training.pipeline", "training.comparing"],
+        ["training.retraining"],
         ["training.commands"],
     ],
 }

@@ -27,6 +27,8 @@ COVERED_BY = {
     "training.commands.demo": "tests.whole.test_sample",
     "training.commands.offline": "tests.training.commands.test_judging",
     "training.commands.paying": "tests.training.commands.test_replaying",
+    "training.commands.retraining": "tests.training.test_retraining",
+    "training.commands.watching": "tests.training.test_watching",
     "training.comparing.blocks": "tests.training.comparing.test_comparison",
     "training.comparing.evaluated": "tests.training.comparing.test_comparison",
     "training.comparing.evaluating": "tests.training.comparing.test_on_log",

@@ -37,6 +37,7 @@ class CallRecord:
         attempt: from 1, within the request.
         first_token_s: seconds until a stream's first piece.
         alternatives: success probability per model.
+        effort: reasoning effort in the request to the provider; None: left to the provider.
     """
 
     call_id: str
@@ -77,6 +78,7 @@ class CallRecord:
     shadow_confidence: float | None = None
     notes: Sequence[str] = ()
     alternatives: Mapping[str, float] | None = None
+    effort: str | None = None
 
 
 COLUMNS = tuple(field.name for field in fields(CallRecord))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from router.calling.attempt import ErrorKind
+from router.effort import endpoint_of
 from router.forking import ForkSafe
 from router.settings.sections import Calls
 
@@ -29,7 +30,7 @@ class _Record:
 
 
 class CoolDowns:
-    """The models' recent failures. Threads may share one object.
+    """The models' recent failures; the actions of a model share its record. Threads may share one object.
 
     A model that fails `failures` times within `within_s` seconds, without an answer in between, cools down
     for `seconds`. After that it is on probation: the next failure starts another cool-down at once, and an
@@ -49,7 +50,7 @@ class CoolDowns:
         if kind not in self._counted or not self._settings.failures:
             return
         with self._lock.part:
-            record = self._records.setdefault(model, _Record())
+            record = self._records.setdefault(endpoint_of(model), _Record())
             now = self._now()
             if record.until is not None and now < record.until:
                 return
@@ -62,19 +63,19 @@ class CoolDowns:
 
     def succeeded(self, model: str) -> None:
         """Note an answer, which clears the model's record."""
-        if model in self._records:
+        if self._records:
             with self._lock.part:
-                self._records.pop(model, None)
+                self._records.pop(endpoint_of(model), None)
 
     def available(self, chain: Sequence[str]) -> tuple[str, ...]:
         """The models of a chain to try, in order: without those in cool-down, unless all are."""
         if not self._records:
             return tuple(chain)
         cooling = self.reasons()
-        return tuple(model for model in chain if model not in cooling) or tuple(chain)
+        return tuple(model for model in chain if endpoint_of(model) not in cooling) or tuple(chain)
 
     def reasons(self) -> dict[str, str]:
-        """The reason for each cool-down of now."""
+        """The reason for each cool-down of now, by model."""
         if not self._records:
             return {}
         with self._lock.part:

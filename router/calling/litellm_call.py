@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from router.calling.attempt import Failed
 from router.calling.provider_errors import failure_of
+from router.effort import endpoint_of
 from router.errors import ConfigError
 from router.errors.masking import shown_value
 from router.models.litellm_import import litellm_module
@@ -78,7 +79,7 @@ def check_client(client: Client, models: Iterable[str]) -> None:
             f"transport must be a litellm.Router, or have completion and acompletion, not {type(client)!r}"
         )
     if hasattr(client, "get_model_list"):
-        missing = [model for model in models if not client.get_model_list(model)]
+        missing = [model for model in map(endpoint_of, models) if not client.get_model_list(model)]
         if missing:
             raise ConfigError(
                 f"this litellm.Router has no group for {', '.join(missing)}: add them to its model_list, or "
@@ -217,6 +218,11 @@ def join_pieces(pieces: Sequence[Reply]) -> Reply:
         return None
 
 
+def as_usage(counts: Mapping[str, Json]) -> Reply:
+    """LiteLLM's `Usage` of token counts in the chat protocol's form."""
+    return litellm_module().Usage(**counts)
+
+
 def cost_of_tokens(model: str | None, provider: str | None, counted: Reply) -> float | None:
     """USD for token counts by LiteLLM's list, or None if it has no price.
 
@@ -247,7 +253,9 @@ def local_models(client: Client, models: Iterable[str], config: Config) -> froze
     if litellm.api_base or litellm.model_fallbacks:
         return frozenset()
     return frozenset(
-        model for model in models if is_local_group(client.get_model_list(model) or (), config.of(model))
+        model
+        for model in models
+        if is_local_group(client.get_model_list(endpoint_of(model)) or (), config.of(model))
     )
 
 

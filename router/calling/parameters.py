@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+from router.effort import EFFORT_PARAMETERS, effort_of
 from router.models.model_list import listed_entry, stated_ability
 from router.records import Json
 from router.settings.sections import Config, ModelSettings
@@ -31,7 +32,8 @@ def arguments_for(
 
     The model's own `parameters` fill in for arguments that the caller did not set. `drop` leaves out some of
     the caller's arguments, and `map` changes some by their value. The headers of both are merged, the
-    caller's first. An argument that the model does not take is left out or replaced by the closest one.
+    caller's first. An effort of the caller's replaces the model's, whichever parameters state the two. An
+    argument that the model does not take is left out or replaced by the closest one.
 
     `map` looks a value up as text: `true`, `0.5`, or the `type` of an object (`json_schema`).
 
@@ -44,9 +46,16 @@ def arguments_for(
     settings = config.of(model)
     notes: list[str] = []
     chosen = _changed(model, caller_arguments, settings, notes)
-    merged = {**settings.parameters, **chosen, **_headers(settings.parameters, chosen)}
+    own = own_parameters(settings, chosen)
+    merged = {**own, **chosen, **_headers(own, chosen)}
     fitting = _fitting(model, merged, settings, supported, notes)
     return fitting, tuple(notes)
+
+
+def own_parameters(settings: ModelSettings, callers: Mapping[str, Json]) -> dict[str, Json]:
+    """The model's `parameters`, without those of its effort if the caller states another."""
+    stated = EFFORT_PARAMETERS if effort_of(callers) is not None else frozenset[str]()
+    return {name: value for name, value in settings.parameters.items() if name not in stated}
 
 
 def _changed(

@@ -30,6 +30,7 @@ from router.calling.reply import own_price
 from router.calling.running import Observe, Prepared, RunningAttempt, Watch
 from router.calling.streams import AsyncStream, Stream
 from router.calling.unsendable import why_no_timeout
+from router.effort import endpoint_of
 from router.errors import RequestError
 from router.models.litellm_import import litellm_module
 from router.records import Json
@@ -169,7 +170,7 @@ class Transport:
 
     def _retries(self, model: str) -> int:
         """Further attempts on a model: none while it cools down."""
-        if model in self._cool_downs.reasons():
+        if endpoint_of(model) in self._cool_downs.reasons():
             return 0
         own = self._config.of(model).retries
         return self._config.calls.retries if own is None else own
@@ -227,7 +228,7 @@ class Transport:
         wants_usage = bool((fitting.get("stream_options") or {}).get("include_usage"))
         if stream and "stream_options" not in fitting and self._may_ask_for_counts(model, settings):
             fitting["stream_options"] = {"include_usage": True}
-        connection = connection_of(model, settings) if self._client is None else {"model": model}
+        connection = connection_of(model, settings) if self._client is None else {"model": endpoint_of(model)}
         return Prepared(
             arguments={**_own_copies(fitting), "timeout": timeout, **connection, **no_detours(self._client)},
             notes=notes,
@@ -238,7 +239,7 @@ class Transport:
         )
 
     def _may_ask_for_counts(self, model: str, settings: ModelSettings) -> bool:
-        called = model if self._client else settings.litellm_model or model
+        called = endpoint_of(model) if self._client else settings.litellm_model or model
         return "stream_options" not in settings.drop and counts_streams(
             self._client, called, settings.api_base
         )
@@ -275,9 +276,14 @@ def _own_copies(arguments: Mapping[str, Json]) -> dict[str, Json]:
 def chain_of(model: str, ranking: Sequence[str], calls: Calls) -> tuple[str, ...]:
     """The models to try for a request, in order: the chosen one, then the configured chain or the ranking.
 
+    A model is tried at one effort: what keeps one of its actions from answering does so to all.
+
     Args:
         ranking: the models that may serve the request, the best first; configured models must be among them.
     """
     configured = calls.fallbacks.get(model, calls.fallbacks.get("*"))
     further = ranking if configured is None else [name for name in configured if name in ranking]
-    return tuple(dict.fromkeys([model, *further]))[: calls.max_models]
+    chain: dict[str, str] = {}
+    for name in (model, *further):
+        chain.setdefault(endpoint_of(name), name)
+    return tuple(chain.values())[: calls.max_models]

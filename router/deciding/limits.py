@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from router.deciding.context_window import RequestSize
 from router.deciding.needs import NEEDS, is_given, needs_of
+from router.effort import effort_in, effort_of, endpoint_of
 from router.forecasting.request_tokens import answer_tokens
 from router.models.locality import SELF_HOSTED, is_local, is_private
 from router.models.model_list import Entry, listed_entry, provider_of, stated_ability, stated_number
@@ -17,6 +18,7 @@ from router.settings.sections import Config, ModelSettings
 
 DENIED = "denied"
 NOT_ALLOWED = "not among the allowed models"
+OTHER_EFFORT = "the request states another reasoning effort"
 NOT_LOCAL = "not local, and the request must stay on the team's own machines"
 
 MINOR_PARAMETERS = frozenset(
@@ -113,7 +115,15 @@ class LimitCheck:
             (name, _unwanted(facts, denied, allowed) or _objection(facts, demand, cost.get(name, math.nan)))
             for name, facts in self.facts.items()
         )
-        return {name: why for name, why in reasons if why is not None}
+        rejected = {name: why for name, why in reasons if why is not None}
+        return {**dict.fromkeys(self._at_other_efforts(request), OTHER_EFFORT), **rejected}
+
+    def _at_other_efforts(self, request: Request) -> Sequence[str]:
+        """The actions at other efforts than the caller's, of the models that have one at the caller's."""
+        if (effort := effort_of(request.parameters)) is None:
+            return ()
+        having = {endpoint_of(name) for name in self.facts if effort_in(name) == effort}
+        return [name for name in self.facts if endpoint_of(name) in having and effort_in(name) != effort]
 
     def binding(self, request: Request, wishes: Wishes, *, labelled: bool) -> str | None:
         """The first limit that a request is under whatever model serves it, or None.

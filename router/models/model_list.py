@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
+from router.effort import endpoint_of
 from router.records import Json
 
 LIST_FILE = "model_prices_and_context_window_backup.json"
@@ -22,10 +23,10 @@ def listed_entry(*names: str | None) -> Entry | None:
     """LiteLLM's entry for a model, by the first of its names that is listed; None if none is.
 
     A name is looked up whole, then without its first part, and so on: `openrouter/openai/gpt-4o`, then
-    `openai/gpt-4o`, then `gpt-4o`.
+    `openai/gpt-4o`, then `gpt-4o`. The entry of an action is its model's.
     """
     listed = price_list()
-    for name in names:
+    for name in (name and endpoint_of(name) for name in names):
         while name:
             if name in listed:
                 return listed[name]
@@ -38,7 +39,7 @@ def provider_of(name: str) -> str | None:
     prefix, slash, _ = name.partition("/")
     if slash:
         return prefix
-    provider = price_list().get(name, {}).get("litellm_provider")
+    provider = price_list().get(endpoint_of(name), {}).get("litellm_provider")
     return provider if isinstance(provider, str) else None
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Self
 
+from router.effort import effort_in, effort_rank, endpoint_of
 from router.errors import ConfigError
 from router.errors.masking import shown_value
 from router.models.model_list import listed_entry, provider_of
@@ -60,7 +61,9 @@ class ModelNames:
 
     def __init__(self, models: Iterable[str], config: Config) -> None:
         self._config = config
-        self._written = {model: {model, config.of(model).litellm_model or model} for model in models}
+        self._written = {
+            model: {model, endpoint_of(model), config.of(model).litellm_model or model} for model in models
+        }
         self._spellings = {model: _spellings(names) for model, names in self._written.items()}
 
     def denied_by(self, names: Iterable[str]) -> frozenset[str]:
@@ -69,7 +72,8 @@ class ModelNames:
 
     def allowed_by(self, names: Iterable[str]) -> frozenset[str]:
         """The models that a list of allowed names means; a name that is unknown or ambiguous allows none."""
-        return frozenset(found[0] for name in names if len(found := self.candidates(name)) == 1)
+        found = (self.candidates(name) for name in names)
+        return frozenset(model for models in found if _is_one(models) for model in models)
 
     def meant(self, name: str) -> tuple[str, ...]:
         """Models that a name covers, or if there are none, may mean."""
@@ -78,9 +82,12 @@ class ModelNames:
         return covered or self._where(spelling.may_mean)
 
     def candidates(self, name: str) -> tuple[str, ...]:
-        """The models that a name means: by its own name, else by its name in calls, else as in `meant`."""
-        if name in self._written:
-            return (name,)
+        """The models that a name means: by its own name, else by its name in calls, else as in `meant`.
+
+        The name of a model means all of its actions.
+        """
+        if own := tuple(model for model in self._written if name in (model, endpoint_of(model))):
+            return own
         folded = name.strip().casefold()
         exact = (m for m, names in self._written.items() if folded in {one.casefold() for one in names})
         return tuple(exact) or self.meant(name)
@@ -97,7 +104,7 @@ class ModelNames:
             listed, known = ", ".join(repr(shown_value(name)) for name in unknown), ", ".join(self._written)
             return f"{listed}, which this router does not know; {hint}its models are {known}"
         for name in sorted(names) if one else ():
-            if len(found := self.candidates(name)) > 1:
+            if len(found := self.candidates(name)) > 1 and not _is_one(found):
                 return f"{name!r}, which may mean {' or '.join(map(repr, found))}; write one of these"
         return None
 
@@ -118,10 +125,17 @@ class ModelNames:
                     f"mean {close[0]!r}? If it is another model, give its litellm_model"
                 )
 
-    def own(self, name: str) -> str:
-        """The router's own name for a model; a name that is unknown or ambiguous as it is."""
+    def own(self, name: str, effort: str | None = None) -> str:
+        """The router's own name for a model; a name that is unknown or ambiguous as it is.
+
+        Of a model with several actions it is the one with this effort, else with the provider's default, else
+        with the most.
+        """
         found = self.candidates(name)
-        return found[0] if len(found) == 1 else name
+        if not _is_one(found):
+            return name
+        efforts = {effort_in(model): model for model in found}
+        return efforts.get(effort) or efforts.get(None) or efforts[max(efforts, key=effort_rank)]
 
     def _where(self, matches: Callable[[Spelling], bool]) -> tuple[str, ...]:
         return tuple(model for model, ones in self._spellings.items() if any(map(matches, ones)))
@@ -129,6 +143,11 @@ class ModelNames:
     def _close(self, name: str) -> Sequence[str]:
         folded = {one.casefold(): one for names in self._written.values() for one in sorted(names)}
         return [folded[one] for one in get_close_matches(name.casefold(), folded, n=1)]
+
+
+def _is_one(models: Sequence[str]) -> bool:
+    """Whether the models are one, or actions of one."""
+    return len(set(map(endpoint_of, models))) == 1
 
 
 def with_own_names(config: Config, names: ModelNames) -> Config:
@@ -156,9 +175,13 @@ def with_own_names(config: Config, names: ModelNames) -> Config:
 
 
 def _own_chains(chains: Mapping[str, Sequence[str]], names: ModelNames) -> dict[str, list[str]]:
+    by_model = sorted(
+        chains.items(), key=lambda item: effort_in(item[0]) is not None
+    )  # an action's own is last
     return {
-        model if model == "*" else names.own(model): [names.own(one) for one in chain]
-        for model, chain in chains.items()
+        own: [names.own(one) for one in chain]
+        for model, chain in by_model
+        for own in ([model] if model == "*" else names.candidates(model) or [model])
     }
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 from router.calling.litellm_call import local_models, takes
 from router.calling.parameters import arguments_for
 from router.deciding.limits import NOT_LOCAL, LimitCheck
+from router.effort import endpoint_of
 from router.errors import RouterError
 from router.forking import ForkSafe
 from router.proxying.ticket import PARAMETERS, Ticket
@@ -136,6 +137,11 @@ def start_completion(router: Router, ticket: Ticket, candidates: Candidates, mes
     return replace(completion, request_id=ticket.call_id, prompted=ticket.prompted)
 
 
+def group_of(model: str, groups: Collection[str]) -> str:
+    """LiteLLM's group for one of the router's models: of its name, or of an action's model."""
+    return model if model in groups else endpoint_of(model)
+
+
 def objection(ticket: Ticket, group: str) -> str | None:
     """Why a model group may not serve a decided request, or None.
 
@@ -144,15 +150,16 @@ def objection(ticket: Ticket, group: str) -> str | None:
     completion = ticket.completion
     assert completion is not None, "the decision comes before the first attempt"
     decision, config = completion.decision, completion.version.config
-    if why := _why_stop(ticket, group, config.calls):
+    action = completion.action_of(group)
+    if why := _why_stop(ticket, action, config.calls):
         return why
     request, wishes = completion.request, ticket.request.wishes()
     local = local_models(ticket.client, (group,), config)
-    if group in decision.ranking:
+    if action in decision.ranking:
         moved = local is not None and group not in local
         return NOT_LOCAL if moved and completion.version.limits.must_stay(request, wishes) else None
-    if group in decision.rejected:
-        return decision.rejected[group]
+    if action in decision.rejected:
+        return decision.rejected[action]
     return LimitCheck((group,), config).rule_out(request, wishes, tokens=0.0, cost={}, local=local).get(group)
 
 
@@ -166,6 +173,7 @@ def fit_arguments(
     """
     assert ticket.completion is not None, "the decision comes before the first attempt"
     version = ticket.completion.version
+    group = ticket.completion.action_of(group)
     if group not in version.models:
         return dict(arguments), ()
     settings = version.config.of(group)
@@ -193,9 +201,10 @@ def _decision(
 ) -> Decision:
     """The decision of one version, which may no longer be in force when the request ends."""
     pinned, wishes = candidates.pinned, ticket.request.wishes()
-    if pinned is not None and pinned not in version.models:
+    if pinned is not None and pinned not in {*version.models, *map(endpoint_of, version.models)}:
         return _pinned_unknown(version, pinned)
-    missing = set() if candidates.groups is None else set(version.models) - set(candidates.groups)
+    groups = candidates.groups
+    missing = () if groups is None else (one for one in version.models if group_of(one, groups) not in groups)
     unserved = dict.fromkeys(missing, NOT_SERVED)
     return router.decide_by(version, request, replace(wishes, model=pinned), unserved, ticket.client)
 

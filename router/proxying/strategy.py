@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from litellm.types.router import CustomRoutingStrategyBase
 
 from router.errors import ConfigError
-from router.proxying.dispatch import Candidates, Dispatcher, fit_arguments
+from router.proxying.dispatch import Candidates, Dispatcher, fit_arguments, group_of
 from router.proxying.hooks import Callback, check, ticket_of
 from router.proxying.ticket import TICKET, CallerRequest, Ticket
 from router.records import Json
@@ -33,7 +33,8 @@ class Strategy(CustomRoutingStrategyBase):
         self._litellm = litellm_router
         self.dispatcher = Dispatcher(lambda: router)
         self._alias = alias
-        if not set(self._groups()) & set(router.models):
+        groups = set(self._groups())
+        if not any(group_of(one, groups) in groups for one in router.models):
             raise ConfigError(
                 f"the litellm.Router has the groups {', '.join(self._groups())}, and the router knows "
                 f"{', '.join(router.models)}: name the groups like the router's models"
@@ -102,7 +103,8 @@ class Strategy(CustomRoutingStrategyBase):
             Refused: the limits forbid it.
         """
         completion = ticket.completion
-        chosen = completion.decision.model if completion and model == self._alias else model
+        aliased = completion if model == self._alias else None
+        chosen = group_of(aliased.decision.model, self._groups()) if aliased else model
         check(ticket, chosen)
         return chosen
 

@@ -10,6 +10,7 @@ from typing import Any
 from router.call_log.log import CallLog, CallRecord
 from router.calling.transport import AsyncStream, Attempt, Stream, chain_of
 from router.deciding.sessions import SessionMemory
+from router.effort import effort_of, endpoint_of
 from router.errors import RequestError
 from router.records import WISH_FIELDS, Decision, Json, Request, refuse_near_misses
 from router.version import Version
@@ -83,6 +84,17 @@ class Completion:
         object.__setattr__(reply, "decision", decision)
         return reply
 
+    def action_of(self, group: str) -> str:
+        """What one of LiteLLM's groups stands for: of a model that has actions, the best ranked of them."""
+        if group in self.version.models:
+            return group
+        names = (*self.decision.ranking, *self.decision.rejected)
+        return next((name for name in names if endpoint_of(name) == group), group)
+
+    def _effort(self, model: str) -> str | None:
+        """The effort of a model's call: the caller's, else the model's own."""
+        return effort_of(self.request.parameters) or effort_of(self.version.config.of(model).parameters)
+
     def _record(self, attempt: Attempt) -> CallRecord:
         decision, request = self.decision, self.request
         chosen = attempt.model == decision.model
@@ -124,6 +136,7 @@ class Completion:
             shadow_confidence=decision.shadow.confidence if decision.shadow else None,
             notes=attempt.notes,
             alternatives=decision.success_probability,
+            effort=self._effort(attempt.model),
         )
 
 

@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from router.effort import EFFORT_PARAMETERS, EFFORTS, action_name, effort_in, endpoint_of, parameters_of
 from router.settings.outcome_rules import FUNCTION_NAME, Outcomes
 from router.settings.section import Count, Seconds, Settings, Share, ShareOrAuto, Usd
 
@@ -76,6 +77,7 @@ class ModelSettings(Settings):
         map: per parameter, the caller's value (as text, "*" for any other) and this model's value instead.
         drop: the caller's parameters that this model does not get.
         timeout_s, retries: override those of `calls`.
+        efforts: reasoning efforts to choose among, each an action of its own: `low`, `high`, `thinking=8192`.
     """
 
     litellm_model: str | None = None
@@ -89,6 +91,16 @@ class ModelSettings(Settings):
     drop: list[str] = []
     timeout_s: Seconds | None = None
     retries: Count | None = None
+    efforts: list[str] = []
+
+    @field_validator("efforts")
+    @classmethod
+    def _are_efforts(cls, value: list[str]) -> list[str]:
+        if wrong := [one for one in value if action_name("model", one) == "model"]:
+            raise ValueError(f"{wrong[0]!r} is none of {', '.join(EFFORTS)} or thinking=TOKENS")
+        if len(set(value)) < len(value):
+            raise ValueError("names an effort twice")
+        return value
 
     @field_validator("parameters")
     @classmethod
@@ -196,6 +208,8 @@ class Training(Settings):
         max_prompts: prompts kept for fitting; a larger log is sampled by prompt key.
         test_share: share of the prompts held out for the report.
         validation_share: share of the prompts that chooses between the estimators.
+        efforts: whether reasoning efforts of one model are actions of their own, `gpt-5@low`; "auto": those
+            of a model with `min_calls` known outcomes at two or more.
         keep_text: whether the router's folder may hold the start of each training prompt, for
             `pointsman explain`.
     """
@@ -210,6 +224,7 @@ class Training(Settings):
     validation_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
     seed: Count = 0
     runner: Literal["native", "ray"] = "native"
+    efforts: Literal["auto", "apart", "together"] = "auto"
     keep_text: bool = False
 
 
@@ -339,6 +354,26 @@ class Registry(Settings):
     copies: str | None = None
 
 
+class Promotion(Settings):
+    """The gates of `pointsman retrain`: all must hold for a challenger to become the champion.
+
+    Attributes:
+        least_prompts: independent prompts to compare on; with fewer, nothing is decided.
+        max_quality_loss: most that the success rate may lie below the champion's; the lower end of the
+            interval counts.
+        min_saving: least saving as a share of the champion's cost; the lower end of the interval counts. A
+            negative one lets a better challenger cost more.
+        worse_slices: most slices (task types, tags, languages, ...) that are shown to be less successful.
+        max_calibration_error: of the challenger's confidence on the compared prompts.
+    """
+
+    least_prompts: Annotated[int, Field(ge=30)] = 200
+    max_quality_loss: Share = 0.01
+    min_saving: Annotated[float, Field(ge=-10, lt=1)] = 0.0
+    worse_slices: Count = 0
+    max_calibration_error: Share = 0.1
+
+
 class Config(Settings):
     """The whole of `pointsman.yaml`.
 
@@ -366,6 +401,15 @@ class Config(Settings):
     exploration: Exploration = Exploration()
     sessions: Sessions = Sessions()
     registry: Registry = Registry()
+    promotion: Promotion = Promotion()
+
+    @field_validator("models")
+    @classmethod
+    def _are_no_actions(cls, value: dict[str, ModelSettings]) -> dict[str, ModelSettings]:
+        if actions := [name for name in value if effort_in(name) is not None]:
+            model, effort = endpoint_of(actions[0]), effort_in(actions[0])
+            raise ValueError(f"settings go by the model: write {{{model}: {{efforts: [{effort}]}}}}")
+        return value
 
     @field_validator("aliases")
     @classmethod
@@ -375,8 +419,26 @@ class Config(Settings):
         return value
 
     def of(self, model: str) -> ModelSettings:
-        """The settings of a model; the defaults if the file has none."""
-        return self.models.get(model, _NO_SETTINGS)
+        """The settings of a model; the defaults if the file has none.
+
+        Those of an action are its model's, with the parameter for its effort.
+        """
+        own = self.models.get(endpoint_of(model), _NO_SETTINGS)
+        effort = effort_in(model)
+        if effort is None:
+            return own
+        others = {name: value for name, value in own.parameters.items() if name not in EFFORT_PARAMETERS}
+        called = own.litellm_model or endpoint_of(model)
+        parameters = {**others, **parameters_of(effort)}
+        return own.model_copy(update={"litellm_model": called, "parameters": parameters})
+
+    def actions(self) -> tuple[str, ...]:
+        """What the models of the file let a router choose among, in their order."""
+        return tuple(
+            action
+            for name, own in self.models.items()
+            for action in [action_name(name, effort) for effort in own.efforts] or [name]
+        )
 
 
 _NO_SETTINGS = ModelSettings()

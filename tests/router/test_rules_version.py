@@ -192,3 +192,63 @@ def test_costs_are_compared_with_the_strongest_model() -> None:
     assert version().baseline == "gpt-5"
     assert version(HEURISTIC.replace("strong: gpt-5", "strong: mini")).baseline == "mini"
     assert version("baseline: home\n").baseline == "home"
+
+
+WITH_EFFORTS = """
+models:
+  gpt-5: {efforts: [low, high], price: {input_usd_per_million: 1, output_usd_per_million: 9}, local: true}
+  mini: {}
+rules: {default: gpt-5, task_types: {support: gpt-5@low}}
+"""
+
+
+def test_the_efforts_of_a_model_are_actions_under_its_price_and_limits() -> None:
+    router = version(text=WITH_EFFORTS)
+    assert router.models == ("gpt-5@low", "gpt-5@high", "mini")
+    low, high = (router.prices[model] for model in router.models[:2])
+    assert low == high
+    decision = router.decide(Request.of("x"), Wishes(local_only=True))
+    assert (decision.model, set(decision.rejected)) == ("gpt-5@high", {"mini"})
+    assert router.decide(Request.of("x", task_type="support")).model == "gpt-5@low"
+    assert router.decide(Request.of("x"), Wishes(deny=["gpt-5"])).model == "mini"
+    assert router.decide(Request.of("x"), Wishes(deny=["gpt-5@high"])).model == "gpt-5@low"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "allowed"),
+    [
+        pytest.param({"reasoning_effort": "low"}, {"gpt-5@low", "mini"}, id="an action's"),
+        pytest.param({"reasoning": {"effort": "high"}}, {"gpt-5@high", "mini"}, id="in another protocol"),
+        pytest.param({"reasoning_effort": "minimal"}, {"gpt-5@low", "gpt-5@high", "mini"}, id="of no action"),
+        pytest.param({"reasoning_effort": None}, {"gpt-5@low", "gpt-5@high", "mini"}, id="none"),
+    ],
+)
+def test_the_callers_effort_leaves_the_actions_that_have_it(parameters: Json, allowed: set[str]) -> None:
+    router = version(text=WITH_EFFORTS)
+    request = Request.of("x", parameters=parameters)
+    rejected = router.decide(request).rejected
+    assert set(router.models) - set(rejected) == allowed
+    if "gpt-5@low" in allowed:
+        assert router.decide(request, Wishes(deny=["gpt-5@low"])).model != "gpt-5@low"
+    pinned = router.decide(request, Wishes(model="gpt-5")).model
+    assert pinned == ("gpt-5@low" if "gpt-5@high" not in allowed else "gpt-5@high")
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ("{gpt-5@low: {}}", r"settings go by the model: write {gpt-5: {efforts: \[low\]}}"),
+        ("{gpt-5: {efforts: [swift]}}", "'swift' is none of none, minimal, low"),
+        ("{gpt-5: {efforts: [low, low]}}", "names an effort twice"),
+    ],
+)
+def test_efforts_that_mean_nothing_are_refused(models: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config(f"models: {models}")
+
+
+def test_an_action_in_cool_down_has_its_whole_model_there() -> None:
+    router = version(text=WITH_EFFORTS)
+    assert (
+        router.decide(Request.of("x"), circumstances=Circumstances(cooling={"gpt-5": "down"})).model == "mini"
+    )

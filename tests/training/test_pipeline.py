@@ -297,3 +297,16 @@ def test_a_router_of_a_log_without_groups_leaves_a_request_as_it_is(small: Train
     router, request = Version.load(small.out), Request.of("sum the numbers 4 and 5")
     assert router.task_groups is None
     assert router.case(request, NO_WISHES, Circumstances()).request is request
+
+
+def test_two_efforts_of_one_model_are_two_actions_that_the_router_chooses_among(train: Trainer) -> None:
+    efforts = {"small": "low", "large": "high"}
+    calls = [{**one, "model": "thinker", "effort": efforts[one["model"]]} for one in synthetic_calls()]
+    trained = train(calls, "efforts")
+    assert trained.manifest["models"] == ["thinker@high", "thinker@low"]
+    assert trained.manifest["actions"]["thinker@low"] == {"model": "thinker", "effort": "low"}
+    router = Version.load(trained.out)
+    costs = router.decide(Request.of("sum the numbers 1 and 2")).expected_cost_usd
+    assert costs["thinker@high"] > 3 * costs["thinker@low"]
+    pinned = Request.of("write a poem", parameters={"reasoning_effort": "low"})
+    assert router.decide(pinned).model == "thinker@low"

@@ -10,9 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from router import __version__
+from router.effort import effort_in, endpoint_of
 from router.forecasting.encoder import EncoderInfo
 from router.loading.artifact import digest_of
-from router.records import Json
+from router.records import Json, has_text
 from router.settings.yaml_file import routing_part, settings_text
 from training.learning.figures import training_figures
 from training.learning.fitting import FinalFit, Fitted
@@ -39,10 +40,16 @@ def manifest_of(
     statistics = TrainingStatistics.of(
         table.models, [request.task_type for request in table.requests], table.success, table.cost
     )
+    actions = {
+        name: {"model": endpoint_of(name), "effort": effort}
+        for name in table.models
+        if (effort := effort_in(name))
+    }
     return {
         "pointsman_version": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "models": list(table.models),
+        **({"actions": actions} if actions else {}),
         "head": fitted.published,
         "encoder": asdict(encoder),
         "features": asdict(material.spec),
@@ -61,6 +68,7 @@ def manifest_of(
         },
         "data": {
             "digest": reading.digest,
+            "textless_prompts": sum(not has_text(request) for request in table.requests),
             **{name: report[name] for name in ("prompts", "calls", "dominated")},
         },
         "libraries": library_versions(),

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from router.effort import effort_in, endpoint_of
 from router.forecasting.encoder import Encoder, Encoding
 from router.forecasting.features import embedded_text
 from router.settings.sections import Config
 from training.progress import Reporter, stage_steps
 from training.prompts.embeddings import encode_all
-from training.prompts.table import PromptTable, prompt_table
+from training.prompts.table import PromptTable, known_by_effort, prompt_table
 from training.reading.calls import CallFiles, read_calls
 from training.reading.rows.recognising import AUTO
 
@@ -66,11 +68,32 @@ def success_score_of(config: Config) -> float | None:
     return None if config.outcomes.rules else config.training.success_score
 
 
-def table_of(files: CallFiles, config: Config, reporter: Reporter) -> PromptTable:
-    """Build the prompt table as the settings say."""
+def models_apart(files: CallFiles, config: Config) -> Set[str]:
+    """The models whose efforts are actions of their own, by the settings and the outcomes in a log."""
+    if config.training.efforts == "together":
+        return frozenset()
+    counts = known_by_effort(files, success_score=success_score_of(config))
+    if config.training.efforts == "apart":
+        return {model for model, _ in counts}
+    enough = Counter(model for (model, _), count in counts.items() if count >= config.training.min_calls)
+    return {model for model, efforts in enough.items() if efforts > 1}
+
+
+def table_of(
+    files: CallFiles, config: Config, reporter: Reporter, models: Sequence[str] | None = None
+) -> PromptTable:
+    """Build the prompt table as the settings say.
+
+    Args:
+        models: of a router, whose actions the table tells apart; None: those that `training.efforts` says.
+    """
+    apart = (
+        models_apart(files, config) if models is None else {endpoint_of(m) for m in models if effort_in(m)}
+    )
     return prompt_table(
         files,
         success_score=success_score_of(config),
+        apart=apart,
         weights=config.outcomes.weights,
         max_prompts=config.training.max_prompts,
         progress=stage_steps(reporter, "grouping prompts"),

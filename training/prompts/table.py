@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from router.effort import EFFORTS, action_name
 from router.errors import TrainingError
 from router.records import FloatArray, IntArray, Json, Request
 from training.readers.cells import parse_json
@@ -113,6 +115,7 @@ def prompt_table(
     success_score: float | None,
     max_prompts: int,
     weights: Mapping[str, float] | None = None,
+    apart: Set[str] = frozenset(),
     progress: Progress | None = None,
 ) -> PromptTable:
     """Group calls by prompt, sorted by prompt key; the order of the log does not matter.
@@ -123,6 +126,7 @@ def prompt_table(
     Args:
         success_score: a call without `success` succeeded from this score on; None: its outcome is unknown.
         weights: weight of a call in the means of success and score, by its `outcome_source`; 1 by default.
+        apart: models whose calls at a known effort are an action's, `gpt-5@low`.
         max_prompts: number of prompts to keep, those with the smallest keys; keys are hashes, so this is a
             uniform sample.
         progress: called with the number of buckets done and the number of all buckets.
@@ -135,6 +139,7 @@ def prompt_table(
     for number in range(files.buckets):
         frame = files.bucket(number)
         if frame is not None and seen < max_prompts:
+            frame = _with_actions(frame, apart) if apart else frame
             parts.append(_group(frame, success_score, weights or {}, max_prompts - seen))
             seen += parts[-1].prompts_seen
         elif frame is not None:
@@ -170,10 +175,7 @@ def _group(
 ) -> _Part:
     """Group the calls of one bucket by prompt; keep the `most` smallest keys."""
     col: dict[str, Any] = {name: calls[name] for name in calls.column_names}
-    succeeded = col["success"].cast("double")
-    if success_score is not None:
-        succeeded = succeeded.fill_null((col["score"] >= success_score).cast("double"))
-    scored = calls.with_column("succeeded", succeeded)
+    scored = calls.with_column("succeeded", _succeeded(calls, success_score))
     if weights:
         scored = scored.with_column("weight", _weight(col["outcome_source"], weights))
     key = "prompt_key"
@@ -212,6 +214,42 @@ def _group(
         tags=_frame(tagged.where(tagged["tags"].not_null()).distinct()),
         prompts_seen=len(prompts),
     )
+
+
+def _with_actions(calls: daft.DataFrame, apart: Set[str]) -> daft.DataFrame:
+    """The calls with the name of their action in place of the model's, for the models to tell apart."""
+    from daft import lit
+    from daft.functions import when
+
+    model: Any = calls["model"]
+    effort: Any = calls["effort"]
+    known = effort.is_in(list(EFFORTS)) | effort.startswith("thinking=")
+    told = (model.is_in(sorted(apart)) & known).fill_null(False)
+    return calls.with_column("model", when(told, model + lit("@") + effort).otherwise(model))
+
+
+def known_by_effort(files: CallFiles, *, success_score: float | None) -> dict[tuple[str, str], int]:
+    """Count the calls with a known outcome of each model at each effort that an action may have."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for number in range(files.buckets):
+        if (frame := files.bucket(number)) is None:
+            continue
+        calls = frame.where(frame["effort"].not_null())
+        known = calls.with_column("known", _succeeded(calls, success_score).not_null().cast("int64"))
+        sums = known.groupby("model", "effort").agg(known["known"].sum()).to_pydict()
+        for model, effort, count in zip(sums["model"], sums["effort"], sums["known"], strict=True):
+            if action_name(model, effort) != model:
+                counts[model, effort] += count
+    return dict(counts)
+
+
+def _succeeded(calls: daft.DataFrame, success_score: float | None) -> Any:  # noqa: ANN401 - as below
+    """Whether a call succeeded, as a number; null if nothing says."""
+    succeeded: Any = calls["success"].cast("double")
+    if success_score is None:
+        return succeeded
+    score: Any = calls["score"]
+    return succeeded.fill_null((score >= success_score).cast("double"))
 
 
 def _weight(source: Any, weights: Mapping[str, float]) -> Any:  # noqa: ANN401 - daft's expressions are untyped

@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 
 import orjson
 
+from router.effort import effort_word
 from router.records import Json
 
 _NULL_WORDS = frozenset({"", "nan", "null", "none"})
@@ -89,6 +90,18 @@ def identifier(value: object) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool) and not _is_null(value):
         return str(value)
     return plain_text(value)
+
+
+def stated_effort(value: object) -> str | None:
+    """A reasoning effort: a word, or a number of thinking tokens; None if it is left to the provider.
+
+    Raises:
+        ValueError: it is neither, or holds more than one word.
+    """
+    text = identifier(value)
+    if text is not None and len(text.split()) > 1:
+        raise ValueError("is no reasoning effort")
+    return None if text is None else effort_word(value if isinstance(value, int | float) else text)
 
 
 def _decoded(value: bytes) -> str:

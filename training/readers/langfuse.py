@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from router.effort import effort_of
 from router.records import Json
 from training.readers.cells import number
 from training.readers.judgements import (
@@ -221,10 +222,12 @@ def _request(row: Record) -> Call:
     prompt = _observed(row.get("input"))
     parameters = mapping(field(row, "model_parameters"))
     body = {name: parameters[name] for name in ("tools", "response_format") if name in parameters}
+    effort = filled({"effort": effort_of(parameters)})
     tools = [_tool(name, about) for name, about in pairs(field(row, "tool_definitions")).items()]
     if tools:
         body["tools"] = tools
-    return request_fields({**body, "messages": prompt})
+    fields = request_fields({**body, "messages": prompt})
+    return {**effort, **fields} if fields else {}
 
 
 def _observed(given: Json) -> Json:

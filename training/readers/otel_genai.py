@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from router.effort import effort_word
 from router.records import Json
 from training.readers import openinference, vercel_ai
 from training.readers.judgements import Judgement, error_class, judgement_of, with_error, with_judgements
@@ -151,6 +152,7 @@ def _call(row: Record, attributes: AttributeMap, events: Sequence[Event]) -> Res
     model = _model(attributes)
     call = {
         **fields, **tools_of(attributes), **filled({"model": model}), **_labels(row, attributes),
+        **filled({"effort": effort_word(attributes.get("gen_ai.request.reasoning.level"))}),
         **_amounts(row, attributes), **answer_of(attributes, events),
     }  # fmt: skip
     result = with_error(call, error) if (error := _error(row, attributes, events)) else call

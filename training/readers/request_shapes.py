@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from router.effort import effort_of
 from router.records import Json
 from training.readers.message_shapes import chat_of, is_message
 from training.readers.protocol import NO_PROMPT, UNREAD_PROMPT, Skipped
@@ -17,7 +18,7 @@ _SYSTEM = ("system", "instructions", "systemInstruction", "system_instruction", 
 
 
 def request_fields(body: Mapping[str, Json]) -> dict[str, Json]:
-    """`messages` or `prompt`, `tools` and `response_format` of a request, as far as it has them.
+    """`messages` or `prompt`, `tools`, `response_format` and `effort` of a request, as far as it has them.
 
     Content other than text (images, thinking) stays as it is. The result is empty if there is no prompt. A
     prompt of token numbers, or of several texts, stays as it is: it is checked with all others.
@@ -109,6 +110,8 @@ def _with_rest(fields: dict[str, Json], body: Mapping[str, Json]) -> dict[str, J
         fields["tools"] = tools
     if form := _format(body):
         fields["response_format"] = form
+    if effort := effort_of(body):
+        fields["effort"] = effort
     return fields
 
 
@@ -173,7 +176,7 @@ _CHOICES = ("choices", "candidates", "results", "outputs", "generations")
 
 
 def answer_evidence(response: Json) -> dict[str, Json]:
-    """`finish_reason` and `answer` of a response body in any protocol, as far as it has them."""
+    """`finish_reason`, `answer` and `effort` of a response body in any protocol, as far as it has them."""
     body = mapping(response)
     choice = next((found for name in _CHOICES if (found := _first(body, name))), body)
     cut = mapping(choice.get("incomplete_details")).get("reason")
@@ -185,15 +188,15 @@ def answer_evidence(response: Json) -> dict[str, Json]:
     answer = first_given(member(answer, "message"), answer)
     if isinstance(answer, dict) and ("parts" in answer or "stopReason" in choice):
         answer = next(iter(chat_of([answer])), None)
-    return _evidence(reason, answer)
+    return _evidence(reason, answer, effort_of({"reasoning": mapping(body.get("reasoning"))}))
 
 
 def _first(body: Mapping[str, Json], name: str) -> Mapping[str, Json]:
     return mapping(next(iter(listed(body.get(name))), None))
 
 
-def _evidence(reason: Json, answer: Json) -> dict[str, Json]:
-    return filled({"finish_reason": words(reason), "answer": answer})
+def _evidence(reason: Json, answer: Json, effort: str | None) -> dict[str, Json]:
+    return filled({"finish_reason": words(reason), "answer": answer, "effort": effort})
 
 
 def texts_in(messages: Json) -> Sequence[str]:

@@ -106,7 +106,8 @@ def _stored(row: Record, messages: Sequence[Record]) -> Result:
     )
     if not given:
         return NO_MESSAGES
-    request = {name: row.get(name) for name in ("tools", "response_format", "text", "instructions")}
+    names = ("tools", "response_format", "text", "instructions", "reasoning", "reasoning_effort")
+    request = {name: row.get(name) for name in names}
     labels: Mapping[str, Json] = {
         "call_id": row.get("id"),
         "time": first_given(row.get("created_at"), row.get("created")),

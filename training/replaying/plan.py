@@ -114,7 +114,7 @@ def plan_replay(job: ReplayJob, version: Version, reporter: Reporter) -> ReplayP
     }
     with calls_of(job.sources, job.reading, reporter) as files:
         cut = cut_prompts(files)
-        table = table_of(files, version.config, reporter).columns(version.models)
+        table = table_of(files, version.config, reporter, version.models).columns(version.models)
     reasons = [_unfit(key, request, cut) for key, request in zip(table.keys, table.requests, strict=True)]
     table = table.rows(np.flatnonzero([reason is None for reason in reasons]).astype(np.int64))
     set_apart = dict(Counter(reason for reason in reasons if reason))

@@ -211,3 +211,27 @@ def test_the_callers_arguments_are_left_as_they_were() -> None:
 )
 def test_any_value_has_a_text(value: Json, text: str) -> None:
     assert parameter_text(value) == text
+
+
+def test_the_settings_of_an_action_are_its_models_with_its_effort() -> None:
+    own = {"api_base": "https://a.example", "parameters": {"seed": 1, "reasoning_effort": "low"}}
+    config = Config.model_validate({"models": {"m": {**own, "litellm_model": "azure/m"}, "n": own}})
+    action = config.of("m@thinking=1024")
+    assert (action.api_base, action.litellm_model, config.of("n@high").litellm_model) == (
+        "https://a.example", "azure/m", "n",
+    )  # fmt: skip
+    assert action.parameters == {"seed": 1, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+
+
+@pytest.mark.parametrize(
+    ("callers", "sent"),
+    [
+        ({}, {"reasoning_effort": "high"}),
+        ({"reasoning_effort": "low"}, {"reasoning_effort": "low"}),
+        ({"thinking": {"type": "disabled"}}, {"thinking": {"type": "disabled"}}),
+        ({"reasoning_effort": None}, {"reasoning_effort": "high"}),
+    ],
+)
+def test_the_callers_effort_replaces_an_actions(callers: Json, sent: Json) -> None:
+    fitting, notes = arguments_for("m@high", callers, Config(), None)
+    assert (fitting, notes) == ({"drop_params": True, **sent}, ())

@@ -702,3 +702,7 @@ def test_the_chain_is_the_configured_one_or_the_ranking(
 
 def test_a_chain_is_no_longer_than_the_settings_allow() -> None:
     assert chain_of("a", ("a", "b", "c", "d"), Calls(max_models=2)) == ("a", "b")
+
+
+def test_a_chain_tries_a_model_at_one_effort() -> None:
+    assert chain_of("a@low", ("a@low", "a@high", "b", "c@20250514"), Calls()) == ("a@low", "b", "c@20250514")

@@ -86,6 +86,41 @@ def test_settings_in_the_routers_own_names_stay_the_same_object() -> None:
     assert with_own_names(config, names()) is config
 
 
+ACTIONS = ("gpt-5@high", "gpt-5@low", "house@thinking=1024", "mini", "mini@low")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("gpt-5", {"gpt-5@high", "gpt-5@low"}),
+        ("openai/gpt-5", {"gpt-5@high", "gpt-5@low"}),
+        ("gpt-5@low", {"gpt-5@low"}),
+        ("house", {"house@thinking=1024"}),
+        ("azure/gpt-4o", {"house@thinking=1024"}),
+        ("mini", {"mini", "mini@low"}),
+    ],
+)
+def test_a_models_name_means_all_of_its_actions(written: str, meant: set[str]) -> None:
+    assert names(*ACTIONS).denied_by([written]) == names(*ACTIONS).allowed_by([written]) == meant
+    assert names(*ACTIONS).problem([written], one=True) is None
+
+
+def test_where_one_action_is_needed_the_default_effort_comes_first_then_the_most() -> None:
+    actions = names(*ACTIONS)
+    assert [actions.own(name) for name in ("gpt-5", "mini", "gpt-5@low")] == [
+        "gpt-5@high",
+        "mini",
+        "gpt-5@low",
+    ]
+    assert (actions.own("gpt-5", "low"), actions.own("gpt-5", "none")) == ("gpt-5@low", "gpt-5@high")
+
+
+def test_the_chain_of_a_model_is_that_of_its_actions() -> None:
+    config = parse_config("calls: {fallbacks: {gpt-5@low: [gpt-5], gpt-5: [mini]}}")
+    chains = with_own_names(config, names(*ACTIONS)).calls.fallbacks
+    assert chains == {"gpt-5@high": ["mini"], "gpt-5@low": ["gpt-5@high"]}
+
+
 def test_names_that_differ_by_provider_only_are_grouped() -> None:
     written = [
         "gpt-4o",

@@ -11,11 +11,13 @@ import pytest
 from router.calling.attempt import Attempt
 from router.errors import ArtifactError, NoModelAllowed, RequestError
 from router.proxying import dispatch
-from router.proxying.dispatch import NOT_SERVED, Candidates, Dispatcher, fit_arguments, objection
+from router.proxying.dispatch import NOT_SERVED, Candidates, Dispatcher, fit_arguments, group_of, objection
 from router.proxying.ticket import WISHES, CallerRequest, Ticket
 from router.records import Decision, Json
+from router.rules_version import RulesVersion
 from router.serving.client import Router
 from router.settings.sections import Calls, Config, ModelSettings
+from router.settings.yaml_file import parse_config
 from router.version import Version
 from tests.services.waiting import PATIENCE_S
 
@@ -253,3 +255,31 @@ def test_the_decision_outlives_the_patience_of_who_asked_first(router: Router) -
 
 def test_litellms_copy_of_a_plugin_has_the_same_dispatcher(dispatcher: Dispatcher) -> None:
     assert copy.deepcopy({"plugin": dispatcher})["plugin"] is dispatcher
+
+
+EFFORTS = "{models: {gpt-5: {efforts: [low, high]}, mini: {}}, rules: {default: gpt-5@low}}"
+
+
+@pytest.mark.parametrize("pinned", [None, "gpt-5"])
+@pytest.mark.parametrize("effort", ["low", "high"])
+def test_a_group_named_like_a_model_serves_the_chosen_action(effort: str, pinned: str | None) -> None:
+    router = Router(RulesVersion(parse_config(EFFORTS)))
+    request = CallerRequest.of({"reasoning_effort": effort}, {}, HI)
+    candidates = Candidates(groups=None if pinned else ["gpt-5", "mini"], pinned=pinned)
+    ticket = settled(Dispatcher(lambda: router), Ticket("the-call", request), candidates)
+    completion = ticket.completion
+    assert completion is not None
+    assert (completion.decision.model, objection(ticket, "gpt-5")) == (f"gpt-5@{effort}", None)
+    assert fit_arguments(ticket, "gpt-5", {})[0]["reasoning_effort"] == effort
+    ticket.begin("gpt-5")
+    assert ticket.tried == {f"gpt-5@{effort}"}
+
+
+def test_a_group_of_an_action_is_preferred_and_a_denied_model_has_none() -> None:
+    router = Router(RulesVersion(parse_config(EFFORTS)))
+    ticket = settled(
+        Dispatcher(lambda: router), ticket_for(deny=["gpt-5"]), Candidates(groups=["gpt-5", "mini"])
+    )
+    assert objection(ticket, "gpt-5") == "denied"
+    assert group_of("gpt-5@low", ["gpt-5", "gpt-5@low"]) == "gpt-5@low"
+    assert (group_of("gpt-5@low", ["gpt-5"]), group_of("mini", ["mini"])) == ("gpt-5", "mini")

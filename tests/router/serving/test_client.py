@@ -676,3 +676,33 @@ def test_a_transport_that_can_not_call_every_model_is_refused_at_the_start(route
         ConfigError, match=r"must be a litellm\.Router, or have completion and acompletion, not <class 'str'>"
     ):
         Router.load(router_folder, transport="litellm")
+
+
+EFFORTS = """
+models:
+  gpt-5: {{efforts: [low, high], litellm_model: openai/gpt-5, api_base: '{base}', api_key_env: {key}}}
+rules: {{default: gpt-5@low}}
+calls: {{retries: 0}}
+"""
+
+
+@every_way
+@pytest.mark.parametrize(
+    ("callers", "model", "sent"),
+    [
+        ({}, "gpt-5@low", "low"),
+        ({"reasoning_effort": "high"}, "gpt-5@high", "high"),
+        ({"model": "gpt-5", "reasoning_effort": "minimal"}, "gpt-5@high", "minimal"),
+    ],
+)
+def test_an_action_is_its_model_with_the_parameter_for_its_effort(
+    provider: Provider, tmp_path: Path, way: Way, callers: Json, model: str, sent: str
+) -> None:
+    config = tmp_path / "pointsman.yaml"
+    config.write_text(EFFORTS.format(base=provider.api_base, key=KEY_VARIABLE), encoding="utf-8")
+    with Router.load(config, log=tmp_path / "calls.db") as router:
+        text, reply = way(router, **callers)
+    assert (text, reply.decision.model) == ("answer from gpt-5", model)
+    assert [request.body["reasoning_effort"] for request in provider.requests] == [sent]
+    (row,) = read_rows(str(tmp_path / "calls.db"))
+    assert (row["model"], row["chosen_model"], row["effort"]) == (model, model, sent)

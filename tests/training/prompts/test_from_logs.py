@@ -9,7 +9,7 @@ import pytest
 from router.errors import CallLogError
 from router.forecasting.encoder import EncoderInfo, Encoding
 from router.settings.sections import Config
-from tests.training.logs import call, write_lines
+from tests.training.logs import call, read, write_lines
 from training.prompts.from_logs import ReadOptions, calls_of, encodings_of, table_of
 
 
@@ -81,3 +81,29 @@ def test_a_second_pass_embeds_nothing(log: str, tmp_path: Path) -> None:
         table = table_of(files, reading.config, Recorder())
     counts = [encodings_of(table, Constant(), tmp_path, Recorder())[1] for _ in range(2)]
     assert counts == [30, 0]
+
+
+@pytest.mark.parametrize(
+    ("efforts", "models"),
+    [
+        pytest.param("auto", {"a", "a@high", "a@low", "b", "c"}, id="enough outcomes at two efforts"),
+        pytest.param("apart", {"a", "a@high", "a@low", "b@high", "b@low", "c@low"}, id="any"),
+        pytest.param("together", {"a", "b", "c"}, id="none"),
+    ],
+)
+def test_the_settings_say_which_efforts_are_told_apart(
+    tmp_path: Path, efforts: str, models: set[str]
+) -> None:
+    rows = [call(model="a", effort=effort, success=True) for effort in ("low", "high", None)] * 2
+    rows += [call(model="b", effort="low", success=True), call(model="b", effort="low", score=0.9)]
+    rows += [call(model="b", effort="high", score=0.1), call(model="b", effort="high")]
+    rows += [call(model="c", effort="low", success=True)] * 3
+    config = Config.model_validate({"training": {"efforts": efforts, "min_calls": 2}})
+    files = read(tmp_path, write_lines(tmp_path / "calls.jsonl", *rows))
+    assert set(table_of(files, config, Recorder()).models) == models
+    assert set(table_of(files, config, Recorder(), models=["b@low", "x"]).models) == {
+        "a",
+        "b@low",
+        "b@high",
+        "c",
+    }

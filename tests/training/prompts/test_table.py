@@ -9,7 +9,7 @@ from numpy.testing import assert_array_equal
 
 from router.records import Request, prompt_key
 from tests.training.logs import call, read, read_rows, table_of, write_lines
-from training.prompts.table import prompt_table
+from training.prompts.table import known_by_effort, prompt_table
 
 
 def key_of(prompt: str) -> str:
@@ -181,3 +181,32 @@ def test_messages_logged_as_text_come_back_as_values(tmp_path: Path) -> None:
     messages = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
     table = table_of(tmp_path, call(prompt=None, messages=json.dumps(messages)))
     assert list(table.requests[0].messages) == messages
+
+
+def test_a_model_told_apart_has_an_action_for_each_known_effort(tmp_path: Path) -> None:
+    rows = [
+        call(effort="low", success=True),
+        call(effort="LOW", success=False),
+        call(effort=1024, success=True),
+        call(success=True),
+        call(effort="swift", success=False),
+        call(model="other", effort="low"),
+    ]
+    files = read_rows(tmp_path, *rows)
+    apart = prompt_table(files, success_score=None, max_prompts=10, apart={"small"})
+    assert dict(zip(apart.models, apart.success[0], strict=True)) == pytest.approx(
+        {"other": np.nan, "small": 0.5, "small@low": 0.5, "small@thinking=1024": 1.0}, nan_ok=True
+    )
+    together = prompt_table(files, success_score=None, max_prompts=10)
+    assert together.models == ("other", "small")
+    assert known_by_effort(files, success_score=None) == {
+        ("small", "low"): 2, ("small", "thinking=1024"): 1, ("other", "low"): 0,
+    }  # fmt: skip
+
+
+def test_the_name_of_an_action_in_a_log_is_a_model_and_an_effort(tmp_path: Path) -> None:
+    rows = [call(model="small@low"), call(model="small@high", effort="low"), call(model="bison@001")]
+    frame = next(iter(read_rows(tmp_path, *rows).frames())).to_pydict()
+    assert sorted(zip(frame["model"], frame["effort"], strict=True), key=str) == [
+        ("bison@001", None), ("small", "low"), ("small", "low"),
+    ]  # fmt: skip

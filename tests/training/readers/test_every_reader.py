@@ -22,6 +22,7 @@ from training.readers.protocol import (
     Joined,
     JoiningReader,
     Reader,
+    Record,
     Rejected,
     Result,
     Sample,
@@ -176,3 +177,40 @@ def test_a_mapping_overrides_what_a_reader_says(tmp_path: Path) -> None:
     files = read(tmp_path, str(path), mapping={"task_type": "metadata.user_api_key_alias"})
     rows = [row for frame in files.frames() for row in frame.to_pylist()]
     assert rows[0]["task_type"] == "shop"
+
+
+WITHOUT_EFFORTS = {"azure-apim": "only messages are logged", "litellm-shadow": "the shadow's request is not"}
+EFFORT_ATTRIBUTE = {"key": "gen_ai.request.reasoning.level", "value": {"stringValue": "low"}}
+
+
+def with_effort(value: Json) -> Json:
+    """A record in which every object, also in JSON text, has a place for efforts with one in it."""
+    if isinstance(value, list):
+        attributes = (
+            [EFFORT_ATTRIBUTE] if any(isinstance(one, dict) and "key" in one for one in value) else []
+        )
+        return [*map(with_effort, value), *attributes]
+    if isinstance(value, str) and value.startswith(("{", "[")):
+        try:
+            return json.dumps(with_effort(json.loads(value)))
+        except ValueError:
+            return value
+    if not isinstance(value, dict) or "role" in value:
+        return value
+    inner = {name: with_effort(one) for name, one in value.items()}
+    return {**inner, "reasoning_effort": "low", "gen_ai.request.reasoning.level": "low"}
+
+
+@pytest.mark.parametrize("name", [name for name in READERS if name not in WITHOUT_EFFORTS])
+def test_an_effort_in_the_request_is_one_in_the_call(name: str) -> None:
+    reader = known_readers()[name]
+    text = json.dumps([*EXAMPLES[name], *COMPANIONS.get(name, ())]).replace('"r2"', '"r1"')  # one batch's id
+    rows = [row for record in json.loads(text) for row in reader.rows(with_effort(record))]
+    if isinstance(reader, JoiningReader):
+        groups: dict[str | None, list[Record]] = {}
+        for row in rows:
+            groups.setdefault(reader.key(row), []).append(row)
+        results = [result for group in groups.values() for result in reader.join(group)]
+    else:
+        results = [reader.convert(row) for row in rows]
+    assert {result.get("effort") for result in results if isinstance(result, dict)} == {"low"}

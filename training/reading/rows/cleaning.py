@@ -13,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from router.effort import effort_in, endpoint_of
 from router.records import BoolArray, FloatArray, Json
 from training.readers.cells import (
     any_json,
@@ -24,6 +25,7 @@ from training.readers.cells import (
     microseconds,
     number,
     plain_text,
+    stated_effort,
     tag_list,
 )
 from training.readers.message_shapes import chat_of, holds_prompt, is_chat
@@ -41,7 +43,7 @@ CALL_SCHEMA = pa.schema(
         "cost_usd": pa.float64(), "input_tokens": pa.int64(), "output_tokens": pa.int64(),
         "latency_s": pa.float64(), "propensity": pa.float64(), "policy_version": _TEXT,
         "decision_source": _TEXT, "confidence": pa.float64(), "sampling_probability": pa.float64(),
-        "truncated": pa.bool_(),
+        "truncated": pa.bool_(), "effort": _TEXT, "expected_cost_usd": pa.float64(),
     }
 )  # fmt: skip
 """The canonical call log; `messages`, `tools` and `response_format` are JSON text."""
@@ -91,6 +93,7 @@ def clean_rows(rows: RawRows, aliases: Mapping[str, str] = _NO_ALIASES) -> Clean
     """
     cleaner = _Cleaner(rows, aliases)
     columns = {name: cleaner.column(name) for name in CALL_SCHEMA.names if name not in _KEY_FIELDS}
+    _split_actions(columns, aliases)
     keys = cleaner.prompts(columns)
     no_calls = cleaner.problems.keys() | cleaner.without_text | cleaner.skipped.keys()
     return CleanRows(
@@ -102,6 +105,17 @@ def clean_rows(rows: RawRows, aliases: Mapping[str, str] = _NO_ALIASES) -> Clean
         skipped={row: why for row, why in cleaner.skipped.items() if row not in cleaner.problems},
         left_out=cleaner.left_out,
     )
+
+
+def _split_actions(columns: dict[str, pa.Array], aliases: Mapping[str, str]) -> None:
+    """Put the effort that a model's name ends in, as in the router's own log, into the column for it."""
+    if not any(name and effort_in(name) for name in columns["model"].unique().to_pylist()):
+        return
+    names, efforts = (columns[name].to_pylist() for name in ("model", "effort"))
+    named = [name and effort_in(name) for name in names]
+    models = [name and endpoint_of(name) for name in names]
+    columns["model"] = pa.array([aliases.get(model, model) for model in models], _TEXT)
+    columns["effort"] = pa.array([one or other for one, other in zip(efforts, named, strict=True)], _TEXT)
 
 
 _Checks: TypeAlias = Callable[[FloatArray], Sequence[tuple[BoolArray, str]]]
@@ -127,9 +141,11 @@ def _chance(values: FloatArray) -> Sequence[tuple[BoolArray, str]]:
 _RANGES: Mapping[str, _Checks] = {
     "score": _share, "cost_usd": _amount, "input_tokens": _count, "output_tokens": _count,
     "latency_s": _amount, "propensity": _chance, "confidence": _share, "sampling_probability": _chance,
+    "expected_cost_usd": _amount,
 }  # fmt: skip
 _CLEANERS: Mapping[str, Callable[[Json], Json]] = {
     "time": microseconds, "tags": tag_list, "success": boolean, "truncated": boolean,
+    "effort": stated_effort,
 }  # fmt: skip
 _ANSWER_FIELDS = frozenset({"cost_usd", "input_tokens", "output_tokens"})
 """A zero in these means no answer, not a free one, if the runtime's log has an error in the row."""

@@ -30,7 +30,7 @@ _FIELDS = (*CALL_SCHEMA.names, *RUNTIME_FIELDS, *EVIDENCE_FIELDS)
 
 _NOT_NEEDED = frozenset(
     "call_id session_id time task_type tags success score cost_usd input_tokens output_tokens latency_s "
-    "policy_version decision_source confidence".split()
+    "policy_version decision_source confidence effort".split()
 )
 """Fields without which a call is still one to learn from. The weights are none of them: without its weight a
 call of a sample would count as much as any other."""

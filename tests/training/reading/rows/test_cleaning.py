@@ -203,3 +203,15 @@ def test_a_value_that_a_call_does_not_need_is_left_out_and_counted() -> None:
     assert rows.columns["input_tokens"].to_pylist() == [None, 3]
     assert dict(rows.left_out) == {"input_tokens is not a number": 1}
     assert rows.problems[1] == ("score is outside [0, 1]", "2")
+
+
+def test_an_alias_of_a_model_is_one_of_its_actions_too() -> None:
+    raw = RawRows(
+        lines=[1, 2],
+        columns={"prompt": ["a", "b"], "model": ["azure/m@low", None]},
+        broken={},
+        repaired=frozenset(),
+        raw=str,
+    )
+    columns = clean_rows(raw, {"azure/m": "m"}).columns
+    assert [columns[name].to_pylist() for name in ("model", "effort")] == [["m", None], ["low", None]]
