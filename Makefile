@@ -54,6 +54,7 @@ bench: $(READY) ## measure quality and speed; DATA=folder of call logs, the bund
 	$(BIN)/python -m benchmarks.reading
 	$(BIN)/python -m benchmarks.training_limits
 	$(BIN)/python -m benchmarks.proxy_load
+	$(BIN)/python -m benchmarks.chaos
 
 screenshots: $(READY) ## take pictures of the dashboard and of the demo's report, light and dark, into docs/pictures
 	$(BIN)/python -m benchmarks.screenshots
