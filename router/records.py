@@ -32,7 +32,7 @@ its model), or chance (exploration)."""
 LARGEST_NUMBER = 2**63
 """No provider takes a larger number; Python can't make a float of one of 400 digits."""
 
-MOST_MESSAGES = 10_000
+MOST_MESSAGES = 5_000
 """Messages of a request, parts of messages included: OpenAI takes 2,048, and each must be looked at."""
 MAPPINGS = (dict, Mapping)
 LISTS = (list, tuple)
@@ -42,6 +42,7 @@ REQUEST_FIELDS = frozenset(
 )
 
 
+SYSTEM_ROLES = ("system", "developer")
 LONGEST_NAME = 100
 """Characters of a name that are compared with the known ones."""
 
@@ -306,8 +307,14 @@ def message_texts(messages: Sequence[Mapping[str, Json]]) -> Iterator[tuple[str,
         if isinstance(content, str):
             yield message["role"], content
         elif isinstance(content, LISTS):
-            parts = (part.get("text") for part in content if isinstance(part, MAPPINGS))
+            parts = (part.get("text") if isinstance(part, MAPPINGS) else part for part in content)
             yield message["role"], "\n".join(part for part in parts if isinstance(part, str))
+
+
+def has_text(request: Request) -> bool:
+    """Whether a request has text of its user or of an answer, beside its system text."""
+    texts = (text for role, text in message_texts(request.messages) if role not in SYSTEM_ROLES)
+    return any(text and not text.isspace() for text in texts)
 
 
 def last_said(messages: Sequence[Mapping[str, Json]]) -> str:

@@ -37,6 +37,7 @@ class RulesVersion(Version):
     """
 
     learned = False
+    _knows_textless = True
 
     def __init__(self, config: Config, *, name: str = "pointsman.yaml") -> None:
         """Check the settings of a router of rules.

@@ -31,7 +31,7 @@ from router.loading.artifact import check_digest, digest_of, load_arrays, read_m
 from router.models.model_list import cached_price_share
 from router.models.names import ModelNames, with_own_names
 from router.models.prices import ModelPrice, PriceTable, current_prices
-from router.records import NO_WISHES, Decision, FloatArray, Json, Request, Wishes
+from router.records import NO_WISHES, Decision, FloatArray, Json, Request, Wishes, has_text
 from router.settings.sections import Config
 from router.settings.yaml_file import parse_config, routing_part
 
@@ -96,6 +96,10 @@ class Circumstances:
     serve_rules: bool = False
 
 
+ENOUGH_TEXTLESS = 50
+"""Training prompts without text, such as an image alone, from which the router may judge another one."""
+
+
 class Version:
     """A router's folder, loaded.
 
@@ -136,6 +140,7 @@ class Version:
         with_tasks = f"{TASKS_FOLDER}/{ABOUT_FILE}" in manifest["files"]
         self.task_groups = TaskGroups.load(folder / TASKS_FOLDER) if with_tasks else None
         self._price_table = PriceTable.of([self.prices[model] for model in self.models])
+        self._knows_textless = manifest.get("data", {}).get("textless_prompts", 0) >= ENOUGH_TEXTLESS
         # More threads than cores would only pass the interpreter's lock back and forth.
         self._turns = ForkSafe(partial(BoundedSemaphore, os.cpu_count() or 1))
 
@@ -335,6 +340,7 @@ class Version:
             cost=forecast.cost[row],
             familiarity=float(forecast.familiarity[row]),
             tokens=float(forecast.tokens[row]),
+            judged=self._knows_textless or has_text(request),
             **circumstances,
         )
 

@@ -218,6 +218,11 @@ def join_pieces(pieces: Sequence[Reply]) -> Reply:
         return None
 
 
+def as_usage(counts: Mapping[str, Json]) -> Reply:
+    """LiteLLM's `Usage` of token counts in the chat protocol's form."""
+    return litellm_module().Usage(**counts)
+
+
 def cost_of_tokens(model: str | None, provider: str | None, counted: Reply) -> float | None:
     """USD for token counts by LiteLLM's list, or None if it has no price.
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from router.calling.attempt import Usage
-from router.calling.litellm_call import Reply, cost_of_tokens
+from router.calling.litellm_call import Reply, as_usage, cost_of_tokens
 from router.models.model_list import cached_price_share
 from router.models.prices import PER_MILLION
-from router.records import Decision
+from router.records import Decision, Json
 from router.settings.sections import ModelSettings, Price
 
 _CONTENT = (
@@ -23,6 +24,17 @@ _CONTENT = (
     "images",
 )
 """Members of a piece that may hold part of the answer, the most common first."""
+
+
+_FINISHES = {
+    "completed": "stop",
+    "max_output_tokens": "length",
+    "content_filter": "content_filter",
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "SAFETY": "content_filter",
+}
+"""The chat protocol's word for how an answer of the Responses API or of Gemini's ended."""
 
 
 class Response(Protocol):
@@ -52,21 +64,63 @@ def says_something(piece: Reply) -> bool:
 
 def holds_content(piece: Reply) -> bool:
     """Whether a piece of a stream holds part of the answer."""
-    deltas = (getattr(choice, "delta", None) for choice in getattr(piece, "choices", None) or ())
-    return any(getattr(delta, member, None) for delta in deltas for member in _CONTENT)
+    if isinstance(piece, Mapping):
+        return any((one.get("content") or {}).get("parts") for one in _candidates(piece))
+    for choice in getattr(piece, "choices", None) or ():
+        delta = getattr(choice, "delta", None)
+        if any(getattr(delta, member, None) for member in _CONTENT) or getattr(choice, "text", None):
+            return True
+    return False
 
 
 def finish_reason_of(reply: Reply) -> str | None:
-    """Finish reason of the first choice that has one, or None."""
+    """Finish reason of the first choice that has one, or of an answer of another protocol, or None."""
+    if isinstance(reply, Mapping):
+        reasons = (one.get("finishReason") for one in _candidates(reply))
+        return next((_FINISHES.get(reason, str(reason).lower()) for reason in reasons if reason), None)
     reasons = (getattr(choice, "finish_reason", None) for choice in getattr(reply, "choices", None) or ())
-    return next((str(reason) for reason in reasons if reason), None)
+    if (reason := next((reason for reason in reasons if reason), None)) is not None:
+        return str(reason)
+    cut = getattr(getattr(reply, "incomplete_details", None), "reason", None)
+    return _FINISHES.get(str(cut or getattr(reply, "status", None))) if hasattr(reply, "output") else None
 
 
 def counted_in(reply: Reply) -> Reply:
     """The provider's token counts in a response or piece, as LiteLLM's `Usage`, or None."""
     usage = getattr(reply, "usage", None) or hidden_in(reply).get("usage")
+    if isinstance(reply, Mapping) and isinstance(counts := reply.get("usageMetadata"), Mapping):
+        usage = _chat_counts(counts)
+    if isinstance(usage, Mapping) and "prompt_tokens" in usage:
+        usage = as_usage(usage)
     # If the provider counted nothing, LiteLLM says zero or counts the output; every prompt has tokens.
     return usage if getattr(usage, "prompt_tokens", None) else None
+
+
+def _chat_counts(counts: Mapping[str, Any]) -> dict[str, Json]:
+    """Gemini's token counts in the chat protocol's form; thoughts are part of the output there."""
+    thoughts = counts.get("thoughtsTokenCount") or 0
+    return {
+        "prompt_tokens": counts.get("promptTokenCount") or 0,
+        "completion_tokens": (counts.get("candidatesTokenCount") or 0) + thoughts,
+        "total_tokens": counts.get("totalTokenCount") or 0,
+        "prompt_tokens_details": {"cached_tokens": counts.get("cachedContentTokenCount")},
+        "completion_tokens_details": {"reasoning_tokens": thoughts},
+    }
+
+
+def gemini_piece(piece: Reply) -> Reply:
+    """A piece of a stream in Gemini's protocol as an object, because LiteLLM hands it out as bytes."""
+    if not (isinstance(piece, bytes) and piece.startswith(b"data: ") and b'"candidates"' in piece):
+        return piece
+    try:
+        return json.loads(piece[len(b"data: ") :])
+    except ValueError:  # several pieces, or part of one
+        return piece
+
+
+def _candidates(reply: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    listed = reply.get("candidates")
+    return [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
 
 
 def usage_of(counted: Reply) -> Usage:

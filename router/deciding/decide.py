@@ -42,6 +42,7 @@ class Case:
         cost: shape (n_models,); expected USD, NaN where unknown.
         familiarity: similarity to the nearest training prompts, in [-1, 1].
         tokens: about how many input tokens the request has.
+        judged: whether there is text to forecast by, or the router has learned from requests without any.
         wishes: what the caller wants of the decision.
         rejected: reason for each model that may not serve the request.
         stay: what it means to stay on the session's model; None if there is no such model.
@@ -56,6 +57,7 @@ class Case:
     cost: FloatArray
     familiarity: float
     tokens: float = 0.0
+    judged: bool = True
     wishes: Wishes = NO_WISHES
     rejected: Mapping[str, str] = field(default_factory=dict)
     stay: Stay | None = None
@@ -186,6 +188,8 @@ def _doubt(case: Case, allowed: BoolArray, policy: Policy, confidence: float) ->
     Args:
         confidence: in the choice at the caller's trade-off.
     """
+    if not case.judged:
+        return "the request has no text, and the router has learned from none like it"
     if case.wishes.tradeoff > AS_TRAINED:
         as_trained = replace(case, wishes=replace(case.wishes, tradeoff=AS_TRAINED))
         confidence = float(case.probability[_best_index(as_trained, allowed, policy)])

@@ -22,8 +22,8 @@ from router.forecasting.read_part import (
     tool_shape,
     tool_wordings,
 )
-from router.forecasting.request_tokens import SYSTEM_ROLES, billed_tokens
-from router.records import LISTS, Float32Array, Json, Request, message_texts
+from router.forecasting.request_tokens import billed_tokens
+from router.records import LISTS, SYSTEM_ROLES, Float32Array, Json, Request, message_texts
 
 READ_CHARACTERS = 8_000
 """Characters, from head and tail, that structure and words are read from: a huge prompt costs no more."""

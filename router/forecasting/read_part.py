@@ -11,11 +11,11 @@ from typing import Final, TypeVar
 from router.errors import RequestError
 from router.records import LISTS, MOST_MESSAGES, Json, Request
 
-READ_PARTS: Final = 2_000
+READ_PARTS: Final = 1_000
 """Messages that are read, and as many parts of them."""
 READ_TOGETHER: Final = 50_000
 """Characters of all system texts, and of all wordings of tools, that are read."""
-READ_VALUES: Final = 10_000
+READ_VALUES: Final = 5_000
 """Values of the tools' schemas that are visited."""
 READ_WRITTEN: Final = 200_000
 """Characters of the tools' texts up to which they are written as JSON, to know their size."""

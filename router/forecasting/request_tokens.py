@@ -9,12 +9,11 @@ from typing import Final
 
 import numpy as np
 
-from router.records import LISTS, MAPPINGS, FloatArray, Json, Request, message_texts
+from router.records import LISTS, MAPPINGS, SYSTEM_ROLES, FloatArray, Json, Request, message_texts
 from router.text import shown
 
 MEDIA_TOKENS: Final = 1_600
 """Tokens of an image or a file: the most that Anthropic counts for an image of usual size."""
-SYSTEM_ROLES: Final = ("system", "developer")
 """Roles of standing instructions; OpenAI's newer models use `developer`."""
 BYTES_A_TOKEN: Final = 4
 """What OpenAI and Anthropic document for English; JSON has a little less, Chinese about as much."""
@@ -179,6 +178,8 @@ def _unread_parts(request: Request) -> Iterator[Json]:
 
 def _unread(part: Json) -> Json:
     """A part without the text that `message_texts` yields of it; None if nothing is left."""
+    if isinstance(part, str):
+        return None
     if not isinstance(part, Mapping) or not isinstance(part.get("text"), str):
         return part
     rest = {name: value for name, value in part.items() if name != "text"}

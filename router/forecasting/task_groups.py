@@ -16,9 +16,8 @@ from router.errors import DamagedArtifact
 from router.forecasting.encoder import Encoding
 from router.forecasting.one_row import products
 from router.forecasting.read_part import read_part
-from router.forecasting.request_tokens import SYSTEM_ROLES
 from router.loading.artifact import load_arrays, save_arrays
-from router.records import Float32Array, Json, Request, message_texts
+from router.records import SYSTEM_ROLES, Float32Array, Json, Request, message_texts
 
 ABOUT_FILE = "groups.json"
 ARRAYS_FILE = "groups.safetensors"

@@ -149,8 +149,8 @@ class RegistrySource:
                 version = client.get_model_version_by_alias(self._name, str(self._alias))
         except Exception as error:
             if getattr(error, "error_code", None) in _FINAL and (has := _what_it_has(client, self._name)):
-                wanted = f"alias {self._alias}" if self._version is None else f"version {self._version}"
-                raise ArtifactError(f"{self.uri}: {self._name} has no {wanted}; it has {has}") from error
+                why = cause_of(error).rstrip(".")
+                raise ArtifactError(f"{self.uri}: can't be fetched: {why}; {self._name} has {has}") from error
             raise
         return self._name, str(version.version), str(version.creation_timestamp), str(version.source)
 

@@ -28,9 +28,10 @@ ROUTER_VARIABLE = "POINTSMAN_ROUTER"
 CONFIG_VARIABLE = "POINTSMAN_CONFIG"
 CHAT_CALLS = frozenset({"acompletion", "completion"})
 """Kinds of call with the arguments of a chat completion."""
-PROMPT_CALLS = CHAT_CALLS | {
-    "anthropic_messages", "aresponses", "responses", "atext_completion", "text_completion",
-    "agenerate_content", "agenerate_content_stream",
+TEXT_CALLS = frozenset({"atext_completion", "text_completion"})
+"""Kinds of call with the arguments of a legacy text completion."""
+PROMPT_CALLS = CHAT_CALLS | TEXT_CALLS | {
+    "anthropic_messages", "aresponses", "responses", "agenerate_content", "agenerate_content_stream",
 }  # fmt: skip
 """Kinds of call with a prompt that a decision can be made on."""
 NAMED_CALLS = frozenset(
@@ -40,7 +41,7 @@ NAMED_CALLS = frozenset(
     }
 )  # fmt: skip
 """Kinds of call without a prompt to learn from, whose limits hold for the name of the model alone."""
-SHARED_METADATA = CHAT_CALLS | NAMED_CALLS | {"atext_completion", "text_completion"}
+SHARED_METADATA = CHAT_CALLS | NAMED_CALLS | TEXT_CALLS
 """Kinds of call for which LiteLLM keeps its metadata with the caller's."""
 
 
@@ -107,7 +108,7 @@ class Callback(CustomLogger):
         ticket = metadata[TICKET] = Ticket(call_id, request, prompted=call_type in PROMPT_CALLS)
         log_at_the_end(ticket)
         options = data.get("stream_options") or {}
-        if data.get("stream") and call_type in CHAT_CALLS and not options.get("include_usage"):
+        if data.get("stream") and call_type in CHAT_CALLS | TEXT_CALLS and not options.get("include_usage"):
             ticket.reading.hides_counts = True
             data["stream_options"] = {**options, "include_usage": True}
 
@@ -138,7 +139,9 @@ class Callback(CustomLogger):
         if ticket is None:
             return None
         kind = str(getattr(call_type, "value", call_type))
-        metadata = kwargs.get(metadata_name(kind)) or {}
+        # Where LiteLLM translates a protocol, it calls this again for the chat completion within, whose
+        # metadata keeps the place of the outer call.
+        metadata = next(one for one in metadata_in(kwargs) if one.get(TICKET) is ticket)
         group = str(metadata.get("deployment_model_name") or metadata.get("model_group"))
         await self._check(ticket, Candidates(pinned=group), kwargs.get("messages"), group)
         changed, notes = fit_arguments(ticket, group, kwargs) if kind in CHAT_CALLS else (None, ())
@@ -176,14 +179,22 @@ class Callback(CustomLogger):
             ticket.end(CALLER_LEFT)
             raise
         if ticket.reading.finish_reason:
-            ticket.end(ticket.reading.outcome())
+            ticket.answer(ticket.reading.outcome())
 
     async def async_post_call_success_hook(
         self, data: dict[str, Any], user_api_key_dict: object, response: object
     ) -> None:
         """End an attempt that answered in one piece; LiteLLM's success event may come much later."""
         if ticket := ticket_of(data):
-            ticket.end(answered(response, cached=bool(hidden_in(response).get("cache_hit"))))
+            outcome = answered(response, cached=bool(hidden_in(response).get("cache_hit")))
+            if (
+                outcome.usage.input_tokens is None
+                and isinstance(response, Mapping)
+                and "candidates" in response
+            ):
+                ticket.end(outcome)  # LiteLLM translated Gemini's protocol, and reports no event then
+            else:
+                ticket.answer(outcome)
 
     async def async_log_success_event(
         self, kwargs: Mapping[str, Any], response_obj: object, start_time: object, end_time: object

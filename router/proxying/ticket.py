@@ -12,7 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Self, TypeAlias
 
 from router.calling.attempt import Attempt, ErrorKind
-from router.calling.reply import cost_at, counted_in, finish_reason_of, own_price, says_something
+from router.calling.reply import (
+    cost_at,
+    counted_in,
+    finish_reason_of,
+    gemini_piece,
+    own_price,
+    says_something,
+)
 from router.errors import RequestError, RouterError
 from router.proxying.outcome import BROKEN_OFF, CALLER_LEFT, Outcome, streamed
 from router.records import WISH_FIELDS, Decision, Json, Request, Wishes
@@ -134,6 +141,7 @@ class StreamReading:
 
     def hands_out(self, piece: object) -> bool:
         """Note a piece, and say whether the caller gets it."""
+        piece = gemini_piece(piece)
         has_counts = counted_in(piece) is not None
         if has_counts:
             self.counts = piece
@@ -184,6 +192,7 @@ class Ticket:
         self.reading = StreamReading()
         self.client: Any = None
         self._attempt: ProxyAttempt | None = None
+        self._uncounted: Outcome | None = None
         self._late_events = 0
         self._lock = threading.Lock()
 
@@ -199,9 +208,10 @@ class Ticket:
         # `weakref.finalize` can't do this: it would keep alive the completion, whose failed attempts hold
         # tracebacks, whose frames hold this ticket.
         if self.state == "running":
+            ending = CALLER_LEFT if self._uncounted is None else self._uncounted
             # Garbage collection runs at any moment, even while this thread holds a lock of the log's.
             with suppress(RuntimeError):  # the interpreter is shutting down
-                _thread.start_new_thread(self.end, (CALLER_LEFT,))
+                _thread.start_new_thread(self.end, (ending,))
 
     @property
     def answer_begun(self) -> bool:
@@ -223,6 +233,7 @@ class Ticket:
         with self._lock:
             interrupts = self.state == "running"
             if interrupts and self._attempt is not None and self._attempt.model == model:
+                self._attempt = replace(self._attempt, notes=(*self._attempt.notes, *notes))
                 return
             self._late_events += interrupts
         self.end(BROKEN_OFF)
@@ -246,6 +257,17 @@ class Ticket:
         if not late:
             self.end(outcome)
 
+    def answer(self, outcome: Outcome) -> None:
+        """End the attempt that answered; without its tokens or cost, wait for the event that may have them.
+
+        LiteLLM translates the counts of some protocols, and hides those of some streams, until that event.
+        """
+        costs = outcome.cost_usd is not None or self._own_price is not None
+        if self.state == "running" and not (costs and outcome.usage.input_tokens is not None):
+            self._uncounted = outcome
+        else:
+            self.end(outcome)
+
     def end(self, outcome: Outcome) -> None:
         """End the running attempt. LiteLLM may report one end several times; the first report counts."""
         with self._lock:
@@ -258,8 +280,14 @@ class Ticket:
         elif self.left_to_litellm:
             tokens = outcome.usage.input_tokens or 0
             completion.sessions.sit(completion.request.session_id, attempt.model, tokens)
-        price = own_price(attempt.model, completion.version.config.of(attempt.model))
-        completion.observe(_ended(attempt, outcome, price))
+        completion.observe(_ended(attempt, outcome, self._own_price))
+
+    @property
+    def _own_price(self) -> Price | None:
+        """The team's price of the model of the attempt."""
+        if self._attempt is None or self.completion is None:
+            return None
+        return own_price(self._attempt.model, self.completion.version.config.of(self._attempt.model))
 
 
 _AFTER: Mapping[ErrorKind | None, State] = {None: "answered", CALLER_LEFT.kind: "left"}

@@ -15,7 +15,7 @@ from router.errors import ArtifactError, ConfigError, RequestError
 from router.forecasting.encoder import Encoding
 from router.forecasting.task_groups import TaskGroups
 from router.models.prices import ModelPrice, PriceTable
-from router.records import Decision, Request
+from router.records import Decision, Json, Request
 from router.serving.client import Router
 from router.settings.sections import Config
 from router.settings.yaml_file import parse_config
@@ -262,3 +262,35 @@ def test_sixteen_threads_decide_as_one(version: Version) -> None:
 def test_the_training_keys_are_those_of_the_prompts_it_was_fitted_on(version: Version) -> None:
     split = version.manifest["split"]
     assert len(version.training_keys()) == split["train"] + split["validation"]
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "user", "content": [IMAGE]}],
+        [{"role": "user", "content": ""}],
+        [{"role": "user", "content": " \n"}],
+        [{"role": "user", "content": None}],
+        [{"role": "system", "content": "Be kind."}, {"role": "user", "content": [IMAGE]}],
+    ],
+    ids=["an image", "empty", "space", "nothing", "an image after system text"],
+)
+def test_the_rule_table_decides_on_a_request_without_text(router_folder: Path, messages: Json) -> None:
+    version = with_settings(router_folder, ALWAYS_SURE + "rules: {default: gpt-4o}\n")
+    decision = version.decide(Request(messages=messages))
+    assert decision.source == "rule"
+    assert decision.reason.startswith("the request has no text")
+    version._knows_textless = True
+    assert not version.decide(Request(messages=messages)).reason.startswith("the request has no text")
+
+
+def test_a_bare_text_in_a_list_of_parts_is_read(version: Version) -> None:
+    text = "Which bus goes to the station?"
+    bare, part = (
+        Request(messages=[{"role": "user", "content": [one]}])
+        for one in (text, {"type": "text", "text": text})
+    )
+    assert version.decide(bare) == version.decide(part)

@@ -13,7 +13,7 @@ from router import __version__
 from router.effort import effort_in, endpoint_of
 from router.forecasting.encoder import EncoderInfo
 from router.loading.artifact import digest_of
-from router.records import Json
+from router.records import Json, has_text
 from router.settings.yaml_file import routing_part, settings_text
 from training.learning.figures import training_figures
 from training.learning.fitting import FinalFit, Fitted
@@ -68,6 +68,7 @@ def manifest_of(
         },
         "data": {
             "digest": reading.digest,
+            "textless_prompts": sum(not has_text(request) for request in table.requests),
             **{name: report[name] for name in ("prompts", "calls", "dominated")},
         },
         "libraries": library_versions(),

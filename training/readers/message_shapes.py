@@ -163,7 +163,7 @@ def _of_kind(item: _Object, kind: str) -> Iterator[Json]:
 
 def _langchain(item: _Object, kind: str) -> Iterator[Json]:
     inner = mapping(item.get("data")) or item
-    kept = {name: inner[name] for name in ("content", "tool_call_id") if inner.get(name)}
+    kept = {name: inner[name] for name in ("content", "tool_call_id", "name") if inner.get(name)}
     calls = [
         one if "function" in one else _call(one.get("id"), one.get("name"), one.get("args"))
         for one in listed(inner.get("tool_calls"))

@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from router.errors import CallLogError, MissingExtra
@@ -23,6 +24,7 @@ from training.readers.mlflow_spans import attributes_of, error_of, llm_spans, sp
 from training.readers.protocol import (
     NO_MODEL,
     NO_PROMPT,
+    OUTER,
     Call,
     Reader,
     Record,
@@ -31,7 +33,9 @@ from training.readers.protocol import (
     Sample,
     Skipped,
 )
-from training.readers.request_shapes import answer_evidence, request_fields, texts_in
+from training.readers.providers import litellm_model, provider_prefix
+from training.readers.request_shapes import texts_in
+from training.readers.traced_runs import evidence_in, request_in, run_model
 from training.readers.values import (
     filled,
     first_given,
@@ -42,7 +46,6 @@ from training.readers.values import (
     member,
     seconds_between,
     truth,
-    unpacked,
     words,
 )
 
@@ -59,7 +62,6 @@ _EXPECTED = frozenset(
 )
 
 NO_LLM = Skipped("no span of a language model")
-OUTER = Skipped("span around another model call")
 _NO_SPAN = Rejected("not a span of an MLflow trace")
 
 
@@ -202,51 +204,48 @@ def _assessments(info: Mapping[str, Json], span: Record, *, is_last: bool) -> It
 
 def _call(row: Record, span: Record, attributes: Mapping[str, Json]) -> Result:
     inputs, outputs = attributes.get("mlflow.spanInputs"), attributes.get("mlflow.spanOutputs")
-    fields = _request(inputs)
+    fields = _request(attributes)
     if not fields:
         return NO_PROMPT
     model = _model(attributes, inputs)
-    if model is None:
-        return NO_MODEL
-    evidence = answer_evidence(outputs) or ({"answer": outputs} if outputs else {})
+    evidence = evidence_in(outputs)
     call = {**fields, "model": model, **_labels(row, span), **_amounts(span, attributes), **evidence}
     result = with_error(call, error) if (error := error_of(span)) else call
     if not isinstance(result, dict):
         return result
-    text = next(iter(texts_in([evidence.get("answer")])), None) or words(evidence.get("answer"))
+    if model is None:
+        del result["model"]
+        return replace(NO_MODEL, call=result)
+    said = evidence.get("answer")
+    text = next(iter(texts_in(said if isinstance(said, list) else [said])), None) or words(said)
     return with_judgements(result, _judgements(row, text))
 
 
-def _request(inputs: Json) -> Call:
-    """The request in the inputs: a body, a list of messages, or LangChain's list of one such list."""
-    body = unpacked(inputs)
-    if isinstance(body, list) and len(body) == 1 and isinstance(body[0], list):
-        body = body[0]
-    if isinstance(body, list):
-        body = [_with_role(message) for message in body]
-    return request_fields(body if isinstance(body, dict) and "role" not in body else {"messages": body})
-
-
-_ROLES: Mapping[Json, str] = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool"}
-
-
-def _with_role(message: Json) -> Json:
-    """A message with the role of the chat protocol in place of LangChain's type."""
-    kind = message.get("type") if isinstance(message, dict) and "role" not in message else None
-    if not isinstance(kind, str) or kind not in _ROLES:
-        return message
-    kept = {name: message[name] for name in ("content", "tool_calls", "tool_call_id") if message.get(name)}
-    return {"role": _ROLES[kind], **kept}
+def _request(attributes: Mapping[str, Json]) -> Call:
+    """The request in the inputs; the rest of it may be attributes of their own."""
+    parameters = mapping(attributes.get("invocation_params"))
+    rest = {
+        name: value
+        for name in ("instructions", "system", "tools", "functions", "response_format", "text")
+        if (value := first_given(attributes.get(name), parameters.get(name)))
+    }
+    return request_in(attributes.get("mlflow.spanInputs"), rest)
 
 
 def _model(attributes: Mapping[str, Json], inputs: Json) -> str | None:
+    """The model, with its provider in front where one is logged, as LiteLLM names it."""
+    body = mapping(inputs)
+    invoked, logged = run_model(attributes.get("invocation_params"), attributes.get("metadata"))
+    names = "model", "modelId", "model_id", "model_name"
     model = first_words(
-        attributes.get("mlflow.llm.model"), attributes.get("model"), mapping(inputs).get("model")
-    )
+        attributes.get("mlflow.llm.model"), attributes.get("model"), attributes.get("model_name"),
+        *(body.get(name) for name in names), invoked,
+    )  # fmt: skip
     provider = first_words(attributes.get("custom_llm_provider"), attributes.get("mlflow.llm.provider"))
-    if model is None or provider is None or model.startswith(f"{provider}/"):
-        return model
-    return f"{provider}/{model}"
+    if provider is None:
+        return litellm_model(model, logged)
+    prefix = provider_prefix(provider) or provider
+    return model if model is None or model.startswith(f"{prefix}/") else f"{prefix}/{model}"
 
 
 def _labels(row: Record, span: Record) -> Call:
@@ -267,16 +266,27 @@ def _start(span: Record) -> Json:
 
 def _amounts(span: Record, attributes: Mapping[str, Json]) -> Call:
     """Cost, tokens and latency; MLflow's own cost comes before that of the traced library."""
-    usage = mapping(attributes.get("mlflow.chat.tokenUsage"))
+    usage = _usage(attributes)
     end = from_nanoseconds(first_given(span.get("end_time_unix_nano"), span.get("end_time")))
     costs = member(attributes, "mlflow.llm.cost", "total_cost"), attributes.get("response_cost")
     amounts: Call = {
         "cost_usd": first_given(*(cost for cost in costs if cost != 0)),
-        "input_tokens": usage.get("input_tokens"),
-        "output_tokens": usage.get("output_tokens"),
+        "input_tokens": first_given(usage.get("input_tokens"), usage.get("prompt_tokens")),
+        "output_tokens": first_given(usage.get("output_tokens"), usage.get("completion_tokens")),
         "latency_s": seconds_between(from_nanoseconds(_start(span)), end),
     }
     return filled(amounts, zeros=True)
+
+
+def _usage(attributes: Mapping[str, Json]) -> Mapping[str, Json]:
+    """The counts of tokens: MLflow's own, the traced library's, or those in the answer."""
+    outputs = mapping(attributes.get("mlflow.spanOutputs"))
+    message = member(outputs, "generations", 0, 0, "message")
+    given = (
+        attributes.get("mlflow.chat.tokenUsage"), attributes.get("usage"), outputs.get("usage"),
+        member(message, "usage_metadata"), member(outputs, "llm_output", "token_usage"),
+    )  # fmt: skip
+    return next((usage for one in given if (usage := mapping(one))), {})
 
 
 def _judgements(row: Record, answer: str | None) -> Sequence[Judgement | None]:

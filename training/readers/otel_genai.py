@@ -2,19 +2,21 @@
 
 Names: the semantic conventions' registry of attributes `gen_ai.*` (current and deprecated ones), and the
 mapping of OTLP to JSON. No convention names the cost, so this reader tries the names that
-instrumentations use.
+instrumentations use. Spans of other conventions (`openinference`, `vercel_ai`) are translated to these names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
-from router.effort import effort_word
+from router.effort import effort_of, effort_word
 from router.records import Json
+from training.readers import openinference, vercel_ai
 from training.readers.judgements import Judgement, error_class, judgement_of, with_error, with_judgements
-from training.readers.litellm_records import OTHER_CALL
-from training.readers.otel_messages import AttributeMap, Event, messages_of, tools_of
-from training.readers.otel_records import plain_rows
+from training.readers.litellm_records import OTHER_CALL, REDACTED
+from training.readers.otel_messages import Event, answer_of, events_of, messages_of, tools_of
+from training.readers.otel_records import AttributeMap, flat_attributes, is_telemetry, plain_rows
 from training.readers.protocol import (
     JOINED,
     NO_MODEL,
@@ -28,17 +30,21 @@ from training.readers.protocol import (
     Sample,
     Skipped,
 )
+from training.readers.providers import litellm_model
+from training.readers.request_shapes import texts_in
+from training.readers.traced_runs import NO_CHAT, sum_of
 from training.readers.values import (
     filled,
     first_given,
     first_words,
+    is_zero,
     listed,
     mapping,
-    member,
     seconds_between,
-    unpacked,
+    usable_number,
     words,
 )
+from training.readers.zero_costs import paid
 
 NO_GENAI = Skipped("no GenAI span")
 OTHER_EVENT = Skipped("no GenAI event")
@@ -47,20 +53,29 @@ _NO_SPAN = Rejected("not an OpenTelemetry span")
 
 _EVALUATION = "gen_ai.evaluation.result"
 _DETAILS = "gen_ai.client.inference.operation.details"
-_OPERATIONS = frozenset("chat text_completion generate_content completion".split())
+_CHATS = frozenset("chat text_completion generate_content completion".split())
+_SPEAKING = ("gen_ai.", "llm.request.", "llm.prompts", "llm.usage.", "openinference.", "ai.")
+"""Beginnings of the attributes of a model's call."""
 _COSTS = (
-    "gen_ai.usage.cost", "gen_ai.usage.total_cost", "gen_ai.cost.total_cost", "operation.cost",
-    "llm.cost.total", "gen_ai.response.cost",
+    "gen_ai.usage.cost", "gen_ai.usage.total_cost", "gen_ai.cost.total_cost", "gen_ai.cost.total_tokens",
+    "operation.cost", "llm.cost.total", "gen_ai.response.cost", "llm.usage.cost", "llm.usage.total_cost",
 )  # fmt: skip
-_PROVIDERS: Mapping[str, str] = {
-    "openai": "openai", "anthropic": "anthropic", "cohere": "cohere", "deepseek": "deepseek", "groq": "groq",
-    "perplexity": "perplexity", "mistral_ai": "mistral", "mistral": "mistral", "x_ai": "xai", "xai": "xai",
-    "aws.bedrock": "bedrock", "aws_bedrock": "bedrock", "azure.ai.openai": "azure", "az.ai.openai": "azure",
-    "azure.openai": "azure", "azure.ai.inference": "azure_ai", "az.ai.inference": "azure_ai",
-    "gcp.vertex_ai": "vertex_ai", "vertex_ai": "vertex_ai", "gcp.gemini": "gemini", "gemini": "gemini",
-    "ibm.watsonx.ai": "watsonx",
-}  # fmt: skip
-"""LiteLLM's names for the conventions' well-known providers; models of others get no prefix."""
+_COST_PARTS = (
+    ("gen_ai.cost.input_tokens", "gen_ai.cost.output_tokens"),
+    ("gen_ai.cost.input_cost", "gen_ai.cost.output_cost"),
+    ("gen_ai.usage.input_cost", "gen_ai.usage.output_cost"),
+    ("llm.cost.prompt", "llm.cost.completion"),
+)
+"""Costs of both sides, where there is none of the whole."""
+_INPUTS = (
+    "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "gen_ai.response.prompt_tokens",
+    "llm.usage.prompt_tokens", "llm.usage.input_tokens", "llm.token_count.prompt",
+)  # fmt: skip
+_OUTPUTS = (
+    "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "gen_ai.response.completion_tokens",
+    "llm.usage.completion_tokens", "llm.usage.output_tokens", "llm.token_count.completion",
+)  # fmt: skip
+_MODALITIES = ("text", "image", "audio", "video")
 
 
 class OtelGenAI(JoiningReader):
@@ -70,12 +85,10 @@ class OtelGenAI(JoiningReader):
     many_rows = True
 
     def recognise(self, sample: Sample) -> float:
-        """By the members of OTLP, or of the SDK's own JSON."""
-        forms = (
-            ("resourceSpans",), ("resource_spans",), ("resourceLogs",), ("resource_logs",),
-            ("traceId", "spanId", "attributes"), ("context", "attributes", "start_time", "kind", "resource"),
-        )  # fmt: skip
-        return 0.9 * max(sample.share(*form) for form in forms)
+        """By the members of OTLP, of the SDK's own JSON, or of a trace store's."""
+        if {"context.trace_id", "context.span_id", "start_time"} <= sample.columns:
+            return 0.9
+        return 0.9 * sample.share_of(is_telemetry)
 
     def rows(self, record: Record) -> Iterator[Record]:
         """The spans and log records in one request of an exporter, with plain values of their attributes."""
@@ -102,8 +115,10 @@ def _result(row: Record, logs: Sequence[Event]) -> Result:
         return JOINED if Event.of(row).name.startswith("gen_ai.") else OTHER_EVENT
     if row.get("kind") != "span":
         return _NO_SPAN
-    events = [*(Event.of(event) for event in listed(row.get("events")) if isinstance(event, dict)), *logs]
-    return _call(row, _with_details(mapping(row.get("attributes")), events), events)
+    attributes = flat_attributes(mapping(row.get("attributes")))
+    events = events_of(row, attributes, logs)
+    named = _translated(_with_details(attributes, events))
+    return named if isinstance(named, Skipped) else _call(row, named, events)
 
 
 def _with_details(attributes: AttributeMap, events: Iterable[Event]) -> AttributeMap:
@@ -112,64 +127,99 @@ def _with_details(attributes: AttributeMap, events: Iterable[Event]) -> Attribut
     return {name: value for one in (*added, attributes) for name, value in one.items()}
 
 
-def _call(row: Record, attributes: AttributeMap, events: Sequence[Event]) -> Result:
-    if not any(name.startswith("gen_ai.") for name in attributes):
+def _translated(attributes: AttributeMap) -> AttributeMap | Skipped:
+    """The attributes by their names of the GenAI conventions, or why they are no call's."""
+    known = {name: value for name, value in attributes.items() if value is not None}
+    if not any(name.startswith(_SPEAKING) for name in known):
         return NO_GENAI
-    operation = first_words(attributes.get("gen_ai.operation.name"), attributes.get("llm.request.type"))
-    if operation is not None and operation not in _OPERATIONS:
-        return OTHER_CALL
+    for dialect in (vercel_ai.from_vercel_ai, openinference.from_openinference):
+        names = dialect(known)
+        if isinstance(names, Skipped):
+            return names
+        known = {**names, **known}
+    operation = _operation(known)
+    return OTHER_CALL if operation is not None and NO_CHAT.search(operation) else known
+
+
+def _operation(attributes: AttributeMap) -> str | None:
+    return first_words(attributes.get("gen_ai.operation.name"), attributes.get("llm.request.type"))
+
+
+def _call(row: Record, attributes: AttributeMap, events: Sequence[Event]) -> Result:
     fields = messages_of(attributes, events)
-    if not fields:
-        return NO_PROMPT
+    if any(text == openinference.REDACTED_TEXT for text in texts_in(fields.get("messages"))):
+        return REDACTED
     model = _model(attributes)
-    if model is None:
-        return NO_MODEL
     call = {
-        **fields, **tools_of(attributes), "model": model, **_labels(row, attributes),
-        **filled({"effort": effort_word(attributes.get("gen_ai.request.reasoning.level"))}),
-        **_amounts(row, attributes), **_evidence(attributes),
+        **fields, **tools_of(attributes), **filled({"model": model}), **_labels(row, attributes),
+        **filled({"effort": _effort(attributes)}),
+        **_amounts(row, attributes), **answer_of(attributes, events),
     }  # fmt: skip
     result = with_error(call, error) if (error := _error(row, attributes, events)) else call
-    return with_judgements(result, _judgements(events)) if isinstance(result, dict) else result
+    if isinstance(result, Skipped):
+        return result if fields else NO_PROMPT
+    result = with_judgements(result, [*_judgements(events), *openinference.judgements(attributes)])
+    if not fields:
+        return replace(NO_PROMPT, call=result)
+    if model is None:
+        own = _operation(attributes)
+        return replace(NO_MODEL if own is None or own in _CHATS else OTHER_CALL, call=result)
+    return result
+
+
+def _effort(attributes: AttributeMap) -> str | None:
+    """The reasoning effort of the conventions, else of OpenInference."""
+    stated = effort_word(attributes.get("gen_ai.request.reasoning.level"))
+    return stated or effort_of(mapping(attributes.get("llm.invocation_parameters")))
 
 
 def _model(attributes: AttributeMap) -> str | None:
     """The requested model, by LiteLLM's name for it."""
-    model = first_words(attributes.get("gen_ai.request.model"), attributes.get("gen_ai.response.model"))
-    provider = first_words(attributes.get("gen_ai.provider.name"), attributes.get("gen_ai.system"))
-    known = _PROVIDERS.get(provider.lower()) if provider else None
-    if model is None or known is None or model.startswith(f"{known}/"):
-        return model
-    return f"{known}/{model}"
+    names = ("gen_ai.request.model", "llm.request.model", "gen_ai.response.model", "llm.response.model")
+    providers = ("gen_ai.provider.name", "gen_ai.system", "llm.vendor")
+    model = first_words(*(attributes.get(name) for name in names))
+    return litellm_model(model, *(attributes.get(name) for name in providers))
 
 
 def _labels(row: Record, attributes: AttributeMap) -> Call:
-    conversation = first_words(attributes.get("gen_ai.conversation.id"), attributes.get("session.id"))
-    session = first_words(conversation, row.get("trace_id"))
-    return filled({"call_id": READER.key(row), "session_id": session, "time": row.get("start")})
+    names = ("gen_ai.conversation.id", "session.id", "traceloop.association.properties.session_id")
+    session = first_words(*(attributes.get(name) for name in names), row.get("trace_id"))
+    tags = [tag for tag in listed(attributes.get("tag.tags")) if isinstance(tag, str)]
+    task = words(mapping(attributes.get("metadata")).get("task_type"))
+    return filled(
+        {
+            "call_id": READER.key(row),
+            "session_id": session,
+            "time": row.get("start"),
+            "tags": tags,
+            "task_type": task,
+        }
+    )
 
 
 def _amounts(row: Record, attributes: AttributeMap) -> Call:
     amounts: Call = {
-        "cost_usd": first_given(*(attributes.get(name) for name in _COSTS)),
-        "input_tokens": _usage(attributes, "input_tokens", "prompt_tokens"),
-        "output_tokens": _usage(attributes, "output_tokens", "completion_tokens"),
+        "cost_usd": _cost(attributes, _model(attributes)),
+        "input_tokens": _tokens(attributes, _INPUTS, "input"),
+        "output_tokens": _tokens(attributes, _OUTPUTS, "output"),
         "latency_s": seconds_between(row.get("start"), row.get("end")),
     }
     return filled(amounts, zeros=True)
 
 
-def _usage(attributes: AttributeMap, *names: str) -> Json:
-    return first_given(*(attributes.get(f"gen_ai.usage.{name}") for name in names))
+def _cost(attributes: AttributeMap, model: str | None) -> Json:
+    """The cost, or the sum of both sides'; a zero only of a model that is known to be free."""
+    whole = [attributes.get(name) for name in _COSTS]
+    sums = [sum_of(*(attributes.get(name) for name in pair)) for pair in _COST_PARTS]
+    costs = [cost for cost in (*whole, *sums) if cost is not None]
+    return first_given(*(cost for cost in costs if not is_zero(cost)), *(paid(cost, model) for cost in costs))
 
 
-def _evidence(attributes: AttributeMap) -> Call:
-    reason = member(listed(attributes.get("gen_ai.response.finish_reasons")), 0)
-    answer = unpacked(
-        first_given(attributes.get("gen_ai.output.messages"), attributes.get("gen_ai.completion"))
-    )
-    reason = first_words(reason, member(answer, 0, "finish_reason"))
-    return filled({"finish_reason": reason, "answer": answer})
+def _tokens(attributes: AttributeMap, names: Sequence[str], side: str) -> Json:
+    """The tokens of one side, or the sum over what they are of: text, images, sounds."""
+    parts = [usable_number(attributes.get(f"gen_ai.usage.{one}.{side}_tokens")) for one in _MODALITIES]
+    known = [part for part in parts if part is not None]
+    return first_given(*(attributes.get(name) for name in names), sum(known) if known else None)
 
 
 def _error(row: Record, attributes: AttributeMap, events: Sequence[Event]) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
 from router.records import Json
@@ -16,15 +16,22 @@ EVIDENCE_FIELDS = ("finish_reason", "answer", "error")
 as JSON, and the class of its error."""
 
 
+Call: TypeAlias = dict[str, Json]
+"""Raw values by canonical field (and `EVIDENCE_FIELDS`); a missing field is unknown.
+`training.reading.rows.cleaning` checks the values."""
+
+
 @dataclass(frozen=True, slots=True)
 class Skipped:
     """A valid row that is no call for training.
 
     Attributes:
         reason: a few words, the same for every row of its kind; the summary counts rows by it.
+        call: all but the prompt or the model, of a row that lacks only those: a mapping may fill them.
     """
 
     reason: str
+    call: Call | None = field(default=None, compare=False, kw_only=True)
 
 
 Apart = Skipped
@@ -38,10 +45,12 @@ class Rejected:
     Attributes:
         reason: the same for every row of its kind.
         value: the value that can't be read.
+        call: as in `Skipped`.
     """
 
     reason: str
     value: Json = None
+    call: Call | None = field(default=None, compare=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +58,6 @@ class Joined:
     """A row whose content went into another row with the same key; only `JoiningReader.join` returns it."""
 
 
-Call: TypeAlias = dict[str, Json]
-"""Raw values by canonical field (and `EVIDENCE_FIELDS`); a missing field is unknown.
-`training.reading.rows.cleaning` checks the values."""
 Result: TypeAlias = Call | Skipped | Rejected | Joined
 
 NO_PROMPT = Skipped("no prompt logged")
@@ -60,6 +66,7 @@ NO_TEXT = Skipped("prompt without text, image or tool call")
 SEVERAL_PROMPTS = Skipped("several prompts in one call")
 NO_RECORD = Skipped("holds no call")
 NO_MODEL = Rejected("model is missing")
+OUTER = Skipped("span around another model call")
 JOINED = Joined()
 
 

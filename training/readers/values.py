@@ -5,6 +5,7 @@ Objects are recognised by `dict`: every source has those, and the check is much 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from router.records import Json
@@ -75,6 +76,15 @@ def filled(fields: dict[str, Json], *, zeros: bool = False) -> dict[str, Json]:
     }
 
 
+def usable_number(value: Json) -> float | None:
+    """A number of at least zero, also as text; None for anything else."""
+    try:
+        amount = number(value)
+    except ValueError:
+        return None
+    return amount if amount is not None and 0 <= amount < math.inf else None
+
+
 def is_zero(value: Json) -> bool:
     """Whether a number, or its text, is zero."""
     try:
@@ -89,13 +99,19 @@ def truth(value: Json) -> bool:
 
 
 def at_path(record: Mapping[str, Json], path: str) -> Json:
-    """The member of that name, or at that dotted path; JSON text on the way is parsed."""
+    """The value at a dotted path, whose names may have dots themselves; JSON text on the way is parsed.
+
+    Of several readings the one with the longest names counts: `a.b` is the member "a.b" before it is the
+    member "b" of "a".
+    """
     if path in record:
         return record[path]
-    value: Json = record
-    for step in path.split("."):
-        value = mapping(value).get(step)
-    return value
+    steps = path.split(".")
+    for length in range(len(steps) - 1, 0, -1):
+        inner = mapping(record.get(".".join(steps[:length])))
+        if inner and (value := at_path(inner, ".".join(steps[length:]))) is not None:
+            return value
+    return None
 
 
 def seconds_between(start: Json, end: Json) -> float | None:

@@ -89,7 +89,7 @@ def test_the_tokens_of_messages_that_are_not_read_count(version: Version) -> Non
 
 def test_more_messages_than_any_provider_takes_are_refused() -> None:
     check_size(Request.of([user(["x"])] * (MOST_PARTS // 2)))
-    with pytest.raises(RequestError, match="at most 10,000"):
+    with pytest.raises(RequestError, match="at most 5,000"):
         Request.of([user("x")] * (MOST_PARTS + 1))
     with pytest.raises(RequestError, match="shorten it"):
         check_size(Request.of([user(["x"] * MOST_PARTS)]))

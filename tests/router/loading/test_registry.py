@@ -282,13 +282,11 @@ def test_an_address_of_another_form_is_refused_with_the_forms_and_no_other_hint(
     assert "MLFLOW_TRACKING_URI" not in str(raised.value)
 
 
-@pytest.mark.parametrize(("end", "wanted"), [("@nobody", "alias nobody"), ("/99", "version 99")])
-def test_a_version_that_a_registered_model_lacks_leads_to_those_it_has(
-    model: Registered, end: str, wanted: str
-) -> None:
+@pytest.mark.parametrize("end", ["@nobody", "/99"])
+def test_a_version_that_a_registered_model_lacks_leads_to_those_it_has(model: Registered, end: str) -> None:
     model.add("first", "champion")
-    has = r"it has aliases: champion \(version 1\); latest version: 1$"
-    with pytest.raises(ArtifactError, match=f"{model.name} has no {wanted}; {has}") as raised:
+    has = r"not found; \S+ has aliases: champion \(version 1\); latest version: 1$"
+    with pytest.raises(ArtifactError, match=has) as raised:
         local_folder(f"models:/{model.name}{end}")
     assert "MLFLOW_TRACKING_URI" not in str(raised.value)
 

@@ -50,7 +50,7 @@ def test_a_router_that_is_as_good_and_cheaper_is_deployed() -> None:
     success = [[1.0, 1.0], [0.0, 1.0]] * 200
     found = advice(success, [0, 1] * 200)
     assert found.code == "deploy"
-    assert "against sending all requests to b: success 0.0 points" in found.sentence
+    assert "against sending all requests to b, success 0.0 points" in found.sentence
 
 
 def test_a_router_that_uses_one_model_is_not_needed() -> None:

@@ -51,4 +51,79 @@ _OLDER: Mapping[str, Json] = {
     ],
 }  # fmt: skip
 
-EXAMPLES: Mapping[str, Sequence[Json]] = {"otel-genai": [request(dict(SPAN), dict(_OLDER)), dict(SPAN)]}
+OPENINFERENCE: Mapping[str, Json] = {
+    **SPAN, "spanId": "b7ad6b7169203333", "name": "ChatCompletion", "events": [],
+    "attributes": [
+        *attributes(
+            llm__system="openai", session__id="s1", metadata='{"task_type": "bus"}',
+            llm__tools__0__tool__json_schema='{"type": "function", "function": {"name": "bus"}}',
+            llm__invocation_parameters='{"model": "gpt-4o-mini", "temperature": 0}',
+            llm__input_messages__0__message__role="system",
+            llm__input_messages__0__message__content="Answer briefly.",
+            llm__input_messages__1__message__role="user",
+            llm__input_messages__1__message__contents__0__message_content__type="text",
+            llm__input_messages__1__message__contents__0__message_content__text="Which bus?",
+            llm__input_messages__2__message__role="assistant",
+            llm__input_messages__2__message__tool_calls__0__tool_call__id="c1",
+            llm__input_messages__2__message__tool_calls__0__tool_call__function__name="bus",
+            llm__input_messages__2__message__tool_calls__0__tool_call__function__arguments="{}",
+            llm__input_messages__3__message__role="tool",
+            llm__input_messages__3__message__tool_call_id="c1",
+            llm__input_messages__3__message__content="line 4",
+            llm__model_name="gpt-4o-mini-2024-07-18", llm__finish_reason="stop",
+            llm__token_count__total=36, llm__token_count__prompt=31, llm__token_count__completion=5,
+            llm__token_count__prompt_details__cache_read=8,
+            llm__output_messages__0__message__role="assistant",
+            llm__output_messages__0__message__content="Line 4", openinference__span__kind="LLM",
+            annotations__0__annotation__name="correct", annotations__0__annotation__label="yes",
+            annotations__0__annotation__annotator_kind="HUMAN",
+        ),
+        {"key": "tag.tags", "value": {"arrayValue": {"values": [{"stringValue": "prod"}]}}},
+    ],
+}  # fmt: skip
+"""As `openinference-instrumentation-openai` 0.1.66 wrote it of a call to a server on loopback, with the
+annotation that the specification adds."""
+VERCEL: Mapping[str, Json] = {
+    **SPAN, "spanId": "b7ad6b7169203334", "name": "ai.generateText.doGenerate", "events": [],
+    "attributes": attributes(
+        ai__operationId="ai.generateText.doGenerate", ai__model__id="gpt-4o-mini",
+        ai__model__provider="openai.chat", ai__response__text="Line 4", ai__response__finishReason="stop",
+        ai__prompt__messages=json.dumps([
+            {"role": "system", "content": "Answer briefly."},
+            {"role": "user", "content": [{"type": "text", "text": "Which bus?"}]},
+            {"role": "assistant", "content": [
+                {"type": "tool-call", "toolCallId": "c1", "toolName": "bus", "input": {}}]},
+            {"role": "tool", "content": [
+                {"type": "tool-result", "toolCallId": "c1", "toolName": "bus",
+                 "output": {"type": "text", "value": "line 4"}}]},
+        ]),
+        ai__usage__inputTokens=31, ai__usage__outputTokens=5,
+    ),
+}  # fmt: skip
+"""By the page on telemetry of Vercel's AI SDK."""
+JAEGER: Mapping[str, Json] = {
+    "traceID": "0af7651916cd43dd8448eb211c80319c", "spanID": "b7ad6b7169203335", "operationName": "chat",
+    "references": [], "startTime": 1780000000000000, "duration": 1500000, "processID": "p1", "logs": [],
+    "tags": [
+        {"key": "gen_ai.request.model", "type": "string", "value": "gpt-4o"},
+        {"key": "gen_ai.input.messages", "type": "string", "value": json.dumps(_MESSAGES)},
+        {"key": "gen_ai.usage.input_tokens", "type": "int64", "value": 10},
+    ],
+}  # fmt: skip
+PHOENIX: Mapping[str, Json] = {
+    "id": "x", "name": "llm", "context": {"trace_id": "a", "span_id": "b"}, "span_kind": "LLM",
+    "parent_id": None, "start_time": "2026-11-28T12:43:59Z", "end_time": "2026-11-28T12:44:00Z",
+    "status_code": "OK", "status_message": "", "events": [],
+    "attributes": {"llm": {
+        "model_name": "gpt-4o", "token_count": {"prompt": 10},
+        "input_messages": [{"message": {"role": "user", "content": "2 + 2?"}}],
+    }},
+}  # fmt: skip
+
+EXAMPLES: Mapping[str, Sequence[Json]] = {
+    "otel-genai": [
+        request(dict(SPAN), dict(_OLDER)), dict(SPAN), request(dict(OPENINFERENCE), dict(VERCEL)),
+        {"batches": request(dict(SPAN))["resourceSpans"]}, {"trace": request(dict(SPAN)), "metrics": {}},
+        {"data": [{"traceID": "1", "spans": [dict(JAEGER)], "processes": {}}]}, dict(PHOENIX),
+    ]
+}  # fmt: skip

@@ -261,3 +261,85 @@ def test_the_older_schema_of_spans_is_read_too(tmp_path: Path) -> None:
     }
     (call,) = of_file(tmp_path, {"info": info, "data": {"spans": [older]}}).values()
     assert (call["session_id"], call["latency_s"]) == ("s2", pytest.approx(0.566, abs=0.001))
+
+
+HUMAN = [[{"type": "human", "content": "hello"}]]
+BEDROCK = {"modelId": "anthropic.claude-3-5-sonnet-20241022-v2:0",
+           "messages": [{"role": "user", "content": [{"text": "hello"}]}]}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("more", "model"),
+    [
+        pytest.param({"invocation_params": {"model_name": "m"}}, "m", id="the invocation's"),
+        pytest.param({"invocation_params": {"model": "m", "model_name": "n"}}, "m", id="its first name"),
+        pytest.param({"metadata": {"ls_model_name": "m"}}, "m", id="the run's"),
+        pytest.param(
+            {"metadata": {"ls_provider": "google_vertexai", "ls_model_name": "m"}},
+            "vertex_ai/m",
+            id="with provider",
+        ),
+        pytest.param({"mlflow__spanInputs": BEDROCK}, BEDROCK["modelId"], id="Bedrock's"),
+        pytest.param({"mlflow__spanInputs": {"model_name": "m", "messages": HUMAN[0]}}, "m", id="inputs"),
+    ],
+)
+def test_the_model_is_read_wherever_a_library_writes_it(
+    tmp_path: Path, more: dict[str, Json], model: str
+) -> None:
+    one = span(**{"mlflow__spanInputs": HUMAN, **more})
+    del one["attributes"]["mlflow.llm.model"]
+    (call,) = counted(read(tmp_path, write_lines(tmp_path / "traces.jsonl", trace(one))))
+    assert call["model"] == model
+
+
+@pytest.mark.parametrize(
+    ("name", "usage"),
+    [
+        pytest.param("usage", {"input_tokens": 45, "output_tokens": 7}, id="Responses"),
+        pytest.param("usage", {"prompt_tokens": 45, "completion_tokens": 7}, id="chat"),
+        pytest.param("mlflow.chat.tokenUsage", {"input_tokens": 45, "output_tokens": 7}, id="MLflow's own"),
+        pytest.param(
+            "mlflow.spanOutputs",
+            {"generations": [[{"text": "x"}]],
+             "llm_output": {"token_usage": {"prompt_tokens": 45, "completion_tokens": 7}}},
+            id="LangChain's",
+        ),
+    ],
+)  # fmt: skip
+def test_tokens_are_read_wherever_a_library_writes_them(tmp_path: Path, name: str, usage: Json) -> None:
+    one = span(**{name.replace(".", "__"): usage})
+    if name != "mlflow.chat.tokenUsage":
+        del one["attributes"]["mlflow.chat.tokenUsage"]
+    (call,) = counted(read(tmp_path, write_lines(tmp_path / "traces.jsonl", trace(one))))
+    assert (call["input_tokens"], call["output_tokens"]) == (45, 7)
+
+
+def test_instructions_and_tools_are_part_of_the_prompt_where_they_are_attributes(tmp_path: Path) -> None:
+    said = [{"role": "user", "content": "hello"}]
+    tool = {"type": "function", "name": "f", "parameters": {"type": "object"}}
+    kind, gentle = (
+        span(mlflow__spanInputs=said, instructions=text, tools=[tool]) for text in ("Be kind.", "Be gentle.")
+    )
+    files = read(
+        tmp_path, write_lines(tmp_path / "traces.jsonl", trace(kind), trace({**gentle, "span_id": "x"}))
+    )
+    calls = counted(files)
+    assert [json.loads(call["messages"])[0] for call in calls] == [
+        {"role": "system", "content": "Be kind."}, {"role": "system", "content": "Be gentle."},
+    ]  # fmt: skip
+    assert json.loads(calls[0]["tools"])[0]["function"]["name"] == "f"
+    assert len({call["prompt_key"] for call in calls}) == 2
+
+
+def test_a_text_completion_of_langchain_is_a_prompt(tmp_path: Path) -> None:
+    for number, said in enumerate((["hello"], {"prompts": ["hello"]})):
+        file = write_lines(tmp_path / f"{number}.jsonl", trace(span(mlflow__spanInputs=said)))
+        assert counted(read(tmp_path, file))[0]["prompt"] == "hello"
+
+
+def test_a_model_that_no_span_names_can_be_mapped(tmp_path: Path) -> None:
+    one = span(app__model="m")
+    del one["attributes"]["mlflow.llm.model"]
+    file = write_lines(tmp_path / "traces.jsonl", trace(one))
+    files = read(tmp_path, file, mapping={"model": "span.attributes.app.model"})
+    assert counted(files)[0]["model"] == '"m"'

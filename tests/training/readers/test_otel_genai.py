@@ -20,9 +20,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import Span, Status, StatusCode
 
 from router.records import Json
-from tests.training.logs import read
+from tests.training.logs import read, write_lines
 from tests.training.readers.counting import counted
+from tests.training.readers.example_otel import EXAMPLES, SPAN, attributes
+from training.readers.otel_genai import READER
+from training.readers.protocol import NO_PROMPT
 from training.reading.calls import CallFiles
+from training.reading.outcomes.answer_check import logged_answer
 
 CHAT = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o"}
 OLD = {"gen_ai.system": "openai", "gen_ai.request.model": "gpt-4o"}
@@ -51,14 +55,14 @@ class Recorded:
         named = {key.replace("__", "."): value for key, value in attributes.items()}
         return lambda _: self._logger.emit(LogRecord(event_name=name, body=body, attributes=named))
 
-    def read(self, folder: Path) -> CallFiles:
+    def read(self, folder: Path, **mapping: str) -> CallFiles:
         """What was exported, as the encoder's JSON, a request a line; spans and logs in a file each."""
         spans = MessageToJson(encode_spans(self.spans.get_finished_spans()), indent=None)
         (folder / "traces.jsonl").write_text(spans + "\n")
         logs = self.logs.get_finished_logs()
         if logs:
             (folder / "logs.jsonl").write_text(MessageToJson(encode_logs(logs), indent=None) + "\n")
-        return read(folder, str(folder))
+        return read(folder, str(folder), mapping=mapping)
 
 
 @pytest.fixture
@@ -313,3 +317,225 @@ def test_a_model_has_litellms_name(
 ) -> None:
     recorded.span({**ASKED, "gen_ai.provider.name": provider, "gen_ai.request.model": model})
     assert counted(recorded.read(tmp_path))[0]["model"] == named
+
+
+OPERATIONS = (
+    "chat text_completion generate_content completion acompletion aresponses anthropic_messages "
+    "atext_completion agenerate_content chat.completions text.completions chat.streaming.completions "
+    "converse messages responses inference deep_research_chat our_own"
+).split()
+NO_CHATS = (
+    "embeddings embedding aembedding execute_tool invoke_agent create_agent invoke_workflow image_generation "
+    "aimage_generation atranscription speech rerank arerank moderation retrieval search_memory ocr "
+    "call_mcp_tool create_batch acreate_file vector_store_search"
+).split()
+
+
+def test_every_operation_with_a_prompt_is_a_call_but_for_the_exceptions(
+    recorded: Recorded, tmp_path: Path
+) -> None:
+    for operation in (*OPERATIONS, *NO_CHATS):
+        recorded.span({**ASKED, "gen_ai.operation.name": operation, "app.operation": operation})
+    files = recorded.read(tmp_path, task_type="attributes.app.operation")
+    assert sorted(call["task_type"] for call in counted(files)) == sorted(OPERATIONS)
+    assert files.summary.set_apart == {"no chat or completion": len(NO_CHATS)}
+
+
+def test_a_span_around_calls_that_names_no_model_is_no_bad_row(recorded: Recorded, tmp_path: Path) -> None:
+    recorded.span(ASKED)
+    recorded.span({"gen_ai.operation.name": "our_loop", "gen_ai.input.messages": json.dumps(HELLO)})
+    files = recorded.read(tmp_path)
+    assert (len(counted(files)), files.summary.set_apart) == (1, {"no chat or completion": 1})
+
+
+def test_what_a_span_lacks_can_be_mapped(recorded: Recorded, tmp_path: Path) -> None:
+    recorded.span({**CHAT, "app.prompt": "hello"})
+    recorded.span({"gen_ai.input.messages": json.dumps(HELLO), "app.prompt": "hi", "app.model": "m"})
+    with_prompts = recorded.read(tmp_path, prompt="attributes.app.prompt", model="attributes.app.model")
+    assert {call["model"] for call in counted(with_prompts)} == {"openai/gpt-4o", "m"}
+
+
+def otlp(**named: Json) -> dict[str, Json]:
+    """A span in an export request; `__` in names stands for a dot."""
+    return {**SPAN, "events": [], "attributes": attributes(**named)}
+
+
+MODEL = {"gen_ai__request__model": "m", "gen_ai__prompt__0__content": "hello"}
+
+
+@pytest.mark.parametrize(
+    ("names", "inputs", "outputs"),
+    [
+        ({"gen_ai__usage__input_tokens": 7, "gen_ai__usage__output_tokens": 2}, 7, 2),
+        ({"gen_ai__usage__prompt_tokens": 7, "gen_ai__usage__completion_tokens": 2}, 7, 2),
+        ({"gen_ai__response__prompt_tokens": 7, "gen_ai__response__completion_tokens": 2}, 7, 2),
+        ({"llm__usage__prompt_tokens": 7, "llm__usage__completion_tokens": 2}, 7, 2),
+        ({"gen_ai__usage__text__input_tokens": 5, "gen_ai__usage__image__input_tokens": 2}, 7, None),
+        ({"gen_ai__usage__input_tokens": 7, "gen_ai__usage__text__input_tokens": 5,
+          "gen_ai__usage__cache_write__input_tokens": 3, "gen_ai__usage__output_tokens": 2,
+          "gen_ai__usage__reasoning__output_tokens": 1}, 7, 2),
+    ],
+    ids=["current", "older", "Semantic Kernel", "OpenLLMetry", "by modality", "parts of the whole"],
+)  # fmt: skip
+def test_every_generation_of_token_counts_is_read(
+    tmp_path: Path, names: dict[str, Json], inputs: int, outputs: int | None
+) -> None:
+    (call,) = counted(read(tmp_path, write_lines(tmp_path / "a.jsonl", otlp(**MODEL, **names))))
+    assert (call["input_tokens"], call["output_tokens"]) == (inputs, outputs)
+
+
+@pytest.mark.parametrize(
+    ("names", "cost"),
+    [
+        ({"gen_ai__usage__cost": 0.5}, 0.5),
+        ({"gen_ai__usage__total_cost": 0.5}, 0.5),
+        ({"gen_ai__cost__total_cost": 0.5, "gen_ai__cost__input_cost": 0.1}, 0.5),
+        ({"gen_ai__cost__input_tokens": 0.25, "gen_ai__cost__output_tokens": 0.5}, 0.75),
+        ({"gen_ai__cost__total_tokens": 0.5}, 0.5),
+        ({"operation__cost": 0.5}, 0.5),
+        ({"gen_ai__usage__cost": 0.0}, None),
+        ({"gen_ai__cost__input_cost": 0.0, "gen_ai__cost__output_cost": 0.0}, None),
+        ({}, None),
+    ],
+)
+def test_every_name_of_a_cost_is_read(tmp_path: Path, names: dict[str, Json], cost: float | None) -> None:
+    (call,) = counted(read(tmp_path, write_lines(tmp_path / "a.jsonl", otlp(**MODEL, **names))))
+    assert call["cost_usd"] == cost
+
+
+def span_event(name: str, **named: Json) -> dict[str, Json]:
+    return {"name": name, "timeUnixNano": "1", "attributes": attributes(**named)}
+
+
+CUT_PARTS = [{"type": "text", "content": "cut"}]
+SAID_SO = json.dumps([{"role": "assistant", "parts": CUT_PARTS, "finish_reason": "length"}])
+
+
+@pytest.mark.parametrize(
+    ("names", "events"),
+    [
+        ({"gen_ai__output__messages": SAID_SO}, []),
+        ({"gen_ai__completion__0__content": "cut", "gen_ai__completion__0__finish_reason": "length"}, []),
+        ({"llm__completions__0__content": "cut", "llm__completions__0__finish_reason": "length"}, []),
+        ({"gen_ai__completion": "cut", "gen_ai__response__finish_reason": "length"}, []),
+        ({"gen_ai__response__finish_reasons": "length", "gen_ai__completion": "cut"}, []),
+        ({"gen_ai__response__finish_reasons": '["length"]'},
+         [span_event("gen_ai.content.completion", gen_ai__completion="cut")]),
+        ({}, [span_event("gen_ai.choice", finish_reason="length", message='{"content": "cut"}')]),
+        ({}, [span_event("gen_ai.choice", gen_ai__event__content=json.dumps(
+            {"index": 0, "finish_reason": "length", "message": {"role": "assistant", "content": "cut"}}))]),
+    ],
+)  # fmt: skip
+def test_every_generation_of_answers_is_read(names: dict[str, Json], events: list[Json]) -> None:
+    (row,) = READER.rows({**otlp(**MODEL, **names), "events": events})
+    (call,) = READER.join([row])
+    assert isinstance(call, dict)
+    assert call["finish_reason"] == "length"
+    assert logged_answer(call["answer"]).text == "cut"
+
+
+NUMBERED = {
+    "0__role": "user", "0__content": "hello",
+    "1__role": "assistant", "1__tool_calls__0__id": "c", "1__tool_calls__0__name": "f",
+    "1__tool_calls__0__arguments": "{}",
+    "2__role": "tool", "2__tool_call_id": "c", "2__name": "f", "2__content": "[1]",
+    "4__role": "assistant", "11__role": "user", "11__content": "last",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["gen_ai__prompt", "llm__prompts"])
+def test_a_turn_without_content_does_not_end_the_conversation(tmp_path: Path, name: str) -> None:
+    named: dict[str, Json] = {f"{name}__{rest}": value for rest, value in NUMBERED.items()}
+    functions = {"llm__request__functions__0__name": "f", "llm__request__functions__0__parameters": "{}"}
+    span = otlp(gen_ai__request__model="m", **named, **functions)
+    (call,) = counted(read(tmp_path, write_lines(tmp_path / "a.jsonl", span)))
+    function = {"name": "f", "arguments": "{}"}
+    assert json.loads(call["messages"]) == [
+        {"role": "user", "content": "hello"},
+        {"role": "assistant", "content": None,
+         "tool_calls": [{"id": "c", "type": "function", "function": function}]},
+        {"role": "tool", "content": "[1]", "tool_call_id": "c", "name": "f"},
+        {"role": "assistant", "content": None}, {"role": "user", "content": "last"},
+    ]  # fmt: skip
+    assert json.loads(call["tools"])[0]["function"]["name"] == "f"
+
+
+JSON_TEXT = ['{"order": 17}', "[5, 3]", '[{"id": 1}]', '{"input": "x"}', '{"content": "x"}', "{no json}"]
+
+
+@pytest.mark.parametrize("text", JSON_TEXT)
+@pytest.mark.parametrize("name", ["gen_ai__prompt", "gen_ai__prompt__0__content", "gen_ai__input__messages"])
+def test_a_prompt_of_json_text_stays_text(tmp_path: Path, name: str, text: str) -> None:
+    span = otlp(gen_ai__request__model="m", **{name: text})
+    (call,) = counted(read(tmp_path, write_lines(tmp_path / "a.jsonl", span)))
+    assert json.loads(call["messages"]) == [{"role": "user", "content": text}]
+
+
+def test_messages_that_were_uploaded_are_no_prompt(tmp_path: Path) -> None:
+    uploaded = otlp(gen_ai__request__model="m", gen_ai__input__messages="s3://bucket/a.json")
+    elsewhere = otlp(gen_ai__request__model="m", gen_ai__input__messages_ref="s3://bucket/a.json")
+    rows = [row for span in (uploaded, elsewhere) for row in READER.rows(span)]
+    assert READER.join(rows) == [NO_PROMPT, NO_PROMPT]
+
+
+def test_messages_are_in_the_order_of_their_times(tmp_path: Path) -> None:
+    ids = {"traceId": SPAN["traceId"], "spanId": SPAN["spanId"]}
+
+    def log(time: Json, content: str, name: str = "timeUnixNano") -> Json:
+        return {**ids, name: time, "eventName": "gen_ai.user.message",
+                "body": {"kvlistValue": {"values": attributes(content=content)}}}  # fmt: skip
+
+    late = {"low": 1255131136, "high": 410795077, "unsigned": True}
+    logs = [log(late, "c"), log("100", "b", "observedTimeUnixNano"), log(99, "a")]
+    records = {"resourceLogs": [{"scopeLogs": [{"logRecords": logs}]}]}
+    span = otlp(gen_ai__request__model="m")
+    (call,) = counted(read(tmp_path, write_lines(tmp_path / "a.jsonl", records, span)))
+    assert [one["content"] for one in json.loads(call["messages"])] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        "0af7651916cd43dd8448eb211c80319c", "CvdlGRbNQ92ESOshHIAxnA==", "0x0af7651916cd43dd8448eb211c80319c",
+        {"type": "Buffer", "data": list(bytes.fromhex("0af7651916cd43dd8448eb211c80319c"))},
+        {str(at): one for at, one in enumerate(bytes.fromhex("0af7651916cd43dd8448eb211c80319c"))},
+    ],
+    ids=["digits", "base64", "prefixed", "Buffer", "Uint8Array"],
+)  # fmt: skip
+def test_an_id_is_the_same_in_every_form(tmp_path: Path, trace: Json) -> None:
+    files = read(tmp_path, write_lines(tmp_path / "a.jsonl", {**otlp(**MODEL), "traceId": trace}))
+    assert counted(files)[0]["call_id"] == "0af7651916cd43dd8448eb211c80319c/b7ad6b7169203331"
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        pytest.param({"intValue": "14"}, 14, id="text"),
+        pytest.param({"intValue": 14}, 14, id="number"),
+        pytest.param({"intValue": {"low": 14, "high": 0, "unsigned": False}}, 14, id="halves"),
+        pytest.param({"intValue": {"low": -1, "high": 0, "unsigned": True}}, 2**32 - 1, id="signed halves"),
+        pytest.param({"int_value": {"low": 0, "high": 1}}, 1 << 32, id="in snake case"),
+        pytest.param({"doubleValue": 14.0}, 14, id="double"),
+        pytest.param({"stringValue": "14"}, 14, id="string"),
+        pytest.param({"stringValue": "many"}, None, id="no number"),
+        pytest.param({"intValue": {"low": "x"}}, None, id="no halves"),
+        pytest.param({"boolValue": True}, None, id="true"),
+        pytest.param({"arrayValue": {"values": [{"intValue": "1"}, {"intValue": "2"}]}}, None, id="a list"),
+        pytest.param({"doubleValue": -3.0}, None, id="negative"),
+        pytest.param({"doubleValue": 1.5}, None, id="half a token"),
+    ],
+)
+def test_a_count_in_any_form_is_read_or_left_out(tmp_path: Path, value: Json, number: int | None) -> None:
+    span = otlp(**MODEL)
+    span["attributes"] += [{"key": "gen_ai.usage.input_tokens", "value": value}]
+    files = read(tmp_path, write_lines(tmp_path / "a.jsonl", span))
+    assert counted(files)[0]["input_tokens"] == number
+    assert sum(files.summary.left_out.values()) == (number is None)
+
+
+def test_trace_stores_forms_hold_the_same_call(tmp_path: Path) -> None:
+    for record in EXAMPLES["otel-genai"]:
+        files = read(tmp_path, write_lines(tmp_path / "a.jsonl", record))
+        assert files.summary.calls > 0
+        assert all(0 <= call["latency_s"] <= 1.5 for call in counted(files))
+        assert all(call["time"].year == 2026 for call in counted(files))

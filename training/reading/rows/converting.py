@@ -162,12 +162,17 @@ def _rows_in(reader: Reader, row: SourceRow) -> Iterator[tuple[Record | None, by
 def with_overrides(result: Result, record: Record, overrides: Mapping[str, str], seen: set[str]) -> Result:
     """A reader's result, in which fields that the user mapped come from the paths of their mapping.
 
+    A row that lacks only its prompt or its model is a call once the mapping fills it.
+
     Args:
         overrides: path in the record per canonical field.
         seen: gets the paths that the record has.
     """
-    if not overrides or not isinstance(result, dict):
+    known = result if isinstance(result, dict) else getattr(result, "call", None)
+    if not overrides or known is None:
         return result
     values = {name: value for name, path in overrides.items() if (value := at_path(record, path)) is not None}
     seen.update(overrides[name] for name in values)
-    return {**result, **values}
+    whole = {**known, **values}
+    is_call = "model" in whole and ("prompt" in whole or "messages" in whole)
+    return whole if isinstance(result, dict) or is_call else result

@@ -1,0 +1,206 @@
+"""Reads what tracers log of a run of a model: its inputs and outputs, and its place in a trace."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from router.records import Json
+from training.readers.cells import microseconds
+from training.readers.judgements import Judgement, error_class, with_error, with_judgements
+from training.readers.message_shapes import chat_of, is_message
+from training.readers.protocol import (
+    JOINED,
+    NO_MODEL,
+    OUTER,
+    Call,
+    JoiningReader,
+    Record,
+    Result,
+)
+from training.readers.providers import litellm_model
+from training.readers.request_shapes import answer_evidence, is_request, opened, request_fields, why_no_prompt
+from training.readers.values import (
+    filled,
+    first_words,
+    listed,
+    mapping,
+    member,
+    seconds_between,
+    unpacked,
+    usable_number,
+    words,
+)
+from training.readers.zero_costs import paid
+
+NO_CHAT = re.compile(
+    r"(?i)(?<![a-z])a?(embed|rerank|image|speech|audio|video|transcri|moderation|ocr\b|retriev|search|vector|"
+    r"realtime|mcp|memory|batch|files?\b|fine_?tun|guardrail|count_tokens|health|"
+    r"execute_?tool|(invoke|create|run)_?(agent|workflow))|^(tool|agent|workflow|task|chain)$"
+)
+"""Names of operations that are neither chat nor completion. Any other one with a prompt is a call:
+everybody may make up names."""
+
+
+def generation_evidence(outputs: Json) -> Call:
+    """`finish_reason` and `answer` of a model's outputs; empty if they are not LangChain's."""
+    generations = listed(mapping(outputs).get("generations"))
+    first = mapping(member(generations, 0, 0)) or mapping(member(generations, 0))
+    if not first:
+        return {}
+    message = next(iter(chat_of([one] if (one := mapping(first.get("message"))) else [])), None)
+    about = mapping(first.get("generation_info")), mapping(member(first, "message", "response_metadata"))
+    reason = first_words(*(one.get(name) for one in about for name in ("finish_reason", "stop_reason")))
+    return filled({"finish_reason": reason, "answer": message if message else first.get("text")})
+
+
+def run_model(parameters: Json, metadata: Json) -> tuple[str | None, str | None]:
+    """Model and provider, from the parameters of the invocation and the metadata of the run."""
+    params, about = mapping(parameters), mapping(metadata)
+    names = "model", "model_name", "model_id", "modelId", "deployment_name", "azure_deployment"
+    model = first_words(*(params.get(name) for name in names), about.get("ls_model_name"))
+    return model, words(about.get("ls_provider"))
+
+
+def request_in(inputs: Json, rest: Mapping[str, Json]) -> Call:
+    """The request in the inputs of a run: a body, messages or a text.
+
+    Args:
+        rest: members of the request that are logged elsewhere, such as tools.
+    """
+    body = opened(inputs)
+    if isinstance(body, str) and isinstance(whole := unpacked(body), dict) and is_request(whole):
+        body = whole
+    if isinstance(body, dict) and not is_message(body):
+        return request_fields({"prompt": body.get("prompts"), **rest, **body})
+    if isinstance(body, list) and all(isinstance(one, str) for one in body):
+        return request_fields({**rest, "prompt": body})
+    return request_fields({**rest, "messages": body})
+
+
+def evidence_in(outputs: Json) -> Call:
+    """`finish_reason` and `answer` of the outputs of a run; whatever they are, they are the answer."""
+    opened = unpacked(outputs)
+    return answer_evidence(opened) or generation_evidence(opened) or ({"answer": opened} if opened else {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A row of a trace: a run of a model, or of anything else.
+
+    Attributes:
+        result: the call; or why the row is none.
+        judgements: of this run's answer.
+        end: when it ended, in any form of a time.
+    """
+
+    id: str | None
+    parent: str | None
+    result: Result
+    judgements: Sequence[Judgement]
+    end: Json
+
+
+def run_result(known: Call, inputs: Json, rest: Mapping[str, Json], *, error: Json) -> Result:
+    """The call of a model's run, or why it is none.
+
+    Args:
+        known: all that the row says beside the request.
+        error: message or class of the error that ended the run.
+    """
+    fields = request_in(inputs, rest)
+    cost = paid(known.get("cost_usd"), words(known.get("model")))
+    call = filled({**fields, **known, "cost_usd": cost}, zeros=True)
+    if not fields:
+        return replace(why_no_prompt(mapping(inputs)), call=call)
+    if call.get("model") is None:
+        return replace(NO_MODEL, call={name: value for name, value in call.items() if name != "model"})
+    return with_error(call, error_class(error)) if error else call
+
+
+class TracedRuns(JoiningReader):
+    """A run of a model that has no other within it is a call.
+
+    Of several runs of one call, as two tracers write them, the inner one counts. What is said of a run
+    around calls, as of a whole trace, counts for the trace's last call.
+    """
+
+    @abstractmethod
+    def run(self, row: Record) -> Run:
+        """The run in a row."""
+
+    def join(self, rows: Sequence[Record]) -> Sequence[Result]:
+        """The innermost runs of models as calls, with the judgements of the runs around them."""
+        runs = [self.run(row) for row in rows]
+        outer = _ancestors(runs)
+        results = [OUTER if isinstance(one.result, dict) and one.id in outer else one.result for one in runs]
+        calls = [number for number, result in enumerate(results) if isinstance(result, dict)]
+        if not calls:
+            return results
+        last = max((_moment(runs[number].end), number) for number in calls)[1]
+        said = {number: runs[number].judgements for number in calls}
+        around = [number for number, one in enumerate(runs) if one.judgements and number not in said]
+        said[last] = [*said[last], *(one for number in around for one in runs[number].judgements)]
+        for number in around:
+            results[number] = JOINED
+        for number, judgements in said.items():
+            result = results[number]
+            results[number] = with_judgements(result, judgements) if isinstance(result, dict) else result
+        return results
+
+
+def _ancestors(runs: Sequence[Run]) -> set[str]:
+    """The ids of all runs that have a call within them."""
+    parents = {one.id: one.parent for one in runs if one.id is not None}
+    ancestors: set[str] = set()
+    for one in runs:
+        above = one.parent if isinstance(one.result, dict) else None
+        while above is not None and above not in ancestors:
+            ancestors.add(above)
+            above = parents.get(above)
+    return ancestors
+
+
+def _moment(end: Json) -> int:
+    try:
+        return microseconds(end) or 0
+    except ValueError:
+        return 0
+
+
+def amounts_of(cost: Json, inputs: Json, outputs: Json, *, start: Json, end: Json) -> Call:
+    """Cost, tokens and latency."""
+    amounts: Call = {
+        "cost_usd": cost,
+        "input_tokens": inputs,
+        "output_tokens": outputs,
+        "latency_s": seconds_between(start, end),
+    }
+    return filled(amounts, zeros=True)
+
+
+def sum_of(*values: Json) -> float | None:
+    """The sum of those values that are numbers; None if none is."""
+    known = [number for value in values if (number := usable_number(value)) is not None]
+    return sum(known) if known else None
+
+
+def labels_of(call_id: Json, trace: Json, metadata: Mapping[str, Json], *, tags: Json, time: Json) -> Call:
+    """Id, session, time, tags and task type of a run; the session is the conversation, else the trace."""
+    names = "session_id", "sessionId", "thread_id", "conversation_id"
+    return filled(
+        {
+            "call_id": words(call_id),
+            "session_id": first_words(*(metadata.get(name) for name in names), trace),
+            "time": time,
+            "tags": [tag for tag in listed(tags) if isinstance(tag, str)],
+            "task_type": words(metadata.get("task_type")),
+        }
+    )
+
+
+def model_name(model: Json, *providers: Json) -> Call:
+    """The field `model`, by LiteLLM's name; none if it is unknown."""
+    return filled({"model": litellm_model(model, *providers)})
