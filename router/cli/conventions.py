@@ -19,8 +19,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Start": ("demo", "init", "config"),
     "Learn from a log": ("inspect", "import", "train", "compare", "replay", "export"),
     "Route requests": ("route", "explain", "litellm-config", "lint"),
-    "Watch": ("costs", "feedback", "dashboard"),
-    "Versions": ("versions", "promote", "rollback", "diff", "version"),
+    "Watch": ("watch", "costs", "feedback", "dashboard"),
+    "Versions": ("retrain", "versions", "promote", "rollback", "diff", "version"),
 }
 """The commands in the order in which people need them; those of other packages come last."""
 EXAMPLES: Mapping[str, str] = {
@@ -39,9 +39,11 @@ EXAMPLES: Mapping[str, str] = {
     "explain": "pointsman explain --router models/support 'Where is my order?'",
     "litellm-config": "pointsman litellm-config --router models/support --out config.yaml",
     "lint": "pointsman lint prompts/",
+    "watch": "pointsman watch calls.db --router models:/support@champion",
     "costs": "pointsman costs calls.db --by day --by model",
     "feedback": "pointsman feedback calls.db CALL_ID --success",
     "dashboard": "pointsman dashboard calls.db",
+    "retrain": "pointsman retrain calls.db --register support --config pointsman.yaml",
     "versions": "pointsman versions support",
     "promote": "pointsman promote support 2",
     "rollback": "pointsman rollback support",

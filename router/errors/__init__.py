@@ -13,7 +13,8 @@ RouterError
 ├── CallFailed         no model answered; carries every attempt
 ├── StreamBroken       a stream ended in the middle, after its first piece
 ├── CallLogError       a call log can't be used
-│   └── TooManyRejects     more bad rows than the stated share
+│   ├── TooManyRejects     more bad rows than the stated share
+│   └── NothingToJudge     no prompt of the log is new to the routers
 ├── TrainingError      the log is readable, but no router can be fitted from it
 └── MissingExtra       a command needs packages of an extra that is not installed
 """
@@ -116,6 +117,10 @@ class CallLogError(RouterError):
 
 class TooManyRejects(CallLogError):
     """The share of rows that could not be read is over the stated limit."""
+
+
+class NothingToJudge(CallLogError):
+    """No prompt of the log is new to the routers, with a known outcome of their models."""
 
 
 class TrainingError(RouterError):

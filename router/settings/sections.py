@@ -354,6 +354,26 @@ class Registry(Settings):
     copies: str | None = None
 
 
+class Promotion(Settings):
+    """The gates of `pointsman retrain`: all must hold for a challenger to become the champion.
+
+    Attributes:
+        least_prompts: independent prompts to compare on; with fewer, nothing is decided.
+        max_quality_loss: most that the success rate may lie below the champion's; the lower end of the
+            interval counts.
+        min_saving: least saving as a share of the champion's cost; the lower end of the interval counts. A
+            negative one lets a better challenger cost more.
+        worse_slices: most slices (task types, tags, languages, ...) that are shown to be less successful.
+        max_calibration_error: of the challenger's confidence on the compared prompts.
+    """
+
+    least_prompts: Annotated[int, Field(ge=30)] = 200
+    max_quality_loss: Share = 0.01
+    min_saving: Annotated[float, Field(ge=-10, lt=1)] = 0.0
+    worse_slices: Count = 0
+    max_calibration_error: Share = 0.1
+
+
 class Config(Settings):
     """The whole of `pointsman.yaml`.
 
@@ -381,6 +401,7 @@ class Config(Settings):
     exploration: Exploration = Exploration()
     sessions: Sessions = Sessions()
     registry: Registry = Registry()
+    promotion: Promotion = Promotion()
 
     @field_validator("models")
     @classmethod

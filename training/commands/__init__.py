@@ -1,5 +1,29 @@
-"""The offline commands: import, train, compare, replay, inspect, export, versions, demo."""
+"""The offline commands, from `import` and `train` to `watch` and `dashboard`."""
 
-from training.commands import comparing, demo, differing, exporting, inspecting, offline, replaying, versions
+from training.commands import (
+    comparing,
+    dashboard,
+    demo,
+    differing,
+    exporting,
+    inspecting,
+    offline,
+    replaying,
+    retraining,
+    versions,
+    watching,
+)
 
-__all__ = ["comparing", "demo", "differing", "exporting", "inspecting", "offline", "replaying", "versions"]
+__all__ = [
+    "comparing",
+    "dashboard",
+    "demo",
+    "differing",
+    "exporting",
+    "inspecting",
+    "offline",
+    "replaying",
+    "retraining",
+    "versions",
+    "watching",
+]

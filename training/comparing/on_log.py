@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from router.errors import CallLogError
+from router.errors import NothingToJudge
 from router.errors.masking import without_credentials
 from router.records import FloatArray, IntArray
 from router.version import Version
@@ -127,7 +127,7 @@ def rows_to_judge(table: PromptTable, job: CompareJob) -> JudgedPrompts:
         table: with one column for each of `job.models()`.
 
     Raises:
-        CallLogError: no prompt is left.
+        NothingToJudge: no prompt is left.
     """
     seen = frozenset[int]().union(*(version.training_keys() for version in job.routers.values()))
     fresh = np.array([int(key[:16], 16) not in seen for key in table.keys], dtype=bool)
@@ -142,7 +142,7 @@ def rows_to_judge(table: PromptTable, job: CompareJob) -> JudgedPrompts:
     if not kept.any():
         reasons_text = ", ".join(f"{count} {why}" for why, count in left_out.items())
         way_out = ", each prompt with the outcome of every model, or --method auto"
-        raise CallLogError(
+        raise NothingToJudge(
             f"no prompt to judge the router on: {len(table)} prompts, {reasons_text}; give calls of its "
             f"models ({', '.join(table.models)}) that it was not trained on"
             + (way_out if job.method == "exact" else "")

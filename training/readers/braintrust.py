@@ -11,7 +11,7 @@ from router.effort import effort_of
 from router.records import Json
 from training.readers.judgements import Judgement, expected, judgement_of
 from training.readers.litellm_records import INTERNAL, OTHER_CALL
-from training.readers.protocol import NO_RECORD, Record, Rejected, Result, Sample
+from training.readers.protocol import NO_RECORD, Record, Rejected, Result
 from training.readers.request_shapes import texts_in
 from training.readers.traced_runs import (
     Run,
@@ -24,8 +24,6 @@ from training.readers.traced_runs import (
 )
 from training.readers.values import first_given, listed, mapping, member, words
 
-_TELLING = ("span_id", "root_span_id", "span_attributes")
-_PAGES = ("events", "data", "rows")
 _NO_EVENT = Rejected("not an event of Braintrust")
 _REST = ("tools", "response_format", "functions")
 
@@ -34,18 +32,8 @@ class Braintrust(TracedRuns):
     """A span of type `llm` is a call; scores of the spans around it count for the trace's last call."""
 
     name = "braintrust"
-    many_rows = pages = True
-
-    def recognise(self, sample: Sample) -> float:
-        """By the members of its events, alone or in a page."""
-        if set(_TELLING) <= sample.columns:
-            return 0.9
-        return 0.9 * sample.share_of(lambda record: any(map(_is_event, self.rows(record))))
-
-    def rows(self, record: Record) -> Iterator[Record]:
-        """The events in a page."""
-        page = [one for name in _PAGES for one in listed(record.get(name)) if isinstance(one, dict)]
-        yield from [record] if _is_event(record) or not page else page
+    telling = ("span_id", "root_span_id", "span_attributes")
+    listed_in = ("events", "data", "rows")
 
     def key(self, row: Record) -> str | None:
         """The trace, which is named by its root span."""
@@ -76,10 +64,6 @@ class Braintrust(TracedRuns):
             judgements=[one for one in _judgements(row, known.get("answer")) if one is not None],
             end=end,
         )
-
-
-def _is_event(record: Record) -> bool:
-    return all(name in record for name in _TELLING)
 
 
 def _result(row: Record, known: dict[str, Json]) -> Result:

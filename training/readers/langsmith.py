@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from router.records import Json
 from training.readers.judgements import Judgement, judgement_of
 from training.readers.litellm_records import OTHER_CALL
-from training.readers.protocol import NO_RECORD, Record, Rejected, Sample
+from training.readers.protocol import NO_RECORD, Record, Rejected
 from training.readers.traced_runs import (
     Run,
     TracedRuns,
@@ -22,9 +22,8 @@ from training.readers.traced_runs import (
     run_result,
     sum_of,
 )
-from training.readers.values import first_given, is_zero, listed, mapping, member, words
+from training.readers.values import first_given, is_zero, mapping, member, words
 
-_TELLING = ("run_type", "trace_id", "start_time", "inputs")
 _NO_RUN = Rejected("not a LangSmith run")
 _REST = ("tools", "functions", "response_format")
 
@@ -33,18 +32,8 @@ class LangSmith(TracedRuns):
     """A run of type `llm` is a call; feedback on the runs around it counts for the trace's last call."""
 
     name = "langsmith"
-    many_rows = pages = True
-
-    def recognise(self, sample: Sample) -> float:
-        """By the type of run, its trace and its inputs, alone or in a page."""
-        if set(_TELLING) <= sample.columns:
-            return 0.9
-        return 0.9 * sample.share_of(lambda record: any(map(_is_run, self.rows(record))))
-
-    def rows(self, record: Record) -> Iterator[Record]:
-        """The runs in a page."""
-        runs = [one for one in listed(record.get("runs")) if isinstance(one, dict)]
-        yield from (record,) if _is_run(record) or not runs else runs
+    telling = ("run_type", "trace_id", "start_time", "inputs")
+    listed_in = ("runs",)
 
     def key(self, row: Record) -> str | None:
         """The trace."""
@@ -75,10 +64,6 @@ class LangSmith(TracedRuns):
             judgements=[one for one in _judgements(row) if one is not None],
             end=end,
         )
-
-
-def _is_run(record: Record) -> bool:
-    return all(name in record for name in _TELLING)
 
 
 def _cost(row: Record) -> Json:

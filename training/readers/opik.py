@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from router.records import Json
 from training.readers.judgements import Judge, Judgement, judgement_of
 from training.readers.litellm_records import OTHER_CALL
-from training.readers.protocol import NO_RECORD, Record, Rejected, Result, Sample
+from training.readers.protocol import NO_RECORD, Record, Rejected, Result
 from training.readers.traced_runs import (
     Run,
     TracedRuns,
@@ -24,7 +24,6 @@ from training.readers.values import first_given, listed, mapping, member, words
 
 _TYPES = ("llm", "general", "tool", "guardrail")
 _OWN = ("parent_span_id", "total_estimated_cost", "feedback_scores", "usage")
-_PAGES = ("content", "spans", "traces")
 _NO_SPAN = Rejected("not a span or trace of Opik")
 _JUDGES: Mapping[str, Judge] = {"ui": "annotation", "sdk": "feedback", "online_scoring": "evaluation"}
 
@@ -33,23 +32,19 @@ class Opik(TracedRuns):
     """A span of type `llm` is a call; scores of its trace count for the trace's last call."""
 
     name = "opik"
-    many_rows = pages = True
+    telling = ("trace_id", "type", "input", "start_time", "feedback_scores")
+    listed_in = ("content", "spans", "traces")
 
-    def recognise(self, sample: Sample) -> float:
-        """By the members of spans, alone or in a page."""
-        if {"trace_id", "type", "input", "start_time", "feedback_scores"} <= sample.columns:
-            return 0.9
-        return 0.9 * sample.share_of(lambda record: any(map(_is_span, self.rows(record))))
-
-    def rows(self, record: Record) -> Iterator[Record]:
+    def rows(self, record: Record) -> list[Record]:
         """The spans and traces in a page or an exported file."""
-        pages = [one for name in _PAGES for one in listed(record.get(name)) if isinstance(one, dict)]
-        if not pages or _is_span(record):
-            yield record
-            return
-        if isinstance(trace := record.get("trace"), dict):
-            yield trace
-        yield from pages
+        page = list(super().rows(record))
+        trace = record.get("trace")
+        return [trace, *page] if isinstance(trace, dict) and page != [record] else page
+
+    def is_run(self, record: Record) -> bool:
+        """Whether a record is a span."""
+        own = any(name in record for name in _OWN)
+        return own and record.get("type") in _TYPES and {"trace_id", "input", "start_time"} <= record.keys()
 
     def key(self, row: Record) -> str | None:
         """The trace."""
@@ -84,11 +79,6 @@ class Opik(TracedRuns):
             judgements=[one for one in _judgements(row) if one is not None],
             end=end,
         )
-
-
-def _is_span(record: Record) -> bool:
-    own = any(name in record for name in _OWN)
-    return own and record.get("type") in _TYPES and {"trace_id", "input", "start_time"} <= record.keys()
 
 
 def _other(row: Record) -> Result:

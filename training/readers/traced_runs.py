@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from router.records import Json
 from training.readers.cells import microseconds
@@ -19,6 +20,7 @@ from training.readers.protocol import (
     JoiningReader,
     Record,
     Result,
+    Sample,
 )
 from training.readers.providers import litellm_model
 from training.readers.request_shapes import answer_evidence, is_request, opened, request_fields, why_no_prompt
@@ -125,7 +127,30 @@ class TracedRuns(JoiningReader):
 
     Of several runs of one call, as two tracers write them, the inner one counts. What is said of a run
     around calls, as of a whole trace, counts for the trace's last call.
+
+    Attributes:
+        telling: members that every run has, and that no other format's records have all.
+        listed_in: members of a page that list its runs.
     """
+
+    many_rows = pages = True
+    telling: ClassVar[tuple[str, ...]]
+    listed_in: ClassVar[tuple[str, ...]]
+
+    def recognise(self, sample: Sample) -> float:
+        """By the members of the runs, alone or in a page."""
+        if set(self.telling) <= sample.columns:
+            return 0.9
+        return 0.9 * sample.share_of(lambda record: any(map(self.is_run, self.rows(record))))
+
+    def rows(self, record: Record) -> Iterable[Record]:
+        """The runs in a page."""
+        page = [one for name in self.listed_in for one in listed(record.get(name)) if isinstance(one, dict)]
+        return [record] if self.is_run(record) or not page else page
+
+    def is_run(self, record: Record) -> bool:
+        """Whether a record is a run, and not a page of them."""
+        return all(name in record for name in self.telling)
 
     @abstractmethod
     def run(self, row: Record) -> Run:

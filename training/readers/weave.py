@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from router.records import Json
 from training.readers.judgements import Judgement, judgement_of
 from training.readers.litellm_records import OTHER_CALL
-from training.readers.protocol import NO_RECORD, Record, Rejected, Result, Sample
+from training.readers.protocol import NO_RECORD, Record, Rejected, Result
 from training.readers.traced_runs import (
     NO_CHAT,
     Run,
@@ -25,8 +25,6 @@ from training.readers.traced_runs import (
 )
 from training.readers.values import first_given, listed, mapping, member, words
 
-_TELLING = ("op_name", "trace_id", "started_at", "inputs")
-_PAGES = ("calls", "data")
 _REFERENCE = "weave://"
 _NO_CALL = Rejected("not a call of Weave")
 _COSTS = ("prompt_tokens_total_cost", "completion_tokens_total_cost")
@@ -36,18 +34,8 @@ class Weave(TracedRuns):
     """A call whose inputs are a request to a model; feedback on the calls around it is the last one's."""
 
     name = "weave"
-    many_rows = pages = True
-
-    def recognise(self, sample: Sample) -> float:
-        """By the members of its calls, alone or in a page."""
-        if set(_TELLING) <= sample.columns:
-            return 0.9
-        return 0.9 * sample.share_of(lambda record: any(map(_is_call, self.rows(record))))
-
-    def rows(self, record: Record) -> Iterator[Record]:
-        """The calls in a page."""
-        page = [one for name in _PAGES for one in listed(record.get(name)) if isinstance(one, dict)]
-        yield from [record] if _is_call(record) or not page else page
+    telling = ("op_name", "trace_id", "started_at", "inputs")
+    listed_in = ("calls", "data")
 
     def key(self, row: Record) -> str | None:
         """The trace."""
@@ -83,17 +71,13 @@ class Weave(TracedRuns):
         )
 
 
-def _is_call(record: Record) -> bool:
-    return all(name in record for name in _TELLING)
-
-
 def _operation(row: Record) -> str:
     """The name of the operation, from its reference: `weave:///shop/app/op/openai.chat:VERSION`."""
     return (words(row.get("op_name")) or "").rpartition("/")[2].partition(":")[0]
 
 
 def _result(row: Record, inputs: Mapping[str, Json], known: dict[str, Json]) -> Result:
-    if not row or not _is_call(row):
+    if any(name not in row for name in Weave.telling):
         return _NO_CALL if row else NO_RECORD
     is_model = "model" in known and not NO_CHAT.search(_operation(row)) and request_in(inputs, {})
     return run_result(known, inputs, {}, error=row.get("exception")) if is_model else OTHER_CALL

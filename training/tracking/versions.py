@@ -25,6 +25,8 @@ from router.errors import ConfigError, MissingExtra, RouterError
 from router.errors.masking import without_credentials
 from router.loading.registry import cause_of, check_database
 from router.records import Json
+from router.serving.client import load_version
+from router.version import Version
 from training.tracking.publish import quiet_mlflow
 from training.tracking.store import WAIT_S
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION = "champion"
+CHALLENGER = "challenger"
 HISTORY = "pointsman.history"
 """Start of the keys of the tags that hold the moves of aliases."""
 COMPARISON_RUN = "comparison_run"
@@ -223,6 +226,28 @@ class RouterRegistry:
         move = self.move(name, alias, self.resolved(name, target), seen=now, undoes=undoes)
         assert move is not None
         return move
+
+    def load(self, name: str, version: str) -> Version:
+        """The router of a version, from its local copy or the registry.
+
+        Raises:
+            ArtifactError: it is unusable, or can't be downloaded.
+        """
+        with self._client():
+            import mlflow
+
+            mlflow.set_tracking_uri(self.tracking_uri)
+            return load_version(f"models:/{name}/{version}", None)[0]
+
+    def record(
+        self, name: str, version: str, tags: Mapping[str, str], run_id: str, documents: Mapping[str, str]
+    ) -> None:
+        """Tag a version, and add documents by file name to its training run."""
+        with self._client() as client:
+            for file, text in documents.items():
+                client.log_text(run_id, text, file)
+            for key, value in tags.items():
+                client.set_model_version_tag(name, version, key, value)
 
     def comparison(self, name: str, version: str) -> dict[str, Json] | None:
         """The report, as JSON, of the last comparison of a version; None if the registry has none."""

@@ -43,7 +43,7 @@ CALL_SCHEMA = pa.schema(
         "cost_usd": pa.float64(), "input_tokens": pa.int64(), "output_tokens": pa.int64(),
         "latency_s": pa.float64(), "propensity": pa.float64(), "policy_version": _TEXT,
         "decision_source": _TEXT, "confidence": pa.float64(), "sampling_probability": pa.float64(),
-        "truncated": pa.bool_(), "effort": _TEXT,
+        "truncated": pa.bool_(), "effort": _TEXT, "expected_cost_usd": pa.float64(),
     }
 )  # fmt: skip
 """The canonical call log; `messages`, `tools` and `response_format` are JSON text."""
@@ -141,6 +141,7 @@ def _chance(values: FloatArray) -> Sequence[tuple[BoolArray, str]]:
 _RANGES: Mapping[str, _Checks] = {
     "score": _share, "cost_usd": _amount, "input_tokens": _count, "output_tokens": _count,
     "latency_s": _amount, "propensity": _chance, "confidence": _share, "sampling_probability": _chance,
+    "expected_cost_usd": _amount,
 }  # fmt: skip
 _CLEANERS: Mapping[str, Callable[[Json], Json]] = {
     "time": microseconds, "tags": tag_list, "success": boolean, "truncated": boolean,

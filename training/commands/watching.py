@@ -1,0 +1,95 @@
+"""The command that compares a router in service with its own forecasts, as cron runs it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from router.cli.console import (
+    AsJson,
+    RouterAt,
+    SettingsFile,
+    app,
+    loaded_version,
+    print_json,
+    progress_bars,
+    say,
+)
+from router.errors import ConfigError
+from router.settings.yaml_file import load_config
+from training.commands.offline import CACHE, TRACKING, Cache, Calls, Fields, Tracking, offline, reading_of
+
+if TYPE_CHECKING:
+    from training.watching import Watched
+
+ALARM = 6
+"""Exit code of `watch` when success or cost is shown to be worse than the forecast."""
+
+
+@app.command("watch")
+def watch_command(
+    calls: Calls,
+    router: RouterAt,
+    config: SettingsFile = None,
+    roll_back: Annotated[
+        bool,
+        typer.Option(
+            "--roll-back",
+            help="Move the alias back if the router as a whole is shown to succeed less than it forecast.",
+        ),
+    ] = False,
+    mapping: Fields = None,
+    rejects: Annotated[Path | None, typer.Option(help="File for rows that can't be read.")] = None,
+    cache: Cache = CACHE,
+    tracking_uri: Tracking = TRACKING,
+    as_json: AsJson = False,
+) -> None:
+    """Compare a router's calls with its forecasts; may run daily: 5 % false alarms over all looks together.
+
+    Exit code 6: success or cost is shown to be worse than the forecast.
+    """
+    offline()
+    from training.tracking.versions import RouterRegistry
+    from training.watching import WatchJob, watch_router
+
+    registry = RouterRegistry(tracking_uri)
+    pointed = re.fullmatch(r"models:/([^/]+)@([^/@]+)", router)
+    number = registry.pointed(pointed[1], pointed[2]) if pointed else None
+    if roll_back and number is None:
+        raise ConfigError(f"--roll-back moves an alias, and {router} names none: write models:/NAME@ALIAS")
+    version = registry.load(pointed[1], number) if pointed and number else loaded_version(router, config)
+    settings = load_config(config) if config else version.config
+    job = WatchJob(
+        sources=calls,
+        reading=reading_of(settings, mapping, rejects, cache),
+        version=version,
+        router=router,
+        name=pointed[1] if pointed else None,
+    )
+    with progress_bars() as progress:
+        result = watch_router(job, progress)
+    moved = None
+    if roll_back and result.worse and pointed and registry.pointed(pointed[1], pointed[2]) == number:
+        moved = registry.rollback(pointed[1], pointed[2])
+    if as_json:
+        print_json({**result.to_json(), "move": moved.to_json() if moved else None})
+    else:
+        _show(result)
+        if moved:
+            say(f"{router} points to version {moved.version} now, before to version {moved.previous}")
+    if result.alarms:
+        raise typer.Exit(ALARM)
+
+
+def _show(result: Watched) -> None:
+    say(
+        f"{result.own_calls} of {result.calls} calls are of {result.policy_version}; "
+        f"the rule table decided {result.stepped_aside:.1%} of them"
+    )
+    for finding in result.findings:
+        say(f"{'alarm' if finding.alarm else 'note'}: {finding.sentence}; next: {finding.next}")
+    if not result.findings:
+        say("success and cost are as forecast, as far as these calls can tell")

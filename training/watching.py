@@ -1,0 +1,266 @@
+"""Whether a router in service still gets what it forecast: success and cost, per model and task type."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from router.errors import CallLogError
+from router.models.prices import ModelPrice, listed_price
+from router.records import FloatArray, Json
+from router.version import Version
+from training.progress import Reporter
+from training.prompts.from_logs import ReadOptions, calls_of, success_score_of
+from training.prompts.pricing import NOTABLE
+from training.statistics.sequential import log_evidence_of_excess
+
+Kind = Literal["router", "success", "cost", "price"]
+ALPHA = 0.05
+"""Chance of any false alarm, over all looks, models and task types together."""
+SUCCESS_TOLERANCE = 0.02
+"""A success rate counts as the forecast if it is lower by at most this much."""
+COST_TOLERANCE = 0.25
+"""A cost counts as the forecast if it is higher by at most this share."""
+OTHER = "other"
+"""The task type of calls without one, or with one that training did not tell apart."""
+_COLUMNS = (
+    "call_id", "time", "model", "task_type", "success", "score", "cost_usd", "input_tokens", "output_tokens",
+    "policy_version", "decision_source", "confidence", "expected_cost_usd",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchJob:
+    """One look at a log.
+
+    Attributes:
+        version: the router that is watched; only its own calls count.
+        router: its address, as it is given to a command.
+        name: the name that it is registered under; None: it is a folder.
+    """
+
+    sources: Sequence[str]
+    reading: ReadOptions
+    version: Version
+    router: str
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deviation:
+    """Something that is not as forecast.
+
+    Attributes:
+        kind: "router": success over all calls; "success" and "cost": of one model on one task type;
+            "price": one model's price has moved against LiteLLM's list, which is no alarm.
+        forecast, actual: means; success rates, USD a call, or for a price USD at both prices.
+        p_value: valid at every look, corrected for the number of cells; None for a price.
+        next: the command to run next.
+    """
+
+    kind: Kind
+    model: str | None
+    task_type: str | None
+    calls: int
+    forecast: float
+    actual: float
+    p_value: float | None
+    sentence: str
+    next: str
+
+    @property
+    def alarm(self) -> bool:
+        """Whether it is shown, and not only worth a look."""
+        return self.p_value is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """The result of one look.
+
+    Attributes:
+        calls: in the log.
+        own_calls: those of the watched version.
+        stepped_aside: share of these that the rule table decided; NaN without a call.
+    """
+
+    router: str
+    policy_version: str
+    calls: int
+    own_calls: int
+    stepped_aside: float
+    findings: Sequence[Deviation]
+
+    @property
+    def alarms(self) -> Sequence[Deviation]:
+        """The findings that are shown."""
+        return [finding for finding in self.findings if finding.alarm]
+
+    @property
+    def worse(self) -> bool:
+        """Whether the router as a whole is shown to succeed less often than it forecast."""
+        return any(finding.kind == "router" for finding in self.findings)
+
+    def to_json(self) -> dict[str, Json]:
+        """What `pointsman watch --json` prints."""
+        return {**asdict(self), "findings": [{**asdict(one), "alarm": one.alarm} for one in self.findings]}
+
+
+def watch_router(job: WatchJob, reporter: Reporter) -> Watched:
+    """Compare the calls of a router with its forecasts.
+
+    Raises:
+        CallLogError: the log can't be read, or its calls of the router hold no forecast.
+    """
+    calls = _calls(job, reporter)
+    own = calls.filter(pl.col("policy_version") == job.version.policy_version)
+    if len(own) and own["confidence"].is_null().all():
+        raise CallLogError(
+            f"{', '.join(job.sources)}: {len(own)} calls of {job.version.policy_version}, none with a "
+            "confidence: give the log that the router wrote (`log.url`), or what `import` made of it"
+        )
+    aside = own["decision_source"].eq("rule").mean()
+    return Watched(
+        router=job.router,
+        policy_version=job.version.policy_version,
+        calls=len(calls),
+        own_calls=len(own),
+        stepped_aside=math.nan if aside is None else float(str(aside)),
+        findings=[*_broken_forecasts(own, job), *_moved_prices(own, job)],
+    )
+
+
+def _calls(job: WatchJob, reporter: Reporter) -> pl.DataFrame:
+    """The log's calls in order of time, with their outcome in [0, 1] as `outcome`."""
+    with calls_of(job.sources, job.reading, reporter) as files:
+        frame = files.whole()
+        table = None if frame is None else frame.select(*_COLUMNS).to_arrow()
+    if table is None:
+        raise CallLogError(
+            f"{', '.join(job.sources)}: no call in the log; name the log that the router writes"
+        )
+    calls = pl.DataFrame(pl.from_arrow(table)).sort("time", "call_id", nulls_last=True)
+    least = success_score_of(job.reading.config)
+    score = pl.lit(None) if least is None else pl.col("score") >= least
+    return calls.with_columns(outcome=pl.coalesce("success", score).cast(pl.Float64))
+
+
+def _broken_forecasts(own: pl.DataFrame, job: WatchJob) -> Iterator[Deviation]:
+    """The cells in which evidence against the forecast was ever as strong as an alarm takes."""
+    models, types = job.version.models, job.version.manifest["features"]["task_types"]
+    own = own.filter(pl.col("model").is_in(models)).with_columns(
+        pl.when(pl.col("task_type").is_in(types)).then("task_type").otherwise(pl.lit(OTHER))
+    )
+    cells = 1 + 2 * len(models) * (len(types) + 1)
+    parts: list[tuple[str | None, str | None, pl.DataFrame]] = [(None, None, own)]
+    for (model, task), part in own.group_by("model", "task_type", maintain_order=True):
+        parts.append((str(model), str(task), part))
+    for model, task, part in parts:
+        kinds: tuple[Kind, ...] = ("router",) if model is None else ("success", "cost")
+        for kind in kinds:
+            forecast, actual = _pairs(part, "cost" if kind == "cost" else "success")
+            tested = _cost_excess(forecast, actual) if kind == "cost" else _failure_excess(forecast, actual)
+            evidence = log_evidence_of_excess(*tested)
+            if len(evidence) and evidence.max() >= math.log(cells / ALPHA):
+                means = float(forecast.mean()), float(actual.mean())
+                p_value = cells * math.exp(-float(evidence.max()))
+                yield _finding(kind, (model, task), len(forecast), means, p_value, job)
+
+
+def _pairs(part: pl.DataFrame, kind: Literal["success", "cost"]) -> tuple[FloatArray, FloatArray]:
+    """Forecast and outcome of each call that has both; a call that should cost nothing has no ratio."""
+    names = ("confidence", "outcome") if kind == "success" else ("expected_cost_usd", "cost_usd")
+    known = part.drop_nulls(names)
+    if kind == "cost":
+        known = known.filter(pl.col("expected_cost_usd") > 0)
+    forecast, actual = (known[name].to_numpy().astype(np.float64) for name in names)
+    return forecast, actual
+
+
+def _failure_excess(forecast: FloatArray, success: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Failures, and the most that may fail on average."""
+    return 1 - success, np.clip(1 - forecast + SUCCESS_TOLERANCE, 0.0, 1.0)
+
+
+def _cost_excess(forecast: FloatArray, cost: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Costs c against forecasts f as c / (c + f), which is in [0, 1].
+
+    It is concave in c, so that a mean cost of at most (1 + t) f bounds its mean by (1 + t) / (2 + t),
+    however long the tail of the costs (Jensen).
+    """
+    bound = (1 + COST_TOLERANCE) / (2 + COST_TOLERANCE)
+    return cost / (cost + forecast), np.full(len(cost), bound)
+
+
+def _finding(
+    kind: Kind,
+    cell: tuple[str | None, str | None],
+    calls: int,
+    means: tuple[float, float],
+    p_value: float,
+    job: WatchJob,
+) -> Deviation:
+    model, task = cell
+    forecast, actual = means
+    where = "all calls" if model is None else f"{model} on {task}"
+    figures = (
+        f"costs ${1000 * actual:.4g} per 1,000 calls, forecast ${1000 * forecast:.4g}"
+        if kind == "cost"
+        else f"succeeds on {actual:.1%}, forecast {forecast:.1%}"
+    )
+    return Deviation(
+        kind=kind,
+        model=model,
+        task_type=task,
+        calls=calls,
+        forecast=forecast,
+        actual=actual,
+        p_value=p_value,
+        sentence=f"{where}: {figures} ({calls} calls)",
+        next=_next(kind, job),
+    )
+
+
+def _next(kind: Kind, job: WatchJob) -> str:
+    """The command that answers a finding: back to the version before, or a router that has seen the calls."""
+    if job.name is None:
+        return shlex.join(["pointsman", "train", *job.sources, "--out", job.router])
+    if kind == "router":
+        return shlex.join(["pointsman", "rollback", job.name])
+    return shlex.join(["pointsman", "retrain", *job.sources, "--register", job.name])
+
+
+def _moved_prices(own: pl.DataFrame, job: WatchJob) -> Iterator[Deviation]:
+    """The models whose price in force is notably off LiteLLM's list, at the tokens of their calls."""
+    for model in job.version.models:
+        price, settings = job.version.prices[model], job.version.config.of(model)
+        listed = listed_price(settings.litellm_model, model)
+        part = own.filter(pl.col("model") == model).drop_nulls(["input_tokens", "output_tokens"])
+        if listed is None or not len(part):
+            continue
+        before, now = _bill(price, part), _bill(listed, part)
+        if before > 0 and now > 0 and abs(now / before - 1) > NOTABLE:
+            yield Deviation(
+                kind="price",
+                model=model,
+                task_type=None,
+                calls=len(part),
+                forecast=before,
+                actual=now,
+                p_value=None,
+                sentence=f"{model}: LiteLLM's list price is {now / before:.2f} times the router's, at the "
+                f"tokens of {len(part)} calls",
+                next=_next("price", job),
+            )
+
+
+def _bill(price: ModelPrice, part: pl.DataFrame) -> float:
+    """USD for the tokens of calls."""
+    inputs, outputs = float(part["input_tokens"].sum()), float(part["output_tokens"].sum())
+    return inputs * price.per_input_token + outputs * price.per_output_token + len(part) * price.per_call
