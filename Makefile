@@ -8,7 +8,7 @@ export MPLBACKEND := Agg
 PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
 FAST := not service and not browser and not slow
 
-.PHONY: help demo test quick pythons fix check bench lock clean
+.PHONY: help demo test quick pythons fix check bench screenshots lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -54,11 +54,15 @@ bench: $(READY) ## measure quality and speed; DATA=folder of call logs, the bund
 	$(BIN)/python -m benchmarks.reading
 	$(BIN)/python -m benchmarks.training_limits
 	$(BIN)/python -m benchmarks.proxy_load
+	$(BIN)/python -m benchmarks.chaos
+
+screenshots: $(READY) ## take pictures of the dashboard and of the demo's report, light and dark, into docs/pictures
+	$(BIN)/python -m benchmarks.screenshots
 
 lock: ## write requirements-dev.txt anew from pyproject.toml, in an environment of its own
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/pip install --quiet torch==2.13.0
-	$(VENV)-lock/bin/pip install --quiet --editable '.[train,proxy,postgres,s3,gcs,dev]'
+	$(VENV)-lock/bin/pip install --quiet --editable '.[train,proxy,dashboard,postgres,s3,gcs,dev]'
 	head -1 requirements-dev.txt > requirements-dev.head && mv requirements-dev.head requirements-dev.txt
 	$(VENV)-lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' >> requirements-dev.txt
 	rm -rf $(VENV)-lock

@@ -34,15 +34,15 @@ LAYERS = {
         ["router.litellm_plugin", "router.cli"],
     ],
     "training": [
-        ["training.progress", "training.whole_file"],
-        ["training.readers", "training.spending", "training.statistics", "training.tracking"],
-        ["training.reading", "training.pages"],
+        ["training.progress", "training.whole_file", "training.readers", "training.statistics"],
+        ["training.reading", "training.spending", "training.tracking", "training.pages"],
         ["training.prompts", "training.judging", "training.recommending"],
         [
             "training.learning",
             "training.replaying",
             "training.complexity_router",
             "training.inspecting",
+            "training.dashboard",
             "training.differing",
             "training.watching",
         ],

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from itertools import product
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, Self, TypeAlias, get_args
 
 from router.records import Json
 
@@ -23,6 +23,21 @@ _COLUMNS: Mapping[Grouping, str] = {
 }  # fmt: skip
 _DATES: Mapping[Grouping, str] = {"day": "%Y-%m-%d", "month": "%Y-%m"}
 _TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
+COST_COLUMNS = frozenset(
+    {
+        *_COLUMNS.values(),
+        *_TOKENS,
+        "call_id",
+        "time",
+        "tags",
+        "error",
+        "cost_usd",
+        "baseline_model",
+        "baseline_cost_usd",
+        "latency_s",
+    }
+)
+"""What a report reads of a row."""
 
 LATENCY_STEP = 1.02
 """Ratio of neighbouring latencies that the median distinguishes: it is within 1 % of the exact one."""
@@ -94,21 +109,18 @@ def cost_report(rows: Iterable[Row], by: Sequence[Grouping] = (), *, zone: tzinf
         by: a row counts in the group of its values; a row with several tags in the group of each.
         zone: where days and months begin.
     """
-    tallies: dict[Group, _Tally] = {}
-    total = _Tally()
-    baselines: set[str] = set()
+    tallies: dict[Group, CostTally] = {}
+    total = CostTally()
     for row in rows:
         total.add(row)
-        if baseline := row.get("baseline_model"):
-            baselines.add(str(baseline))
         for group in product(*(_values(row, grouping, zone) for grouping in by)):
-            tallies.setdefault(group, _Tally()).add(row)
+            tallies.setdefault(group, CostTally()).add(row)
     lines = [tally.line(group) for group, tally in tallies.items()] if by else []
     return CostReport(
         by=tuple(by),
         lines=sorted(lines, key=_in_time(by) or _dearest_first),
         total=total.line(()),
-        baselines=tuple(sorted(baselines)),
+        baselines=tuple(sorted(total.baselines)),
     )
 
 
@@ -131,8 +143,8 @@ def period_bound(text: str, zone: tzinfo, *, end: bool) -> datetime:
 
 
 @dataclass(slots=True)
-class _Tally:
-    """The sums of one group while the rows go by."""
+class CostTally:
+    """The sums of one group while the rows go by; parts of a group add up to it."""
 
     calls: int = 0
     failed: int = 0
@@ -150,8 +162,12 @@ class _Tally:
     least_latency: float = math.inf
     most_latency: float = 0.0
     latencies: Counter[int] = field(default_factory=Counter)
+    baselines: set[str] = field(default_factory=set)
 
     def add(self, row: Row) -> None:
+        """Count a row as `read_rows` gives it."""
+        if baseline := row.get("baseline_model"):
+            self.baselines.add(str(baseline))
         for name in _TOKENS:
             self.tokens[name] += row.get(name) or 0
         cost = row.get("cost_usd")
@@ -179,7 +195,32 @@ class _Tally:
             self.most_latency = max(self.most_latency, latency)
             self.latencies[_latency_bin(latency)] += 1
 
+    def merge(self, other: Self) -> None:
+        """Count the rows that another tally counted."""
+        for name in _SUMMED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.least_latency = min(self.least_latency, other.least_latency)
+        self.most_latency = max(self.most_latency, other.most_latency)
+        self.tokens.update(other.tokens)
+        self.latencies.update(other.latencies)
+        self.baselines |= other.baselines
+
+    def to_json(self) -> list[Json]:
+        """The sums as JSON values, for `from_json`."""
+        values = (getattr(self, one.name) for one in fields(self))
+        return [_plain(one) for one in values]
+
+    @classmethod
+    def from_json(cls, values: Sequence[Json]) -> Self:
+        """The tally that `to_json` wrote."""
+        tally = cls()
+        for one, value in zip(fields(cls), values, strict=True):
+            kind = type(getattr(tally, one.name))
+            setattr(tally, one.name, kind(dict(value)) if kind is Counter else kind(value))
+        return tally
+
     def line(self, group: Group) -> CostLine:
+        """The sums as a line of a report."""
         saved = self.compared_baseline - self.compared_cost
         timed = self.latencies.total()
         median = min(max(_median(self.latencies), self.least_latency), self.most_latency) if timed else None
@@ -203,6 +244,19 @@ class _Tally:
             latency_mean_s=self.latency / timed if timed else None,
             latency_median_s=median,
         )
+
+
+def _plain(value: Json) -> Json:
+    if isinstance(value, Counter):
+        return list(value.items())
+    return sorted(value) if isinstance(value, set) else value
+
+
+_SUMMED = tuple(
+    one.name
+    for one in fields(CostTally)
+    if one.type in {"int", "float"} and not one.name.endswith("st_latency")
+)
 
 
 def _values(row: Row, grouping: Grouping, zone: tzinfo) -> Sequence[str | None]:

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -53,7 +53,12 @@ class LineStore:
     def close(self) -> None:
         """Nothing is open between two batches."""
 
-    def read(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[dict[str, Json]]:
+    def read(
+        self,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        columns: Collection[str] = COLUMNS,
+    ) -> Iterator[dict[str, Json]]:
         """Every call from `since` and before `until`, by time and call id, with its latest feedback.
 
         A database in a temporary folder of this user sorts and joins the lines in little memory; it takes
@@ -75,7 +80,7 @@ class LineStore:
                 while some := list(islice(feedback, _READ_AT_ONCE)):
                     sorter.append_feedback(some)
                 if path.is_file():
-                    yield from sorter.read(since, until)
+                    yield from sorter.read(since, until, columns)
             finally:
                 sorter.close()
 

@@ -83,6 +83,8 @@ class CallRecord:
 
 COLUMNS = tuple(field.name for field in fields(CallRecord))
 FEEDBACK_COLUMNS = ("feedback_id", "call_id", "time", "success", "score", "source")
+KEY = ("time", "call_id")
+"""Columns that give the order of the rows; they are always read."""
 TEXTS = ("messages", "tools", "response_format")
 """Values that the caller owns and may change after the call."""
 JSON_COLUMNS = frozenset({*TEXTS, "tags", "notes", "alternatives"})
@@ -203,6 +205,8 @@ _NEVER_NULL: Mapping[str, Callable[[], Json]] = {
 }
 
 
+_CONVERTED = JSON_COLUMNS | {"time"}
+"""Columns whose stored values are not plain JSON values."""
 _SQLITE_KINDS: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(NUMBERS, (float, int)),
     **dict.fromkeys(WHOLE_NUMBERS | FLAGS, (int,)),
@@ -211,7 +215,10 @@ _SQLITE_KINDS: Mapping[str, tuple[type, ...]] = {
 
 def row_to_json(row: Mapping[str, Json]) -> dict[str, Json]:
     """A stored row as plain JSON values: the time as ISO 8601 in UTC, JSON columns parsed."""
-    return {name: _json_value(name, value) for name, value in row.items()}
+    values = dict(row)
+    for name in _CONVERTED & values.keys():
+        values[name] = _json_value(name, values[name])
+    return values
 
 
 def row_from_sqlite(values: Mapping[str, Json]) -> dict[str, Json]:

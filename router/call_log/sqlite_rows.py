@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import TypeAlias
 
-from router.call_log.rows import COLUMNS, FEEDBACK_COLUMNS, row_from_sqlite
+from router.call_log.rows import COLUMNS, FEEDBACK_COLUMNS, KEY, row_from_sqlite
 from router.call_log.sqlite_file import is_corrupt
 from router.records import Json
 
@@ -32,7 +32,11 @@ class _Disorder(Exception):
 
 
 def read_in_order(
-    connection: sqlite3.Connection, shown: str, since: datetime | None, until: datetime | None
+    connection: sqlite3.Connection,
+    shown: str,
+    since: datetime | None,
+    until: datetime | None,
+    columns: Collection[str] = COLUMNS,
 ) -> Iterator[dict[str, Json]]:
     """The calls that the log holds at the start, by time and call id, with their latest feedback.
 
@@ -41,6 +45,7 @@ def read_in_order(
 
     Args:
         shown: the log's address, for the warning.
+        columns: those to read beside the key; the others are null.
 
     Raises:
         sqlite3.Error: the database can't be read at all.
@@ -50,7 +55,7 @@ def read_in_order(
     end = _END if until is None else _time_text(until)
     damaged = 0
     try:
-        for key, values in _ordered(connection, last, end):
+        for key, values in _ordered(connection, last, end, columns):
             last = key
             try:
                 row = row_from_sqlite(values)
@@ -63,7 +68,7 @@ def read_in_order(
             raise
         with closing(sqlite3.connect("")) as saved:
             damaged = _save(connection, saved)
-            yield from (row_from_sqlite(values) for _, values in _ordered(saved, last, end))
+            yield from (row_from_sqlite(values) for _, values in _ordered(saved, last, end, columns))
         logger.warning("%s: the file is damaged; move it away, and a new one is made", shown)
     if damaged:
         warn_of_damage(shown, damaged)
@@ -74,9 +79,11 @@ def warn_of_damage(shown: str, rows: int) -> None:
     logger.warning("%s: %d row(s) are damaged and were left out", shown, rows)
 
 
-def _ordered(connection: sqlite3.Connection, last: _Key, end: str) -> Iterator[tuple[_Key, dict[str, Json]]]:
+def _ordered(
+    connection: sqlite3.Connection, last: _Key, end: str, columns: Collection[str]
+) -> Iterator[tuple[_Key, dict[str, Json]]]:
     """The rows after `last` and before the time `end`, each with its key: time and call id."""
-    query = _query(connection)
+    query = _query(connection, columns)
     # Rows are only ever added, so the numbers of the last ones mark the log of this moment.
     calls, feedback = (
         connection.execute(f"SELECT max(rowid) FROM {table}").fetchone()[0] or 0 for table in _TREES
@@ -91,12 +98,14 @@ def _ordered(connection: sqlite3.Connection, last: _Key, end: str) -> Iterator[t
             yield key, values
 
 
-def _query(connection: sqlite3.Connection) -> str:
-    """Selects the next calls with their latest feedback; null for columns that an earlier version lacks."""
+def _query(connection: sqlite3.Connection, wanted: Collection[str]) -> str:
+    """Selects the next calls with their latest feedback; null for columns not wanted, or not in the log."""
     present = {name for _, name, *_ in connection.execute("PRAGMA table_info(calls)")}
-    columns = [f"c.{name}" if name in present else "NULL" for name in COLUMNS]
-    for name, given in _OF_FEEDBACK.items():
-        columns[COLUMNS.index(name)] = f"coalesce(f.{given}, c.{name})"
+    given = {name: f"coalesce(f.{column}, c.{name})" for name, column in _OF_FEEDBACK.items()}
+    columns = [
+        given.get(name, f"c.{name}") if name in present and name in {*KEY, *wanted} else "NULL"
+        for name in COLUMNS
+    ]
     return f"""
         SELECT {", ".join(columns)} FROM calls c LEFT JOIN feedback f ON f.rowid =
             (SELECT max(rowid) FROM feedback WHERE call_id = c.call_id AND rowid <= ?)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cache, partial
@@ -31,7 +31,7 @@ from sqlalchemy.pool import NullPool
 
 from router.call_log.address import LogAddress
 from router.call_log.file_lock import locked_folder
-from router.call_log.rows import COLUMNS, Row, row_to_json
+from router.call_log.rows import COLUMNS, KEY, Row, row_to_json
 from router.call_log.sqlite_file import (
     BUSY_S,
     is_damaged,
@@ -99,7 +99,12 @@ class DatabaseStore:
             with suppress(exc.SQLAlchemyError):  # the server may be gone already
                 connection.close()
 
-    def read(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[dict[str, Json]]:
+    def read(
+        self,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        columns: Collection[str] = COLUMNS,
+    ) -> Iterator[dict[str, Json]]:
         """Every call from `since` and before `until`, by time and call id, with its latest feedback.
 
         Raises:
@@ -113,9 +118,9 @@ class DatabaseStore:
             if self._address.kind == "sqlite":
                 connection.rollback()
                 file = cast("sqlite3.Connection", connection.connection.driver_connection)
-                yield from read_in_order(file, self._address.shown, since, until)
+                yield from read_in_order(file, self._address.shown, since, until, columns)
             else:
-                yield from self._stream(connection, _with_feedback(connection, since, until))
+                yield from self._stream(connection, _with_feedback(connection, since, until, columns))
 
     def _stream(self, connection: Connection, wanted: Select[tuple[Json]]) -> Iterator[dict[str, Json]]:
         damaged = 0
@@ -262,7 +267,7 @@ def _insert(table: Table, is_postgres: bool) -> Insert:
 
 
 def _with_feedback(
-    connection: Connection, since: datetime | None, until: datetime | None
+    connection: Connection, since: datetime | None, until: datetime | None, wanted_columns: Collection[str]
 ) -> Select[tuple[Json]]:
     missing = {column.name for column in missing_columns(connection)}
     by_time = (FEEDBACK.c.time.desc(), FEEDBACK.c.feedback_id.desc())  # as a log has it until it is written
@@ -280,6 +285,7 @@ def _with_feedback(
         "score": func.coalesce(FEEDBACK.c.score, CALLS.c.score),
         "outcome_source": func.coalesce(FEEDBACK.c.source, CALLS.c.outcome_source),
     }
+    missing |= set(COLUMNS).difference(KEY, wanted_columns)
     columns = [
         (null() if column.name in missing else joined.get(column.name, column)).label(column.name)
         for column in CALLS.columns

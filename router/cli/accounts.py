@@ -6,17 +6,26 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, tzinfo
+from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
 
-from router.call_log.costs import GROUPINGS, CostLine, CostReport, Grouping, cost_report, period_bound
+from router.call_log.costs import (
+    COST_COLUMNS,
+    GROUPINGS,
+    CostLine,
+    CostReport,
+    Grouping,
+    cost_report,
+    period_bound,
+)
 from router.call_log.feedback import FeedbackWriter
-from router.cli.console import AsJson, Stages, app, people, print_json, progress_bars
+from router.cli.console import AsJson, Stages, app, html_pages, people, print_json, progress_bars
 from router.cli.cost_table import notes_on, print_costs
 from router.cli.serving import BAD_LINES
-from router.errors import ConfigError
+from router.errors import ConfigError, MissingExtra
 from router.records import Json
 
 LogAt = Annotated[
@@ -36,16 +45,19 @@ def costs_command(
     since: Annotated[str | None, typer.Option(help="First day, or time, in ISO 8601.")] = None,
     until: Annotated[str | None, typer.Option(help="Last day (all of it), or the time to stop at.")] = None,
     timezone: Annotated[str, typer.Option(help="Where days begin, for example Europe/Berlin.")] = "UTC",
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write savings and outcomes as a page as well.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Add up the cost of logged calls, and compare it with that of the always-strong model."""
     from router.call_log.address import LogAddress
     from router.call_log.log import read_rows
 
-    groupings, zone = [_grouping(name) for name in dict.fromkeys(by or ())], _zone(timezone)
+    groupings, zone = [_grouping(name) for name in dict.fromkeys(by or ())], zone_named(timezone)
     start, end = _bound("--since", since, zone), _bound("--until", until, zone)
     with progress_bars() as progress:
-        rows = _counted(read_rows(log, since=start, until=end), progress)
+        rows = _counted(read_rows(log, since=start, until=end, columns=COST_COLUMNS), progress)
         report = cost_report(rows, groupings, zone=zone)
     address = LogAddress.of(log).shown
     if as_json:
@@ -53,6 +65,8 @@ def costs_command(
         print_json(query | _plain(report) | {"notes": list(notes_on(report, timezone))})
     else:
         print_costs(report, address, timezone, bounded=bool(start or end))
+    if html is not None:
+        _write_page(log, (start, end), timezone, zone, html)
 
 
 @app.command("feedback")
@@ -82,6 +96,15 @@ def feedback_command(
         unknown = _warn_unknown(writer.settle())
     if as_json:
         print_json({"stored": 1, "unknown": unknown, "unreadable": 0})
+
+
+def _write_page(
+    log: str, span: tuple[datetime | None, datetime | None], timezone: str, zone: tzinfo, out: Path
+) -> None:
+    if "costs" not in html_pages:
+        raise MissingExtra("training", "dashboard")
+    html_pages["costs"](log, span, timezone, zone, out)
+    people.print(f"written: {out}", markup=False, soft_wrap=True)
 
 
 def _give_lines(writer: FeedbackWriter, lines: Iterable[bytes], source: str, *, as_json: bool) -> None:
@@ -150,7 +173,12 @@ def _grouping(name: str) -> Grouping:
     return name
 
 
-def _zone(name: str) -> tzinfo:
+def zone_named(name: str) -> tzinfo:
+    """The time zone of `--timezone`.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError) as error:

@@ -6,8 +6,9 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 from rich.console import Console
@@ -25,6 +26,10 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+WritePage: TypeAlias = Callable[[str, tuple[datetime | None, datetime | None], str, tzinfo, Path], None]
+"""Writes a page on a log over a period in a time zone, which is named and given, to a file."""
+html_pages: dict[str, WritePage] = {}
+"""Writers of the pages of commands here, by the command's name; offline modules add them when imported."""
 people = Console(stderr=True, emoji=False)
 """Standard error. Emoji codes stay text: `pointsman.yaml:100:` is a line number, not a picture."""
 

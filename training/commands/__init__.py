@@ -1,7 +1,8 @@
-"""The offline commands: import, train, retrain, compare, replay, inspect, export, versions, watch, demo."""
+"""The offline commands, from `import` and `train` to `watch` and `dashboard`."""
 
 from training.commands import (
     comparing,
+    dashboard,
     demo,
     differing,
     exporting,
@@ -15,6 +16,7 @@ from training.commands import (
 
 __all__ = [
     "comparing",
+    "dashboard",
     "demo",
     "differing",
     "exporting",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.resources import files
 
 from router.errors import MissingExtra
@@ -49,14 +50,16 @@ def render(package: str, template: str, filters: Mapping[str, Filter], values: M
         raise MissingExtra("jinja2", "train") from error
     # Names and texts come from users: everything is escaped but the page's own style and scripts.
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FunctionLoader(partial(packaged, package)),
     )
     shared = {"rate": typeset_by(rate), "decimal": decimal, "typeset": typeset, "short": shortened}
     environment.filters |= {**shared, **filters}
     environment.tests |= {"known": math.isfinite}
-    page: str = environment.from_string(packaged(package, template)).render(
-        palettes=PALETTES, style=style_sheet(), **values
-    )
+    page: str = environment.get_template(template).render(palettes=PALETTES, style=style_sheet(), **values)
     return page.lstrip()
 
 

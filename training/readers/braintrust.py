@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from router.effort import effort_of
 from router.records import Json
 from training.readers.judgements import Judgement, expected, judgement_of
 from training.readers.litellm_records import INTERNAL, OTHER_CALL
@@ -53,6 +54,7 @@ class Braintrust(TracedRuns):
                 start=metrics.get("start"),
                 end=end,
             ),
+            "effort": effort_of(metadata),
             **evidence_in(row.get("output")),
         }
         return Run(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from router.effort import effort_word
+from router.effort import effort_of, effort_word
 from router.records import Json
 from training.readers import openinference, vercel_ai
 from training.readers.judgements import Judgement, error_class, judgement_of, with_error, with_judgements
@@ -152,7 +152,7 @@ def _call(row: Record, attributes: AttributeMap, events: Sequence[Event]) -> Res
     model = _model(attributes)
     call = {
         **fields, **tools_of(attributes), **filled({"model": model}), **_labels(row, attributes),
-        **filled({"effort": effort_word(attributes.get("gen_ai.request.reasoning.level"))}),
+        **filled({"effort": _effort(attributes)}),
         **_amounts(row, attributes), **answer_of(attributes, events),
     }  # fmt: skip
     result = with_error(call, error) if (error := _error(row, attributes, events)) else call
@@ -165,6 +165,12 @@ def _call(row: Record, attributes: AttributeMap, events: Sequence[Event]) -> Res
         own = _operation(attributes)
         return replace(NO_MODEL if own is None or own in _CHATS else OTHER_CALL, call=result)
     return result
+
+
+def _effort(attributes: AttributeMap) -> str | None:
+    """The reasoning effort of the conventions, else of OpenInference."""
+    stated = effort_word(attributes.get("gen_ai.request.reasoning.level"))
+    return stated or effort_of(mapping(attributes.get("llm.invocation_parameters")))
 
 
 def _model(attributes: AttributeMap) -> str | None:

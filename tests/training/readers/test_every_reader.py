@@ -180,16 +180,15 @@ def test_a_mapping_overrides_what_a_reader_says(tmp_path: Path) -> None:
 
 
 WITHOUT_EFFORTS = {"azure-apim": "only messages are logged", "litellm-shadow": "the shadow's request is not"}
-EFFORT_ATTRIBUTE = {"key": "gen_ai.request.reasoning.level", "value": {"stringValue": "low"}}
+EFFORT_ATTRIBUTE = "gen_ai.request.reasoning.level"
 
 
 def with_effort(value: Json) -> Json:
     """A record in which every object, also in JSON text, has a place for efforts with one in it."""
     if isinstance(value, list):
-        attributes = (
-            [EFFORT_ATTRIBUTE] if any(isinstance(one, dict) and "key" in one for one in value) else []
-        )
-        return [*map(with_effort, value), *attributes]
+        keyed = [one["value"] for one in value if isinstance(one, dict) and {"key", "value"} <= one.keys()]
+        low = {"stringValue": "low"} if any(isinstance(one, dict) for one in keyed) else "low"
+        return [*map(with_effort, value), *([{"key": EFFORT_ATTRIBUTE, "value": low}] if keyed else [])]
     if isinstance(value, str) and value.startswith(("{", "[")):
         try:
             return json.dumps(with_effort(json.loads(value)))
@@ -198,7 +197,7 @@ def with_effort(value: Json) -> Json:
     if not isinstance(value, dict) or "role" in value:
         return value
     inner = {name: with_effort(one) for name, one in value.items()}
-    return {**inner, "reasoning_effort": "low", "gen_ai.request.reasoning.level": "low"}
+    return {**inner, "reasoning_effort": "low", EFFORT_ATTRIBUTE: "low"}
 
 
 @pytest.mark.parametrize("name", [name for name in READERS if name not in WITHOUT_EFFORTS])

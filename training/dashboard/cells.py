@@ -1,0 +1,172 @@
+"""Sums over the calls that share model, task type, source, tags and version."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple, Self
+from zlib import crc32
+
+import numpy as np
+
+from router.call_log.costs import COST_COLUMNS, CostTally
+from router.records import IntArray, Json
+
+COLUMNS = COST_COLUMNS | {"chosen_model", "outcome_source", "score", "success"}
+"""What a cell reads of a row."""
+RANDOM_GROUPS = 50
+"""Sessions (calls without one) fall at random into this many groups, whose spread gives the intervals."""
+
+
+class Key(NamedTuple):
+    """What the calls of a cell share; None: they have none."""
+
+    model: str
+    task_type: str | None
+    source: str | None
+    tags: tuple[str, ...]
+    version: str | None
+
+
+ATTEMPTS, FAILED, KNOWN, SUCCEEDED = range(4)
+"""Rows of `Cell.rates`."""
+
+
+@dataclass(slots=True)
+class Cell:
+    """The sums of one key while the rows go by; cells add up.
+
+    Attributes:
+        rates: shape (4, RANDOM_GROUPS): all rows, those with an error, answered calls with a known success,
+            and the successful ones.
+        graded: answered calls with a score but no success.
+        outcomes: answered calls of known outcome by its source.
+        errors: failed attempts by kind.
+        fallbacks: answers of another model than the chosen one.
+        minutes: minutes since 1970 with a failed attempt.
+    """
+
+    costs: CostTally = field(default_factory=CostTally)
+    rates: IntArray = field(default_factory=lambda: np.zeros((4, RANDOM_GROUPS), np.int64))
+    graded: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    fallbacks: int = 0
+    minutes: set[int] = field(default_factory=set)
+
+    def add(self, row: Mapping[str, Json]) -> None:
+        """Count a row."""
+        self.costs.add(row)
+        group = crc32(str(row["session_id"] or row["call_id"]).encode()) % RANDOM_GROUPS
+        self.rates[ATTEMPTS, group] += 1
+        if row["error"]:
+            self.rates[FAILED, group] += 1
+            self.errors[str(row["error"]).partition(":")[0]] += 1
+            self.minutes.add(int(datetime.fromisoformat(row["time"]).timestamp() // 60))
+            return
+        self.fallbacks += row["chosen_model"] is not None and row["chosen_model"] != row["model"]
+        if row["success"] is not None:
+            self.rates[KNOWN, group] += 1
+            self.rates[SUCCEEDED, group] += bool(row["success"])
+        elif row["score"] is not None:
+            self.graded += 1
+        if row["success"] is not None or row["score"] is not None:
+            self.outcomes[str(row["outcome_source"] or "unnamed")] += 1
+
+    def merge(self, other: Self) -> None:
+        """Count the rows that another cell counted."""
+        self.costs.merge(other.costs)
+        self.rates += other.rates
+        self.graded += other.graded
+        self.fallbacks += other.fallbacks
+        if other.outcomes:
+            self.outcomes.update(other.outcomes)
+        if other.errors:
+            self.errors.update(other.errors)
+            self.minutes |= other.minutes
+
+    @property
+    def known(self) -> int:
+        """Answered calls with a known success."""
+        return int(self.rates[KNOWN].sum())
+
+    @property
+    def attempts(self) -> int:
+        """All rows."""
+        return int(self.rates[ATTEMPTS].sum())
+
+
+def key_of(row: Mapping[str, Json]) -> Key:
+    """The key of a row's cell."""
+    task, source, version = (row[name] for name in ("task_type", "decision_source", "policy_version"))
+    return Key(str(row["model"]), task, source, tuple(dict.fromkeys(row["tags"] or ())), version)
+
+
+def cells_of(rows: Iterable[Mapping[str, Json]]) -> dict[Key, Cell]:
+    """Add up the rows, as `read_rows` gives them."""
+    cells: dict[Key, Cell] = {}
+    for row in rows:
+        key = key_of(row)
+        if (cell := cells.get(key)) is None:
+            cell = cells[key] = Cell()
+        cell.add(row)
+    return cells
+
+
+def merged(cells: Iterable[Cell]) -> Cell:
+    """One cell of all the rows."""
+    whole = Cell()
+    for cell in cells:
+        whole.merge(cell)
+    return whole
+
+
+def by_key(cells: Iterable[tuple[Key, Cell]]) -> dict[Key, Cell]:
+    """Add up the cells of each key."""
+    sums: dict[Key, Cell] = {}
+    for key, cell in cells:
+        sums.setdefault(key, Cell()).merge(cell)
+    return sums
+
+
+def by_group(cells: Iterable[tuple[Key, Cell]], groups: Callable[[Key], Iterable[str]]) -> dict[str, Cell]:
+    """Add up the cells of each group; a cell may be in several."""
+    sums: dict[str, Cell] = {}
+    for key, cell in cells:
+        for group in groups(key):
+            sums.setdefault(group, Cell()).merge(cell)
+    return sums
+
+
+def to_text(cells: Mapping[Key, Cell]) -> str:
+    """The cells as a text for `from_text`; it holds no prompt and no id."""
+    return json.dumps([[key, _values(cell)] for key, cell in cells.items()], separators=(",", ":"))
+
+
+def from_text(text: str) -> dict[Key, Cell]:
+    """The cells that `to_text` wrote."""
+    return {
+        Key(model, task, source, tuple(tags), version): _cell(values)
+        for (model, task, source, tags, version), values in json.loads(text)
+    }
+
+
+def _values(cell: Cell) -> list[Json]:
+    counted = [list(cell.outcomes.items()), list(cell.errors.items()), sorted(cell.minutes)]
+    return [cell.costs.to_json(), cell.rates.tolist(), cell.graded, cell.fallbacks, *counted]
+
+
+def _cell(values: list[Json]) -> Cell:
+    costs, rates, graded, fallbacks, outcomes, errors, minutes = values
+    return Cell(
+        costs=CostTally.from_json(costs),
+        rates=np.array(rates, np.int64),
+        graded=graded,
+        outcomes=Counter(dict(outcomes)),
+        errors=Counter(dict(errors)),
+        fallbacks=fallbacks,
+        minutes=set(minutes),
+    )
