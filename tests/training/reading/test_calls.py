@@ -23,7 +23,7 @@ FULL: dict[str, Any] = {
     "success": True, "score": 0.75, "outcome_source": "feedback", "cost_usd": 0.001, "input_tokens": 10,
     "output_tokens": 20, "latency_s": 1.5, "propensity": 0.25, "policy_version": "v1",
     "decision_source": "learned", "confidence": 0.9, "sampling_probability": 0.1, "truncated": True,
-    "expected_cost_usd": 0.002,
+    "effort": "high", "expected_cost_usd": 0.002,
 }  # fmt: skip
 
 
