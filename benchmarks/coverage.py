@@ -324,11 +324,15 @@ def _judged(study: Study, targets: Mapping[str, IntArray], counts: FloatArray) -
 
 
 def summary(truth: float, intervals: Sequence[Interval]) -> dict[str, float]:
-    """Mean, bias, root mean squared error and coverage of one estimator; NaN without an interval."""
-    if not intervals:
+    """Mean, bias, root mean squared error and coverage of one estimator; NaN without an interval.
+
+    An impossible estimate, such as a success over 100 %, is no number, and counts in none of them.
+    """
+    given = [one for one in intervals if np.isfinite(one.value)]
+    if not given:
         return dict.fromkeys(("mean", "bias", "rmse", "coverage", "error"), float("nan"))
-    values = np.array([one.value for one in intervals])
-    covered = np.mean([one.low <= truth <= one.high for one in intervals])
+    values = np.array([one.value for one in given])
+    covered = np.mean([one.low <= truth <= one.high for one in given])
     return {
         "mean": float(values.mean()),
         "bias": float(values.mean() - truth),

@@ -253,7 +253,8 @@ def test_odd_prompts_train_and_are_routed(train: Command, pointsman: Command) ->
     log = write_lines(Path("odd.jsonl"), *odd, *surrogate, *synthetic_calls())
     result = train(log).result
     assert result["reading"]["rejects"] == []
-    assert result["data"]["prompts"] == 120 + len(ODD) + 1
+    assert result["reading"]["set_apart"] == {"prompt without text, image or tool call": 2}
+    assert result["data"]["prompts"] == 120 + len(ODD)
     lines = [json.dumps({"prompt": prompt}).encode() for prompt in ODD.values()]
     write_lines(Path("requests.jsonl"), *lines, b'{"prompt": "a lone \\ud800 surrogate"}')
     said = pointsman("route", "--router", "router", "requests.jsonl")
