@@ -160,12 +160,16 @@ def cost_at(price: Price, usage: Usage) -> float | None:
     return (cost + usage.output_tokens * price.output_usd_per_million) * PER_MILLION
 
 
-def cost_of_response(response: Reply, counted: Reply) -> float | None:
-    """USD as LiteLLM noted it with the response, or None if it has no price."""
+def cost_of_response(response: Reply, counted: Reply, model: str | None = None) -> float | None:
+    """USD as LiteLLM noted it with the response, or None if it has no price.
+
+    Args:
+        model: what LiteLLM called, if the response does not say it.
+    """
     hidden = hidden_in(response)
     if "response_cost" in hidden:
         return _number(hidden["response_cost"])
-    return cost_of_tokens(getattr(response, "model", None), None, counted)
+    return cost_of_tokens(getattr(response, "model", None) or model, None, counted)
 
 
 def cost_of_stream(piece: Reply, counted: Reply) -> float | None:

@@ -7,7 +7,6 @@ from typing import Any
 from weakref import WeakSet
 
 from router.call_log.process import uvicorn_server, wait_at_shutdown
-from router.proxying.outcome import Outcome
 from router.proxying.ticket import Ticket
 
 _bounded: WeakSet[Any] = WeakSet()
@@ -44,4 +43,4 @@ async def _bring_the_last_rows() -> None:
     await GLOBAL_LOGGING_WORKER.flush()  # LiteLLM's events of what has ended
     for ticket in list(_tickets):
         if ticket.state == "running":
-            ticket.end(Outcome(kind="cancelled", stream=ticket.answer_begun))
+            ticket.cut_off()

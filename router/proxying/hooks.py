@@ -186,15 +186,12 @@ class Callback(CustomLogger):
     ) -> None:
         """End an attempt that answered in one piece; LiteLLM's success event may come much later."""
         if ticket := ticket_of(data):
-            outcome = answered(response, cached=bool(hidden_in(response).get("cache_hit")))
-            if (
-                outcome.usage.input_tokens is None
-                and isinstance(response, Mapping)
-                and "candidates" in response
-            ):
-                ticket.end(outcome)  # LiteLLM translated Gemini's protocol, and reports no event then
+            cached = bool(hidden_in(response).get("cache_hit"))
+            if isinstance(response, Mapping) and "candidates" in response:
+                # Where LiteLLM translates Gemini's protocol, it reports no event.
+                ticket.end(answered(response, cached=cached, model=ticket.called))
             else:
-                ticket.answer(outcome)
+                ticket.answer(answered(response, cached=cached))
 
     async def async_log_success_event(
         self, kwargs: Mapping[str, Any], response_obj: object, start_time: object, end_time: object

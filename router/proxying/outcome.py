@@ -69,14 +69,18 @@ def failed(error: Exception, *, stream: bool = False, begun: bool = False, ended
     )
 
 
-def answered(response: object, *, cached: bool = False) -> Outcome:
-    """The outcome of a whole response, with the cost that LiteLLM noted in it."""
+def answered(response: object, *, cached: bool = False, model: str | None = None) -> Outcome:
+    """The outcome of a whole response, with the cost that LiteLLM noted in it.
+
+    Args:
+        model: what LiteLLM called, if the response does not say it.
+    """
     counted = counted_in(response)
-    called = getattr(response, "model", None), hidden_in(response).get("litellm_model_name")
+    called = getattr(response, "model", None) or model, hidden_in(response).get("litellm_model_name")
     return Outcome(
         response=response,
         usage=usage_of(counted),
-        cost_usd=0.0 if cached else _known(cost_of_response(response, counted), *called),
+        cost_usd=0.0 if cached else _known(cost_of_response(response, counted, model), *called),
         finish_reason=finish_reason_of(response),
         notes=(CACHED,) if cached else (),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import asyncio
 import threading
 import time
 from asyncio import Future
@@ -45,6 +46,10 @@ PARAMETERS: Final = frozenset(
 )  # fmt: skip
 """Arguments that a model may not support or that change the address. LiteLLM's own are excluded, above
 all the caller's API key."""
+
+
+EVENT_S = 10.0
+"""Longest wait for LiteLLM's event of an answer without counts or cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,15 +263,17 @@ class Ticket:
             self.end(outcome)
 
     def answer(self, outcome: Outcome) -> None:
-        """End the attempt that answered; without its tokens or cost, wait for the event that may have them.
+        """End the attempt that answered; without its tokens or cost, wait a while for the event with them.
 
-        LiteLLM translates the counts of some protocols, and hides those of some streams, until that event.
+        LiteLLM translates the counts of some protocols, and hides those of some streams, until that event;
+        of some calls it reports none. Call this in the event loop.
         """
         costs = outcome.cost_usd is not None or self._own_price is not None
-        if self.state == "running" and not (costs and outcome.usage.input_tokens is not None):
-            self._uncounted = outcome
-        else:
+        if self.state != "running" or (costs and outcome.usage.input_tokens is not None):
             self.end(outcome)
+        else:
+            self._uncounted = outcome
+            asyncio.get_running_loop().call_later(EVENT_S, self.end, outcome)
 
     def end(self, outcome: Outcome) -> None:
         """End the running attempt. LiteLLM may report one end several times; the first report counts."""
@@ -281,6 +288,18 @@ class Ticket:
             tokens = outcome.usage.input_tokens or 0
             completion.sessions.sit(completion.request.session_id, attempt.model, tokens)
         completion.observe(_ended(attempt, outcome, self._own_price))
+
+    def cut_off(self) -> None:
+        """End a running attempt because the process ends: as it was answered, or as cancelled."""
+        cancelled = Outcome(kind="cancelled", stream=self.answer_begun)
+        self.end(cancelled if self._uncounted is None else self._uncounted)
+
+    @property
+    def called(self) -> str | None:
+        """What LiteLLM calls for the model of the attempt."""
+        if self._attempt is None or self.completion is None:
+            return None
+        return self.completion.version.config.of(self._attempt.model).litellm_model or self._attempt.model
 
     @property
     def _own_price(self) -> Price | None:
