@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         NewerArtifact,
         NoAnswer,
         NoModelAllowed,
+        NothingToJudge,
         RequestError,
         RouterClosed,
         RouterError,
@@ -34,8 +35,8 @@ __version__ = "0.1.0"
 __all__ = [
     "ArtifactError", "AsyncStream", "CallFailed", "CallLogError", "Config", "ConfigError", "DamagedArtifact",
     "Decision", "Explanation", "ForeignArtifact", "MissingExtra", "NewerArtifact", "NoAnswer",
-    "NoModelAllowed", "Request", "RequestError", "Response", "Router", "RouterClosed", "RouterError",
-    "Stream", "StreamBroken", "TooManyRejects", "TrainingError", "Wishes", "__version__",
+    "NoModelAllowed", "NothingToJudge", "Request", "RequestError", "Response", "Router", "RouterClosed",
+    "RouterError", "Stream", "StreamBroken", "TooManyRejects", "TrainingError", "Wishes", "__version__",
 ]  # fmt: skip
 
 _HOMES = {

@@ -129,6 +129,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
 def common_options(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
@@ -138,8 +139,13 @@ def common_options(
 ) -> None:
     """Learn from logged LLM calls which model is the cheapest that succeeds; route each prompt there."""
     del version
-    if verbose:
-        logging.getLogger().setLevel(logging.INFO)
+    root, before = logging.getLogger(), (logging.getLogger().level, people.quiet)
+
+    def restore() -> None:
+        root.setLevel(before[0])
+        people.quiet = before[1]
+
+    context.call_on_close(restore)
     people.quiet = quiet
-    if quiet:
-        logging.getLogger().setLevel(logging.ERROR)
+    if verbose or quiet:
+        root.setLevel(logging.ERROR if quiet else logging.INFO)

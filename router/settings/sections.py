@@ -96,8 +96,8 @@ class ModelSettings(Settings):
     @field_validator("efforts")
     @classmethod
     def _are_efforts(cls, value: list[str]) -> list[str]:
-        if wrong := [one for one in value if action_name("model", one) == "model"]:
-            raise ValueError(f"{wrong[0]!r} is none of {', '.join(EFFORTS)} or thinking=TOKENS")
+        if any(action_name("model", one) == "model" for one in value):
+            raise ValueError(f"holds a word that is none of {', '.join(EFFORTS)} or thinking=TOKENS")
         if len(set(value)) < len(value):
             raise ValueError("names an effort twice")
         return value

@@ -130,7 +130,8 @@ def test_the_empty_prompt_is_a_request() -> None:
         pytest.param("a", "a", id="text"),
         pytest.param([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "a\nb", id="parts"),
         pytest.param([{"type": "image_url", "image_url": {"url": "x"}}], "", id="an image"),
-        pytest.param([{"type": "text", "text": 5}, "b"], "", id="parts of the wrong form"),
+        pytest.param(["a", {"type": "text", "text": "b"}], "a\nb", id="a bare text among parts"),
+        pytest.param([{"type": "text", "text": 5}, 6, None], "", id="parts of the wrong form"),
     ],
 )
 def test_the_text_of_a_message_is_that_of_its_text_parts(content: Json, text: str) -> None:

@@ -238,7 +238,7 @@ def test_the_callers_effort_leaves_the_actions_that_have_it(parameters: Json, al
     ("models", "message"),
     [
         ("{gpt-5@low: {}}", r"settings go by the model: write {gpt-5: {efforts: \[low\]}}"),
-        ("{gpt-5: {efforts: [swift]}}", "'swift' is none of none, minimal, low"),
+        ("{gpt-5: {efforts: [swift]}}", "holds a word that is none of none, minimal, low"),
         ("{gpt-5: {efforts: [low, low]}}", "names an effort twice"),
     ],
 )
