@@ -90,7 +90,7 @@ class FunctionRule(Settings):
         source: the `outcome_source` of its outcomes.
     """
 
-    call: Annotated[str, Field(pattern=FUNCTION_NAME.pattern + "$")]
+    call: Annotated[str, Field(pattern=f"^{FUNCTION_NAME.pattern}$")]
     source: Annotated[str, Field(min_length=1)] = "function"
 
 

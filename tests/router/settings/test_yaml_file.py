@@ -360,3 +360,9 @@ def test_a_routers_folder_keeps_the_outcome_rules_but_none_with_code() -> None:
     with_code = parse_config("outcomes: {rules: [{feedback: {}}, {function: {call: a:b}}]}")
     assert parse_config(settings_text(routing_part(plain)[0])) == plain
     assert routing_part(with_code) == (Config(), ("outcomes",))
+
+
+@pytest.mark.parametrize("name", ["x y a:b", "a:b c", ":b", "a:", "a b:c"])
+def test_a_functions_name_is_a_module_and_a_name_from_end_to_end(name: str) -> None:
+    with pytest.raises(ConfigError, match="call"):
+        parse_config(f"outcomes: {{rules: [{{function: {{call: '{name}'}}}}]}}")
