@@ -28,6 +28,7 @@ DAY = 86_400.0
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Run the command in this process, in an empty folder: exit code, output, messages."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)  # of a parallel run's own terminal
 
     def command(*arguments: object, stdin: bytes | None = None) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["pointsman", *map(str, arguments)])
