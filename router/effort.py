@@ -16,6 +16,7 @@ _THINKING = ("thinking", "thinkingConfig", "thinking_config", "reasoning_config"
 _STATED = ("reasoning_effort", "reasoningEffort", "reasoning", "output_config")
 _BUDGETS = ("budget_tokens", "budgetTokens", "thinkingBudget", "thinking_budget", "max_tokens")
 _WORDS = ("effort", "maxReasoningEffort", "thinkingLevel", "thinking_level")
+_READ = frozenset((*_HOLDERS, *_THINKING, *_STATED))
 _DEFAULTS = frozenset({"", "default", "auto", "unspecified"})
 _NONE = frozenset({"none", "disable", "disabled", "off"})
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,30}|thinking=[1-9][0-9]{0,8}")
@@ -29,6 +30,8 @@ def effort_of(body: Mapping[str, object]) -> str | None:
     `low`, `high` and other words stand as they are; a budget is `thinking=8192`, no thinking `none`, and
     thinking as long as the model likes `adaptive`. A word or a budget comes before `adaptive`.
     """
+    if _READ.isdisjoint(body):  # most requests: every decision asks this
+        return None
     stated = [effort for effort in _efforts(body, _DEEPEST) if effort is not None]
     return next((effort for effort in stated if effort != _ADAPTIVE), next(iter(stated), None))
 

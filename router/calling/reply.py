@@ -78,9 +78,9 @@ def finish_reason_of(reply: Reply) -> str | None:
     if isinstance(reply, Mapping):
         reasons = (one.get("finishReason") for one in _candidates(reply))
         return next((_FINISHES.get(reason, str(reason).lower()) for reason in reasons if reason), None)
-    reasons = (getattr(choice, "finish_reason", None) for choice in getattr(reply, "choices", None) or ())
-    if (reason := next((reason for reason in reasons if reason), None)) is not None:
-        return str(reason)
+    if (choices := getattr(reply, "choices", None)) is not None:  # every piece of a stream comes by here
+        reasons = (getattr(choice, "finish_reason", None) for choice in choices)
+        return next((str(reason) for reason in reasons if reason), None)
     cut = getattr(getattr(reply, "incomplete_details", None), "reason", None)
     return _FINISHES.get(str(cut or getattr(reply, "status", None))) if hasattr(reply, "output") else None
 

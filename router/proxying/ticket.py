@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Self, TypeAlias
+from weakref import ref
 
 from router.calling.attempt import Attempt, ErrorKind
 from router.calling.reply import (
@@ -178,6 +179,7 @@ class Ticket:
         tried: the models of all attempts.
         reading: what the caller has read of a proxy's stream.
         client: the application's `litellm.Router` that makes the calls; None: a proxy's.
+        uncounted: the answer of the running attempt while it waits for the event with its counts or cost.
     """
 
     def __init__(
@@ -197,7 +199,7 @@ class Ticket:
         self.reading = StreamReading()
         self.client: Any = None
         self._attempt: ProxyAttempt | None = None
-        self._uncounted: Outcome | None = None
+        self.uncounted: Outcome | None = None
         self._late_events = 0
         self._lock = threading.Lock()
 
@@ -213,7 +215,7 @@ class Ticket:
         # `weakref.finalize` can't do this: it would keep alive the completion, whose failed attempts hold
         # tracebacks, whose frames hold this ticket.
         if self.state == "running":
-            ending = CALLER_LEFT if self._uncounted is None else self._uncounted
+            ending = CALLER_LEFT if self.uncounted is None else self.uncounted
             # Garbage collection runs at any moment, even while this thread holds a lock of the log's.
             with suppress(RuntimeError):  # the interpreter is shutting down
                 _thread.start_new_thread(self.end, (ending,))
@@ -245,6 +247,7 @@ class Ticket:
         with self._lock:
             number = self._attempt.number + 1 if self._attempt else 1
             self.tried.add(model)
+            self.uncounted = None
             self._attempt = ProxyAttempt(model=model, number=number, started=time.time(), notes=notes)
             self.state = "running"
             if self.left_to_litellm and number == 1 and self.completion is not None:
@@ -272,8 +275,8 @@ class Ticket:
         if self.state != "running" or (costs and outcome.usage.input_tokens is not None):
             self.end(outcome)
         else:
-            self._uncounted = outcome
-            asyncio.get_running_loop().call_later(EVENT_S, self.end, outcome)
+            self.uncounted = outcome
+            asyncio.get_running_loop().call_later(EVENT_S, _end_waiting, ref(self))
 
     def end(self, outcome: Outcome) -> None:
         """End the running attempt. LiteLLM may report one end several times; the first report counts."""
@@ -292,7 +295,7 @@ class Ticket:
     def cut_off(self) -> None:
         """End a running attempt because the process ends: as it was answered, or as cancelled."""
         cancelled = Outcome(kind="cancelled", stream=self.answer_begun)
-        self.end(cancelled if self._uncounted is None else self._uncounted)
+        self.end(cancelled if self.uncounted is None else self.uncounted)
 
     @property
     def called(self) -> str | None:
@@ -307,6 +310,12 @@ class Ticket:
         if self._attempt is None or self.completion is None:
             return None
         return own_price(self._attempt.model, self.completion.version.config.of(self._attempt.model))
+
+
+def _end_waiting(ticket: ref[Ticket]) -> None:
+    """End an answer whose event has not come; a request that is over is not kept in memory until then."""
+    if (held := ticket()) is not None and held.uncounted is not None:
+        held.end(held.uncounted)
 
 
 _AFTER: Mapping[ErrorKind | None, State] = {None: "answered", CALLER_LEFT.kind: "left"}
