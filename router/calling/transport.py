@@ -164,6 +164,10 @@ class Transport:
         """The reason for each cool-down of now."""
         return self._cool_downs.reasons()
 
+    def cooled_s(self) -> dict[str, float]:
+        """Seconds in cool-down so far, by model."""
+        return self._cool_downs.cooled_s()
+
     def _plan(self, chain: Sequence[str]) -> Plan:
         models = self._cool_downs.available(chain)
         return plan_calls(models, self._config.calls, self._retries, self._clock.draw)
