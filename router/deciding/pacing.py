@@ -19,6 +19,8 @@ MEMORY_D = 7.0
 """Days over which requests are counted: the weekends are part of what is usual."""
 RETURN = 0.5
 """Share of what is ahead of or behind the budget that the next day should make up for."""
+PULL = 2.0
+"""How much what is carried moves the weight at once: by a factor of e for half a day's budget."""
 MOST_CARRIED = 2.0
 """Days of budget: more is forgotten, so that a quiet week is no licence to spend, and a dear one no ban."""
 RANGE = 1000.0
@@ -57,12 +59,12 @@ class Pacer:
 
         carried = B t - S, kept within +- MOST_CARRIED days of B
         afford  = B (1 + RETURN carried / B) / n, at least 0
-        w <- w exp(h (c / afford - 1)) at each request of cost c, with h = STEP / n
+        z <- z + STEP / n * (c / afford - 1) at each request of cost c
+        w = (trained weight) exp(z - PULL carried / B)
 
-    n is the number of past requests, weighted by exp(-age in days). A burst of requests lowers what each may
-    cost, but moves w only by its share of a day's requests. The price settles where the mean cost is what the
-    budget affords; with STEP * RETURN = 2 the loop is close to critically damped for costs that fall with the
-    square root of the price.
+    n counts past requests by exp(-age / MEMORY_D), so that weekends belong to what is usual. z is the price
+    that lasts: it settles where the mean cost is what the budget affords, and a burst moves it only by its
+    share of a day's requests. PULL answers at once to money that is left or gone, such as on a quiet Sunday.
     """
 
     def __init__(self, usd_per_day: float, weight: float, now: Callable[[], float] = time.time) -> None:
@@ -99,7 +101,7 @@ class Pacer:
     @property
     def weight(self) -> float:
         """Success probability that one USD is worth now."""
-        return self._trained * math.exp(self._log)
+        return self._trained * math.exp(_bounded(self._log - PULL * self._carried / self.usd_per_day))
 
     @property
     def pace(self) -> Pace:
@@ -161,12 +163,15 @@ class Pacer:
 
     def _move(self, times: float) -> None:
         step = min(STEP / max(self._rate(), 1.0), _LARGEST_STEP)
-        limit = math.log(RANGE)
-        self._log = min(max(self._log + step * times, -limit), limit)
+        self._log = _bounded(self._log + step * times)
 
     def _carry(self, usd: float) -> None:
         limit = MOST_CARRIED * self.usd_per_day
         self._carried = min(max(self._carried + usd, -limit), limit)
+
+
+def _bounded(log: float) -> float:
+    return min(max(log, -math.log(RANGE)), math.log(RANGE))
 
 
 def expected_usd(decision: Decision, model: str) -> float:

@@ -63,6 +63,7 @@ class Router:
 
     Attributes:
         log: the call log, or None.
+        pacer: keeps the pace of the day's budget; None where the settings set none.
         telemetry: metrics and spans; None where the settings turn them off.
         follower: watches where the registry's alias points; None for a folder or a fixed version.
     """
@@ -85,7 +86,7 @@ class Router:
         self._draws = ForkSafe(partial(random.Random, config.exploration.seed))
         self._closed = False
         self.follower: Follower[Version] | None = None
-        self._pacer = _pacer_of(version, log)
+        self.pacer = _pacer_of(version, log)
         self.telemetry = Telemetry(config.metrics, self._readings) if config.metrics.on else None
 
     @classmethod
@@ -251,8 +252,8 @@ class Router:
             if self.telemetry is not None:
                 self.telemetry.refused(error)
             raise
-        if self._pacer is not None:
-            self._pacer.decided(decision)
+        if self.pacer is not None:
+            self.pacer.decided(decision)
         if self.telemetry is not None:
             self.telemetry.decided(version, request, decision, time.perf_counter() - start)
         return decision
@@ -272,7 +273,7 @@ class Router:
             seat=self._sessions.seat(request.session_id),
             draw=self._draws.part.random(),
             serve_rules=self._shadow,
-            weight=None if self._pacer is None else self._pacer.weight,
+            weight=None if self.pacer is None else self.pacer.weight,
         )
         case = version.case(request, wishes, circumstances)
         decision = version.settle(case)
@@ -295,7 +296,7 @@ class Router:
             log=self.log,
             sessions=self._sessions,
             telemetry=self.telemetry,
-            pacer=self._pacer,
+            pacer=self.pacer,
             counted_usd=expected if isfinite(expected := expected_usd(decision, decision.model)) else 0.0,
             trace=self.telemetry.trace_of(decision) if self.telemetry is not None else None,
         )
@@ -481,9 +482,9 @@ class Router:
             yield Reading("pointsman.model.degraded", int(model in cooling), {"model": model})
             yield Reading("pointsman.model.degraded.time", cooled_s.get(model, 0.0), {"model": model})
         yield Reading("pointsman.version.in_force", 1, {"version": self.policy_version})
-        if self._pacer is not None:
-            pace = self._pacer.pace
-            yield Reading("pointsman.budget.usd", self._pacer.usd_per_day)
+        if self.pacer is not None:
+            pace = self.pacer.pace
+            yield Reading("pointsman.budget.usd", self.pacer.usd_per_day)
             yield Reading("pointsman.budget.carried.usd", pace.carried_usd)
             yield Reading("pointsman.budget.weight", pace.weight)
             yield Reading("pointsman.budget.unknown", pace.unknown)
@@ -506,7 +507,7 @@ class Router:
     def _use(self, version: Version) -> None:
         """Put a version in force; running requests keep theirs."""
         if version.config.objective != self.config.objective:
-            self._pacer = _pacer_of(version, self.log)
+            self.pacer = _pacer_of(version, self.log)
         self._version = version
 
     def _decided(

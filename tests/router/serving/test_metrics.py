@@ -301,6 +301,19 @@ def test_an_applications_own_providers_get_it_all(
     assert {"pointsman.decisions", "pointsman.version.in_force"} <= {metric.name for metric in metrics}
 
 
+def test_a_pace_tells_its_budget_and_its_weight(router_folder: Path, port: int) -> None:
+    objective = {"kind": "budget", "usd_per_day": 24.0, "processes": 2}
+    config = {"objective": objective, "metrics": {"prometheus_port": port}}
+    with Router.load(router_folder, config=config) as router:
+        router.route("hi")
+        assert router.pacer is not None
+        assert value(port, "pointsman_budget_usd") == 12
+        assert value(port, "pointsman_budget_weight") == pytest.approx(router.pacer.weight, rel=0.01)
+        names = {name for name in INSTRUMENTS if name.startswith("pointsman.budget.")}
+        shown = {sample.name for sample in scraped(port)}
+        assert all(prometheus_names(name, INSTRUMENTS[name]) <= shown for name in names)
+
+
 def test_callers_make_no_labels(tmp_path: Path, provider: Provider, port: int) -> None:
     with loaded(tmp_path, provider, {"prometheus_port": port}) as router:
         for number in range(300):
