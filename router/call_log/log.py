@@ -128,13 +128,15 @@ class CallLog:
         self._writer.close()
 
     def spend_since(self, since: datetime) -> Spend:
-        """What the stored calls since a moment cost, whichever process logged them; nothing without a log.
+        """What the stored calls since a moment cost, whichever process logged them; nothing before the first.
 
         Raises:
             CallLogError: the log can't be read.
         """
         if self._address is None:
             raise CallLogError("this call log has no address to read from: open it by CallLog.open")
+        if self._address.kind != "postgres" and not self._address.path.exists():
+            return Spend(requests=0, first=None, usd=0.0, known=0, unknown=0)
         return spend_since(self._address, since)
 
     @property

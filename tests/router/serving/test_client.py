@@ -746,6 +746,22 @@ def flushed(router: Router, app: App) -> list[dict[str, Json]]:
     return app.rows()
 
 
+def test_a_pace_starts_without_a_warning_before_the_first_row(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.router(SURE + PACE).close()
+    assert "starts anew" not in caplog.text
+
+
+def test_a_pace_starts_anew_with_a_warning_where_the_log_cannot_be_read(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.log.write_text("no database, but long enough to be looked at as one " * 20)
+    with app.router(SURE + PACE) as router:
+        assert carried(router) == pytest.approx(0.0, abs=0.05)
+    assert "the pace of the day starts anew" in caplog.text
+
+
 def test_a_pace_that_is_overrun_takes_cheaper_models(app: App) -> None:
     prompts = [f"Explain theorem {number} of topology, with a proof." for number in range(12)]
     with app.router(SURE + PACE) as free, app.router(SURE + PACE.replace("24.0", "0.000001")) as poor:

@@ -157,13 +157,19 @@ def test_every_metric_has_the_name_and_the_labels_of_the_table(served: int) -> N
 ROOT = Path(__file__).parents[3]
 BOARD = ROOT / "docs/grafana/pointsman.json"
 QUERIES = [target["expr"] for panel in json.loads(BOARD.read_text())["panels"] for target in panel["targets"]]
+ALERTS = re.findall(r"\| `([^`]*pointsman_[^`]*)`", (ROOT / "docs/metrics.md").read_text(encoding="utf-8"))
 EXPOSED = {name: one for key, one in INSTRUMENTS.items() for name in prometheus_names(key, one)}
 BY = re.compile(r"by \(([^)]*)\)")
 FUNCTIONS = {"sum", "avg", "max", "count", "by", "rate", "increase", "histogram_quantile", "le"}
+FUNCTIONS |= {"min_over_time", "avg_over_time"}
 
 
-@pytest.mark.parametrize("query", QUERIES)
-def test_the_board_queries_what_goes_out_by_the_labels_it_has(query: str) -> None:
+def test_the_page_has_alerts() -> None:
+    assert len(ALERTS) >= 10
+
+
+@pytest.mark.parametrize("query", [*QUERIES, *ALERTS])
+def test_the_board_and_the_alerts_query_what_goes_out_by_the_labels_it_has(query: str) -> None:
     filtered = set(re.findall(r"(\w+)\s*=~?|(\w+)\s*!", query.replace("==", "")))
     labels = {name.strip() for group in BY.findall(query) for name in group.split(",")}
     labels |= {name for pair in filtered for name in pair if name}
