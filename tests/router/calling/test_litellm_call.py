@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from router.calling import litellm_call
 from router.calling.attempt import Failed
 from router.calling.litellm_call import (
     aclose,
@@ -100,6 +101,13 @@ def test_one_request_a_call_ends_with_its_block(provider: Provider) -> None:
         return await requests_for(provider, "after")
 
     assert run(after()) == 2
+
+
+def test_a_litellm_that_sends_again_in_an_unknown_place_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(litellm_call, "SECOND_REQUESTS", ("elsewhere",))
+    litellm_call._make_second_requests_optional.cache_clear()
+    with pytest.raises(ConfigError, match="AsyncHTTPHandler has none of elsewhere"), one_request_a_call():
+        pass
 
 
 def test_errors_come_back_as_values() -> None:
