@@ -183,20 +183,22 @@ async def acomplete(client: Client, arguments: Mapping[str, Json], timeout_s: fl
 
 def next_piece(stream: Reply) -> Reply:
     """Read the next piece of a stream: None at its end, a `Failed` if it broke or lacks a finish reason."""
+    sent = _is_sent(stream)
     try:
         piece = next(stream, None)
     except Exception as error:  # noqa: BLE001 - as above
-        return _broken(stream, error)
+        return _broken(error, sent=sent or _is_sent(stream))
     return _end_of(stream) if piece is None else piece
 
 
 async def anext_piece(stream: Reply, timeout_s: float | None) -> Reply:
     """Like `next_piece`; keep-alive bytes that form no piece do not extend the timeout."""
+    sent = _is_sent(stream)
     try:
         async with asyncio.timeout(_backstop(timeout_s)):
             piece = await anext(stream, None)
     except Exception as error:  # noqa: BLE001 - as above
-        return _broken(stream, error)
+        return _broken(error, sent=sent or _is_sent(stream))
     return _end_of(stream) if piece is None else piece
 
 
@@ -353,10 +355,14 @@ def _end_of(stream: Reply) -> Failed | None:
     return _empty("the stream ended without a finish reason") if unfinished else None
 
 
-def _broken(stream: Reply, error: Exception) -> Failed:
-    """A stream's failure: the request was sent, once LiteLLM has the stream of the provider."""
+def _is_sent(stream: Reply) -> bool:
+    """Whether LiteLLM has the provider's stream; 1.110 drops it as soon as it breaks."""
+    return getattr(stream, "completion_stream", stream) is not None
+
+
+def _broken(error: Exception, *, sent: bool) -> Failed:
+    """A stream's failure; that of a sent request is not its caller's."""
     failed = failure_of(error)
-    sent = getattr(stream, "completion_stream", stream) is not None
     return replace(failed, kind="server") if sent and failed.kind == "unsent" else failed
 
 
