@@ -8,7 +8,7 @@ export MPLBACKEND := Agg
 PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
 FAST := not service and not browser and not slow
 
-.PHONY: help demo test quick pythons fix check bench screenshots lock clean
+.PHONY: help demo test quick pythons litellm fix check bench screenshots lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -34,6 +34,9 @@ quick: $(READY) ## format, lint, types and the tests without services, browser a
 
 pythons: ## the tests of `make quick` on other Pythons: ARGS="3.12 3.13"
 	FAST="$(FAST)" tests/services/pythons.sh $(ARGS)
+
+litellm: $(READY) ## the tests that touch LiteLLM, on the newest release that we allow: ARGS=1.110.2 for another
+	tests/services/litellm.sh $(ARGS)
 
 fix: $(READY) ## mend what ruff can: lint, then format
 	$(BIN)/ruff check --fix .
