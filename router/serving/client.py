@@ -593,14 +593,15 @@ def _rules_of(path: Path, settings: Config | None, expect: str | None) -> RulesV
     """A router of the rules in a settings file.
 
     Raises:
-        ConfigError: the file is wrong, or another one is given beside it.
+        ConfigError: the file is wrong, or different settings are given beside it.
         ArtifactError: a digest is expected.
     """
-    if settings is not None:
-        raise ConfigError(f"{path}: a router of rules is its settings file: leave out the other config")
     if expect is not None:
         raise ArtifactError(f"{path}: a router of rules has no digest to expect: leave it out, or train one")
-    return RulesVersion(load_config(path), name=str(path))
+    own = load_config(path)
+    if settings is not None and settings != own:
+        raise ConfigError(f"{path}: a router of rules is its settings file: leave out the other config")
+    return RulesVersion(own, name=str(path))
 
 
 def _of_copy(settings: Config | None, expect: str | None, copy: Copy) -> Version:
