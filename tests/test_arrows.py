@@ -37,7 +37,13 @@ LAYERS = {
         ["router.litellm_plugin", "router.cli"],
     ],
     "training": [
-        ["training.progress", "training.whole_file", "training.readers", "training.statistics"],
+        [
+            "training.progress",
+            "training.whole_file",
+            "training.readers",
+            "training.statistics",
+            "training.options",
+        ],
         ["training.reading", "training.spending", "training.tracking", "training.pages"],
         ["training.prompts", "training.judging", "training.recommending"],
         [
@@ -51,6 +57,7 @@ LAYERS = {
         ],
         ["training.pipeline", "training.comparing"],
         ["training.retraining"],
+        ["training.api"],
         ["training.commands"],
     ],
 }

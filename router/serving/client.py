@@ -537,6 +537,18 @@ class Router:
         return self.completion_of(version, request, decision, whole)
 
 
+def load_learned(where: str | Path, settings: Config | None, expect: str | None = None) -> Version:
+    """Load a router that can forecast.
+
+    Raises:
+        ArtifactError, ConfigError: as `load_version`; or it is one of rules alone.
+    """
+    version = load_version(where, settings, expect)[0]
+    if not version.learned:
+        raise ConfigError(f"{where}: rules alone forecast nothing: name a router that `pointsman train` made")
+    return version
+
+
 def load_version(
     where: str | Path, settings: Config | None, expect: str | None = None
 ) -> tuple[Version, tuple[RegistrySource, Copy, Refusal | None] | None]:

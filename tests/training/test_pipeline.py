@@ -21,7 +21,7 @@ from tests.training.logs import call, made_table, write_lines
 from training import pipeline
 from training.learning import material
 from training.learning.router_folder import stored_prompts, write_router
-from training.pipeline import Trained, TrainJob, import_calls
+from training.pipeline import Trained, TrainJob, import_log
 from training.progress import Reporter
 from training.prompts import task_groups
 from training.prompts.from_logs import ReadOptions
@@ -77,7 +77,7 @@ class Trainer:
             tracking_uri=f"sqlite:///{self.folder / 'mlflow.db'}",
             register=None,
         )
-        return pipeline.train(job, self.reporter)
+        return pipeline.train_on_log(job, self.reporter)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -220,8 +220,8 @@ def test_nothing_in_the_router_is_pickled(small: Trained) -> None:
 
 def test_import_writes_the_canonical_log(tmp_path: Path, quiet: Reporter, encoder_cache: Path) -> None:
     source = write_lines(tmp_path / "calls.jsonl", *synthetic_calls(10))
-    summary = import_calls([source], tmp_path / "calls.parquet", reading_of(tmp_path, encoder_cache), quiet)
-    again = import_calls(
+    summary = import_log([source], tmp_path / "calls.parquet", reading_of(tmp_path, encoder_cache), quiet)
+    again = import_log(
         [str(tmp_path / "calls.parquet")],
         tmp_path / "copy.parquet",
         reading_of(tmp_path, encoder_cache),
@@ -275,7 +275,7 @@ def test_a_router_puts_prompts_into_the_groups_that_its_log_has(
     monkeypatch.setattr(task_groups, "LEAST_CLUSTERED", 40)
     source = write_lines(tmp_path / "log.jsonl", *({**one, "task_type": None} for one in synthetic_calls()))
     reading, log = reading_of(tmp_path, encoder_cache, ONE_ESTIMATOR), tmp_path / "calls.parquet"
-    import_calls([source], log, reading, quiet)
+    import_log([source], log, reading, quiet)
     tasks = infer_tasks(log, reading, quiet, seed=0)
     job = TrainJob(
         sources=[str(log)],
@@ -284,7 +284,7 @@ def test_a_router_puts_prompts_into_the_groups_that_its_log_has(
         tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}",
         register=None,
     )
-    router = Version.load(pipeline.train(job, quiet).out)
+    router = Version.load(pipeline.train_on_log(job, quiet).out)
     rows = pq.read_table(log, columns=["prompt", "task_type"]).to_pylist()
     cases = (router.case(Request.of(row["prompt"]), NO_WISHES, Circumstances()) for row in rows[:20])
     assert all(router.typed(Request.of(row["prompt"])).task_type == row["task_type"] for row in rows)
