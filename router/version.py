@@ -24,7 +24,7 @@ from router.forecasting.encoder import Encoder, EncoderInfo, Encoding, load_enco
 from router.forecasting.features import Features, FeatureSpec, embedded_text, featurize
 from router.forecasting.head import Head
 from router.forecasting.read_part import check_size
-from router.forecasting.request_tokens import BOUNDING, billed_output
+from router.forecasting.request_tokens import BOUNDING, SAFE_SIDE, billed_output
 from router.forecasting.task_groups import ABOUT_FILE, TaskGroups
 from router.forking import ForkSafe
 from router.loading.artifact import check_digest, digest_of, load_arrays, read_manifest, refusing_malformed
@@ -251,23 +251,24 @@ class Version:
             parameters: LiteLLM arguments that bound or multiply the answers; None: none.
         """
         outlook = self.head.predict(features)
-        output = outlook.output_tokens
-        if parameters is not None:
-            output = self._billed_output(output, parameters)
         return Forecast(
             probability=outlook.probability,
-            cost=self._price_table.expected_cost(outlook.input_tokens, output),
+            cost=self._billed(outlook.input_tokens, outlook.output_tokens, parameters),
             familiarity=outlook.familiarity,
             tokens=features.tokens,
         )
 
-    def _billed_output(self, output: FloatArray, parameters: Mapping[str, Json]) -> FloatArray:
-        """Expected output tokens, shape (n, n_models), of calls with a caller's arguments."""
-        own = [self._own_parameters(model, parameters) for model in self.models]
-        if all(map(BOUNDING.isdisjoint, (parameters, *own))):
-            return output
-        calls = [{**one, **parameters} for one in own]
-        return np.stack([billed_output(*pair) for pair in zip(output.T, calls, strict=True)], axis=1)
+    def _billed(
+        self, inputs: FloatArray, output: FloatArray, parameters: Mapping[str, Json] | None
+    ) -> FloatArray:
+        """Expected USD, shape (n, n_models), of calls with a caller's arguments."""
+        if parameters is None:
+            return self._price_table.expected_cost(inputs, output)
+        calls = [{**self._own_parameters(model, parameters), **parameters} for model in self.models]
+        if not all(map(BOUNDING.isdisjoint, calls)):
+            output = np.stack([billed_output(*pair) for pair in zip(output.T, calls, strict=True)], axis=1)
+        tiers = [call.get("service_tier") for call in calls]
+        return self._price_table.expected_cost(inputs, output, tiers if any(tiers) else None)
 
     def _own_parameters(self, model: str, callers: Mapping[str, Json]) -> Mapping[str, Json]:
         """A model's parameters beside a caller's; an action's effort is in its predicted lengths already."""
@@ -351,7 +352,7 @@ class Version:
 
         A model in cool-down is among them only if another one is left and the caller pinned none.
         """
-        cost = dict(zip(self.models, forecast.cost[0].tolist(), strict=True))
+        cost = dict(zip(self.models, (SAFE_SIDE * forecast.cost[0]).tolist(), strict=True))
         rejected = self.limits.rule_out(request, wishes, float(forecast.tokens[0]), cost, circumstances.local)
         rejected |= circumstances.unserved
         cooling_down = {

@@ -9,9 +9,16 @@ from dataclasses import dataclass
 from router.deciding.context_window import RequestSize
 from router.deciding.needs import NEEDS, is_given, needs_of
 from router.effort import effort_in, effort_of, endpoint_of
-from router.forecasting.request_tokens import answer_tokens
+from router.forecasting.request_tokens import answer_tokens, tokens_of_one
 from router.models.locality import SELF_HOSTED, is_local, is_private
-from router.models.model_list import Entry, listed_entry, provider_of, stated_ability, stated_number
+from router.models.model_list import (
+    Entry,
+    cache_write_share,
+    listed_entry,
+    provider_of,
+    stated_ability,
+    stated_number,
+)
 from router.models.names import ModelNames
 from router.records import Json, Request, Wishes
 from router.settings.sections import Config, ModelSettings
@@ -64,6 +71,9 @@ class ModelFacts:
         lacks: further parameters that the model does not take, according to the settings.
         window: most input tokens; None: unknown.
         shared: whether the answer counts too.
+        density: tokens that it counts for one of OpenAI's.
+        cache_write: price of input written into the provider's prompt cache, as a share of the input's; not
+            below 1.
     """
 
     name: str
@@ -73,6 +83,8 @@ class ModelFacts:
     lacks: frozenset[str]
     window: int | None
     shared: bool
+    density: float
+    cache_write: float
 
 
 class LimitCheck:
@@ -97,7 +109,7 @@ class LimitCheck:
 
         Args:
             tokens: the encoder's estimate of the request's input tokens.
-            cost: expected USD per model; NaN is unknown.
+            cost: USD per model that a cap is compared with; NaN is unknown.
             local: models whose calls stay on the team's own machines now; None: as the settings say.
         """
         demand = _Demand(
@@ -196,9 +208,11 @@ def _objection(facts: ModelFacts, demand: _Demand, cost: float) -> str | None:
     for name in facts.lacks:
         if is_given(demand.parameters.get(name)):
             return f"takes no {name}"
-    if facts.window is not None and demand.size.exceeds(facts.window, demand.answer if facts.shared else 0):
-        return _too_long(facts.window, demand, facts.shared)
-    return None if demand.cap == math.inf else _too_dear(cost, demand)
+    if facts.window is not None and demand.size.exceeds(
+        int(facts.window / facts.density), int(demand.answer / facts.density) if facts.shared else 0
+    ):
+        return _too_long(facts, demand)
+    return None if demand.cap == math.inf else _too_dear(cost, facts, demand)
 
 
 def _stays_home(parameters: Mapping[str, Json]) -> bool:
@@ -211,15 +225,17 @@ def _stays_home(parameters: Mapping[str, Json]) -> bool:
     return all(isinstance(one, str) and is_private(one) for one in addresses if one is not None)
 
 
-def _too_long(window: int, demand: _Demand, shared: bool) -> str:
-    answer = f" and an answer of {demand.answer:,}" if shared and demand.answer else ""
-    return f"about {demand.size.count():,.0f} tokens{answer} don't fit its {window:,}"
+def _too_long(facts: ModelFacts, demand: _Demand) -> str:
+    answer = f" and an answer of {demand.answer:,}" if facts.shared and demand.answer else ""
+    count = demand.size.count() * facts.density
+    return f"about {count:,.0f} tokens{answer} don't fit its {facts.window:,}"
 
 
-def _too_dear(cost: float, demand: _Demand) -> str | None:
+def _too_dear(cost: float, facts: ModelFacts, demand: _Demand) -> str | None:
     cap = f"the cap is ${demand.cap:.3g}"
     if math.isnan(cost):
         return f"costs an unknown amount, and {cap}"
+    cost *= facts.cache_write if demand.size.writes_cache else 1.0
     if cost > demand.cap:
         return f"expected to cost ${cost:.3g}, over the cap of ${demand.cap:.3g}"
     if cost > 0.0 and (what := demand.uncounted):
@@ -252,7 +268,18 @@ def _facts(model: str, settings: ModelSettings, denied: bool) -> ModelFacts:
         lacks=frozenset(lacks),
         window=own.context_tokens or _window(entry),
         shared=provider not in TRUNCATING and (provider in SELF_HOSTED or _is_shared(entry)),
+        density=tokens_of_one(called),
+        cache_write=_cache_write(model, settings),
     )
+
+
+def _cache_write(model: str, settings: ModelSettings) -> float:
+    """The dearest share that is known: how long the caller wants a part kept is not looked at."""
+    own = settings.price
+    if own and own.cache_write_usd_per_million is not None:
+        plain = own.input_usd_per_million
+        return max(own.cache_write_usd_per_million / plain, 1.0) if plain else 1.0
+    return max(cache_write_share(settings.litellm_model, model, hour=True) or 1.0, 1.0)
 
 
 def _window(entry: Entry | None) -> int | None:

@@ -58,10 +58,24 @@ def stated_ability(entry: Entry | None, member: str) -> bool | None:
 
 def cached_price_share(*names: str | None) -> float | None:
     """Price of an input token in the prompt cache, as a share of its full price; None if unlisted."""
-    entry = listed_entry(*names)
-    cached = stated_number(entry, "cache_read_input_token_cost")
-    full = stated_number(entry, "input_cost_per_token")
-    return None if cached is None or not full else cached / full
+    return _share_of_input("cache_read_input_token_cost", names)
+
+
+def cache_write_share(*names: str | None, hour: bool = False) -> float | None:
+    """Price of an input token that is written into the prompt cache, likewise.
+
+    Args:
+        hour: to be kept for an hour instead of some minutes, which costs more.
+    """
+    name = "cache_creation_input_token_cost"
+    longer = _share_of_input(f"{name}_above_1hr", names) if hour else None
+    return longer or _share_of_input(name, names)
+
+
+def _share_of_input(name: str, models: tuple[str | None, ...]) -> float | None:
+    entry = listed_entry(*models)
+    stated, full = stated_number(entry, name), stated_number(entry, "input_cost_per_token")
+    return None if stated is None or not full else stated / full
 
 
 @cache
