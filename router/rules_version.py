@@ -95,9 +95,11 @@ class RulesVersion(Version):
         shape = (1, len(self.models))
         tokens = np.array([request_contents(request).tokens])
         answer = np.full(shape, float(self.config.rules.answer_tokens))
+        billed = self._billed(tokens[:, None] * self._density, answer, request.parameters)
         return request, Forecast(
             probability=np.zeros(shape),
-            cost=self._billed(tokens[:, None] * self._density, answer, request.parameters),
+            cost=self._price_table.expected_cost(*billed),
+            billed=billed,
             familiarity=np.zeros(1),
             tokens=tokens,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from router.deciding.context_window import RequestSize
@@ -13,8 +13,8 @@ from router.forecasting.request_tokens import answer_tokens, tokens_of_one
 from router.models.locality import SELF_HOSTED, is_local, is_private
 from router.models.model_list import (
     Entry,
+    Target,
     cache_write_share,
-    listed_entry,
     provider_of,
     stated_ability,
     stated_number,
@@ -58,6 +58,9 @@ COUNTED = frozenset({"tools", "vision", "json_schema", "reasoning_effort", "thin
 turn out to hold."""
 DETOURS = ("custom_llm_provider", "fallbacks", "context_window_fallback_dict", "model_list")
 """LiteLLM's arguments that may send a call to another model than the one it names."""
+MOST_KNOWN = 1_000
+"""Groups of deployments whose facts are kept."""
+NO_TARGETS: Mapping[str, tuple[Target, ...]] = {}
 TRUNCATING = frozenset({"ollama", "ollama_chat", "llamafile"})
 """Servers that cut an answer at the end of the window; others refuse the request."""
 
@@ -93,7 +96,9 @@ class LimitCheck:
     def __init__(self, models: Sequence[str], config: Config) -> None:
         self.facts = facts_of(models, config)
         self.names = ModelNames(models, config)
+        self._config = config
         self._settings = config.limits
+        self._deployed: dict[tuple[str, tuple[Target, ...]], ModelFacts] = {}
         self._home_tags = frozenset(map(_label, config.limits.local_only_tags))
         self._home_tasks = frozenset(map(_label, config.limits.local_only_task_types))
 
@@ -104,6 +109,7 @@ class LimitCheck:
         tokens: float,
         cost: Mapping[str, float],
         local: Collection[str] | None = None,
+        targets: Mapping[str, tuple[Target, ...]] = NO_TARGETS,
     ) -> dict[str, str]:
         """The models that may not serve a request, each with the first reason against it.
 
@@ -111,6 +117,7 @@ class LimitCheck:
             tokens: the encoder's estimate of the request's input tokens.
             cost: USD per model that a cap is compared with; NaN is unknown.
             local: models whose calls stay on the team's own machines now; None: as the settings say.
+            targets: the deployments that serve each model now; a model that is missing is called by its name.
         """
         demand = _Demand(
             needs=needs_of(request),
@@ -125,10 +132,23 @@ class LimitCheck:
         allowed = None if wishes.allow is None else self.names.allowed_by(wishes.allow)
         reasons = (
             (name, _unwanted(facts, denied, allowed) or _objection(facts, demand, cost.get(name, math.nan)))
-            for name, facts in self.facts.items()
+            for name, facts in self._facts_at(targets)
         )
         rejected = {name: why for name, why in reasons if why is not None}
         return {**dict.fromkeys(self._at_other_efforts(request), OTHER_EFFORT), **rejected}
+
+    def _facts_at(self, targets: Mapping[str, tuple[Target, ...]]) -> Iterator[tuple[str, ModelFacts]]:
+        """The facts of each model, at its deployments where it has any."""
+        for name, facts in self.facts.items():
+            if name not in targets:
+                yield name, facts
+                continue
+            key = name, targets[name]
+            if key not in self._deployed:
+                if len(self._deployed) >= MOST_KNOWN:
+                    self._deployed = {}
+                self._deployed[key] = _facts(name, self._config.of(name), facts.denied, targets[name])
+            yield name, self._deployed[key]
 
     def _at_other_efforts(self, request: Request) -> Sequence[str]:
         """The actions at other efforts than the caller's, of the models that have one at the caller's."""
@@ -252,10 +272,13 @@ def _or_infinite(value: float | None) -> float:
     return math.inf if value is None else value
 
 
-def _facts(model: str, settings: ModelSettings, denied: bool) -> ModelFacts:
+def _facts(model: str, settings: ModelSettings, denied: bool, targets: Sequence[Target] = ()) -> ModelFacts:
+    """What is known of a model; of several deployments, the least that holds for all of them."""
     called = settings.litellm_model or model
-    entry = listed_entry(settings.litellm_model, model)
-    provider = provider_of(called)
+    everywhere = targets or [Target(called=called, names=(settings.litellm_model, model))]
+    providers = [provider_of(one.called) for one in everywhere]
+    entries = [one.entry for one in everywhere]
+    windows = [window for window in map(_window, entries) if window is not None]
     own = settings.capabilities
     dropped = {*settings.drop, *settings.map}
     unsupported = {name for name, takes in own.parameters.items() if not takes}
@@ -264,22 +287,31 @@ def _facts(model: str, settings: ModelSettings, denied: bool) -> ModelFacts:
         name=model,
         denied=denied,
         local=is_local(called, settings),
-        takes=_abilities(entry, provider, settings),
+        takes=_held_by_all([_abilities(*one, settings) for one in zip(entries, providers, strict=True)]),
         lacks=frozenset(lacks),
-        window=own.context_tokens or _window(entry),
-        shared=provider not in TRUNCATING and (provider in SELF_HOSTED or _is_shared(entry)),
-        density=tokens_of_one(called),
-        cache_write=_cache_write(model, settings),
+        window=own.context_tokens or min(windows, default=None),
+        shared=any(
+            provider not in TRUNCATING and (provider in SELF_HOSTED or _is_shared(entry))
+            for entry, provider in zip(entries, providers, strict=True)
+        ),
+        density=max(tokens_of_one(one.called) for one in everywhere),
+        cache_write=max(_cache_write(one, settings) for one in everywhere),
     )
 
 
-def _cache_write(model: str, settings: ModelSettings) -> float:
+def _held_by_all(abilities: Sequence[Mapping[str, bool]]) -> dict[str, bool]:
+    """What all deployments take, or one of them does not; the rest is unknown."""
+    stated = {need: [one.get(need) for one in abilities] for need in NEEDS}
+    return {need: all(takes) for need, takes in stated.items() if False in takes or None not in takes}
+
+
+def _cache_write(target: Target, settings: ModelSettings) -> float:
     """The dearest share that is known: how long the caller wants a part kept is not looked at."""
     own = settings.price
     if own and own.cache_write_usd_per_million is not None:
         plain = own.input_usd_per_million
         return max(own.cache_write_usd_per_million / plain, 1.0) if plain else 1.0
-    return max(cache_write_share(settings.litellm_model, model, hour=True) or 1.0, 1.0)
+    return max(cache_write_share(*target.names, hour=True) or 1.0, 1.0)
 
 
 def _window(entry: Entry | None) -> int | None:

@@ -23,6 +23,8 @@ WORD_TOKENS, LETTER_TOKENS, NUMBER_TOKENS = 0.75, 0.07, 1.6
 OTHER_TOKENS, MARK_TOKENS, BREAK_TOKENS = 0.33, 0.9, 0.8
 """Tokens of a word, of each of its letters, of up to three digits, of a byte outside ASCII, of a run of
 marks, and of a break, fitted on prompts, schemas, JSON, code and answers (`python -m benchmarks.tokens`)."""
+LONG_WORD: Final = 12
+"""Letters from which on a run of them is no word, and has as many tokens as other text of its length."""
 MEMBER_TOKENS: Final = 2.7
 """Tokens of the quotes, brackets, colons and commas around a member or item of a JSON value."""
 LEAF_TOKENS: Final = 2.0
@@ -89,7 +91,7 @@ class Contents:
     @property
     def tokens(self) -> float:
         """About how many tokens they are."""
-        text = tokens_of("\n".join(self.texts)) + self.written
+        text = text_tokens("\n".join(self.texts)) + self.written
         return max(text, self.nodes if self.nodes >= MOST_NODES else 0) + MEDIA_TOKENS * self.media
 
 
@@ -127,7 +129,7 @@ def contents_of(values: Iterable[Json], parts: Iterable[Json] = ()) -> Contents:
     return Contents(texts=texts, media=media, nodes=nodes, written=written, uncounted=uncounted)
 
 
-def tokens_of(text: str) -> float:
+def text_tokens(text: str) -> float:
     """About how many tokens a text has; of a long one, a sample is looked at."""
     sample = text
     if len(text) > SAMPLE:
@@ -136,7 +138,8 @@ def tokens_of(text: str) -> float:
     tokens = 0.0
     for word, number, other, mark in RUN.findall(sample):
         if word:
-            tokens += WORD_TOKENS + LETTER_TOKENS * len(word)
+            beyond = max(len(word) - LONG_WORD, 0)
+            tokens += WORD_TOKENS + LETTER_TOKENS * (len(word) - beyond) + beyond / BYTES_A_TOKEN
         elif number:
             tokens += NUMBER_TOKENS
         elif other:

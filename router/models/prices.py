@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from router.models.model_list import Entry, listed_entry, stated_number
+from router.models.model_list import Entry, Target, listed_entry, stated_number
 from router.records import FloatArray, Json
 from router.settings.sections import Config, Price, TierPrice
 
@@ -156,7 +156,10 @@ def listed_price(*names: str | None) -> ModelPrice | None:
 
     None if LiteLLM is not installed, or the list has no price per token.
     """
-    entry = listed_entry(*names)
+    return _entry_price(listed_entry(*names))
+
+
+def _entry_price(entry: Entry | None) -> ModelPrice | None:
     if not entry or "input_cost_per_token" not in entry:
         return None
     return ModelPrice(
@@ -165,6 +168,25 @@ def listed_price(*names: str | None) -> ModelPrice | None:
         per_call=0.0,
         source="litellm",
         **_listed_changes(entry),
+    )
+
+
+def dearest_price(price: ModelPrice, targets: Sequence[Target]) -> ModelPrice:
+    """The most that a call may cost on some deployments; unknown if one of them has no price.
+
+    The team's own price holds for the whole group, and so does the log's if all of them are listed alike.
+    """
+    listed = [_entry_price(target.entry) or ModelPrice.unknown() for target in targets]
+    alike = len({(one.per_input_token, one.per_output_token) for one in listed}) == 1
+    if not targets or price.source == "config" or (price.source == "log" and alike):
+        return price
+    long = [one.long for one in listed]
+    return replace(
+        listed[0],
+        per_input_token=np.max([one.per_input_token for one in listed]),
+        per_output_token=np.max([one.per_output_token for one in listed]),
+        long_from=min(one.long_from for one in listed),
+        long=Factor(input=max(one.input for one in long), output=max(one.output for one in long)),
     )
 
 

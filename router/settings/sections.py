@@ -260,8 +260,8 @@ class Limits(Settings):
 
     Attributes:
         deny: models that get no request.
-        max_cost_usd: rules out a model whose expected cost on a request, and 15 % on top for the error of token
-            counts, is higher.
+        max_cost_usd: rules out a model whose expected cost on a request, and 15 % for the error of its token
+            count, is higher.
         local_only: allow only local models: the air-gapped setting.
         local_only_task_types, local_only_tags: allow only local models for requests with one of these,
             compared without case and surrounding space.
