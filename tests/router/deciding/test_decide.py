@@ -224,3 +224,27 @@ def test_whatever_happens_the_model_is_allowed_and_leads_the_allowed_ones(of: Ca
     assert sorted(made.ranking) == sorted(set(MODELS) - set(of.rejected))
     assert made.confidence == made.success_probability[made.model]
     assert 0 < made.propensity <= 1
+
+
+@pytest.mark.parametrize(
+    ("weight", "tradeoff", "model"),
+    [
+        pytest.param(None, 0.5, "middle", id="as trained"),
+        pytest.param(1.0, 0.5, "strong", id="money is left"),
+        pytest.param(1000.0, 0.5, "cheap", id="money is short"),
+        pytest.param(1000.0, 0.0, "strong", id="the caller looks at success only"),
+        pytest.param(1.0, 1.0, "cheap", id="the caller wants the cheapest"),
+    ],
+)
+def test_the_weight_of_now_takes_the_place_of_the_trained_one(
+    weight: float | None, tradeoff: float, model: str
+) -> None:
+    assert decided(case(weight=weight, wishes=Wishes(tradeoff=tradeoff))).model == model
+
+
+def test_money_that_is_short_is_no_reason_to_step_aside() -> None:
+    confident = replace(POLICY, least_confidence=0.7)
+    decision = decided(case(weight=1000.0), confident, Rules(default="strong"))
+    assert (decision.model, decision.source) == ("cheap", "learned")
+    decision = decided(case(weight=1000.0), replace(POLICY, least_confidence=0.85), Rules(default="strong"))
+    assert (decision.model, decision.source) == ("strong", "rule")
