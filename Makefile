@@ -51,6 +51,7 @@ bench: $(READY) ## measure quality and speed; DATA=folder of call logs, the bund
 	$(if $(DATA),$(BIN)/python -m benchmarks.partial_log --data $(DATA))
 	$(BIN)/python -m benchmarks.auc $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m benchmarks.comparing
+	$(if $(DATA),$(BIN)/python -m benchmarks.tokens --data $(DATA))
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.bounded
 	$(BIN)/python -m benchmarks.pacing

@@ -27,6 +27,7 @@ from router.forking import ForkSafe
 from router.loading.copies import Copy
 from router.loading.follow import BAD_VERSION, Follower, Refusal
 from router.loading.registry import SCHEMES, RegistrySource
+from router.models.litellm_import import warm
 from router.models.prices import PER_MILLION
 from router.records import (
     AS_TRAINED,
@@ -134,6 +135,8 @@ class Router:
         router = cls(version, transport=transport, log=_opened(log, version.config), shadow=shadow)
         if origin is not None and origin[0].moves:
             router._follow(*origin, load=partial(_of_copy, settings, expect))
+        if transport is None:
+            warm()
         return router
 
     @property
@@ -269,6 +272,7 @@ class Router:
         circumstances = Circumstances(
             unserved=unserved,
             local=self._transport.local_models(version.models, version.config, client),
+            targets=self._transport.targets(version.models, client),
             cooling=self._transport.cooling(),
             seat=self._sessions.seat(request.session_id),
             draw=self._draws.part.random(),
