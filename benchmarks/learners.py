@@ -120,7 +120,7 @@ def draw(table: PromptTable, encodings: Sequence[Encoding], size: int, seed: int
 
 
 def _expected(published: Fitted, learnt: Material, held: Material) -> FloatArray:
-    """Expected costs of the held prompts; without prices, 1 for the model that succeeds most, 0 for others."""
+    """Expected costs of the held prompts; without prices, 1 for the best model, 0 for others."""
     outlook = published.head.predict(held.features)
     prices = PriceTable.of([learnt.prices[model] for model in learnt.table.models])
     cost = prices.expected_cost(outlook.input_tokens, outlook.output_tokens)
