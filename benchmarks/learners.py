@@ -1,6 +1,6 @@
 """Whether the published estimator falls behind a simple learner: small logs and large, many models and two.
 
-    python -m benchmarks.learners [--data FOLDER] [--sizes 300,700,3000,0] [--draws 5] [--only NAME]
+    python -m benchmarks.learners [--data FOLDER] [--sizes 300,700,3000,0] [--draws 5] [--only NAME] [--tasks]
 
 From each data set prompts are drawn to train on, `sizes` of them (0: four fifths of all), and others to judge
 on; every learner gets the same. Only their chances of success differ: the expected costs are the router's.
@@ -8,13 +8,16 @@ on; every learner gets the same. Only their chances of success differ: the expec
 Decision value is success less cost, averaged over the stakes that training uses (`thresholds.STAKES`), times
 1,000; where costs are unknown, a call of the best model counts 1 and any other 0. Pair AUC is the mean over
 pairs of models of the AUC of p_a - p_b, on the prompts where exactly one of the two succeeded.
+
+With `--tasks`, the logs lose their task types, and training on inferred ones is compared with none.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated
@@ -25,17 +28,20 @@ import typer
 from rich.console import Console
 
 from benchmarks.quality import POOL, PUBLIC, SAMPLE, Dataset, load, machine
-from router.forecasting.encoder import Encoding
+from router.forecasting.encoder import Encoder, Encoding, load_encoder
 from router.forecasting.head import SHARPNESS, narrow_inputs, wide_inputs
 from router.models.prices import PriceTable
 from router.records import Float32Array, FloatArray, IntArray
 from router.settings.sections import Config, Training
 from training.learning.fitting import Fitted, fit
 from training.learning.heads import structure_scaling
-from training.learning.material import Material, material_of
+from training.learning.material import Material, material_of, with_task_types
 from training.learning.thresholds import Backtest, decision_value
+from training.prompts.encoder_export import encoder_info, prepared_encoder
+from training.prompts.from_logs import EMBEDDINGS
 from training.prompts.split import split_groups
 from training.prompts.table import PromptTable
+from training.prompts.task_groups import fit_groups
 from training.statistics.auc import auc
 
 SHARE = 0.8
@@ -67,12 +73,16 @@ class Drawn:
     Attributes:
         learnt, held: the prompts with their features.
         rows: shape (n_held,); row of each held prompt in the whole table.
+        encodings: of both.
+        seed: of the draw, and of the split into training and validation.
         published: what training publishes on `learnt`.
         expected_cost: shape (n_held, n_models); by the published head.
     """
 
     learnt: Material
     held: Material
+    encodings: tuple[Sequence[Encoding], Sequence[Encoding]]
+    seed: int
     rows: IntArray
     published: Fitted
     expected_cost: FloatArray
@@ -99,24 +109,26 @@ def draw(table: PromptTable, encodings: Sequence[Encoding], size: int, seed: int
     order = np.argsort(np.random.default_rng([seed, size]).permutation(len(names))[session], kind="stable")
     inner = np.sort(order[: size or round(SHARE * len(table))])
     outer = order[~np.isin(session[order], session[inner])][:MOST_JUDGED]
-    learnt = material_of(table.rows(inner), [encodings[row] for row in inner.tolist()], config)
-    groups = learnt.table.groups
-    split = split_groups(
-        groups,
-        np.full(len(groups), np.nan),
-        validation_share=config.training.validation_share,
-        test_share=0.0,
-        seed=seed,
-    )
-    published = fit(learnt, split)
-    held = material_of(table.rows(outer), [encodings[row] for row in outer.tolist()], config, learnt.spec)
+    texts = [[encodings[row] for row in rows.tolist()] for rows in (inner, outer)]
+    learnt = material_of(table.rows(inner), texts[0], config)
+    held = material_of(table.rows(outer), texts[1], config, learnt.spec)
+    published = _trained(learnt, seed)
     return Drawn(
         learnt=learnt,
         held=held,
+        encodings=(texts[0], texts[1]),
+        seed=seed,
         rows=outer,
         published=published,
         expected_cost=_expected(published, learnt, held),
     )
+
+
+def _trained(material: Material, seed: int) -> Fitted:
+    """Train on all prompts but the validation part's."""
+    groups, share = material.table.groups, material.config.training.validation_share
+    unknown = np.full(len(groups), np.nan)
+    return fit(material, split_groups(groups, unknown, validation_share=share, test_share=0.0, seed=seed))
 
 
 def _expected(published: Fitted, learnt: Material, held: Material) -> FloatArray:
@@ -133,6 +145,17 @@ def _expected(published: Fitted, learnt: Material, held: Material) -> FloatArray
 def published(drawn: Drawn) -> FloatArray:
     """What `pointsman train` publishes."""
     return drawn.published.head.predict(drawn.held.features).probability
+
+
+def with_inferred_tasks(drawn: Drawn, encoder: Encoder, cache: Path) -> FloatArray:
+    """What training publishes if it infers the task types."""
+    table, config = drawn.learnt.table, drawn.learnt.config
+    groups = fit_groups(table.requests, encoder, cache, (), config.training.seed)
+    pairs = zip((table, drawn.held.table), drawn.encodings, strict=True)
+    learnt, held = (with_task_types(*pair, groups, encoder.info.sha256) for pair in pairs)
+    material = material_of(learnt, drawn.encodings[0], config)
+    asked = material_of(held, drawn.encodings[1], config, material.spec)
+    return _trained(material, drawn.seed).head.predict(asked.features).probability
 
 
 def neighbours(drawn: Drawn, count: int, *, weighted: bool) -> FloatArray:
@@ -282,12 +305,18 @@ def main(
     draws: Annotated[int, typer.Option(min=1)] = 5,
     encoder: Annotated[str, typer.Option(help="minilm or static.")] = "minilm",
     only: Annotated[str, typer.Option(help="Part of a data set's name.")] = "",
+    tasks: Annotated[bool, typer.Option("--tasks", help="Compare inferred task types with none.")] = False,
 ) -> None:
     """Measure and print."""
     config = Config(training=Training.model_validate({"encoder": encoder, "test_share": 0.0}))
     cache = Path(os.environ.get("POINTSMAN_CACHE") or platformdirs.user_cache_dir("pointsman"))
     folder = data or Path(__file__).parent.parent / "data"
     learners: Mapping[str, Learner] = {"published": published, **LEARNERS}
+    if tasks:
+        folder_of_encoder = prepared_encoder(encoder, [], cache)
+        loaded = load_encoder(folder_of_encoder, encoder_info(folder_of_encoder))
+        infer = partial(with_inferred_tasks, encoder=loaded, cache=cache / EMBEDDINGS)
+        learners = {"published": published, "tasks inferred": infer}
     console.print(f"{machine()}; encoder {encoder}; {draws} draws.", soft_wrap=True)
     for dataset in SETS if data else SAMPLE:
         if only not in dataset.name:
@@ -295,6 +324,8 @@ def main(
         table, encodings = load(dataset, folder, config, cache)
         full = np.flatnonzero(np.isfinite(table.success).all(axis=1))
         table, encodings = table.rows(full), [encodings[row] for row in full.tolist()]
+        if tasks:
+            table = replace(table, requests=[replace(one, task_type=None) for one in table.requests])
         for size in (int(one) for one in sizes.split(",")):
             if size > SHARE * len(table):
                 continue
