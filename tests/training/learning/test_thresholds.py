@@ -22,6 +22,7 @@ from training.learning.thresholds import (
 )
 from training.statistics.policy_curves import picked
 
+WEIGHTS = (0.0, *np.geomspace(1.0, 1e4, 200).tolist())
 CASES = [pytest.param(seed, id=f"case {seed}") for seed in range(8)]
 
 
@@ -93,6 +94,30 @@ def test_a_budget_that_pays_for_everything_ignores_cost() -> None:
     case = backtest()
     weight = choose_weight(case, Objective(kind="budget", usd_per_call=1.0))
     assert at(case, weight)[0] == pytest.approx(max(success for success, _ in every_policy(case)))
+
+
+@pytest.mark.parametrize("seed", CASES)
+@pytest.mark.parametrize("caution", [0.0, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("quality", [None, 0.6])
+def test_success_clears_its_target_by_the_standard_errors_of_caution_at_the_least_cost(
+    seed: int, caution: float, quality: float | None
+) -> None:
+    case = backtest(seed, n=40)
+    aim = case.success[:, case.best_single] if quality is None else np.full(len(case), quality)
+
+    def above(weight: float) -> float:
+        gap = picked(case.success, case.choice(weight)) - aim
+        return float(gap.mean() - caution * gap.std() / np.sqrt(len(gap)))
+
+    kind = "cheapest" if quality is None else "quality"
+    weight = choose_weight(case, Objective(kind=kind, quality=quality, caution=caution))
+    bounds = {at(case, one)[1]: above(one) for one in WEIGHTS}
+    reach = [cost for cost, bound in bounds.items() if bound >= -1e-9]
+    if reach:
+        assert above(weight) >= -1e-9
+        assert at(case, weight)[1] <= min(reach) + 1e-12
+    else:
+        assert above(weight) >= max(bounds.values()) - 1e-9
 
 
 def test_without_costs_any_weight_chooses_alike() -> None:
