@@ -225,7 +225,5 @@ def _price_of_caution(fitted: Fitted, objective: Objective) -> str:
         [float(picked(values, choice).mean()) for choice in choices]
         for values in (backtest.success, backtest.cost)
     )
-    return (
-        f"objective.caution {objective.caution:g}: {success[0]:.1%} success at {1e3 * cost[0]:.3g} USD per 1,000 "
-        f"calls; without it {success[1]:.1%} at {1e3 * cost[1]:.3g}"
-    )
+    shown = [f"{rate:.1%} success at ${1e3 * usd:.3g}" for rate, usd in zip(success, cost, strict=True)]
+    return f"objective.caution {objective.caution:g}: {shown[0]} per 1,000 calls; without it {shown[1]}"
