@@ -109,8 +109,8 @@ def test_success_clears_its_target_by_the_standard_errors_of_caution_at_the_leas
         gap = picked(case.success, case.choice(weight)) - aim
         return float(gap.mean() - caution * gap.std() / np.sqrt(len(gap)))
 
-    kind = "cheapest" if quality is None else "quality"
-    weight = choose_weight(case, Objective(kind=kind, quality=quality, caution=caution))
+    target = {} if quality is None else {"kind": "quality", "quality": quality}
+    weight = choose_weight(case, Objective.model_validate({**target, "caution": caution}))
     bounds = {at(case, one)[1]: above(one) for one in WEIGHTS}
     reach = [cost for cost, bound in bounds.items() if bound >= -1e-9]
     if reach:
