@@ -14,6 +14,7 @@ from router.forecasting.encoder import load_encoder
 from router.forecasting.features import embedded_text
 from router.loading.artifact import check_target, digest_of
 from router.records import Json
+from router.settings.sections import Objective
 from router.version import Version, check_models
 from training.judging.run import DryRun, JudgeOffer, JudgeTerms, judged
 from training.learning.fitting import Fitted, fit, steps
@@ -21,6 +22,7 @@ from training.learning.manifest import manifest_of, run_record
 from training.learning.material import Material, material_of, usable_models, with_task_types
 from training.learning.model_card import for_people
 from training.learning.router_folder import stored_prompts, write_router
+from training.learning.thresholds import choose_weight
 from training.learning.worth import advice_on
 from training.pages.numbers import dollars, rate, usd_per_thousand
 from training.pages.rendering import Showable
@@ -35,6 +37,7 @@ from training.prompts.task_groups import InferredTasks, groups_of
 from training.reading.calls import write_calls
 from training.reading.summary import ReadSummary
 from training.recommending import Recommendation
+from training.statistics.policy_curves import picked
 from training.tracking.publish import Published, publish
 from training.tracking.versions import RouterRegistry
 from training.whole_file import check_place
@@ -289,9 +292,23 @@ def _warnings(whole: PromptTable, material: Material, fitted: Fitted) -> list[st
             f"{len(named)} task types in the log, the {len(material.spec.task_types)} most frequent ones are "
             f"told apart; prompts of the other {other} are learnt and served like prompts without one"
         )
+    if material.config.objective.caution:
+        sentences.append(_price_of_caution(fitted, material.config.objective))
     if fitted.backtest.filled > 0:
         sentences.append(
             f"{fitted.backtest.filled:.0%} of the outcomes behind the thresholds are unknown and filled in "
             "with the predicted probability: log every model's outcome on some prompts to check them"
         )
     return sentences
+
+
+def _price_of_caution(fitted: Fitted, objective: Objective) -> str:
+    """What `objective.caution` changes, on the prompts that the weight was chosen on."""
+    backtest, bold = fitted.backtest, objective.model_copy(update={"caution": 0.0})
+    choices = [backtest.choice(weight) for weight in (fitted.policy.weight, choose_weight(backtest, bold))]
+    success, cost = (
+        [float(picked(values, choice).mean()) for choice in choices]
+        for values in (backtest.success, backtest.cost)
+    )
+    shown = [f"{rate:.1%} success at ${1e3 * usd:.3g}" for rate, usd in zip(success, cost, strict=True)]
+    return f"objective.caution {objective.caution:g}: {shown[0]} per 1,000 calls; without it {shown[1]}"

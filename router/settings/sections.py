@@ -207,6 +207,8 @@ class Objective(Settings):
         max_quality_loss: makes "cheapest" a promise: with a chance of `confidence`, the success rate is at
             most this far below the best single model's. Without evidence for that, training makes no router.
         confidence: of the promise.
+        caution: standard errors by which the success rate, on the prompts that the weight is chosen on, must
+            clear its target: the best single model's rate or `quality`. More caution costs more.
     """
 
     kind: Literal["cheapest", "quality", "budget"] = "cheapest"
@@ -216,6 +218,7 @@ class Objective(Settings):
     processes: Annotated[int, Field(ge=1)] = 1
     max_quality_loss: Annotated[float, Field(gt=0, lt=1)] | None = None
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = CONFIDENCE
+    caution: Annotated[float, Field(ge=0, le=10)] = 0.0
 
     @model_validator(mode="after")
     def _has_its_target(self) -> Self:
@@ -233,6 +236,11 @@ class Objective(Settings):
             raise ValueError("'max_quality_loss' goes with kind 'cheapest': another kind has its own target")
         if self.confidence != CONFIDENCE and self.max_quality_loss is None:
             raise ValueError("'confidence' is that of 'max_quality_loss': give both, or neither")
+        if self.caution and (self.kind == "budget" or self.max_quality_loss is not None):
+            raise ValueError(
+                "'caution' is about the success rate that 'cheapest' and 'quality' aim at: leave it out with "
+                "kind 'budget', which aims at a cost, and with 'max_quality_loss', which is stricter"
+            )
         return self
 
 

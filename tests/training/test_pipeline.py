@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from router.explaining.explain import explain
 from router.forecasting.training_prompts import POINTS_FILE, TEXTS_FILE, TrainingPrompts
 from router.loading.artifact import read_manifest
 from router.records import NO_WISHES, Json, Request, prompt_key
-from router.settings.sections import Config, Training
+from router.settings.sections import Config, Objective, Training
 from router.version import TASKS_FOLDER, Circumstances, Version
 from tests.training.logs import call, made_table, write_lines
 from training import pipeline
@@ -266,6 +267,14 @@ def test_a_sampled_log_and_filled_in_outcomes_are_told(train: Trainer) -> None:
     warnings = train(calls, "sampled", config).warnings
     assert "120 prompts in the log, a uniform sample of 100 was used (training.max_prompts)" in warnings
     assert any("are unknown and filled in with the predicted" in sentence for sentence in warnings)
+
+
+def test_the_price_of_caution_is_told(train: Trainer) -> None:
+    config = Config(training=Training(estimator="success", min_calls=20), objective=Objective(caution=1))
+    (sentence,) = (one for one in train(synthetic_calls(), "cautious", config).warnings if "caution" in one)
+    assert re.fullmatch(
+        r"objective\.caution 1: [\d.]+% success at \$\S+ per 1,000 calls; without it .*", sentence
+    )
 
 
 def test_a_router_puts_prompts_into_the_groups_that_its_log_has(
