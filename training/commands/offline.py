@@ -70,6 +70,10 @@ Cache = Annotated[
         envvar="POINTSMAN_CACHE", help="Folder that keeps exported encoders and embeddings between runs."
     ),
 ]
+Register = Annotated[str | None, typer.Option(help="Register the router in MLflow under this name.")]
+Alias = Annotated[
+    str | None, typer.Option(help="Alias to point to the registered version, such as challenger.")
+]
 Tracking = Annotated[str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="Where MLflow records the run.")]
 CACHE = Path(platformdirs.user_cache_dir("pointsman"))
 
@@ -146,12 +150,8 @@ def train_command(
     calls: Calls,
     out: Annotated[Path, typer.Option(help="Folder for the router.")],
     config: SettingsFile = None,
-    register: Annotated[
-        str | None, typer.Option(help="Register the router in MLflow under this name.")
-    ] = None,
-    alias: Annotated[
-        str | None, typer.Option(help="Alias to point to the registered version, such as challenger.")
-    ] = None,
+    register: Register = None,
+    alias: Alias = None,
     encoder: Annotated[
         str | None, typer.Option(help="minilm, static, or a sentence-transformers name or folder.")
     ] = None,
@@ -171,7 +171,7 @@ def train_command(
 ) -> None:
     """Train a router from call logs, write its folder, and record the run in MLflow."""
     training = offline()
-    _check_alias(alias, register)
+    check_registered(alias, register)
     settings = _with_promise(with_aliases(load_config(config), map_model), max_quality_loss, confidence)
     settings = _with_training(settings, encoder=encoder, estimator=estimator)
     job = training.TrainJob(
@@ -190,7 +190,7 @@ def train_command(
         tables_module().trained(trained)
 
 
-def _check_alias(alias: str | None, register: str | None) -> None:
+def check_registered(alias: str | None, register: str | None) -> None:
     """Refuse an alias that can't be set after the training.
 
     Raises:

@@ -28,8 +28,10 @@ from training.commands.offline import CACHE, Cache, Calls, Fields, Rejects, offl
 from training.commands.paying import CALLS_FAILED, confirm_price, coverage, usd
 
 if TYPE_CHECKING:
+    from router.settings.sections import Config
     from training.replaying.plan import ReplayCall, ReplayPlan
     from training.spending.budget import Affordable
+    from training.spending.paid_calls import CallTerms
     from training.spending.tally import CallsMade
 
 Models = Annotated[
@@ -79,9 +81,6 @@ def replay_command(
     """
     offline()
     from training.replaying.plan import ReplayJob, plan_replay
-    from training.replaying.run import replay as make_calls
-    from training.replaying.run import unfinished
-    from training.spending.budget import ledger_of, read_lines, spent_in
     from training.spending.paid_calls import CallTerms
 
     if out.suffix != ".jsonl":
@@ -99,23 +98,36 @@ def replay_command(
     )
     with progress_bars() as progress:
         plan = plan_replay(job, version, progress)
-    left = unfinished(plan.calls, out)
-    spent = spent_in(read_lines(ledger_of(out)))
-    if dry_run or not as_json:
-        _show_plan(plan, left, budget, spent, as_json=as_json, as_data=dry_run)
-    if dry_run or not left:
-        return
-    if not yes:
-        _confirm(left, budget, spent)
     terms = CallTerms(out=out, budget_usd=budget, concurrency=concurrency, per_minute=rate)
-    with progress_bars() as progress:
-        done = make_calls(plan, terms, version.config, progress.stage("calling models", len(left)))
+    done = asked_and_made(plan, terms, version.config, dry_run=dry_run, yes=yes, as_json=as_json)
+    if done is None:
+        return
     if as_json:
         print_json(_replayed_json(done))
     else:
-        _show_done(done, out, budget)
+        show_done(done, out, budget)
     if done.failed or done.given_up:
         raise typer.Exit(CALLS_FAILED)
+
+
+def asked_and_made(
+    plan: ReplayPlan, terms: CallTerms, config: Config, *, dry_run: bool, yes: bool, as_json: bool
+) -> CallsMade | None:
+    """Show a plan, ask, and make its calls; None: it was a dry run, or all have been made before."""
+    from training.replaying.run import replay as make_calls
+    from training.replaying.run import unfinished
+    from training.spending.budget import ledger_of, read_lines, spent_in
+
+    left, budget = unfinished(plan.calls, terms.out), terms.budget_usd
+    spent = spent_in(read_lines(ledger_of(terms.out)))
+    if dry_run or not as_json:
+        _show_plan(plan, left, budget, spent, as_json=as_json, as_data=dry_run)
+    if dry_run or not left:
+        return None
+    if not yes:
+        _confirm(left, budget, spent)
+    with progress_bars() as progress:
+        return make_calls(plan, terms, config, progress.stage("calling models", len(left)))
 
 
 def _confirm(left: Sequence[ReplayCall], budget: float, spent: float) -> None:
@@ -175,7 +187,8 @@ def _show_plan(
     print_line(f"budget {usd(budget)}, of which {usd(spent)} is spent: {coverage(covered, whole.calls)}")
 
 
-def _show_done(done: CallsMade, out: Path, budget: float) -> None:
+def show_done(done: CallsMade, out: Path, budget: float) -> None:
+    """Say what calls were made, for how much, and which were not."""
     say(
         f"{done.answered} calls are in {out}, for {usd(done.cost_usd)}; {usd(done.spent_usd)} of "
         f"{usd(budget)} is spent"

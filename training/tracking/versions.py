@@ -206,6 +206,10 @@ class RouterRegistry:
                 )
             return move
 
+    def point(self, name: str, alias: str, version: str) -> Move | None:
+        """Point an alias to a version from wherever it is now; as `move`."""
+        return self.move(name, alias, version, seen=self.pointed(name, alias))
+
     def rollback(self, name: str, alias: str = CHAMPION) -> Move:
         """Point an alias to the version before, and remember that the move was taken back.
 
