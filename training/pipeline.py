@@ -222,7 +222,7 @@ def train_on_log(job: TrainJob, reporter: Reporter) -> Trained:
     with calls_of(job.sources, job.reading, reporter) as files:
         reading = files.summary
         groups = groups_of(reading.files)
-        whole = table_of(files, config, reporter)
+        whole = table_of(files, config, reporter, fading=True)
     report = data_report(whole, cheapest_success(whole))
     table, warnings = usable_models(whole, config)
     config = check_models(config, table.models)
@@ -243,9 +243,7 @@ def train_on_log(job: TrainJob, reporter: Reporter) -> Trained:
     record = for_people(record, manifest, advice, job.register or job.out.name, job.sources)
     published = publish(job.out, record, job.tracking_uri, register=job.register)
     if job.register and job.alias:
-        registry = RouterRegistry(job.tracking_uri)
-        seen = registry.pointed(job.register, job.alias)
-        registry.move(job.register, job.alias, str(published.version), seen=seen)
+        RouterRegistry(job.tracking_uri).point(job.register, job.alias, str(published.version))
     return Trained(
         out=job.out,
         manifest=manifest,

@@ -62,6 +62,10 @@ Cache = Annotated[
         envvar="POINTSMAN_CACHE", help="Folder that keeps exported encoders and embeddings between runs."
     ),
 ]
+Register = Annotated[str | None, typer.Option(help="Register the router in MLflow under this name.")]
+Alias = Annotated[
+    str | None, typer.Option(help="Alias to point to the registered version, such as challenger.")
+]
 Tracking = Annotated[str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="Where MLflow records the run.")]
 CACHE = Path(platformdirs.user_cache_dir("pointsman"))
 
@@ -138,12 +142,8 @@ def train_command(
     calls: Calls,
     out: Annotated[Path, typer.Option(help="Folder for the router.")],
     config: SettingsFile = None,
-    register: Annotated[
-        str | None, typer.Option(help="Register the router in MLflow under this name.")
-    ] = None,
-    alias: Annotated[
-        str | None, typer.Option(help="Alias to point to the registered version, such as challenger.")
-    ] = None,
+    register: Register = None,
+    alias: Alias = None,
     encoder: Annotated[
         str | None, typer.Option(help="minilm, static, or a sentence-transformers name or folder.")
     ] = None,

@@ -85,12 +85,18 @@ def models_apart(files: CallFiles, config: Config) -> Set[str]:
 
 
 def table_of(
-    files: CallFiles, config: Config, reporter: Reporter, models: Sequence[str] | None = None
+    files: CallFiles,
+    config: Config,
+    reporter: Reporter,
+    models: Sequence[str] | None = None,
+    *,
+    fading: bool = False,
 ) -> PromptTable:
     """Build the prompt table as the settings say.
 
     Args:
         models: of a router, whose actions the table tells apart; None: those that `training.efforts` says.
+        fading: whether calls weigh less with age, as `training.half_life_days` says.
     """
     apart = (
         models_apart(files, config) if models is None else {endpoint_of(m) for m in models if effort_in(m)}
@@ -100,6 +106,7 @@ def table_of(
         success_score=success_score_of(config),
         apart=apart,
         weights=config.outcomes.weights,
+        half_life_days=config.training.half_life_days if fading else None,
         max_prompts=config.training.max_prompts,
         progress=stage_steps(reporter, "grouping prompts"),
     )
