@@ -89,6 +89,13 @@ def import_command(
         bool,
         typer.Option("--infer-tasks", help="Group the prompts that have no task type, and name the groups."),
     ] = False,
+    grade: Annotated[
+        bool,
+        typer.Option(
+            "--grade",
+            help="Learn from the calls of known outcome how likely every answer is good; no outcome changes.",
+        ),
+    ] = False,
     judge: Judge = None,
     judge_rubric: Rubric = None,
     judge_most: Most = None,
@@ -114,6 +121,9 @@ def import_command(
         judge, judge_rubric, judge_most, judge_budget, judge_repeats, own_answers=judge_own_answers
     )
     settings = with_judge(with_aliases(load_config(config), map_model), options)
+    if grade:
+        outcomes = settings.outcomes.model_copy(update={"grade": True})
+        settings = settings.model_copy(update={"outcomes": outcomes})
     if dry_run and settings.outcomes.judge is None:
         raise ConfigError("--dry-run shows what a judge would cost: give --judge MODEL as well")
     rejects = None if dry_run else rejects or _beside(out)
