@@ -100,13 +100,13 @@ def _outcomes(counts: OutcomeCounts) -> None:
 
 def _grader(report: GraderReport) -> None:
     """Print how many answers were graded, and how far to trust the grades."""
-    auc, bias, gap = report.auc, report.bias, report.calibration_error
+    auc, bias, slope = report.auc, report.bias, report.slope
     for line in (
         f"grader: {report.graded} answers graded, {report.unread} calls without a whole answer; learnt from "
         f"{report.succeeded} known successes and {report.failed} known failures",
         f"on outcomes it had not seen: AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}], mean grade less "
-        f"success rate {bias.value:+.3f} [{bias.low:+.3f}, {bias.high:+.3f}], calibration error "
-        f"{gap.value:.3f} [{gap.low:.3f}, {gap.high:.3f}]",
+        f"success rate {bias.value:+.3f} [{bias.low:+.3f}, {bias.high:+.3f}], calibration slope "
+        f"{slope.value:.2f} [{slope.low:.2f}, {slope.high:.2f}] (1 is right)",
         "a grade is no outcome: train leaves it aside, and compare uses it only where outcomes correct it",
     ):
         console.print(f"  {line}", markup=False, soft_wrap=True)

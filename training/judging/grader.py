@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -19,7 +19,7 @@ from training.reading.calls import CallFiles
 from training.reading.outcomes.amendments import GRADES, grades_beside
 from training.reading.outcomes.judge_report import GraderReport
 from training.statistics.auc import clustered_auc
-from training.statistics.intervals import Interval, interval, resampled_sums
+from training.statistics.intervals import interval, resampled_sums
 from training.statistics.logistic import LogisticFit, chances, fit_logistic, log_loss
 from training.whole_file import draft_of
 
@@ -36,7 +36,6 @@ GROUP_PENALTY = 1.0
 """Of the level of each model and task type: about as much evidence as eight calls."""
 MODEL_PENALTY = 10.0
 """Of how a model's calibration differs from that of all models."""
-BINS = 10
 _COLUMNS = ("place", "prompt_key", "model", "task_type", "success", "outcome_source", "numbers")
 
 Groups: TypeAlias = Sequence[str | None]
@@ -255,21 +254,20 @@ def _report(
     grade: FloatArray, outcome: FloatArray, keys: Sequence[str], counts: tuple[int, int]
 ) -> GraderReport:
     clusters = np.unique(np.array(keys), return_inverse=True)[1].astype(np.int64)
-    place = np.argsort(np.argsort(grade, kind="stable"), kind="stable") * BINS // len(grade)
-    gaps = np.zeros((len(grade), BINS + 1))
-    gaps[np.arange(len(grade)), place] = grade - outcome
-    gaps[:, BINS] = 1.0
-    sums = resampled_sums(gaps, clusters)
-
-    def figure(reduced: Callable[[FloatArray], FloatArray]) -> Interval:
-        return interval(sums, lambda each: reduced(each[..., :BINS]) / each[..., BINS])
-
+    columns = np.column_stack([grade, outcome, grade**2, grade * outcome, np.ones(len(grade))])
+    sums = resampled_sums(columns, clusters)
     return GraderReport(
         succeeded=int(outcome.sum()),
         failed=int((1 - outcome).sum()),
         graded=counts[0],
         unread=counts[1],
         auc=clustered_auc(grade, outcome > 0, clusters),
-        bias=figure(lambda each: np.asarray(each.sum(axis=-1))),
-        calibration_error=figure(lambda each: np.asarray(np.abs(each).sum(axis=-1))),
+        bias=interval(sums, lambda s: np.asarray((s[..., 0] - s[..., 1]) / s[..., 4])),
+        slope=interval(sums, _slope, reference=1.0),
     )
+
+
+def _slope(sums: FloatArray) -> FloatArray:
+    """Least-squares slope of the outcome on the grade."""
+    grade, outcome, square, product, n = np.moveaxis(sums, -1, 0)
+    return np.asarray((product - grade * outcome / n) / (square - grade**2 / n))

@@ -78,7 +78,7 @@ class GraderReport:
         unread: calls without one: they failed, or the log has no whole answer.
         auc: chance that a success has a higher grade than a failure.
         bias: mean grade less success rate.
-        calibration_error: mean gap between grade and success rate over ten equal bins; above 0 by chance too.
+        slope: of the outcomes on the grades; 1 is calibrated, less means that grades are too extreme.
     """
 
     succeeded: int
@@ -87,7 +87,7 @@ class GraderReport:
     unread: int
     auc: Interval
     bias: Interval
-    calibration_error: Interval
+    slope: Interval
 
 
 def majority(verdicts: Sequence[Verdict], repeats: int) -> bool | None:
