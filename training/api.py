@@ -38,7 +38,7 @@ from training.prompts.from_logs import ReadOptions
 from training.reading.files.log_file import one_line
 from training.reading.rows.recognising import AUTO
 from training.replaying.plan import ReplayJob, ReplayOffer, plan_replay
-from training.replaying.run import Replayed
+from training.replaying.run import Replayed, replay_agreed
 from training.replaying.selection import Strategy
 from training.spending.paid_calls import CallTerms
 from training.tracking.versions import check_registered
@@ -130,6 +130,7 @@ def import_calls(
     format: str = AUTO,
     config: Settings = None,
     infer_tasks: bool = False,
+    grade: bool = False,
     judge: str | None = None,
     judge_rubric: Place | None = None,
     judge_most: int | None = None,
@@ -150,6 +151,7 @@ def import_calls(
         log: as `inspect`.
         out: the file to write.
         infer_tasks: group the prompts that have no task type, and name the groups.
+        grade: learn from the calls of known outcome how likely every answer is good; no outcome changes.
         judge: model that grades a sample of the answers that no other rule judges; the options that start
             with `judge_` change it.
         judge_budget: most USD that all imports into this file may spend.
@@ -177,6 +179,9 @@ def import_calls(
     }
     settings = _settings(config, map_model)
     settings = with_judge(settings, {name: value for name, value in options.items() if value is not None})
+    if grade:
+        outcomes = settings.outcomes.model_copy(update={"grade": True})
+        settings = settings.model_copy(update={"outcomes": outcomes})
     if dry_run and settings.outcomes.judge is None:
         raise ConfigError("--dry-run shows what a judge would cost: give --judge MODEL as well")
     sources, reading = _reading(log, settings, map, None if dry_run else rejects, cache, format)

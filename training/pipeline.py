@@ -16,6 +16,7 @@ from router.loading.artifact import check_target, digest_of
 from router.records import Json
 from router.settings.sections import Objective
 from router.version import Version, check_models
+from training.judging.grader import graded
 from training.judging.run import DryRun, JudgeOffer, JudgeTerms, judged
 from training.learning.fitting import Fitted, fit, steps
 from training.learning.manifest import manifest_of, run_record
@@ -187,22 +188,26 @@ def import_log(
     reporter: Reporter,
     judge: JudgeTerms | None = None,
 ) -> ReadSummary:
-    """Read call logs into one canonical Parquet file.
+    """Read call logs into one canonical Parquet file; if the settings say so, with grades.
 
     Args:
         judge: terms for the judge among the outcome rules; None: the judge makes no call.
 
     Raises:
-        CallLogError: a file can't be read, too many rows are rejected, or `out` can't be written.
+        CallLogError: a file can't be read, too many rows are rejected, too few outcomes are known for a
+            grader, or `out` can't be written.
         ConfigError: as `judged`.
     """
     check_place(out)
-    with calls_of(sources, reading, reporter) as files:
+    grade = reading.config.outcomes.grade
+    with calls_of(sources, reading, reporter, grade=grade) as files:
         if judge is not None:
             try:
                 files = judged(files, reading.config, judge, reporter)
             except DryRun:
                 return files.summary
+        if grade:
+            files = graded(files, reading.config, reporter)
         write_calls(files, out)
         return files.summary
 

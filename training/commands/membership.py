@@ -101,16 +101,16 @@ def add_model_command(
     paid = CallTerms(out=calls_log, budget_usd=budget, concurrency=concurrency)
     with progress_bars() as progress:
         agree = None if dry_run else agreement(progress, yes=yes, as_json=as_json)
-        replayed = replay_agreed(plan, paid, version.config, progress, agree)
+        made = replay_agreed(plan, paid, version.config, progress, agree)
     if dry_run and as_json:
-        print_json(replayed.to_json())
+        print_json(made.to_json())
     elif not as_json:
-        show_replayed(replayed)
+        show_replayed(made)
     if dry_run:
         return
     with progress_bars() as progress:
         _show(add_model(job, calls_log, version, progress), as_json=as_json)
-    if replayed.calls_failed:
+    if made.calls_failed:
         raise typer.Exit(CALLS_FAILED)
 
 

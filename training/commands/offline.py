@@ -85,6 +85,13 @@ def import_command(
         bool,
         typer.Option("--infer-tasks", help="Group the prompts that have no task type, and name the groups."),
     ] = False,
+    grade: Annotated[
+        bool,
+        typer.Option(
+            "--grade",
+            help="Learn from the calls of known outcome how likely every answer is good; no outcome changes.",
+        ),
+    ] = False,
     judge: Judge = None,
     judge_rubric: Rubric = None,
     judge_most: Most = None,
@@ -111,6 +118,7 @@ def import_command(
             format=format_,
             config=config,
             infer_tasks=infer_tasks,
+            grade=grade,
             judge=judge,
             judge_rubric=judge_rubric,
             judge_most=judge_most,
