@@ -92,6 +92,8 @@ class FeedbackApp:
         except RouterError:
             status = 503
             answer = {"error": "the call log can't be read or written now; give the feedback again later"}
+        if status != 200 and scope["http_version"].startswith("1"):
+            headers = {**headers, "connection": "close"}  # or a server goes on reading a body without end
         await _answer(send, status, answer, headers)
 
     def _check(self, scope: Scope) -> None:
