@@ -49,6 +49,6 @@ async def chat(question: Question, request: Request) -> dict[str, str | None]:
 
 
 @app.post("/feedback", status_code=204)
-def feedback(given: Feedback, request: Request) -> None:
+def feedback(opinion: Feedback, request: Request) -> None:
     """Record a thumb up or down."""
-    request.app.state.router.feedback(given.call_id, success=given.success, source="thumbs")
+    request.app.state.router.feedback(opinion.call_id, success=opinion.success, source="thumbs")

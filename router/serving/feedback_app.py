@@ -97,8 +97,8 @@ class FeedbackApp:
         await _answer(send, status, answer, headers)
 
     def _check(self, scope: Scope) -> None:
-        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        scheme, _, key = given.partition(b" ")
+        header = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        scheme, _, key = header.partition(b" ")
         if not hmac.compare_digest(key, self._key) or scheme.lower() != b"bearer":
             why = "the key is missing or wrong: send the header Authorization: Bearer KEY"
             raise _Refused(401, why, {"www-authenticate": "Bearer"})
@@ -113,10 +113,10 @@ class FeedbackApp:
             RouterError: the log can't be read or written.
             ValueError: the feedback has the wrong form.
         """
-        given = json_object(body)
-        if given.keys() - FIELDS:
+        members = json_object(body)
+        if members.keys() - FIELDS:
             raise ValueError("unknown members")
-        feedback = {"source": "feedback", "success": None, "score": None, "call_id": None, **given}
+        feedback = {"source": "feedback", "success": None, "score": None, "call_id": None, **members}
         check_feedback(**feedback)
         log = await asyncio.to_thread(self._log)
         known = partial(asyncio.to_thread, known_calls, log, [feedback["call_id"]])

@@ -111,8 +111,8 @@ def test_fastapi(here: Path, provider: Provider) -> None:
     with serving(here, *command, variables=environment(provider), alive="/openapi.json") as address:
         answer = httpx.post(f"{address}/chat", json={"text": "Hello", "session_id": "s"}, timeout=120)
         assert answer.json()["text"] == "answer from gpt-5-mini"
-        given = {"call_id": answer.json()["call_id"], "success": False}
-        assert httpx.post(f"{address}/feedback", json=given, timeout=120).status_code == 204
+        opinion = {"call_id": answer.json()["call_id"], "success": False}
+        assert httpx.post(f"{address}/feedback", json=opinion, timeout=120).status_code == 204
     (row,) = rows(here)
     assert (row["session_id"], row["success"], row["outcome_source"]) == ("s", False, "thumbs")
 

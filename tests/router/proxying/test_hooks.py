@@ -494,9 +494,9 @@ LONG_KEY = "a-key-for-feedback-0123"
 @pytest.fixture
 def proxy(monkeypatch: pytest.MonkeyPatch) -> Starlette:
     """Stands for the application of LiteLLM's proxy; `tests.whole.test_examples` has the real one."""
-    made = Starlette()
-    monkeypatch.setitem(sys.modules, "litellm.proxy.proxy_server", SimpleNamespace(app=made))
-    return made
+    application = Starlette()
+    monkeypatch.setitem(sys.modules, "litellm.proxy.proxy_server", SimpleNamespace(app=application))
+    return application
 
 
 def paths(proxy: Starlette) -> list[str]:

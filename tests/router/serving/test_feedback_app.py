@@ -60,13 +60,13 @@ def outcomes(log: str) -> dict[str, tuple[Json, Json, Json]]:
 
 
 def test_feedback_is_stored_and_the_last_to_arrive_counts(address: str, log: str) -> None:
-    given: list[dict[str, Json]] = [
+    feedbacks: list[dict[str, Json]] = [
         {"call_id": "a", "success": True},
         {"call_id": "a", "success": True},
         {"call_id": "b", "score": 0.25, "source": "reviewer"},
         {"call_id": "a", "success": False, "score": 0.5},
     ]
-    for feedback in given:
+    for feedback in feedbacks:
         answer = post(address, feedback)
         assert (answer.status_code, answer.json()) == (200, {"stored": True})
     assert outcomes(log) == {"a": (False, 0.5, "feedback"), "b": (None, 0.25, "reviewer")}
