@@ -10,6 +10,8 @@ from router.forecasting.head import AnyArray, Linear
 from router.records import FloatArray
 
 PENALTIES: FloatArray = np.logspace(-1.0, 4.5, 23)
+BLOCK = 2048
+"""Rows whose leave-one-out residuals at every penalty are in memory at a time."""
 _SPARSE = 1 / 16
 
 
@@ -75,17 +77,26 @@ class RidgePath:
 
         The residual divided by one minus the leverage (Hastie, Tibshirani & Friedman 2009, eq. 7.64).
         """
-        inverse = 1.0 / (self.eigenvalues + penalty)
-        fitted = self.scores @ (self.moments * inverse[:, None])
-        own = self.weight * (1.0 / (self.weight.sum() or 1.0) + (self.scores**2) @ inverse)
-        leverage = np.minimum(own, 0.99)[:, None]
-        return np.asarray(targets - (targets - self.target_mean - fitted) / (1.0 - leverage))
+        return np.asarray(targets - self._left_out(targets, slice(None), np.array([penalty]))[:, :, 0])
 
     def best_penalty(self, targets: FloatArray) -> float:
         """The penalty with the least weighted leave-one-out squared error over all targets."""
-        weight = self.weight[:, None]
-        errors = [(weight * (targets - self.leave_one_out(targets, p)) ** 2).sum() for p in PENALTIES]
+        errors = np.zeros(len(PENALTIES))
+        for start in range(0, len(targets), BLOCK):
+            rows = slice(start, start + BLOCK)
+            squared = np.square(self._left_out(targets, rows, PENALTIES)).sum(axis=1)
+            errors += self.weight[rows] @ squared
         return float(PENALTIES[int(np.argmin(errors))])
+
+    def _left_out(self, targets: FloatArray, rows: slice, penalties: FloatArray) -> FloatArray:
+        """Leave-one-out residuals of some rows, shape (n_rows, k, n_penalties), in one pass over them."""
+        scores = self.scores[rows]
+        inverse = 1.0 / (self.eigenvalues[:, None] + penalties)
+        solutions = self.moments[:, :, None] * inverse[:, None, :]
+        fitted = np.tensordot(scores.astype(np.float64), solutions, axes=1)
+        own = self.weight[rows, None] * (1.0 / (self.weight.sum() or 1.0) + scores**2 @ inverse)
+        residual = (targets[rows] - self.target_mean)[:, :, None] - fitted
+        return np.asarray(residual / (1.0 - np.minimum(own, 0.99))[:, None, :])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from router.records import BoolArray, FloatArray
+from training.statistics import ridge
 from training.statistics.ridge import PENALTIES, RidgeHeads, RidgePath, is_sparse
 
 
@@ -68,6 +69,17 @@ def test_the_best_penalty_has_the_least_error_on_rows_left_out() -> None:
     path = RidgePath.of(inputs, targets, np.ones(24))
     errors = [np.square(targets - refitted_without(inputs, targets, np.ones(24), p)).sum() for p in PENALTIES]
     assert path.best_penalty(targets) == PENALTIES[int(np.argmin(errors))]
+
+
+@pytest.mark.parametrize("block", [pytest.param(1, id="one row"), pytest.param(7, id="an uneven rest")])
+def test_the_best_penalty_does_not_depend_on_the_size_of_a_block(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs, targets = design()
+    path = RidgePath.of(inputs, targets, weights())
+    at_once = path.best_penalty(targets)
+    monkeypatch.setattr(ridge, "BLOCK", block)
+    assert path.best_penalty(targets) == at_once
 
 
 def test_a_target_without_signal_gets_a_heavy_penalty() -> None:
