@@ -161,3 +161,14 @@ def test_many_targets_with_few_rows_each_are_solved_as_one_by_one() -> None:
     heads = RidgeHeads.of(inputs, targets, seen.astype(float)).solution(2.0)
     alone = [by_hand(inputs[rows], targets[rows][:, [k]], np.ones(5), 2.0) for k, rows in enumerate(seen.T)]
     np.testing.assert_allclose(np.vstack([heads.weights, heads.intercept]), np.hstack(alone), atol=1e-9)
+
+
+def test_columns_that_the_same_rows_observed_share_a_decomposition_and_fit_as_alone() -> None:
+    inputs, targets = design(targets=4)
+    seen = partly_seen()[:, [0, 1, 0, 1]].astype(float)
+    heads = RidgeHeads.of(inputs, targets, seen)
+    assert len({id(path.basis) for path in heads.paths}) == 2
+    alone = [RidgeHeads.of(inputs, targets[:, [k]], seen[:, [k]]) for k in range(4)]
+    assert heads.penalties == tuple(one.penalties[0] for one in alone)
+    expected = np.hstack([one.leave_one_out() for one in alone])
+    np.testing.assert_allclose(heads.leave_one_out(), expected, rtol=1e-9)
