@@ -16,7 +16,7 @@ from training.learning.heads import (
     Setting,
     TrainingSample,
     cross_fit,
-    fit_head,
+    fit_heads,
     fit_last_level,
     fit_lengths,
     settings_of,
@@ -84,7 +84,8 @@ def one_model_a_prompt(n: int = 400, *, signal: float = 1.0) -> TrainingSample:
 
 
 def fitted_head(sample: TrainingSample, setting: Setting = SUCCESS) -> Head:
-    return fit_head(sample, setting, cross_fit(sample, [setting], seed=0)[0], fit_lengths(sample))
+    (head,) = fit_heads(sample, [setting], cross_fit(sample, [setting], seed=0), fit_lengths(sample))
+    return head
 
 
 def log_loss(probability: FloatArray, chance: FloatArray) -> float:
