@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 ROUTER_VARIABLE = "POINTSMAN_ROUTER"
 CONFIG_VARIABLE = "POINTSMAN_CONFIG"
+EXPECT_VARIABLE = "POINTSMAN_EXPECT"
+"""Digest that the router must have; set but empty, none has it, as a pin that got lost must not pass."""
 CHAT_CALLS = frozenset({"acompletion", "completion"})
 """Kinds of call with the arguments of a chat completion."""
 TEXT_CALLS = frozenset({"atext_completion", "text_completion"})
@@ -41,6 +43,42 @@ NAMED_CALLS = frozenset(
     }
 )  # fmt: skip
 """Kinds of call without a prompt to learn from, whose limits hold for the name of the model alone."""
+REACHING_NO_MODEL: Mapping[str, frozenset[str]] = {
+    "shows what the provider keeps under an id, or which ids it has": frozenset(
+        {
+            "afile_content", "afile_list", "afile_retrieve", "aget_agent", "aget_assistants", "aget_eval",
+            "aget_interaction", "aget_messages", "aget_responses", "aget_run", "aget_skill", "aget_thread",
+            "alist_agent_versions", "alist_agents", "alist_batches", "alist_container_files",
+            "alist_containers", "alist_evals", "alist_fine_tuning_jobs", "alist_input_items", "alist_runs",
+            "alist_skills", "aretrieve_batch", "aretrieve_container", "aretrieve_container_file",
+            "aretrieve_container_file_content", "aretrieve_fine_tuning_job", "avector_store_file_content",
+            "avector_store_file_list", "avector_store_file_retrieve", "avector_store_list",
+            "avector_store_retrieve", "avideo_content", "avideo_get_character", "avideo_list",
+            "avideo_retrieve", "avideo_retrieve_job", "avideo_status", "file_content", "file_list",
+            "file_retrieve", "get_assistants", "get_messages", "get_thread", "list_container_files",
+            "list_containers", "list_fine_tuning_jobs", "list_mcp_tools", "retrieve_batch",
+            "retrieve_container", "retrieve_fine_tuning_job", "vector_store_file_content",
+            "vector_store_file_list", "vector_store_file_retrieve", "video_content", "video_get_character",
+            "video_list", "video_retrieve", "video_retrieve_job",
+        }
+    ),
+    "deletes what the provider keeps under an id": frozenset(
+        {
+            "adelete_agent", "adelete_assistant", "adelete_container", "adelete_container_file",
+            "adelete_eval", "adelete_interaction", "adelete_responses", "adelete_run", "adelete_sandbox",
+            "adelete_skill", "afile_delete", "avector_store_delete", "avector_store_file_delete",
+            "avideo_delete", "delete_assistant", "delete_container", "delete_sandbox", "file_delete",
+            "vector_store_file_delete", "video_delete",
+        }
+    ),
+    "stops what runs under an id": frozenset(
+        {
+            "acancel_batch", "acancel_eval", "acancel_fine_tuning_job", "acancel_interaction",
+            "acancel_responses", "acancel_run", "cancel_batch", "cancel_fine_tuning_job",
+        }
+    ),
+}  # fmt: skip
+"""Kinds of call that pass under any limit, by the reason: they carry an id, no text, and no model works."""
 SHARED_METADATA = CHAT_CALLS | NAMED_CALLS | TEXT_CALLS
 """Kinds of call for which LiteLLM keeps its metadata with the caller's."""
 
@@ -96,6 +134,8 @@ class Callback(CustomLogger):
             Refused, Unprepared: the request is under a limit, and no hook judges its kind of call.
         """
         end_in_time()
+        if any(call_type in kinds for kinds in REACHING_NO_MODEL.values()):
+            return
         await self._dispatcher.ready()
         if call_type not in PROMPT_CALLS | NAMED_CALLS:
             self._refuse_limited(data, call_type)
@@ -351,7 +391,7 @@ def load_by_environment() -> Router:
     """Load the router that the environment names: LiteLLM passes no arguments to a plugin.
 
     Raises:
-        RouterError: the environment names no router, or the router can't be loaded.
+        RouterError: the environment names no router, or it can't be loaded or is not the expected one.
     """
     from router.serving.client import Router
 
@@ -361,7 +401,8 @@ def load_by_environment() -> Router:
             f"{ROUTER_VARIABLE} is not set: set it to the router's folder or its models:/ address; "
             "`pointsman litellm-config` writes it into the proxy's configuration"
         )
-    return Router.load(where, config=os.environ.get(CONFIG_VARIABLE) or None)
+    config = os.environ.get(CONFIG_VARIABLE) or None
+    return Router.load(where, config=config, expect=os.environ.get(EXPECT_VARIABLE))
 
 
 @cache

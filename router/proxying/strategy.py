@@ -10,7 +10,7 @@ from litellm.types.router import CustomRoutingStrategyBase
 from router.calling.litellm_router import apick, group_names, let_decide, pick
 from router.errors import ConfigError
 from router.proxying.dispatch import Candidates, Dispatcher, fit_arguments, group_of
-from router.proxying.hooks import Callback, check, ticket_of
+from router.proxying.hooks import Callback, check, metadata_in, ticket_of
 from router.proxying.ticket import TICKET, CallerRequest, Ticket
 from router.records import Json
 
@@ -57,6 +57,7 @@ class Strategy(CustomRoutingStrategyBase):
         kwargs = {} if request_kwargs is None else request_kwargs
         request = {"messages": messages, "input": input, "specific_deployment": specific_deployment}
         if messages is None:
+            self._check_name(kwargs, model)
             return pick(self._litellm, model, request, kwargs)
         ticket = self._ticket(kwargs, messages)
         if not ticket.decided:
@@ -84,7 +85,9 @@ class Strategy(CustomRoutingStrategyBase):
         """
         kwargs = {} if request_kwargs is None else request_kwargs
         group = model
-        if messages is not None:
+        if messages is None:
+            self._check_name(kwargs, model)
+        else:
             ticket = self._ticket(kwargs, messages)
             await self.dispatcher.decide(ticket, self._candidates(model), messages)
             group = self._group(ticket, model)
@@ -109,6 +112,20 @@ class Strategy(CustomRoutingStrategyBase):
         check(ticket, chosen)
         return chosen
 
+    def _check_name(self, kwargs: dict[str, Any], model: str) -> None:
+        """Judge a call without messages by its model's name, as the proxy does; it leaves no row.
+
+        Raises:
+            Refused: the limits forbid it.
+        """
+        metadata: dict[str, Json] = {}
+        for one in metadata_in(kwargs):
+            metadata.update(one)
+        ticket = Ticket("", _callers_request(kwargs, metadata), prompted=False)
+        ticket.client = self._litellm
+        self.dispatcher.decide_now(ticket, Candidates(pinned=model))
+        check(ticket, model)
+
     def _ticket(self, kwargs: dict[str, Any], messages: Json) -> Ticket:
         """The request's ticket: a new one for its first attempt, the same for LiteLLM's further attempts.
 
@@ -118,14 +135,21 @@ class Strategy(CustomRoutingStrategyBase):
         trace = kwargs.get("litellm_trace_id")
         ticket = ticket_of(kwargs)
         if ticket is None or not ticket.belongs_to(trace, messages):
-            metadata = {**shared, "tags": kwargs["tags"]} if kwargs.get("tags") else shared
-            request = CallerRequest.of(kwargs, metadata, messages)
+            request = _callers_request(kwargs, shared, messages)
             ticket = Ticket(str(kwargs.get("litellm_call_id") or uuid.uuid4()), request, trace)
             ticket.client = self._litellm
             shared[TICKET] = ticket
         kwargs["metadata"] = {**shared, TICKET: ticket}
         kwargs["litellm_call_id"] = ticket.call_id
         return ticket
+
+
+def _callers_request(
+    kwargs: dict[str, Any], metadata: dict[str, Json], messages: Json = None
+) -> CallerRequest:
+    """The caller's request, whose tags LiteLLM's Router takes as an argument too."""
+    tagged = {**metadata, "tags": kwargs["tags"]} if kwargs.get("tags") else metadata
+    return CallerRequest.of(kwargs, tagged, messages)
 
 
 def attach(litellm_router: LiteLLMRouter, router: Router, alias: str = ALIAS) -> Strategy:

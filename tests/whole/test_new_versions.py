@@ -177,6 +177,40 @@ def test_settings_that_suit_no_version_are_an_error(registry: Registry, copies: 
         Router.load(ADDRESS, config=parse_config("baseline: gpt-9\n"))
 
 
+class OnlyGroups:
+    """A client with model groups, as a `litellm.Router` has them."""
+
+    def __init__(self, *groups: str) -> None:
+        self.groups = groups
+
+    def get_model_list(self, group: str) -> list[dict[str, object]]:
+        return [{"model_name": group, "litellm_params": {"model": group}}] if group in self.groups else []
+
+    def completion(self) -> None: ...
+
+    async def acompletion(self) -> None: ...
+
+
+def test_a_version_that_the_transport_can_not_call_is_refused(
+    registry: Registry, copies: Path, tmp_path: Path
+) -> None:
+    registry.point_to(1)
+    router = Router.load(ADDRESS)
+    client = OnlyGroups(*router.models)
+    denying = shutil.copytree(copies_of(registry), tmp_path / "renamed")
+    renamed = [f"new-{model}" if model == "gpt-5" else model for model in router.models]
+    signed_again(denying, policy_version="version-d", models=renamed)
+    number = int(register(registry.client, NAME, denying))
+    router = Router.load(ADDRESS, transport=client)
+    registry.point_to(number)
+    assert router.follower is not None
+    assert not router.follower.check_now()
+    assert router.follower.refused is not None
+    assert "no group for new-gpt-5" in router.follower.refused.reason
+    restarted = Router.load(ADDRESS, transport=client)
+    assert {router.policy_version, restarted.policy_version} == {"version-a"}
+
+
 def test_with_an_expected_digest_no_other_version_serves(
     registry: Registry, copies: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
