@@ -16,7 +16,7 @@ from router.errors import ConfigError, NoModelAllowed, RequestError, RouterError
 from router.proxying.dispatch import PLACEHOLDER, Candidates, Dispatcher, fit_arguments, group_of, objection
 from router.proxying.ending import end_in_time, log_at_the_end
 from router.proxying.outcome import CALLER_LEFT, answered, failed, outcome_of_event
-from router.proxying.ticket import TICKET, CallerRequest, Ticket
+from router.proxying.ticket import TICKET, CallerRequest, Ticket, redirecting
 from router.records import Json
 
 if TYPE_CHECKING:
@@ -138,8 +138,11 @@ class Callback(CustomLogger):
             return
         await self._dispatcher.ready()
         if call_type not in PROMPT_CALLS | NAMED_CALLS:
-            self._refuse_limited(data, call_type)
+            instead = "use chat completions, messages or responses"
+            self._refuse_limited(data, f"which can't be checked for LiteLLM's {call_type!r}; {instead}")
             return
+        if name := redirecting(data):
+            self._refuse_limited(data, f"which its argument {name!r} could pass by; leave that out")
         metadata = data.setdefault(metadata_name(call_type), {})
         both = {**(data.get("metadata") or {}), **metadata}
         messages = request_messages(data) if call_type in PROMPT_CALLS else None
@@ -273,8 +276,8 @@ class Callback(CustomLogger):
         if ticket := ticket_of(request_data):
             ticket.end(failed(original_exception, stream=bool(request_data.get("stream"))))
 
-    def _refuse_limited(self, data: Mapping[str, Any], call_type: str) -> None:
-        """Refuse a request of a kind that can't be judged if it is under any limit.
+    def _refuse_limited(self, data: Mapping[str, Any], why: str) -> None:
+        """Refuse a request that can't be judged if it is under any limit.
 
         Raises:
             Refused, Unprepared: it is, or it can't be known.
@@ -292,11 +295,7 @@ class Callback(CustomLogger):
         except RouterError as error:
             raise Unprepared(f"the router can't be loaded: {error}", model) from error
         if limit is not None:
-            raise Refused(
-                f"this request may not be sent: it is under the limit {limit!r}, which can't be checked for "
-                f"LiteLLM's {call_type!r}; use chat completions, messages or responses",
-                model,
-            )
+            raise Refused(f"this request may not be sent: it is under the limit {limit!r}, {why}", model)
 
     async def _check(self, ticket: Ticket, candidates: Candidates, messages: Json, group: str) -> None:
         """Decide if the classifier did not, and refuse a request that may not go to a group.

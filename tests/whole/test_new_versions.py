@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 from router import Router
 from router.call_log.log import read_rows
 from router.errors import ArtifactError, ConfigError, RouterClosed
+from router.loading.artifact import MANIFEST
 from router.settings.yaml_file import parse_config
 from tests.router.loading.test_artifact import signed_again
 from tests.services.mlflow_server import MlflowServer, register, small_router
@@ -195,12 +197,13 @@ def test_a_version_that_the_transport_can_not_call_is_refused(
     registry: Registry, copies: Path, tmp_path: Path
 ) -> None:
     registry.point_to(1)
-    router = Router.load(ADDRESS)
-    client = OnlyGroups(*router.models)
-    denying = shutil.copytree(copies_of(registry), tmp_path / "renamed")
-    renamed = [f"new-{model}" if model == "gpt-5" else model for model in router.models]
-    signed_again(denying, policy_version="version-d", models=renamed)
-    number = int(register(registry.client, NAME, denying))
+    client = OnlyGroups(*Router.load(ADDRESS).models)
+    other = shutil.copytree(copies_of(registry), tmp_path / "renamed")
+    renamed = [f"new-{model}" if model == "gpt-5" else model for model in client.groups]
+    manifest = json.loads((other / MANIFEST).read_bytes())
+    policy = {**manifest["policy"], "best_single": renamed[0]}
+    signed_again(other, policy_version="version-d", models=renamed, policy=policy, config="")
+    number = int(register(registry.client, NAME, other))
     router = Router.load(ADDRESS, transport=client)
     registry.point_to(number)
     assert router.follower is not None

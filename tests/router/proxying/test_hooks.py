@@ -242,6 +242,35 @@ def test_a_misspelt_wish_is_refused_of_an_unjudged_call_too(callback: Callback) 
         entered(callback, request(pointsman={"localonly": True}), "acreate_batch")
 
 
+@pytest.mark.parametrize("call_type", ["acompletion", "aembedding", "aresponses"])
+@pytest.mark.parametrize(
+    ("name", "value", "passes"),
+    [
+        ("fallbacks", ["gpt-4o"], True),
+        ("fallbacks", [{"gpt-5": ["gpt-4o"]}], True),
+        ("fallbacks", [{"model": "gpt-4o"}], False),
+        ("fallbacks", [{"model": "gpt-4o", "metadata": {}}], False),
+        ("fallbacks", [{"gpt-5": [{"model": "gpt-4o", "api_base": "http://elsewhere.example"}]}], False),
+        ("fallbacks", [[["gpt-4o"]]], False),
+        ("context_window_fallbacks", [{"gpt-5": ["gpt-4o"]}], True),
+        ("content_policy_fallbacks", [{"model": "gpt-4o", "metadata": {}}], False),
+        ("context_window_fallback_dict", {"gpt-5": "gpt-4o"}, False),
+        ("use_litellm_proxy", True, False),
+        ("azure", False, True),
+        ("user_config", {"model_list": []}, False),
+    ],
+    ids=str,
+)
+def test_an_argument_that_may_pass_by_the_hooks_is_refused_under_a_limit_alone(
+    callback: Callback, call_type: str, name: str, value: Json, passes: bool
+) -> None:
+    assert ticket_of(entered(callback, {**request(), name: value}, call_type)) is not None
+    limited = {**request(pointsman={"local_only": True}), name: value}
+    refused = pytest.raises(Refused, match=f"'local_only', which its argument '{name}' could pass by")
+    with nullcontext() if passes else refused:
+        entered(callback, limited, call_type)
+
+
 def test_and_of_a_call_that_is_judged_by_its_models_name(callback: Callback) -> None:
     data = entered(callback, {**request(pointsman={"localonly": True}), "model": LOCAL}, "aembedding")
     data["metadata"]["model_group"] = LOCAL
