@@ -50,7 +50,7 @@ def test_a_misspelt_name_is_refused_with_the_closest() -> None:
 
 def test_of_very_many_unknown_names_a_few_are_shown() -> None:
     problem = str(names().problem([f"gpt5{number:05}" for number in range(20_000)], one=False))
-    assert problem.startswith("'gpt500000', 'gpt500001', 'gpt500002', 'gpt500003', 'gpt500004' and 19995")
+    assert "and 19995 more, which this router does not know" in problem
     assert len(problem) < 500
 
 
