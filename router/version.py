@@ -139,6 +139,7 @@ class Version:
         )
         with_tasks = f"{TASKS_FOLDER}/{ABOUT_FILE}" in manifest["files"]
         self.task_groups = TaskGroups.load(folder / TASKS_FOLDER) if with_tasks else None
+        self._unbounded = all(BOUNDING.isdisjoint(self._own_parameters(model, {})) for model in self.models)
         self._price_table = PriceTable.of([self.prices[model] for model in self.models])
         self._knows_textless = manifest.get("data", {}).get("textless_prompts", 0) >= ENOUGH_TEXTLESS
         # More threads than cores would only pass the interpreter's lock back and forth.
@@ -263,9 +264,9 @@ class Version:
 
     def _billed_output(self, output: FloatArray, parameters: Mapping[str, Json]) -> FloatArray:
         """Expected output tokens, shape (n, n_models), of calls with a caller's arguments."""
-        own = [self._own_parameters(model, parameters) for model in self.models]
-        if all(map(BOUNDING.isdisjoint, (parameters, *own))):
+        if self._unbounded and BOUNDING.isdisjoint(parameters):
             return output
+        own = [self._own_parameters(model, parameters) for model in self.models]
         calls = [{**one, **parameters} for one in own]
         return np.stack([billed_output(*pair) for pair in zip(output.T, calls, strict=True)], axis=1)
 
@@ -354,6 +355,8 @@ class Version:
         cost = dict(zip(self.models, forecast.cost[0].tolist(), strict=True))
         rejected = self.limits.rule_out(request, wishes, float(forecast.tokens[0]), cost, circumstances.local)
         rejected |= circumstances.unserved
+        if not circumstances.cooling:
+            return rejected
         cooling_down = {
             model: why
             for model in self.models

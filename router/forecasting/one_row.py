@@ -8,19 +8,17 @@ one thread.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-Number = TypeVar("Number", np.float32, np.float64)
 
 THREADED = 9216
 """Entries of a matrix from which OpenBLAS may use threads for its product with a vector: 2304 * 4 in its
 `interface/gemv.c`; 115200 * 4 in later versions."""
 
 
-def products(rows: NDArray[Number], vector: NDArray[Number]) -> NDArray[Number]:
+def products(rows: NDArray[Any], vector: NDArray[Any]) -> NDArray[Any]:
     """`rows @ vector`, up to rounding, in blocks of fewer than `THREADED` entries.
 
     numpy calls BLAS once for each block of a stack, so no Python loop runs over the blocks.
