@@ -8,7 +8,7 @@ export MPLBACKEND := Agg
 PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
 FAST := not service and not browser and not slow
 
-.PHONY: help demo test quick pythons fix check bench screenshots lock clean
+.PHONY: help demo test quick pythons litellm fix check bench screenshots lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -35,6 +35,9 @@ quick: $(READY) ## format, lint, types and the tests without services, browser a
 pythons: ## the tests of `make quick` on other Pythons: ARGS="3.12 3.13"
 	FAST="$(FAST)" tests/services/pythons.sh $(ARGS)
 
+litellm: $(READY) ## the tests that touch LiteLLM, on the newest release that we allow: ARGS=1.110.2 for another
+	tests/services/litellm.sh $(ARGS)
+
 fix: $(READY) ## mend what ruff can: lint, then format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -50,6 +53,8 @@ bench: $(READY) ## measure quality and speed; DATA=folder of call logs, the bund
 	$(BIN)/python -m benchmarks.comparing
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.bounded
+	$(BIN)/python -m benchmarks.pacing
+	$(BIN)/python -m benchmarks.metered
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.reading
 	$(BIN)/python -m benchmarks.training_limits
@@ -62,7 +67,7 @@ screenshots: $(READY) ## take pictures of the dashboard and of the demo's report
 lock: ## write requirements-dev.txt anew from pyproject.toml, in an environment of its own
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/pip install --quiet torch==2.13.0
-	$(VENV)-lock/bin/pip install --quiet --editable '.[train,proxy,dashboard,postgres,s3,gcs,dev]'
+	$(VENV)-lock/bin/pip install --quiet --editable '.[train,proxy,dashboard,otel,prometheus,postgres,s3,gcs,dev]'
 	head -1 requirements-dev.txt > requirements-dev.head && mv requirements-dev.head requirements-dev.txt
 	$(VENV)-lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' >> requirements-dev.txt
 	rm -rf $(VENV)-lock

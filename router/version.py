@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from threading import BoundedSemaphore
 
@@ -86,6 +86,7 @@ class Circumstances:
         seat: where the request's session is.
         draw: uniform in [0, 1); decides about exploration.
         serve_rules: shadow mode.
+        weight: success probability that one USD is worth now; None: as trained.
     """
 
     cooling: Mapping[str, str] = field(default_factory=dict)
@@ -94,6 +95,7 @@ class Circumstances:
     seat: Seat | None = None
     draw: float = 1.0
     serve_rules: bool = False
+    weight: float | None = None
 
 
 ENOUGH_TEXTLESS = 50
@@ -205,6 +207,12 @@ class Version:
     def baseline(self) -> str:
         """The always-strong model that costs are compared with."""
         return self.config.baseline or self.policy.best_single
+
+    @cached_property
+    def named_task_types(self) -> tuple[str, ...]:
+        """The task types of the rule table, then those of the training log."""
+        learned = self.spec.task_types if self.learned else ()
+        return tuple(dict.fromkeys((*self.config.rules.task_types, *learned)))
 
     def training_keys(self) -> frozenset[int]:
         """First 64 bits of the key of each prompt that the router was fitted on."""
@@ -323,6 +331,7 @@ class Version:
             explore=self.config.exploration.share if wishes.explore is None else wishes.explore,
             draw=circumstances.draw,
             serve_rules=circumstances.serve_rules,
+            weight=circumstances.weight,
         )
 
     def _foreseen(self, request: Request) -> tuple[Request, Forecast]:

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-OUTSIDE_SERVING = "torch mlflow sklearn scipy polars daft litellm sentence_transformers pyarrow pandas joblib"
+OUTSIDE_SERVING = (
+    "torch mlflow sklearn scipy polars daft litellm sentence_transformers pyarrow pandas joblib "
+    "opentelemetry prometheus_client"
+)
 OUTSIDE_IMPORT = (
     f"{OUTSIDE_SERVING} numpy pydantic yaml onnxruntime tokenizers safetensors typer rich sqlalchemy psycopg"
 )

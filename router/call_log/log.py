@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from router.call_log.address import LogAddress
+from router.call_log.lookup import Spend, spend_since
 from router.call_log.rows import COLUMNS, TEXTS, CallRecord, Row, fit_row
 from router.call_log.text import Redact, TextMode, TextRule, take_snapshot
 from router.call_log.writer import Buffer, Counts, LogWriter
+from router.errors import CallLogError
 from router.records import Json
 from router.settings.functions import load_function
 
@@ -48,8 +50,9 @@ class CallLog:
     connection.
     """
 
-    def __init__(self, writer: LogWriter, rule: TextRule) -> None:
+    def __init__(self, writer: LogWriter, rule: TextRule, address: LogAddress | None = None) -> None:
         self._writer = writer
+        self._address = address
         self._rule = rule
         self._feedback_number = count()
 
@@ -77,7 +80,7 @@ class CallLog:
         """
         address = LogAddress.of(url)
         rule = TextRule(mode=text, redact=redact)
-        return cls(LogWriter(partial(_store_at, address), buffer, address.shown), rule)
+        return cls(LogWriter(partial(_store_at, address), buffer, address.shown), rule, address)
 
     def write(self, record: CallRecord) -> None:
         """Log an attempt; never waits and never raises. The caller may change its messages afterwards."""
@@ -123,6 +126,18 @@ class CallLog:
     def close(self) -> None:
         """Write the waiting rows for at most the buffer's `close_s`; the end of the process does so too."""
         self._writer.close()
+
+    def spend_since(self, since: datetime) -> Spend:
+        """What the stored calls since a moment cost, whichever process logged them; nothing before the first.
+
+        Raises:
+            CallLogError: the log can't be read.
+        """
+        if self._address is None:
+            raise CallLogError("this call log has no address to read from: open it by CallLog.open")
+        if self._address.kind != "postgres" and not self._address.path.exists():
+            return Spend(requests=0, first=None, usd=0.0, known=0, unknown=0)
+        return spend_since(self._address, since)
 
     @property
     def counts(self) -> Counts:

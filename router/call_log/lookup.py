@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from router.call_log.address import LogAddress
@@ -32,6 +34,66 @@ def log_bytes(url: str | Path) -> int:
     address.check_exists()
     beside = address.path.with_name(address.path.name + _WAL)
     return sum(file.stat().st_size for file in (address.path, beside) if file.is_file())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """What the calls of a period cost.
+
+    Attributes:
+        requests: first attempts.
+        first: time of the first call; None if there is none.
+        usd: where known.
+        known: calls of known cost.
+        unknown: answered calls of unknown cost.
+    """
+
+    requests: int
+    first: datetime | None
+    usd: float
+    known: int
+    unknown: int
+
+
+def spend_since(address: LogAddress, since: datetime) -> Spend:
+    """What the calls since a moment cost.
+
+    Raises:
+        CallLogError: there is no such log, or it can't be read.
+        MissingExtra: the database's driver is not installed.
+    """
+    address.check_exists()
+    if address.kind == "lines":
+        from router.call_log.lines import LineStore
+
+        rows = list(LineStore(address).read(since, None, ("attempt", "cost_usd", "error", "time")))
+        costs = [row["cost_usd"] for row in rows if row["cost_usd"] is not None]
+        return Spend(
+            requests=sum(row["attempt"] in (None, 1) for row in rows),
+            first=datetime.fromisoformat(rows[0]["time"]) if rows else None,
+            usd=sum(costs),
+            known=len(costs),
+            unknown=sum(row["cost_usd"] is None and not row["error"] for row in rows),
+        )
+    from sqlalchemy import and_, case, func, or_, select
+
+    from router.call_log.store import connection_to
+    from router.call_log.tables import CALLS, is_log
+
+    first = or_(CALLS.c.attempt.is_(None), CALLS.c.attempt == 1)
+    unknown = and_(CALLS.c.cost_usd.is_(None), CALLS.c.error.is_(None))
+    wanted = select(
+        func.count(case((first, 1))),
+        func.min(CALLS.c.time),
+        func.coalesce(func.sum(CALLS.c.cost_usd), 0.0),
+        func.count(CALLS.c.cost_usd),
+        func.count(case((unknown, 1))),
+    ).where(CALLS.c.time >= since)
+    with connection_to(address) as connection:
+        if not is_log(connection, address.shown):
+            return Spend(requests=0, first=None, usd=0.0, known=0, unknown=0)
+        requests, start, usd, known, unknown_calls = connection.execute(wanted).one()
+    return Spend(requests=requests, first=start, usd=float(usd), known=known, unknown=unknown_calls)
 
 
 def known_calls(url: str | Path, call_ids: Collection[str]) -> set[str]:

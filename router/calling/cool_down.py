@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -22,11 +22,16 @@ A refused key counts only if the settings fall back on it: otherwise it would do
 
 @dataclass(slots=True)
 class _Record:
-    """A model's failures since its last answer; `until` is when its cool-down ends, if it had one."""
+    """A model's failures since its last answer; `since` and `until` bound its latest cool-down, if any."""
 
     failures: deque[float] = field(default_factory=deque)
     last: ErrorKind = "server"
+    since: float = 0.0
     until: float | None = None
+
+    def cooled_s(self, now: float) -> float:
+        """Seconds of the latest cool-down so far."""
+        return 0.0 if self.until is None else min(now, self.until) - self.since
 
 
 class CoolDowns:
@@ -44,6 +49,7 @@ class CoolDowns:
         self._now = now
         self._lock = ForkSafe(threading.Lock)
         self._records: dict[str, _Record] = {}
+        self._cooled_s: defaultdict[str, float] = defaultdict(float)
 
     def failed(self, model: str, kind: ErrorKind) -> None:
         """Note a failure; one during a cool-down does not prolong it."""
@@ -59,13 +65,25 @@ class CoolDowns:
             while record.failures[0] <= now - self._settings.within_s:
                 record.failures.popleft()
             if record.until is not None or len(record.failures) >= self._settings.failures:
-                record.until = now + self._settings.seconds
+                self._cooled_s[endpoint_of(model)] += record.cooled_s(now)
+                record.since, record.until = now, now + self._settings.seconds
 
     def succeeded(self, model: str) -> None:
         """Note an answer, which clears the model's record."""
         if self._records:
             with self._lock.part:
-                self._records.pop(endpoint_of(model), None)
+                record = self._records.pop(endpoint_of(model), None)
+                if record is not None:
+                    self._cooled_s[endpoint_of(model)] += record.cooled_s(self._now())
+
+    def cooled_s(self) -> dict[str, float]:
+        """Seconds in cool-down so far, by model, over all its cool-downs."""
+        with self._lock.part:
+            now = self._now()
+            sums = self._cooled_s.copy()
+            for model, record in self._records.items():
+                sums[model] += record.cooled_s(now)
+            return sums
 
     def available(self, chain: Sequence[str]) -> tuple[str, ...]:
         """The models of a chain to try, in order: without those in cool-down, unless all are."""

@@ -13,6 +13,7 @@ from functools import cache, lru_cache, wraps
 from typing import Any, TypeAlias
 
 from router.calling.attempt import Failed
+from router.calling.litellm_router import Client, deployments_of, has_groups
 from router.calling.provider_errors import failure_of
 from router.effort import endpoint_of
 from router.errors import ConfigError
@@ -28,8 +29,8 @@ NO_KEY = "no-key"
 GRACE_S = 1.0
 """Lets LiteLLM's own timeout fire first, which notifies its callbacks; ours covers the waits it misses."""
 
-Client: TypeAlias = Any
-"""A `litellm.Router`, anything else with `completion` and `acompletion`, or None for LiteLLM itself."""
+SECOND_REQUESTS = ("single_connection_request", "single_connection_post_request")
+"""Where LiteLLM's lines send a request again whose connection broke: 1.110, and before."""
 Reply: TypeAlias = Any
 """LiteLLM's response, stream, or piece of a stream: classes that change with its versions."""
 _one_request: ContextVar[bool] = ContextVar("_one_request", default=False)
@@ -78,8 +79,8 @@ def check_client(client: Client, models: Iterable[str]) -> None:
         raise ConfigError(
             f"transport must be a litellm.Router, or have completion and acompletion, not {type(client)!r}"
         )
-    if hasattr(client, "get_model_list"):
-        missing = [model for model in map(endpoint_of, models) if not client.get_model_list(model)]
+    if has_groups(client):
+        missing = [model for model in map(endpoint_of, models) if not deployments_of(client, model)]
         if missing:
             raise ConfigError(
                 f"this litellm.Router has no group for {', '.join(missing)}: add them to its model_list, or "
@@ -93,7 +94,7 @@ def no_detours(client: Client) -> dict[str, Json]:
     Raises:
         ConfigError: a global setting of LiteLLM redirects every call, and no argument undoes it.
     """
-    if hasattr(client, "model_list"):
+    if has_groups(client):
         return {"num_retries": 0, "disable_fallbacks": True}
     if client is not None:
         return {"num_retries": 0, "max_retries": 0}
@@ -117,8 +118,11 @@ def one_request_a_call() -> Iterator[None]:
     """Send the request of each call in this block once, including calls in tasks that the block starts.
 
     If a connection breaks, even after the request went out, LiteLLM's transport sends it again, whatever the
-    number of retries; a provider may bill both. No argument or setting turns that off (1.106), and only some
+    number of retries; a provider may bill both. No argument or setting turns that off, and only some
     providers accept a client that does.
+
+    Raises:
+        ConfigError: this LiteLLM's way to send again is unknown.
     """
     _make_second_requests_optional()
     before = _one_request.set(True)
@@ -134,7 +138,13 @@ def _make_second_requests_optional() -> None:
     litellm_module()
     from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
-    send_again = AsyncHTTPHandler.single_connection_post_request
+    name = next((one for one in SECOND_REQUESTS if hasattr(AsyncHTTPHandler, one)), None)
+    if name is None:
+        raise ConfigError(
+            f"LiteLLM's AsyncHTTPHandler has none of {', '.join(SECOND_REQUESTS)}, so a broken connection "
+            "could send and bill a request twice; install a LiteLLM that pointsman[litellm] allows"
+        )
+    send_again = getattr(AsyncHTTPHandler, name)
 
     @wraps(send_again)
     async def unless_one(*arguments: Reply, **named: Reply) -> Reply:
@@ -144,7 +154,7 @@ def _make_second_requests_optional() -> None:
         assert broken is not None, "there is a second request only after an error"
         raise broken
 
-    AsyncHTTPHandler.single_connection_post_request = unless_one  # type: ignore[method-assign]
+    setattr(AsyncHTTPHandler, name, unless_one)
 
 
 @cache
@@ -173,20 +183,22 @@ async def acomplete(client: Client, arguments: Mapping[str, Json], timeout_s: fl
 
 def next_piece(stream: Reply) -> Reply:
     """Read the next piece of a stream: None at its end, a `Failed` if it broke or lacks a finish reason."""
+    sent = _is_sent(stream)
     try:
         piece = next(stream, None)
     except Exception as error:  # noqa: BLE001 - as above
-        return _broken(stream, error)
+        return _broken(error, sent=sent or _is_sent(stream))
     return _end_of(stream) if piece is None else piece
 
 
 async def anext_piece(stream: Reply, timeout_s: float | None) -> Reply:
     """Like `next_piece`; keep-alive bytes that form no piece do not extend the timeout."""
+    sent = _is_sent(stream)
     try:
         async with asyncio.timeout(_backstop(timeout_s)):
             piece = await anext(stream, None)
     except Exception as error:  # noqa: BLE001 - as above
-        return _broken(stream, error)
+        return _broken(error, sent=sent or _is_sent(stream))
     return _end_of(stream) if piece is None else piece
 
 
@@ -247,7 +259,7 @@ def local_models(client: Client, models: Iterable[str], config: Config) -> froze
     """
     if client is None:
         return None
-    if not hasattr(client, "get_model_list"):
+    if not has_groups(client):
         return frozenset(model for model in models if config.of(model).local)
     litellm = litellm_module()
     if litellm.api_base or litellm.model_fallbacks:
@@ -255,7 +267,7 @@ def local_models(client: Client, models: Iterable[str], config: Config) -> froze
     return frozenset(
         model
         for model in models
-        if is_local_group(client.get_model_list(endpoint_of(model)) or (), config.of(model))
+        if is_local_group(deployments_of(client, endpoint_of(model)), config.of(model))
     )
 
 
@@ -274,7 +286,7 @@ def takes(litellm_model: str, api_base: str | None, name: str, value: Json) -> b
 
 def counts_streams(client: Client, model: str, api_base: str | None) -> bool:
     """Whether a model accepts a request for a stream's token counts: some providers refuse it."""
-    deployments = client.get_model_list(model) or () if hasattr(client, "get_model_list") else ()
+    deployments = deployments_of(client, model) if has_groups(client) else ()
     addresses = [
         (params["model"], params.get("api_base")) for params in (one["litellm_params"] for one in deployments)
     ]
@@ -343,10 +355,14 @@ def _end_of(stream: Reply) -> Failed | None:
     return _empty("the stream ended without a finish reason") if unfinished else None
 
 
-def _broken(stream: Reply, error: Exception) -> Failed:
-    """A stream's failure: the request was sent, once LiteLLM has the stream of the provider."""
+def _is_sent(stream: Reply) -> bool:
+    """Whether LiteLLM has the provider's stream; 1.110 drops it as soon as it breaks."""
+    return getattr(stream, "completion_stream", stream) is not None
+
+
+def _broken(error: Exception, *, sent: bool) -> Failed:
+    """A stream's failure; that of a sent request is not its caller's."""
     failed = failure_of(error)
-    sent = getattr(stream, "completion_stream", stream) is not None
     return replace(failed, kind="server") if sent and failed.kind == "unsent" else failed
 
 

@@ -15,7 +15,6 @@ from router.calling.attempt import Attempt, ErrorKind, Failed, Usage
 from router.calling.call_plan import Plan, Try, Wait, plan_calls
 from router.calling.cool_down import CoolDowns
 from router.calling.litellm_call import (
-    Client,
     Reply,
     acomplete,
     complete,
@@ -25,6 +24,7 @@ from router.calling.litellm_call import (
     no_detours,
     takes,
 )
+from router.calling.litellm_router import Client
 from router.calling.parameters import Supported, arguments_for
 from router.calling.reply import own_price
 from router.calling.running import Observe, Prepared, RunningAttempt, Watch
@@ -163,6 +163,10 @@ class Transport:
     def cooling(self) -> dict[str, str]:
         """The reason for each cool-down of now."""
         return self._cool_downs.reasons()
+
+    def cooled_s(self) -> dict[str, float]:
+        """Seconds in cool-down so far, by model."""
+        return self._cool_downs.cooled_s()
 
     def _plan(self, chain: Sequence[str]) -> Plan:
         models = self._cool_downs.available(chain)

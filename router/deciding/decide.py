@@ -42,6 +42,7 @@ class Case:
         cost: shape (n_models,); expected USD, NaN where unknown.
         familiarity: similarity to the nearest training prompts, in [-1, 1].
         tokens: about how many input tokens the request has.
+        weight: success probability that one USD is worth now; None: as trained.
         judged: whether there is text to forecast by, or the router has learned from requests without any.
         wishes: what the caller wants of the decision.
         rejected: reason for each model that may not serve the request.
@@ -57,6 +58,7 @@ class Case:
     cost: FloatArray
     familiarity: float
     tokens: float = 0.0
+    weight: float | None = None
     judged: bool = True
     wishes: Wishes = NO_WISHES
     rejected: Mapping[str, str] = field(default_factory=dict)
@@ -135,10 +137,11 @@ def values_of(case: Case, policy: Policy) -> FloatArray:
 def weight_of(case: Case, policy: Policy) -> float:
     """Success probability that one USD is worth on a request; infinite where only cost counts.
 
-    The trained weight times t / (1 - t) at a trade-off of t, so 0.5 leaves it as it is.
+    The weight of now, or the trained one, times t / (1 - t) at a trade-off of t, so 0.5 leaves it as it is.
     """
     share = case.wishes.tradeoff
-    return policy.weight * share / (1.0 - share) if share < 1.0 else math.inf
+    weight = policy.weight if case.weight is None else case.weight
+    return weight * share / (1.0 - share) if share < 1.0 else math.inf
 
 
 def _decision(
@@ -178,16 +181,16 @@ def _learned(case: Case, best: int, ranking: tuple[str, ...], policy_version: st
 def _doubt(case: Case, allowed: Sequence[int], policy: Policy, confidence: float) -> str | None:
     """Why the policy steps aside for a request, or None if it does not.
 
-    A caller whose trade-off leans to cost accepts less confidence, which is no reason for doubt: then the
-    confidence in the choice at the trained trade-off counts.
+    A caller whose trade-off leans to cost accepts less confidence, which is no reason for doubt, and so does
+    a budget that is short: then the confidence in the choice at the trained weight counts.
 
     Args:
-        confidence: in the choice at the caller's trade-off.
+        confidence: in the choice at the weight that counts now.
     """
     if not case.judged:
         return "the request has no text, and the router has learned from none like it"
-    if case.wishes.tradeoff > AS_TRAINED:
-        as_trained = replace(case, wishes=replace(case.wishes, tradeoff=AS_TRAINED))
+    if weight_of(case, policy) > policy.weight:
+        as_trained = replace(case, weight=None, wishes=replace(case.wishes, tradeoff=AS_TRAINED))
         confidence = float(case.probability[_ordered(as_trained, allowed, policy)[1]])
     if confidence < policy.least_confidence:
         return f"confidence {confidence:.2f} is below {policy.least_confidence:.2f}"

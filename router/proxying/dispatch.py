@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
@@ -93,8 +94,8 @@ class Dispatcher:
         """
         if ticket.deciding is None:
             loop = asyncio.get_running_loop()
-            decide = self.decide_now
-            ticket.deciding = loop.run_in_executor(self._threads.part, decide, ticket, candidates, messages)
+            decide = partial(copy_context().run, self.decide_now, ticket, candidates, messages)
+            ticket.deciding = loop.run_in_executor(self._threads.part, decide)
         await asyncio.shield(ticket.deciding)
 
     def decide_now(self, ticket: Ticket, candidates: Candidates, messages: Json = None) -> None:

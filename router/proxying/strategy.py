@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from litellm.types.router import CustomRoutingStrategyBase
 
+from router.calling.litellm_router import apick, group_names, let_decide, pick
 from router.errors import ConfigError
 from router.proxying.dispatch import Candidates, Dispatcher, fit_arguments, group_of
 from router.proxying.hooks import Callback, check, ticket_of
@@ -54,14 +55,14 @@ class Strategy(CustomRoutingStrategyBase):
             Refused: the limits forbid it.
         """
         kwargs = {} if request_kwargs is None else request_kwargs
-        find = type(self._litellm).get_available_deployment
+        request = {"messages": messages, "input": input, "specific_deployment": specific_deployment}
         if messages is None:
-            return find(self._litellm, model, messages, input, specific_deployment, kwargs)
+            return pick(self._litellm, model, request, kwargs)
         ticket = self._ticket(kwargs, messages)
         if not ticket.decided:
             self.dispatcher.decide_now(ticket, self._candidates(model), messages)
         group = self._group(ticket, model)
-        deployment = find(self._litellm, group, messages, input, specific_deployment, kwargs)
+        deployment = pick(self._litellm, group, request, kwargs)
         changed, notes = fit_arguments(ticket, group, kwargs)
         kwargs.clear()
         kwargs.update(changed)
@@ -87,11 +88,11 @@ class Strategy(CustomRoutingStrategyBase):
             ticket = self._ticket(kwargs, messages)
             await self.dispatcher.decide(ticket, self._candidates(model), messages)
             group = self._group(ticket, model)
-        find = type(self._litellm).async_get_available_deployment
-        return await find(self._litellm, group, kwargs, messages, input, specific_deployment)
+        request = {"messages": messages, "input": input, "specific_deployment": specific_deployment}
+        return await apick(self._litellm, group, request, kwargs)
 
     def _groups(self) -> list[str]:
-        return [str(deployment["model_name"]) for deployment in self._litellm.model_list]
+        return group_names(self._litellm)
 
     def _candidates(self, model: str) -> Candidates:
         return Candidates(groups=self._groups()) if model == self._alias else Candidates(pinned=model)
@@ -136,12 +137,13 @@ def attach(litellm_router: LiteLLMRouter, router: Router, alias: str = ALIAS) ->
         alias: the model name; a request for another name gets that model, within the limits.
 
     Raises:
-        ConfigError: none of LiteLLM's groups has a name that the router knows.
+        ConfigError: none of LiteLLM's groups has a name that the router knows, or this line of LiteLLM can't
+            keep picking the deployment within a group.
     """
     import litellm
 
     strategy = Strategy(litellm_router, router, alias)
-    litellm_router.set_custom_routing_strategy(strategy)
+    let_decide(litellm_router, strategy)
     if not any(isinstance(one, Callback) for one in litellm.callbacks):
         litellm.logging_callback_manager.add_litellm_callback(Callback(strategy.dispatcher))
     return strategy

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from html import escape
+from math import isfinite
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Never, Self, overload
@@ -16,8 +19,10 @@ from router.call_log.log import CallLog, load_function
 from router.calling.litellm_call import check_client
 from router.calling.reply import Response
 from router.calling.transport import AsyncStream, Stream, Transport
+from router.deciding.pacing import MEMORY_D, Pacer, expected_usd
 from router.deciding.sessions import SessionMemory
-from router.errors import ArtifactError, CallLogError, ConfigError, RequestError, RouterClosed
+from router.effort import endpoint_of
+from router.errors import ArtifactError, CallLogError, ConfigError, RequestError, RouterClosed, RouterError
 from router.forking import ForkSafe
 from router.loading.copies import Copy
 from router.loading.follow import BAD_VERSION, Follower, Refusal
@@ -36,6 +41,7 @@ from router.records import (
 )
 from router.rules_version import RulesVersion, is_settings_file
 from router.serving.completion import POINTSMAN_ARGUMENTS, Completion, litellm_arguments
+from router.serving.metrics import Reading, Telemetry
 from router.settings.sections import Config
 from router.settings.yaml_file import config_of, load_config
 from router.version import Circumstances, Version
@@ -57,6 +63,8 @@ class Router:
 
     Attributes:
         log: the call log, or None.
+        pacer: keeps the pace of the day's budget; None where the settings set none.
+        telemetry: metrics and spans; None where the settings turn them off.
         follower: watches where the registry's alias points; None for a folder or a fixed version.
     """
 
@@ -78,6 +86,8 @@ class Router:
         self._draws = ForkSafe(partial(random.Random, config.exploration.seed))
         self._closed = False
         self.follower: Follower[Version] | None = None
+        self.pacer = _pacer_of(version, log)
+        self.telemetry = Telemetry(config.metrics, self._readings) if config.metrics.on else None
 
     @classmethod
     def load(
@@ -235,6 +245,27 @@ class Router:
         """
         if self._closed:
             raise RouterClosed
+        start = time.perf_counter()
+        try:
+            decision = self._chosen(version, request, wishes, unserved, client)
+        except RouterError as error:
+            if self.telemetry is not None:
+                self.telemetry.refused(error)
+            raise
+        if self.pacer is not None:
+            self.pacer.decided(decision)
+        if self.telemetry is not None:
+            self.telemetry.decided(version, request, decision, time.perf_counter() - start)
+        return decision
+
+    def _chosen(
+        self,
+        version: Version,
+        request: Request,
+        wishes: Wishes,
+        unserved: Mapping[str, str],
+        client: Any,  # noqa: ANN401 - litellm.Router
+    ) -> Decision:
         circumstances = Circumstances(
             unserved=unserved,
             local=self._transport.local_models(version.models, version.config, client),
@@ -242,6 +273,7 @@ class Router:
             seat=self._sessions.seat(request.session_id),
             draw=self._draws.part.random(),
             serve_rules=self._shadow,
+            weight=None if self.pacer is None else self.pacer.weight,
         )
         case = version.case(request, wishes, circumstances)
         decision = version.settle(case)
@@ -263,6 +295,10 @@ class Router:
             arguments=arguments,
             log=self.log,
             sessions=self._sessions,
+            telemetry=self.telemetry,
+            pacer=self.pacer,
+            counted_usd=expected if isfinite(expected := expected_usd(decision, decision.model)) else 0.0,
+            trace=self.telemetry.trace_of(decision) if self.telemetry is not None else None,
         )
 
     def explain(self, prompt: str | Sequence[Json], **fields: Json) -> Explanation:
@@ -394,6 +430,8 @@ class Router:
             self.follower.stop()
         if self.log is not None:
             self.log.close()
+        if self.telemetry is not None:
+            self.telemetry.close()
 
     def __enter__(self) -> Self:
         return self
@@ -431,6 +469,28 @@ class Router:
             f"<tr><th>model</th><th>input $ per million</th><th>output $ per million</th></tr>{rows}</table>"
         )
 
+    def _readings(self) -> Iterator[Reading]:
+        """What monitoring reads at each report."""
+        if self.log is not None:
+            counts = self.log.counts
+            yield Reading("pointsman.log.waiting", counts.waiting)
+            yield Reading("pointsman.log.failures", counts.failures)
+            for state in ("written", "dropped", "unredacted"):
+                yield Reading("pointsman.log.rows", getattr(counts, state), {"state": state})
+        cooling, cooled_s = self._transport.cooling(), self._transport.cooled_s()
+        for model in dict.fromkeys(map(endpoint_of, self.models)):
+            yield Reading("pointsman.model.degraded", int(model in cooling), {"model": model})
+            yield Reading("pointsman.model.degraded.time", cooled_s.get(model, 0.0), {"model": model})
+        yield Reading("pointsman.version.in_force", 1, {"version": self.policy_version})
+        if self.pacer is not None:
+            pace = self.pacer.pace
+            yield Reading("pointsman.budget.usd", self.pacer.usd_per_day)
+            yield Reading("pointsman.budget.carried.usd", pace.carried_usd)
+            yield Reading("pointsman.budget.weight", pace.weight)
+            yield Reading("pointsman.budget.unknown", pace.unknown)
+        if self.follower is not None:
+            yield Reading("pointsman.version.refused", int(self.follower.refused is not None))
+
     def _follow(
         self, source: RegistrySource, copy: Copy, refused: Refusal | None, load: Callable[[Copy], Version]
     ) -> None:
@@ -446,6 +506,8 @@ class Router:
 
     def _use(self, version: Version) -> None:
         """Put a version in force; running requests keep theirs."""
+        if version.config.objective != self.config.objective:
+            self.pacer = _pacer_of(version, self.log)
         self._version = version
 
     def _decided(
@@ -554,3 +616,43 @@ def _opened(log: CallLog | str | Path | None, config: Config) -> CallLog | None:
         return None
     redact = load_function(config.log.redact) if config.log.redact else None
     return CallLog.open(url, text=config.log.text, redact=redact)
+
+
+def _pacer_of(version: Version, log: CallLog | None) -> Pacer | None:
+    """What keeps the pace of the version's budget, or None if it sets none.
+
+    It goes on from what the call log knows, if there is one.
+    """
+    objective = version.config.objective
+    if objective.usd_per_day is None:
+        return None
+    if not version.learned:
+        logger.warning(
+            "objective.usd_per_day has no effect on a router of rules, which has no weight on cost: train one"
+        )
+        return None
+    prices = [price.per_call for price in version.prices.values() if price.per_call > 0]
+    weight = version.policy.weight or 1.0 / max(prices, default=1.0)
+    pacer = Pacer(objective.usd_per_day / objective.processes, weight)
+    try:
+        if log is not None:
+            _resume(pacer, log, objective.processes)
+    except CallLogError as error:
+        logger.warning("the pace of the day starts anew, as today's spend can't be read: %s", error)
+    return pacer
+
+
+def _resume(pacer: Pacer, log: CallLog, processes: int) -> None:
+    """Go on from a process's part of today's spend (UTC) and of the latest requests in the call log.
+
+    Raises:
+        CallLogError: the log can't be read.
+    """
+    now = datetime.now(UTC)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    today, recent = log.spend_since(midnight), log.spend_since(now - timedelta(days=MEMORY_D))
+    usd = today.usd * (1.0 + today.unknown / max(today.known, 1))
+    if recent.first is not None:
+        pacer.resume(
+            recent.requests / processes, recent.first.timestamp(), usd / processes, midnight.timestamp()
+        )

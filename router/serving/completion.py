@@ -5,15 +5,20 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from router.call_log.log import CallLog, CallRecord
 from router.calling.transport import AsyncStream, Attempt, Stream, chain_of
+from router.deciding.pacing import Pacer
 from router.deciding.sessions import SessionMemory
 from router.effort import effort_of, endpoint_of
 from router.errors import RequestError
 from router.records import WISH_FIELDS, Decision, Json, Request, refuse_near_misses
+from router.serving.metrics import Call, Telemetry
 from router.version import Version
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
 
 POINTSMAN_ARGUMENTS = WISH_FIELDS | {"task_type", "tags", "session_id"}
 NAMED_ALIKE = POINTSMAN_ARGUMENTS - {"model"}
@@ -42,6 +47,10 @@ class Completion:
     Attributes:
         arguments: LiteLLM's, without the model.
         prompted: whether the call has messages; the row of an embedding or an image has none.
+        telemetry: receives every attempt; None: metrics are off.
+        pacer: receives what every attempt cost; None: no budget sets a pace.
+        counted_usd: what the pacer counted when the request was decided on.
+        trace: where the attempts' spans belong; None: where the application's own do.
         request_id: also the `call_id` of the attempt that answers.
     """
 
@@ -51,6 +60,10 @@ class Completion:
     arguments: Mapping[str, Json]
     log: CallLog | None
     sessions: SessionMemory
+    telemetry: Telemetry | None = None
+    pacer: Pacer | None = None
+    counted_usd: float = 0.0
+    trace: Context | None = None
     prompted: bool = True
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     attempts: list[Attempt] = field(default_factory=list)
@@ -65,11 +78,17 @@ class Completion:
 
     def observe(self, attempt: Attempt) -> None:
         """Note the end of an attempt: write its log row, and move the session to the model that answered."""
+        failed = self.attempts[-1] if self.attempts else None
         self.attempts.append(attempt)
         if attempt.answered and attempt.model != self.decision.model:
             self.sessions.sit(self.request.session_id, attempt.model, attempt.usage.input_tokens or 0)
         if self.log is not None:
             self.log.write(self._record(attempt))
+        if self.pacer is not None:
+            counted = self.counted_usd if failed is None else 0.0
+            self.pacer.ended(self.decision, attempt, counted)
+        if self.telemetry is not None:
+            self.telemetry.ended(self._call(attempt, failed), attempt)
 
     def with_decision(self, reply: Any) -> Any:  # noqa: ANN401 - LiteLLM's
         """Add the decision to the response or stream, as an attribute that its JSON leaves out."""
@@ -94,6 +113,17 @@ class Completion:
     def _effort(self, model: str) -> str | None:
         """The effort of a model's call: the caller's, else the model's own."""
         return effort_of(self.request.parameters) or effort_of(self.version.config.of(model).parameters)
+
+    def _call(self, attempt: Attempt, failed: Attempt | None) -> Call:
+        return Call(
+            version=self.version,
+            decision=self.decision,
+            request_id=self.request_id,
+            prompted=self.prompted,
+            failed=failed,
+            baseline_usd=_baseline_cost(attempt, self.decision, self.version.baseline),
+            trace=self.trace,
+        )
 
     def _record(self, attempt: Attempt) -> CallRecord:
         decision, request = self.decision, self.request

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -54,6 +55,20 @@ def _variable_name(name: str) -> str:
     if not _VARIABLE.fullmatch(name):
         raise ValueError("must be the name of an environment variable, not the key itself")
     return name
+
+
+APPLICATION = "application"
+
+
+def _receiver(address: str) -> str:
+    parts = urlsplit(address)
+    is_receiver = parts.scheme in {"http", "https"} and parts.hostname and not parts.query
+    if address != APPLICATION and not (is_receiver and "@" not in parts.netloc):
+        raise ValueError(
+            "must be 'application' or an address such as http://localhost:4318; a key goes into the variable "
+            "OTEL_EXPORTER_OTLP_HEADERS"
+        )
+    return address
 
 
 _NO_PARAMETERS = frozenset(
@@ -158,7 +173,10 @@ class Objective(Settings):
     Attributes:
         kind: "cheapest": least cost at no less than the best single model's success rate;
             "quality": least cost at a success rate of `quality`; "budget": best success rate at a mean cost
-            of `usd_per_call`.
+            of `usd_per_call`, or at a pace of `usd_per_day`.
+        usd_per_day: what to spend on the average day: while the router serves, it moves its weight on cost to
+            keep this pace. No cap: the cheapest models cost what they cost.
+        processes: processes that share `usd_per_day`, a part each.
         max_quality_loss: makes "cheapest" a promise: with a chance of `confidence`, the success rate is at
             most this far below the best single model's. Without evidence for that, training makes no router.
         confidence: of the promise.
@@ -167,6 +185,8 @@ class Objective(Settings):
     kind: Literal["cheapest", "quality", "budget"] = "cheapest"
     quality: Share | None = None
     usd_per_call: Usd | None = None
+    usd_per_day: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    processes: Annotated[int, Field(ge=1)] = 1
     max_quality_loss: Annotated[float, Field(gt=0, lt=1)] | None = None
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = CONFIDENCE
 
@@ -174,8 +194,14 @@ class Objective(Settings):
     def _has_its_target(self) -> Self:
         if (self.kind == "quality") != (self.quality is not None):
             raise ValueError("kind 'quality' needs 'quality', a success rate; another kind has none")
-        if (self.kind == "budget") != (self.usd_per_call is not None):
-            raise ValueError("kind 'budget' needs 'usd_per_call', a mean cost; another kind has none")
+        limited = self.usd_per_call is not None or self.usd_per_day is not None
+        if (self.kind == "budget") != limited:
+            raise ValueError(
+                "kind 'budget' needs 'usd_per_call', a mean cost, or 'usd_per_day', a pace; another kind has "
+                "neither"
+            )
+        if self.processes > 1 and self.usd_per_day is None:
+            raise ValueError("'processes' share 'usd_per_day': give both, or neither")
         if self.max_quality_loss is not None and self.kind != "cheapest":
             raise ValueError("'max_quality_loss' goes with kind 'cheapest': another kind has its own target")
         if self.confidence != CONFIDENCE and self.max_quality_loss is None:
@@ -354,6 +380,40 @@ class Registry(Settings):
     copies: str | None = None
 
 
+class Metrics(Settings):
+    """What goes out to monitoring about decisions and calls, never a prompt's text; off without an outlet.
+
+    Attributes:
+        opentelemetry: "application": metrics and spans go to the OpenTelemetry providers that the application
+            has set up; or the address of an OTLP receiver over HTTP, such as http://localhost:4318.
+        prometheus_port: port of a page with the metrics for Prometheus; each process serves its own.
+        prometheus_host: address that the page listens on.
+        processes: processes of this machine with such a page: each takes the first free port from
+            `prometheus_port` on, and there are as many.
+        interval_s: seconds between two reports to the OTLP receiver.
+    """
+
+    opentelemetry: Annotated[str, AfterValidator(_receiver)] | None = None
+    prometheus_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    prometheus_host: str = "127.0.0.1"
+    processes: Annotated[int, Field(ge=1, le=1000)] = 1
+    interval_s: Seconds = 15.0
+
+    @model_validator(mode="after")
+    def _has_one_place_for_metrics(self) -> Self:
+        if self.opentelemetry == APPLICATION and self.prometheus_port is not None:
+            raise ValueError(
+                "the application's own OpenTelemetry says where metrics go: leave out 'prometheus_port', "
+                "and give its MeterProvider a PrometheusMetricReader"
+            )
+        return self
+
+    @property
+    def on(self) -> bool:
+        """Whether anything goes out."""
+        return self.opentelemetry is not None or self.prometheus_port is not None
+
+
 class Promotion(Settings):
     """The gates of `pointsman retrain`: all must hold for a challenger to become the champion.
 
@@ -401,6 +461,7 @@ class Config(Settings):
     exploration: Exploration = Exploration()
     sessions: Sessions = Sessions()
     registry: Registry = Registry()
+    metrics: Metrics = Metrics()
     promotion: Promotion = Promotion()
 
     @field_validator("models")

@@ -156,7 +156,7 @@ def _explain(problem: object, tree: yaml.Node | None, name: str) -> str:
     return f"{place}: {_dotted(location)}: {wrong}{got}"
 
 
-_WITH_SECRETS = frozenset({"models", "log"})
+_WITH_SECRETS = frozenset({"models", "log", "metrics"})
 """Sections where people may write a key, or an address with a password, by mistake."""
 _PLAIN_MESSAGES = {
     "missing": "is missing",

@@ -31,6 +31,8 @@ NOT_FORK_SAFE = {
     "router.loading.follow.Follower._spawn": RENEWED,
     "router.loading.follow.Follower.after_fork_in_child": RENEWED,
     "router.loading.registry.RegistrySource._in_time": OF_ONE_CALL,
+    "router.serving.exporting.Outlet.__init__": RENEWED,
+    "router.serving.exporting.Outlet._report_metrics": RENEWED,
     "router.calling.running.RunningAttempt.__init__": OF_ONE_REQUEST,
     "router.proxying.ticket.Ticket.__init__": OF_ONE_REQUEST,
     "router.call_log.process._write_and_end": "ends the process",

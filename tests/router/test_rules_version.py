@@ -252,3 +252,13 @@ def test_an_action_in_cool_down_has_its_whole_model_there() -> None:
     assert (
         router.decide(Request.of("x"), circumstances=Circumstances(cooling={"gpt-5": "down"})).model == "mini"
     )
+
+
+def test_a_pace_on_rules_alone_is_told_to_have_no_effect(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "pointsman.yaml"
+    path.write_text(f"{SETTINGS}objective: {{kind: budget, usd_per_day: 5}}\n", encoding="utf-8")
+    with Router.load(path) as router:
+        assert router.pacer is None
+    assert "usd_per_day has no effect" in caplog.text

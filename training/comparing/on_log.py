@@ -175,7 +175,9 @@ def _promise(evaluated: Evaluated, job: CompareJob) -> Promise | None:
 def _objective(router: Version) -> str:
     """The router's objective in words."""
     objective = router.config.objective
-    if objective.kind == "budget":
+    if objective.usd_per_day is not None:
+        return f"best success at a pace of ${objective.usd_per_day:g} a day"
+    if objective.usd_per_call is not None:
         return f"best success within ${objective.usd_per_call:g} a call"
     if objective.kind == "quality":
         return f"cheapest at a success rate of at least {objective.quality:.0%}"

@@ -129,11 +129,12 @@ def choose_weight(backtest: Backtest, objective: Objective) -> float:
     """Choose the weight on cost, in 1/USD, that meets the objective at least cost or with most success.
 
     If the target is out of reach, choose the weight that comes closest: the one with the highest success rate
-    or, for a budget, with the least cost.
+    or, for a budget, with the least cost. A pace alone has no target: it starts from the weight at which the
+    best single model's success rate costs least.
     """
     curve = backtest.curve()
-    if objective.kind == "budget":
-        within = curve.cost <= float(objective.usd_per_call or 0.0)
+    if objective.usd_per_call is not None:
+        within = curve.cost <= objective.usd_per_call
         index = int(np.argmax(np.where(within, curve.success, -1.0))) if within.any() else len(curve.cost) - 1
     else:
         best = backtest.success[:, backtest.best_single].mean()

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from router.call_log.address import LogAddress
-from router.call_log.lookup import known_calls, log_bytes
+from router.call_log.lookup import Spend, known_calls, log_bytes, spend_since
 from router.call_log.store import connection_to
 from router.errors import CallLogError
 from tests.services.postgres import Postgres
@@ -18,6 +19,24 @@ from tests.services.runtime_log import STORES, record, write_log
 def test_the_calls_that_are_there_are_known(tmp_path: Path, name: str) -> None:
     log = write_log(tmp_path / name, record("a"), record("b"))
     assert known_calls(log, {"a", "c"}) == {"a"}
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_the_spend_since_a_moment_is_added_up(tmp_path: Path, name: str) -> None:
+    url = write_log(
+        tmp_path / name,
+        record("old", time=1000.0, cost_usd=9.0),
+        record("a", time=2000.0, cost_usd=0.5, attempt=1),
+        record("b-1", time=2001.0, cost_usd=None, error="server: X", attempt=1),
+        record("b", time=2002.0, cost_usd=0.25, attempt=2),
+        record("c", time=2003.0, cost_usd=None, error=None, attempt=None),
+    )
+    first = datetime.fromtimestamp(2000.0, UTC)
+    assert spend_since(LogAddress.of(url), first) == Spend(
+        requests=3, first=first, usd=0.75, known=2, unknown=1
+    )
+    nothing = spend_since(LogAddress.of(url), datetime.fromtimestamp(3000.0, UTC))
+    assert (nothing.requests, nothing.first, nothing.usd) == (0, None, 0.0)
 
 
 @pytest.mark.parametrize("name", STORES)

@@ -153,6 +153,20 @@ def test_the_reason_tells_what_failed_and_for_how_long() -> None:
     assert line.downs.reasons() == {"a": "keeps failing (last: rate_limit), left alone for 12 s more"}
 
 
+def test_the_time_in_cool_down_adds_up_over_answers_and_further_cool_downs() -> None:
+    line = Line()
+    line.fail(3)
+    line.now += 10.0
+    assert line.downs.cooled_s() == {"a": 10.0}
+    line.now += 100.0
+    assert line.downs.cooled_s() == {"a": 30.0}
+    line.fail(1)
+    line.now += 5.0
+    line.downs.succeeded("a")
+    line.now += 5.0
+    assert line.downs.cooled_s() == {"a": 35.0}
+
+
 def test_threads_share_the_records() -> None:
     line = Line(failures=1000)
     with ThreadPoolExecutor(16) as threads:

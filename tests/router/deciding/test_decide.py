@@ -246,3 +246,27 @@ def test_one_request_is_decided_as_choose_does_on_arrays(
     value, known = probability - weight * assumed_cost(cost), assumed_cost(cost)
     order = [names[index] for index in np.lexsort((known, -value)) if allowed[index]]
     assert decision.ranking == tuple(order)
+
+
+@pytest.mark.parametrize(
+    ("weight", "tradeoff", "model"),
+    [
+        pytest.param(None, 0.5, "middle", id="as trained"),
+        pytest.param(1.0, 0.5, "strong", id="money is left"),
+        pytest.param(1000.0, 0.5, "cheap", id="money is short"),
+        pytest.param(1000.0, 0.0, "strong", id="the caller looks at success only"),
+        pytest.param(1.0, 1.0, "cheap", id="the caller wants the cheapest"),
+    ],
+)
+def test_the_weight_of_now_takes_the_place_of_the_trained_one(
+    weight: float | None, tradeoff: float, model: str
+) -> None:
+    assert decided(case(weight=weight, wishes=Wishes(tradeoff=tradeoff))).model == model
+
+
+def test_money_that_is_short_is_no_reason_to_step_aside() -> None:
+    confident = replace(POLICY, least_confidence=0.7)
+    decision = decided(case(weight=1000.0), confident, Rules(default="strong"))
+    assert (decision.model, decision.source) == ("cheap", "learned")
+    decision = decided(case(weight=1000.0), replace(POLICY, least_confidence=0.85), Rules(default="strong"))
+    assert (decision.model, decision.source) == ("strong", "rule")

@@ -43,12 +43,12 @@ class App:
         self.log = folder / "calls.db"
         config = parse_config(SETTINGS + settings)
         self.router = Router.load(router_folder, config=config, log=self.log)
-        deployments = [
+        self.deployments = [
             {"model_name": group, "litellm_params": self.called(provider, name)}
             for group, name in CALLED.items()
         ]
         chains = [{"smart": [*CALLED]}, *({name: [*CALLED]} for name in CALLED)]
-        self.litellm: Any = LiteLLMRouter(model_list=deployments, fallbacks=chains, num_retries=0)
+        self.litellm: Any = LiteLLMRouter(model_list=self.deployments, fallbacks=chains, num_retries=0)
         attach(self.litellm, self.router)
 
     @staticmethod
@@ -201,7 +201,7 @@ def test_a_deployment_elsewhere_ends_a_groups_being_local(app: App, provider: Pr
     private: Json = {"pointsman": {"local_only": True}}
     call(app, model="smart", metadata=private)
     away = {"model": "openai/llama", "api_base": "https://llm.example.com/v1", "api_key": KEY}
-    app.litellm.set_model_list([*app.litellm.model_list, {"model_name": LOCAL, "litellm_params": away}])
+    app.litellm.set_model_list([*app.deployments, {"model_name": LOCAL, "litellm_params": away}])
     for model in ("smart", LOCAL):
         with pytest.raises(Refused, match="not local"):
             call(app, model=model, metadata={"pointsman": {"local_only": True}})

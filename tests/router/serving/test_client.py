@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,10 @@ class App:
         quick = "calls: {retries: 0}\n" if "calls:" not in more else ""
         text = f"models:\n{''.join(reached)}{quick}{more}"
         return Router.load(self.folder, config=parse_config(text), log=self.log, **options)
+
+    def version_choice(self, router: Router, prompt: str) -> str:
+        """The model at the trained weight."""
+        return router.version.decide(Request.of(prompt)).model
 
     def rows(self) -> list[dict[str, Json]]:
         return list(read_rows(str(self.log)))
@@ -706,3 +711,67 @@ def test_an_action_is_its_model_with_the_parameter_for_its_effort(
     assert [request.body["reasoning_effort"] for request in provider.requests] == [sent]
     (row,) = read_rows(str(tmp_path / "calls.db"))
     assert (row["model"], row["chosen_model"], row["effort"]) == (model, model, sent)
+
+
+PACE = "objective: {kind: budget, usd_per_day: 24.0, processes: 2}\n"
+
+
+def carried(router: Router) -> float:
+    assert router.pacer is not None
+    return router.pacer.pace.carried_usd
+
+
+def since_midnight(day_usd: float) -> float:
+    """What a pace has set free since midnight (UTC)."""
+    now = datetime.now(UTC)
+    return day_usd * (now - now.replace(hour=0, minute=0, second=0, microsecond=0)) / timedelta(days=1)
+
+
+@every_way
+def test_a_pace_counts_what_calls_cost_and_a_restart_goes_on_from_the_log(app: App, way: Way) -> None:
+    with app.router(SURE + PACE) as router:
+        before = carried(router)
+        app.provider.script(name(router.route(QUESTION).model), answer("Four.", usage=tokens(1000, 10)))
+        way(router)
+        expected = [row["expected_cost_usd"] for row in flushed(router, app)]
+        spent = sum(row["cost_usd"] for row in app.rows())
+        assert carried(router) == pytest.approx(before - spent - expected[0], abs=2e-3)
+    with app.router(SURE + PACE) as router:
+        assert carried(router) == pytest.approx(since_midnight(12.0) - spent / 2, abs=0.05)
+
+
+def flushed(router: Router, app: App) -> list[dict[str, Json]]:
+    assert router.log is not None
+    router.log.flush()
+    return app.rows()
+
+
+def test_a_pace_starts_without_a_warning_before_the_first_row(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.router(SURE + PACE).close()
+    assert "starts anew" not in caplog.text
+
+
+def test_a_pace_starts_anew_with_a_warning_where_the_log_cannot_be_read(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.log.write_text("no database, but long enough to be looked at as one " * 20)
+    with app.router(SURE + PACE) as router:
+        assert carried(router) == pytest.approx(0.0, abs=0.05)
+    assert "the pace of the day starts anew" in caplog.text
+
+
+def test_a_pace_that_is_overrun_takes_cheaper_models(app: App) -> None:
+    prompts = [f"Explain theorem {number} of topology, with a proof." for number in range(12)]
+    with app.router(SURE + PACE) as free, app.router(SURE + PACE.replace("24.0", "0.000001")) as poor:
+        trained = [app.version_choice(free, prompt) for prompt in prompts]
+        for prompt in prompts * 10:
+            poor.route(prompt)
+        costs = [poor.route(prompt).expected_cost_usd for prompt in prompts]
+        chosen = [poor.route(prompt).model for prompt in prompts]
+    assert sum(c[m] for c, m in zip(costs, chosen, strict=True)) <= sum(
+        c[m] for c, m in zip(costs, trained, strict=True)
+    )
+    cheapest = [min(cost, key=lambda model, of=cost: of[model]) for cost in costs]  # type: ignore[misc]
+    assert chosen == cheapest

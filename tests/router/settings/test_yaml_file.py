@@ -233,6 +233,12 @@ def test_a_long_wrong_value_is_cut_in_the_message() -> None:
         pytest.param("{quality: 0.9}", "kind 'quality' needs 'quality'", id="target without kind"),
         pytest.param("{kind: budget}", "kind 'budget' needs 'usd_per_call'", id="budget without target"),
         pytest.param("{usd_per_call: 1}", "kind 'budget' needs 'usd_per_call'", id="budget without kind"),
+        pytest.param("{usd_per_day: 1}", "or 'usd_per_day', a pace", id="pace without kind"),
+        pytest.param("{kind: budget, usd_per_day: 0}", "greater than 0", id="no money"),
+        pytest.param("{kind: budget, usd_per_day: .inf}", "finite", id="money without end"),
+        pytest.param(
+            "{kind: budget, usd_per_call: 1, processes: 2}", "'processes' share", id="share of none"
+        ),
         pytest.param("{kind: quality, quality: 2}", "less than or equal to 1", id="quality over 1"),
         pytest.param("{kind: best}", "'cheapest', 'quality' or 'budget'", id="unknown kind"),
         pytest.param(
@@ -259,6 +265,8 @@ def test_an_objective_without_its_target_is_refused(objective: str, message: str
         "{kind: cheapest}",
         "{kind: quality, quality: 0.9}",
         "{kind: budget, usd_per_call: 0.01}",
+        "{kind: budget, usd_per_day: 50.0, processes: 4}",
+        "{kind: budget, usd_per_day: 50.0, usd_per_call: 0.01}",
         "{kind: cheapest, max_quality_loss: 0.02, confidence: 0.9}",
         "{max_quality_loss: 0.02}",
     ],

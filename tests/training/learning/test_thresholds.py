@@ -95,6 +95,12 @@ def test_a_budget_that_pays_for_everything_ignores_cost() -> None:
     assert at(case, weight)[0] == pytest.approx(max(success for success, _ in every_policy(case)))
 
 
+def test_a_pace_alone_starts_where_the_best_single_models_success_costs_least() -> None:
+    case = backtest()
+    paced = choose_weight(case, Objective(kind="budget", usd_per_day=1.0))
+    assert paced == choose_weight(case, Objective())
+
+
 def test_without_costs_any_weight_chooses_alike() -> None:
     case = backtest()
     free = Backtest.of(
