@@ -31,7 +31,7 @@ from training.comparing.evaluated import Comparison, PolicyResult
 from training.comparing.job import CompareJob, PromiseTerms
 from training.comparing.on_log import compare_on_log
 from training.pages.numbers import bounds, rate, relative, signed_points, usd_per_thousand
-from training.pipeline import TrainJob, train
+from training.pipeline import TrainJob, train_on_log
 from training.progress import Silent
 from training.prompts.from_logs import ReadOptions
 
@@ -66,7 +66,7 @@ def compared(dataset: Dataset, data: Path, cache: Path) -> Comparison:
         folder = Path(scratch)
         fitted_on, judged_on = parted(dataset, data, folder)
         reading = ReadOptions(mapping={}, rejects=folder / "rejects.jsonl", config=Config(), cache=cache)
-        train(
+        train_on_log(
             TrainJob(
                 sources=[str(fitted_on)],
                 out=folder / "router",

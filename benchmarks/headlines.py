@@ -21,7 +21,7 @@ import typer
 
 from benchmarks.measuring import machine
 from router.records import FloatArray, IntArray, Request
-from training.comparing.comparison import Draws, compare
+from training.comparing.comparison import Draws, compare_evaluated
 from training.comparing.estimating.logged import Logged
 from training.comparing.estimating.off_policy import study_of
 from training.comparing.evaluated import Comparison, Evaluated, Provenance
@@ -120,7 +120,7 @@ def thin_log(seed: int, *, known: int, n_models: int, draws: int = 500) -> ThinL
         clusters=np.arange(known),
         task_types=[f"topic {number}" for number in world.topic[rows]],
     )
-    comparison = compare(_evaluated(logged, world, rows), draws=Draws(number=draws, seed=seed))
+    comparison = compare_evaluated(_evaluated(logged, world, rows), draws=Draws(number=draws, seed=seed))
     everyone = np.arange(POPULATION)
     return ThinLog(
         known=known,

@@ -1,12 +1,16 @@
 """The worth of a router that learned from one call per prompt, and from a replay of a tenth of the prompts.
 
-    python -m benchmarks.partial_log --data FOLDER [--seeds 3] [--policy tilted] [--share 0.1]
+    python -m benchmarks.partial_log --data FOLDER [--seeds 3] [--policy tilted] [--share 0.1] [--caution 0,1]
 
 The folder holds `mixed_traffic.parquet` (see `benchmarks.quality`), a full matrix of outcomes. From each
 fold's training prompts a log is drawn with one call a prompt; a router is trained on it, says which prompts a
 replay should take, and is trained again with the outcomes of all models on those. The figure is the cost,
 relative to the best single model, at which the router reaches that model's success, on forecasts for held-out
 prompts.
+
+With `--caution`, only the logs of one call a prompt are trained on, and each caution (`objective.caution`)
+chooses its own weight on the same forecasts: how often does success then miss the best single model's by more
+than a point, and at which cost?
 
 Beside it stand the means per task type of the same log, at the weight that they would choose themselves.
 
@@ -34,10 +38,11 @@ from router.deciding.policy import choose
 from router.forecasting.encoder import Encoding
 from router.models.prices import PriceTable
 from router.records import BoolArray, FloatArray
-from router.settings.sections import Config, Training
+from router.settings.sections import Config, Objective, Training
 from training.comparing.policies.baselines import TrainingStatistics, mean_per_task_type, task_estimates
 from training.learning.fitting import Fitted, fit
 from training.learning.material import Material, material_of, usable_models
+from training.learning.thresholds import choose_weight
 from training.prompts.split import folds, split_groups
 from training.prompts.table import PromptTable
 from training.replaying.selection import (
@@ -187,6 +192,47 @@ def one_seed(
     return found
 
 
+def cautious(
+    table: PromptTable,
+    encodings: Sequence[Encoding],
+    seed: int,
+    policy: Logging,
+    cautions: Sequence[float],
+    config: Config,
+) -> FloatArray:
+    """What each caution earns on one half of the prompts, after a log of the other half.
+
+    Returns:
+        Shape (2, n_cautions): success less the best single model's, and the share of its cost.
+    """
+    rng = np.random.default_rng([seed, 6])
+    order = rng.permutation(len(table))
+    inner, outer = np.sort(order[: len(order) // 2]), np.sort(order[len(order) // 2 :])
+    learnt, held = table.rows(inner), table.rows(outer)
+    log = only(learnt, drawn_log(learnt, policy, rng))
+    material, fitted = trained(log, [encodings[row] for row in inner.tolist()], config)
+    expected = forecast(material, fitted, held, [encodings[row] for row in outer.tolist()])
+    weights = [choose_weight(fitted.backtest, Objective(caution=one)) for one in cautions]
+    choices = [choose(expected.probability, expected.cost, weight) for weight in weights]
+    best = int(table.success.mean(axis=0).argmax())
+    lost = [float((picked(held.success, choice) - held.success[:, best]).mean()) for choice in choices]
+    cost = [float(picked(held.cost, choice).mean() / held.cost[:, best].mean()) for choice in choices]
+    return np.array([lost, cost])
+
+
+def caution_report(found: Sequence[FloatArray], cautions: Sequence[float]) -> list[str]:
+    """The markdown table: a line for each caution."""
+    lines = [
+        "| caution | success less the best's, points: mean (least) | misses by over a point | cost |",
+        "|---|---|---|---|",
+    ]
+    for place, caution in enumerate(cautions):
+        lost = 100 * np.array([one[0, place] for one in found])
+        missed, cost = (lost < -1.0).mean(), np.mean([one[1, place] for one in found])
+        lines.append(f"| {caution:g} | {lost.mean():+.2f} ({lost.min():+.1f}) | {missed:.0%} | {cost:.3f} |")
+    return lines
+
+
 def figures(held: Held, table: PromptTable) -> dict[str, float]:
     """Cost at the best single model's success; and success and cost at the weight that training chose.
 
@@ -211,6 +257,7 @@ def main(
     policy: Annotated[Logging, typer.Option(help="The logging policy.")] = "tilted",
     share: Annotated[float, typer.Option(help="Share of the prompts to replay.")] = 0.1,
     encoder: Annotated[str, typer.Option(help="minilm or static.")] = "minilm",
+    caution: Annotated[str, typer.Option(help="Comma-separated values of objective.caution.")] = "",
 ) -> None:
     """Measure and print."""
     training = {"encoder": encoder, "estimator": "success", "test_share": 0.0, "min_calls": LEAST_CALLS}
@@ -219,6 +266,12 @@ def main(
     table, encodings = load(PUBLIC[0], data, config, cache)
     full = np.flatnonzero(np.isfinite(table.success).all(axis=1))
     table, encodings = table.rows(full), [encodings[row] for row in full.tolist()]
+    if caution:
+        cautions = [float(one) for one in caution.split(",")]
+        runs = [cautious(table, encodings, seed, policy, cautions, config) for seed in range(seeds)]
+        console.print(f"{machine()}; encoder {encoder}; {seeds} logs of one call a prompt: {policy}.\n")
+        console.print("\n".join(caution_report(runs, cautions)), soft_wrap=True)
+        return
     found: dict[str, list[dict[str, float]]] = {way: [] for way in (MEANS, *WAYS)}
     for seed in range(seeds):
         for way, held in one_seed(table, encodings, seed, policy, share, config).items():

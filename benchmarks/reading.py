@@ -79,7 +79,7 @@ def write(path: Path, count: int) -> int:
 def imported(path: str, out: str) -> dict[str, float]:
     """Seconds and most memory of an import of one file into the canonical log, and its result."""
     from router.settings.yaml_file import load_config
-    from training.pipeline import import_calls
+    from training.pipeline import import_log
     from training.progress import Silent
     from training.prompts.from_logs import ReadOptions
 
@@ -87,7 +87,7 @@ def imported(path: str, out: str) -> dict[str, float]:
         mapping={}, rejects=Path(out).with_suffix(".rejects"), config=load_config(None), cache=Path(out)
     )
     began = time.perf_counter()
-    summary = import_calls([path], Path(out), reading, Silent())
+    summary = import_log([path], Path(out), reading, Silent())
     seconds = time.perf_counter() - began
     apart = sum(summary.set_apart.values())
     return {"seconds": seconds, "megabytes": peak_memory(), "calls": summary.calls, "set_apart": apart}

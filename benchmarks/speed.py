@@ -142,7 +142,7 @@ def label_log(path: str, folder: str) -> dict[str, float]:
 def train_router(encoder: str, out: str, cache: str) -> dict[str, float]:
     """Train on the sample; seconds, and how many prompts had to be embedded."""
     from router.settings.sections import Config
-    from training.pipeline import TrainJob, train
+    from training.pipeline import TrainJob, train_on_log
     from training.prompts.from_logs import ReadOptions
 
     config = Config.model_validate({"training": {"encoder": encoder}})
@@ -155,7 +155,7 @@ def train_router(encoder: str, out: str, cache: str) -> dict[str, float]:
         register=None,
     )
     start = time.perf_counter()
-    embedded = train(job, Silent()).embedded
+    embedded = train_on_log(job, Silent()).embedded
     return {"seconds": time.perf_counter() - start, "embedded": embedded}
 
 

@@ -88,7 +88,7 @@ def trained(log: str, folder: str) -> dict[str, float | str]:
     """Seconds and most memory of training on a log, and why it was refused, if it was."""
     from router.errors import RouterError
     from router.settings.yaml_file import load_config
-    from training.pipeline import TrainJob, train
+    from training.pipeline import TrainJob, train_on_log
     from training.progress import Silent
     from training.prompts.from_logs import ReadOptions
 
@@ -110,7 +110,7 @@ def trained(log: str, folder: str) -> dict[str, float | str]:
     )
     began, refusal = time.perf_counter(), ""
     try:
-        train(job, Silent())
+        train_on_log(job, Silent())
     except RouterError as error:
         refusal = " ".join(str(error).split())[:300]
     return {"seconds": time.perf_counter() - began, "megabytes": peak_memory(), "refusal": refusal}

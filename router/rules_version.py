@@ -10,7 +10,7 @@ from router.deciding.decide import Case, decide_by_rules
 from router.deciding.limits import LimitCheck
 from router.deciding.policy import Policy
 from router.errors import ConfigError
-from router.forecasting.request_tokens import request_contents
+from router.forecasting.request_tokens import request_contents, tokens_of_one
 from router.models.prices import PriceTable, current_prices
 from router.records import Decision, Request
 from router.settings.sections import Config
@@ -68,6 +68,8 @@ class RulesVersion(Version):
         self.limits = LimitCheck(self.models, config)
         self.task_groups = None
         self._strongest = strongest
+        called = (config.of(model).litellm_model or model for model in self.models)
+        self._density = np.array([tokens_of_one(one) for one in called])
         self._price_table = PriceTable.of([self.prices[model] for model in self.models])
 
     @property
@@ -93,10 +95,11 @@ class RulesVersion(Version):
         shape = (1, len(self.models))
         tokens = np.array([request_contents(request).tokens])
         answer = np.full(shape, float(self.config.rules.answer_tokens))
-        output = self._billed_output(answer, request.parameters)
+        billed = self._billed(tokens[:, None] * self._density, answer, request.parameters)
         return request, Forecast(
             probability=np.zeros(shape),
-            cost=self._price_table.expected_cost(tokens[:, None], output),
+            cost=self._price_table.expected_cost(*billed),
+            billed=billed,
             familiarity=np.zeros(1),
             tokens=tokens,
         )

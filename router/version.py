@@ -24,13 +24,13 @@ from router.forecasting.encoder import Encoder, EncoderInfo, Encoding, load_enco
 from router.forecasting.features import Features, FeatureSpec, embedded_text, featurize
 from router.forecasting.head import Head
 from router.forecasting.read_part import check_size
-from router.forecasting.request_tokens import BOUNDING, billed_output
+from router.forecasting.request_tokens import BOUNDING, SAFE_SIDE, billed_output
 from router.forecasting.task_groups import ABOUT_FILE, TaskGroups
 from router.forking import ForkSafe
 from router.loading.artifact import check_digest, digest_of, load_arrays, read_manifest, refusing_malformed
-from router.models.model_list import cached_price_share
+from router.models.model_list import Target, cached_price_share
 from router.models.names import ModelNames, with_own_names
-from router.models.prices import ModelPrice, PriceTable, current_prices
+from router.models.prices import ModelPrice, PriceTable, current_prices, dearest_price
 from router.records import NO_WISHES, Decision, FloatArray, Json, Request, Wishes, has_text
 from router.settings.sections import Config
 from router.settings.yaml_file import parse_config, routing_part
@@ -67,12 +67,14 @@ class Forecast:
         cost: shape (n, n_models); expected USD per call, NaN where a price is unknown.
         familiarity: shape (n,); mean similarity to the nearest training prompts, in [-1, 1].
         tokens: shape (n,); input tokens that a provider bills.
+        billed: what the cost was computed from.
     """
 
     probability: FloatArray
     cost: FloatArray
     familiarity: FloatArray
     tokens: FloatArray
+    billed: tuple[FloatArray, FloatArray, Sequence[Json] | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,7 @@ class Circumstances:
         cooling: reason for each model in cool-down; such a model serves only if no other may.
         unserved: reason for each model that nobody serves now.
         local: models whose calls stay on the team's own machines now; None: as the settings say.
+        targets: the deployments that serve each model now; a model that is missing is called by its name.
         seat: where the request's session is.
         draw: uniform in [0, 1); decides about exploration.
         serve_rules: shadow mode.
@@ -92,12 +95,15 @@ class Circumstances:
     cooling: Mapping[str, str] = field(default_factory=dict)
     unserved: Mapping[str, str] = field(default_factory=dict)
     local: Collection[str] | None = None
+    targets: Mapping[str, tuple[Target, ...]] = field(default_factory=dict)
     seat: Seat | None = None
     draw: float = 1.0
     serve_rules: bool = False
     weight: float | None = None
 
 
+BILLING = BOUNDING | {"service_tier"}
+"""Arguments that change what a forecast costs."""
 ENOUGH_TEXTLESS = 50
 """Training prompts without text, such as an image alone, from which the router may judge another one."""
 
@@ -141,7 +147,6 @@ class Version:
         )
         with_tasks = f"{TASKS_FOLDER}/{ABOUT_FILE}" in manifest["files"]
         self.task_groups = TaskGroups.load(folder / TASKS_FOLDER) if with_tasks else None
-        self._unbounded = all(BOUNDING.isdisjoint(self._own_parameters(model, {})) for model in self.models)
         self._price_table = PriceTable.of([self.prices[model] for model in self.models])
         self._knows_textless = manifest.get("data", {}).get("textless_prompts", 0) >= ENOUGH_TEXTLESS
         # More threads than cores would only pass the interpreter's lock back and forth.
@@ -260,23 +265,31 @@ class Version:
             parameters: LiteLLM arguments that bound or multiply the answers; None: none.
         """
         outlook = self.head.predict(features)
-        output = outlook.output_tokens
-        if parameters is not None:
-            output = self._billed_output(output, parameters)
+        billed = self._billed(outlook.input_tokens, outlook.output_tokens, parameters)
         return Forecast(
             probability=outlook.probability,
-            cost=self._price_table.expected_cost(outlook.input_tokens, output),
+            cost=self._price_table.expected_cost(*billed),
             familiarity=outlook.familiarity,
             tokens=features.tokens,
+            billed=billed,
         )
 
-    def _billed_output(self, output: FloatArray, parameters: Mapping[str, Json]) -> FloatArray:
-        """Expected output tokens, shape (n, n_models), of calls with a caller's arguments."""
-        if self._unbounded and BOUNDING.isdisjoint(parameters):
-            return output
-        own = [self._own_parameters(model, parameters) for model in self.models]
-        calls = [{**one, **parameters} for one in own]
-        return np.stack([billed_output(*pair) for pair in zip(output.T, calls, strict=True)], axis=1)
+    @cached_property
+    def _plain(self) -> bool:
+        """Whether no model has parameters of its own that change what a forecast costs."""
+        return all(BILLING.isdisjoint(self._own_parameters(model, {})) for model in self.models)
+
+    def _billed(
+        self, inputs: FloatArray, output: FloatArray, parameters: Mapping[str, Json] | None
+    ) -> tuple[FloatArray, FloatArray, Sequence[Json] | None]:
+        """Expected tokens, shape (n, n_models), and service tiers of calls with a caller's arguments."""
+        if parameters is None or (self._plain and BILLING.isdisjoint(parameters)):
+            return inputs, output, None
+        calls = [{**self._own_parameters(model, parameters), **parameters} for model in self.models]
+        if not all(map(BOUNDING.isdisjoint, calls)):
+            output = np.stack([billed_output(*pair) for pair in zip(output.T, calls, strict=True)], axis=1)
+        tiers = [call.get("service_tier") for call in calls]
+        return inputs, output, tiers if any(tiers) else None
 
     def _own_parameters(self, model: str, callers: Mapping[str, Json]) -> Mapping[str, Json]:
         """A model's parameters beside a caller's; an action's effort is in its predicted lengths already."""
@@ -361,8 +374,10 @@ class Version:
 
         A model in cool-down is among them only if another one is left and the caller pinned none.
         """
-        cost = dict(zip(self.models, forecast.cost[0].tolist(), strict=True))
-        rejected = self.limits.rule_out(request, wishes, float(forecast.tokens[0]), cost, circumstances.local)
+        targets = circumstances.targets
+        cost = dict(zip(self.models, (SAFE_SIDE * self._dearest(forecast, targets)).tolist(), strict=True))
+        tokens, local = float(forecast.tokens[0]), circumstances.local
+        rejected = self.limits.rule_out(request, wishes, tokens, cost, local, targets)
         rejected |= circumstances.unserved
         if not circumstances.cooling:
             return rejected
@@ -374,6 +389,13 @@ class Version:
         if wishes.model is not None or set(self.models) <= {*rejected, *cooling_down}:
             return rejected
         return {**rejected, **cooling_down}
+
+    def _dearest(self, forecast: Forecast, targets: Mapping[str, tuple[Target, ...]]) -> FloatArray:
+        """Expected USD of each model on its dearest deployment, shape (n_models,)."""
+        if not targets or forecast.billed is None:
+            return np.asarray(forecast.cost[0])
+        prices = [dearest_price(self.prices[model], targets.get(model, ())) for model in self.models]
+        return np.asarray(PriceTable.of(prices).expected_cost(*forecast.billed)[0])
 
     def _stay(self, seat: Seat | None, tokens: float) -> Stay | None:
         """What a request of so many tokens gains by staying on its session's model."""

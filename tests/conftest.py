@@ -23,7 +23,7 @@ from router.settings.yaml_file import load_config
 from router.version import Version
 from tests.services.browser import browser as browser
 from tests.services.postgres import postgres as postgres
-from training.pipeline import Trained, TrainJob, train
+from training.pipeline import Trained, TrainJob, train_on_log
 from training.progress import Silent
 from training.prompts.encoder_export import prepared_encoder
 from training.prompts.from_logs import ReadOptions
@@ -161,7 +161,7 @@ def _train(folder: Path, log: Path, config: Path, cache: Path, quiet: Silent) ->
     previous = Path.cwd()
     os.chdir(folder)
     try:
-        return train(job, quiet)
+        return train_on_log(job, quiet)
     finally:
         os.chdir(previous)
 

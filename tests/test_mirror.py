@@ -47,6 +47,7 @@ COVERED_BY = {
     "training.dashboard.figures": "tests.training.dashboard.test_pages",
     "training.inspecting.counting": "tests.training.inspecting.test_inspection",
     "training.judging.plan": "tests.training.judging.test_run",
+    "training.options": "tests.training.commands.test_judging",
     "training.pages.rendering": "tests.training.commands.test_comparing",
     "training.progress": "tests.training.test_pipeline",
     "training.prompts.languages": "tests.training.comparing.measuring.test_slices",

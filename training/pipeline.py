@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,14 +14,18 @@ from router.forecasting.encoder import load_encoder
 from router.forecasting.features import embedded_text
 from router.loading.artifact import check_target, digest_of
 from router.records import Json
+from router.settings.sections import Objective
 from router.version import Version, check_models
-from training.judging.run import JudgeTerms, judged
+from training.judging.run import DryRun, JudgeOffer, JudgeTerms, judged
 from training.learning.fitting import Fitted, fit, steps
 from training.learning.manifest import manifest_of, run_record
 from training.learning.material import Material, material_of, usable_models, with_task_types
 from training.learning.model_card import for_people
 from training.learning.router_folder import stored_prompts, write_router
+from training.learning.thresholds import choose_weight
 from training.learning.worth import advice_on
+from training.pages.numbers import dollars, rate, usd_per_thousand
+from training.pages.rendering import Showable
 from training.progress import Reporter
 from training.prompts.encoder_export import encoder_info, prepared_encoder
 from training.prompts.from_logs import ReadOptions, calls_of, encodings_of, table_of
@@ -27,13 +33,17 @@ from training.prompts.labels import cheapest_success, data_report
 from training.prompts.pricing import logged_prices, price_differences
 from training.prompts.split import split_prompts
 from training.prompts.table import PromptTable
-from training.prompts.task_groups import groups_of
+from training.prompts.task_groups import InferredTasks, groups_of
 from training.reading.calls import write_calls
 from training.reading.summary import ReadSummary
 from training.recommending import Recommendation
+from training.statistics.policy_curves import picked
 from training.tracking.publish import Published, publish
 from training.tracking.versions import RouterRegistry
 from training.whole_file import check_place
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +63,8 @@ class TrainJob:
     alias: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Trained(Showable):
     """The result of a training run.
 
     Attributes:
@@ -74,6 +84,32 @@ class Trained:
     embedded: int
     warnings: Sequence[str]
     alias: str | None = None
+
+    def figures(self) -> Mapping[str, Figure]:
+        """Cost and quality, risk and coverage, and reliability, as drawings of matplotlib by file name."""
+        from training.learning.figures import training_figures
+
+        return training_figures(self.fitted)
+
+    def in_short(self) -> str:
+        """See `Showable`."""
+        return f"{self.recommendation.sentence} Next: {self.recommendation.next}"
+
+    def in_rows(self) -> Sequence[Sequence[str]]:
+        """One row a model; see `Showable`."""
+        rows = [("model", "calls", "known outcomes", "success", "$ per 1,000 calls")]
+        for model, figures in self.report["models"].items():
+            success, cost = figures["success_rate"], figures["mean_cost_usd"]
+            rows.append(
+                (
+                    model,
+                    f"{figures['calls']:,}",
+                    f"{figures['known_outcomes']:,}",
+                    rate(math.nan if success is None else success),
+                    usd_per_thousand(math.nan if cost is None else cost),
+                )
+            )
+        return rows
 
     def to_json(self) -> dict[str, Json]:
         """What `pointsman train --json` prints."""
@@ -95,7 +131,56 @@ class Trained:
         }
 
 
-def import_calls(
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Imported(Showable):
+    """The result of an import.
+
+    Attributes:
+        out: the canonical log.
+        offer: the judge's calls and their price; None without a judge.
+        written: False after a dry run of a judge, which writes nothing.
+        tasks: the inferred task types; None if they were not requested.
+    """
+
+    out: Path
+    summary: ReadSummary
+    offer: JudgeOffer | None
+    written: bool
+    tasks: InferredTasks | None
+
+    @property
+    def calls_failed(self) -> bool:
+        """Whether the log lacks judgements because calls of the judge failed."""
+        report = self.summary.outcomes.judge if self.summary.outcomes else None
+        return bool(report and (report.failed or report.given_up))
+
+    def to_json(self) -> dict[str, Json]:
+        """What `pointsman import --json` prints."""
+        if self.offer is not None and not self.written:
+            return self.offer.to_json()
+        return asdict(self.summary) | ({"tasks": self.tasks.to_json()} if self.tasks else {})
+
+    def in_short(self) -> str:
+        """See `Showable`."""
+        if self.offer is not None and not self.written:
+            price = f"about {dollars(self.offer.expected_usd)}, at most {dollars(self.offer.at_most_usd)}"
+            return f"{self.offer.calls:,} calls of the judge would cost {price}; nothing is written"
+        return f"{self.summary.calls:,} calls are in {self.out}"
+
+    def in_rows(self) -> Sequence[Sequence[str]]:
+        """One row for each thing that became of rows; see `Showable`."""
+        counts = {
+            "calls": self.summary.calls,
+            "repeat a call": self.summary.duplicates,
+            "without text": self.summary.without_text,
+            "joined to another row": self.summary.joined,
+            **{f"skipped: {reason}": rows for reason, rows in self.summary.set_apart.items()},
+            **{f"rejected: {reject.reason}": reject.rows for reject in self.summary.rejects},
+        }
+        return [("rows", "number"), *((what, f"{rows:,}") for what, rows in counts.items() if rows)]
+
+
+def import_log(
     sources: Sequence[str],
     out: Path,
     reading: ReadOptions,
@@ -114,17 +199,20 @@ def import_calls(
     check_place(out)
     with calls_of(sources, reading, reporter) as files:
         if judge is not None:
-            files = judged(files, reading.config, judge, reporter)
+            try:
+                files = judged(files, reading.config, judge, reporter)
+            except DryRun:
+                return files.summary
         write_calls(files, out)
         return files.summary
 
 
-def train(job: TrainJob, reporter: Reporter) -> Trained:
+def train_on_log(job: TrainJob, reporter: Reporter) -> Trained:
     """Train a router from call logs, write its folder, and record the run in MLflow.
 
     Raises:
         ArtifactError: `job.out` exists and is no router.
-        CallLogError: as `import_calls`.
+        CallLogError: as `import_log`.
         TrainingError: nothing can be learnt from the calls.
         ConfigError: the rules name a model that training left out.
         RouterError: MLflow refuses the run; the folder is already written.
@@ -204,9 +292,23 @@ def _warnings(whole: PromptTable, material: Material, fitted: Fitted) -> list[st
             f"{len(named)} task types in the log, the {len(material.spec.task_types)} most frequent ones are "
             f"told apart; prompts of the other {other} are learnt and served like prompts without one"
         )
+    if material.config.objective.caution:
+        sentences.append(_price_of_caution(fitted, material.config.objective))
     if fitted.backtest.filled > 0:
         sentences.append(
             f"{fitted.backtest.filled:.0%} of the outcomes behind the thresholds are unknown and filled in "
             "with the predicted probability: log every model's outcome on some prompts to check them"
         )
     return sentences
+
+
+def _price_of_caution(fitted: Fitted, objective: Objective) -> str:
+    """What `objective.caution` changes, on the prompts that the weight was chosen on."""
+    backtest, bold = fitted.backtest, objective.model_copy(update={"caution": 0.0})
+    choices = [backtest.choice(weight) for weight in (fitted.policy.weight, choose_weight(backtest, bold))]
+    success, cost = (
+        [float(picked(values, choice).mean()) for choice in choices]
+        for values in (backtest.success, backtest.cost)
+    )
+    shown = [f"{rate:.1%} success at ${1e3 * usd:.3g}" for rate, usd in zip(success, cost, strict=True)]
+    return f"objective.caution {objective.caution:g}: {shown[0]} per 1,000 calls; without it {shown[1]}"

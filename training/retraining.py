@@ -22,7 +22,7 @@ from training.comparing.evaluated import Comparison, PolicyResult
 from training.comparing.job import CompareJob
 from training.comparing.on_log import compare_on_log
 from training.pages.numbers import signed_points
-from training.pipeline import Trained, TrainJob, train
+from training.pipeline import Trained, TrainJob, train_on_log
 from training.progress import Reporter
 from training.recommending import ChangeAgainst, success_verdict, words_of
 from training.statistics.policy_curves import ROUNDING
@@ -127,7 +127,7 @@ def retrain(job: RetrainJob, reporter: Reporter) -> Retrained:
             f"retraining needs a registered name and held-out prompts, got {name!r} and training.test_share "
             f"{config.training.test_share:g}: give --register NAME and a share above 0"
         )
-    trained = train(replace(training, out=job.out / "router", alias=CHALLENGER), reporter)
+    trained = train_on_log(replace(training, out=job.out / "router", alias=CHALLENGER), reporter)
     registry, challenger = RouterRegistry(training.tracking_uri), str(trained.published.version)
     champion = registry.pointed(name, CHAMPION)
     try:

@@ -55,12 +55,14 @@ class Usage:
 
     Attributes:
         cached_input_tokens: part of `input_tokens`.
+        cache_write_tokens: another part of them, which the provider wrote into its prompt cache.
         reasoning_tokens: part of `output_tokens`.
     """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_input_tokens: int | None = None
+    cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
 
 

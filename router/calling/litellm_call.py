@@ -20,7 +20,7 @@ from router.errors import ConfigError
 from router.errors.masking import shown_value
 from router.models.litellm_import import litellm_module
 from router.models.locality import ANY_SERVER, address_of, is_local_group
-from router.models.model_list import provider_of
+from router.models.model_list import Target, provider_of
 from router.records import Json
 from router.settings.sections import Config, ModelSettings
 
@@ -269,6 +269,14 @@ def local_models(client: Client, models: Iterable[str], config: Config) -> froze
         for model in models
         if is_local_group(deployments_of(client, endpoint_of(model)), config.of(model))
     )
+
+
+def targets_of(client: Client, models: Iterable[str]) -> Mapping[str, tuple[Target, ...]]:
+    """The deployments behind each model of a `litellm.Router`; empty for any other client."""
+    if not hasattr(client, "get_model_list"):
+        return {}
+    groups = {model: client.get_model_list(endpoint_of(model)) or () for model in models}
+    return {model: tuple(Target.of(one, model) for one in group) for model, group in groups.items() if group}
 
 
 def takes(litellm_model: str, api_base: str | None, name: str, value: Json) -> bool:

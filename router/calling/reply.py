@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from router.calling.attempt import Usage
 from router.calling.litellm_call import Reply, as_usage, cost_of_tokens
-from router.models.model_list import cached_price_share
-from router.models.prices import PER_MILLION
+from router.models.model_list import cache_write_share, cached_price_share
+from router.models.prices import PER_MILLION, ModelPrice
 from router.records import Decision, Json
 from router.settings.sections import ModelSettings, Price
 
@@ -133,31 +133,48 @@ def usage_of(counted: Reply) -> Usage:
         input_tokens=counted.prompt_tokens,
         output_tokens=counted.completion_tokens,
         cached_input_tokens=getattr(input_details, "cached_tokens", None),
+        cache_write_tokens=getattr(input_details, "cache_creation_tokens", None),
         reasoning_tokens=getattr(output_details, "reasoning_tokens", None),
     )
 
 
 def own_price(model: str, settings: ModelSettings) -> Price | None:
-    """The team's price of a model with that of cached input filled in, or None if the settings have none."""
+    """The team's price of a model with those of the cache filled in, or None if the settings have none."""
     price = settings.price
-    if price is None or price.cached_input_usd_per_million is not None:
-        return price
-    share = cached_price_share(settings.litellm_model, model)
-    cached = price.input_usd_per_million * (1.0 if share is None else share)
-    return price.model_copy(update={"cached_input_usd_per_million": cached})
+    if price is None:
+        return None
+    shares = {
+        "cached_input_usd_per_million": cached_price_share(settings.litellm_model, model),
+        "cache_write_usd_per_million": cache_write_share(settings.litellm_model, model),
+    }
+    missing = {
+        name: price.input_usd_per_million * (1.0 if share is None else share)
+        for name, share in shares.items()
+        if getattr(price, name) is None
+    }
+    return price.model_copy(update=missing) if missing else price
 
 
-def cost_at(price: Price, usage: Usage) -> float | None:
-    """USD at the team's price, or None if the tokens are unknown and not free."""
+def cost_at(price: Price, usage: Usage, tier: object = None) -> float | None:
+    """USD at the team's price, or None if the tokens are unknown and not free.
+
+    Args:
+        tier: the `service_tier` that the provider reports.
+    """
     if price.input_usd_per_million == price.output_usd_per_million == 0:
         return 0.0
     if usage.input_tokens is None or usage.output_tokens is None:
         return None
     cached = min(usage.cached_input_tokens or 0, usage.input_tokens)
-    cached_price = price.cached_input_usd_per_million
-    cost = (usage.input_tokens - cached) * price.input_usd_per_million
-    cost += cached * (price.input_usd_per_million if cached_price is None else cached_price)
-    return (cost + usage.output_tokens * price.output_usd_per_million) * PER_MILLION
+    written = min(usage.cache_write_tokens or 0, usage.input_tokens - cached)
+    plain, from_cache = price.input_usd_per_million, price.cached_input_usd_per_million
+    into_cache = price.cache_write_usd_per_million
+    cost = (usage.input_tokens - cached - written) * plain
+    cost += cached * (plain if from_cache is None else from_cache)
+    cost += written * (plain if into_cache is None else into_cache)
+    factor = ModelPrice.of_settings(price).factor(usage.input_tokens, tier)
+    output = usage.output_tokens * price.output_usd_per_million
+    return (cost * factor.input + output * factor.output) * PER_MILLION
 
 
 def cost_of_response(response: Reply, counted: Reply, model: str | None = None) -> float | None:

@@ -87,7 +87,8 @@ class RunningAttempt:
         counted = counted_in(response)
         usage = usage_of(counted)
         price = self.call.price
-        cost = cost_at(price, usage) if price else cost_of_response(response, counted)
+        tier = getattr(response, "service_tier", None)
+        cost = cost_at(price, usage, tier) if price else cost_of_response(response, counted)
         self._end(usage=usage, cost_usd=cost, finish_reason=finish_reason_of(response), read=lambda: response)
 
     def finished(self) -> None:
@@ -97,7 +98,8 @@ class RunningAttempt:
         finish_reason = next(filter(None, map(finish_reason_of, reversed(self.pieces))), None)
         usage = usage_of(counted)
         price = self.call.price
-        cost = cost_at(price, usage) if price else cost_of_stream(last, counted)
+        tier = getattr(last, "service_tier", None)
+        cost = cost_at(price, usage, tier) if price else cost_of_stream(last, counted)
         self._end(usage=usage, cost_usd=cost, finish_reason=finish_reason, read=self._reader())
 
     def failed(self, failed: Failed, kind: ErrorKind | None = None) -> Failed:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import random
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from router.calling.litellm_call import (
     local_models,
     no_detours,
     takes,
+    targets_of,
 )
 from router.calling.litellm_router import Client
 from router.calling.parameters import Supported, arguments_for
@@ -32,7 +32,8 @@ from router.calling.streams import AsyncStream, Stream
 from router.calling.unsendable import why_no_timeout
 from router.effort import endpoint_of
 from router.errors import RequestError
-from router.models.litellm_import import litellm_module
+from router.models.litellm_import import is_imported, litellm_module
+from router.models.model_list import Target
 from router.records import Json
 from router.settings.sections import Calls, Config, ModelSettings
 
@@ -134,7 +135,7 @@ class Transport:
 
         If the task is cancelled, the attempt is reported before the cancellation passes on.
         """
-        if self._client is None and "litellm" not in sys.modules:
+        if self._client is None and not is_imported():
             # The import takes seconds, and must not block the event loop.
             await asyncio.to_thread(litellm_module)
         plan = self._plan(chain)
@@ -159,6 +160,10 @@ class Transport:
             client: a `litellm.Router` that calls them instead of this transport's client.
         """
         return local_models(self._client if client is None else client, models, config)
+
+    def targets(self, models: Sequence[str], client: Client = None) -> Mapping[str, tuple[Target, ...]]:
+        """The deployments that serve each model now, if a `litellm.Router` calls them."""
+        return targets_of(self._client if client is None else client, models)
 
     def cooling(self) -> dict[str, str]:
         """The reason for each cool-down of now."""

@@ -14,7 +14,6 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from router.errors import ConfigError
 from router.records import Json
 from router.settings.yaml_file import load_config
 
@@ -79,6 +78,15 @@ class Stages:
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         self.bars = Progress(*columns, console=people, disable=not people.is_terminal)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take the bars off the terminal while a question is asked."""
+        if not self.bars.disable:
+            self.bars.stop()
+        yield
+        if not self.bars.disable:
+            self.bars.start()
+
     def stage(self, name: str, total: float | None) -> Callable[[float], None]:
         """Start a bar and return the function that advances it, as `training.progress.Reporter` says."""
         task = self.bars.add_task(name, total=total)
@@ -105,9 +113,7 @@ def loaded_version(
     Raises:
         ArtifactError, ConfigError: as `Version.load`.
     """
-    from router.serving.client import load_version
+    from router.serving.client import load_learned, load_version
 
-    version = load_version(where, load_config(config) if config else None, expect)[0]
-    if not version.learned and not rules:
-        raise ConfigError(f"{where}: rules alone forecast nothing: name a router that `pointsman train` made")
-    return version
+    settings = load_config(config) if config else None
+    return load_version(where, settings, expect)[0] if rules else load_learned(where, settings, expect)

@@ -29,9 +29,19 @@ class RequestSize:
     Attributes:
         at_most: upper bound for every tokenizer, since each token is at least a byte.
         uncounted: what has a number of tokens that nobody can tell from the request; None: nothing.
+        writes_cache: whether the caller marks parts for the provider's prompt cache.
     """
 
-    __slots__ = ("_aside", "_counted", "_estimate", "_nodes", "_texts", "at_most", "uncounted")
+    __slots__ = (
+        "_aside",
+        "_counted",
+        "_estimate",
+        "_nodes",
+        "_texts",
+        "at_most",
+        "uncounted",
+        "writes_cache",
+    )
 
     def __init__(self, request: Request, estimate: float) -> None:
         """Measure a request.
@@ -46,6 +56,7 @@ class RequestSize:
         nodes += 3 * len(request.messages)
         self._texts, self._nodes, self._aside = texts, nodes, MEDIA_TOKENS * media
         self._estimate = max(estimate, size / 4)
+        self.writes_cache = "cache_control" in texts
         self._counted: float | None = None
         self.at_most = math.inf if nodes >= MOST_NODES else size + NODE_TOKENS * nodes + self._aside
 

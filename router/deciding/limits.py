@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from router.deciding.context_window import RequestSize
 from router.deciding.needs import NEEDS, is_given, needs_of
 from router.effort import effort_in, effort_of, endpoint_of
-from router.forecasting.request_tokens import answer_tokens
+from router.forecasting.request_tokens import answer_tokens, tokens_of_one
 from router.models.locality import SELF_HOSTED, is_local, is_private
-from router.models.model_list import Entry, listed_entry, provider_of, stated_ability, stated_number
+from router.models.model_list import (
+    Entry,
+    Target,
+    cache_write_share,
+    provider_of,
+    stated_ability,
+    stated_number,
+)
 from router.models.names import ModelNames
 from router.records import Json, Request, Wishes
 from router.settings.sections import Config, ModelSettings
@@ -51,6 +58,9 @@ COUNTED = frozenset({"tools", "vision", "json_schema", "reasoning_effort", "thin
 turn out to hold."""
 DETOURS = ("custom_llm_provider", "fallbacks", "context_window_fallback_dict", "model_list")
 """LiteLLM's arguments that may send a call to another model than the one it names."""
+MOST_KNOWN = 1_000
+"""Groups of deployments whose facts are kept."""
+NO_TARGETS: Mapping[str, tuple[Target, ...]] = {}
 TRUNCATING = frozenset({"ollama", "ollama_chat", "llamafile"})
 """Servers that cut an answer at the end of the window; others refuse the request."""
 
@@ -64,6 +74,9 @@ class ModelFacts:
         lacks: further parameters that the model does not take, according to the settings.
         window: most input tokens; None: unknown.
         shared: whether the answer counts too.
+        density: tokens that it counts for one of OpenAI's.
+        cache_write: price of input written into the provider's prompt cache, as a share of the input's; not
+            below 1.
     """
 
     name: str
@@ -73,6 +86,8 @@ class ModelFacts:
     lacks: frozenset[str]
     window: int | None
     shared: bool
+    density: float
+    cache_write: float
 
 
 class LimitCheck:
@@ -81,7 +96,9 @@ class LimitCheck:
     def __init__(self, models: Sequence[str], config: Config) -> None:
         self.facts = facts_of(models, config)
         self.names = ModelNames(models, config)
+        self._config = config
         self._settings = config.limits
+        self._deployed: dict[tuple[str, tuple[Target, ...]], ModelFacts] = {}
         self._home_tags = frozenset(map(_label, config.limits.local_only_tags))
         self._home_tasks = frozenset(map(_label, config.limits.local_only_task_types))
 
@@ -92,13 +109,15 @@ class LimitCheck:
         tokens: float,
         cost: Mapping[str, float],
         local: Collection[str] | None = None,
+        targets: Mapping[str, tuple[Target, ...]] = NO_TARGETS,
     ) -> dict[str, str]:
         """The models that may not serve a request, each with the first reason against it.
 
         Args:
             tokens: the encoder's estimate of the request's input tokens.
-            cost: expected USD per model; NaN is unknown.
+            cost: USD per model that a cap is compared with; NaN is unknown.
             local: models whose calls stay on the team's own machines now; None: as the settings say.
+            targets: the deployments that serve each model now; a model that is missing is called by its name.
         """
         demand = _Demand(
             needs=needs_of(request),
@@ -113,10 +132,23 @@ class LimitCheck:
         allowed = None if wishes.allow is None else self.names.allowed_by(wishes.allow)
         reasons = (
             (name, _unwanted(facts, denied, allowed) or _objection(facts, demand, cost.get(name, math.nan)))
-            for name, facts in self.facts.items()
+            for name, facts in self._facts_at(targets)
         )
         rejected = {name: why for name, why in reasons if why is not None}
         return {**dict.fromkeys(self._at_other_efforts(request), OTHER_EFFORT), **rejected}
+
+    def _facts_at(self, targets: Mapping[str, tuple[Target, ...]]) -> Iterator[tuple[str, ModelFacts]]:
+        """The facts of each model, at its deployments where it has any."""
+        for name, facts in self.facts.items():
+            if name not in targets:
+                yield name, facts
+                continue
+            key = name, targets[name]
+            if key not in self._deployed:
+                if len(self._deployed) >= MOST_KNOWN:
+                    self._deployed = {}
+                self._deployed[key] = _facts(name, self._config.of(name), facts.denied, targets[name])
+            yield name, self._deployed[key]
 
     def _at_other_efforts(self, request: Request) -> Sequence[str]:
         """The actions at other efforts than the caller's, of the models that have one at the caller's."""
@@ -196,9 +228,11 @@ def _objection(facts: ModelFacts, demand: _Demand, cost: float) -> str | None:
     for name in facts.lacks:
         if is_given(demand.parameters.get(name)):
             return f"takes no {name}"
-    if facts.window is not None and demand.size.exceeds(facts.window, demand.answer if facts.shared else 0):
-        return _too_long(facts.window, demand, facts.shared)
-    return None if demand.cap == math.inf else _too_dear(cost, demand)
+    if facts.window is not None and demand.size.exceeds(
+        int(facts.window / facts.density), int(demand.answer / facts.density) if facts.shared else 0
+    ):
+        return _too_long(facts, demand)
+    return None if demand.cap == math.inf else _too_dear(cost, facts, demand)
 
 
 def _stays_home(parameters: Mapping[str, Json]) -> bool:
@@ -211,15 +245,17 @@ def _stays_home(parameters: Mapping[str, Json]) -> bool:
     return all(isinstance(one, str) and is_private(one) for one in addresses if one is not None)
 
 
-def _too_long(window: int, demand: _Demand, shared: bool) -> str:
-    answer = f" and an answer of {demand.answer:,}" if shared and demand.answer else ""
-    return f"about {demand.size.count():,.0f} tokens{answer} don't fit its {window:,}"
+def _too_long(facts: ModelFacts, demand: _Demand) -> str:
+    answer = f" and an answer of {demand.answer:,}" if facts.shared and demand.answer else ""
+    count = demand.size.count() * facts.density
+    return f"about {count:,.0f} tokens{answer} don't fit its {facts.window:,}"
 
 
-def _too_dear(cost: float, demand: _Demand) -> str | None:
+def _too_dear(cost: float, facts: ModelFacts, demand: _Demand) -> str | None:
     cap = f"the cap is ${demand.cap:.3g}"
     if math.isnan(cost):
         return f"costs an unknown amount, and {cap}"
+    cost *= facts.cache_write if demand.size.writes_cache else 1.0
     if cost > demand.cap:
         return f"expected to cost ${cost:.3g}, over the cap of ${demand.cap:.3g}"
     if cost > 0.0 and (what := demand.uncounted):
@@ -236,10 +272,13 @@ def _or_infinite(value: float | None) -> float:
     return math.inf if value is None else value
 
 
-def _facts(model: str, settings: ModelSettings, denied: bool) -> ModelFacts:
+def _facts(model: str, settings: ModelSettings, denied: bool, targets: Sequence[Target] = ()) -> ModelFacts:
+    """What is known of a model; of several deployments, the least that holds for all of them."""
     called = settings.litellm_model or model
-    entry = listed_entry(settings.litellm_model, model)
-    provider = provider_of(called)
+    everywhere = targets or [Target(called=called, names=(settings.litellm_model, model))]
+    providers = [provider_of(one.called) for one in everywhere]
+    entries = [one.entry for one in everywhere]
+    windows = [window for window in map(_window, entries) if window is not None]
     own = settings.capabilities
     dropped = {*settings.drop, *settings.map}
     unsupported = {name for name, takes in own.parameters.items() if not takes}
@@ -248,11 +287,31 @@ def _facts(model: str, settings: ModelSettings, denied: bool) -> ModelFacts:
         name=model,
         denied=denied,
         local=is_local(called, settings),
-        takes=_abilities(entry, provider, settings),
+        takes=_held_by_all([_abilities(*one, settings) for one in zip(entries, providers, strict=True)]),
         lacks=frozenset(lacks),
-        window=own.context_tokens or _window(entry),
-        shared=provider not in TRUNCATING and (provider in SELF_HOSTED or _is_shared(entry)),
+        window=own.context_tokens or min(windows, default=None),
+        shared=any(
+            provider not in TRUNCATING and (provider in SELF_HOSTED or _is_shared(entry))
+            for entry, provider in zip(entries, providers, strict=True)
+        ),
+        density=max(tokens_of_one(one.called) for one in everywhere),
+        cache_write=max(_cache_write(one, settings) for one in everywhere),
     )
+
+
+def _held_by_all(abilities: Sequence[Mapping[str, bool]]) -> dict[str, bool]:
+    """What all deployments take, or one of them does not; the rest is unknown."""
+    stated = {need: [one.get(need) for one in abilities] for need in NEEDS}
+    return {need: all(takes) for need, takes in stated.items() if False in takes or None not in takes}
+
+
+def _cache_write(target: Target, settings: ModelSettings) -> float:
+    """The dearest share that is known: how long the caller wants a part kept is not looked at."""
+    own = settings.price
+    if own and own.cache_write_usd_per_million is not None:
+        plain = own.input_usd_per_million
+        return max(own.cache_write_usd_per_million / plain, 1.0) if plain else 1.0
+    return max(cache_write_share(*target.names, hour=True) or 1.0, 1.0)
 
 
 def _window(entry: Entry | None) -> int | None:

@@ -17,9 +17,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from router.forecasting.features import Features
+from router.forecasting.features import STRUCTURE, Features
 from router.forecasting.one_row import products
-from router.records import Float32Array, FloatArray, IntArray, Json
+from router.records import BoolArray, Float32Array, FloatArray, IntArray, Json
 
 NEIGHBOURS = 400
 """Most neighbours that give evidence; at most a quarter of the store."""
@@ -37,6 +37,7 @@ LEVEL_SCALE = 3.0
 DEVIATION_SHARE = 0.7
 """Share that counts of each of the two estimates of a deviation, since they overlap."""
 CLIP = 0.02
+TOOLS_COLUMN = STRUCTURE.index("tools")
 CHUNK = 512
 Kind = Literal["success", "label"]
 AnyArray: TypeAlias = NDArray[Any]
@@ -195,16 +196,26 @@ class Lengths:
         smearing: shape (n_models,); corrects the mean after the exponential (Duan 1983).
         most: shape (n_models,); the longest output seen.
         input_ratio: shape (n_models,); the model's input tokens per token of the encoder's.
+        tool_ratio, tool_tokens: shape (n_models,); of a request with tools, the ratio, and what it has
+            beside, such as the provider's own words about tools.
     """
 
     log_tokens: Linear
     smearing: FloatArray
     most: FloatArray
     input_ratio: FloatArray
+    tool_ratio: FloatArray
+    tool_tokens: FloatArray
 
     def expected(self, features: Features, narrow: Float32Array) -> tuple[FloatArray, FloatArray]:
         """Expected input and output tokens, shape (n, n_models); 0 output if a model never logged any."""
-        return features.tokens[:, None] * self.input_ratio, self.output(self.log_tokens(narrow))
+        return self.input(features), self.output(self.log_tokens(narrow))
+
+    def input(self, features: Features) -> FloatArray:
+        """Expected input tokens, shape (n, n_models)."""
+        tokens = features.tokens[:, None]
+        with_tools = tokens * self.tool_ratio + self.tool_tokens
+        return np.where(has_tools(features)[:, None], with_tools, tokens * self.input_ratio)
 
     def output(self, log_tokens: FloatArray) -> FloatArray:
         """Expected output tokens from log(1 + output tokens), shape (n, n_models)."""
@@ -294,7 +305,7 @@ class Head:
             log_tokens = self.lengths.log_tokens(narrow)
         return Outlook(
             probability=self.last.probability(evidence, features.task_type),
-            input_tokens=features.tokens[:, None] * self.lengths.input_ratio,
+            input_tokens=self.lengths.input(features),
             output_tokens=self.lengths.output(log_tokens),
             familiarity=familiarity,
         )
@@ -346,6 +357,9 @@ class Head:
                 smearing=arrays["lengths.smearing"],
                 most=arrays["lengths.most"],
                 input_ratio=arrays["lengths.input_ratio"],
+                # Routers of before December 2026 do not tell requests with tools apart.
+                tool_ratio=arrays.get("lengths.tool_ratio", arrays["lengths.input_ratio"]),
+                tool_tokens=arrays.get("lengths.tool_tokens", np.zeros(1)),
             ),
         )
 
@@ -400,6 +414,11 @@ def combined(
 ) -> FloatArray:
     """Chance of success, shape (n, n_models), from the floor and the weighted `gains` above it."""
     return sigmoid(floor + (gain[0] * shared + gain[1] * weights).sum(axis=2) + intercept)
+
+
+def has_tools(features: Features) -> BoolArray:
+    """Whether each request has tools, shape (n,)."""
+    return np.asarray((features.structure[:, TOOLS_COLUMN : TOOLS_COLUMN + 1] > 0).any(axis=1))
 
 
 def wide_inputs(features: Features, scaling: Scaling) -> Float32Array:
@@ -498,15 +517,15 @@ def _product(inputs: AnyArray, weights: FloatArray) -> FloatArray:
 
 def _flatten(value: Json, prefix: str = "") -> dict[str, AnyArray]:
     arrays: dict[str, AnyArray] = {}
-    for field in fields(value):
-        inner = getattr(value, field.name)
-        name = f"{prefix}{field.name}"
+    for part in fields(value):
+        inner = getattr(value, part.name)
+        name = f"{prefix}{part.name}"
         arrays.update(_flatten(inner, f"{name}.") if is_dataclass(inner) else {name: inner})
     return arrays
 
 
 def _named(arrays: Mapping[str, AnyArray], prefix: str, kind: type) -> dict[str, AnyArray]:
-    return {field.name: arrays[f"{prefix}.{field.name}"] for field in fields(kind)}
+    return {part.name: arrays[f"{prefix}.{part.name}"] for part in fields(kind)}
 
 
 def _linear(arrays: Mapping[str, AnyArray], prefix: str) -> Linear:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, repeat
@@ -14,9 +15,27 @@ from router.text import shown
 
 MEDIA_TOKENS: Final = 1_600
 """Tokens of an image or a file: the most that Anthropic counts for an image of usual size."""
-"""Roles of standing instructions; OpenAI's newer models use `developer`."""
 BYTES_A_TOKEN: Final = 4
-"""What OpenAI and Anthropic document for English; JSON has a little less, Chinese about as much."""
+"""What OpenAI and Anthropic document for English."""
+RUN: Final = re.compile(r"([A-Za-z]+)|([0-9]{1,3})|([^\x00-\x7f]+)|([^\sA-Za-z0-9]+)|\s{2,}")
+"""Words, numbers, text that is not in ASCII, marks, and breaks: a tokenizer splits a text about like this."""
+WORD_TOKENS, LETTER_TOKENS, NUMBER_TOKENS = 0.75, 0.07, 1.6
+OTHER_TOKENS, MARK_TOKENS, BREAK_TOKENS = 0.33, 0.9, 0.8
+"""Tokens of a word, of each of its letters, of up to three digits, of a byte outside ASCII, of a run of
+marks, and of a break, fitted on prompts, schemas, JSON, code and answers (`python -m benchmarks.tokens`)."""
+LONG_WORD: Final = 12
+"""Letters from which on a run of them is no word, and has as many tokens as other text of its length."""
+MEMBER_TOKENS: Final = 2.7
+"""Tokens of the quotes, brackets, colons and commas around a member or item of a JSON value."""
+LEAF_TOKENS: Final = 2.0
+"""Tokens of a number, true, false or null."""
+SAMPLE: Final = 40_000
+"""Characters counted of a longer text, in pieces spread evenly over it."""
+PIECE: Final = 4_000
+CLAUDE_TOKENS: Final = 1.2
+"""Tokens that Claude counts for one of OpenAI's, by `python -m benchmarks.tokens`."""
+SAFE_SIDE: Final = 1.15
+"""What a cap multiplies the expected cost by: nine of ten requests are counted within 15 %."""
 MOST_BYTES_A_TOKEN: Final = 12
 """An encoder that has fewer tokens than that took a run of characters without a break for one word."""
 MOST_NODES: Final = 30_000
@@ -59,18 +78,20 @@ class Contents:
         texts: every text, including the names of members.
         media: number of parts that hold something other than text.
         nodes: number of values that were visited.
+        written: tokens of what JSON writes beside the texts: marks and numbers.
         uncounted: what has a number of tokens that nobody can tell from the request; None: nothing.
     """
 
     texts: Sequence[str]
     media: int
     nodes: int
+    written: float
     uncounted: str | None
 
     @property
     def tokens(self) -> float:
         """About how many tokens they are."""
-        text = sum(map(_bytes, self.texts)) / BYTES_A_TOKEN
+        text = text_tokens("\n".join(self.texts)) + self.written
         return max(text, self.nodes if self.nodes >= MOST_NODES else 0) + MEDIA_TOKENS * self.media
 
 
@@ -79,6 +100,7 @@ def contents_of(values: Iterable[Json], parts: Iterable[Json] = ()) -> Contents:
     texts: list[str] = []
     waiting: list[tuple[Json, bool]] = [*zip(values, repeat(False)), *zip(parts, repeat(True))]
     media = nodes = 0
+    written = 0.0
     uncounted: str | None = None
     while waiting and nodes < MOST_NODES:
         value, is_part = waiting.pop()
@@ -93,13 +115,47 @@ def contents_of(values: Iterable[Json], parts: Iterable[Json] = ()) -> Contents:
             if is_part and kind and kind not in TEXTUAL:
                 uncounted = f"a part of type {kind[:40]!r}"
             nodes += len(value)
+            written += 0 if is_part else MEMBER_TOKENS * len(value)
             for name, inner in _named(value):
                 texts.append(name)
                 waiting.append((inner, name == "content"))
         elif isinstance(value, LISTS):
+            written += 0 if is_part else MEMBER_TOKENS * len(value)
             waiting.extend((inner, is_part) for inner in islice(value, MOST_NODES))
+        else:
+            written += 0 if value is None else LEAF_TOKENS
     unvisited = f"more than {MOST_NODES:,} values" if waiting else None
-    return Contents(texts=texts, media=media, nodes=nodes, uncounted=unvisited or uncounted)
+    uncounted = unvisited or uncounted
+    return Contents(texts=texts, media=media, nodes=nodes, written=written, uncounted=uncounted)
+
+
+def text_tokens(text: str) -> float:
+    """About how many tokens a text has; of a long one, a sample is looked at."""
+    sample = text
+    if len(text) > SAMPLE:
+        step = (len(text) - PIECE) // (SAMPLE // PIECE - 1)
+        sample = "".join(text[start : start + PIECE] for start in range(0, len(text) - PIECE + 1, step))
+    tokens = 0.0
+    for word, number, other, mark in RUN.findall(sample):
+        if word:
+            beyond = max(len(word) - LONG_WORD, 0)
+            tokens += WORD_TOKENS + LETTER_TOKENS * (len(word) - beyond) + beyond / BYTES_A_TOKEN
+        elif number:
+            tokens += NUMBER_TOKENS
+        elif other:
+            tokens += OTHER_TOKENS * _bytes(other)
+        else:
+            tokens += MARK_TOKENS if mark else BREAK_TOKENS
+    return tokens * len(text) / max(len(sample), 1)
+
+
+def tokens_of_one(called: str) -> float:
+    """How many tokens a model counts for one of OpenAI's.
+
+    Args:
+        called: the model's name in calls to LiteLLM.
+    """
+    return CLAUDE_TOKENS if "claude" in called.casefold() else 1.0
 
 
 def _kind(part: Mapping[Json, Json]) -> str:

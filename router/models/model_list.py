@@ -6,6 +6,7 @@ import importlib.util
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TypeAlias
@@ -17,6 +18,44 @@ LIST_FILE = "model_prices_and_context_window_backup.json"
 PATTERN = "sample_spec"
 """The entry that explains the others."""
 Entry: TypeAlias = Mapping[str, Json]
+STATED = ("supports_", "max_", "input_cost", "output_cost", "cache_")
+"""How the members of an entry begin that a deployment may state itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where the calls of a model go: to LiteLLM's own address of it, or to one deployment of a group.
+
+    Attributes:
+        called: the model's name in calls to LiteLLM.
+        names: those to look up in its list, in order.
+        stated: what the deployment says of itself, which replaces the list's.
+    """
+
+    called: str
+    names: tuple[str | None, ...]
+    stated: tuple[tuple[str, Json], ...] = ()
+
+    @staticmethod
+    def of(deployment: Mapping[str, Json], group: str) -> Target:
+        """The target of a deployment of a `litellm.Router`; an unlisted one is what its group's name says."""
+        params, info = (deployment.get(name) or {} for name in ("litellm_params", "model_info"))
+        called, provider = str(params.get("model")), params.get("custom_llm_provider")
+        if provider and not called.startswith(f"{provider}/"):
+            called = f"{provider}/{called}"
+        stated = {
+            name: value
+            for name, value in {**info, **params}.items()
+            if name.startswith(STATED) and isinstance(value, bool | int | float)
+        }
+        names = info.get("base_model"), params.get("base_model"), called, group
+        return Target(called=called, names=names, stated=tuple(sorted(stated.items())))
+
+    @property
+    def entry(self) -> Entry | None:
+        """LiteLLM's entry for it, with what the deployment states."""
+        listed = listed_entry(*self.names)
+        return {**(listed or {}), **dict(self.stated)} if self.stated else listed
 
 
 def listed_entry(*names: str | None) -> Entry | None:
@@ -58,10 +97,24 @@ def stated_ability(entry: Entry | None, member: str) -> bool | None:
 
 def cached_price_share(*names: str | None) -> float | None:
     """Price of an input token in the prompt cache, as a share of its full price; None if unlisted."""
-    entry = listed_entry(*names)
-    cached = stated_number(entry, "cache_read_input_token_cost")
-    full = stated_number(entry, "input_cost_per_token")
-    return None if cached is None or not full else cached / full
+    return _share_of_input("cache_read_input_token_cost", names)
+
+
+def cache_write_share(*names: str | None, hour: bool = False) -> float | None:
+    """Price of an input token that is written into the prompt cache, likewise.
+
+    Args:
+        hour: to be kept for an hour instead of some minutes, which costs more.
+    """
+    name = "cache_creation_input_token_cost"
+    longer = _share_of_input(f"{name}_above_1hr", names) if hour else None
+    return longer or _share_of_input(name, names)
+
+
+def _share_of_input(name: str, models: tuple[str | None, ...]) -> float | None:
+    entry = listed_entry(*models)
+    stated, full = stated_number(entry, name), stated_number(entry, "input_cost_per_token")
+    return None if stated is None or not full else stated / full
 
 
 @cache

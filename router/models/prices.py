@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 
-from router.models.model_list import listed_entry
+from router.models.model_list import Entry, Target, listed_entry, stated_number
 from router.records import FloatArray, Json
-from router.settings.sections import Config
+from router.settings.sections import Config, Price, TierPrice
 
 PER_MILLION = 1e-6
+LISTED_TIER = re.compile(r"input_cost_per_token_([a-z]{1,30})")
+LISTED_LONG = re.compile(r"input_cost_per_token_above_(\d{1,6})k_tokens")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Factor:
+    """What multiplies the prices of input and output tokens."""
+
+    input: float = 1.0
+    output: float = 1.0
+
+
+PLAIN = Factor()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,20 +37,47 @@ class ModelPrice:
         per_input_token, per_output_token: USD.
         per_call: USD on top; the log's mean cost for a model with costs but no token counts in the log.
         source: "config", "log", "litellm", or "unknown" (then the rest is NaN).
+        long_from, long: input tokens above which a whole call costs more, and how much.
+        tiers, long_tiers: how the price differs by service tier, of other and of long prompts; a tier that is
+            missing costs what others do.
     """
 
     per_input_token: float
     per_output_token: float
     per_call: float
     source: str
+    long_from: float = np.inf
+    long: Factor = PLAIN
+    tiers: Mapping[str, Factor] = field(default_factory=dict)
+    long_tiers: Mapping[str, Factor] = field(default_factory=dict)
+
+    @classmethod
+    def of_settings(cls, price: Price) -> Self:
+        """The team's own price."""
+        tiers = {name: _factor(tier, price) for name, tier in price.service_tiers.items()}
+        return cls(
+            per_input_token=price.input_usd_per_million * PER_MILLION,
+            per_output_token=price.output_usd_per_million * PER_MILLION,
+            per_call=0.0,
+            source="config",
+            long_from=price.above.tokens if price.above else np.inf,
+            long=_factor(price.above, price) if price.above else PLAIN,
+            tiers=tiers,
+        )
 
     @staticmethod
     def unknown() -> ModelPrice:
         """No price: the expected cost is NaN."""
         return ModelPrice(per_input_token=np.nan, per_output_token=np.nan, per_call=np.nan, source="unknown")
 
+    def factor(self, input_tokens: float, tier: object = None) -> Factor:
+        """What a call's length and service tier multiply the prices by."""
+        long = input_tokens > self.long_from
+        tiers, plain = (self.long_tiers, self.long) if long else (self.tiers, PLAIN)
+        return tiers.get(tier, plain) if isinstance(tier, str) else plain
+
     def to_json(self) -> dict[str, Json]:
-        """Plain JSON values, as the manifest holds them."""
+        """Plain JSON values, as the manifest holds them; what differs by length or tier is looked up."""
         return {
             "per_input_token": self.per_input_token,
             "per_output_token": self.per_output_token,
@@ -50,6 +92,8 @@ class PriceTable:
     per_input_token: FloatArray
     per_output_token: FloatArray
     per_call: FloatArray
+    long_from: FloatArray
+    prices: Sequence[ModelPrice]
 
     @staticmethod
     def of(prices: Sequence[ModelPrice]) -> PriceTable:
@@ -58,11 +102,27 @@ class PriceTable:
             per_input_token=np.array([price.per_input_token for price in prices]),
             per_output_token=np.array([price.per_output_token for price in prices]),
             per_call=np.array([price.per_call for price in prices]),
+            long_from=np.array([price.long_from for price in prices]),
+            prices=prices,
         )
 
-    def expected_cost(self, input_tokens: FloatArray, output_tokens: FloatArray) -> FloatArray:
-        """USD per call, shape (..., n_models), from token counts of the same shape; NaN if unknown."""
-        return input_tokens * self.per_input_token + output_tokens * self.per_output_token + self.per_call
+    def expected_cost(
+        self, input_tokens: FloatArray, output_tokens: FloatArray, tiers: Sequence[Json] | None = None
+    ) -> FloatArray:
+        """USD per call, shape (..., n_models), from token counts of the same shape; NaN if unknown.
+
+        Args:
+            tiers: each model's `service_tier`; None: none states one.
+        """
+        inputs, outputs = input_tokens * self.per_input_token, output_tokens * self.per_output_token
+        longer = input_tokens > self.long_from
+        if tiers is not None or longer.any():
+            stated = list(zip(self.prices, tiers or [None] * len(self.prices), strict=True))
+            short = [price.factor(0, tier) for price, tier in stated]
+            long = [price.factor(np.inf, tier) for price, tier in stated]
+            inputs = inputs * np.where(longer, [one.input for one in long], [one.input for one in short])
+            outputs = outputs * np.where(longer, [one.output for one in long], [one.output for one in short])
+        return inputs + outputs + self.per_call
 
 
 def current_prices(
@@ -82,16 +142,13 @@ def current_prices(
 def _price(model: str, logged: Json, config: Config) -> ModelPrice:
     settings = config.of(model)
     if settings.price:
-        return ModelPrice(
-            per_input_token=settings.price.input_usd_per_million * PER_MILLION,
-            per_output_token=settings.price.output_usd_per_million * PER_MILLION,
-            per_call=0.0,
-            source="config",
-        )
+        return ModelPrice.of_settings(settings.price)
+    listed = listed_price(settings.litellm_model, model)
     from_log = ModelPrice(**logged, source="log") if logged else None
-    if from_log and config.prices == "log":
-        return from_log
-    return listed_price(settings.litellm_model, model) or from_log or ModelPrice.unknown()
+    if from_log and listed:
+        changes = {name: getattr(listed, name) for name in ("long_from", "long", "tiers", "long_tiers")}
+        from_log = replace(from_log, **changes)
+    return (from_log if config.prices == "log" else None) or listed or from_log or ModelPrice.unknown()
 
 
 def listed_price(*names: str | None) -> ModelPrice | None:
@@ -99,7 +156,10 @@ def listed_price(*names: str | None) -> ModelPrice | None:
 
     None if LiteLLM is not installed, or the list has no price per token.
     """
-    entry = listed_entry(*names)
+    return _entry_price(listed_entry(*names))
+
+
+def _entry_price(entry: Entry | None) -> ModelPrice | None:
     if not entry or "input_cost_per_token" not in entry:
         return None
     return ModelPrice(
@@ -107,4 +167,59 @@ def listed_price(*names: str | None) -> ModelPrice | None:
         per_output_token=float(entry.get("output_cost_per_token") or 0),
         per_call=0.0,
         source="litellm",
+        **_listed_changes(entry),
+    )
+
+
+def dearest_price(price: ModelPrice, targets: Sequence[Target]) -> ModelPrice:
+    """The most that a call may cost on some deployments; unknown if one of them has no price.
+
+    The team's own price holds for the whole group, and so does the log's if all of them are listed alike.
+    """
+    listed = [_entry_price(target.entry) or ModelPrice.unknown() for target in targets]
+    alike = len({(one.per_input_token, one.per_output_token) for one in listed}) == 1
+    if not targets or price.source == "config" or (price.source == "log" and alike):
+        return price
+    long = [one.long for one in listed]
+    return replace(
+        listed[0],
+        per_input_token=np.max([one.per_input_token for one in listed]),
+        per_output_token=np.max([one.per_output_token for one in listed]),
+        long_from=min(one.long_from for one in listed),
+        long=Factor(input=max(one.input for one in long), output=max(one.output for one in long)),
+    )
+
+
+def _listed_changes(entry: Entry) -> dict[str, Json]:
+    """How the list's price differs for long prompts (from the first length on) and by service tier."""
+    lengths = sorted(int(match[1]) for name in entry if (match := LISTED_LONG.fullmatch(name)))
+    names = [match[1] for name in entry if (match := LISTED_TIER.fullmatch(name))]
+    tiers = {name: _listed_factor(entry, f"_{name}") for name in names}
+    if not lengths:
+        return {"tiers": tiers}
+    long = f"_above_{lengths[0]}k_tokens"
+    both = {name for name in names if f"input_cost_per_token{long}_{name}" in entry}
+    return {
+        "tiers": tiers,
+        "long_from": 1_000.0 * lengths[0],
+        "long": _listed_factor(entry, long),
+        "long_tiers": {name: _listed_factor(entry, f"{long}_{name}") for name in both},
+    }
+
+
+def _listed_factor(entry: Entry, ending: str) -> Factor:
+    factors = {}
+    for kind in ("input", "output"):
+        plain, changed = (stated_number(entry, f"{kind}_cost_per_token{end}") for end in ("", ending))
+        if plain and changed is not None:
+            factors[kind] = changed / plain
+    return Factor(**factors)
+
+
+def _factor(changed: TierPrice, price: Price) -> Factor:
+    """Another price as a multiple of the plain one."""
+    inputs, outputs = price.input_usd_per_million, price.output_usd_per_million
+    return Factor(
+        input=changed.input_usd_per_million / inputs if inputs else 1.0,
+        output=changed.output_usd_per_million / outputs if outputs else 1.0,
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from router.calling.litellm_call import local_models, takes
+from router.calling.litellm_call import local_models, takes, targets_of
 from router.calling.parameters import arguments_for
 from router.deciding.limits import NOT_LOCAL, LimitCheck
 from router.effort import endpoint_of
@@ -161,7 +161,8 @@ def objection(ticket: Ticket, group: str) -> str | None:
         return NOT_LOCAL if moved and completion.version.limits.must_stay(request, wishes) else None
     if action in decision.rejected:
         return decision.rejected[action]
-    return LimitCheck((group,), config).rule_out(request, wishes, tokens=0.0, cost={}, local=local).get(group)
+    targets, check = targets_of(ticket.client, (group,)), LimitCheck((group,), config)
+    return check.rule_out(request, wishes, tokens=0.0, cost={}, local=local, targets=targets).get(group)
 
 
 def fit_arguments(

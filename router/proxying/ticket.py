@@ -337,6 +337,7 @@ def _ended(attempt: ProxyAttempt, outcome: Outcome, price: Price | None) -> Atte
     """The attempt for the call log; the team's own price, if any, replaces LiteLLM's cost."""
     first, ended = outcome.first_token, outcome.ended or time.time()
     answered = outcome.kind is None
+    tier = getattr(outcome.response, "service_tier", None)
     return Attempt(
         model=attempt.model,
         number=attempt.number,
@@ -346,7 +347,7 @@ def _ended(attempt: ProxyAttempt, outcome: Outcome, price: Price | None) -> Atte
         kind=outcome.kind,
         error=outcome.error,
         usage=outcome.usage,
-        cost_usd=cost_at(price, outcome.usage) if price and answered else outcome.cost_usd,
+        cost_usd=cost_at(price, outcome.usage, tier) if price and answered else outcome.cost_usd,
         finish_reason=outcome.finish_reason,
         notes=(*attempt.notes, *outcome.notes),
         stream=outcome.stream,

@@ -27,6 +27,7 @@ from router.forking import ForkSafe
 from router.loading.copies import Copy
 from router.loading.follow import BAD_VERSION, Follower, Refusal
 from router.loading.registry import SCHEMES, RegistrySource
+from router.models.litellm_import import warm
 from router.models.prices import PER_MILLION
 from router.records import (
     AS_TRAINED,
@@ -134,6 +135,8 @@ class Router:
         router = cls(version, transport=transport, log=_opened(log, version.config), shadow=shadow)
         if origin is not None and origin[0].moves:
             router._follow(*origin, load=partial(_of_copy, settings, expect))
+        if transport is None:
+            warm()
         return router
 
     @property
@@ -269,6 +272,7 @@ class Router:
         circumstances = Circumstances(
             unserved=unserved,
             local=self._transport.local_models(version.models, version.config, client),
+            targets=self._transport.targets(version.models, client),
             cooling=self._transport.cooling(),
             seat=self._sessions.seat(request.session_id),
             draw=self._draws.part.random(),
@@ -537,6 +541,18 @@ class Router:
         return self.completion_of(version, request, decision, whole)
 
 
+def load_learned(where: str | Path, settings: Config | None, expect: str | None = None) -> Version:
+    """Load a router that can forecast.
+
+    Raises:
+        ArtifactError, ConfigError: as `load_version`; or it is one of rules alone.
+    """
+    version = load_version(where, settings, expect)[0]
+    if not version.learned:
+        raise ConfigError(f"{where}: rules alone forecast nothing: name a router that `pointsman train` made")
+    return version
+
+
 def load_version(
     where: str | Path, settings: Config | None, expect: str | None = None
 ) -> tuple[Version, tuple[RegistrySource, Copy, Refusal | None] | None]:
@@ -593,14 +609,15 @@ def _rules_of(path: Path, settings: Config | None, expect: str | None) -> RulesV
     """A router of the rules in a settings file.
 
     Raises:
-        ConfigError: the file is wrong, or another one is given beside it.
+        ConfigError: the file is wrong, or different settings are given beside it.
         ArtifactError: a digest is expected.
     """
-    if settings is not None:
-        raise ConfigError(f"{path}: a router of rules is its settings file: leave out the other config")
     if expect is not None:
         raise ArtifactError(f"{path}: a router of rules has no digest to expect: leave it out, or train one")
-    return RulesVersion(load_config(path), name=str(path))
+    own = load_config(path)
+    if settings is not None and settings != own:
+        raise ConfigError(f"{path}: a router of rules is its settings file: leave out the other config")
+    return RulesVersion(own, name=str(path))
 
 
 def _of_copy(settings: Config | None, expect: str | None, copy: Copy) -> Version:

@@ -18,17 +18,44 @@ from router.settings.outcome_rules import FUNCTION_NAME, Outcomes
 from router.settings.section import Count, Seconds, Settings, Share, ShareOrAuto, Usd
 
 
+class TierPrice(Settings):
+    """Price of a model at a service tier, in USD per million tokens."""
+
+    input_usd_per_million: Usd
+    output_usd_per_million: Usd
+
+
+class LongPromptPrice(TierPrice):
+    """Price of a call with more than `tokens` input tokens."""
+
+    tokens: Annotated[int, Field(gt=0)]
+
+
 class Price(Settings):
     """List price of a model, in USD per million tokens.
 
     Attributes:
         cached_input_usd_per_million: of input in the provider's prompt cache; None: the same share of the
             input's price as in LiteLLM's list, or the whole price if the list has none.
+        cache_write_usd_per_million: of input that the provider writes into its cache; None: likewise.
+        above: price of the whole call if its prompt is long, at any tier; None: the same.
+        service_tiers: price by the call's `service_tier`, such as `flex`; another tier has the price above.
     """
 
     input_usd_per_million: Usd
     output_usd_per_million: Usd
     cached_input_usd_per_million: Usd | None = None
+    cache_write_usd_per_million: Usd | None = None
+    above: LongPromptPrice | None = None
+    service_tiers: dict[str, TierPrice] = {}
+
+    @model_validator(mode="after")
+    def _changes_what_costs(self) -> Self:
+        for other in (*self.service_tiers.values(), *([self.above] if self.above else [])):
+            for name in ("input_usd_per_million", "output_usd_per_million"):
+                if getattr(other, name) and not getattr(self, name):
+                    raise ValueError(f"{name} can't be 0 and differ by length or service tier: set the price")
+        return self
 
 
 class Capabilities(Settings):
@@ -180,6 +207,8 @@ class Objective(Settings):
         max_quality_loss: makes "cheapest" a promise: with a chance of `confidence`, the success rate is at
             most this far below the best single model's. Without evidence for that, training makes no router.
         confidence: of the promise.
+        caution: standard errors by which the success rate, on the prompts that the weight is chosen on, must
+            clear its target: the best single model's rate or `quality`. More caution costs more.
     """
 
     kind: Literal["cheapest", "quality", "budget"] = "cheapest"
@@ -189,6 +218,7 @@ class Objective(Settings):
     processes: Annotated[int, Field(ge=1)] = 1
     max_quality_loss: Annotated[float, Field(gt=0, lt=1)] | None = None
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = CONFIDENCE
+    caution: Annotated[float, Field(ge=0, le=10)] = 0.0
 
     @model_validator(mode="after")
     def _has_its_target(self) -> Self:
@@ -206,6 +236,11 @@ class Objective(Settings):
             raise ValueError("'max_quality_loss' goes with kind 'cheapest': another kind has its own target")
         if self.confidence != CONFIDENCE and self.max_quality_loss is None:
             raise ValueError("'confidence' is that of 'max_quality_loss': give both, or neither")
+        if self.caution and (self.kind == "budget" or self.max_quality_loss is not None):
+            raise ValueError(
+                "'caution' is about the success rate that 'cheapest' and 'quality' aim at: leave it out with "
+                "kind 'budget', which aims at a cost, and with 'max_quality_loss', which is stricter"
+            )
         return self
 
 
@@ -259,7 +294,8 @@ class Limits(Settings):
 
     Attributes:
         deny: models that get no request.
-        max_cost_usd: rules out a model with a higher expected cost on a request.
+        max_cost_usd: rules out a model whose expected cost on a request, and 15 % for the error of its token
+            count, is higher.
         local_only: allow only local models: the air-gapped setting.
         local_only_task_types, local_only_tags: allow only local models for requests with one of these,
             compared without case and surrounding space.

@@ -159,6 +159,11 @@ def test_what_only_a_trained_router_can_do_is_refused(
         Router.load(settings_file, **options)
 
 
+def test_the_same_file_may_be_given_as_settings_too(settings_file: Path) -> None:
+    with Router.load(settings_file, config=settings_file) as router:
+        assert router.route("Hello").policy_version == "rules"
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"pointsman\.yaml: can't be read"):
         Router.load(tmp_path / "pointsman.yaml")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +16,13 @@ from router.explaining.explain import explain
 from router.forecasting.training_prompts import POINTS_FILE, TEXTS_FILE, TrainingPrompts
 from router.loading.artifact import read_manifest
 from router.records import NO_WISHES, Json, Request, prompt_key
-from router.settings.sections import Config, Training
+from router.settings.sections import Config, Objective, Training
 from router.version import TASKS_FOLDER, Circumstances, Version
 from tests.training.logs import call, made_table, write_lines
 from training import pipeline
 from training.learning import material
 from training.learning.router_folder import stored_prompts, write_router
-from training.pipeline import Trained, TrainJob, import_calls
+from training.pipeline import Trained, TrainJob, import_log
 from training.progress import Reporter
 from training.prompts import task_groups
 from training.prompts.from_logs import ReadOptions
@@ -77,7 +78,7 @@ class Trainer:
             tracking_uri=f"sqlite:///{self.folder / 'mlflow.db'}",
             register=None,
         )
-        return pipeline.train(job, self.reporter)
+        return pipeline.train_on_log(job, self.reporter)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -220,8 +221,8 @@ def test_nothing_in_the_router_is_pickled(small: Trained) -> None:
 
 def test_import_writes_the_canonical_log(tmp_path: Path, quiet: Reporter, encoder_cache: Path) -> None:
     source = write_lines(tmp_path / "calls.jsonl", *synthetic_calls(10))
-    summary = import_calls([source], tmp_path / "calls.parquet", reading_of(tmp_path, encoder_cache), quiet)
-    again = import_calls(
+    summary = import_log([source], tmp_path / "calls.parquet", reading_of(tmp_path, encoder_cache), quiet)
+    again = import_log(
         [str(tmp_path / "calls.parquet")],
         tmp_path / "copy.parquet",
         reading_of(tmp_path, encoder_cache),
@@ -268,6 +269,14 @@ def test_a_sampled_log_and_filled_in_outcomes_are_told(train: Trainer) -> None:
     assert any("are unknown and filled in with the predicted" in sentence for sentence in warnings)
 
 
+def test_the_price_of_caution_is_told(train: Trainer) -> None:
+    config = Config(training=Training(estimator="success", min_calls=20), objective=Objective(caution=1))
+    (sentence,) = (one for one in train(synthetic_calls(), "cautious", config).warnings if "caution" in one)
+    assert re.fullmatch(
+        r"objective\.caution 1: [\d.]+% success at \$\S+ per 1,000 calls; without it .*", sentence
+    )
+
+
 def test_a_router_puts_prompts_into_the_groups_that_its_log_has(
     tmp_path: Path, encoder_cache: Path, quiet: Reporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,7 +284,7 @@ def test_a_router_puts_prompts_into_the_groups_that_its_log_has(
     monkeypatch.setattr(task_groups, "LEAST_CLUSTERED", 40)
     source = write_lines(tmp_path / "log.jsonl", *({**one, "task_type": None} for one in synthetic_calls()))
     reading, log = reading_of(tmp_path, encoder_cache, ONE_ESTIMATOR), tmp_path / "calls.parquet"
-    import_calls([source], log, reading, quiet)
+    import_log([source], log, reading, quiet)
     tasks = infer_tasks(log, reading, quiet, seed=0)
     job = TrainJob(
         sources=[str(log)],
@@ -284,7 +293,7 @@ def test_a_router_puts_prompts_into_the_groups_that_its_log_has(
         tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}",
         register=None,
     )
-    router = Version.load(pipeline.train(job, quiet).out)
+    router = Version.load(pipeline.train_on_log(job, quiet).out)
     rows = pq.read_table(log, columns=["prompt", "task_type"]).to_pylist()
     cases = (router.case(Request.of(row["prompt"]), NO_WISHES, Circumstances()) for row in rows[:20])
     assert all(router.typed(Request.of(row["prompt"])).task_type == row["task_type"] for row in rows)

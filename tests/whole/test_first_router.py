@@ -21,7 +21,7 @@ from tests.services.proxy import running_proxy
 from tests.services.waiting import wait_until
 from tests.training.test_pipeline import TOPICS
 from tests.whole.test_proxy import all_rows
-from training.pipeline import TrainJob, train
+from training.pipeline import TrainJob, train_on_log
 from training.progress import Silent
 from training.prompts.from_logs import ReadOptions
 
@@ -86,7 +86,7 @@ def test_the_log_of_the_rules_trains_the_first_router(
 
     config = load_config(settings_file)
     reading = ReadOptions(mapping={}, rejects=folder / "rejects.jsonl", config=config, cache=encoder_cache)
-    trained = train(
+    trained = train_on_log(
         TrainJob(
             sources=[str(folder / "calls.db")],
             out=folder / "router",

@@ -110,7 +110,7 @@ def test_an_imported_database_teaches_the_same(
     database: str, expected: PromptTable, tmp_path: Path, quiet: Reporter
 ) -> None:
     reading = ReadOptions(mapping={}, rejects=tmp_path / "rejects.jsonl", config=CONFIG, cache=tmp_path)
-    summary = pipeline.import_calls([database], tmp_path / "calls.parquet", reading, quiet)
+    summary = pipeline.import_log([database], tmp_path / "calls.parquet", reading, quiet)
     assert (summary.rows, summary.rejected, summary.ignored_columns) == (expected.calls.sum(), 0, [])
     assert_same(table_of(tmp_path, str(tmp_path / "calls.parquet")), expected)
 
@@ -159,7 +159,7 @@ def test_a_router_is_trained_from_the_runtimes_own_log(
         tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}",
         register=None,
     )
-    trained = pipeline.train(job, quiet)
+    trained = pipeline.train_on_log(job, quiet)
     version = Version.load(trained.out)
     assert version.decide(Request.of("What is 2 + 2?")).model in version.models
     assert trained.to_json()["reading"]["files"] == [database]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from router.cli.console import AsJson, SettingsFile, app, loaded_version, people, print_json, progress_bars
-from router.errors import ConfigError
+from router.cli.console import AsJson, SettingsFile, app, people, print_json, progress_bars
 from training.commands.offline import (
     CACHE,
     TRACKING,
@@ -21,11 +19,10 @@ from training.commands.offline import (
     Fields,
     Rejects,
     Tracking,
+    aliases_of,
+    columns_of,
     offline,
-    promise_of,
-    reading_of,
     tables_module,
-    with_aliases,
 )
 
 GATE = 4
@@ -100,36 +97,35 @@ def compare_command(
     as_json: AsJson = False,
 ) -> None:
     """Compare a router with every simple baseline on logged calls, with error bars."""
-    offline()
-    from training.comparing.comparison import Draws
-    from training.comparing.job import CompareJob, PromiseTerms
-    from training.comparing.on_log import compare_on_log
+    api = offline()
     from training.comparing.report.gate import failures, parse_gate
 
-    promise = promise_of(max_quality_loss, confidence)
     gates = [parse_gate(condition) for condition in fail_if or ()]
-    routers = {place: loaded_version(place, config) for place in _distinct(router)}
-    compared = next(iter(routers.values()))
-    job = CompareJob(
-        sources=calls,
-        routers=routers,
-        out=out,
-        reading=reading_of(
-            with_aliases(compared.config, map_model), mapping, rejects or out / "rejects.jsonl", cache
-        ),
-        policies=policy or (),
-        today=today,
-        method=method,
-        promise=None if promise is None else PromiseTerms.of(promise),
-        show_text=show_text,
-        synthetic=synthetic,
-        monthly_requests=monthly_requests,
-        draws=Draws(number=draws, seed=seed),
-        tracking_uri=tracking_uri if record else None,
-        command=shlex.join(["pointsman", *sys.argv[1:]]),
-    )
     with progress_bars() as progress:
-        comparison = compare_on_log(job, progress)
+        comparison = api.compare(
+            router,
+            calls,
+            out=out,
+            config=config,
+            policy=policy or (),
+            today=today,
+            method=method,
+            max_quality_loss=max_quality_loss,
+            confidence=confidence,
+            show_text=show_text,
+            synthetic=synthetic,
+            monthly_requests=monthly_requests,
+            draws=draws,
+            seed=seed,
+            map=columns_of(mapping),
+            map_model=aliases_of(map_model),
+            rejects=rejects or out / "rejects.jsonl",
+            cache=cache,
+            tracking_uri=tracking_uri,
+            record=record,
+            command=shlex.join(["pointsman", *sys.argv[1:]]),
+            progress=progress,
+        )
     if as_json:
         print_json(comparison.to_json())
     else:
@@ -139,15 +135,3 @@ def compare_command(
         people.print(f"failed: {sentence}", style="red", highlight=False, markup=False, soft_wrap=True)
     if failed:
         raise typer.Exit(GATE)
-
-
-def _distinct(places: Sequence[str]) -> Sequence[str]:
-    """The routers' places, each of them once.
-
-    Raises:
-        ConfigError: a place is repeated.
-    """
-    for place in places:
-        if places.count(place) > 1:
-            raise ConfigError(f"--router {place} is given {places.count(place)} times; give each router once")
-    return places

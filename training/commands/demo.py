@@ -35,19 +35,17 @@ def demo_command(
     as_json: AsJson = False,
 ) -> None:
     """Import, train, compare and route the bundled synthetic sample, and record it in MLflow."""
-    data = Path(__file__).parents[2] / "data"
+    data = sample_folder()
     sample, settings, requests = (
         data / "sample_calls.parquet",
         data / "pointsman.yaml",
         data / "requests.jsonl",
     )
-    if not sample.is_file():
-        raise RouterError(f"{sample}: the sample is missing; run the demo in a clone of the project")
     calls, report = out / "calls.parquet", out / "report"
-    _step(f"pointsman import data/{sample.name} --out {calls}")
+    _step(f"pointsman import {sample} --out {calls}")
     import_command([str(sample)], calls, as_json=as_json)
     champion = f"--register {REGISTERED} --alias champion"
-    _step(f"pointsman train {calls} --out {folder} --config data/{settings.name} {champion}")
+    _step(f"pointsman train {calls} --out {folder} --config {settings} {champion}")
     train_command(
         [str(calls)],
         folder,
@@ -69,7 +67,7 @@ def demo_command(
         tracking_uri=tracking_uri,
         as_json=as_json,
     )
-    _step(f"pointsman route --router {folder} < data/{requests.name}")
+    _step(f"pointsman route --router {folder} < {requests}")
     loaded = loaded_version(str(folder), None)
     lines = requests.read_bytes().splitlines()
     decided = [(json.loads(line), answer(loaded, line)) for line in lines]
@@ -81,6 +79,19 @@ def demo_command(
     people.print(
         f"The runs:   mlflow ui --backend-store-uri {without_credentials(tracking_uri)}", highlight=False
     )
+
+
+def sample_folder() -> Path:
+    """Return the folder of the sample: beside this package where a wheel has it, `data` in a clone.
+
+    Raises:
+        RouterError: it is in neither place.
+    """
+    package = Path(__file__).parents[1]
+    for folder in (package / "sample", package.parent / "data"):
+        if (folder / "sample_calls.parquet").is_file():
+            return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    raise RouterError(f"{package / 'sample'}: the sample is missing; install pointsman anew")
 
 
 def _step(command: str) -> None:

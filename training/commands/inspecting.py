@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from router.cli.console import AsJson, SettingsFile, app, people, print_json, progress_bars
-from router.settings.yaml_file import load_config
-from training.commands.offline import (
-    CACHE,
-    Aliases,
-    Calls,
-    Fields,
-    Rejects,
-    offline,
-    reading_of,
-    with_aliases,
-)
+from training.commands.offline import Aliases, Calls, Fields, Rejects, aliases_of, columns_of, offline
 
 
 @app.command("inspect")
@@ -42,23 +31,24 @@ def inspect_command(
     as_json: AsJson = False,
 ) -> None:
     """Report what call logs hold, and what they lack for a good router."""
-    offline()
+    api = offline()
     from training.commands import inspection_tables as tables
-    from training.inspecting.gaps import missing_for_a_router, readiness_of
-    from training.inspecting.inspection import InspectJob, inspect_calls
-    from training.inspecting.page import write_page
 
-    settings = with_aliases(load_config(config), map_model)
-    reading = replace(reading_of(settings, mapping, rejects, CACHE), format=format_)
-    job = InspectJob(sources=sources, reading=reading, show_text=show_text)
     with progress_bars() as progress:
-        inspection = inspect_calls(job, progress)
-    missing, ready = missing_for_a_router(inspection, sources), readiness_of(inspection, settings.training)
-    if html:
-        write_page(inspection, missing, html, ready.sentence)
+        report = api.inspect(
+            sources,
+            format=format_,
+            html=html,
+            show_text=show_text,
+            config=config,
+            map=columns_of(mapping),
+            map_model=aliases_of(map_model),
+            rejects=rejects,
+            progress=progress,
+        )
     if as_json:
-        print_json(inspection.to_json() | {"missing": missing, "readiness": asdict(ready)})
+        print_json(report.to_json())
     else:
-        tables.show_inspection(inspection, missing, ready.sentence)
+        tables.show_inspection(report.inspection, report.missing, report.readiness.sentence)
     if html:
         people.print(f"written: {html}", markup=False, soft_wrap=True)

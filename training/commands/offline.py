@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
 
 import platformdirs
 import typer
-from pydantic import ValidationError
 
 from router.cli.console import (
     AsJson,
@@ -20,8 +18,7 @@ from router.cli.console import (
     progress_bars,
 )
 from router.errors import ConfigError, MissingExtra
-from router.settings.sections import Config, Objective
-from router.settings.yaml_file import config_of, load_config
+from router.settings.sections import Config
 from training.commands.judging import (
     BudgetUsd,
     DryRun,
@@ -32,17 +29,12 @@ from training.commands.judging import (
     Rubric,
     Yes,
     asked_first,
-    calls_failed,
-    judge_options,
-    judge_terms,
-    with_judge,
+    show_offer,
 )
 from training.commands.paying import CALLS_FAILED
 
 if TYPE_CHECKING:
-    from training.progress import Reporter
     from training.prompts.from_logs import ReadOptions
-    from training.prompts.task_groups import InferredTasks
 
 TRACKING = "sqlite:///mlflow.db"
 
@@ -107,38 +99,38 @@ def import_command(
 
     Exit code 3: the file is written, but calls of the judge failed.
     """
-    if out.suffix not in ("", ".parquet", ".pq"):
-        raise ConfigError(f"--out {out}: the canonical log is Parquet: name a file that ends in .parquet")
-    training = offline()
-    options = judge_options(
-        judge, judge_rubric, judge_most, judge_budget, judge_repeats, own_answers=judge_own_answers
-    )
-    settings = with_judge(with_aliases(load_config(config), map_model), options)
-    if dry_run and settings.outcomes.judge is None:
-        raise ConfigError("--dry-run shows what a judge would cost: give --judge MODEL as well")
-    rejects = None if dry_run else rejects or _beside(out)
-    reading = replace(reading_of(settings, mapping, rejects, cache), format=format_)
+    api = offline()
     with progress_bars() as progress:
-        terms = None
-        if settings.outcomes.judge:
-            terms = judge_terms(out, asked_first(progress, yes=yes, dry_run=dry_run, as_json=as_json))
-        summary = training.import_calls(sources, out, reading, progress, terms)
-        tasks = _inferred(out, reading, progress) if infer_tasks else None
+        done = api.import_calls(
+            sources,
+            out=out,
+            format=format_,
+            config=config,
+            infer_tasks=infer_tasks,
+            judge=judge,
+            judge_rubric=judge_rubric,
+            judge_most=judge_most,
+            judge_budget=judge_budget,
+            judge_repeats=judge_repeats,
+            judge_own_answers=judge_own_answers,
+            dry_run=dry_run,
+            yes=asked_first(progress, yes=yes, as_json=as_json),
+            map=columns_of(mapping),
+            map_model=aliases_of(map_model),
+            rejects=rejects or _beside(out),
+            cache=cache,
+            progress=progress,
+        )
     if as_json:
-        print_json(training.asdict(summary) | ({"tasks": tasks.to_json()} if tasks else {}))
+        print_json(done.to_json())
+    elif not done.written:
+        show_offer(done.offer, print)
     else:
-        tables_module().show_read_summary(summary, out)
-        if tasks:
-            tables_module().console.print(str(tasks), markup=False, soft_wrap=True)
-    if calls_failed(summary):
+        tables_module().show_read_summary(done.summary, out)
+        if done.tasks:
+            tables_module().console.print(str(done.tasks), markup=False, soft_wrap=True)
+    if done.calls_failed:
         raise typer.Exit(CALLS_FAILED)
-
-
-def _inferred(out: Path, reading: ReadOptions, reporter: Reporter) -> InferredTasks:
-    """Infer the task groups of the log just written."""
-    from training.prompts.task_groups import infer_tasks
-
-    return infer_tasks(out, reading, reporter, reading.config.training.seed)
 
 
 @app.command("train")
@@ -170,97 +162,46 @@ def train_command(
     as_json: AsJson = False,
 ) -> None:
     """Train a router from call logs, write its folder, and record the run in MLflow."""
-    training = offline()
-    _check_alias(alias, register)
-    settings = _with_promise(with_aliases(load_config(config), map_model), max_quality_loss, confidence)
-    settings = _with_training(settings, encoder=encoder, estimator=estimator)
-    job = training.TrainJob(
-        sources=calls,
-        out=out,
-        reading=reading_of(settings, mapping, rejects or _beside(out), cache),
-        tracking_uri=tracking_uri,
-        register=register,
-        alias=alias,
-    )
+    api = offline()
     with progress_bars() as progress:
-        trained = training.train(job, progress)
+        trained = api.train(
+            calls,
+            out=out,
+            config=config,
+            register=register,
+            alias=alias,
+            encoder=encoder,
+            estimator=estimator,
+            max_quality_loss=max_quality_loss,
+            confidence=confidence,
+            map=columns_of(mapping),
+            map_model=aliases_of(map_model),
+            rejects=rejects or _beside(out),
+            cache=cache,
+            tracking_uri=tracking_uri,
+            progress=progress,
+        )
     if as_json:
         print_json(trained.to_json())
     else:
         tables_module().trained(trained)
 
 
-def _check_alias(alias: str | None, register: str | None) -> None:
-    """Refuse an alias that can't be set after the training.
-
-    Raises:
-        ConfigError: there is no registered version to point to, or MLflow takes no such name.
-    """
-    from training.tracking.versions import check_alias
-
-    if alias is not None:
-        if register is None:
-            raise ConfigError(f"--alias {alias} points to a registered version: give --register NAME as well")
-        check_alias(alias)
-
-
-def _with_training(config: Config, *, encoder: str | None, estimator: str | None) -> Config:
-    """The settings with the encoder and estimator that the command line names."""
-    changes = {name: value for name, value in (("encoder", encoder), ("estimator", estimator)) if value}
-    if estimator not in (None, "auto", "success", "label"):
-        raise ConfigError(f"--estimator {estimator!r}: it must be one of auto, success, label")
-    return config.model_copy(update={"training": config.training.model_copy(update=changes)})
-
-
-def _with_promise(config: Config, max_quality_loss: float | None, confidence: float | None) -> Config:
-    """The settings with a promise of a bounded loss as their objective, if the command line requests one.
-
-    Raises:
-        ConfigError: as `promise_of`.
-    """
-    objective = promise_of(max_quality_loss, confidence)
-    return config if objective is None else config.model_copy(update={"objective": objective})
-
-
-def promise_of(max_quality_loss: float | None, confidence: float | None) -> Objective | None:
-    """The objective that --max-quality-loss and --confidence request; None if they request no promise.
-
-    Raises:
-        ConfigError: a value is out of range, or there is a confidence without a loss.
-    """
-    if max_quality_loss is None:
-        if confidence is not None:
-            raise ConfigError("--confidence belongs to a promise: give --max-quality-loss as well")
-        return None
-    values = {"max_quality_loss": max_quality_loss, "confidence": confidence}
-    try:
-        return Objective.model_validate({name: value for name, value in values.items() if value is not None})
-    except ValidationError as error:
-        name = str(error.errors()[0]["loc"][0]).replace("_", "-")
-        raise ConfigError(f"--{name}: {error.errors()[0]['msg'].lower()}") from error
-
-
 def reading_of(config: Config, mapping: list[str] | None, rejects: Path | None, cache: Path) -> ReadOptions:
     """The reading options that a command line gives."""
     from training.prompts.from_logs import ReadOptions
 
-    return ReadOptions(mapping=_pairs("--map", mapping, _FIELD), rejects=rejects, config=config, cache=cache)
+    return ReadOptions(mapping=columns_of(mapping), rejects=rejects, config=config, cache=cache)
 
 
-_FIELD = "FIELD=COLUMN, for example --map model=model_name"
-_ALIAS = "NAME=MODEL, for example --map-model gpt-4o=openai/gpt-4o"
+def columns_of(mapping: list[str] | None) -> Mapping[str, str]:
+    """The source column per field that a command line gives."""
+    return _pairs("--map", mapping, "FIELD=COLUMN, for example --map model=model_name")
 
 
-def with_aliases(config: Config, names: list[str] | None) -> Config:
-    """The settings with the aliases of models that the command line adds.
-
-    Raises:
-        ConfigError: an alias is no NAME=MODEL, or leads to another alias.
-    """
-    if not names:
-        return config
-    aliases = {**config.aliases, **_pairs("--map-model", names, _ALIAS)}
-    return config.model_copy(update={"aliases": (config_of({"aliases": aliases}) or config).aliases})
+def aliases_of(names: list[str] | None) -> Mapping[str, str]:
+    """The name that each model counts under, as a command line gives them."""
+    return _pairs("--map-model", names, "NAME=MODEL, for example --map-model gpt-4o=openai/gpt-4o")
 
 
 def _pairs(option: str, values: list[str] | None, form: str) -> Mapping[str, str]:
@@ -280,16 +221,16 @@ def _beside(out: Path) -> Path:
 
 
 def offline() -> ModuleType:
-    """The training pipeline.
+    """The functions that the commands call.
 
     Raises:
         MissingExtra: the packages that training needs are not installed.
     """
     try:
-        from training import pipeline
+        from training import api
     except ImportError as error:
         raise MissingExtra(str(error.name), "train") from error
-    return pipeline
+    return api
 
 
 def tables_module() -> ModuleType:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,20 +15,16 @@ from router.cli.console import (
     RouterAt,
     SettingsFile,
     app,
-    loaded_version,
     people,
     print_json,
     progress_bars,
     say,
 )
-from router.errors import ConfigError
-from router.records import Json
-from training.commands.offline import CACHE, Cache, Calls, Fields, Rejects, offline, reading_of
+from training.commands.offline import CACHE, Cache, Calls, Fields, Rejects, columns_of, offline
 from training.commands.paying import CALLS_FAILED, confirm_price, coverage, usd
 
 if TYPE_CHECKING:
-    from training.replaying.plan import ReplayCall, ReplayPlan
-    from training.spending.budget import Affordable
+    from training.replaying.plan import ReplayOffer
     from training.spending.tally import CallsMade
 
 Models = Annotated[
@@ -77,102 +72,64 @@ def replay_command(
 
     Exit code 3: all answers are written, but calls failed or a model was given up.
     """
-    offline()
-    from training.replaying.plan import ReplayJob, plan_replay
-    from training.replaying.run import replay as make_calls
-    from training.replaying.run import unfinished
-    from training.spending.budget import ledger_of, read_lines, spent_in
-    from training.spending.paid_calls import CallTerms
+    api = offline()
 
-    if out.suffix != ".jsonl":
-        raise ConfigError(f"--out {out}: the calls are written as JSON lines; name a file ending in .jsonl")
-    version = loaded_version(router, config)
-    job = ReplayJob(
-        sources=calls,
-        reading=reading_of(version.config, mapping, rejects or out.with_suffix(".rejects.jsonl"), cache),
-        models=[name.strip() for name in models.split(",") if name.strip()] if models else (),
-        most=most,
-        budget_usd=budget,
-        strategy=strategy,
-        max_tokens=max_tokens,
-        seed=seed,
-    )
+    def agree(offer: ReplayOffer) -> None:
+        with progress.paused():
+            if not as_json:
+                _show_plan(offer, people.print, say)
+            if not yes:
+                cost, free = offer.cost, offer.free_usd
+                usual, worst = min(cost.expected_usd, free), min(cost.at_most_usd, free)
+                confirm_price(cost.calls, usual, worst, offer.affordable)
+
     with progress_bars() as progress:
-        plan = plan_replay(job, version, progress)
-    left = unfinished(plan.calls, out)
-    spent = spent_in(read_lines(ledger_of(out)))
-    if dry_run or not as_json:
-        _show_plan(plan, left, budget, spent, as_json=as_json, as_data=dry_run)
-    if dry_run or not left:
-        return
-    if not yes:
-        _confirm(left, budget, spent)
-    terms = CallTerms(out=out, budget_usd=budget, concurrency=concurrency, per_minute=rate)
-    with progress_bars() as progress:
-        done = make_calls(plan, terms, version.config, progress.stage("calling models", len(left)))
+        replayed = api.replay(
+            calls,
+            router=router,
+            out=out,
+            budget=budget,
+            models=[name.strip() for name in models.split(",") if name.strip()] if models else (),
+            most=most,
+            strategy=strategy,
+            concurrency=concurrency,
+            rate=rate,
+            max_tokens=max_tokens,
+            seed=seed,
+            dry_run=dry_run,
+            yes=agree,
+            config=config,
+            map=columns_of(mapping),
+            rejects=rejects or out.with_suffix(".rejects.jsonl"),
+            cache=cache,
+            progress=progress,
+        )
     if as_json:
-        print_json(_replayed_json(done))
+        print_json(replayed.to_json())
+    elif dry_run:
+        _show_plan(replayed.offer, Console().print, print)
+    elif not replayed.offer.cost.calls:
+        _show_plan(replayed.offer, people.print, say)
     else:
-        _show_done(done, out, budget)
-    if done.failed or done.given_up:
+        _show_done(replayed.done, out, budget)
+    if replayed.done and (replayed.done.failed or replayed.done.given_up):
         raise typer.Exit(CALLS_FAILED)
 
 
-def _confirm(left: Sequence[ReplayCall], budget: float, spent: float) -> None:
-    """Ask whether to make the calls, with their price.
-
-    Raises:
-        ConfigError: there is no terminal to ask at.
-    """
-    from training.replaying.plan import replay_cost
-
-    cost, free = replay_cost(left), max(budget - spent, 0.0)
-    covered = _covered(left, budget, spent)
-    confirm_price(cost.calls, min(cost.expected_usd, free), min(cost.at_most_usd, free), covered)
-
-
-def _covered(left: Sequence[ReplayCall], budget: float, spent: float) -> Affordable:
-    """How many of the calls the remaining budget covers."""
-    from training.spending.budget import affordable
-
-    return affordable(budget, spent, ((call.expected_usd, call.at_most_usd) for call in left))
-
-
-def _show_plan(
-    plan: ReplayPlan, left: Sequence[ReplayCall], budget: float, spent: float, *, as_json: bool, as_data: bool
-) -> None:
-    """Show the plan: as JSON, as text on standard output, or beside a question on standard error."""
-    from training.replaying.plan import cost_by_model, replay_cost
-
-    whole, by_model = replay_cost(left), cost_by_model(left)
-    covered = _covered(left, budget, spent)
-    if as_json:
-        print_json(
-            {
-                "prompts": plan.prompts,
-                "calls": whole.calls,
-                "finished": len(plan.calls) - len(left),
-                "expected_usd": whole.expected_usd,
-                "at_most_usd": whole.at_most_usd,
-                "budget_usd": budget,
-                "spent_usd": spent,
-                "surely_borne": covered.surely,
-                "expected_borne": covered.expected,
-                "set_apart": dict(plan.set_apart),
-                "models": {name: asdict(cost) for name, cost in by_model.items()},
-            }
-        )
-        return
-    table = Table(title=f"{plan.prompts} prompts, {len(plan.calls) - len(left)} calls finished before")
+def _show_plan(offer: ReplayOffer, show: Callable[[Table], None], print_line: Callable[[str], None]) -> None:
+    """Show the calls that are left and their price: as data, or beside a question on standard error."""
+    table = Table(title=f"{offer.prompts} prompts, {offer.finished} calls finished before")
     for name in ("model", "calls", "expected", "at most"):
         table.add_column(name, justify="left" if name == "model" else "right")
-    for name, cost in [*by_model.items(), ("all", whole)]:
+    for name, cost in [*offer.by_model.items(), ("all", offer.cost)]:
         table.add_row(name, str(cost.calls), usd(cost.expected_usd), usd(cost.at_most_usd))
-    print_plain, print_line = (Console().print, print) if as_data else (people.print, say)
-    print_plain(table)
-    for reason, count in plan.set_apart.items():
+    show(table)
+    for reason, count in offer.set_apart.items():
         print_line(f"{count} prompts are left out: {reason}")
-    print_line(f"budget {usd(budget)}, of which {usd(spent)} is spent: {coverage(covered, whole.calls)}")
+    print_line(
+        f"budget {usd(offer.budget_usd)}, of which {usd(offer.spent_usd)} is spent: "
+        f"{coverage(offer.affordable, offer.cost.calls)}"
+    )
 
 
 def _show_done(done: CallsMade, out: Path, budget: float) -> None:
@@ -188,15 +145,3 @@ def _show_done(done: CallsMade, out: Path, budget: float) -> None:
         say(f"{usd(done.unanswered_usd)} of that may have been billed for attempts without an answer")
     if done.over_budget:
         say(f"{done.over_budget} calls were not made: they might have exceeded the budget")
-
-
-def _replayed_json(done: CallsMade) -> Json:
-    return {
-        "answered": done.answered,
-        "failed": dict(done.failed),
-        "over_budget": done.over_budget,
-        "given_up": dict(done.given_up),
-        "cost_usd": done.cost_usd,
-        "unanswered_usd": done.unanswered_usd,
-        "spent_usd": done.spent_usd,
-    }

@@ -53,11 +53,12 @@ def retrain_command(
 
     Exit code 5: a gate fails, and the champion stays.
     """
-    training = offline()
+    offline()
     from training.comparing.comparison import Draws
+    from training.pipeline import TrainJob
     from training.retraining import RetrainJob, retrain
 
-    job = training.TrainJob(
+    job = TrainJob(
         sources=calls,
         out=out / "router",
         reading=reading_of(load_config(config), mapping, rejects or out / "rejects.jsonl", cache),

@@ -68,7 +68,7 @@ class Draws:
 USUAL_DRAWS = Draws()
 
 
-def compare(
+def compare_evaluated(
     evaluated: Evaluated,
     *,
     draws: Draws = USUAL_DRAWS,

@@ -13,6 +13,8 @@ import numpy as np
 from router.errors import CallLogError
 from router.records import FloatArray, IntArray, Json, Request
 from training.comparing.policies.baselines import Baselines
+from training.pages.numbers import bounds, rate, relative, shortened, signed_points, usd_per_thousand
+from training.pages.rendering import Showable
 from training.recommending import Recommendation
 from training.statistics.intervals import UNKNOWN, Interval
 
@@ -464,8 +466,8 @@ class Claim:
     cost: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Comparison(Showable):
     """The router against every other policy: the content of report.json.
 
     Attributes:
@@ -520,6 +522,21 @@ class Comparison:
     n_resamples: int
     seed: int
 
+    def in_short(self) -> str:
+        """See `Showable`."""
+        return f"{self.recommendation.sentence} Next: {self.recommendation.next}"
+
+    def in_rows(self) -> Sequence[Sequence[str]]:
+        """One row a policy, the router first; see `Showable`."""
+        head = (
+            "policy",
+            "success",
+            "$ per 1,000 calls",
+            "router's success less this, points",
+            "router's cost",
+        )
+        return [head, *(_policy_cells(one, one is self.router) for one in (self.router, *self.policies))]
+
     def to_json(self) -> dict[str, Json]:
         """Plain JSON values: the attributes by their names, and `format`.
 
@@ -528,6 +545,23 @@ class Comparison:
         content = _plain(self)
         assert isinstance(content, dict)
         return {"format": FORMAT, **content}
+
+
+def _policy_cells(policy: PolicyResult, is_router: bool) -> Sequence[str]:
+    success, cost = policy.success, policy.cost_usd_per_call
+    cells = (
+        shortened(policy.name, 60),
+        f"{rate(success.value)} {bounds(success, 'rate')}",
+        f"{usd_per_thousand(cost.value)} {bounds(cost, 'usd')}",
+    )
+    if is_router:
+        return (*cells, "", "")
+    gain, ratio = policy.success_difference.interval, policy.cost_ratio.interval
+    return (
+        *cells,
+        f"{signed_points(gain.value)} {bounds(gain, 'points')}",
+        f"{relative(ratio.value)} {bounds(ratio, 'ratio')}",
+    )
 
 
 def _plain(value: object) -> Json:

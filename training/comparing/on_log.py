@@ -13,7 +13,7 @@ from router.errors import NothingToJudge
 from router.errors.masking import without_credentials
 from router.records import FloatArray, IntArray
 from router.version import Version
-from training.comparing.comparison import compare
+from training.comparing.comparison import compare_evaluated
 from training.comparing.evaluated import Comparison, Evaluated, Promise, Provenance
 from training.comparing.evaluating import evaluate
 from training.comparing.job import CompareJob
@@ -68,7 +68,7 @@ def compare_on_log(job: CompareJob, reporter: Reporter) -> Comparison:
         synthetic=job.synthetic,
     )
     evaluated = evaluate(whole, chosen.exact, provenance, job, reporter)
-    comparison = compare(
+    comparison = compare_evaluated(
         evaluated,
         draws=job.draws,
         today=job.today,

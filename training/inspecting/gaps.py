@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from router.errors.masking import without_credentials
+from router.records import Json
 from router.settings.sections import Training
 from training.inspecting.counting import NONE
 from training.inspecting.inspection import CostCheck, Group, Inspection
-from training.pages.numbers import rate
+from training.pages.numbers import UNKNOWN, dollars, rate
+from training.pages.rendering import Showable
 from training.reading.summary import same_names
 
 LEAST_PROMPTS = 500
@@ -75,6 +77,61 @@ class Readiness:
     can_judge: bool
     outcomes_missing: int
     sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LogReport(Showable):
+    """What a call log holds, and what it lacks for a router.
+
+    Attributes:
+        missing: sentences, the gravest first, with the command to run next in back-ticks.
+    """
+
+    inspection: Inspection
+    missing: Sequence[str]
+    readiness: Readiness
+
+    @staticmethod
+    def of(inspection: Inspection, training: Training, sources: Sequence[str] = (CALLS,)) -> LogReport:
+        """The report on a log.
+
+        Args:
+            sources: the logs, as they are given to a command.
+        """
+        return LogReport(
+            inspection=inspection,
+            missing=missing_for_a_router(inspection, sources),
+            readiness=readiness_of(inspection, training),
+        )
+
+    def to_json(self) -> dict[str, Json]:
+        """What `pointsman inspect --json` prints."""
+        return self.inspection.to_json() | {
+            "missing": list(self.missing),
+            "readiness": asdict(self.readiness),
+        }
+
+    def in_short(self) -> str:
+        """See `Showable`."""
+        return self.readiness.sentence + "".join(f" Missing: {sentence}" for sentence in self.missing[:1])
+
+    def in_rows(self) -> Sequence[Sequence[str]]:
+        """One row a model; see `Showable`."""
+        head = ("model", "calls", "prompts", "known outcomes", "success", "cost")
+        return [
+            head,
+            *(
+                (
+                    model.name,
+                    f"{model.calls:,}",
+                    f"{model.prompts:,}",
+                    f"{model.known:,}",
+                    rate(model.success),
+                    dollars(model.cost_usd) if model.costed else UNKNOWN,
+                )
+                for model in self.inspection.models
+            ),
+        ]
 
 
 def readiness_of(inspection: Inspection, training: Training) -> Readiness:

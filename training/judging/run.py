@@ -25,7 +25,7 @@ from training.reading.outcomes.judge_report import JudgeReport, Verdict, agreeme
 from training.reading.outcomes.rules import ONLY_FAILURES, RuleVotes
 from training.spending.budget import Affordable, affordable, ledger_of, read_lines, spent_in
 from training.spending.paid_calls import CallTerms, Work, billing_of, make_calls, message_of
-from training.spending.tally import CallsMade
+from training.spending.tally import CallsMade, nothing_made
 from training.whole_file import draft_of
 
 _ROWS_AT_ONCE = 100_000
@@ -57,6 +57,29 @@ class JudgeOffer:
     budget_usd: float
     spent_usd: float
 
+    def to_json(self) -> dict[str, Json]:
+        """What `pointsman import --dry-run --json` prints."""
+        return {
+            "judge": self.plan.rule.model,
+            "eligible": self.plan.eligible,
+            "sampled": len(self.plan.sample),
+            "set_apart": dict(self.plan.set_apart),
+            "repeats": self.plan.rule.repeats,
+            "calls": self.calls,
+            "surely_borne": self.affordable.surely,
+            "expected_borne": self.affordable.expected,
+            "over_budget": self.over_budget,
+            "reused": self.reused,
+            "expected_usd": self.expected_usd,
+            "at_most_usd": self.at_most_usd,
+            "budget_usd": self.budget_usd,
+            "spent_usd": self.spent_usd,
+        }
+
+
+class DryRun(Exception):
+    """Ends an import before its judge is called; nothing is written."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeTerms:
@@ -64,11 +87,11 @@ class JudgeTerms:
 
     Attributes:
         record: file of JSON lines, one per verdict; the next import into the same file reads them again.
-        agree: gets the offer before the first call, and raises to decline it.
+        agree: gets the offer before the first call, and raises to decline it; `DryRun` only ends the import.
     """
 
     record: Path
-    agree: Callable[[JudgeOffer], None]
+    agree: Callable[[JudgeOffer], object]
 
 
 def record_beside(out: Path) -> Path:
@@ -96,9 +119,7 @@ def judged(files: CallFiles, config: Config, terms: JudgeTerms, reporter: Report
     lines, spent = read_lines(terms.record), spent_in(read_lines(ledger_of(terms.record)))
     offer = _offer(plan, lines, budget, spent)
     terms.agree(offer)
-    result = CallsMade(
-        answered=0, failed={}, over_budget=offer.over_budget, given_up={}, cost_usd=0.0, spent_usd=spent
-    )
+    result = nothing_made(spent, offer.over_budget)
     if offer.calls:
         advance = reporter.stage("asking the judge", offer.calls + offer.over_budget)
         call_terms = CallTerms(

@@ -25,6 +25,7 @@ from router.forecasting.head import (
     combined,
     evidence_of,
     gains,
+    has_tools,
     level_inputs,
     log_odds,
     narrow_inputs,
@@ -51,6 +52,10 @@ DIFFERENCE_PENALTY = 30.0
 prompts; if the log tried one model per prompt, the table of means holds until the differences are clear."""
 OWN_PENALTY = 3000.0
 """Penalty on the difference between a model's weights and those that all models share."""
+
+LEAST_WITH_TOOLS = 50
+LEAST_SPREAD = 0.01
+"""Calls with tools, and how far their sizes must differ, to tell what a provider bills beside for tools."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,11 +358,19 @@ def fit_lengths(sample: TrainingSample) -> Lengths:
     most = np.maximum(most, 0.0)
     predicted = np.where(seen, np.expm1(np.clip(fitted, 0.0, np.log1p(most))), 0.0).sum(axis=0)
     total = np.where(seen, output, 0.0).sum(axis=0)
+    logged, tokens, tools = sample.input_tokens, sample.features.tokens, has_tools(sample.features)
+    ratio = _input_ratio(logged, tokens)
+    columns = zip(logged[tools].T, ratio.tolist(), strict=True)
+    lines = [_input_line(column, tokens[tools]) or (own, 0.0) for column, own in columns]
+    without = _input_ratio(logged[~tools], tokens[~tools])
+    plain = np.where(np.isfinite(logged[~tools]).any(axis=0), without, ratio)
     return Lengths(
         log_tokens=head,
         smearing=np.where(predicted > 0, total / np.maximum(predicted, 1e-9), 1.0),
         most=most,
-        input_ratio=_input_ratio(sample.input_tokens, sample.features.tokens),
+        input_ratio=plain,
+        tool_ratio=np.array([line[0] for line in lines]),
+        tool_tokens=np.array([line[1] for line in lines]),
     )
 
 
@@ -368,6 +381,25 @@ def _input_ratio(logged: FloatArray, tokens: FloatArray) -> FloatArray:
     by_provider = np.where(seen, logged, 0.0).sum(axis=0)
     overall = by_provider.sum() / by_encoder.sum() if by_encoder.sum() > 0 else 1.0
     return np.where(by_encoder > 0, by_provider / np.maximum(by_encoder, 1e-9), overall)
+
+
+def _input_line(logged: FloatArray, tokens: FloatArray) -> tuple[float, float] | None:
+    """Input tokens per encoder token, and those beside; None if too few calls tell them apart.
+
+    Least squares weighted by 1 / tokens, since the error of a count grows with it; the sum is the log's.
+
+    Args:
+        logged, tokens: shape (n,); of one model's calls, NaN where the log has no count.
+    """
+    seen = np.isfinite(logged) & (tokens > 0)
+    logged, tokens = logged[seen], tokens[seen]
+    calls, by_encoder, share = len(tokens), tokens.sum(), (1 / tokens).sum()
+    spread = by_encoder * share - calls**2
+    if calls < LEAST_WITH_TOOLS or spread < LEAST_SPREAD * calls**2:
+        return None
+    beside = max((by_encoder * (logged / tokens).sum() - calls * logged.sum()) / spread, 0.0)
+    ratio = (logged.sum() - beside * calls) / by_encoder
+    return (float(ratio), float(beside)) if ratio > 0 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -128,8 +128,9 @@ def cost_at_best(backtest: Backtest) -> float:
 def choose_weight(backtest: Backtest, objective: Objective) -> float:
     """Choose the weight on cost, in 1/USD, that meets the objective at least cost or with most success.
 
-    If the target is out of reach, choose the weight that comes closest: the one with the highest success rate
-    or, for a budget, with the least cost. A pace alone has no target: it starts from the weight at which the
+    A success rate counts less `objective.caution` standard errors of its difference from the target. If the
+    target is out of reach, choose the weight that comes closest: the one with the highest success rate or,
+    for a budget, with the least cost. A pace alone has no target: it starts from the weight at which the
     best single model's success rate costs least.
     """
     curve = backtest.curve()
@@ -137,15 +138,26 @@ def choose_weight(backtest: Backtest, objective: Objective) -> float:
         within = curve.cost <= objective.usd_per_call
         index = int(np.argmax(np.where(within, curve.success, -1.0))) if within.any() else len(curve.cost) - 1
     else:
-        best = backtest.success[:, backtest.best_single].mean()
-        target = best if objective.quality is None else objective.quality
-        enough = curve.success >= target - 1e-12
-        index = (
-            int(np.argmin(np.where(enough, curve.cost, np.inf)))
-            if enough.any()
-            else int(curve.success.argmax())
-        )
+        best = backtest.success[:, backtest.best_single]
+        aim = best if objective.quality is None else np.full(len(backtest), objective.quality)
+        shown = curve.success
+        if objective.caution:
+            shown = shown - objective.caution * _standard_error(backtest, curve, aim)
+        enough = shown >= aim.mean() - 1e-12
+        cheapest, closest = np.argmin(np.where(enough, curve.cost, np.inf)), shown.argmax()
+        index = int(cheapest if enough.any() else closest)
     return weight_inside(curve, index)
+
+
+def _standard_error(backtest: Backtest, curve: Curve, aim: FloatArray) -> FloatArray:
+    """Standard error of the mean difference in success from `aim`, shape (n,), at each point of the curve.
+
+    An outcome that was filled in varies less than a real one, so that it is too small on a partial log.
+    """
+    square = np.square(backtest.success - aim[:, None])
+    squares = cost_quality_curve(backtest.probability, backtest.expected_cost, square, backtest.cost)
+    variance = squares.success - np.square(curve.success - aim.mean())
+    return np.asarray(np.sqrt(np.maximum(variance, 0.0) / len(backtest)))
 
 
 def guarantee_of(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from html import escape
 from importlib.resources import files
 
 from router.errors import MissingExtra
@@ -66,6 +67,32 @@ def render(package: str, template: str, filters: Mapping[str, Filter], values: M
 def typeset_by(form: Callable[..., str]) -> Filter:
     """A filter that formats a value and typesets the result."""
     return lambda *arguments: typeset(form(*arguments))
+
+
+class Showable:
+    """A result that shows itself in a notebook: a sentence first, a table second."""
+
+    __slots__ = ()
+
+    def in_short(self) -> str:
+        """What to do with the result, or else what it holds, in a sentence."""
+        raise NotImplementedError
+
+    def in_rows(self) -> Sequence[Sequence[str]]:
+        """The figures of the result as rows of cells; the first row has the names of the columns."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.in_short()}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks; every text is escaped."""
+        head, *rows = ([escape(cell) for cell in row] for row in self.in_rows())
+        body = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in rows)
+        return (
+            f"<p><b>{escape(self.in_short())}</b></p>"
+            f"<table><tr><th>{'</th><th>'.join(head)}</th></tr>{body}</table>"
+        )
 
 
 def packaged(package: str, name: str) -> str:

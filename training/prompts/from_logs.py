@@ -6,8 +6,10 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import pyarrow as pa
 
 from router.effort import effort_in, endpoint_of
 from router.forecasting.encoder import Encoder, Encoding
@@ -31,6 +33,7 @@ class ReadOptions:
         rejects: file for the rejected rows; None: they are only counted.
         cache: folder of exported encoders and embeddings.
         format: name of a reader, or "auto".
+        frames: tables in memory, by the name that they have among the sources.
     """
 
     mapping: Mapping[str, str]
@@ -38,6 +41,7 @@ class ReadOptions:
     config: Config
     cache: Path
     format: str = AUTO
+    frames: Mapping[str, pa.Table] = field(default_factory=dict, repr=False)
 
 
 @contextmanager
@@ -59,6 +63,7 @@ def calls_of(sources: Sequence[str], reading: ReadOptions, reporter: Reporter) -
             max_reject_share=settings.max_reject_share,
             rules=reading.config.outcomes.rules,
             aliases=reading.config.aliases,
+            frames=reading.frames,
             progress=stage_steps(reporter, "reading calls"),
         )
 

@@ -116,7 +116,7 @@ class Reader:
 
     def opens(self, kind: str) -> bool:
         """Whether `rows` looks for several rows in the records of a file of this kind."""
-        return self.many_rows and not (self.pages and kind in ("parquet", "csv", "table"))
+        return self.many_rows and not (self.pages and kind in ("parquet", "csv", "table", "frame"))
 
     def recognise(self, sample: Sample) -> float:
         """How sure this reader is that the file has its format, from 0 (not at all) to 1.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from router.settings.outcome_rules import OutcomeRule
@@ -38,6 +39,7 @@ _BUCKET_BYTES = 128 << 20
 _MOST_BUCKETS = 256
 _UNPACKED = {
     "parquet": 6, "json": 1, "csv": 1, "database": 2, "values": 1, "table": 2, "address": 2, "spool": 1,
+    "frame": 1,
 }  # fmt: skip
 """Bytes of calls in a byte of a log file, roughly."""
 _SORTED_REJECTS = 200_000
@@ -95,6 +97,7 @@ def read_calls(  # noqa: PLR0913 - each is a setting of its own, and callers hav
     max_reject_share: float = 0.05,
     rules: Sequence[OutcomeRule] = (),
     aliases: Mapping[str, str] | None = None,
+    frames: Mapping[str, pa.Table] | None = None,
     progress: Progress | None = None,
 ) -> CallFiles:
     """Read call logs into `scratch`, which the caller removes afterwards.
@@ -106,13 +109,14 @@ def read_calls(  # noqa: PLR0913 - each is a setting of its own, and callers hav
         rejects: gets one JSON line for each rejected row; not written if there is none.
         rules: find the outcomes; without rules, outcomes stay as logged.
         aliases: the name that a model counts under, by the name in the logs.
+        frames: tables in memory, by the name that they have among the sources.
         progress: called with the bytes read and all bytes; with Ray only at the end.
 
     Raises:
         CallLogError: a file is damaged or missing, no row is readable, or a function of the rules fails.
         TooManyRejects: more than `max_reject_share` of all rows are rejected.
     """
-    files = find_files(sources, mapping or {}, format, evidence=bool(rules))
+    files = find_files(sources, mapping or {}, format, evidence=bool(rules), frames=frames or {})
     size = sum(file.size for file in files)
     meter = Meter(progress, size) if progress and runner == "native" else None
     folder = scratch / "calls"

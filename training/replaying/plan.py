@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from training.replaying.selection import (
     stratified_sample,
     value_of_information,
 )
+from training.spending.budget import Affordable, affordable
 from training.spending.cost_bound import Bound, bound_of, only_texts
 
 CUT = "the logged text is not the whole text"
@@ -98,6 +99,50 @@ class ReplayCost:
     at_most_usd: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayOffer:
+    """The calls that a replay is about to make, and their price.
+
+    Attributes:
+        prompts: number in the plan.
+        finished: calls of the plan that earlier runs made.
+        cost: of the calls that are left, whatever the budget.
+        by_model: the same by model.
+        affordable: how many of the calls that are left the rest of the budget can pay for.
+        set_apart: as `ReplayPlan`.
+    """
+
+    prompts: int
+    finished: int
+    cost: ReplayCost
+    by_model: Mapping[str, ReplayCost]
+    affordable: Affordable
+    budget_usd: float
+    spent_usd: float
+    set_apart: Mapping[str, int]
+
+    @property
+    def free_usd(self) -> float:
+        """The rest of the budget."""
+        return max(self.budget_usd - self.spent_usd, 0.0)
+
+    def to_json(self) -> dict[str, Json]:
+        """What `pointsman replay --dry-run --json` prints."""
+        return {
+            "prompts": self.prompts,
+            "calls": self.cost.calls,
+            "finished": self.finished,
+            "expected_usd": self.cost.expected_usd,
+            "at_most_usd": self.cost.at_most_usd,
+            "budget_usd": self.budget_usd,
+            "spent_usd": self.spent_usd,
+            "surely_borne": self.affordable.surely,
+            "expected_borne": self.affordable.expected,
+            "set_apart": dict(self.set_apart),
+            "models": {name: asdict(cost) for name, cost in self.by_model.items()},
+        }
+
+
 def plan_replay(job: ReplayJob, version: Version, reporter: Reporter) -> ReplayPlan:
     """Plan the calls of a replay of a log; this calls no model.
 
@@ -158,6 +203,23 @@ def select(
     if job.strategy == "random":
         return stratified_sample(task_types, most, job.seed, reached)
     return informative_sample(value, most, job.seed, reached)
+
+
+def offer_of(
+    plan: ReplayPlan, left: Sequence[ReplayCall], budget_usd: float, spent_usd: float
+) -> ReplayOffer:
+    """The offer to make those calls of a plan that are left."""
+    prices = ((call.expected_usd, call.at_most_usd) for call in left)
+    return ReplayOffer(
+        prompts=plan.prompts,
+        finished=len(plan.calls) - len(left),
+        cost=replay_cost(left),
+        by_model=cost_by_model(left),
+        affordable=affordable(budget_usd, spent_usd, prices),
+        budget_usd=budget_usd,
+        spent_usd=spent_usd,
+        set_apart=plan.set_apart,
+    )
 
 
 def replay_cost(calls: Iterable[ReplayCall]) -> ReplayCost:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,8 +13,10 @@ from router.calling.attempt import Attempt
 from router.records import Json, Request
 from router.serving.completion import THE_MODELS_OWN_FAULT
 from router.settings.sections import Config
+from training.pages.numbers import dollars
+from training.pages.rendering import Showable
 from training.progress import Advance
-from training.replaying.plan import ReplayCall, ReplayPlan
+from training.replaying.plan import ReplayCall, ReplayOffer, ReplayPlan
 from training.spending.budget import read_lines
 from training.spending.paid_calls import CallTerms, Work, billing_of, make_calls, message_of
 from training.spending.tally import CallsMade
@@ -23,6 +25,45 @@ SOURCE = "replay"
 
 Outcome: TypeAlias = Callable[[Request, Attempt], bool | None]
 """Whether a call succeeded; None if unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Replayed(Showable):
+    """The result of a replay.
+
+    Attributes:
+        out: the log of the calls.
+        offer: the calls that were left to make, and their price.
+        done: what became of them; None after a dry run.
+    """
+
+    out: Path
+    offer: ReplayOffer
+    done: CallsMade | None
+
+    def to_json(self) -> dict[str, Json]:
+        """What `pointsman replay --json` prints."""
+        return (self.done or self.offer).to_json()
+
+    def in_short(self) -> str:
+        """See `Showable`."""
+        cost = self.offer.cost
+        if self.done is None:
+            price = f"about {dollars(cost.expected_usd)}, at most {dollars(cost.at_most_usd)}"
+            covered = self.offer.affordable.surely
+            return f"{cost.calls:,} calls would cost {price}; the budget surely covers {covered:,} of them"
+        spent = f"{dollars(self.done.spent_usd)} of {dollars(self.offer.budget_usd)} is spent"
+        return f"{self.done.answered:,} of {cost.calls:,} calls are in {self.out}; {spent}"
+
+    def in_rows(self) -> Sequence[Sequence[str]]:
+        """One row a model; see `Showable`."""
+        return [
+            ("model", "calls", "expected", "at most"),
+            *(
+                (model, f"{cost.calls:,}", dollars(cost.expected_usd), dollars(cost.at_most_usd))
+                for model, cost in self.offer.by_model.items()
+            ),
+        ]
 
 
 def unfinished(calls: Sequence[ReplayCall], out: Path) -> Sequence[ReplayCall]:
@@ -43,7 +84,7 @@ def known_outcome(request: Request, attempt: Attempt) -> bool | None:
     return False if attempt.kind in THE_MODELS_OWN_FAULT else None
 
 
-def replay(
+def replay_plan(
     plan: ReplayPlan,
     terms: CallTerms,
     config: Config,

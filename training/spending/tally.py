@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from router.calling.attempt import Attempt
+from router.records import Json
 from training.spending.unsent import why_unsent
 
 FAILURES_IN_A_ROW = 5
@@ -36,6 +37,25 @@ class CallsMade:
     cost_usd: float
     spent_usd: float
     unanswered_usd: float = 0.0
+
+    def to_json(self) -> dict[str, Json]:
+        """What `pointsman replay --json` prints."""
+        return {
+            "answered": self.answered,
+            "failed": dict(self.failed),
+            "over_budget": self.over_budget,
+            "given_up": dict(self.given_up),
+            "cost_usd": self.cost_usd,
+            "unanswered_usd": self.unanswered_usd,
+            "spent_usd": self.spent_usd,
+        }
+
+
+def nothing_made(spent_usd: float, over_budget: int = 0) -> CallsMade:
+    """The result of a run without a call."""
+    return CallsMade(
+        answered=0, failed={}, over_budget=over_budget, given_up={}, cost_usd=0.0, spent_usd=spent_usd
+    )
 
 
 class Tally:

@@ -4,7 +4,8 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -23,11 +24,15 @@ from router.calling.litellm_call import (
     no_detours,
     one_request_a_call,
     takes,
+    targets_of,
 )
+from router.deciding.limits import LimitCheck
 from router.errors import ConfigError, MissingExtra
 from router.models.litellm_import import litellm_module
-from router.records import Json
-from router.settings.sections import ModelSettings
+from router.models.model_list import Target
+from router.models.prices import ModelPrice, dearest_price
+from router.records import NO_WISHES, Json, Request
+from router.settings.sections import Config, ModelSettings
 from tests.conftest import LITELLMS_OWN_PRICES
 from tests.router.calling.four_ways import run
 from tests.services.provider import KEY, Provider, provider, reset
@@ -195,6 +200,76 @@ def test_a_litellm_router_tries_nothing_on_its_own() -> None:
 
 def test_any_other_client_is_told_not_to_try_again() -> None:
     assert no_detours(Refusing()) == {"num_retries": 0, "max_retries": 0}
+
+
+def grouped(*deployments: Json, **info: Json) -> Mapping[str, tuple[Target, ...]]:
+    """The targets of a group of a real `litellm.Router`; `info` is of its first deployment."""
+    listed = [
+        {
+            "model_name": "gpt-4o",
+            "litellm_params": {"api_key": KEY, **one},
+            "model_info": info if not place else {},
+        }
+        for place, one in enumerate(deployments)
+    ]
+    return targets_of(litellm.Router(model_list=listed), ["gpt-4o", "elsewhere"])
+
+
+MINI, LARGE = {"model": "openai/gpt-4o-mini"}, {"model": "openai/gpt-4o"}
+CLAUDE, OLD = {"model": "anthropic/claude-sonnet-4-5"}, {"model": "openai/gpt-3.5-turbo"}
+UNLISTED = {"model": "azure/our-deployment", "api_base": "https://llm.example.com"}
+PICTURE = [
+    {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/a"}}]}
+]
+
+
+@pytest.mark.parametrize(
+    ("targets", "prompt", "reason"),
+    [
+        pytest.param(grouped(LARGE), "word " * 20_000, None, id="fits the only deployment"),
+        pytest.param(grouped(LARGE, OLD), "word " * 20_000, "don't fit its 16,385", id="smallest window"),
+        pytest.param(grouped(LARGE, max_input_tokens=500), "word " * 900, "don't fit its 500", id="stated"),
+        pytest.param(grouped(LARGE, MINI), PICTURE, None, id="all take images"),
+        pytest.param(grouped(LARGE, OLD), PICTURE, "takes no images", id="one takes none"),
+        pytest.param(
+            grouped(LARGE, supports_vision=False), PICTURE, "takes no images", id="stated to take none"
+        ),
+        pytest.param(grouped(UNLISTED), PICTURE, None, id="an unlisted one is what the group says"),
+        pytest.param(
+            grouped(UNLISTED, base_model="gpt-3.5-turbo"), PICTURE, "takes no images", id="its base"
+        ),
+        pytest.param({}, PICTURE, None, id="no group"),
+    ],
+)
+def test_limits_hold_for_every_deployment_behind_a_group(
+    targets: Mapping[str, tuple[Target, ...]], prompt: Json, reason: str | None
+) -> None:
+    limits = LimitCheck(["gpt-4o"], Config())
+    request = Request.of(prompt)
+    found = limits.rule_out(request, NO_WISHES, 0.0, {}, targets=targets).get("gpt-4o")
+    assert found is reason if reason is None else reason in str(found)
+
+
+LISTED = ModelPrice(per_input_token=2.5e-6, per_output_token=1e-5, per_call=0.0, source="litellm")
+
+
+@pytest.mark.parametrize(
+    ("price", "targets", "per_input"),
+    [
+        pytest.param(LISTED, grouped(LARGE, MINI), 2.5e-6, id="the dearest"),
+        pytest.param(LISTED, grouped(MINI, CLAUDE), 3e-6, id="dearer than the group's name says"),
+        pytest.param(ModelPrice.unknown(), grouped(MINI), 1.5e-7, id="known where the name is not"),
+        pytest.param(LISTED, grouped(LARGE, input_cost_per_token=1e-3), 1e-3, id="stated"),
+        pytest.param(replace(LISTED, source="config"), grouped(CLAUDE), 2.5e-6, id="the team's own"),
+        pytest.param(replace(LISTED, source="log"), grouped(MINI, MINI), 2.5e-6, id="the log's, all alike"),
+        pytest.param(replace(LISTED, source="log"), grouped(MINI, CLAUDE), 3e-6, id="not the log's, else"),
+        pytest.param(LISTED, {}, 2.5e-6, id="no group"),
+    ],
+)
+def test_a_cap_compares_the_dearest_deployment(
+    price: ModelPrice, targets: Mapping[str, tuple[Target, ...]], per_input: float
+) -> None:
+    assert dearest_price(price, targets.get("gpt-4o", ())).per_input_token == pytest.approx(per_input)
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,12 @@ def test_token_counts_may_be_noted_beside_the_piece() -> None:
             (1.0, 2.0), Usage(input_tokens=1000, output_tokens=0, cached_input_tokens=800), 0.001, id="cached"
         ),
         pytest.param((0.0, 2.0), Usage(), None, id="only the input free"),
+        pytest.param(
+            (1.0, 2.0),
+            Usage(input_tokens=1000, output_tokens=0, cached_input_tokens=800, cache_write_tokens=100),
+            0.001,
+            id="written into the cache",
+        ),
     ],
 )
 def test_a_price_of_the_teams_own_is_per_million_tokens(
@@ -130,6 +136,15 @@ def test_cached_input_costs_what_the_provider_asks_for_it(
     usage = Usage(input_tokens=1000, output_tokens=0, cached_input_tokens=800)
     assert own is not None
     assert cost_at(own, usage) == pytest.approx(cost)
+
+
+def test_what_is_written_into_the_cache_costs_what_the_provider_asks_for_it() -> None:
+    price = Price(input_usd_per_million=4.0, output_usd_per_million=0.0)
+    own = own_price("claude-sonnet-4-5", ModelSettings(price=price))
+    counted = Counted(1000, 0, 1000)
+    counted.prompt_tokens_details = SimpleNamespace(cached_tokens=200, cache_creation_tokens=600)
+    assert own is not None
+    assert cost_at(own, usage_of(counted)) == pytest.approx((200 * 4 + 200 * 0.4 + 600 * 5) / 1e6)
 
 
 @pytest.mark.parametrize(("noted", "cost"), [(0.5, 0.5), (0, 0.0), (None, None)])

@@ -309,6 +309,27 @@ def test_a_window_is_shared_with_the_answer_where_that_is_known(model: str, shar
     assert facts_of([model], parse_config(""))[model].shared is shared
 
 
+def test_claudes_tokens_are_counted_for_its_window() -> None:
+    config = parse_config(
+        "models: {claude: {capabilities: {context_tokens: 1000}}, m: {capabilities: {context_tokens: 1000}}}"
+    )
+    found = LimitCheck(["claude", "m"], config).rule_out(Request.of("word " * 900), NO_WISHES, 900.0, {})
+    assert set(found) == {"claude"}
+
+
+@pytest.mark.parametrize(
+    ("part", "left"),
+    [
+        pytest.param({"type": "text", "text": "hi"}, True, id="no mark"),
+        pytest.param({"type": "text", "text": "hi", "cache_control": {"type": "5m"}}, False, id="mark"),
+    ],
+)
+def test_a_cap_counts_what_the_provider_asks_for_writing_its_cache(part: Json, left: bool) -> None:
+    limits = LimitCheck(["claude-sonnet-4-5"], parse_config("limits: {max_cost_usd: 0.01}"))
+    found = limits.rule_out(showing(part), NO_WISHES, 5.0, {"claude-sonnet-4-5": 0.009})
+    assert (found == {}) is left
+
+
 def test_the_answer_asked_for_counts_where_the_window_is_shared() -> None:
     config = parse_config("models: {hosted_vllm/q: {capabilities: {context_tokens: 2000}}}")
     limits = LimitCheck(["hosted_vllm/q"], config)

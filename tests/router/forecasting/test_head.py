@@ -82,6 +82,8 @@ def made_head(kind: str) -> Head:
             smearing=np.ones(MODELS),
             most=np.array([100.0, 0.0, 1e4]),
             input_ratio=np.ones(MODELS),
+            tool_ratio=np.ones(MODELS),
+            tool_tokens=np.zeros(MODELS),
         ),
     )
 

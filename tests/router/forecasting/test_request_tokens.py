@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+
+import litellm
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,6 +17,7 @@ from router.forecasting.request_tokens import (
     billed_tokens,
     contents_of,
     request_contents,
+    tokens_of_one,
 )
 from router.records import Json, Request
 from tests.router.messages import requests
@@ -51,6 +55,52 @@ def saying(content: Json, **members: Json) -> Request:
 )
 def test_what_the_encoder_does_not_read_is_counted(request_: Request) -> None:
     assert 9_000 < billed(request_) < 15_000
+
+
+TOOL = {"name": "find", "parameters": {"type": "object", "properties": {"id": {"type": "string"}}}}
+CALL = {"id": "call_1", "type": "function", "function": {"name": "find", "arguments": '{"id": "A-77"}'}}
+
+
+def _shapes() -> dict[str, tuple[Request, Json]]:
+    """For each way in which an agent's text is sent: a request, and what a provider bills of it."""
+    rows = [{"id": f"A-{row}77", "state": "on its way", "qty": row, "price": 19.95} for row in range(40)]
+    text = "The carrier says it was left with a neighbour, but nobody knows about it; what should I do? " * 50
+    written, tools, function = json.dumps(rows), [TOOL] * 40, {"name": "find", "arguments": json.dumps(rows)}
+    result = [{"type": "tool_result", "content": [{"type": "text", "text": text}]}]
+    use = [{"type": "tool_use", "id": "1", "name": "find", "input": rows}]
+    document = [{"type": "document", "source": {"type": "text", "data": text}}]
+    schema = {"type": "json_schema", "json_schema": tools}
+    system = [{"role": "system", "content": text}, {"role": "user", "content": "hi"}]
+    return {
+        "text": (saying(text), text),
+        "text in parts": (saying([{"type": "text", "text": text}]), text),
+        "system text": (Request.of(system), text),
+        "a tool call": (saying(None, tool_calls=[{**CALL, "function": function}]), written),
+        "a function call": (saying(None, function_call=function), written),
+        "a tool's result": (Request.of([{"role": "tool", "tool_call_id": "1", "content": written}]), written),
+        "a result in parts": (saying(result), text),
+        "a call in parts": (saying(use), rows),
+        "a document": (saying(document), text),
+        "tools": (Request.of("hi", tools=tools), tools),
+        "functions": (Request.of("hi", parameters={"functions": tools}), tools),
+        "a schema": (Request.of("hi", response_format=schema), tools),
+    }
+
+
+@pytest.mark.parametrize("shape", _shapes())
+def test_the_count_is_the_tokenizers_within_15_percent(shape: str) -> None:
+    request, billed = _shapes()[shape]
+    text = billed if isinstance(billed, str) else json.dumps(billed)
+    exact = litellm.token_counter(model="", text=text)
+    assert request_contents(request).tokens == pytest.approx(exact, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("called", "factor"),
+    [("gpt-4o", 1.0), ("anthropic/claude-opus-4-7", 1.2), ("bedrock/eu.anthropic.Claude-3-haiku", 1.2)],
+)
+def test_claude_counts_more_tokens_than_others(called: str, factor: float) -> None:
+    assert tokens_of_one(called) == factor
 
 
 @pytest.mark.parametrize("content", ["Where is my order?", [{"type": "text", "text": "Where is my order?"}]])

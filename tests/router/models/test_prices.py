@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
+import litellm
 import numpy as np
 import pytest
 
+from router.calling.attempt import Usage
+from router.calling.reply import cost_at
 from router.models import model_list
-from router.models.prices import ModelPrice, PriceTable, current_prices, listed_price
+from router.models.prices import Factor, ModelPrice, PriceTable, current_prices, listed_price
+from router.records import Json
+from router.settings.sections import Price
 from router.settings.yaml_file import parse_config
 
-LOGGED = {"per_input_token": 1.0, "per_output_token": 2.0, "per_call": 3.0}
+LOGGED: Mapping[str, Json] = {"per_input_token": 1.0, "per_output_token": 2.0, "per_call": 3.0}
 OURS = "models: {gpt-4o: {price: {input_usd_per_million: 7, output_usd_per_million: 8}}}\n"
 
 
@@ -69,6 +75,56 @@ def test_the_expected_cost_is_tokens_times_prices_and_the_price_of_the_call() ->
     cost = table.expected_cost(np.array([[10.0, 10.0]]), np.array([[5.0, 5.0]]))
     assert cost[0, 0] == 10 * 1 + 5 * 2 + 3
     assert math.isnan(cost[0, 1])
+
+
+LONG = {"tokens": 200_000, "input_usd_per_million": 14.0, "output_usd_per_million": 12.0}
+TIERED = {
+    "input_usd_per_million": 7.0,
+    "output_usd_per_million": 8.0,
+    "above": LONG,
+    "service_tiers": {"flex": {"input_usd_per_million": 3.5, "output_usd_per_million": 4.0}},
+}
+
+
+@pytest.mark.parametrize(
+    ("tokens", "tier", "usd"),
+    [
+        pytest.param(200_000, None, 1.4 + 0.008, id="up to the length"),
+        pytest.param(200_001, None, 2.8 + 0.012, id="above it, the whole call"),
+        pytest.param(100_000, "flex", 0.35 + 0.004, id="a service tier"),
+        pytest.param(300_000, "flex", 4.2 + 0.012, id="both"),
+        pytest.param(100_000, "priority", 0.7 + 0.008, id="a tier without a price"),
+        pytest.param(100_000, ["flex"], 0.7 + 0.008, id="no tier at all"),
+    ],
+)
+def test_length_and_tier_change_the_expected_and_the_logged_cost_alike(
+    tokens: int, tier: Json, usd: float
+) -> None:
+    own = Price.model_validate(TIERED)
+    table = PriceTable.of([ModelPrice.of_settings(own)])
+    assert table.expected_cost(np.array([[tokens]]), np.array([[1_000]]), [tier]) == pytest.approx(usd, 1e-4)
+    assert cost_at(own, Usage(input_tokens=tokens, output_tokens=1_000), tier) == pytest.approx(usd, 1e-4)
+
+
+@pytest.mark.parametrize("tier", [None, "flex", "priority"])
+@pytest.mark.parametrize("tokens", [1_000, 250_000, 400_000])
+@pytest.mark.parametrize("model", ["gpt-5", "gpt-5.4", "claude-sonnet-4-5", "gemini/gemini-2.5-pro"])
+def test_the_expected_cost_of_known_tokens_is_litellms(model: str, tokens: int, tier: str | None) -> None:
+    price = listed_price(model)
+    assert price is not None
+    expected = PriceTable.of([price]).expected_cost(np.array([[tokens]]), np.array([[1_000]]), [tier])
+    parts = litellm.cost_per_token(model, prompt_tokens=tokens, completion_tokens=1_000, service_tier=tier)
+    assert expected == pytest.approx(sum(parts), rel=0.001)
+
+
+def test_a_price_from_the_log_changes_with_length_as_the_lists_does() -> None:
+    price = current_prices(["gemini/gemini-2.5-pro"], {"gemini/gemini-2.5-pro": LOGGED}, parse_config(""))
+    assert price["gemini/gemini-2.5-pro"].factor(300_000) == Factor(input=2.0, output=1.5)
+
+
+def test_a_free_model_is_free_at_any_length() -> None:
+    with pytest.raises(ValueError, match="can't be 0 and differ by length or service tier"):
+        Price.model_validate({**TIERED, "input_usd_per_million": 0.0})
 
 
 def test_a_price_survives_its_json_form() -> None:

@@ -208,6 +208,17 @@ def test_a_deployment_elsewhere_ends_a_groups_being_local(app: App, provider: Pr
     assert provider.models == ["llama"]
 
 
+@every_way
+def test_a_dearer_deployment_counts_for_a_cap(app: App, provider: Provider, call: Way) -> None:
+    cap: Json = {"pointsman": {"max_cost_usd": 0.05}}
+    call(app, model="gpt-5", metadata={**cap})
+    dear = {**app.called(provider, "five"), "input_cost_per_token": 1.0, "output_cost_per_token": 1.0}
+    app.litellm.set_model_list([*app.litellm.model_list, {"model_name": "gpt-5", "litellm_params": dear}])
+    with pytest.raises(Refused, match="over the cap"):
+        call(app, model="gpt-5", metadata={**cap})
+    assert provider.models == ["five"]
+
+
 def test_a_model_without_a_group_is_ruled_out_and_named(app: App) -> None:
     with pytest.raises(Refused, match=r"gpt-4o: LiteLLM's model_list has no group of that name"):
         plain(app, model="smart", metadata={"pointsman": {"allow": ["gpt-4o"]}})

@@ -251,6 +251,9 @@ def test_a_long_wrong_value_is_cut_in_the_message() -> None:
         pytest.param("{max_quality_loss: 0.02, confidence: 0.5}", "greater than 0.5", id="no confidence"),
         pytest.param("{max_quality_loss: 0.02, confidence: 1.0}", "less than 1", id="certainty"),
         pytest.param("{confidence: 0.9}", "'confidence' is that of 'max_quality_loss'", id="of nothing"),
+        pytest.param("{caution: -1}", "greater than or equal to 0", id="recklessness"),
+        pytest.param("{kind: budget, usd_per_call: 1, caution: 1}", "leave it out", id="caution of a budget"),
+        pytest.param("{max_quality_loss: 0.02, caution: 1}", "is stricter", id="caution beside a promise"),
     ],
 )
 def test_an_objective_without_its_target_is_refused(objective: str, message: str) -> None:
@@ -268,6 +271,7 @@ def test_an_objective_without_its_target_is_refused(objective: str, message: str
         "{kind: budget, usd_per_day: 50.0, processes: 4}",
         "{kind: budget, usd_per_day: 50.0, usd_per_call: 0.01}",
         "{kind: cheapest, max_quality_loss: 0.02, confidence: 0.9}",
+        "{kind: quality, quality: 0.9, caution: 1.5}",
         "{max_quality_loss: 0.02}",
     ],
 )

@@ -15,7 +15,7 @@ from router.records import Json
 from router.settings.yaml_file import parse_config
 from tests.services.provider import KEY, Provider, Reply, answer, provider, tokens
 from tests.training.judging.judging import KEY_VARIABLE, answered, log_of
-from training.commands.judging import with_judge
+from training.options import with_judge
 
 __all__ = ["provider"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from router.errors import CallLogError
 from tests.training.comparing.comparisons import evaluated, knowing
-from training.comparing.comparison import Draws, compare
+from training.comparing.comparison import Draws, compare_evaluated
 from training.comparing.evaluated import Comparison, Contender, PolicyResult
 from training.comparing.measuring.contenders import LEARNED
 from training.comparing.policies.baselines import ALL_CHEAP, BEST_SINGLE, HEURISTIC, ORACLE, SHUFFLE
@@ -17,7 +17,7 @@ DRAWS = Draws(number=200)
 
 
 def compared(choice: np.ndarray[tuple[int], np.dtype[np.int64]], **options: object) -> Comparison:
-    return compare(evaluated(choice, **options), draws=DRAWS)  # type: ignore[arg-type]
+    return compare_evaluated(evaluated(choice, **options), draws=DRAWS)  # type: ignore[arg-type]
 
 
 def policy(comparison: Comparison, name: str) -> PolicyResult:
@@ -64,7 +64,7 @@ def test_a_baseline_is_compared_on_the_prompts_that_it_can_choose_for() -> None:
     case = evaluated(knowing(100))
     logged = np.where(np.arange(100) < 40, 1, -1)
     choices = {**case.baselines.choices, "logged policy": logged, "mute": np.full(100, -1)}
-    found = compare(replace(case, baselines=replace(case.baselines, choices=choices)), draws=DRAWS)
+    found = compare_evaluated(replace(case, baselines=replace(case.baselines, choices=choices)), draws=DRAWS)
     result = policy(found, "logged policy")
     assert result.prompts == 40
     assert result.success_difference.interval.value == pytest.approx(0.1)
@@ -95,7 +95,7 @@ def test_one_model_is_compared_with_a_warning() -> None:
 
 def test_a_single_group_has_no_bounds() -> None:
     case = replace(evaluated(knowing(50)), clusters=np.zeros(50, dtype=np.int64))
-    assert np.isnan(compare(case, draws=DRAWS).router.success.low)
+    assert np.isnan(compare_evaluated(case, draws=DRAWS).router.success.low)
 
 
 def test_slices_show_the_router_against_what_runs_today() -> None:
@@ -108,15 +108,15 @@ def test_slices_show_the_router_against_what_runs_today() -> None:
 
 def test_what_runs_today_is_the_best_single_model_unless_somebody_says() -> None:
     case = evaluated(knowing())
-    assert compare(case, draws=DRAWS).change.today == BEST_SINGLE
-    change = compare(case, draws=DRAWS, today=ALL_CHEAP).change
+    assert compare_evaluated(case, draws=DRAWS).change.today == BEST_SINGLE
+    change = compare_evaluated(case, draws=DRAWS, today=ALL_CHEAP).change
     assert change.failures_per_1000.value == pytest.approx(-500)
     assert change.usd_per_1000.value == pytest.approx(4.5)
 
 
 def test_a_policy_of_today_that_nobody_knows_is_refused_with_those_there_are() -> None:
     with pytest.raises(CallLogError, match="no policy is named 'rumour'; --today takes one of: best single"):
-        compare(evaluated(knowing(60)), draws=DRAWS, today="rumour")
+        compare_evaluated(evaluated(knowing(60)), draws=DRAWS, today="rumour")
 
 
 def test_the_family_of_the_correction_counts_each_policy_once() -> None:

@@ -11,7 +11,7 @@ from router.records import Json
 from router.settings.sections import Config
 from tests.training.logs import call, write_lines
 from training.judging.run import JudgeTerms, record_beside
-from training.pipeline import import_calls
+from training.pipeline import import_log
 from training.progress import Silent
 from training.prompts.from_logs import ReadOptions
 from training.reading.summary import ReadSummary
@@ -58,7 +58,7 @@ def imported(log: str, config: Config, **terms: Json) -> ReadSummary:
     out = Path(log).with_name("calls.parquet")
     reading = ReadOptions(mapping={}, rejects=None, config=config, cache=out.parent / "cache")
     whole: Mapping[str, Json] = {"record": record_beside(out), "agree": lambda offer: None, **terms}
-    return import_calls([log], out, reading, Silent(), JudgeTerms(**whole))
+    return import_log([log], out, reading, Silent(), JudgeTerms(**whole))
 
 
 def main(api_base: str, log: str, budget: str, concurrency: str, repeats: str) -> None:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from router.forecasting.features import Features
-from router.forecasting.head import Head, Kind, LabelParts, log_odds, sigmoid
+from router.forecasting.features import STRUCTURE, Features
+from router.forecasting.head import Head, Kind, LabelParts, log_odds, narrow_inputs, sigmoid
 from router.records import BoolArray, FloatArray, IntArray
 from training.learning import heads
 from training.learning.heads import (
@@ -21,6 +21,7 @@ from training.learning.heads import (
     fit_lengths,
     settings_of,
     stored_rows,
+    structure_scaling,
     table_of_means,
 )
 from training.prompts.split import folds
@@ -396,6 +397,23 @@ def test_input_tokens_are_the_encoders_times_the_models_own_ratio() -> None:
     sample = sample_of(100)
     input_tokens = fitted_head(sample).predict(sample.features).input_tokens
     np.testing.assert_allclose(input_tokens, np.tile(1.5 * sample.features.tokens[:, None], MODELS))
+
+
+@pytest.mark.parametrize(
+    ("beside", "learned"),
+    [pytest.param(180.0, 180.0, id="words about tools"), pytest.param(-5.0, 0.0, id="never below none")],
+)
+def test_what_a_provider_bills_beside_for_tools_is_learned(beside: float, learned: float) -> None:
+    features = features_of(np.random.default_rng(5).integers(0, 2, 400))
+    structure = np.zeros((400, len(STRUCTURE)), np.float32)
+    structure[::2, STRUCTURE.index("tools")] = 1.0
+    features = replace(features, structure=structure)
+    sample = sample_with(features, np.ones((400, MODELS)))
+    logged = sample.input_tokens + beside * (structure[:, [STRUCTURE.index("tools")]] > 0)
+    lengths = fit_lengths(replace(sample, input_tokens=logged))
+    narrow = narrow_inputs(features, structure_scaling(features))
+    assert lengths.tool_tokens == pytest.approx(learned)
+    assert lengths.expected(features, narrow)[0].sum(axis=0) == pytest.approx(logged.sum(axis=0))
 
 
 def test_an_expected_length_is_never_above_the_longest_seen() -> None:

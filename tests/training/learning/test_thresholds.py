@@ -22,6 +22,7 @@ from training.learning.thresholds import (
 )
 from training.statistics.policy_curves import picked
 
+WEIGHTS = (0.0, *np.geomspace(1.0, 1e4, 200).tolist())
 CASES = [pytest.param(seed, id=f"case {seed}") for seed in range(8)]
 
 
@@ -99,6 +100,30 @@ def test_a_pace_alone_starts_where_the_best_single_models_success_costs_least() 
     case = backtest()
     paced = choose_weight(case, Objective(kind="budget", usd_per_day=1.0))
     assert paced == choose_weight(case, Objective())
+
+
+@pytest.mark.parametrize("seed", CASES)
+@pytest.mark.parametrize("caution", [0.0, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("quality", [None, 0.6])
+def test_success_clears_its_target_by_the_standard_errors_of_caution_at_the_least_cost(
+    seed: int, caution: float, quality: float | None
+) -> None:
+    case = backtest(seed, n=40)
+    aim = case.success[:, case.best_single] if quality is None else np.full(len(case), quality)
+
+    def above(weight: float) -> float:
+        gap = picked(case.success, case.choice(weight)) - aim
+        return float(gap.mean() - caution * gap.std() / np.sqrt(len(gap)))
+
+    target = {} if quality is None else {"kind": "quality", "quality": quality}
+    weight = choose_weight(case, Objective.model_validate({**target, "caution": caution}))
+    bounds = {at(case, one)[1]: above(one) for one in WEIGHTS}
+    reach = [cost for cost, bound in bounds.items() if bound >= -1e-9]
+    if reach:
+        assert above(weight) >= -1e-9
+        assert at(case, weight)[1] <= min(reach) + 1e-12
+    else:
+        assert above(weight) >= max(bounds.values()) - 1e-9
 
 
 def test_without_costs_any_weight_chooses_alike() -> None:

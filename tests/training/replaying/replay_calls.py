@@ -10,7 +10,7 @@ from pathlib import Path
 from router.records import Json, Request, prompt_key
 from router.settings.sections import Config
 from training.replaying.plan import ReplayCall, ReplayPlan
-from training.replaying.run import replay
+from training.replaying.run import replay_plan
 from training.spending.cost_bound import Bound
 from training.spending.paid_calls import CallTerms
 
@@ -68,7 +68,7 @@ def plan_of(
 def main(api_base: str, out: str, prompts: str, budget: str, concurrency: str) -> None:
     """Replay, for a test that kills this process."""
     terms = CallTerms(out=Path(out), budget_usd=float(budget), concurrency=int(concurrency))
-    replay(plan_of(int(prompts), "small"), terms, config_of(api_base, "small"))
+    replay_plan(plan_of(int(prompts), "small"), terms, config_of(api_base, "small"))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from tests.services.provider import (
 )
 from tests.training.replaying.replay_calls import KEY_VARIABLE, config_of, plan_of
 from training.reading.calls import read_calls
-from training.replaying.run import replay, unfinished
+from training.replaying.run import replay_plan, unfinished
 from training.spending.budget import ledger_of, read_lines, spent_in
 from training.spending.paid_calls import CallTerms
 from training.spending.tally import CallsMade
@@ -53,7 +53,7 @@ def out(tmp_path: Path) -> Path:
 
 def replayed(provider: Provider, out: Path, prompts: int = 3, **terms: Json) -> CallsMade:
     whole = {"budget_usd": 1.0, "concurrency": 4, **terms}
-    return replay(
+    return replay_plan(
         plan_of(prompts, "small"), CallTerms(out=out, **whole), config_of(provider.api_base, "small")
     )
 
@@ -79,7 +79,7 @@ def test_a_call_becomes_a_line_of_the_canonical_log_with_its_answer(provider: Pr
 def test_what_a_replay_writes_is_read_as_a_call_log(provider: Provider, out: Path, tmp_path: Path) -> None:
     fields = {"task_type": "sums", "tags": ("a",), "tools": [{"type": "function", "function": {"name": "f"}}]}
     plan = plan_of(3, "small", fields=fields)
-    replay(plan, CallTerms(out=out, budget_usd=1.0), config_of(provider.api_base, "small"))
+    replay_plan(plan, CallTerms(out=out, budget_usd=1.0), config_of(provider.api_base, "small"))
 
     files = read_calls([str(out)], scratch=tmp_path / "scratch")
 
@@ -96,7 +96,7 @@ def test_the_outcome_rules_see_the_answers_of_a_replay(provider: Provider, out: 
     provider.script("small", answer("no JSON"), answer('{"sum": 2}'))
     terms = CallTerms(out=out, budget_usd=1.0, concurrency=1)
     plan = plan_of(2, "small", fields={"response_format": form})
-    replay(plan, terms, config_of(provider.api_base, "small"))
+    replay_plan(plan, terms, config_of(provider.api_base, "small"))
     kinds: list[dict[str, Json]] = [{"answer_schema": {}}, {"otherwise": {"success": True}}]
 
     rules = [OutcomeRule.model_validate(kind) for kind in kinds]
@@ -108,7 +108,7 @@ def test_the_outcome_rules_see_the_answers_of_a_replay(provider: Provider, out: 
 
 def test_the_chance_of_a_prompt_is_recorded(provider: Provider, out: Path) -> None:
     terms = CallTerms(out=out, budget_usd=1.0)
-    replay(plan_of(1, "small", drawn=0.1), terms, config_of(provider.api_base, "small"))
+    replay_plan(plan_of(1, "small", drawn=0.1), terms, config_of(provider.api_base, "small"))
     assert read_lines(out)[0]["sampling_probability"] == 0.1
 
 
@@ -116,7 +116,7 @@ def test_one_place_says_whether_a_call_succeeded(provider: Provider, out: Path) 
     def has_an_answer(request: Request, attempt: Attempt) -> bool | None:
         return attempt.answered
 
-    replay(
+    replay_plan(
         plan_of(2, "small"),
         CallTerms(out=out, budget_usd=1.0),
         config_of(provider.api_base, "small"),
@@ -177,7 +177,7 @@ def test_no_attempt_sends_its_request_twice(provider: Provider, out: Path) -> No
     config = config_of(provider.api_base, "small")
     own = config.of("small").model_copy(update={"litellm_model": "hosted_vllm/small"})
     config = config.model_copy(update={"models": {"small": own}})
-    done = replay(plan_of(1, "small"), CallTerms(out=out, budget_usd=1.0), config)
+    done = replay_plan(plan_of(1, "small"), CallTerms(out=out, budget_usd=1.0), config)
 
     paid_attempts = [line for line in read_lines(ledger_of(out)) if line.get("cost_usd")]
     assert (done.answered, len(provider.requests), len(paid_attempts)) == (1, 2, 2)

@@ -18,12 +18,14 @@ from router.errors import CallLogError, MissingExtra
 from router.errors.masking import shown_address, shown_text, without_query
 from training.reading.files.json_values import LONGEST_VALUE
 
-Format: TypeAlias = Literal["parquet", "json", "csv", "database", "values", "table", "address", "spool"]
+Format: TypeAlias = Literal[
+    "parquet", "json", "csv", "database", "values", "table", "address", "spool", "frame"
+]  # fmt: skip
 """How a source holds its records: "json" one a line, "values" as JSON values in any layout, "database" as the
 runtime's log, "table" as another program's table. A reader fetches an "address"; a "spool" holds the rows of
-joining readers, those of one key together."""
+joining readers, those of one key together; a "frame" is a table in memory."""
 
-ROWS_ONLY: frozenset[Format] = frozenset({"database", "table", "address"})
+ROWS_ONLY: frozenset[Format] = frozenset({"database", "table", "address", "frame"})
 """Kinds that are not files: their rows have numbers instead of lines, and are hashed as they are read."""
 OWN_LOG = "pointsman"
 """The reader of the canonical call log, and of any table by `--map`."""
@@ -56,6 +58,7 @@ class LogFile:
         feedback: the file of later feedback beside the runtime's log of JSON lines.
         reader: name of the reader for its rows.
         table: name of the table if `kind` is "table".
+        frame: the rows if `kind` is "frame".
     """
 
     number: int
@@ -69,6 +72,7 @@ class LogFile:
     feedback: Path | None = None
     reader: str = OWN_LOG
     table: str = ""
+    frame: pa.Table | None = field(default=None, repr=False, compare=False)
 
     @property
     def location(self) -> str:

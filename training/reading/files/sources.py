@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from router.call_log.address import DATABASE_FILES
@@ -26,17 +26,22 @@ def is_database(source: str) -> bool:
     )
 
 
-def expand(sources: Sequence[str], schemes: Sequence[str] = ()) -> list[str]:
+def expand(sources: Sequence[str], schemes: Sequence[str] = (), frames: Container[str] = ()) -> list[str]:
     """The files, objects and addresses that the sources stand for, each once; a glob's are sorted by name.
 
     Args:
         schemes: beginnings of addresses to leave as they are, for a reader to fetch.
+        frames: names of tables in memory, which stay as they are too.
 
     Raises:
         CallLogError: there is nothing at a source.
         MissingExtra: the package of an object store is not installed.
     """
-    paths = dict.fromkeys(path for source in sources for path in _matches(source, tuple(schemes)))
+    paths = dict.fromkeys(
+        path
+        for source in sources
+        for path in ([source] if source in frames else _matches(source, tuple(schemes)))
+    )
     if not paths:
         raise CallLogError("no call log given; name at least one file or glob")
     return list(paths)

@@ -28,7 +28,12 @@ _OWN_SCORE = 0.5
 
 
 def find_files(
-    sources: Sequence[str], mapping: Mapping[str, str], format: str = AUTO, *, evidence: bool = False
+    sources: Sequence[str],
+    mapping: Mapping[str, str],
+    format: str = AUTO,
+    *,
+    evidence: bool = False,
+    frames: Mapping[str, pa.Table] | None = None,
 ) -> list[LogFile]:
     """The files and tables that `sources` stand for, each with its reader.
 
@@ -37,6 +42,7 @@ def find_files(
             from where the file's reader finds them.
         format: name of a reader for all of them, or "auto": the surest for each.
         evidence: whether the `EVIDENCE_FIELDS` are fields too.
+        frames: tables in memory, by the name that they have among the sources.
 
     Raises:
         CallLogError: nothing is there, no reader takes an ending or a file, a file or database can't be
@@ -49,8 +55,8 @@ def find_files(
     fields = dict.fromkeys((*CALL_SCHEMA.names, *RUNTIME_FIELDS, *extra))
     whole = {name: name for name in fields if name not in mapping.values()} | dict(mapping)
     schemes = [scheme for reader in known_readers().values() for scheme in reader.schemes]
-    search = _Search(mapping=whole, format=format)
-    for source in expand(sources, schemes):
+    search = _Search(mapping=whole, format=format, frames=frames or {})
+    for source in expand(sources, schemes, search.frames):
         search.add(source)
     files = _taken_over(search.files)
     for file in files:
@@ -76,11 +82,13 @@ class _Search:
     Attributes:
         mapping: source column per canonical field.
         format: name of a reader for all of them, or "auto".
+        frames: tables in memory, by name.
         files: in the order of their numbers.
     """
 
     mapping: Mapping[str, str]
     format: str
+    frames: Mapping[str, pa.Table]
     files: list[LogFile] = field(default_factory=list)
 
     def add(self, source: str) -> None:
@@ -89,6 +97,9 @@ class _Search:
         Raises:
             CallLogError: the source can't be read, or holds no calls.
         """
+        if source in self.frames:
+            self._add_frame(source, self.frames[source])
+            return
         if is_database(source):
             self._add_database(Database.of(source))
             return
@@ -97,6 +108,18 @@ class _Search:
                 self._add_address(source, reader.name)
                 return
         self._add_file(source)
+
+    def _add_frame(self, name: str, table: pa.Table) -> None:
+        file = LogFile(
+            number=len(self.files),
+            path=name,
+            kind="frame",
+            size=table.nbytes if len(table) else 0,
+            mapping=self.mapping,
+            names=tuple(table.column_names),
+            frame=table,
+        )
+        self.files.append(self._recognised(file) if file.size else file)
 
     def _add_address(self, address: str, reader: str) -> None:
         self.files.append(
@@ -116,10 +139,11 @@ class _Search:
         if (log := log_beside(path)) is not None:
             raise CallLogError(f"{path}: holds feedback, not calls; name {log} to read both")
         file = look_at_file(len(self.files), path, self.mapping)
-        if file.size:
-            reader = self._trusted(file) if self.format == AUTO else self.format
-            file = _with_reader(file, reader or _reader_of_file(file))
-        self.files.append(file)
+        self.files.append(self._recognised(file) if file.size else file)
+
+    def _recognised(self, file: LogFile) -> LogFile:
+        reader = self._trusted(file) if self.format == AUTO else self.format
+        return _with_reader(file, reader or _reader_of_file(file))
 
     def _trusted(self, file: LogFile) -> str | None:
         """The reader of the many files before this small one; None if they are few, large or mixed."""

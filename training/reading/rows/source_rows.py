@@ -105,6 +105,8 @@ def source_rows(file: LogFile, part: int = 0, batch_bytes: int = BATCH_BYTES) ->
             return _csv(file, batch_bytes)
         case "parquet":
             return _parquet(file, part)
+        case "frame":
+            records = _frame_records(file)
         case "database":
             records = log_records(file)
         case "table":
@@ -192,11 +194,19 @@ def _csv_row(row: CsvRow, names: Sequence[str]) -> SourceRow:
 
 def _parquet(file: LogFile, group: int) -> Iterator[SourceRows]:
     for first, batch, size in row_group_batches(file, group):
-        names = batch.schema.names
-        columns = [parquet_values(column) for column in batch.columns]
-        records = (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
-        rows = [SourceRow(number, record) for number, record in enumerate(records, start=first)]
+        rows = [SourceRow(number, record) for number, record in enumerate(_batch_records(batch), start=first)]
         yield SourceRows(rows=rows, size=size)
+
+
+def _frame_records(file: LogFile) -> Iterator[Record]:
+    assert file.frame is not None, "a file of this kind has its rows with it"
+    for batch in file.frame.to_batches(BATCH_ROWS):
+        yield from _batch_records(batch)
+
+
+def _batch_records(batch: pa.RecordBatch) -> Iterator[Record]:
+    columns = [parquet_values(column) for column in batch.columns]
+    return (dict(zip(batch.schema.names, values, strict=True)) for values in zip(*columns, strict=True))
 
 
 def row_group_batches(

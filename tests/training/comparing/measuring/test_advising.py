@@ -5,7 +5,7 @@ import pytest
 
 from router.records import IntArray
 from tests.training.comparing.comparisons import evaluated, knowing
-from training.comparing.comparison import Draws, compare
+from training.comparing.comparison import Draws, compare_evaluated
 from training.comparing.measuring.advising import LogFacts
 from training.recommending import Code, Recommendation
 
@@ -14,7 +14,7 @@ DRAWS = Draws(number=200)
 
 def advice(choice: IntArray, *, known_costs: bool = True, log: LogFacts | None = None) -> Recommendation:
     case = evaluated(choice, known_costs=known_costs)
-    return compare(case, draws=DRAWS, log=log or LogFacts()).recommendation
+    return compare_evaluated(case, draws=DRAWS, log=log or LogFacts()).recommendation
 
 
 @pytest.mark.parametrize(

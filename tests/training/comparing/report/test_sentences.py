@@ -8,7 +8,7 @@ import pytest
 
 from router.records import IntArray
 from tests.training.comparing.comparisons import evaluated, knowing
-from training.comparing.comparison import Draws, compare
+from training.comparing.comparison import Draws, compare_evaluated
 from training.comparing.evaluated import Claim, Difference
 from training.comparing.policies.baselines import ALL_CHEAP, BEST_SINGLE, SHUFFLE
 from training.comparing.report.sentences import ORDER, classify, guarded, headline, points, share, share_of
@@ -24,7 +24,7 @@ UNTOLD = Difference(interval=UNKNOWN, p_value=math.nan, p_adjusted=math.nan, cal
 
 
 def told(choice: IntArray, **options: object) -> dict[str, Claim]:
-    found = compare(evaluated(choice, **options), draws=Draws(number=200))  # type: ignore[arg-type]
+    found = compare_evaluated(evaluated(choice, **options), draws=Draws(number=200))  # type: ignore[arg-type]
     return {verdict.against: verdict for verdict in found.verdict}
 
 

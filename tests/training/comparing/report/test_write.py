@@ -22,7 +22,9 @@ from tests.training.comparing.report.reports import (
     one_model,
     unknown_costs,
 )
-from training.comparing.report.write import conclusion_of, html, write_report
+from training.comparing.report.charts import charts_of
+from training.comparing.report.write import PACKAGE, PLOTLY, conclusion_of, html, write_report
+from training.pages.rendering import packaged
 
 VOID = {"meta", "br", "line", "circle", "path"}
 
@@ -276,8 +278,8 @@ def test_a_difference_is_shown_by_its_corrected_p_value(value: float, p: float, 
     assert conclusion_of(replace(difference, interval=interval, p_adjusted=p)) == outcome
 
 
-@pytest.mark.parametrize("package", ["jinja2", "plotly"])
-def test_a_missing_package_is_named_with_its_extra(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def hide(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a package be missing."""
     importing: Callable[..., object] = builtins.__import__
 
     def without(name: str, *rest: object, **more: object) -> object:
@@ -286,5 +288,26 @@ def test_a_missing_package_is_named_with_its_extra(package: str, monkeypatch: py
         return importing(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingExtra, match=package):
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    hide("jinja2", monkeypatch)
+    with pytest.raises(MissingExtra, match="jinja2"):
         html(exact())
+
+
+def test_the_page_is_small_and_has_its_script_without_the_package_of_plotly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hide("plotly", monkeypatch)
+    page = html(exact())
+    assert len(page.encode()) < 2_000_000
+    assert page.count(packaged(PACKAGE, PLOTLY)) == 1
+
+
+def test_the_script_of_plotly_comes_with_its_licence_and_draws_every_chart() -> None:
+    script = packaged(PACKAGE, PLOTLY)
+    assert "MIT" in packaged(PACKAGE, "plotly-basic.LICENSE")
+    kinds = {trace["type"] for chart in charts_of(exact()).values() for trace in chart.data}
+    assert kinds == {"scatter", "bar"}
+    assert all(f'name:"{kind}"' in script for kind in kinds)
