@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from router.forecasting.added import Added
 from router.forecasting.features import STRUCTURE, Features
 from router.forecasting.one_row import products
 from router.records import BoolArray, Float32Array, FloatArray, IntArray, Json
@@ -280,13 +281,18 @@ class _JoinedParts:
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """A whole fitted head; arrays only."""
+    """A whole fitted head; arrays only.
+
+    Attributes:
+        added: the models that joined or left since; None: those that it was fitted on.
+    """
 
     scaling: Scaling
     parts: SuccessParts | LabelParts
     last: LastLevel
     store: NeighbourStore
     lengths: Lengths
+    added: Added | None = None
 
     @property
     def kind(self) -> Kind:
@@ -303,10 +309,11 @@ class Head:
             wide = wide_inputs(features, self.scaling)
             evidence = evidence_of(self.parts, features, wide, narrow, near)
             log_tokens = self.lengths.log_tokens(narrow)
+        input_tokens, output_tokens = self._tokens(features, narrow, log_tokens)
         return Outlook(
-            probability=self.last.probability(evidence, features.task_type),
-            input_tokens=self.lengths.input(features),
-            output_tokens=self.lengths.output(log_tokens),
+            probability=self.probability(evidence, features.task_type, narrow),
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
             familiarity=familiarity,
         )
 
@@ -327,6 +334,32 @@ class Head:
     def _joined(self) -> _JoinedParts:
         assert isinstance(self.parts, SuccessParts)
         return _JoinedParts.of(self.parts, self.lengths, len(self.scaling.mean))
+
+    def probability(self, evidence: FloatArray, task_type: IntArray, narrow: Float32Array) -> FloatArray:
+        """Calibrated chance of success of the models on offer, shape (n, n_models).
+
+        Args:
+            evidence: log odds of the head's own models, as `evidence_of` gives them.
+            task_type: shape (n,); -1 for none.
+            narrow: as `narrow_inputs` gives them.
+        """
+        own = self.last.probability(evidence, task_type)
+        if self.added is None:
+            return own
+        return self.added.offered(own, sigmoid(self.added.log_odds(log_odds(own), narrow, task_type)))
+
+    def expected_tokens(self, features: Features, narrow: Float32Array) -> tuple[FloatArray, FloatArray]:
+        """Expected input and output tokens of the models on offer, shape (n, n_models)."""
+        return self._tokens(features, narrow, self.lengths.log_tokens(narrow))
+
+    def _tokens(
+        self, features: Features, narrow: Float32Array, log_tokens: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        inputs, output = self.lengths.input(features), self.lengths.output(log_tokens)
+        if self.added is None:
+            return inputs, output
+        more = self.added.lengths(output, features, narrow)
+        return self.added.offered(inputs, more[0]), self.added.offered(output, more[1])
 
     def to_arrays(self) -> dict[str, AnyArray]:
         """Every array by its dotted name, as in the artifact."""
@@ -361,6 +394,7 @@ class Head:
                 tool_ratio=arrays.get("lengths.tool_ratio", arrays["lengths.input_ratio"]),
                 tool_tokens=arrays.get("lengths.tool_tokens", np.zeros(1)),
             ),
+            added=Added(**_named(arrays, "added", Added)) if "added.columns" in arrays else None,
         )
 
 
@@ -520,6 +554,8 @@ def _flatten(value: Json, prefix: str = "") -> dict[str, AnyArray]:
     for part in fields(value):
         inner = getattr(value, part.name)
         name = f"{prefix}{part.name}"
+        if inner is None:
+            continue
         arrays.update(_flatten(inner, f"{name}.") if is_dataclass(inner) else {name: inner})
     return arrays
 
