@@ -30,7 +30,7 @@ from router.models.prices import PriceTable
 from router.records import IntArray
 from router.settings.sections import Config, Training
 from training.learning.fitting import Fitted
-from training.learning.joining import Evidence, with_model
+from training.learning.joining import NewcomerOutcomes, with_model
 from training.learning.material import Material, material_of
 from training.prompts.pricing import logged_prices
 from training.prompts.split import folds
@@ -61,7 +61,7 @@ def joined(
     """The router with a model added from its outcomes on some of the prompts it was fitted on."""
     column = learnt.models.index(model)
     part = learnt.rows(rows)
-    evidence = Evidence(
+    evidence = NewcomerOutcomes(
         features=material.features.rows(rows),
         success=part.success[:, column],
         weight=part.weight[:, column],

@@ -27,7 +27,7 @@ from router.loading.artifact import (
 from router.records import Float32Array, FloatArray, Json
 from router.settings.yaml_file import routing_part, settings_text
 from router.version import HEAD_FILE, KEYS_FILE, Version, check_models
-from training.learning.joining import Evidence, held_out_success, with_model, without_model
+from training.learning.joining import NewcomerOutcomes, held_out_success, with_model, without_model
 from training.learning.router_folder import RUNNER_UP_FILE
 from training.learning.training_means import TrainingStatistics, statistics_of, statistics_to_json
 from training.progress import Reporter
@@ -241,9 +241,9 @@ def _check_promise(version: Version) -> None:
         )
 
 
-def _evidence(version: Version, table: PromptTable, encodings: Sequence[Encoding]) -> Evidence:
+def _evidence(version: Version, table: PromptTable, encodings: Sequence[Encoding]) -> NewcomerOutcomes:
     """What the last model of a table did on its prompts."""
-    return Evidence(
+    return NewcomerOutcomes(
         features=version.features(table.requests, encodings),
         success=table.success[:, -1],
         weight=table.weight[:, -1],
@@ -253,7 +253,7 @@ def _evidence(version: Version, table: PromptTable, encodings: Sequence[Encoding
     )
 
 
-def _joined(version: Version, table: PromptTable, evidence: Evidence) -> Version:
+def _joined(version: Version, table: PromptTable, evidence: NewcomerOutcomes) -> Version:
     """The router with the last model of a table, fitted on its outcomes on the table's prompts."""
     model, success = table.models[-1], table.success[:, -1]
     types = [request.task_type for request in table.requests]

@@ -31,7 +31,7 @@ from training.commands.offline import (
     reading_of,
 )
 from training.commands.paying import CALLS_FAILED
-from training.commands.replaying import agreement, show_replayed
+from training.commands.replaying import agreement_by_terminal, show_replayed
 
 if TYPE_CHECKING:
     from router.version import Version
@@ -100,7 +100,7 @@ def add_model_command(
         plan = plan_addition(job, terms, version, progress)
     paid = CallTerms(out=calls_log, budget_usd=budget, concurrency=concurrency)
     with progress_bars() as progress:
-        agree = None if dry_run else agreement(progress, yes=yes, as_json=as_json)
+        agree = None if dry_run else agreement_by_terminal(progress, yes=yes, as_json=as_json)
         made = replay_agreed(plan, paid, version.config, progress, agree)
     if dry_run and as_json:
         print_json(made.to_json())

@@ -90,7 +90,7 @@ def replay_command(
             max_tokens=max_tokens,
             seed=seed,
             dry_run=dry_run,
-            yes=agreement(progress, yes=yes, as_json=as_json),
+            yes=agreement_by_terminal(progress, yes=yes, as_json=as_json),
             config=config,
             map=columns_of(mapping),
             rejects=rejects or out.with_suffix(".rejects.jsonl"),
@@ -105,7 +105,7 @@ def replay_command(
         raise typer.Exit(CALLS_FAILED)
 
 
-def agreement(progress: Stages, *, yes: bool, as_json: bool) -> Callable[[ReplayOffer], None]:
+def agreement_by_terminal(progress: Stages, *, yes: bool, as_json: bool) -> Callable[[ReplayOffer], None]:
     """A function that shows an offer and asks whether to make its calls."""
 
     def agree(offer: ReplayOffer) -> None:

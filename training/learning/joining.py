@@ -27,7 +27,7 @@ DEVIATION_PENALTY = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class NewcomerOutcomes:
     """What one model did on n prompts; NaN is unknown.
 
     Attributes:
@@ -44,13 +44,13 @@ class Evidence:
     output_tokens: FloatArray
     groups: IntArray
 
-    def rows(self, index: IntArray | BoolArray) -> Evidence:
+    def rows(self, index: IntArray | BoolArray) -> NewcomerOutcomes:
         """The prompts at `index`."""
         arrays = {name: getattr(self, name)[index] for name in self.__slots__ if name != "features"}
-        return Evidence(features=self.features.rows(index), **arrays)
+        return NewcomerOutcomes(features=self.features.rows(index), **arrays)
 
 
-def with_model(head: Head, evidence: Evidence) -> Head:
+def with_model(head: Head, evidence: NewcomerOutcomes) -> Head:
     """A head with one more model on offer, the last; what it forecasts for the others stays bit for bit.
 
     Without outcomes the model is expected to do as well as the others do on average, and to write as much.
@@ -71,7 +71,7 @@ def with_model(head: Head, evidence: Evidence) -> Head:
     return replace(head, added=_appended(head.added or _none(head), column))
 
 
-def held_out_success(head: Head, evidence: Evidence) -> FloatArray:
+def held_out_success(head: Head, evidence: NewcomerOutcomes) -> FloatArray:
     """The success that `with_model` forecasts for each prompt from the others' outcomes, shape (n,)."""
     count = len(np.unique(evidence.groups))
     fold = folds(evidence.groups, min(FOLDS, count), seed=0) if count > 1 else np.zeros(len(evidence.groups))
@@ -159,7 +159,9 @@ def _fit_success(
     return np.asarray(result.x)
 
 
-def _fit_lengths(evidence: Evidence, output: FloatArray, narrow: Float32Array) -> dict[str, FloatArray]:
+def _fit_lengths(
+    evidence: NewcomerOutcomes, output: FloatArray, narrow: Float32Array
+) -> dict[str, FloatArray]:
     """Expected tokens: ridge on what the logarithm adds to the others' mean, a ratio for the input tokens."""
     seen = np.isfinite(evidence.output_tokens)
     base = mean_log(output)

@@ -9,7 +9,7 @@ from router.forecasting.features import Features
 from router.forecasting.head import Head
 from router.records import FloatArray, Request
 from router.version import Version
-from training.learning.joining import Evidence, held_out_success, with_model, without_model
+from training.learning.joining import NewcomerOutcomes, held_out_success, with_model, without_model
 
 PROMPTS = 300
 
@@ -22,9 +22,9 @@ def features(version: Version) -> Features:
     return version.features(requests, [version.encode(request) for request in requests])
 
 
-def evidence(features: Features, success: FloatArray) -> Evidence:
+def evidence(features: Features, success: FloatArray) -> NewcomerOutcomes:
     count = len(features)
-    return Evidence(
+    return NewcomerOutcomes(
         features=features,
         success=success,
         weight=np.ones(count),
