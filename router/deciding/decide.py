@@ -15,6 +15,8 @@ from router.records import AS_TRAINED, NO_WISHES, BoolArray, Decision, FloatArra
 from router.settings.sections import Rules
 
 ONLY_ONE = "the only model that the limits left"
+CERTAIN = 0.995
+"""From here on a rounded chance would say 100 %, which no log supports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,9 +171,9 @@ def _learned(
     """The policy's decision, or the limits' if they leave one model only."""
     index = _best_index(case, allowed, policy)
     source: Source = "learned"
-    reason = (
-        f"best value: {case.probability[index]:.0%} chance of success at {_dollars(case.cost[index])} a call"
-    )
+    chance = float(case.probability[index])
+    shown = f"{chance:.0%}" if chance < CERTAIN else "over 99%"
+    reason = f"best value: {shown} chance of success at {_dollars(case.cost[index])} a call"
     if np.count_nonzero(allowed) == 1 and len(case.models) > 1:
         source, reason = "constraint", ONLY_ONE
     return _decision(case, ranking, policy_version, model=case.models[index], source=source, reason=reason)
