@@ -28,7 +28,7 @@ from router import Router, cli
 from router.settings.yaml_file import load_config
 from tests.services.provider import KEY, Provider
 
-BLOCK = re.compile(r"(?:^<!-- not run: (.+) -->\n+)?^```(\S*)\n(.*?)^```$", re.M | re.S)
+BLOCK = re.compile(r"(?:^<!-- not run: ([^\n]+) -->\n+)?^```(\S*)\n(.*?)^```$", re.M | re.S)
 SHOWN = ("text", "mermaid")
 """Languages that nothing runs; a text right below a block is what that prints."""
 MOST_NOT_RUN = 8
