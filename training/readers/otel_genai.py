@@ -7,6 +7,7 @@ instrumentations use. Spans of other conventions (`openinference`, `vercel_ai`) 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -32,7 +33,7 @@ from training.readers.protocol import (
 )
 from training.readers.providers import litellm_model
 from training.readers.request_shapes import texts_in
-from training.readers.traced_runs import NO_CHAT, sum_of
+from training.readers.traced_runs import NO_CHAT, sum_of, without_outer
 from training.readers.values import (
     filled,
     first_given,
@@ -95,17 +96,39 @@ class OtelGenAI(JoiningReader):
         return plain_rows(record)
 
     def key(self, row: Record) -> str | None:
-        """The ids of trace and span."""
-        trace, span = words(row.get("trace_id")), words(row.get("span_id"))
-        return f"{trace}/{span}" if trace and span else None
+        """The trace."""
+        return words(row.get("trace_id"))
 
     def join(self, rows: Sequence[Record]) -> Sequence[Result]:
-        """The span as a call, with the details of its log records."""
-        logs = [Event.of(row) for row in rows if row.get("kind") == "log"]
-        results = [_result(row, logs) for row in rows]
-        if any(isinstance(result, dict) for result in results):
-            return results
-        return [NO_CALL_OF_EVENT if result is JOINED else result for result in results]
+        """The spans as calls, each with the details of its log records; of nested ones the innermost."""
+        ids = [words(row.get("span_id")) for row in rows]
+        logs: dict[str | None, list[Event]] = defaultdict(list)
+        for name, row in zip(ids, rows, strict=True):
+            if row.get("kind") == "log":
+                logs[name].append(Event.of(row))
+        results = [_result(row, logs[name] if name else ()) for name, row in zip(ids, rows, strict=True)]
+        spans = {
+            name: (row, result)
+            for name, row, result in zip(ids, rows, results, strict=True)
+            if name and row.get("kind") == "span"
+        }
+        calls = without_outer(
+            {name: result for name, (_, result) in spans.items()},
+            {name: words(row.get("parent_id")) for name, (row, _) in spans.items()},
+            {name for name, (_, result) in spans.items() if result == OTHER_CALL},
+        )
+        return [
+            calls.get(name or "", result)
+            if row.get("kind") == "span"
+            else _of_event(result, spans.get(name or ""))
+            for name, row, result in zip(ids, rows, results, strict=True)
+        ]
+
+
+def _of_event(result: Result, span: tuple[Record, Result] | None) -> Result:
+    """The result of a log record, which joins a span only if that is a call."""
+    is_call = span is not None and isinstance(span[1], dict)
+    return result if is_call or result is not JOINED else NO_CALL_OF_EVENT
 
 
 def _result(row: Record, logs: Sequence[Event]) -> Result:
@@ -181,6 +204,10 @@ def _model(attributes: AttributeMap) -> str | None:
     return litellm_model(model, *(attributes.get(name) for name in providers))
 
 
+def _is_named(row: Record) -> bool:
+    return words(row.get("trace_id")) is not None and words(row.get("span_id")) is not None
+
+
 def _labels(row: Record, attributes: AttributeMap) -> Call:
     names = ("gen_ai.conversation.id", "session.id", "traceloop.association.properties.session_id")
     session = first_words(*(attributes.get(name) for name in names), row.get("trace_id"))
@@ -188,7 +215,7 @@ def _labels(row: Record, attributes: AttributeMap) -> Call:
     task = words(mapping(attributes.get("metadata")).get("task_type"))
     return filled(
         {
-            "call_id": READER.key(row),
+            "call_id": f"{row['trace_id']}/{row['span_id']}" if _is_named(row) else None,
             "session_id": session,
             "time": row.get("start"),
             "tags": tags,

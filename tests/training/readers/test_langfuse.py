@@ -250,6 +250,22 @@ def test_tool_definitions_are_the_tools_of_the_chat_protocol(tmp_path: Path) -> 
     ]
 
 
+def test_a_trace_of_the_api_alone_is_its_calls(tmp_path: Path) -> None:
+    rows = [camel(observation()), camel(observation(id="o2", type="SPAN"))]
+    trace = {**camel(TRACE), "observations": rows, "scores": [camel(score())]}
+    files = read_rows(tmp_path, trace)
+    assert outcome(calls_of(files)["o1"]) == (True, None, "feedback")
+    assert set(files.summary.readers) == {"langfuse-api"}
+
+
+def test_of_nested_generations_the_inner_one_counts_with_what_is_said_of_both(tmp_path: Path) -> None:
+    inner = observation(id="o2", parent_observation_id="o1", total_cost=None, cost_details={})
+    files = read_rows(tmp_path, observation(), inner, score())
+    ((name, call),) = calls_of(files).items()
+    assert (name, call["cost_usd"], outcome(call)) == ("o2", 0.003, (True, None, "feedback"))
+    assert files.summary.set_apart == {"span around another model call": 1}
+
+
 def test_a_page_of_the_api_is_read_row_by_row(tmp_path: Path) -> None:
     trace = {**camel(TRACE), "observations": [camel(observation(id="o2"))], "scores": [camel(score())]}
     pages = [{**PAGE, "data": [camel(observation()), camel(score())]}, {**PAGE, "data": [trace]}]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from training.reading.outcomes.answer_check import logged_answer
 
 CHAT = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o"}
 OLD = {"gen_ai.system": "openai", "gen_ai.request.model": "gpt-4o"}
+OLD_CHAT = {"gen_ai__system": "openai", "gen_ai__request__model": "gpt-4o"}
 HELLO = [{"role": "user", "parts": [{"type": "text", "content": "hello"}]}]
 ASKED: dict[str, Any] = {**CHAT, "gen_ai.input.messages": json.dumps(HELLO)}
 
@@ -539,3 +540,49 @@ def test_trace_stores_forms_hold_the_same_call(tmp_path: Path) -> None:
         assert files.summary.calls > 0
         assert all(0 <= call["latency_s"] <= 1.5 for call in counted(files))
         assert all(call["time"].year == 2026 for call in counted(files))
+
+
+def nested(*outer: Mapping[str, Any]) -> Json:
+    """An export request of spans, each within the one before."""
+    spans = [
+        {**SPAN, "spanId": f"b7ad6b716920333{number}", "parentSpanId": f"b7ad6b716920333{number - 1}", **one}
+        for number, one in enumerate(outer)
+    ]
+    return {"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}
+
+
+_TOOL = {"attributes": attributes(gen_ai__operation__name="execute_tool", gen_ai__tool__name="f")}
+
+
+@pytest.mark.parametrize(
+    ("spans", "ids"),
+    [
+        pytest.param([{}, {}], ["1"], id="two tracers"),
+        pytest.param([{}, {"attributes": []}, {}], ["2"], id="a span between"),
+        pytest.param([{}, _TOOL, {}], ["0", "2"], id="a tool between"),
+        pytest.param(
+            [{}, {"attributes": attributes(gen_ai__system="openai")}], ["0"], id="inner without text"
+        ),
+    ],
+)
+def test_of_nested_spans_of_a_call_the_innermost_counts(
+    tmp_path: Path, spans: Sequence[Mapping[str, Any]], ids: Sequence[str]
+) -> None:
+    files = read(tmp_path, write_lines(tmp_path / "a.jsonl", nested(*spans)))
+    assert sorted(call["call_id"][-1] for call in counted(files)) == ids
+
+
+def test_ids_meet_in_capitals_and_in_base64(tmp_path: Path) -> None:
+    plain = {
+        "traceId": "CvdlGRbNQ92ESOshHIAxnA==",
+        "spanId": "t61rcWkgMzE=",
+        "attributes": attributes(**OLD_CHAT),
+    }
+    log = {
+        "traceId": "0AF7651916CD43DD8448EB211C80319C", "spanId": "B7AD6B7169203331",
+        "eventName": "gen_ai.user.message", "body": {"kvlistValue": {"values": attributes(content="hello")}},
+    }  # fmt: skip
+    rows = [nested({**plain, "events": []}), {"resourceLogs": [{"scopeLogs": [{"logRecords": [log]}]}]}]
+    assert messages(read(tmp_path, write_lines(tmp_path / "a.jsonl", *rows))) == [
+        {"role": "user", "content": "hello"}
+    ]
