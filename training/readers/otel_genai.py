@@ -76,6 +76,10 @@ _OUTPUTS = (
     "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "gen_ai.response.completion_tokens",
     "llm.usage.completion_tokens", "llm.usage.output_tokens", "llm.token_count.completion",
 )  # fmt: skip
+_EFFORTS = (
+    "gen_ai.request.reasoning.level", "gen_ai.request.reasoning.effort", "gen_ai.request.reasoning_effort",
+    "llm.request.reasoning_effort",
+)  # fmt: skip
 _MODALITIES = ("text", "image", "audio", "video")
 
 
@@ -192,7 +196,7 @@ def _call(row: Record, attributes: AttributeMap, events: Sequence[Event]) -> Res
 
 def _effort(attributes: AttributeMap) -> str | None:
     """The reasoning effort of the conventions, else of OpenInference."""
-    stated = effort_word(attributes.get("gen_ai.request.reasoning.level"))
+    stated = next((word for name in _EFFORTS if (word := effort_word(attributes.get(name)))), None)
     return stated or effort_of(mapping(attributes.get("llm.invocation_parameters")))
 
 
@@ -251,10 +255,11 @@ def _tokens(attributes: AttributeMap, names: Sequence[str], side: str) -> Json:
 
 def _error(row: Record, attributes: AttributeMap, events: Sequence[Event]) -> str | None:
     """The class of the error that ended the call; "error" if it is unknown, None without an error."""
-    raised = [event.attributes.get("exception.type") for event in events if event.name == "exception"]
-    return error_class(attributes.get("error.type"), *raised) or (
-        "error" if row.get("failed") is True else None
-    )
+    exceptions = [event.attributes for event in events if event.name == "exception"]
+    raised = [one.get(f"exception.{part}") for part in ("type", "message") for one in exceptions]
+    stated = attributes.get("error.type"), *raised, row.get("message")
+    failed = row.get("failed") is True
+    return error_class(*stated) or ("error" if failed else None) if failed or any(stated[:-1]) else None
 
 
 def _judgements(events: Iterable[Event]) -> Iterator[Judgement | None]:

@@ -127,6 +127,7 @@ def _span(span: Record) -> Record:
         "start": from_nanoseconds(_whole(_get(span, "startTimeUnixNano"))),
         "end": from_nanoseconds(_whole(_get(span, "endTimeUnixNano"))),
         "failed": _failed(span),
+        "message": _message(span),
         "attributes": _attributes(span.get("attributes")),
         "events": [
             {
@@ -167,6 +168,7 @@ def _sdk_span(span: Record) -> Record:
         "start": span.get("start_time"),
         "end": span.get("end_time"),
         "failed": _failed(span),
+        "message": _message(span),
         "attributes": {"openinference.span.kind": kind, **attributes} if kind else attributes,
         "events": [
             {**event, "time": _of_iso(event.get("timestamp"))}
@@ -234,6 +236,11 @@ def _failed(span: Record) -> bool:
     status = mapping(span.get("status"))
     code = first_given(status.get("code"), status.get("status_code"), span.get("status_code"))
     return code in _FAILED
+
+
+def _message(span: Record) -> Json:
+    status = mapping(span.get("status"))
+    return first_given(status.get("message"), status.get("description"), span.get("status_message"))
 
 
 def _attributes(value: Json) -> AttributeMap:

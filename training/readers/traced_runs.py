@@ -256,9 +256,9 @@ def amounts_of(cost: Json, inputs: Json, outputs: Json, *, start: Json, end: Jso
 
 
 def sum_of(*values: Json) -> float | None:
-    """The sum of those values that are numbers; None if none is."""
+    """The sum of the values; None unless each is a number: a part of a cost is not the cost."""
     known = [number for value in values if (number := usable_number(value)) is not None]
-    return sum(known) if known else None
+    return sum(known) if known and len(known) == len(values) else None
 
 
 def labels_of(call_id: Json, trace: Json, metadata: Mapping[str, Json], *, tags: Json, time: Json) -> Call:

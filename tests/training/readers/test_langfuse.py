@@ -309,6 +309,25 @@ def test_a_total_tells_whether_cached_tokens_are_within_the_others(
     assert (call["input_tokens"], call["output_tokens"]) == tokens
 
 
+@pytest.mark.parametrize(
+    ("fields", "tokens"),
+    [
+        pytest.param({"usage": {"input": 5, "output": 3, "unit": "TOKENS"}}, (5, 3), id="older member"),
+        pytest.param(
+            {"usage": {"input": 5, "output": 3, "unit": "CHARACTERS"}}, (None, None), id="characters"
+        ),
+        pytest.param({"usage": {"input": 0, "output": 0}}, (None, None), id="never counted"),
+        pytest.param({"prompt_tokens": 0, "completion_tokens": 0}, (None, None), id="defaults"),
+        pytest.param({"prompt_tokens": 5, "completion_tokens": 0}, (5, 0), id="an empty answer"),
+    ],
+)
+def test_tokens_are_counts_of_tokens(
+    tmp_path: Path, fields: Mapping[str, Json], tokens: tuple[int | None, int | None]
+) -> None:
+    call = calls_of(read_rows(tmp_path, observation(usage_details={}, **fields)))["o1"]
+    assert (call["input_tokens"], call["output_tokens"]) == tokens
+
+
 def test_a_cost_of_zero_that_only_the_total_states_is_unknown(tmp_path: Path) -> None:
     rows = (observation(total_cost=0, cost_details={"total": 0}),)
     assert calls_of(read_rows(tmp_path, *rows))["o1"]["cost_usd"] is None

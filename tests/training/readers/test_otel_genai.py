@@ -586,3 +586,46 @@ def test_ids_meet_in_capitals_and_in_base64(tmp_path: Path) -> None:
     assert messages(read(tmp_path, write_lines(tmp_path / "a.jsonl", *rows))) == [
         {"role": "user", "content": "hello"}
     ]
+
+
+@pytest.mark.parametrize("called", [{}, {"tool_calls": json.dumps([{"id": "c", "type": "function"}])}])
+def test_events_without_the_users_text_are_no_prompt(
+    recorded: Recorded, tmp_path: Path, called: Mapping[str, Any]
+) -> None:
+    recorded.span(ASKED)
+    recorded.span(CHAT, event("gen_ai.user.message"), event("gen_ai.assistant.message", **called))
+    files = recorded.read(tmp_path)
+    assert (len(counted(files)), files.summary.set_apart) == (1, {NO_PROMPT.reason: 1})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["gen_ai.request.reasoning.level", "gen_ai.request.reasoning_effort", "llm.request.reasoning_effort"],
+)
+def test_an_effort_is_read_by_each_of_its_names(recorded: Recorded, tmp_path: Path, name: str) -> None:
+    recorded.span({**ASKED, name: "high"})
+    assert [call["effort"] for call in counted(recorded.read(tmp_path))] == ["high"]
+
+
+@pytest.mark.parametrize(
+    ("costs", "cost"),
+    [
+        ({"gen_ai.cost.input_cost": 0.1}, None),
+        ({"gen_ai.cost.input_cost": 0.1, "gen_ai.cost.output_cost": 0.2}, 0.3),
+        ({"llm.cost.prompt": 0.1}, None),
+    ],
+)
+def test_the_cost_of_one_side_is_not_the_cost(
+    recorded: Recorded, tmp_path: Path, costs: Mapping[str, float], cost: float | None
+) -> None:
+    recorded.span({**ASKED, **costs})
+    (call,) = counted(recorded.read(tmp_path))
+    assert call["cost_usd"] == (cost if cost is None else pytest.approx(cost))
+
+
+def test_the_message_of_a_failed_span_tells_that_the_prompt_was_too_long(
+    recorded: Recorded, tmp_path: Path
+) -> None:
+    said = "This model's maximum context length is 8 tokens"
+    recorded.span(ASKED, lambda span: span.set_status(Status(StatusCode.ERROR, said)))
+    assert [call["success"] for call in counted(recorded.read(tmp_path))] == [False]

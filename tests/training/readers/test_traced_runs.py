@@ -27,7 +27,7 @@ from training.readers.langsmith import READER as LANGSMITH
 from training.readers.litellm_records import OTHER_CALL
 from training.readers.message_shapes import chat_of
 from training.readers.protocol import OUTER, Result
-from training.readers.traced_runs import generation_evidence, run_model, without_outer
+from training.readers.traced_runs import generation_evidence, run_model, sum_of, without_outer
 
 CALL = {"name": "f", "args": {"x": 1}, "id": "c", "type": "tool_call"}
 CALLED = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"x":1}'}}
@@ -269,3 +269,11 @@ def test_what_only_the_outer_call_knows_is_the_last_inner_ones() -> None:
     )
     assert twice["b"] == {"time": 1, "outcome_source": "error"}
     assert twice["c"] == {"time": 2, "success": True, "outcome_source": "feedback"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "whole"),
+    [((1, 2), 3), (("1", 2.0), 3), ((1, None), None), ((1, -2), None), ((None, None), None), ((0, 0), 0)],
+)
+def test_a_part_of_a_cost_is_not_the_cost(parts: tuple[Json, Json], whole: float | None) -> None:
+    assert sum_of(*parts) == whole
