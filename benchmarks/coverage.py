@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +31,9 @@ from training.comparing.estimating.off_policy import (
 from training.comparing.estimating.support import cost_warnings, support_columns, support_of, support_warnings
 from training.comparing.policies.baselines import TrainingStatistics, mean_per_task_type
 from training.statistics.intervals import Interval, Sums, resampled_counts
+
+if TYPE_CHECKING:
+    import polars as pl
 
 ESTIMATORS = (DOUBLY_ROBUST, DIRECT, IPS, SNIPS, SWITCH)
 DRAWS = 500
@@ -61,6 +64,7 @@ class Population:
         heuristic: shape (n,); column that the keyword heuristic chooses.
         task_types: of each prompt.
         targets: policies to judge, by name; shape (n,), the column chosen.
+        prompts: identifier of each prompt in its data; empty for synthetic ones.
     """
 
     name: str
@@ -74,6 +78,7 @@ class Population:
     heuristic: IntArray
     task_types: Sequence[str]
     targets: Mapping[str, IntArray]
+    prompts: Sequence[str] = ()
 
 
 def synthetic(seed: int = 0, rows: int = 20_000) -> Population:
@@ -116,7 +121,14 @@ def mixed_traffic(path: Path) -> Population:
     """The real matrix; a quarter of the prompts is reserved to fit the router stand-in and the means."""
     import polars as pl
 
-    frame = pl.read_parquet(path).sort("prompt_id", "model")
+    return population_of(pl.read_parquet(path), "mixed_traffic")
+
+
+def population_of(calls: pl.DataFrame, name: str) -> Population:
+    """The population of a full matrix, in the columns of `mixed_traffic`."""
+    import polars as pl
+
+    frame = calls.sort("prompt_id", "model")
     models = tuple(frame["model"].unique().sort().to_list())
     first = frame.filter(pl.col("model") == models[0])
     success = frame["success"].cast(pl.Float64).to_numpy().reshape(-1, len(models))
@@ -136,7 +148,7 @@ def mixed_traffic(path: Path) -> Population:
     heuristic = [models.index(heuristic_model(texts[row], tiers)) for row in kept]
     structure = features[:, WORDS:]
     return Population(
-        name="mixed_traffic",
+        name=name,
         models=models,
         probability=success[kept],
         cost=cost[kept],
@@ -151,6 +163,7 @@ def mixed_traffic(path: Path) -> Population:
             "means per task type": mean_per_task_type(statistics, types),
             "router stand-in": np.argmax(guess - WEIGHT * expected, axis=1)[kept],
         },
+        prompts=[first["prompt_id"][int(row)] for row in kept],
     )
 
 

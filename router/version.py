@@ -129,13 +129,9 @@ class Version:
         """
         self.folder = folder
         self._held = held
-        self.manifest = manifest
-        self.models: tuple[str, ...] = tuple(manifest["models"])
         self.config = config
         self.policy_version = str(manifest["policy_version"])
-        self.policy = _policy_in_force(Policy(**manifest["policy"]), config)
-        self.prices: dict[str, ModelPrice] = current_prices(self.models, manifest["prices"], config)
-        self.limits = LimitCheck(self.models, config)
+        self._offer(manifest)
         self.encoder: Encoder = load_encoder(folder / ENCODER_FOLDER, EncoderInfo(**manifest["encoder"]))
         self.head = Head.from_arrays(load_arrays(folder / HEAD_FILE), manifest["head"])
         self.spec = FeatureSpec(
@@ -145,10 +141,18 @@ class Version:
         )
         with_tasks = f"{TASKS_FOLDER}/{ABOUT_FILE}" in manifest["files"]
         self.task_groups = TaskGroups.load(folder / TASKS_FOLDER) if with_tasks else None
-        self._price_table = PriceTable.of([self.prices[model] for model in self.models])
         self._knows_textless = manifest.get("data", {}).get("textless_prompts", 0) >= ENOUGH_TEXTLESS
         # More threads than cores would only pass the interpreter's lock back and forth.
         self._turns = ForkSafe(partial(BoundedSemaphore, os.cpu_count() or 1))
+
+    def _offer(self, manifest: Mapping[str, Json]) -> None:
+        """Take over the models of a manifest, with their prices, limits and policy."""
+        self.manifest = manifest
+        self.models: tuple[str, ...] = tuple(manifest["models"])
+        self.policy = _policy_in_force(Policy(**manifest["policy"]), self.config)
+        self.prices: dict[str, ModelPrice] = current_prices(self.models, manifest["prices"], self.config)
+        self.limits = LimitCheck(self.models, self.config)
+        self._price_table = PriceTable.of([self.prices[model] for model in self.models])
 
     @classmethod
     def load(
@@ -225,6 +229,17 @@ class Version:
         """The same router with another head and its thresholds, for a comparison."""
         other = copy(self)
         other.head, other.policy = head, _policy_in_force(policy, self.config)
+        return other
+
+    def with_models(self, head: Head, manifest: Mapping[str, Json], config: Config) -> Version:
+        """The router with other models on offer, before it has a folder of its own.
+
+        Args:
+            manifest: its `models`, `prices` and `policy` count.
+        """
+        other = copy(self)
+        other.head, other.config = head, config
+        other._offer(manifest)
         return other
 
     def encode(self, request: Request) -> Encoding:

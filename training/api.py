@@ -37,13 +37,11 @@ from training.prompts import task_groups
 from training.prompts.from_logs import ReadOptions
 from training.reading.files.log_file import one_line
 from training.reading.rows.recognising import AUTO
-from training.replaying.plan import ReplayJob, ReplayOffer, offer_of, plan_replay
-from training.replaying.run import Replayed, replay_plan, unfinished
+from training.replaying.plan import ReplayJob, ReplayOffer, plan_replay
+from training.replaying.run import Replayed, replay_agreed
 from training.replaying.selection import Strategy
-from training.spending.budget import ledger_of, read_lines, spent_in
 from training.spending.paid_calls import CallTerms
-from training.spending.tally import nothing_made
-from training.tracking.versions import check_alias
+from training.tracking.versions import check_registered
 
 TRACKING = "sqlite:///mlflow.db"
 FRAME = "DATAFRAME"
@@ -132,6 +130,7 @@ def import_calls(
     format: str = AUTO,
     config: Settings = None,
     infer_tasks: bool = False,
+    grade: bool = False,
     judge: str | None = None,
     judge_rubric: Place | None = None,
     judge_most: int | None = None,
@@ -152,6 +151,7 @@ def import_calls(
         log: as `inspect`.
         out: the file to write.
         infer_tasks: group the prompts that have no task type, and name the groups.
+        grade: learn from the calls of known outcome how likely every answer is good; no outcome changes.
         judge: model that grades a sample of the answers that no other rule judges; the options that start
             with `judge_` change it.
         judge_budget: most USD that all imports into this file may spend.
@@ -179,6 +179,9 @@ def import_calls(
     }
     settings = _settings(config, map_model)
     settings = with_judge(settings, {name: value for name, value in options.items() if value is not None})
+    if grade:
+        outcomes = settings.outcomes.model_copy(update={"grade": True})
+        settings = settings.model_copy(update={"outcomes": outcomes})
     if dry_run and settings.outcomes.judge is None:
         raise ConfigError("--dry-run shows what a judge would cost: give --judge MODEL as well")
     sources, reading = _reading(log, settings, map, None if dry_run else rejects, cache, format)
@@ -245,10 +248,7 @@ def train(
         ConfigError: the settings or an option are wrong.
         RequestError: an option is misspelt.
     """
-    if alias is not None:
-        if register is None:
-            raise ConfigError(f"--alias {alias} points to a registered version: give --register NAME as well")
-        check_alias(alias)
+    check_registered(alias, register)
     settings = with_promise(_settings(config, map_model), max_quality_loss, confidence)
     settings = with_training(settings, encoder=encoder, estimator=estimator)
     sources, reading = _reading(log, settings, map, rejects, cache)
@@ -408,18 +408,16 @@ def replay(
         max_tokens=max_tokens,
         seed=seed,
     )
+
+    def agree(offer: ReplayOffer) -> None:
+        cost, free = offer.cost, offer.free_usd
+        _agreed(offer, yes, cost.calls, min(cost.expected_usd, free), min(cost.at_most_usd, free))
+
     with _reporter(progress) as reporter:
         plan = plan_replay(job, version, reporter)
-    left = unfinished(plan.calls, out)
-    offer = offer_of(plan, left, budget, spent_in(read_lines(ledger_of(out))))
-    if dry_run or not left:
-        return Replayed(out=out, offer=offer, done=None if dry_run else nothing_made(offer.spent_usd))
-    cost, free = offer.cost, offer.free_usd
-    _agreed(offer, yes, cost.calls, min(cost.expected_usd, free), min(cost.at_most_usd, free))
     terms = CallTerms(out=out, budget_usd=budget, concurrency=concurrency, per_minute=rate)
     with _reporter(progress) as reporter:
-        done = replay_plan(plan, terms, version.config, reporter.stage("calling models", len(left)))
-    return Replayed(out=out, offer=offer, done=done)
+        return replay_agreed(plan, terms, version.config, reporter, None if dry_run else agree)
 
 
 def _agreed(

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from router.errors import ConfigError
 from router.records import Json
-from router.settings.outcome_rules import ErrorRule, EvaluationRule, FeedbackRule, JudgeRule, OutcomeRule
+from router.settings.outcome_rules import JudgeRule, OutcomeRule, usual_rules
 from router.settings.sections import Config, Objective
 from router.settings.yaml_file import config_of
 
@@ -95,17 +95,7 @@ def with_judge(config: Config, options: Mapping[str, Json]) -> Config:
     if present:
         rules[present[0]] = rule
     else:
-        rules = rules or _as_without_rules(config)
+        rules = rules or usual_rules(config.training.success_score)
         rules.insert(len(rules) - bool(rules[-1].otherwise), rule)
     outcomes = config.outcomes.model_copy(update={"rules": rules})
     return config.model_copy(update={"outcomes": outcomes})
-
-
-def _as_without_rules(config: Config) -> list[OutcomeRule]:
-    """Rules that give a log's own outcomes the meaning that they have without rules."""
-    score = config.training.success_score
-    return [
-        OutcomeRule(feedback=FeedbackRule()),
-        OutcomeRule(error=ErrorRule()),
-        OutcomeRule(evaluation=EvaluationRule(min_score=score)),
-    ]

@@ -16,6 +16,7 @@ from router.loading.artifact import check_target, digest_of
 from router.records import Json
 from router.settings.sections import Objective
 from router.version import Version, check_models
+from training.judging.grader import graded
 from training.judging.run import DryRun, JudgeOffer, JudgeTerms, judged
 from training.learning.fitting import Fitted, fit, steps
 from training.learning.manifest import manifest_of, run_record
@@ -187,22 +188,26 @@ def import_log(
     reporter: Reporter,
     judge: JudgeTerms | None = None,
 ) -> ReadSummary:
-    """Read call logs into one canonical Parquet file.
+    """Read call logs into one canonical Parquet file; if the settings say so, with grades.
 
     Args:
         judge: terms for the judge among the outcome rules; None: the judge makes no call.
 
     Raises:
-        CallLogError: a file can't be read, too many rows are rejected, or `out` can't be written.
+        CallLogError: a file can't be read, too many rows are rejected, too few outcomes are known for a
+            grader, or `out` can't be written.
         ConfigError: as `judged`.
     """
     check_place(out)
-    with calls_of(sources, reading, reporter) as files:
+    grade = reading.config.outcomes.grade
+    with calls_of(sources, reading, reporter, grade=grade) as files:
         if judge is not None:
             try:
                 files = judged(files, reading.config, judge, reporter)
             except DryRun:
                 return files.summary
+        if grade:
+            files = graded(files, reading.config, reporter)
         write_calls(files, out)
         return files.summary
 
@@ -222,7 +227,7 @@ def train_on_log(job: TrainJob, reporter: Reporter) -> Trained:
     with calls_of(job.sources, job.reading, reporter) as files:
         reading = files.summary
         groups = groups_of(reading.files)
-        whole = table_of(files, config, reporter)
+        whole = table_of(files, config, reporter, fading=True)
     report = data_report(whole, cheapest_success(whole))
     table, warnings = usable_models(whole, config)
     config = check_models(config, table.models)
@@ -243,9 +248,7 @@ def train_on_log(job: TrainJob, reporter: Reporter) -> Trained:
     record = for_people(record, manifest, advice, job.register or job.out.name, job.sources)
     published = publish(job.out, record, job.tracking_uri, register=job.register)
     if job.register and job.alias:
-        registry = RouterRegistry(job.tracking_uri)
-        seen = registry.pointed(job.register, job.alias)
-        registry.move(job.register, job.alias, str(published.version), seen=seen)
+        RouterRegistry(job.tracking_uri).point(job.register, job.alias, str(published.version))
     return Trained(
         out=job.out,
         manifest=manifest,

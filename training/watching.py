@@ -1,4 +1,4 @@
-"""Whether a router in service still gets what it forecast: success and cost, per model and task type."""
+"""Whether a router in service gets what it forecast, on prompts like those that it was trained on."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ from router.version import Version
 from training.progress import Reporter
 from training.prompts.from_logs import ReadOptions, calls_of, success_score_of
 from training.prompts.pricing import NOTABLE
-from training.statistics.sequential import log_evidence_of_excess
+from training.statistics.sequential import by_session, log_evidence_of_excess
+from training.traffic import TRAFFIC_COLUMNS, TrafficKind, TrafficTest, traffic_tests
 
-Kind = Literal["router", "success", "cost", "price"]
+Kind = Literal["router", "success", "cost", "price"] | TrafficKind
 ALPHA = 0.05
 """Chance of any false alarm, over all looks, models and task types together."""
 SUCCESS_TOLERANCE = 0.02
 """A success rate counts as the forecast if it is lower by at most this much."""
 COST_TOLERANCE = 0.25
 """A cost counts as the forecast if it is higher by at most this share."""
+LEAST_PAID = 30
+"""Calls whose cost and tokens are known, from which their price is compared with the router's."""
 OTHER = "other"
 """The task type of calls without one, or with one that training did not tell apart."""
 _COLUMNS = (
@@ -43,6 +46,7 @@ class WatchJob:
         version: the router that is watched; only its own calls count.
         router: its address, as it is given to a command.
         name: the name that it is registered under; None: it is a folder.
+        traffic: whether the prompts are compared with those of training as well.
     """
 
     sources: Sequence[str]
@@ -50,6 +54,7 @@ class WatchJob:
     version: Version
     router: str
     name: str | None = None
+    traffic: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +63,10 @@ class Deviation:
 
     Attributes:
         kind: "router": success over all calls; "success" and "cost": of one model on one task type;
-            "price": one model's price has moved against LiteLLM's list, which is no alarm.
-        forecast, actual: means; success rates, USD a call, or for a price USD at both prices.
+            "price": one model's price has moved against LiteLLM's list or its own calls, which is no alarm;
+            "prompts": they are unlike training's; "task type": one grew or appeared; "unfamiliar", "stepped
+            aside": the share of such prompts grew.
+        forecast, actual: means; success rates, shares, USD a call, or for a price USD at both prices.
         p_value: valid at every look, corrected for the number of cells; None for a price.
         next: the command to run next.
     """
@@ -88,6 +95,7 @@ class Watched:
         calls: in the log.
         own_calls: those of the watched version.
         stepped_aside: share of these that the rule table decided; NaN without a call.
+        unknown: why a part of the prompts could not be compared with training's.
     """
 
     router: str
@@ -96,6 +104,7 @@ class Watched:
     own_calls: int
     stepped_aside: float
     findings: Sequence[Deviation]
+    unknown: Sequence[str] = ()
 
     @property
     def alarms(self) -> Sequence[Deviation]:
@@ -126,13 +135,15 @@ def watch_router(job: WatchJob, reporter: Reporter) -> Watched:
             "confidence: give the log that the router wrote (`log.url`), or what `import` made of it"
         )
     aside = own["decision_source"].eq("rule").mean()
+    drifted, unknown = _drifted(own, job, reporter) if job.traffic else ([], [])
     return Watched(
         router=job.router,
         policy_version=job.version.policy_version,
         calls=len(calls),
         own_calls=len(own),
         stepped_aside=math.nan if aside is None else float(str(aside)),
-        findings=[*_broken_forecasts(own, job), *_moved_prices(own, job)],
+        findings=[*_broken_forecasts(own, job), *drifted, *_moved_prices(own, job)],
+        unknown=unknown,
     )
 
 
@@ -140,7 +151,8 @@ def _calls(job: WatchJob, reporter: Reporter) -> pl.DataFrame:
     """The log's calls in order of time, with their outcome in [0, 1] as `outcome`."""
     with calls_of(job.sources, job.reading, reporter) as files:
         frame = files.whole()
-        table = None if frame is None else frame.select(*_COLUMNS).to_arrow()
+        columns = (*_COLUMNS, *(TRAFFIC_COLUMNS if job.traffic else ()))
+        table = None if frame is None else frame.select(*columns).to_arrow()
     if table is None:
         raise CallLogError(
             f"{', '.join(job.sources)}: no call in the log; name the log that the router writes"
@@ -157,7 +169,7 @@ def _broken_forecasts(own: pl.DataFrame, job: WatchJob) -> Iterator[Deviation]:
     own = own.filter(pl.col("model").is_in(models)).with_columns(
         pl.when(pl.col("task_type").is_in(types)).then("task_type").otherwise(pl.lit(OTHER))
     )
-    cells = 1 + 2 * len(models) * (len(types) + 1)
+    cells = _cells(job)
     parts: list[tuple[str | None, str | None, pl.DataFrame]] = [(None, None, own)]
     for (model, task), part in own.group_by("model", "task_type", maintain_order=True):
         parts.append((str(model), str(task), part))
@@ -171,6 +183,38 @@ def _broken_forecasts(own: pl.DataFrame, job: WatchJob) -> Iterator[Deviation]:
                 means = float(forecast.mean()), float(actual.mean())
                 p_value = cells * math.exp(-float(evidence.max()))
                 yield _finding(kind, (model, task), len(forecast), means, p_value, job)
+
+
+def _cells(job: WatchJob) -> int:
+    """Number of tests that share the chance of a false alarm."""
+    types = len(job.version.manifest["features"]["task_types"])
+    return 1 + 2 * len(job.version.models) * (types + 1) + (types + 4 if job.traffic else 0)
+
+
+def _drifted(own: pl.DataFrame, job: WatchJob, reporter: Reporter) -> tuple[list[Deviation], list[str]]:
+    """Where the prompts differ from training's, and why some of that is unknown."""
+    tests, unknown = traffic_tests(own, job.version, job.reading.cache, reporter)
+    findings = []
+    for test in tests:
+        evidence = log_evidence_of_excess(*by_session(test.values, test.bounds, test.sessions))
+        if len(evidence) and evidence.max() >= math.log(_cells(job) / ALPHA):
+            p_value = _cells(job) * math.exp(-float(evidence.max()))
+            findings.append(_drift_of(test, p_value, job))
+    return findings, unknown
+
+
+def _drift_of(test: TrafficTest, p_value: float, job: WatchJob) -> Deviation:
+    return Deviation(
+        kind=test.kind,
+        model=None,
+        task_type=test.task_type,
+        calls=len(test.values),
+        forecast=test.usual,
+        actual=test.recent,
+        p_value=p_value,
+        sentence=test.sentence,
+        next=_next(test.kind, job),
+    )
 
 
 def _pairs(part: pl.DataFrame, kind: Literal["success", "cost"]) -> tuple[FloatArray, FloatArray]:
@@ -237,27 +281,37 @@ def _next(kind: Kind, job: WatchJob) -> str:
 
 
 def _moved_prices(own: pl.DataFrame, job: WatchJob) -> Iterator[Deviation]:
-    """The models whose price in force is notably off LiteLLM's list, at the tokens of their calls."""
+    """The models whose price in force is notably off LiteLLM's list or their calls, at the calls' tokens."""
     for model in job.version.models:
         price, settings = job.version.prices[model], job.version.config.of(model)
         listed = listed_price(settings.litellm_model, model)
         part = own.filter(pl.col("model") == model).drop_nulls(["input_tokens", "output_tokens"])
-        if listed is None or not len(part):
-            continue
-        before, now = _bill(price, part), _bill(listed, part)
-        if before > 0 and now > 0 and abs(now / before - 1) > NOTABLE:
-            yield Deviation(
-                kind="price",
-                model=model,
-                task_type=None,
-                calls=len(part),
-                forecast=before,
-                actual=now,
-                p_value=None,
-                sentence=f"{model}: LiteLLM's list price is {now / before:.2f} times the router's, at the "
-                f"tokens of {len(part)} calls",
-                next=_next("price", job),
-            )
+        paid = part.drop_nulls("cost_usd")
+        if listed is not None and len(part):
+            bills = _bill(price, part), _bill(listed, part)
+            yield from _moved(model, bills, "LiteLLM's list price is", len(part), job)
+        if len(paid) >= LEAST_PAID:
+            bills = _bill(price, paid), float(paid["cost_usd"].sum())
+            yield from _moved(model, bills, "the price of its calls is", len(paid), job)
+
+
+def _moved(
+    model: str, bills: tuple[float, float], what: str, calls: int, job: WatchJob
+) -> Iterator[Deviation]:
+    """The finding that a price differs notably, if it does."""
+    before, now = bills
+    if before > 0 and now > 0 and abs(now / before - 1) > NOTABLE:
+        yield Deviation(
+            kind="price",
+            model=model,
+            task_type=None,
+            calls=calls,
+            forecast=before,
+            actual=now,
+            p_value=None,
+            sentence=f"{model}: {what} {now / before:.2f} times the router's, at the tokens of {calls} calls",
+            next=_next("price", job),
+        )
 
 
 def _bill(price: ModelPrice, part: pl.DataFrame) -> float:

@@ -83,7 +83,10 @@ class Progress:
         self._has_content = self._has_content or content
         if content or ends:
             self._ending = ends
-        elif not self.running.call.wants_usage and counted_in(piece) is not None:
+        elif counted_in(piece) is not None:
+            if not self.running.call.wants_usage:
+                return
+        elif getattr(piece, "usage", None):  # LiteLLM's guess at an answer whose provider counted nothing
             return
         self._held.append(piece)
         if (content or ends or self.opened) and not self._ending:

@@ -20,7 +20,16 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Learn from a log": ("inspect", "import", "train", "compare", "replay", "export"),
     "Route requests": ("route", "explain", "litellm-config", "lint"),
     "Watch": ("watch", "costs", "feedback", "dashboard"),
-    "Versions": ("retrain", "versions", "promote", "rollback", "diff", "version"),
+    "Versions": (
+        "retrain",
+        "add-model",
+        "remove-model",
+        "versions",
+        "promote",
+        "rollback",
+        "diff",
+        "version",
+    ),
 }
 """The commands in the order in which people need them; those of other packages come last."""
 EXAMPLES: Mapping[str, str] = {
@@ -44,6 +53,8 @@ EXAMPLES: Mapping[str, str] = {
     "feedback": "pointsman feedback calls.db CALL_ID --success",
     "dashboard": "pointsman dashboard calls.db",
     "retrain": "pointsman retrain calls.db --register support --config pointsman.yaml",
+    "add-model": "pointsman add-model gpt-5-mini --router models/support --log calls.db --out new --budget 3",
+    "remove-model": "pointsman remove-model gpt-4o --router models/support --out new",
     "versions": "pointsman versions support",
     "promote": "pointsman promote support 2",
     "rollback": "pointsman rollback support",

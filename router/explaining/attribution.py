@@ -46,14 +46,15 @@ def attribute(head: Head, features: Features) -> Attribution:
     known = coalitions(len(GROUPS))
     masked = _masked(head, features, known)
     near, _ = head.store.search(narrow_inputs(features, head.scaling))
+    narrow = narrow_inputs(masked, head.scaling)
     evidence = evidence_of(
         head.parts,
         masked,
         wide_inputs(masked, head.scaling),
-        narrow_inputs(masked, head.scaling),
+        narrow,
         near * known[:, GROUPS.index("neighbours"), None],
     )
-    probability = head.last.probability(evidence, masked.task_type)
+    probability = head.probability(evidence, masked.task_type, narrow)
     values = np.log(probability) - np.log1p(-probability)
     weights = shapley_values(values)
     return Attribution(

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from router.forecasting.added import Added
 from router.forecasting.features import STRUCTURE, Features
 from router.forecasting.one_row import products
 from router.records import BoolArray, Float32Array, FloatArray, IntArray, Json
@@ -202,13 +203,18 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """A whole fitted head; arrays only."""
+    """A whole fitted head; arrays only.
+
+    Attributes:
+        added: the models that joined or left since; None: those that it was fitted on.
+    """
 
     scaling: Scaling
     parts: SuccessParts | LabelParts
     last: LastLevel
     store: NeighbourStore
     lengths: Lengths
+    added: Added | None = None
 
     @property
     def kind(self) -> Kind:
@@ -221,13 +227,34 @@ class Head:
         narrow = narrow_inputs(features, self.scaling)
         near, familiarity = self.store.search(narrow)
         evidence = evidence_of(self.parts, features, wide, narrow, near)
-        input_tokens, output_tokens = self.lengths.expected(features, narrow)
+        input_tokens, output_tokens = self.expected_tokens(features, narrow)
         return Outlook(
-            probability=self.last.probability(evidence, features.task_type),
+            probability=self.probability(evidence, features.task_type, narrow),
             input_tokens=input_tokens,
             output_tokens=output_tokens,
             familiarity=familiarity,
         )
+
+    def probability(self, evidence: FloatArray, task_type: IntArray, narrow: Float32Array) -> FloatArray:
+        """Calibrated chance of success of the models on offer, shape (n, n_models).
+
+        Args:
+            evidence: log odds of the head's own models, as `evidence_of` gives them.
+            task_type: shape (n,); -1 for none.
+            narrow: as `narrow_inputs` gives them.
+        """
+        own = self.last.probability(evidence, task_type)
+        if self.added is None:
+            return own
+        return self.added.offered(own, sigmoid(self.added.log_odds(log_odds(own), narrow, task_type)))
+
+    def expected_tokens(self, features: Features, narrow: Float32Array) -> tuple[FloatArray, FloatArray]:
+        """Expected input and output tokens of the models on offer, shape (n, n_models)."""
+        inputs, output = self.lengths.expected(features, narrow)
+        if self.added is None:
+            return inputs, output
+        more = self.added.lengths(output, features, narrow)
+        return self.added.offered(inputs, more[0]), self.added.offered(output, more[1])
 
     def to_arrays(self) -> dict[str, AnyArray]:
         """Every array by its dotted name, as in the artifact."""
@@ -262,6 +289,7 @@ class Head:
                 tool_ratio=arrays.get("lengths.tool_ratio", arrays["lengths.input_ratio"]),
                 tool_tokens=arrays.get("lengths.tool_tokens", np.zeros(1)),
             ),
+            added=Added(**_named(arrays, "added", Added)) if "added.columns" in arrays else None,
         )
 
 
@@ -407,6 +435,8 @@ def _flatten(value: Json, prefix: str = "") -> dict[str, AnyArray]:
     for part in fields(value):
         inner = getattr(value, part.name)
         name = f"{prefix}{part.name}"
+        if inner is None:
+            continue
         arrays.update(_flatten(inner, f"{name}.") if is_dataclass(inner) else {name: inner})
     return arrays
 

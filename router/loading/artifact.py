@@ -20,6 +20,8 @@ from router.records import Json
 
 FORMAT = "pointsman-router"
 FORMAT_VERSION = 2
+CHANGED_FORMAT = 3
+"""The format of a router whose models joined or left after its training."""
 MANIFEST = "manifest.json"
 LARGEST_MANIFEST = 64 * 1024 * 1024
 """Bytes; a manifest of thousands of models has some hundred thousand."""
@@ -161,9 +163,9 @@ def check_digest(folder: Path, manifest: Mapping[str, Json], expect: str | None)
 
 def _checked_manifest(folder: Path) -> dict[str, Json]:
     manifest = _parsed_manifest(folder)
-    if manifest["format_version"] > FORMAT_VERSION:
+    if manifest["format_version"] > CHANGED_FORMAT:
         raise NewerArtifact(
-            f"{folder}: router format {manifest['format_version']}, this code reads up to {FORMAT_VERSION}: "
+            f"{folder}: router format {manifest['format_version']}, this code reads up to {CHANGED_FORMAT}: "
             "upgrade pointsman, or train again"
         )
     rest = {name: value for name, value in manifest.items() if name != "sha256"}

@@ -179,10 +179,13 @@ class Outcomes(Settings):
         rules: the first rule with a result for a call decides; without rules, the log's own `success` does,
             else its score and `training.success_score`.
         weights: weight of an outcome in training, by `outcome_source`; 1 unless stated, and 0 leaves it out.
+        grade: whether `pointsman import` learns from the calls of known outcome how likely every other answer
+            is good, and writes that chance as `graded`. A grade is never an outcome.
     """
 
     rules: Annotated[list[OutcomeRule], Field(max_length=MOST_OUTCOME_RULES)] = []
     weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
+    grade: bool = False
 
     @model_validator(mode="after")
     def _ends_otherwise(self) -> Self:
@@ -201,3 +204,12 @@ class Outcomes(Settings):
         """The judge's number, from 0, and its settings; None without a judge."""
         judges = ((number, rule.judge) for number, rule in enumerate(self.rules) if rule.judge is not None)
         return next(judges, None)
+
+
+def usual_rules(success_score: float) -> list[OutcomeRule]:
+    """Rules that give a log's own outcomes the meaning that they have without rules."""
+    return [
+        OutcomeRule(feedback=FeedbackRule()),
+        OutcomeRule(error=ErrorRule()),
+        OutcomeRule(evaluation=EvaluationRule(min_score=success_score)),
+    ]

@@ -267,6 +267,8 @@ class Training(Settings):
         min_calls: a model with fewer known outcomes is left out.
         max_reject_share: reading stops if the share of unreadable rows is higher.
         max_prompts: prompts kept for fitting; a larger log is sampled by prompt key.
+        half_life_days: age, before the log's newest call, at which an outcome teaches half as much; None: age
+            does not matter.
         test_share: share of the prompts held out for the report.
         validation_share: share of the prompts that chooses between the estimators.
         efforts: whether reasoning efforts of one model are actions of their own, `gpt-5@low`; "auto": those
@@ -281,6 +283,7 @@ class Training(Settings):
     min_calls: Annotated[int, Field(ge=2)] = 50
     max_reject_share: Share = 0.05
     max_prompts: Annotated[int, Field(ge=100)] = 50_000
+    half_life_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     test_share: Annotated[float, Field(ge=0, lt=0.5)] = 0.1
     validation_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
     seed: Count = 0

@@ -438,7 +438,7 @@ def test_calls_that_no_router_can_be_judged_on_are_refused_with_the_reason(
         pytest.param(["--policy", "mine"], "write NAME=module:function or NAME=choices", id="policy"),
         pytest.param(["--policy", "mine=gone.jsonl"], "gone.jsonl can't be read", id="policy's file"),
         pytest.param(["--today", "rumour"], "no policy is named 'rumour'; --today takes one of", id="today"),
-        pytest.param(["--router", "$router"], "is given 2 times", id="router twice"),
+        pytest.param(["--router", "$router"], "is given twice", id="router twice"),
         pytest.param(["--max-quality-loss", "2"], "--max-quality-loss: input should be less", id="promise"),
         pytest.param(["--confidence", "0.9"], "give --max-quality-loss as well", id="confidence alone"),
     ],

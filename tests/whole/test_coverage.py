@@ -1,4 +1,4 @@
-"""The coverage study of benchmarks/coverage.py in a small form."""
+"""The coverage studies of benchmarks/coverage.py and benchmarks/graded.py in a small form."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import pytest
 from scipy.stats import binom
 
 from benchmarks.coverage import SETTINGS, Setting, rows_of, synthetic, table_of, verdict
-from training.comparing.estimating.off_policy import DOUBLY_ROBUST, IPS
+from benchmarks.graded import CASES as GRADED_CASES
+from benchmarks.graded import Case, draws_of
+from benchmarks.graded import rows_of as graded_rows
+from benchmarks.graded import verdict as graded_verdict
+from training.comparing.estimating.off_policy import DOUBLY_ROBUST, IPS, POWERED
 
 DRAWS = 60
 CHANCE = 1e-4
@@ -46,3 +50,28 @@ def test_the_table_has_a_line_per_target_and_the_verdict_names_the_average() -> 
     assert len(table_of(rows).splitlines()) == len(rows) + 2
     assert np.isfinite(rows[0]["truth"])
     assert "rows" in verdict(rows, 2)
+
+
+@pytest.mark.parametrize("case", GRADED_CASES, ids=lambda case: case.name)
+def test_grades_make_no_interval_much_longer_and_the_truth_stays_inside(case: Case) -> None:
+    population = synthetic(rows=4_000)
+    chance = population.probability[..., None]
+    numbers = np.log(chance / (1 - chance))
+    found = list(draws_of(population, numbers, case, draws=12, rows=1_500, seed=0))
+    given = [
+        (population.probability[np.arange(4_000), population.targets[name]].mean(), one)
+        for each in found
+        for name, one in each.success.items()
+        if POWERED in one
+    ]
+    inside = np.mean([one[POWERED].low <= truth <= one[POWERED].high for truth, one in given])
+    ratio = [
+        (one[POWERED].high - one[POWERED].low) / (one[DOUBLY_ROBUST].high - one[DOUBLY_ROBUST].low)
+        for _, one in given
+    ]
+    assert len(given) > 40
+    assert inside > 0.85
+    assert np.mean(ratio) < 1.01
+    assert np.max(ratio) < 1.05
+    assert len(graded_rows(population, found, case)) == len(population.targets)
+    assert f"coverage {100 * inside:.1f} % (doubly robust" in graded_verdict(case, found, population)

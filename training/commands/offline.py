@@ -62,6 +62,10 @@ Cache = Annotated[
         envvar="POINTSMAN_CACHE", help="Folder that keeps exported encoders and embeddings between runs."
     ),
 ]
+Register = Annotated[str | None, typer.Option(help="Register the router in MLflow under this name.")]
+Alias = Annotated[
+    str | None, typer.Option(help="Alias to point to the registered version, such as challenger.")
+]
 Tracking = Annotated[str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="Where MLflow records the run.")]
 CACHE = Path(platformdirs.user_cache_dir("pointsman"))
 
@@ -80,6 +84,13 @@ def import_command(
     infer_tasks: Annotated[
         bool,
         typer.Option("--infer-tasks", help="Group the prompts that have no task type, and name the groups."),
+    ] = False,
+    grade: Annotated[
+        bool,
+        typer.Option(
+            "--grade",
+            help="Learn from the calls of known outcome how likely every answer is good; no outcome changes.",
+        ),
     ] = False,
     judge: Judge = None,
     judge_rubric: Rubric = None,
@@ -107,6 +118,7 @@ def import_command(
             format=format_,
             config=config,
             infer_tasks=infer_tasks,
+            grade=grade,
             judge=judge,
             judge_rubric=judge_rubric,
             judge_most=judge_most,
@@ -138,12 +150,8 @@ def train_command(
     calls: Calls,
     out: Annotated[Path, typer.Option(help="Folder for the router.")],
     config: SettingsFile = None,
-    register: Annotated[
-        str | None, typer.Option(help="Register the router in MLflow under this name.")
-    ] = None,
-    alias: Annotated[
-        str | None, typer.Option(help="Alias to point to the registered version, such as challenger.")
-    ] = None,
+    register: Register = None,
+    alias: Alias = None,
     encoder: Annotated[
         str | None, typer.Option(help="minilm, static, or a sentence-transformers name or folder.")
     ] = None,

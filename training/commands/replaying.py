@@ -14,6 +14,7 @@ from router.cli.console import (
     AsJson,
     RouterAt,
     SettingsFile,
+    Stages,
     app,
     people,
     print_json,
@@ -25,6 +26,7 @@ from training.commands.paying import CALLS_FAILED, confirm_price, coverage, usd
 
 if TYPE_CHECKING:
     from training.replaying.plan import ReplayOffer
+    from training.replaying.run import Replayed
     from training.spending.tally import CallsMade
 
 Models = Annotated[
@@ -74,15 +76,6 @@ def replay_command(
     """
     api = offline()
 
-    def agree(offer: ReplayOffer) -> None:
-        with progress.paused():
-            if not as_json:
-                _show_plan(offer, people.print, say)
-            if not yes:
-                cost, free = offer.cost, offer.free_usd
-                usual, worst = min(cost.expected_usd, free), min(cost.at_most_usd, free)
-                confirm_price(cost.calls, usual, worst, offer.affordable)
-
     with progress_bars() as progress:
         replayed = api.replay(
             calls,
@@ -97,7 +90,7 @@ def replay_command(
             max_tokens=max_tokens,
             seed=seed,
             dry_run=dry_run,
-            yes=agree,
+            yes=agreement_by_terminal(progress, yes=yes, as_json=as_json),
             config=config,
             map=columns_of(mapping),
             rejects=rejects or out.with_suffix(".rejects.jsonl"),
@@ -106,14 +99,35 @@ def replay_command(
         )
     if as_json:
         print_json(replayed.to_json())
-    elif dry_run:
+    else:
+        show_replayed(replayed)
+    if replayed.calls_failed:
+        raise typer.Exit(CALLS_FAILED)
+
+
+def agreement_by_terminal(progress: Stages, *, yes: bool, as_json: bool) -> Callable[[ReplayOffer], None]:
+    """A function that shows an offer and asks whether to make its calls."""
+
+    def agree(offer: ReplayOffer) -> None:
+        with progress.paused():
+            if not as_json:
+                _show_plan(offer, people.print, say)
+            if not yes:
+                cost, free = offer.cost, offer.free_usd
+                usual, worst = min(cost.expected_usd, free), min(cost.at_most_usd, free)
+                confirm_price(cost.calls, usual, worst, offer.affordable)
+
+    return agree
+
+
+def show_replayed(replayed: Replayed) -> None:
+    """Show what calls would cost, as data, or what became of them, on standard error."""
+    if replayed.done is None:
         _show_plan(replayed.offer, Console().print, print)
     elif not replayed.offer.cost.calls:
         _show_plan(replayed.offer, people.print, say)
     else:
-        _show_done(replayed.done, out, budget)
-    if replayed.done and (replayed.done.failed or replayed.done.given_up):
-        raise typer.Exit(CALLS_FAILED)
+        _show_done(replayed.done, replayed.out, replayed.offer.budget_usd)
 
 
 def _show_plan(offer: ReplayOffer, show: Callable[[Table], None], print_line: Callable[[str], None]) -> None:

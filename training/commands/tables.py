@@ -31,7 +31,7 @@ from training.pages.numbers import (
 from training.pipeline import Trained
 from training.prompts.labels import LEAST_IN_COMMON
 from training.reading.files.log_file import OWN_LOG
-from training.reading.outcomes.judge_report import JudgeReport
+from training.reading.outcomes.judge_report import GraderReport, JudgeReport
 from training.reading.outcomes.session_rules import OutcomeCounts
 from training.reading.rows.cleaning import TEXT_NOT_KEPT
 from training.reading.summary import ReadSummary, same_names
@@ -94,6 +94,22 @@ def _outcomes(counts: OutcomeCounts) -> None:
     if counts.judge:
         _judge(counts.judge)
         _one_sided(counts.judge, counts.one_sided)
+    if counts.grader:
+        _grader(counts.grader)
+
+
+def _grader(report: GraderReport) -> None:
+    """Print how many answers were graded, and how far to trust the grades."""
+    auc, bias, slope = report.auc, report.bias, report.slope
+    for line in (
+        f"grader: {report.graded} answers graded, {report.unread} calls without a whole answer; learnt from "
+        f"{report.succeeded} known successes and {report.failed} known failures",
+        f"on outcomes it had not seen: AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}], mean grade less "
+        f"success rate {bias.value:+.3f} [{bias.low:+.3f}, {bias.high:+.3f}], calibration slope "
+        f"{slope.value:.2f} [{slope.low:.2f}, {slope.high:.2f}] (1 is right)",
+        "a grade is no outcome: train leaves it aside, and compare uses it only where outcomes correct it",
+    ):
+        console.print(f"  {line}", markup=False, soft_wrap=True)
 
 
 def _judge(report: JudgeReport) -> None:

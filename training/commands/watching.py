@@ -41,6 +41,12 @@ def watch_command(
             help="Move the alias back if the router as a whole is shown to succeed less than it forecast.",
         ),
     ] = False,
+    traffic: Annotated[
+        bool,
+        typer.Option(
+            "--traffic", help="Compare the prompts with those of training as well; needs their texts."
+        ),
+    ] = False,
     mapping: Fields = None,
     rejects: Annotated[Path | None, typer.Option(help="File for rows that can't be read.")] = None,
     cache: Cache = CACHE,
@@ -49,7 +55,7 @@ def watch_command(
 ) -> None:
     """Compare a router's calls with its forecasts; may run daily: 5 % false alarms over all looks together.
 
-    Exit code 6: success or cost is shown to be worse than the forecast.
+    Exit code 6: success or cost is shown to be worse than the forecast, or the prompts to be others.
     """
     offline()
     from training.tracking.versions import RouterRegistry
@@ -68,6 +74,7 @@ def watch_command(
         version=version,
         router=router,
         name=pointed[1] if pointed else None,
+        traffic=traffic,
     )
     with progress_bars() as progress:
         result = watch_router(job, progress)
@@ -91,5 +98,7 @@ def _show(result: Watched) -> None:
     )
     for finding in result.findings:
         say(f"{'alarm' if finding.alarm else 'note'}: {finding.sentence}; next: {finding.next}")
+    for reason in result.unknown:
+        say(f"unknown: {reason}")
     if not result.findings:
         say("success and cost are as forecast, as far as these calls can tell")

@@ -104,7 +104,7 @@ class Evaluated:
         clusters: shape (n,); rows that share a number (a session) are resampled together.
         traffic: shape (n,); calls that each row stands for. In an exact comparison 1, or one over the
             chance to be drawn for a prompt that a replay drew.
-        success: shape (n, m); in [0, 1], no NaN. Off-policy: doubly robust scores, which may lie outside.
+        success: shape (n, m); in [0, 1], no NaN. Off-policy: scores, which may lie outside.
         cost: shape (n, m); USD a call, or its scores. Unless every entry is known, costs count as unknown.
         study: the log as off-policy estimates need it, or None if every outcome is known.
         probability: shape (n, m); the router's chance of success.
@@ -182,7 +182,8 @@ class Support:
         refused: why there is no success rate, and so no number at all, or None.
         cost_refused: why there is no cost, or None; `refused` if that is not None.
         estimates: success rate by estimator: "direct method", "IPS", "self-normalised IPS", "doubly robust",
-            "switch-DR". Empty if refused; unknown where one gives an impossible value.
+            "switch-DR", and with grades "prediction-powered". Empty if refused; unknown where one gives an
+            impossible value.
         cost_estimates: USD a call, as `estimates`.
     """
 
@@ -419,6 +420,9 @@ class OffPolicy:
             of the router's choices.
         propensity_calibration_error: of the estimated propensities; NaN if they were logged.
         warnings: sentences.
+        success_estimator: name of the one behind every success rate: "doubly robust", or "prediction-powered"
+            if the log has grades.
+        grade_shares: per model how far its success rate follows the grades, in [0, 1]; empty without.
     """
 
     propensities: Literal["logged", "estimated"]
@@ -427,6 +431,8 @@ class OffPolicy:
     overlap: tuple[Mapping[str, str | float], ...]
     propensity_calibration_error: float
     warnings: tuple[str, ...]
+    success_estimator: str = "doubly robust"
+    grade_shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,6 +123,10 @@ class JudgedPrompts:
 def rows_to_judge(table: PromptTable, job: CompareJob) -> JudgedPrompts:
     """The fresh prompts whose outcomes are all known if these are enough or at least half; else with any.
 
+    If the log has grades, not only prompts with a known outcome count there but all that met one of the
+    models: grades stand in for what is unknown, and known outcomes alone would be a part of the traffic in
+    which models with much feedback are too frequent.
+
     Args:
         table: with one column for each of `job.models()`.
 
@@ -136,7 +140,8 @@ def rows_to_judge(table: PromptTable, job: CompareJob) -> JudgedPrompts:
     n_full, n_any = int((fresh & full).sum()), int((fresh & partial).sum())
     enough = n_full >= min(LEAST_FULL, max(n_any, 1)) or 2 * n_full >= max(n_any, 1)
     exact = job.method == "exact" or (job.method == "auto" and enough)
-    kept = fresh & (full if exact else partial)
+    graded = table.graded is not None and bool(np.isfinite(table.graded[fresh]).any()) and n_any > 0
+    kept = fresh & (full if exact else (table.calls > 0).any(axis=1) if graded else partial)
     reasons = {SEEN: ~fresh, (PARTIAL if exact else UNCALLED): fresh & ~kept}
     left_out = {why: int(rows.sum()) for why, rows in reasons.items() if rows.any()}
     if not kept.any():

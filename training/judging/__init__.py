@@ -1,1 +1,1 @@
-"""Asking a model whether logged answers are good."""
+"""Whether logged answers are good: by asking a model, or by what was learnt from known outcomes."""

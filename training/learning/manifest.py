@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from router.effort import effort_in, endpoint_of
 from router.forecasting.encoder import EncoderInfo
 from router.loading.artifact import digest_of
 from router.records import Json, has_text
+from router.settings.sections import Config
 from router.settings.yaml_file import routing_part, settings_text
 from training.learning.figures import training_figures
 from training.learning.fitting import FinalFit, Fitted
@@ -21,6 +23,7 @@ from training.learning.material import Material
 from training.learning.training_means import TrainingStatistics, statistics_to_json
 from training.prompts.split import Split
 from training.reading.summary import ReadSummary
+from training.statistics.policy_curves import picked
 from training.tracking.publish import RunRecord
 
 LIBRARIES = ("numpy", "scikit-learn", "scipy", "onnxruntime", "tokenizers", "sentence-transformers", "torch")
@@ -69,10 +72,20 @@ def manifest_of(
         "data": {
             "digest": reading.digest,
             "textless_prompts": sum(not has_text(request) for request in table.requests),
+            "task_types": dict(sorted(Counter(one.task_type or "" for one in table.requests).items())),
+            "stepped_aside": _stepped_aside(fitted, material.config),
             **{name: report[name] for name in ("prompts", "calls", "dominated")},
         },
         "libraries": library_versions(),
     }
+
+
+def _stepped_aside(fitted: Fitted, config: Config) -> float:
+    """At most the share of prompts that the rule table decides: of too little confidence or familiarity."""
+    rows = fitted.backtest.choice(fitted.policy.weight)
+    confidence = picked(fitted.backtest.probability, rows)
+    unsure = float((confidence < fitted.policy.least_confidence).mean())
+    return min(unsure + config.fallback.unfamiliar_share, 1.0)
 
 
 def _runner_up_to_json(runner_up: FinalFit) -> dict[str, Json]:

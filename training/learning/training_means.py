@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -52,17 +53,48 @@ class TrainingStatistics:
             cost: shape (n, m), USD a call, NaN is unknown.
         """
         names = tuple(sorted({name for name in task_types if name is not None}))
-        rows = rows_of(names, task_types)
-        whole = np.zeros_like(rows)
         return TrainingStatistics(
-            models=tuple(models),
-            success=_means(success, whole, 1)[0],
-            cost=_means(cost, whole, 1)[0],
-            task_types=names,
-            task_success=_means(success, rows, len(names) + 1)[:-1],
-            task_cost=_means(cost, rows, len(names) + 1)[:-1],
-            task_counts=_group_sums(~np.isnan(success), rows, len(names) + 1)[:-1].astype(np.int64),
+            models=tuple(models), task_types=names, **_by_task(names, task_types, success, cost)
         )
+
+    def columns(self, models: Sequence[str]) -> TrainingStatistics:
+        """The means of some of the models, in that order."""
+        places = [self.models.index(model) for model in models]
+        arrays: dict[str, Any] = {name: getattr(self, name)[..., places] for name in _BY_MODEL}
+        return replace(self, models=tuple(models), **arrays)
+
+    def with_model(
+        self, model: str, task_types: Sequence[str | None], success: FloatArray, cost: FloatArray
+    ) -> TrainingStatistics:
+        """The means with those of one more model, over prompts of its own.
+
+        Args:
+            task_types: of each prompt; one that the training log lacked is in no row.
+            success, cost: shape (n,); as in `of`.
+        """
+        more = _by_task(self.task_types, task_types, success[:, None], cost[:, None])
+        arrays: dict[str, Any] = {
+            name: np.concatenate([getattr(self, name), more[name]], axis=-1) for name in _BY_MODEL
+        }
+        return replace(self, models=(*self.models, model), **arrays)
+
+
+_BY_MODEL = ("success", "cost", "task_success", "task_cost", "task_counts")
+
+
+def _by_task(
+    names: Sequence[str], task_types: Sequence[str | None], success: FloatArray, cost: FloatArray
+) -> dict[str, Any]:
+    """The arrays of the statistics, by their names, for the task types `names`."""
+    rows = rows_of(names, task_types)
+    whole, number = np.zeros_like(rows), len(names) + 1
+    return {
+        "success": _means(success, whole, 1)[0],
+        "cost": _means(cost, whole, 1)[0],
+        "task_success": _means(success, rows, number)[:-1],
+        "task_cost": _means(cost, rows, number)[:-1],
+        "task_counts": _group_sums(~np.isnan(success), rows, number)[:-1].astype(np.int64),
+    }
 
 
 def statistics_to_json(statistics: TrainingStatistics) -> dict[str, Json]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from router.effort import effort_in, endpoint_of
 from router.forecasting.encoder import Encoder, Encoding
 from router.forecasting.features import embedded_text
+from router.settings.outcome_rules import usual_rules
 from router.settings.sections import Config
 from training.progress import Reporter, stage_steps
 from training.prompts.embeddings import encode_all
@@ -45,13 +46,18 @@ class ReadOptions:
 
 
 @contextmanager
-def calls_of(sources: Sequence[str], reading: ReadOptions, reporter: Reporter) -> Iterator[CallFiles]:
+def calls_of(
+    sources: Sequence[str], reading: ReadOptions, reporter: Reporter, *, grade: bool = False
+) -> Iterator[CallFiles]:
     """Read the calls of logs into a scratch folder that lasts as long as the block.
+
+    Args:
+        grade: keep what a grader learns from; without declared outcome rules, by the usual ones.
 
     Raises:
         CallLogError: a file can't be read, or too many rows are rejected.
     """
-    settings = reading.config.training
+    settings, rules = reading.config.training, reading.config.outcomes.rules
     with tempfile.TemporaryDirectory(prefix="pointsman-") as scratch:
         yield read_calls(
             sources,
@@ -61,7 +67,8 @@ def calls_of(sources: Sequence[str], reading: ReadOptions, reporter: Reporter) -
             runner=settings.runner,
             rejects=reading.rejects,
             max_reject_share=settings.max_reject_share,
-            rules=reading.config.outcomes.rules,
+            rules=rules or (usual_rules(settings.success_score) if grade else ()),
+            grade=grade,
             aliases=reading.config.aliases,
             frames=reading.frames,
             progress=stage_steps(reporter, "reading calls"),
@@ -85,12 +92,18 @@ def models_apart(files: CallFiles, config: Config) -> Set[str]:
 
 
 def table_of(
-    files: CallFiles, config: Config, reporter: Reporter, models: Sequence[str] | None = None
+    files: CallFiles,
+    config: Config,
+    reporter: Reporter,
+    models: Sequence[str] | None = None,
+    *,
+    fading: bool = False,
 ) -> PromptTable:
     """Build the prompt table as the settings say.
 
     Args:
         models: of a router, whose actions the table tells apart; None: those that `training.efforts` says.
+        fading: whether calls weigh less with age, as `training.half_life_days` says.
     """
     apart = (
         models_apart(files, config) if models is None else {endpoint_of(m) for m in models if effort_in(m)}
@@ -100,6 +113,7 @@ def table_of(
         success_score=success_score_of(config),
         apart=apart,
         weights=config.outcomes.weights,
+        half_life_days=config.training.half_life_days if fading else None,
         max_prompts=config.training.max_prompts,
         progress=stage_steps(reporter, "grouping prompts"),
     )

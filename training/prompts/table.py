@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, fields, replace
@@ -46,6 +47,8 @@ class PromptTable:
             it; 1 if no replay did. Weighted by the inverse, complete prompts are like the whole log.
         with_outcome: shape (n_prompts, n_models); number of calls with a known outcome of positive weight;
             None if the table does not come from a log: then every call of a known `success` has one.
+        graded: shape (n_prompts, n_models); mean grade by a learned grader, which is no outcome; None if the
+            table does not come from a log.
         prompts_in_log: prompts in the log before sampling; None if the table does not come from a log.
         truncated_calls: number of calls of these prompts whose text the log cut.
     """
@@ -65,6 +68,7 @@ class PromptTable:
     weight: FloatArray
     drawn: FloatArray
     with_outcome: IntArray | None = None
+    graded: FloatArray | None = None
     prompts_in_log: int | None = None
     truncated_calls: int = 0
 
@@ -106,16 +110,20 @@ def _columns(values: NDArray[Any], index: IntArray) -> NDArray[Any]:
     return np.asarray(padded[:, index])
 
 
-_MEASURES = ("success", "score", "cost", "input_tokens", "output_tokens", "propensity")
+DAY_US = 86_400e6
+MOST_HALF_LIVES = 30.0
+"""Older calls fade no further: their weight stays a number that counts as known."""
+_MEASURES = ("success", "score", "cost", "input_tokens", "output_tokens", "propensity", "graded")
 
 
-def prompt_table(
+def prompt_table(  # noqa: PLR0913 - each is a choice of the settings
     files: CallFiles,
     *,
     success_score: float | None,
     max_prompts: int,
     weights: Mapping[str, float] | None = None,
     apart: Set[str] = frozenset(),
+    half_life_days: float | None = None,
     progress: Progress | None = None,
 ) -> PromptTable:
     """Group calls by prompt, sorted by prompt key; the order of the log does not matter.
@@ -127,6 +135,8 @@ def prompt_table(
         success_score: a call without `success` succeeded from this score on; None: its outcome is unknown.
         weights: weight of a call in the means of success and score, by its `outcome_source`; 1 by default.
         apart: models whose calls at a known effort are an action's, `gpt-5@low`.
+        half_life_days: age, before the newest call, at which a call weighs half as much; None: age does not
+            matter. A call without a time weighs like the newest.
         max_prompts: number of prompts to keep, those with the smallest keys; keys are hashes, so this is a
             uniform sample.
         progress: called with the number of buckets done and the number of all buckets.
@@ -136,11 +146,12 @@ def prompt_table(
     """
     parts: list[_Part] = []
     seen = 0
+    weighing = _Weighing(weights or {}, half_life_days, _newest(files) if half_life_days else None)
     for number in range(files.buckets):
         frame = files.bucket(number)
         if frame is not None and seen < max_prompts:
             frame = _with_actions(frame, apart) if apart else frame
-            parts.append(_group(frame, success_score, weights or {}, max_prompts - seen))
+            parts.append(_group(frame, success_score, weighing, max_prompts - seen))
             seen += parts[-1].prompts_seen
         elif frame is not None:
             seen += frame.select("prompt_key").distinct().count_rows()
@@ -170,14 +181,50 @@ class _Part:
     prompts_seen: int
 
 
-def _group(
-    calls: daft.DataFrame, success_score: float | None, weights: Mapping[str, float], most: int
-) -> _Part:
+@dataclass(frozen=True, slots=True)
+class _Weighing:
+    """How much calls weigh: by the source of their outcome, and by their age.
+
+    Attributes:
+        newest: time of the log's newest call, in microseconds since 1970; None if no call has one.
+    """
+
+    sources: Mapping[str, float]
+    half_life_days: float | None
+    newest: int | None
+
+    @property
+    def weighted(self) -> bool:
+        """Whether any call may weigh more or less than another."""
+        return bool(self.sources) or self.newest is not None
+
+    def of(self, calls: daft.DataFrame) -> Any:  # noqa: ANN401 - daft's expressions are untyped
+        """The weight of each call, above 0 unless its source's is 0."""
+        from daft import lit
+
+        source: Any = calls["outcome_source"]
+        weight = _weight(source, self.sources)
+        if self.newest is None or self.half_life_days is None:
+            return weight
+        time: Any = calls["time"]
+        half_lives = (lit(self.newest) - time.cast("int64")) / (DAY_US * self.half_life_days)
+        return weight * (half_lives.clip(0.0, MOST_HALF_LIVES) * -math.log(2)).exp().fill_null(1.0)
+
+
+def _newest(files: CallFiles) -> int | None:
+    """The time of the newest call, in microseconds since 1970; None if no call has one."""
+    frames = (files.bucket(number) for number in range(files.buckets))
+    times = [_frame(frame.agg(frame["time"].max())) for frame in frames if frame is not None]
+    return max((t for frame in times for t in frame["time"].cast(pl.Int64) if t is not None), default=None)
+
+
+def _group(calls: daft.DataFrame, success_score: float | None, weighing: _Weighing, most: int) -> _Part:
     """Group the calls of one bucket by prompt; keep the `most` smallest keys."""
+    weights = weighing.weighted
     col: dict[str, Any] = {name: calls[name] for name in calls.column_names}
     scored = calls.with_column("succeeded", _succeeded(calls, success_score))
     if weights:
-        scored = scored.with_column("weight", _weight(col["outcome_source"], weights))
+        scored = scored.with_column("weight", weighing.of(calls))
     key = "prompt_key"
     prompts = _frame(
         calls.groupby(key).agg(
@@ -193,11 +240,11 @@ def _group(
     means = {"success": "succeeded", "cost": "cost_usd"}
     outcomes = known.groupby(key, "model").agg(
         col["place"].count().alias("calls"),
-        _with_outcome(scored, weighted=bool(weights)).cast("int64").sum().alias("with_outcome"),
+        _with_outcome(scored, weighted=weights).cast("int64").sum().alias("with_outcome"),
         *(
-            _mean(
-                scored, means.get(name, name), weighted=bool(weights) and name in ("success", "score")
-            ).alias(name)
+            _mean(scored, means.get(name, name), weighted=weights and name in ("success", "score")).alias(
+                name
+            )
             for name in _MEASURES
             if name != "propensity"
         ),

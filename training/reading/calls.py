@@ -14,7 +14,13 @@ import pyarrow.parquet as pq
 
 from router.settings.outcome_rules import OutcomeRule
 from training.reading.files.log_file import COMPRESSED, ROWS_ONLY, LogFile
-from training.reading.outcomes.amendments import judge_verdicts, session_verdicts, with_amendments
+from training.reading.outcomes.amendments import (
+    grades_beside,
+    judge_verdicts,
+    session_verdicts,
+    with_amendments,
+    with_grades,
+)
 from training.reading.outcomes.judge_report import JudgeReport
 from training.reading.outcomes.session_rules import count_outcomes, judge_sessions
 from training.reading.read_pass import REJECTED_BUCKET, Meter, Plan, Progress, Runner, call_source, start_daft
@@ -69,14 +75,15 @@ class CallFiles:
         return None if frame is None else self._amended(frame)
 
     def _amended(self, frame: daft.DataFrame) -> daft.DataFrame:
-        """The calls without duplicates, with the amendments of session rules and judge."""
+        """The calls without duplicates, with the amendments of session rules and judge, and the grades."""
         read = start_daft(self.runner).read_parquet
         if self.summary.duplicates:
             frame = frame.join(read(str(duplicates_path(self.folder))), on="place", how="anti")
         for amendments in (session_verdicts(self.folder), judge_verdicts(self.folder)):
             if amendments.exists():
                 frame = with_amendments(frame, read(str(amendments)))
-        return frame
+        grades = grades_beside(self.folder)
+        return with_grades(frame, read(str(grades))) if grades.exists() else frame
 
     def frames(self) -> Iterator[daft.DataFrame]:
         """The calls of each bucket that has some, in the order of prompt keys."""
@@ -96,6 +103,7 @@ def read_calls(  # noqa: PLR0913 - each is a setting of its own, and callers hav
     rejects: Path | None = None,
     max_reject_share: float = 0.05,
     rules: Sequence[OutcomeRule] = (),
+    grade: bool = False,
     aliases: Mapping[str, str] | None = None,
     frames: Mapping[str, pa.Table] | None = None,
     progress: Progress | None = None,
@@ -108,6 +116,7 @@ def read_calls(  # noqa: PLR0913 - each is a setting of its own, and callers hav
         format: name of a reader, or "auto": the surest for each file.
         rejects: gets one JSON line for each rejected row; not written if there is none.
         rules: find the outcomes; without rules, outcomes stay as logged.
+        grade: keep the numbers of answers that a grader learns from; only with rules.
         aliases: the name that a model counts under, by the name in the logs.
         frames: tables in memory, by the name that they have among the sources.
         progress: called with the bytes read and all bytes; with Ray only at the end.
@@ -121,11 +130,16 @@ def read_calls(  # noqa: PLR0913 - each is a setting of its own, and callers hav
     meter = Meter(progress, size) if progress and runner == "native" else None
     folder = scratch / "calls"
     shutil.rmtree(folder, ignore_errors=True)
-    for amendments in (session_verdicts(folder), judge_verdicts(folder)):
+    for amendments in (session_verdicts(folder), judge_verdicts(folder), grades_beside(folder)):
         amendments.unlink(missing_ok=True)
     spooled = spool(files, scratch / "joining")
     plan = Plan(
-        files=spooled.files, buckets=_bucket_count(files), meter=meter, rules=rules, aliases=aliases or {}
+        files=spooled.files,
+        buckets=_bucket_count(files),
+        meter=meter,
+        rules=rules,
+        grade=grade,
+        aliases=aliases or {},
     )
     source = call_source(plan, start_daft(runner))
     source.read().write_parquet(str(folder), partition_cols=["bucket"])

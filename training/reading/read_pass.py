@@ -56,6 +56,7 @@ class Plan:
 
     Attributes:
         rules: find the outcomes; without rules, outcomes stay as logged.
+        grade: keep the numbers of answers that a grader learns from.
         aliases: the name that a model counts under, by the name in the log.
     """
 
@@ -63,6 +64,7 @@ class Plan:
     buckets: int
     meter: Meter | None
     rules: Sequence[OutcomeRule] = ()
+    grade: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -176,7 +178,7 @@ def _part_batches(file: LogFile, part: int, plan: Plan) -> Iterator[pa.RecordBat
     try:
         for batch in read_batches(file, part):
             checked = clean_rows(batch.rows, plan.aliases)
-            clean, rule_columns = with_outcomes(plan.rules, batch.rows, checked)
+            clean, rule_columns = with_outcomes(plan.rules, batch.rows, checked, grade=plan.grade)
             summary.add(batch, clean)
             yield from _batches(file, batch.rows, clean, rule_columns, plan.buckets)
             if plan.meter:

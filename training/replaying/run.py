@@ -15,11 +15,11 @@ from router.serving.completion import THE_MODELS_OWN_FAULT
 from router.settings.sections import Config
 from training.pages.numbers import dollars
 from training.pages.rendering import Showable
-from training.progress import Advance
-from training.replaying.plan import ReplayCall, ReplayOffer, ReplayPlan
-from training.spending.budget import read_lines
+from training.progress import Advance, Reporter
+from training.replaying.plan import ReplayCall, ReplayOffer, ReplayPlan, offer_of
+from training.spending.budget import ledger_of, read_lines, spent_in
 from training.spending.paid_calls import CallTerms, Work, billing_of, make_calls, message_of
-from training.spending.tally import CallsMade
+from training.spending.tally import CallsMade, nothing_made
 
 SOURCE = "replay"
 
@@ -40,6 +40,11 @@ class Replayed(Showable):
     out: Path
     offer: ReplayOffer
     done: CallsMade | None
+
+    @property
+    def calls_failed(self) -> bool:
+        """Whether a call failed, or a model was given up."""
+        return self.done is not None and bool(self.done.failed or self.done.given_up)
 
     def to_json(self) -> dict[str, Json]:
         """What `pointsman replay --json` prints."""
@@ -64,6 +69,33 @@ class Replayed(Showable):
                 for model, cost in self.offer.by_model.items()
             ),
         ]
+
+
+def replay_agreed(
+    plan: ReplayPlan,
+    terms: CallTerms,
+    config: Config,
+    reporter: Reporter,
+    agree: Callable[[ReplayOffer], object] | None,
+) -> Replayed:
+    """Offer the calls of a plan that have no line in the output yet, and make them.
+
+    Args:
+        agree: gets the offer first, and raises to decline; None: call no model.
+
+    Raises:
+        CallLogError: the output can't be written, or another run writes it.
+        ConfigError: the settings send calls through a proxy or gateway, or a key is missing.
+    """
+    left = unfinished(plan.calls, terms.out)
+    offer = offer_of(plan, left, terms.budget_usd, spent_in(read_lines(ledger_of(terms.out))))
+    done = None
+    if agree is not None and left:
+        agree(offer)
+        done = replay_plan(plan, terms, config, reporter.stage("calling models", len(left)))
+    elif agree is not None:
+        done = nothing_made(offer.spent_usd)
+    return Replayed(out=terms.out, offer=offer, done=done)
 
 
 def unfinished(calls: Sequence[ReplayCall], out: Path) -> Sequence[ReplayCall]:

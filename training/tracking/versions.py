@@ -206,6 +206,10 @@ class RouterRegistry:
                 )
             return move
 
+    def point(self, name: str, alias: str, version: str) -> Move | None:
+        """Point an alias to a version from wherever it is now; as `move`."""
+        return self.move(name, alias, version, seen=self.pointed(name, alias))
+
     def rollback(self, name: str, alias: str = CHAMPION) -> Move:
         """Point an alias to the version before, and remember that the move was taken back.
 
@@ -309,6 +313,18 @@ def version_before(moves: Sequence[Move], now: str | None) -> tuple[str | None, 
         if move.version == now:
             return move.previous, move.key
     return (live[-1].version, "") if live else (None, None)
+
+
+def check_registered(alias: str | None, register: str | None) -> None:
+    """Refuse an alias that can't be set once a router is written.
+
+    Raises:
+        ConfigError: there is no registered version to point to, or as `check_alias`.
+    """
+    if alias is not None:
+        if register is None:
+            raise ConfigError(f"--alias {alias} points to a registered version: give --register NAME as well")
+        check_alias(alias)
 
 
 def check_alias(alias: str) -> None:

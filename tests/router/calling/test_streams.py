@@ -179,6 +179,14 @@ def test_token_counts_that_the_caller_asked_for_are_his_last_piece(provider: Pro
     assert bench.attempts[0].usage.input_tokens == 1000
 
 
+def test_a_stream_that_nobody_counted_has_no_piece_with_counts(provider: Provider) -> None:
+    provider.script("small", answer("one two", uncounted=True))
+    bench = caller(config_of(provider))
+    pieces = list(opened(bench, stream_options={"include_usage": True}))
+    assert shapes(pieces)[-1] == (True, False)
+    assert bench.attempts[0].usage.input_tokens is None
+
+
 @pytest.mark.parametrize(
     "settings",
     [

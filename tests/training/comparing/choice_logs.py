@@ -18,6 +18,7 @@ def logged_of(
     traffic: ArrayLike | None = None,
     clusters: ArrayLike | None = None,
     task_types: list[str | None] | None = None,
+    graded: ArrayLike | None = None,
 ) -> Logged:
     """A log; without more one call where the success is known, at no known cost or propensity."""
     known = np.array(success, dtype=np.float64)
@@ -33,6 +34,7 @@ def logged_of(
         propensity=unknown if propensity is None else np.array(propensity, dtype=np.float64),
         clusters=np.arange(n) if clusters is None else np.array(clusters, dtype=np.int64),
         task_types=task_types or [None] * n,
+        graded=None if graded is None else np.array(graded, dtype=np.float64),
     )
 
 

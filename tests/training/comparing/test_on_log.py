@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from router.settings.sections import Config
 from router.version import Version
 from tests.training.logs import call, made_table, write_lines
 from training.comparing.comparison import Draws
+from training.comparing.estimating.off_policy import DOUBLY_ROBUST, POWERED
 from training.comparing.evaluated import Comparison
 from training.comparing.job import CompareJob, PromiseTerms
 from training.comparing.measuring.contenders import LOGGED
@@ -120,6 +121,40 @@ def test_one_call_a_prompt_is_judged_off_policy(job: CompareJob, version: Versio
     logged = np.mean([one["success"] for one in calls if one["model"] == version.models[-1]])
     assert strong.success.value == pytest.approx(logged, abs=0.02)
     assert {policy.name for policy in found.policies}.isdisjoint({ORACLE})
+
+
+def test_grades_power_the_success_rates_of_a_log_with_few_outcomes(
+    job: CompareJob, version: Version, quiet: Reporter
+) -> None:
+    rng = np.random.default_rng(2)
+    calls = [
+        {
+            **one,
+            "success": one["success"] if rng.random() < 0.4 else None,
+            "graded": 0.9 if one["success"] else 0.2,
+            "graded_source": "grader",
+        }
+        for one in single_calls(version, 900)
+    ]
+    found = judged(job, quiet, calls)
+    bare = judged(job, quiet, [{**one, "graded": None} for one in calls])
+    assert found.off_policy is not None
+    assert bare.off_policy is not None
+    assert (found.prompts, found.off_policy.calls) == (900, bare.off_policy.calls)
+    assert bare.prompts == bare.off_policy.calls
+    assert (found.off_policy.success_estimator, bare.off_policy.success_estimator) == (POWERED, DOUBLY_ROBUST)
+    assert min(found.off_policy.grade_shares.values()) > 0.5
+    report = json.loads((job.out / "report.json").read_bytes())
+    assert report["off_policy"]["grade_shares"] == {}
+    for one, other in zip(found.policies, bare.policies, strict=True):
+        if one.kind != "control" and one.support is not None and one.support.refused is None:
+            assert asdict(one.success) == pytest.approx(asdict(one.support.estimates[POWERED]))
+            assert other.support is not None
+            assert POWERED not in other.support.estimates
+            assert one.success.high - one.success.low < other.success.high - other.success.low
+    html_of = judged(job, quiet, calls)
+    assert "Prediction-powered" in (job.out / "report.html").read_text()
+    assert html_of.method == "off-policy"
 
 
 def test_propensities_that_were_not_logged_are_estimated_and_it_is_said(

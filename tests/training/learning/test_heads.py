@@ -175,6 +175,21 @@ def test_outcomes_that_weigh_little_teach_little() -> None:
     assert loss(0.01) < loss(0.3) < loss(1.0)
 
 
+@pytest.mark.parametrize("setting", [pytest.param(SUCCESS, id="success"), pytest.param(LABEL, id="label")])
+def test_a_model_that_changed_is_followed_faster_where_old_outcomes_fade(setting: Setting) -> None:
+    whole = sample_of()
+    old = np.arange(len(whole)) < 300
+    outcome = whole.outcome.copy()
+    outcome[:, 0] = old
+    plain = replace(whole, outcome=outcome)
+    faded = replace(plain, weight=np.where(old[:, None], 0.1, 1.0) * whole.weight)
+    now = [
+        fitted_head(sample, setting).predict(whole.features).probability[:, 0].mean()
+        for sample in (plain, faded)
+    ]
+    assert now[1] < now[0] - 0.15
+
+
 def test_the_last_level_without_outcomes_is_the_table_itself() -> None:
     evidence, table, outcome = evidence_from(0.0, 20)
     for values in last_level(evidence, table, np.full_like(outcome, np.nan)):

@@ -53,6 +53,51 @@ def test_the_weight_of_an_outcome_is_the_mean_of_its_calls(tmp_path: Path) -> No
     assert_array_equal(plain.weight, [[1.0], [1.0]])
 
 
+OLD, NEW = "2026-01-01T00:00:00Z", "2026-01-11T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("calls", "weight", "success"),
+    [
+        pytest.param([{"time": NEW}, {"time": OLD, "prompt": "x"}], 0.5, 1.0, id="half a life"),
+        pytest.param([{"time": NEW}, {"prompt": "x"}], 1.0, 1.0, id="no time"),
+        pytest.param([{"prompt": "x"}], 1.0, 1.0, id="no time at all"),
+        pytest.param(
+            [{"time": NEW, "prompt": "x", "success": False}, {"time": OLD, "prompt": "x"}],
+            0.75,
+            1 / 3,
+            id="the newest of repeated calls count most",
+        ),
+        pytest.param(
+            [{"time": NEW}, {"time": "1970-01-01T00:00:00Z", "prompt": "x"}], 2.0**-30, 1.0, id="very old"
+        ),
+        pytest.param(
+            [{"time": NEW}, {"time": OLD, "prompt": "x", "outcome_source": "judge"}],
+            0.25,
+            1.0,
+            id="beside the weight of a source",
+        ),
+    ],
+)
+def test_a_call_weighs_half_as_much_after_each_half_life(
+    tmp_path: Path, calls: list[dict[str, object]], weight: float, success: float
+) -> None:
+    files = read_rows(tmp_path, *(call(**{"success": True, **one}) for one in calls))
+    table = prompt_table(
+        files, success_score=None, max_prompts=10, weights={"judge": 0.5}, half_life_days=10.0
+    )
+    row = table.keys.index(key_of("x"))
+    assert table.weight[row].item() == pytest.approx(weight)
+    assert table.success[row].item() == pytest.approx(success)
+    assert table.known_calls()[row].item() == sum(one.get("prompt") == "x" for one in calls)
+
+
+def test_without_a_half_life_age_does_not_matter(tmp_path: Path) -> None:
+    files = read_rows(tmp_path, call(success=True, time=NEW), call(success=False, time=OLD))
+    aged = prompt_table(files, success_score=None, max_prompts=10)
+    assert (aged.weight.item(), aged.success.item()) == (1.0, 0.5)
+
+
 def test_a_prompt_that_a_replay_drew_keeps_the_chance_of_it(tmp_path: Path) -> None:
     table = table_of(
         tmp_path, call(), call(model="b", sampling_probability=0.25), call(model="c", prompt="never drawn")

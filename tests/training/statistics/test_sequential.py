@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.records import FloatArray
-from training.statistics.sequential import RESTART, log_evidence_of_excess
+from router.forecasting.head import unit
+from router.records import Float32Array, FloatArray
+from training.statistics.sequential import RESTART, by_session, log_evidence_of_excess, novelty
 
 DAYS, A_DAY = 100, 30
 
@@ -66,3 +67,47 @@ def test_the_capital_is_a_fair_game_from_every_state() -> None:
 def test_values_out_of_range_are_refused(wrong: float) -> None:
     with pytest.raises(ValueError, match=r"values must be in \[0, 1\]"):
         log_evidence_of_excess(np.array([0.5, wrong]), np.array([0.5, 0.5]))
+
+
+def directions(number: int, *, seed: int, shift: float = 0.0) -> Float32Array:
+    points = np.random.default_rng(seed).normal(size=(number, 8))
+    points[:, 0] += shift
+    return unit(points.astype(np.float32))
+
+
+def test_points_like_the_reference_are_not_new() -> None:
+    means = [
+        novelty(directions(600, seed=2 * n), directions(600, seed=2 * n + 1))[0].mean() for n in range(10)
+    ]
+    assert abs(np.mean(means) - 0.5) < 0.02
+
+
+def test_points_unlike_the_reference_look_new_once_some_were_seen() -> None:
+    points = np.concatenate([directions(200, seed=1), directions(400, seed=2, shift=3.0)])
+    values, off = novelty(directions(1000, seed=0), points)
+    assert values[:200].mean() < 0.55
+    assert values[300:].mean() > 0.8
+    assert 0 < off < 0.05
+
+
+def test_a_longer_past_changes_no_earlier_value() -> None:
+    reference, points = directions(500, seed=0), directions(333, seed=1)
+    whole, part = novelty(reference, points)[0], novelty(reference, points[:170])[0]
+    assert whole[:150] == pytest.approx(part[:150])
+
+
+@pytest.mark.parametrize("points", [0, 1, 51])
+@pytest.mark.parametrize("reference", [2, 3])
+def test_any_number_of_points_has_as_many_values(points: int, reference: int) -> None:
+    values, _ = novelty(directions(reference, seed=0), directions(points, seed=1))
+    assert len(values) == points
+    assert ((values >= 0) & (values <= 1)).all()
+
+
+def test_a_session_counts_once_by_its_length() -> None:
+    values, bounds = np.array([1.0, 1.0, 0.0, 1.0]), np.full(4, 0.5)
+    found, bound = by_session(values, bounds, ["a", "b", "b", "c"])
+    assert found.tolist() == [1.0, 0.5, 0.75]
+    assert bound.tolist() == [0.5, 0.5, 0.5]
+    alone = by_session(values, bounds, list("abcd"))[0]
+    assert alone.tolist() == values.tolist()

@@ -28,6 +28,7 @@ class Logged:
         propensity: shape (n, m); harmonic mean of the logged chances, in (0, 1].
         clusters: shape (n,); rows that share a number (a session) belong together. From 0, with few gaps.
         task_types: of each prompt.
+        graded: shape (n, m); mean grade of the calls' answers, known or not; None: the log has no grades.
     """
 
     models: tuple[str, ...]
@@ -38,6 +39,7 @@ class Logged:
     propensity: FloatArray
     clusters: IntArray
     task_types: Sequence[str | None]
+    graded: FloatArray | None = None
 
     def __post_init__(self) -> None:
         self._check_shapes()
@@ -57,6 +59,8 @@ class Logged:
         for name in ("success", "cost", "propensity"):
             if getattr(self, name).shape != (n, m):
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, expected {(n, m)}")
+        if self.graded is not None and self.graded.shape != (n, m):
+            raise ValueError(f"graded has shape {self.graded.shape}, expected {(n, m)}")
         for name in ("traffic", "clusters", "task_types"):
             if len(getattr(self, name)) != n:
                 raise ValueError(f"{name} has {len(getattr(self, name))} rows, expected {n}")
@@ -74,6 +78,7 @@ class Logged:
             propensity=own.propensity,
             clusters=cluster_numbers(own.groups)[0],
             task_types=[request.task_type for request in own.requests],
+            graded=own.graded if own.graded is not None and np.isfinite(own.graded).any() else None,
         )
 
     @property

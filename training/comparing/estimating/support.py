@@ -18,6 +18,7 @@ from training.comparing.estimating.off_policy import (
     estimate_columns,
     estimates,
     matched_calls,
+    policy_scores,
 )
 from training.comparing.evaluated import Support
 from training.pages.numbers import rate, usd_per_thousand
@@ -110,7 +111,7 @@ class Weights:
 
 
 def support_columns(study: Study, shares: FloatArray) -> FloatArray:
-    """Columns to resample for `support_of`, shape (n, 12): `estimate_columns` of success, then of cost."""
+    """Columns to resample for `support_of`, shape (n, 14): `estimate_columns` of success, then of cost."""
     outcomes = (study.success, study.cost)
     return np.concatenate([estimate_columns(study.logged, outcome, shares) for outcome in outcomes], axis=1)
 
@@ -127,8 +128,13 @@ def support_of(study: Study, shares: FloatArray, sums: Sums) -> Support:
         return _no_support("the policy chooses on no prompt of the log")
     weights = Weights.of(study, study.success, shares)
     success, cost = (
-        estimates(Sums(total=total, draws=draws))
-        for total, draws in zip(np.split(sums.total, 2), np.split(sums.draws, 2, axis=1), strict=True)
+        estimates(Sums(total=total, draws=draws), graded=outcome.grading is not None)
+        for outcome, total, draws in zip(
+            (study.success, study.cost),
+            np.split(sums.total, 2),
+            np.split(sums.draws, 2, axis=1),
+            strict=True,
+        )
     )
     refused = _refusal(study, study.success, shares, weights)
     no_cost = refused or refusal(study, study.cost, shares)
@@ -191,9 +197,9 @@ def _refusal(study: Study, outcome: ScoredOutcome, shares: FloatArray, weights: 
 
 
 def _impossible(study: Study, outcome: ScoredOutcome, shares: FloatArray) -> str | None:
-    """Single doubly robust scores leave the outcome's range; where their mean does too, a few decide it."""
+    """Single scores leave the outcome's range; where their mean does too, a few decide it."""
     traffic = chosen_traffic(study.logged, shares)
-    value = float(traffic @ np.where(shares > 0, shares * outcome.scores, 0.0).sum(axis=1) / traffic.sum())
+    value = float(traffic @ policy_scores(study.logged, outcome, shares) / traffic.sum())
     is_rate = outcome is study.success
     if -ROUNDING <= value <= (1 + ROUNDING if is_rate else math.inf):
         return None
@@ -317,12 +323,12 @@ def _rare_outcome_warnings(study: Study, shares: FloatArray) -> Iterator[str]:
 
 
 def variance_share(study: Study, outcome: ScoredOutcome, shares: FloatArray) -> float:
-    """Largest part of the doubly robust estimate's variance that comes from one cluster; 0 without variance.
+    """Largest part of the estimate's variance that comes from one cluster; 0 without variance.
 
     A sum that depends on a few terms is not normal, and the percentile bootstrap sees too little of its tail.
     """
     traffic = chosen_traffic(study.logged, shares)
-    scores = traffic * np.where(shares > 0, shares * outcome.scores, 0.0).sum(axis=1)
+    scores = traffic * policy_scores(study.logged, outcome, shares)
     size, score = (np.bincount(study.logged.clusters, column) for column in (traffic, scores))
     influence = (score - size * score.sum() / size.sum()) ** 2
     return float(influence.max() / influence.sum()) if influence.sum() > 0 else 0.0
@@ -334,13 +340,17 @@ def log_warnings(study: Study) -> Iterator[str]:
     known = np.where(np.isfinite(logged.success), logged.calls, 0).sum()
     unknown = 1 - known / max(logged.calls.sum(), 1)
     elsewhere = logged.elsewhere.sum() / logged.traffic.sum()
+    graded = study.success.grading is not None
     if study.propensities.source == "estimated":
         yield (
             "some calls were logged without a propensity, so all propensities are estimated: the estimates "
             "hold only if the logging policy looked at nothing but the covariates"
         )
     if unknown > MOST_UNKNOWN:
-        yield f"{unknown:.0%} of the calls have no known outcome: they count as missing at random, per model"
+        yield (
+            f"{unknown:.0%} of the calls have no known outcome: they count as missing at random, per model"
+            + ("; grades of their answers stand in, corrected by the known outcomes" if graded else "")
+        )
     if elsewhere > 0:
         yield f"{elsewhere:.1%} of the calls went to models that no policy here can choose"
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from router.records import FloatArray, IntArray
 from training.comparing.estimating.logged import chosen_shares
-from training.comparing.estimating.off_policy import log_values
+from training.comparing.estimating.off_policy import log_values, policy_scores
 from training.comparing.estimating.support import refusal
 from training.comparing.evaluated import Contender, Evaluated, Kind
 from training.comparing.policies.baselines import BEST_SINGLE, ORACLE, SHUFFLE, TASK_TYPE
@@ -36,7 +36,7 @@ class ComparedPolicy:
     Attributes:
         choice: shape (n,), -1 where it can't choose; None if it mixes models.
         mix: shape (n, m); chance of each model, 0 where it can't choose; None if it does not mix models.
-        success: shape (n,); outcome, or its doubly robust score.
+        success: shape (n,); outcome, or the policy's score.
         cost: shape (n,); USD a call, as `success`.
         shares: shape (m,); part of the traffic that each model gets.
     """
@@ -116,6 +116,11 @@ def _outcomes(contender: Contender, evaluated: Evaluated) -> ComparedPolicy:
         success = np.where(able, (mix * evaluated.success).sum(axis=1), np.nan)
         cost = np.where(able, (mix * evaluated.cost).sum(axis=1), np.nan)
         shares = traffic @ mix / max(float(traffic @ able), 1e-12)
+    study = evaluated.study
+    if study is not None and study.success.grading is not None:
+        chances = chosen_shares(choice, len(evaluated.models)) if choice is not None else np.asarray(mix)
+        powered = np.nan_to_num(policy_scores(study.logged, study.success, chances))
+        success = np.where(np.isnan(success), np.nan, powered)
     return ComparedPolicy(
         name=contender.name,
         kind=contender.kind,

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from router.records import BoolArray
-from training.comparing.estimating.off_policy import Study
+from training.comparing.estimating.off_policy import DOUBLY_ROBUST, POWERED, Study
 from training.comparing.estimating.support import (
     LEAST_SAMPLE,
     cost_warnings,
@@ -109,6 +109,7 @@ def off_policy_report(
             chances, own = policy.chances(), support[policy.name]
             sentences = support_warnings(study, chances, own) + cost_warnings(study, chances, own)
             warnings += [f"{policy.name}: {sentence}" for sentence in sentences]
+    grading = study.success.grading
     return OffPolicy(
         propensities=study.propensities.source,
         outcome_model=OUTCOME_MODEL,
@@ -116,4 +117,8 @@ def off_policy_report(
         overlap=overlap_by_task_type(study, policies[0].chances()),
         propensity_calibration_error=study.propensities.calibration_error,
         warnings=tuple(warnings),
+        success_estimator=DOUBLY_ROBUST if grading is None else POWERED,
+        grade_shares={}
+        if grading is None
+        else dict(zip(study.logged.models, map(float, grading.share), strict=True)),
     )

@@ -28,7 +28,9 @@ PLOTLY = "plotly-basic.min.js"
 COVERAGES = (0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
 SHOWN = 0.05
 """An adjusted p-value below this shows a difference."""
-ESTIMATORS = ("direct method", "IPS", "self-normalised IPS", "doubly robust", "switch-DR")
+ESTIMATORS = (
+    "direct method", "IPS", "self-normalised IPS", "doubly robust", "switch-DR", "prediction-powered",
+)  # fmt: skip
 PACKAGES = ("pointsman", "numpy", "scikit-learn")
 """Packages whose versions the report names."""
 
@@ -61,7 +63,7 @@ def html(comparison: Comparison) -> str:
         MissingExtra: jinja2 is not installed.
     """
     scripts = (packaged(PACKAGE, PLOTLY), packaged(PACKAGE, SCRIPT))
-    charts = charts_of(comparison)
+    charts, log = charts_of(comparison), comparison.off_policy
     filters = {
         "usd": typeset_by(numbers.usd_per_thousand),
         "points": typeset_by(numbers.signed_points),
@@ -79,7 +81,7 @@ def html(comparison: Comparison) -> str:
         "slices": _by_dimension(comparison),
         "lost": [one for one in comparison.slices if conclusion_of(one.success_difference) == "loss"],
         "risks": _risks(comparison),
-        "estimators": ESTIMATORS,
+        "estimators": ESTIMATORS if log is not None and log.grade_shares else ESTIMATORS[:-1],
         "kinds": [kind for kind in SYMBOLS if any(one.kind == kind for one in comparison.policies)],
         "versions": _versions(),
         "charts": charts,

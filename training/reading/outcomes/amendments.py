@@ -1,4 +1,4 @@
-"""Outcomes that session rules and the judge find after the read pass: rows beside the scratch folder."""
+"""What session rules, the judge and the grader add after the read pass: rows beside the scratch folder."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ VERDICTS = pa.schema(
 )  # fmt: skip
 """The bits of all `RuleVotes` so far, and the outcome if it changed."""
 
+GRADES = pa.schema({"place": pa.int64(), "new_grade": pa.float64()})
+"""The grader's chances that answers are good."""
+GRADER = "grader"
+"""`graded_source` of a grade; no `outcome_source`, as a grade is no outcome."""
+
 
 def session_verdicts(folder: Path) -> Path:
     """The file, beside the scratch folder, with the amendments of session rules."""
@@ -32,6 +37,11 @@ def session_verdicts(folder: Path) -> Path:
 def judge_verdicts(folder: Path) -> Path:
     """The same for the judge; its rows include the votes of session rules."""
     return folder.parent / "judge_verdicts.parquet"
+
+
+def grades_beside(folder: Path) -> Path:
+    """The file, beside the scratch folder, with the grades."""
+    return folder.parent / "grades.parquet"
 
 
 def amendment(
@@ -79,3 +89,13 @@ def with_amendments(frame: daft.DataFrame, amendments: daft.DataFrame) -> daft.D
             "no": joined["new_no"].fill_null(joined["no"]),
         }
     ).exclude("new_success", "new_source", "new_yes", "new_no")
+
+
+def with_grades(frame: daft.DataFrame, grades: daft.DataFrame) -> daft.DataFrame:
+    """Calls with their grades instead of earlier ones; outcomes stay as they are."""
+    from daft import DataType, lit
+    from daft.functions import when
+
+    joined = frame.exclude("graded").join(grades, on="place", how="left")
+    source = when(joined["new_grade"].not_null(), lit(GRADER)).otherwise(lit(None).cast(DataType.string()))
+    return joined.with_columns({"graded": joined["new_grade"], "graded_source": source}).exclude("new_grade")

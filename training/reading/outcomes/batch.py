@@ -7,29 +7,37 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from router.records import Json, message_texts
-from router.settings.outcome_rules import OutcomeRule
+from router.records import Json, Request, message_texts
+from router.settings.outcome_rules import OutcomeRule, SchemaRule
 from training.readers.cells import parse_json
 from training.readers.protocol import EVIDENCE_FIELDS
 from training.readers.values import words
 from training.reading.files.raw import RawRows
-from training.reading.outcomes.answer_check import whole_answer
-from training.reading.outcomes.rules import NO_TURNS, CallEvidence, RuleVotes, source_of, votes_on_call
+from training.reading.outcomes.answer_check import keeps_to_schema, logged_answer, whole_answer
+from training.reading.outcomes.answer_numbers import answer_numbers
+from training.reading.outcomes.rules import (
+    NO_TURNS,
+    CallEvidence,
+    RuleVotes,
+    chat_reason,
+    source_of,
+    votes_on_call,
+)
 from training.reading.rows.cleaning import CALL_SCHEMA, CleanRows
 
 RULE_COLUMNS = {
     "yes": pa.int64(), "no": pa.int64(), "failed": pa.bool_(), "in_session": pa.bool_(),
-    "turn": pa.large_string(), "answer": pa.large_string(),
+    "turn": pa.large_string(), "answer": pa.large_string(), "numbers": pa.large_list(pa.float32()),
 }  # fmt: skip
 """Columns of the scratch folder beside a call's fields, if there are rules: the bits of `RuleVotes`, and what
-session rules and the judge read."""
+session rules, the judge and the grader read."""
 
 _JSON_FIELDS = ("messages", "tools", "response_format")
 _TURN_CHARACTERS = 500
 
 
 def with_outcomes(
-    rules: Sequence[OutcomeRule], rows: RawRows, clean: CleanRows
+    rules: Sequence[OutcomeRule], rows: RawRows, clean: CleanRows, *, grade: bool = False
 ) -> tuple[CleanRows, Mapping[str, pa.Array]]:
     """The rows with the outcomes of the rules that look at one call alone, and the `RULE_COLUMNS`.
 
@@ -40,7 +48,7 @@ def with_outcomes(
     """
     if not rules:
         return clean, {}
-    names = _fields_read(rules)
+    names = _fields_read(rules, grade)
     columns = {name: clean.columns[name].to_pylist() for name in names}
     columns |= {name: rows.columns[name] for name in EVIDENCE_FIELDS if name in rows.columns}
     with_whole = any(rule.function for rule in rules)
@@ -73,20 +81,26 @@ def with_outcomes(
             whole_answer(call.answer) if call and not call.failed and not each.decided_by(judge) else None
             for call, each in zip(calls, votes, strict=True)
         ]
+    if grade:
+        fields = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        extra["numbers"] = [
+            _numbers(call, row) if call and not call.failed else None
+            for call, row in zip(calls, fields, strict=True)
+        ]
     return (
         replace(clean, columns={**clean.columns, **arrays}),
         {name: pa.array(values, RULE_COLUMNS[name]) for name, values in extra.items()},
     )
 
 
-def _fields_read(rules: Sequence[OutcomeRule]) -> Sequence[str]:
+def _fields_read(rules: Sequence[OutcomeRule], grade: bool) -> Sequence[str]:
     """The fields that the rules look at; the others need no conversion, which takes time."""
     if any(rule.function for rule in rules):
         return tuple(CALL_SCHEMA.names)
-    names = ["success", "score", "outcome_source"]
-    if any(rule.answer_schema for rule in rules):
+    names = ["success", "score", "outcome_source", *(["output_tokens"] if grade else ())]
+    if grade or any(rule.answer_schema for rule in rules):
         names += ["tools", "response_format"]
-    if any(rule.next_turn for rule in rules):
+    if grade or any(rule.next_turn for rule in rules):
         names += ["prompt", "messages"]
     return names
 
@@ -116,3 +130,27 @@ def _turn(prompt: str | None, messages: str | None) -> str | None:
         return prompt and prompt[:_TURN_CHARACTERS]
     texts = [text for role, text in message_texts(parse_json(messages)[0]) if role == "user"]
     return texts[-1][:_TURN_CHARACTERS] if texts else None
+
+
+def _numbers(call: CallEvidence, fields: Mapping[str, Json]) -> Sequence[float] | None:
+    """What a grader learns from; None if the log lacks the whole answer."""
+    if whole_answer(call.answer) is None:
+        return None
+    bounds = SchemaRule()
+    keeps_form = keeps_to_schema(
+        call.answer, call.response_format, call.tools, max_bytes=bounds.max_bytes, timeout_s=bounds.timeout_s
+    )
+    prompt, messages = fields["prompt"], fields["messages"]
+    request = Request.of(
+        prompt or "" if messages is None else parse_json(messages)[0],
+        tools=call.tools and parse_json(call.tools)[0],
+        response_format=call.response_format and parse_json(call.response_format)[0],
+    )
+    numbers = answer_numbers(
+        request,
+        logged_answer(call.answer),
+        finish_reason=call.finish_reason and chat_reason(call.finish_reason),
+        output_tokens=fields["output_tokens"],
+        keeps_form=keeps_form,
+    )
+    return list(numbers.values())

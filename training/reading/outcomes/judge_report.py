@@ -1,4 +1,4 @@
-"""The figures of a judge's work: how many verdicts of each kind, what they cost, and whether they agree."""
+"""The figures of a judge's work and of a grader's: how many answers, and how far to trust them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from router.records import IntArray
+from training.statistics.intervals import Interval
 
 Verdict: TypeAlias = Literal["success", "failure", "unclear", "unreadable", "refused"]
 """Content of one reply. "unclear": the judge can't tell; "unreadable": the reply does not hold exactly one
@@ -65,6 +66,28 @@ class JudgeReport:
     cost_usd: float
     spent_usd: float
     budget_usd: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraderReport:
+    """Results of grading the calls of one log, on outcomes that the grader of each call did not see.
+
+    Attributes:
+        succeeded, failed: known outcomes that it learnt from.
+        graded: calls with a grade, those of known outcome too.
+        unread: calls without one: they failed, or the log has no whole answer.
+        auc: chance that a success has a higher grade than a failure.
+        bias: mean grade less success rate.
+        slope: of the outcomes on the grades; 1 is calibrated, less means that grades are too extreme.
+    """
+
+    succeeded: int
+    failed: int
+    graded: int
+    unread: int
+    auc: Interval
+    bias: Interval
+    slope: Interval
 
 
 def majority(verdicts: Sequence[Verdict], repeats: int) -> bool | None:

@@ -178,8 +178,15 @@ def _error(rule: ErrorRule, call: CallEvidence) -> bool | None:
 def _finish_reason(rule: FinishReasonRule, call: CallEvidence) -> bool | None:
     if call.finish_reason is None:
         return None
-    plain = call.finish_reason.lower()
-    return False if {plain, _CHAT_REASONS.get(plain, plain)} & set(rule.reasons) else None
+    return (
+        False if {call.finish_reason.lower(), chat_reason(call.finish_reason)} & set(rule.reasons) else None
+    )
+
+
+def chat_reason(finish_reason: str) -> str:
+    """The finish reason in the chat protocol's words, lower case."""
+    plain = finish_reason.lower()
+    return _CHAT_REASONS.get(plain, plain)
 
 
 def _schema(rule: SchemaRule, call: CallEvidence) -> bool | None:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from router.settings.outcome_rules import OutcomeRule
 from training.reading.outcomes.amendments import VERDICTS, amendment, session_verdicts
-from training.reading.outcomes.judge_report import JudgeReport
+from training.reading.outcomes.judge_report import GraderReport, JudgeReport
 from training.reading.outcomes.rules import (
     JUDGE,
     NOT_DRAWN,
@@ -67,6 +67,7 @@ class OutcomeCounts:
         conflicting: calls on which two rules voted differently.
         conflicts: calls per pair of the rule that decided and one that it overruled, the most first.
         judge: None if no judge was called.
+        grader: None if nothing was graded; grades are no outcomes, and count nowhere here.
     """
 
     rules: Sequence[RuleCount]
@@ -74,6 +75,7 @@ class OutcomeCounts:
     conflicting: int
     conflicts: Mapping[str, int]
     judge: JudgeReport | None = None
+    grader: GraderReport | None = None
 
     @property
     def one_sided(self) -> Mapping[str, int]:

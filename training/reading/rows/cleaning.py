@@ -44,6 +44,7 @@ CALL_SCHEMA = pa.schema(
         "latency_s": pa.float64(), "propensity": pa.float64(), "policy_version": _TEXT,
         "decision_source": _TEXT, "confidence": pa.float64(), "sampling_probability": pa.float64(),
         "truncated": pa.bool_(), "effort": _TEXT, "expected_cost_usd": pa.float64(),
+        "graded": pa.float64(), "graded_source": _TEXT,
     }
 )  # fmt: skip
 """The canonical call log; `messages`, `tools` and `response_format` are JSON text."""
@@ -141,12 +142,14 @@ def _chance(values: FloatArray) -> Sequence[tuple[BoolArray, str]]:
 _RANGES: Mapping[str, _Checks] = {
     "score": _share, "cost_usd": _amount, "input_tokens": _count, "output_tokens": _count,
     "latency_s": _amount, "propensity": _chance, "confidence": _share, "sampling_probability": _chance,
-    "expected_cost_usd": _amount,
+    "expected_cost_usd": _amount, "graded": _share,
 }  # fmt: skip
 _CLEANERS: Mapping[str, Callable[[Json], Json]] = {
     "time": microseconds, "tags": tag_list, "success": boolean, "truncated": boolean,
     "effort": stated_effort,
 }  # fmt: skip
+_SPARED = frozenset({"graded", "graded_source"})
+"""Columns that other programs' logs may hold with another meaning: a bad value never rejects a call."""
 _ANSWER_FIELDS = frozenset({"cost_usd", "input_tokens", "output_tokens"})
 """A zero in these means no answer, not a free one, if the runtime's log has an error in the row."""
 _PLAIN_TEXT = {str, type(None)}
@@ -294,7 +297,7 @@ class _Cleaner:
         return texts
 
     def _reject(self, row: int, reason: str, value: object) -> None:
-        if reason.partition(" ")[0] in self.rows.spared:
+        if reason.partition(" ")[0] in self.rows.spared | _SPARED:
             self.left_out[reason] += 1
         elif row not in self.problems:
             self.problems[row] = reason, excerpt(value)

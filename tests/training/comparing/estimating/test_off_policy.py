@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,12 +15,16 @@ from training.comparing.estimating.off_policy import (
     DIRECT,
     DOUBLY_ROBUST,
     IPS,
+    POWERED,
     SNIPS,
     SWITCH,
+    Grading,
     ScoredOutcome,
     estimate_columns,
     estimates,
+    graded_outcome,
     log_values,
+    policy_scores,
     scored_outcome,
     study_of,
 )
@@ -29,7 +34,8 @@ from training.statistics.intervals import Sums, resampled_sums
 def totals(log: Logged, outcome: ScoredOutcome, shares: FloatArray) -> dict[str, float]:
     """Value of every estimator, without resamples."""
     columns = estimate_columns(log, outcome, shares)
-    found = estimates(Sums(total=columns.sum(axis=0), draws=np.empty((0, columns.shape[1]))))
+    sums = Sums(total=columns.sum(axis=0), draws=np.empty((0, columns.shape[1])))
+    found = estimates(sums, graded=outcome.grading is not None)
     return {name: interval.value for name, interval in found.items()}
 
 
@@ -228,3 +234,108 @@ def test_one_session_is_too_little_to_fit_on() -> None:
     log, x, _ = random_log(10, session=10)
     with pytest.raises(CallLogError, match="1 session or prompt can't be judged"):
         study_of(log, x)
+
+
+GRADERS = {"perfect": 1.0, "useless": 0.0, "turned round": -1.0}
+"""How a grade follows the outcome."""
+
+
+def graded_log(
+    follows: float, *, known: float = 0.2, n: int = 3_000, seed: int = 0
+) -> tuple[Logged, FloatArray]:
+    """A log of one call a prompt, a share of outcomes known, with grades; and the outcomes of all calls."""
+    rng = np.random.default_rng(seed)
+    log, _, _ = random_log(n, seed=seed)
+    noise = rng.uniform(0, 1, size=log.success.shape)
+    grade = 0.5 + 0.8 * follows * (log.success - 0.5) + (1 - abs(follows)) * (noise - 0.5)
+    hidden = (rng.random(n) >= known)[:, None]
+    success = np.where(hidden, np.nan, log.success)
+    whole = logged_of(success, calls=log.calls, propensity=log.propensity, graded=grade)
+    return whole, log.success
+
+
+@pytest.mark.parametrize("follows", GRADERS.values(), ids=GRADERS)
+def test_the_control_of_the_grades_is_0_on_average_whatever_the_grades_are(follows: float) -> None:
+    rng = np.random.default_rng(1)
+    log, outcome = graded_log(follows)
+    assert log.graded is not None
+    mean, average = np.full(log.success.shape, 0.4), np.zeros(3)
+    grading = Grading(
+        lean=np.where(log.called, np.nan_to_num(log.graded) - mean, 0.0),
+        reach=np.where(log.called, 1 / np.where(log.called, log.propensity, 1.0), 0.0),
+        share=np.ones(3),
+    )
+    draws = 400
+    for _ in range(draws):
+        hidden = (rng.random(len(outcome)) >= 0.3)[:, None]
+        one = replace(log, success=np.where(hidden, np.nan, outcome))
+        scored = replace(scored_outcome(one, one.success, mean, log.propensity), grading=grading)
+        average += scored.control.mean(axis=0) / draws
+    assert_allclose(average, 0.0, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("follows", "least", "most"), [(1.0, 0.8, 1.0), (0.0, 0.0, 0.6), (-1.0, 0.0, 0.0)], ids=GRADERS
+)
+def test_the_estimates_follow_a_grader_as_far_as_it_tells_something(
+    follows: float, least: float, most: float
+) -> None:
+    log, _ = graded_log(follows)
+    study = study_of(log, np.zeros((len(log.traffic), 1)))
+    assert study.success.grading is not None
+    assert study.cost.grading is None
+    assert ((study.success.grading.share >= least) & (study.success.grading.share <= most)).all()
+
+
+@pytest.mark.parametrize("known", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("follows", GRADERS.values(), ids=GRADERS)
+def test_grades_never_make_an_interval_longer_and_good_ones_make_it_shorter(
+    follows: float, known: float
+) -> None:
+    log, _ = graded_log(follows, known=known)
+    study = study_of(log, np.zeros((len(log.traffic), 1)))
+    for model in range(3):
+        shares = np.zeros(log.success.shape)
+        shares[:, model] = 1.0
+        sums = resampled_sums(estimate_columns(log, study.success, shares), log.clusters, n_resamples=500)
+        width = {name: one.high - one.low for name, one in estimates(sums, graded=True).items()}
+        assert width[POWERED] <= 1.03 * width[DOUBLY_ROBUST]
+        if follows == 1.0 and known < 1.0:
+            assert width[POWERED] < 0.85 * width[DOUBLY_ROBUST]
+
+
+def test_where_every_outcome_is_known_grades_change_nothing() -> None:
+    log, _ = graded_log(0.5, known=1.0)
+    with_grades, without = (
+        study_of(one, np.zeros((len(log.traffic), 1))).success for one in (log, replace(log, graded=None))
+    )
+    assert_allclose(with_grades.scores, without.scores)
+    assert without.grading is None
+    assert POWERED not in totals(log, without, random_shares(len(log.traffic), 0))
+
+
+def test_the_scores_are_those_of_the_prediction_powered_estimate() -> None:
+    log, _ = graded_log(0.6)
+    outcome, shares = study_of(log, np.zeros((len(log.traffic), 1))).success, random_shares(3_000, 1)
+    assert totals(log, outcome, shares)[POWERED] == pytest.approx(policy_scores(log, outcome, shares).mean())
+    for model in range(3):
+        alone = np.tile(np.eye(3)[model], (3_000, 1))
+        assert_allclose(policy_scores(log, outcome, alone), outcome.scores[:, model])
+
+
+def test_a_model_that_is_known_more_often_counts_no_more_and_a_call_without_a_grade_leans_on_none() -> None:
+    log, outcome = graded_log(0.9, n=6_000)
+    assert log.graded is not None
+    rng = np.random.default_rng(3)
+    hidden = rng.random(log.success.shape) >= np.array([0.05, 0.2, 0.6])
+    graded = np.where(rng.random(log.success.shape) < 0.1, np.nan, log.graded)
+    one = replace(log, success=np.where(hidden, np.nan, outcome), graded=graded)
+    study = study_of(one, np.zeros((6_000, 1)))
+    truth = [np.nanmean(outcome[:, model] / log.propensity[:, model]) for model in range(3)]
+    truth = np.array(truth) / [np.nanmean(1 / log.propensity[:, model]) for model in range(3)]
+    assert_allclose(study.success.scores.mean(axis=0), truth, atol=0.08)
+    values = log_values(one, study.success)
+    assert values.mean() == pytest.approx(np.nanmean(outcome), abs=0.05)
+    lean = graded_outcome(one, study.success, one.propensity).grading
+    assert lean is not None
+    assert (lean.lean[~np.isfinite(graded)] == 0).all()
