@@ -82,9 +82,10 @@ def flat_attributes(attributes: AttributeMap, depth: int = 0) -> AttributeMap:
 def members(attributes: AttributeMap, name: str) -> Sequence[AttributeMap]:
     """The objects of a list in their order: flattened to names such as `NAME.0.role`, or whole."""
     by_number: dict[int, dict[str, Json]] = {}
+    start = f"{name}."
     for full, value in attributes.items():
-        if full.startswith(f"{name}."):
-            number, _, rest = full[len(name) + 1 :].partition(".")
+        if full.startswith(start):
+            number, _, rest = full[len(start) :].partition(".")
             if rest and number.isdecimal() and number.isascii() and len(number) < 9:
                 by_number.setdefault(int(number), {})[rest] = value
     whole = [flat_attributes(one) for one in listed(attributes.get(name)) if isinstance(one, dict)]
