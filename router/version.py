@@ -102,6 +102,8 @@ class Circumstances:
     weight: float | None = None
 
 
+BILLING = BOUNDING | {"service_tier"}
+"""Arguments that change what a forecast costs."""
 ENOUGH_TEXTLESS = 50
 """Training prompts without text, such as an image alone, from which the router may judge another one."""
 
@@ -287,11 +289,16 @@ class Version:
             billed=billed,
         )
 
+    @cached_property
+    def _plain(self) -> bool:
+        """Whether no model has parameters of its own that change what a forecast costs."""
+        return all(BILLING.isdisjoint(self._own_parameters(model, {})) for model in self.models)
+
     def _billed(
         self, inputs: FloatArray, output: FloatArray, parameters: Mapping[str, Json] | None
     ) -> tuple[FloatArray, FloatArray, Sequence[Json] | None]:
         """Expected tokens, shape (n, n_models), and service tiers of calls with a caller's arguments."""
-        if parameters is None:
+        if parameters is None or (self._plain and BILLING.isdisjoint(parameters)):
             return inputs, output, None
         calls = [{**self._own_parameters(model, parameters), **parameters} for model in self.models]
         if not all(map(BOUNDING.isdisjoint, calls)):
@@ -387,6 +394,8 @@ class Version:
         tokens, local = float(forecast.tokens[0]), circumstances.local
         rejected = self.limits.rule_out(request, wishes, tokens, cost, local, targets)
         rejected |= circumstances.unserved
+        if not circumstances.cooling:
+            return rejected
         cooling_down = {
             model: why
             for model in self.models

@@ -8,6 +8,9 @@ import numpy as np
 
 from router.records import BoolArray, FloatArray, IntArray, Json
 
+TIED = 1e-12
+"""Values that differ by no more are equal."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
@@ -48,7 +51,7 @@ def choose(
     if allowed is not None:
         value = np.where(allowed, value, -np.inf)
     best = value.max(axis=-1, keepdims=True)
-    tied = value >= best - 1e-12
+    tied = value >= best - TIED
     return np.asarray(np.where(tied, known, np.inf).argmin(axis=-1))
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import repeat
 from zlib import crc32
 
 import numpy as np
@@ -23,25 +22,21 @@ from router.forecasting.read_part import (
     tool_wordings,
 )
 from router.forecasting.request_tokens import billed_tokens
+from router.forecasting.words import Piece, counts_of, leading_words, pieces_of, plain_words
 from router.records import LISTS, SYSTEM_ROLES, Float32Array, Json, Request, message_texts
 
 READ_CHARACTERS = 8_000
 """Characters, from head and tail, that structure and words are read from: a huge prompt costs no more."""
 MAX_GRAMS = 2_000
+SYSTEM_MARK, TOOL_MARK = crc32(b"s:"), crc32(b"t:")
 # `re` skips to the next place where a match can begin only if each branch begins with a plain character.
 CODE = re.compile(
     r"d(?<=\bd)ef \w+\(|c(?<=\bc)lass \w+|f(?<=\bf)unction\b|r(?<=\br)eturn\b|S(?<=\bS)ELECT\b"
     r"|```|\{\s*$|\}\s*$|;\s*$|=>|#include",
     re.M,
 )
-NUMBER = re.compile(r"\d\d*(?:[.,]\d+)?")
-NEGATION = re.compile(r"n(?<=\bn)ot\b|e(?<=\be)xcept\b|n(?<=\bn)ever\b|w(?<=\bw)ithout\b|n't\b")
-"""In lower case, as are `WORD` and its faster form for a text in ASCII."""
 OPTION = re.compile(r"^[^\S\n]*\(?[A-Za-z][.):]\s", re.M)
 LIST_ITEM = re.compile(r"^[^\S\n]*(?:[-*•]|\d+[.)])\s", re.M)
-SENTENCE = re.compile(r"[.!?\u3002\uff01\uff1f](?:(?<=[\u3002\uff01\uff1f])|\s|$)")
-WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]")
-ASCII_WORD = re.compile(r"[a-z]+|[0-9]+|[^a-z0-9_\s]")
 NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 STEM = re.compile(r"[^\W\d_]{3,}")
 CHARACTER_KINDS = (str.isdigit, str.isupper, str.isalnum, str.isspace)
@@ -111,20 +106,23 @@ def embedded_text(request: Request) -> str:
 
 def featurize(requests: Sequence[Request], encodings: Sequence[Encoding], spec: FeatureSpec) -> Features:
     """The features of some requests, given the encodings of their `embedded_text`."""
-    parts = [read_part(request) for request in requests]
-    texts = [_read_text(part) for part in parts]
-    shapes = [tool_shape(request.tools) for request in requests]
-    tokens = [_input_tokens(*one) for one in zip(requests, parts, encodings, shapes, strict=True)]
-    structure = [[*_structure(*one).values()] for one in zip(parts, texts, tokens, shapes, strict=True)]
-    billed = [billed_tokens(r, e.tokens, n) for r, e, n in zip(requests, encodings, tokens, strict=True)]
+    structure, billed = [], []
     grams = np.zeros((len(requests), spec.gram_dimensions), dtype=np.float32)
     labels = np.zeros((len(requests), len(spec.task_types) + len(spec.tags)), dtype=np.float32)
-    for row, (request, text) in enumerate(zip(parts, texts, strict=True)):
-        _hash_grams(_grams(request, text), grams[row])
-        _mark_labels(request, spec, labels[row])
+    for row, (request, encoding) in enumerate(zip(requests, encodings, strict=True)):
+        part = read_part(request)
+        turns, system = _read_texts(part)
+        text = head_and_tail("\n".join(turns), READ_CHARACTERS)
+        pieces, shape = pieces_of(text), tool_shape(request.tools)
+        unread = 0 if part is request else sum(map(len, _read_texts(request)[0])) - sum(map(len, turns))
+        tokens = encoding.tokens + (sum(map(len, system)) + unread + shape.characters) / 4
+        structure.append([*_structure(part, text, pieces, tokens, shape).values()])
+        billed.append(billed_tokens(request, encoding.tokens, tokens))
+        _hash_grams(_grams(pieces, system, part.tools), grams[row])
+        _mark_labels(part, spec, labels[row])
     places = {name: place for place, name in enumerate(spec.task_types)}
     return Features(
-        embedding=np.stack([one.vector for one in encodings]).astype(np.float32),
+        embedding=np.array([one.vector for one in encodings], dtype=np.float32),
         structure=np.array(structure, dtype=np.float32).reshape(len(requests), len(STRUCTURE)),
         grams=grams,
         labels=labels,
@@ -133,39 +131,32 @@ def featurize(requests: Sequence[Request], encodings: Sequence[Encoding], spec: 
     )
 
 
-def _read_text(request: Request) -> str:
-    """The text that structure and words are read from: all turns except system text."""
-    whole = "\n".join(text for role, text in message_texts(request.messages) if role not in SYSTEM_ROLES)
-    return head_and_tail(whole, READ_CHARACTERS)
+def _read_texts(request: Request) -> tuple[list[str], list[str]]:
+    """The texts of all turns except system text, which structure and words are read from; and system text."""
+    turns: list[str] = []
+    system: list[str] = []
+    for role, text in message_texts(request.messages):
+        (system if role in SYSTEM_ROLES else turns).append(text)
+    return turns, system
 
 
-def _input_tokens(request: Request, part: Request, encoding: Encoding, shape: ToolShape) -> float:
-    """About how many tokens the request has: the encoder's count, and a quarter per other character."""
-    system = sum(len(text) for role, text in message_texts(request.messages) if role in SYSTEM_ROLES)
-    unread = 0 if part is request else _turn_characters(request) - _turn_characters(part)
-    return encoding.tokens + (system + unread + shape.characters) / 4
-
-
-def _turn_characters(request: Request) -> int:
-    return sum(len(text) for role, text in message_texts(request.messages) if role not in SYSTEM_ROLES)
-
-
-def _structure(request: Request, text: str, tokens: float, shape: ToolShape) -> dict[str, float]:
+def _structure(
+    request: Request, text: str, pieces: list[Piece], tokens: float, shape: ToolShape
+) -> dict[str, float]:
     """The structure features of one request by name: counts as log(1 + count), shares times ten."""
     size = max(len(text), 1)
     others = "" if text.isascii() else "".join(NOT_ASCII.findall(text))
-    words = text.split()
-    numbers = NUMBER.findall(text)
+    counts = counts_of(pieces)
     digits, upper, letters, spaces = _character_counts(text, others)
     log = math.log1p
     return {
         "tokens": log(tokens),
-        "words": log(len(words)),
+        "words": log(len(pieces)),
         "lines": log(text.count("\n")),
-        "word_length": min(size / max(len(words), 1), 30.0) / 5,
+        "word_length": min(size / max(len(pieces), 1), 30.0) / 5,
         "digits": 10 * digits / size,
-        "numbers": log(len(numbers)),
-        "longest_number": log(max(map(len, numbers), default=0)),
+        "numbers": log(counts.numbers),
+        "longest_number": log(counts.longest_number),
         "non_ascii": 10 * len(others) / size,
         "upper_case": 10 * upper / size,
         "symbols": 10 * (size - letters - spaces) / size,
@@ -174,10 +165,10 @@ def _structure(request: Request, text: str, tokens: float, shape: ToolShape) -> 
         "brackets": log(text.count("(") + text.count("[")),
         "equals": log(text.count("=")),
         "commas": log(text.count(",")),
-        "sentences": log(len(SENTENCE.findall(text))),
+        "sentences": log(counts.sentences),
         "quotes": log(text.count('"') + text.count("'")),
         "backslashes": log(text.count("\\")),
-        "negations": log(len(NEGATION.findall(text.lower()))),
+        "negations": log(counts.negations),
         "options": log(len(OPTION.findall(text))),
         "list_items": log(len(LIST_ITEM.findall(text))),
         "turns": log(len(request.messages)),
@@ -231,43 +222,40 @@ def _stems(text: str) -> set[str]:
     return {word[:5] for word in STEM.findall(text.lower())}
 
 
-def _grams(request: Request, text: str) -> list[str]:
-    """Word unigrams and bigrams of the prompt, and the marked words of the system text and the tools."""
-    words = _masked_words(text)
-    grams = [*words, *map(" ".join, pairwise(words))]
-    system = [
-        text[: 2 * READ_CHARACTERS] for role, text in message_texts(request.messages) if role in SYSTEM_ROLES
-    ]
-    for content in fitting_texts(system, READ_TOGETHER):
-        grams += [f"s:{word}" for word in _masked_words(content[:READ_CHARACTERS])]
-    for described in tool_wordings(request.tools):
-        grams += [f"t:{word}" for word in _words(described[:READ_CHARACTERS])[:300]]
-    return grams
+def _grams(pieces: list[Piece], system: Sequence[str], tools: Json) -> list[int]:
+    """CRC-32 of each word and each pair of words of the prompt, and of the marked words beside it.
+
+    Those are the words of the system text, after `s:`, and of the tools' wordings, after `t:`.
+    """
+    words = leading_words(pieces, MAX_GRAMS)
+    codes: list[int] = []
+    if words:
+        encoded, codes_of_words, before = zip(*words, strict=True)
+        codes = [*codes_of_words, *map(crc32, encoded[1:], before)]
+    texts = [text[: 2 * READ_CHARACTERS] for text in system]
+    for content in fitting_texts(texts, READ_TOGETHER):
+        marked = leading_words(pieces_of(content[:READ_CHARACTERS]), MAX_GRAMS)
+        codes += map(crc32, (word.encoded for word in marked), repeat(SYSTEM_MARK))
+    for described in tool_wordings(tools):
+        marked_words = plain_words(described[:READ_CHARACTERS])[:300]
+        codes += (crc32(word.encode("utf-8", "replace"), TOOL_MARK) for word in marked_words)
+    return codes
 
 
-def _masked_words(text: str) -> list[str]:
-    """The first words of a text; of a number only its length: its value does not tell who can answer."""
-    return [word if word.isalpha() else _masked(word) for word in _words(text)[:MAX_GRAMS]]
-
-
-def _words(text: str) -> list[str]:
-    """The words, numbers and marks of a text, in lower case."""
-    return (ASCII_WORD if text.isascii() else WORD).findall(text.lower())
-
-
-def _masked(word: str) -> str:
-    """The word, or for a number its length: which number it is does not tell who can answer."""
-    return "#" * min(len(word), 8) if word.isdigit() else word
-
-
-def _hash_grams(grams: Sequence[str], row: Float32Array) -> None:
+def _hash_grams(codes: Sequence[int], row: Float32Array) -> None:
     """Fill one row: signed feature hashing (Weinberger et al. 2009), 1 + log(count), then unit length."""
-    counts = Counter(grams)
-    codes = np.array([crc32(gram.encode("utf-8", "replace")) for gram in counts], dtype=np.int64)
-    sizes = 1.0 + np.log(np.fromiter(counts.values(), np.float64, len(counts)))
-    signed = np.where(codes >> 31, sizes, -sizes)
-    row += np.bincount(codes % len(row), weights=signed, minlength=len(row))
-    row /= max(math.sqrt(float(row @ row)), 1e-12)
+    if not codes:
+        return
+    ordered = np.array(codes, dtype=np.uint32)
+    ordered.sort()
+    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
+    unique, counts = ordered.take(last), last.copy()
+    counts[1:] -= last[:-1]
+    counts[0] += 1
+    sizes = 1.0 + np.log(counts)
+    np.negative(sizes, out=sizes, where=unique < 2**31)
+    sums = np.bincount(unique % len(row), sizes, len(row))
+    row[:] = sums / max(math.sqrt(sums @ sums), 1e-12)
 
 
 def _mark_labels(request: Request, spec: FeatureSpec, row: Float32Array) -> None:
@@ -279,5 +267,5 @@ def _mark_labels(request: Request, spec: FeatureSpec, row: Float32Array) -> None
             row[len(spec.task_types) + spec.tags.index(tag)] = 1.0
 
 
-STRUCTURE = tuple(_structure(Request.of(""), "", 0.0, tool_shape(None)))
+STRUCTURE = tuple(_structure(Request.of(""), "", [], 0.0, tool_shape(None)))
 """Names of the structure features, in the order of their columns."""

@@ -8,8 +8,10 @@ logistic regression per model on these parts gives the probability.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -66,7 +68,7 @@ class Scaling:
         return np.asarray(within((structure - self.mean) / self.spread, -4, 4), dtype=np.float32)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class NeighbourStore:
     """A compact copy of training prompts and of the outcomes on them.
 
@@ -96,15 +98,28 @@ class NeighbourStore:
 
     def cosines(self, inputs: Float32Array) -> Float32Array:
         """Similarity of n prompts to each point, shape (n, n_points); for one prompt on this thread alone."""
-        query = unit(inputs @ self.axes)
-        return products(self.points, query[0])[None] if len(query) == 1 else query @ self.points.T
+        if len(inputs) > 1:
+            return np.asarray(unit(inputs @ self.axes) @ self.points.T)
+        query = products(self._rows_of_axes, inputs[0])
+        return products(self.points, query / max(math.sqrt(query @ query), 1e-9))[None]
+
+    @cached_property
+    def _rows_of_axes(self) -> Float32Array:
+        return np.ascontiguousarray(self.axes.T)
+
+    @cached_property
+    def _observed(self) -> Float32Array:
+        """Values and weights of every point side by side, so that one look fetches both."""
+        return np.hstack([self.values, self.seen])
 
     def _search(self, inputs: Float32Array) -> tuple[FloatArray, FloatArray]:
         cosine = self.cosines(inputs)
-        near = nearest(cosine, min(NEIGHBOURS, max(1, len(self.points) // 4)))
+        count = min(NEIGHBOURS, max(1, len(self.points) // 4))
+        near = nearest(cosine, count)
         close = cosine[np.arange(len(cosine))[:, None], near]
-        values = neighbour_means(close, self.values[near], self.seen[near])
-        familiarity = np.sort(close, axis=1)[:, -NEAREST:].mean(axis=1)
+        sums = _weighted_sums(close, self._observed.take(near, axis=0))
+        values = _shrunk(sums[:, : self.values.shape[1]], sums[:, self.values.shape[1] :])
+        familiarity = np.sort(close, axis=1)[:, -NEAREST:].sum(axis=1) / min(NEAREST, count)
         return values.astype(np.float64), familiarity.astype(np.float64)
 
 
@@ -133,7 +148,7 @@ class LabelParts:
     logits: Linear
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class LastLevel:
     """One logistic regression per model over its evidence.
 
@@ -158,8 +173,19 @@ class LastLevel:
             evidence: log odds, shape (n, n_models, n_evidence).
             task_type: shape (n,); -1 for none.
         """
-        floor = self.table[task_type + 1]
-        return combined(gains(evidence, floor), floor, self.shared, self.weights, self.intercept)
+        product, constant = self._joined
+        rows = evidence.reshape(len(evidence), -1)
+        return sigmoid(_product(rows, product) + constant[task_type + 1])
+
+    @cached_property
+    def _joined(self) -> tuple[FloatArray, FloatArray]:
+        """What `combined` does with `gains`, as one product and a constant for each row of the table."""
+        models, kinds = self.weights.shape
+        over_models = np.repeat((self.shared - self.weights)[:, None, :] / models, models, axis=1)
+        over_models[np.arange(models), np.arange(models)] += self.weights
+        product = over_models.reshape(models, models * kinds)
+        floors = np.repeat(self.table, kinds, axis=1)
+        return product, self.table + self.intercept - floors @ product.T
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,11 +210,18 @@ class Lengths:
 
     def expected(self, features: Features, narrow: Float32Array) -> tuple[FloatArray, FloatArray]:
         """Expected input and output tokens, shape (n, n_models); 0 output if a model never logged any."""
-        log = np.clip(self.log_tokens(narrow), 0.0, np.log1p(self.most))
-        output = np.minimum(np.expm1(log) * self.smearing, self.most)
+        return self.input(features), self.output(self.log_tokens(narrow))
+
+    def input(self, features: Features) -> FloatArray:
+        """Expected input tokens, shape (n, n_models)."""
         tokens = features.tokens[:, None]
         with_tools = tokens * self.tool_ratio + self.tool_tokens
-        return np.where(has_tools(features)[:, None], with_tools, tokens * self.input_ratio), output
+        return np.where(has_tools(features)[:, None], with_tools, tokens * self.input_ratio)
+
+    def output(self, log_tokens: FloatArray) -> FloatArray:
+        """Expected output tokens from log(1 + output tokens), shape (n, n_models)."""
+        expected = np.expm1(within(log_tokens, 0.0, np.log1p(self.most))) * self.smearing
+        return np.asarray(np.minimum(expected, self.most))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +235,51 @@ class Outlook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _JoinedParts:
+    """The linear parts of the success estimator and of the lengths, for one product in place of four.
+
+    Attributes:
+        weights: shape (1 + 3 * n_models, n_narrow): the difficulty without n-grams; what does not move with
+            the difficulty of a deviation, then what does; log(1 + output tokens).
+        intercept: shape (1 + 3 * n_models,).
+        grams: shape (1, n_grams); the n-grams' part of the difficulty.
+    """
+
+    weights: FloatArray
+    intercept: FloatArray
+    grams: FloatArray
+
+    @staticmethod
+    def of(parts: SuccessParts, lengths: Lengths, structures: int) -> _JoinedParts:
+        """Join the parts.
+
+        Args:
+            structures: number of structure features, the last of the narrow inputs.
+        """
+        narrow, labels = len(parts.deviation.weights), len(parts.level.weights) // 2
+        columns = slice(narrow - structures - labels, narrow - structures)
+        difficulty = parts.difficulty.weights[:narrow].copy()
+        difficulty[narrow - structures :] *= STRUCTURE_SCALE / NARROW_STRUCTURE_SCALE
+        level = parts.level.weights * LEVEL_SCALE
+        fixed, moving = DEVIATION_SHARE * parts.deviation.weights, np.zeros_like(parts.deviation.weights)
+        fixed[columns] += level[1 : 1 + labels] / LABEL_SCALE
+        moving[columns] = level[1 + labels :] / LABEL_SCALE
+        side_by_side = np.hstack([difficulty, fixed, moving, lengths.log_tokens.weights])
+        return _JoinedParts(
+            weights=np.ascontiguousarray(side_by_side.T),
+            intercept=np.concatenate(
+                [
+                    parts.difficulty.intercept,
+                    parts.level.intercept + DEVIATION_SHARE * parts.deviation.intercept,
+                    level[0],
+                    lengths.log_tokens.intercept,
+                ]
+            ),
+            grams=np.ascontiguousarray(parts.difficulty.weights[narrow:].T),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Head:
     """A whole fitted head; arrays only.
 
@@ -223,17 +301,39 @@ class Head:
 
     def predict(self, features: Features) -> Outlook:
         """Predict success, tokens and familiarity of n requests."""
-        wide = wide_inputs(features, self.scaling)
         narrow = narrow_inputs(features, self.scaling)
         near, familiarity = self.store.search(narrow)
-        evidence = evidence_of(self.parts, features, wide, narrow, near)
-        input_tokens, output_tokens = self.expected_tokens(features, narrow)
+        if isinstance(self.parts, SuccessParts):
+            evidence, log_tokens = self._evidence(self.parts, features, narrow, near)
+        else:
+            wide = wide_inputs(features, self.scaling)
+            evidence = evidence_of(self.parts, features, wide, narrow, near)
+            log_tokens = self.lengths.log_tokens(narrow)
+        input_tokens, output_tokens = self._tokens(features, narrow, log_tokens)
         return Outlook(
             probability=self.probability(evidence, features.task_type, narrow),
             input_tokens=input_tokens,
             output_tokens=output_tokens,
             familiarity=familiarity,
         )
+
+    def _evidence(
+        self, parts: SuccessParts, features: Features, narrow: Float32Array, near: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """What `evidence_of` returns, and log(1 + output tokens), up to rounding."""
+        linear = _product(narrow, self._joined.weights) + self._joined.intercept
+        difficulty = linear[:, :1] + _product(features.grams, self._joined.grams)
+        models = len(self.last.intercept)
+        fixed, moving, log_tokens = (linear[:, 1 + i * models : 1 + (i + 1) * models] for i in range(3))
+        standard = (difficulty - parts.centre) / parts.spread
+        deviation = fixed + standard * moving + DEVIATION_SHARE * near[:, 1:]
+        shared = np.hstack([difficulty, parts.centre + near[:, :1]])
+        return log_odds(deviation[:, :, None] + shared[:, None, :]), log_tokens
+
+    @cached_property
+    def _joined(self) -> _JoinedParts:
+        assert isinstance(self.parts, SuccessParts)
+        return _JoinedParts.of(self.parts, self.lengths, len(self.scaling.mean))
 
     def probability(self, evidence: FloatArray, task_type: IntArray, narrow: Float32Array) -> FloatArray:
         """Calibrated chance of success of the models on offer, shape (n, n_models).
@@ -250,7 +350,12 @@ class Head:
 
     def expected_tokens(self, features: Features, narrow: Float32Array) -> tuple[FloatArray, FloatArray]:
         """Expected input and output tokens of the models on offer, shape (n, n_models)."""
-        inputs, output = self.lengths.expected(features, narrow)
+        return self._tokens(features, narrow, self.lengths.log_tokens(narrow))
+
+    def _tokens(
+        self, features: Features, narrow: Float32Array, log_tokens: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
+        inputs, output = self.lengths.input(features), self.lengths.output(log_tokens)
         if self.added is None:
             return inputs, output
         more = self.added.lengths(output, features, narrow)
@@ -395,10 +500,17 @@ def neighbour_means(
     Returns:
         Shape (n, m).
     """
+    return _shrunk(_weighted_sums(close, values), _weighted_sums(close, seen), level)
+
+
+def _weighted_sums(close: AnyArray, values: AnyArray) -> AnyArray:
+    """Sums over k neighbours, weighted by their cosines; the weights add up to k. Shape (n, m)."""
     weight = np.exp(SHARPNESS * (close - close.max(axis=1, keepdims=True)))
     weight *= close.shape[1] / weight.sum(axis=1, keepdims=True)
-    total = np.matmul(weight[:, None, :], values)[:, 0]
-    mass = np.matmul(weight[:, None, :], seen)[:, 0]
+    return np.asarray(np.einsum("nk,nkm->nm", weight, values))
+
+
+def _shrunk(total: AnyArray, mass: AnyArray, level: AnyArray | float = 0.0) -> AnyArray:
     return np.asarray((total + PRIOR_NEIGHBOURS * level) / (mass + PRIOR_NEIGHBOURS))
 
 
@@ -408,7 +520,7 @@ def unit(rows: Float32Array) -> Float32Array:
     return np.asarray(rows / np.maximum(length, 1e-9), dtype=np.float32)
 
 
-def within(values: AnyArray, least: float, most: float) -> AnyArray:
+def within(values: AnyArray, least: float, most: AnyArray | float) -> AnyArray:
     """Cut values to a range, like `np.clip` with a fraction of its overhead on one row."""
     return np.minimum(np.maximum(values, least), most)
 
@@ -428,6 +540,13 @@ def softmax(logits: FloatArray) -> FloatArray:
     """Class probabilities, rows summing to 1."""
     raised = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+
+
+def _product(inputs: AnyArray, weights: FloatArray) -> FloatArray:
+    """`inputs @ weights.T`, shape (n, n_outputs); for one row on this thread alone."""
+    if len(inputs) > 1:
+        return np.asarray(inputs @ weights.T)
+    return np.asarray(products(weights, inputs[0].astype(np.float64)))[None]
 
 
 def _flatten(value: Json, prefix: str = "") -> dict[str, AnyArray]:

@@ -8,17 +8,18 @@ one thread.
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from router.records import Float32Array
+import numpy as np
+from numpy.typing import NDArray
 
 THREADED = 9216
 """Entries of a matrix from which OpenBLAS may use threads for its product with a vector: 2304 * 4 in its
 `interface/gemv.c`; 115200 * 4 in later versions."""
 
 
-def products(rows: Float32Array, vector: Float32Array) -> Float32Array:
-    """`rows @ vector`, up to float32 rounding, in blocks of fewer than `THREADED` entries.
+def products(rows: NDArray[Any], vector: NDArray[Any]) -> NDArray[Any]:
+    """`rows @ vector`, up to rounding, in blocks of fewer than `THREADED` entries.
 
     numpy calls BLAS once for each block of a stack, so no Python loop runs over the blocks.
 
@@ -26,6 +27,8 @@ def products(rows: Float32Array, vector: Float32Array) -> Float32Array:
         rows: shape (n, dimensions); copied unless it is in C order.
         vector: shape (dimensions,).
     """
+    if rows.size < THREADED:
+        return np.asarray(rows @ vector)
     height = block_height(rows.shape[1])
     whole = len(rows) // height * height
     out = np.empty(len(rows), dtype=np.result_type(rows, vector))

@@ -49,6 +49,9 @@ class ToolShape:
     characters: int
 
 
+NO_TOOLS: Final = ToolShape(properties=0, required=0, depth=0, characters=0)
+
+
 def check_size(request: Request) -> None:
     """Refuse a request that no provider takes, before work that grows with it.
 
@@ -119,6 +122,8 @@ def tool_wordings(tools: Json) -> Sequence[str]:
 
 def tool_shape(tools: Json) -> ToolShape:
     """Measure a request's tools, however deep they are."""
+    if tools is None:
+        return NO_TOOLS
     waiting: list[tuple[Json, int, bool]] = [(tool_list(tools), 0, True)]
     values = written = properties = required = depth = 0
     while waiting and values <= READ_VALUES:

@@ -73,7 +73,7 @@ CASES = dict(patterns())
 
 
 def test_the_patterns_are_found() -> None:
-    assert {"router.forecasting.features.WORD.0", "router.errors.masking._NAMED.0"} <= CASES.keys()
+    assert {"router.forecasting.words.WORD.0", "router.errors.masking._NAMED.0"} <= CASES.keys()
     assert len(CASES) > 25
 
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from router.deciding.decide import Case, Stay, decide
-from router.deciding.policy import Policy
+from router.deciding.policy import Policy, assumed_cost, choose
 from router.errors import NoModelAllowed
 from router.records import Decision, Json, Request, Wishes
 from router.settings.sections import Rules
@@ -224,6 +224,28 @@ def test_whatever_happens_the_model_is_allowed_and_leads_the_allowed_ones(of: Ca
     assert sorted(made.ranking) == sorted(set(MODELS) - set(of.rejected))
     assert made.confidence == made.success_probability[made.model]
     assert 0 < made.propensity <= 1
+
+
+NUMBERS = st.sampled_from([0.0, 0.001, 0.002, 0.5])
+
+
+@given(
+    st.lists(st.tuples(NUMBERS, NUMBERS | st.just(np.nan), st.booleans()), min_size=1, max_size=6),
+    st.sampled_from([0.0, 0.5, 100.0]),
+)
+def test_one_request_is_decided_as_choose_does_on_arrays(
+    models: list[tuple[float, float, bool]], weight: float
+) -> None:
+    probability, cost, allowed = map(np.array, zip(*models, strict=True))
+    names = tuple(f"m{index}" for index in range(len(models)))
+    rejected = {name: "denied" for name, may in zip(names, allowed, strict=True) if not may}
+    assume(allowed.any())
+    of = case(models=names, probability=probability, cost=cost, rejected=rejected)
+    decision = decided(of, replace(POLICY, weight=weight))
+    assert decision.model == names[choose(probability[None], cost[None], weight, allowed)[0]]
+    value, known = probability - weight * assumed_cost(cost), assumed_cost(cost)
+    order = [names[index] for index in np.lexsort((known, -value)) if allowed[index]]
+    assert decision.ranking == tuple(order)
 
 
 @pytest.mark.parametrize(

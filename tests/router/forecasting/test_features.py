@@ -11,19 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.forecasting.encoder import Encoding
-from router.forecasting.features import (
-    ASCII_WORD,
-    CODE,
-    NEGATION,
-    NUMBER,
-    SENTENCE,
-    STRUCTURE,
-    WORD,
-    Features,
-    FeatureSpec,
-    embedded_text,
-    featurize,
-)
+from router.forecasting.features import CODE, STRUCTURE, Features, FeatureSpec, embedded_text, featurize
+from router.forecasting.words import ASCII_WORD, NEGATION, NUMBER, SENTENCE, WORD
 from router.records import Json, Request
 
 SPEC = FeatureSpec(task_types=("chat", "coding"), tags=("eu",), gram_dimensions=64)

@@ -18,11 +18,16 @@ from router.forecasting.head import (
     Outlook,
     Scaling,
     SuccessParts,
+    combined,
+    evidence_of,
+    gains,
     log_odds,
+    narrow_inputs,
     nearest,
     sigmoid,
     softmax,
     unit,
+    wide_inputs,
 )
 from router.records import Request
 from router.version import Version
@@ -204,3 +209,20 @@ def test_the_sigmoid_undoes_the_log_odds(probability: float) -> None:
 def test_no_logit_overflows(logit: float) -> None:
     assert 0 <= sigmoid(np.array([logit]))[0] <= 1
     assert softmax(np.array([[logit, 0.0]])).sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("kind", ["success", "label"])
+@pytest.mark.parametrize("count", [1, 7])
+def test_the_joined_products_give_what_the_parts_give_one_after_another(kind: str, count: int) -> None:
+    head, draw = made_head(kind), np.random.default_rng(count)
+    head = replace(head, scaling=replace(head.scaling, spread=np.ones(STRUCTURE, np.float32)))
+    labels = draw.integers(0, 2, (count, TYPES)).astype(np.float32)
+    features = replace(made_features(count), labels=labels)
+    wide, narrow = wide_inputs(features, head.scaling), narrow_inputs(features, head.scaling)
+    near, _ = head.store.search(narrow)
+    evidence = evidence_of(head.parts, features, wide, narrow, near)
+    floor, last = head.last.table[features.task_type + 1], head.last
+    expected = combined(gains(evidence, floor), floor, last.shared, last.weights, last.intercept)
+    outlook = head.predict(features)
+    np.testing.assert_allclose(outlook.probability, expected, atol=1e-6)
+    np.testing.assert_allclose(outlook.output_tokens, head.lengths.expected(features, narrow)[1], rtol=1e-6)

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import sys
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
+import httpx
 import pytest
 from litellm.exceptions import APIConnectionError, RateLimitError
 from litellm.proxy.route_llm_request import RouteType
@@ -20,13 +24,18 @@ from litellm.types.utils import (
     StreamingChoices,
     Usage,
 )
+from starlette.applications import Starlette
 
-from router.errors import ArtifactError, ConfigError
+from router.errors import ArtifactError, ConfigError, ForeignArtifact
 from router.proxying.dispatch import Dispatcher
 from router.proxying.hooks import (
     CONFIG_VARIABLE,
+    EXPECT_VARIABLE,
+    FEEDBACK_PATH,
+    FEEDBACK_VARIABLE,
     NAMED_CALLS,
     PROMPT_CALLS,
+    REACHING_NO_MODEL,
     ROUTER_VARIABLE,
     Callback,
     Classifier,
@@ -37,6 +46,7 @@ from router.proxying.hooks import (
     metadata_name,
     of_this_process,
     request_messages,
+    serve_feedback,
     ticket_of,
 )
 from router.proxying.ticket import TICKET, Ticket
@@ -180,6 +190,10 @@ def test_a_model_called_by_its_name_is_pinned(callback: Callback) -> None:
 
 EVERY_KIND = sorted({*get_args(RouteType), *get_args(CallTypesLiteral), *(kind.value for kind in CallTypes)})
 JUDGED = PROMPT_CALLS | NAMED_CALLS
+HARMLESS = frozenset[str]().union(*REACHING_NO_MODEL.values())
+IDS_ALONE = re.compile(
+    r"a?(video_|file_|vector_store_)?(file_)?(list|get|retrieve|delete|cancel|content|status)(_|$)"
+)
 WISHED: list[dict[str, Json]] = [
     {"local_only": True},
     {"deny": ["gpt-4o"]},
@@ -188,7 +202,7 @@ WISHED: list[dict[str, Json]] = [
 ]
 
 
-@pytest.mark.parametrize("call_type", [kind for kind in EVERY_KIND if kind not in JUDGED])
+@pytest.mark.parametrize("call_type", [kind for kind in EVERY_KIND if kind not in JUDGED | HARMLESS])
 def test_a_kind_of_call_that_no_hook_judges_is_refused_under_any_limit_and_passes_without(
     callback: Callback, call_type: str
 ) -> None:
@@ -197,6 +211,25 @@ def test_a_kind_of_call_that_no_hook_judges_is_refused_under_any_limit_and_passe
             entered(callback, request(pointsman=wishes), call_type)
     data = entered(callback, request(), call_type)
     assert ticket_of(data) is None
+
+
+@pytest.mark.parametrize("call_type", sorted(HARMLESS))
+def test_a_kind_of_call_that_carries_an_id_alone_passes_under_any_limit(
+    callback: Callback, call_type: str
+) -> None:
+    assert call_type in EVERY_KIND, "LiteLLM has renamed it"
+    assert IDS_ALONE.match(call_type), "its name does not say that it only lists, shows, deletes or stops"
+    assert call_type not in JUDGED
+    for wishes in WISHED:
+        assert ticket_of(entered(callback, request(pointsman=wishes), call_type)) is None
+
+
+@pytest.mark.parametrize("call_type", ["acreate_batch", "avector_store_search", "a_kind_of_next_year", ""])
+def test_a_kind_of_call_that_may_carry_text_or_is_unknown_is_no_exception(
+    callback: Callback, call_type: str
+) -> None:
+    with pytest.raises(Refused, match="under the limit 'local_only'"):
+        entered(callback, request(pointsman={"local_only": True}), call_type)
 
 
 @pytest.mark.parametrize("call_type", sorted(JUDGED))
@@ -214,6 +247,42 @@ def test_every_judged_kind_of_call_gets_a_ticket_and_its_attempts_obey_the_limit
 def test_a_misspelt_wish_is_refused_of_an_unjudged_call_too(callback: Callback) -> None:
     with pytest.raises(Refused, match="unknown wish, 'localonly'"):
         entered(callback, request(pointsman={"localonly": True}), "acreate_batch")
+
+
+@pytest.mark.parametrize("call_type", ["acompletion", "aembedding", "aresponses"])
+@pytest.mark.parametrize(
+    ("name", "value", "passes"),
+    [
+        ("fallbacks", ["gpt-4o"], True),
+        ("fallbacks", [{"gpt-5": ["gpt-4o"]}], True),
+        ("fallbacks", [{"model": "gpt-4o"}], False),
+        ("fallbacks", [{"model": "gpt-4o", "metadata": {}}], False),
+        ("fallbacks", [{"gpt-5": [{"model": "gpt-4o", "api_base": "http://elsewhere.example"}]}], False),
+        ("fallbacks", [[["gpt-4o"]]], False),
+        ("context_window_fallbacks", [{"gpt-5": ["gpt-4o"]}], True),
+        ("content_policy_fallbacks", [{"model": "gpt-4o", "metadata": {}}], False),
+        ("context_window_fallback_dict", {"gpt-5": "gpt-4o"}, False),
+        ("use_litellm_proxy", True, False),
+        ("azure", False, True),
+        ("user_config", {"model_list": []}, False),
+    ],
+    ids=str,
+)
+def test_an_argument_that_may_pass_by_the_hooks_is_refused_under_a_limit_alone(
+    callback: Callback, call_type: str, name: str, value: Json, passes: bool
+) -> None:
+    assert ticket_of(entered(callback, {**request(), name: value}, call_type)) is not None
+    limited = {**request(pointsman={"local_only": True}), name: value}
+    refused = pytest.raises(Refused, match=f"'local_only', which its argument '{name}' could pass by")
+    with nullcontext() if passes else refused:
+        entered(callback, limited, call_type)
+
+
+def test_and_of_a_call_that_is_judged_by_its_models_name(callback: Callback) -> None:
+    data = entered(callback, {**request(pointsman={"localonly": True}), "model": LOCAL}, "aembedding")
+    data["metadata"]["model_group"] = LOCAL
+    with pytest.raises(Refused, match="unknown wish, 'localonly'"):
+        asyncio.run(callback.async_pre_call_deployment_hook(data, "aembedding"))
 
 
 @pytest.mark.parametrize(
@@ -464,6 +533,18 @@ def test_the_environment_names_the_router_and_the_settings(
     router.close()
 
 
+@pytest.mark.parametrize("expected", ["", "sha256:0", None], ids=["a lost pin", "another", "this one"])
+def test_the_environment_may_pin_the_routers_digest(
+    router_folder: Path, version: Version, monkeypatch: pytest.MonkeyPatch, expected: str | None
+) -> None:
+    monkeypatch.setenv(ROUTER_VARIABLE, str(router_folder))
+    monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
+    monkeypatch.setenv(EXPECT_VARIABLE, version.digest if expected is None else expected)
+    refused = pytest.raises(ForeignArtifact, match="another router than expected")
+    with nullcontext() if expected is None else refused:
+        load_by_environment().close()
+
+
 def test_an_environment_that_names_no_router_says_how_to_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(ROUTER_VARIABLE, raising=False)
     with pytest.raises(ConfigError, match=r"POINTSMAN_ROUTER is not set: .*litellm-config"):
@@ -479,3 +560,64 @@ def test_it_declines_nothing_that_rules_alone_decide() -> None:
     rules = RulesVersion(Config.model_validate({"models": models, "rules": {"default": "gpt-4o"}}))
     dispatcher = Dispatcher(lambda: Router(rules))
     assert classified(dispatcher, request(), list(models)) == "gpt-4o"
+
+
+LONG_KEY = "a-key-for-feedback-0123"
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Starlette:
+    """Stands for the application of LiteLLM's proxy; `tests.whole.test_examples` has the real one."""
+    application = Starlette()
+    monkeypatch.setitem(sys.modules, "litellm.proxy.proxy_server", SimpleNamespace(app=application))
+    return application
+
+
+def paths(proxy: Starlette) -> list[str]:
+    return [getattr(route, "path", "") for route in proxy.routes]
+
+
+@pytest.mark.parametrize("key", [None, ""])
+def test_without_a_key_there_is_no_route_for_feedback(
+    proxy: Starlette, monkeypatch: pytest.MonkeyPatch, dispatcher: Dispatcher, key: str | None
+) -> None:
+    monkeypatch.delenv(FEEDBACK_VARIABLE, raising=False)
+    if key is not None:
+        monkeypatch.setenv(FEEDBACK_VARIABLE, key)
+    serve_feedback(dispatcher)
+    assert paths(proxy) == []
+
+
+def test_a_short_key_for_feedback_is_refused(
+    proxy: Starlette, monkeypatch: pytest.MonkeyPatch, dispatcher: Dispatcher
+) -> None:
+    monkeypatch.setenv(FEEDBACK_VARIABLE, "short")
+    with pytest.raises(ConfigError, match="has 5 characters"):
+        serve_feedback(dispatcher)
+    assert paths(proxy) == []
+
+
+def test_the_route_for_feedback_is_added_once_and_needs_a_log(
+    proxy: Starlette, monkeypatch: pytest.MonkeyPatch, dispatcher: Dispatcher
+) -> None:
+    monkeypatch.setenv(FEEDBACK_VARIABLE, LONG_KEY)
+    for _ in range(2):
+        serve_feedback(dispatcher)
+    assert paths(proxy) == [FEEDBACK_PATH]
+
+    async def give() -> httpx.Response:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=proxy), base_url="http://proxy"
+        ) as client:
+            headers = {"Authorization": f"Bearer {LONG_KEY}"}
+            return await client.post(FEEDBACK_PATH, json={"call_id": "a", "success": True}, headers=headers)
+
+    assert asyncio.run(give()).status_code == 503
+
+
+def test_outside_a_proxy_there_is_nothing_to_add_a_route_to(
+    monkeypatch: pytest.MonkeyPatch, dispatcher: Dispatcher
+) -> None:
+    monkeypatch.setenv(FEEDBACK_VARIABLE, LONG_KEY)
+    monkeypatch.delitem(sys.modules, "litellm.proxy.proxy_server", raising=False)
+    serve_feedback(dispatcher)
