@@ -165,7 +165,8 @@ def test_every_block_of_a_page_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("POINTSMAN_CACHE", str(encoder_cache.absolute()))
-    monkeypatch.setenv("TEAM_KEY", KEY)
+    for name in ("TEAM_KEY", "POINTSMAN_FEEDBACK_KEY"):
+        monkeypatch.setenv(name, KEY)
     for name in ("POINTSMAN_ROUTER", "POINTSMAN_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     with Provider() as provider:
