@@ -28,7 +28,7 @@ from router.forecasting.encoder import Encoding
 from router.forecasting.features import FeatureSpec, featurize
 from router.records import FloatArray, IntArray, Request
 from router.settings.sections import Config, Training
-from training.learning.heads import Setting, TrainingSample, cross_fit, fit_head, fit_lengths
+from training.learning.heads import Setting, TrainingSample, cross_fit, fit_heads, fit_lengths
 from training.learning.material import GRAM_DIMENSIONS
 from training.statistics.policy_curves import apgr
 
@@ -129,8 +129,8 @@ def main(
     for name, held in found.items():
         sample = sample_of({other: one for other, one in found.items() if other != name})
         with threadpool_limits(1):
-            fitted = cross_fit(sample, [SETTING], seed=0)[0]
-            head = fit_head(sample, SETTING, fitted, fit_lengths(sample))
+            fitted = cross_fit(sample, [SETTING], seed=0)
+            (head,) = fit_heads(sample, [SETTING], fitted, fit_lengths(sample))
         forecast = head.predict(held.features).probability
         gaps = (forecast[:, 1] - forecast[:, 0], held.score)
         worth = ("{:.2f} [{:.2f}, {:.2f}]".format(*resampled(gap, held.success)) for gap in gaps)

@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from router.explaining.explain import Explanation
     from router.records import Decision, Request, Wishes
     from router.serving.client import Router
+    from router.serving.feedback_app import FeedbackApp
     from router.settings.sections import Config
 
 __version__ = "0.1.0"
 __all__ = [
     "ArtifactError", "AsyncStream", "CallFailed", "CallLogError", "Config", "ConfigError", "DamagedArtifact",
-    "Decision", "Explanation", "ForeignArtifact", "MissingExtra", "NewerArtifact", "NoAnswer",
+    "Decision", "Explanation", "FeedbackApp", "ForeignArtifact", "MissingExtra", "NewerArtifact", "NoAnswer",
     "NoModelAllowed", "NothingToJudge", "Request", "RequestError", "Response", "Router", "RouterClosed",
     "RouterError", "Stream", "StreamBroken", "TooManyRejects", "TrainingError", "Wishes", "__version__",
 ]  # fmt: skip
@@ -44,6 +45,7 @@ _HOMES = {
     "Config": "settings.sections",
     "Decision": "records",
     "Explanation": "explaining.explain",
+    "FeedbackApp": "serving.feedback_app",
     "Request": "records",
     "Response": "calling.reply",
     "Router": "serving.client",

@@ -5,10 +5,11 @@ Keep anything else out of this file: LiteLLM executes a copy of it if one lies b
 
 from __future__ import annotations
 
-from router.proxying.hooks import Callback, Classifier, of_this_process
+from router.proxying.hooks import Callback, Classifier, of_this_process, serve_feedback
 from router.proxying.strategy import Strategy, attach
 
 __all__ = ["Strategy", "attach", "callback", "classifier"]
 
 classifier = Classifier(of_this_process())
 callback = Callback(of_this_process())
+serve_feedback(of_this_process())

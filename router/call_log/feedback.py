@@ -49,7 +49,7 @@ class FeedbackWriter:
         Raises:
             ValueError: it is not such an object.
         """
-        feedback = _object(line)
+        feedback = json_object(line)
         self.give(
             feedback.get("call_id", ""),
             success=feedback.get("success"),
@@ -87,7 +87,12 @@ class FeedbackWriter:
         self._log.close()
 
 
-def _object(line: bytes) -> Mapping[str, Json]:
+def json_object(line: bytes) -> Mapping[str, Json]:
+    """The JSON object in a text.
+
+    Raises:
+        ValueError: there is another value, or none.
+    """
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:

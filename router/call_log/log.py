@@ -93,7 +93,7 @@ class CallLog:
 
     def feedback(
         self,
-        call_id: str,
+        call_id: str | None,
         *,
         success: bool | None = None,
         score: float | None = None,
@@ -107,7 +107,7 @@ class CallLog:
         Raises:
             ValueError: neither success nor score, or a value of the wrong form.
         """
-        _check_feedback(call_id, success, score, source)
+        check_feedback(call_id=call_id, success=success, score=score, source=source)
         moment = time.time_ns()
         values: Row = {
             "feedback_id": f"{moment:020d}-{next(self._feedback_number):08d}-{uuid.uuid4().hex[:12]}",
@@ -198,7 +198,12 @@ def _store_at(address: LogAddress) -> LineStore | DatabaseStore:
     return DatabaseStore(address)
 
 
-def _check_feedback(call_id: str, success: bool | None, score: float | None, source: str) -> None:
+def check_feedback(*, call_id: str | None, success: bool | None, score: float | None, source: str) -> None:
+    """Check the form of a feedback.
+
+    Raises:
+        ValueError: neither success nor score, or a value of the wrong form.
+    """
     for name, text in (("call_id", call_id), ("source", source)):
         if not isinstance(text, str) or not text:
             raise ValueError(f"{name} must be a text, got {text!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from litellm.exceptions import BadRequestError, ServiceUnavailableError
 from litellm.integrations.custom_logger import CustomLogger
 
 from router.calling.reply import hidden_in
-from router.errors import ConfigError, NoModelAllowed, RequestError, RouterError
+from router.errors import CallLogError, ConfigError, NoModelAllowed, RequestError, RouterError
 from router.proxying.dispatch import PLACEHOLDER, Candidates, Dispatcher, fit_arguments, group_of, objection
 from router.proxying.ending import end_in_time, log_at_the_end
 from router.proxying.outcome import CALLER_LEFT, answered, failed, outcome_of_event
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 ROUTER_VARIABLE = "POINTSMAN_ROUTER"
 CONFIG_VARIABLE = "POINTSMAN_CONFIG"
+FEEDBACK_VARIABLE = "POINTSMAN_FEEDBACK_KEY"
+FEEDBACK_PATH = "/pointsman/feedback"
 CHAT_CALLS = frozenset({"acompletion", "completion"})
 """Kinds of call with the arguments of a chat completion."""
 TEXT_CALLS = frozenset({"atext_completion", "text_completion"})
@@ -368,3 +371,23 @@ def load_by_environment() -> Router:
 def of_this_process() -> Dispatcher:
     """The dispatcher of the proxy's process; LiteLLM may execute `litellm_plugin` more than once."""
     return Dispatcher(load_by_environment)
+
+
+def serve_feedback(dispatcher: Dispatcher) -> None:
+    """Add the route for feedback to the proxy of this process, if there is one and the environment has a key.
+
+    Raises:
+        ConfigError: the key is too short.
+    """
+    key, proxy = os.environ.get(FEEDBACK_VARIABLE), sys.modules.get("litellm.proxy.proxy_server")
+    if not key or proxy is None or any(getattr(one, "path", "") == FEEDBACK_PATH for one in proxy.app.routes):
+        return
+    from router.serving.feedback_app import FeedbackApp
+
+    proxy.app.add_route(FEEDBACK_PATH, FeedbackApp(lambda: _log_of(dispatcher.router()), key=key))
+
+
+def _log_of(router: Router) -> str:
+    if router.config.log.url is None:
+        raise CallLogError("the router keeps no call log to add feedback to: set log.url")
+    return router.config.log.url

@@ -34,7 +34,9 @@ HEADER = """\
 #
 # Request the model {alias!r} to let the router choose. `metadata` may hold task_type, tags and session_id,
 # and under `pointsman` a request's wishes: local_only, max_cost_usd, tradeoff, allow, deny, explore.
-# The header x-litellm-call-id of the answer is the call_id in the call log.
+# The header x-litellm-call-id of the answer is the call_id in the call log. If POINTSMAN_FEEDBACK_KEY is set
+# (long, random), the proxy takes outcomes: POST /pointsman/feedback {{"call_id": ..., "success": true}}, with
+# that key in the header Authorization: Bearer.
 #
 # On SIGTERM the proxy waits GRACEFUL_SHUTDOWN_TIMEOUT seconds (30) for running requests, then cuts them off:
 # set it below your supervisor's patience. The row of a request that is cut off says "cancelled".

@@ -406,7 +406,7 @@ class Router:
 
     def feedback(
         self,
-        call_id: str,
+        call_id: str | None,
         *,
         success: bool | None = None,
         score: float | None = None,
@@ -421,7 +421,8 @@ class Router:
 
         Raises:
             CallLogError: the router keeps no log.
-            ValueError: neither success nor score is set, or the score is outside [0, 1].
+            ValueError: there is no call id (the decision made no call), neither success nor score is set, or
+                the score is outside [0, 1].
         """
         if self.log is None:
             raise CallLogError("the router keeps no call log to add feedback to: set log.url")

@@ -19,7 +19,7 @@ from training.learning.heads import (
     Setting,
     TrainingSample,
     cross_fit,
-    fit_head,
+    fit_heads,
     fit_lengths,
     settings_of,
     stored_rows,
@@ -116,19 +116,20 @@ def _fit(material: Material, split: Split, advance: Advance) -> Fitted:
     forced = material.config.training.estimator
     kinds: Sequence[Kind] = ("success", "label") if forced == "auto" else (forced,)
     part = _Part.of(material, split.train)
-    candidates = {kind: _candidate(material, part, split.validation, kind, advance) for kind in kinds}
+    candidates = _candidates(material, part, split.validation, kinds, advance)
     published, why = _better(candidates)
     settings = [candidates[kind].setting for kind in sorted(kinds, key=lambda kind: kind != published)]
     part = _Part.of(material, np.sort(np.concatenate([split.train, split.validation])))
     cross_fitted = cross_fit(part.sample, settings, material.config.training.seed)
     advance(1)
-    final = FinalFit.of(material, part, settings[0], cross_fitted[0])
+    heads = fit_heads(part.sample, settings, cross_fitted, part.lengths)
+    advance(1)
+    fits = (FinalFit.of(material, part, *one) for one in zip(heads, cross_fitted, strict=True))
+    final = next(fits)
     refuse_unsafe(final.guarantee)
     advance(1)
-    runner_up = None
-    if len(settings) > 1:
-        runner_up = FinalFit.of(material, part, settings[1], cross_fitted[1])
-        advance(1)
+    runner_up = next(fits, None)
+    advance(len(settings) - 1)
     test = _held_out(material, final.head, split.test) if len(split.test) else None
     return Fitted(
         head=final.head,
@@ -148,7 +149,7 @@ def _fit(material: Material, split: Split, advance: Advance) -> Fitted:
 
 def steps(config: Config) -> int:
     """Number of times that `fit` advances."""
-    return 1 + 3 * (2 if config.training.estimator == "auto" else 1)
+    return 4 + 2 * (2 if config.training.estimator == "auto" else 1)
 
 
 def metrics(backtest: Backtest, weight: float) -> dict[str, float]:
@@ -170,26 +171,35 @@ def metrics(backtest: Backtest, weight: float) -> dict[str, float]:
     }
 
 
-def _candidate(
-    material: Material, part: _Part, validation: IntArray, kind: Kind, advance: Advance
-) -> Candidate:
-    """Choose one estimator's regularisation by cross-validation, and measure it on the validation part."""
-    settings = settings_of(kind)
+def _candidates(
+    material: Material, part: _Part, validation: IntArray, kinds: Sequence[Kind], advance: Advance
+) -> dict[Kind, Candidate]:
+    """Choose each estimator's regularisation by cross-validation, and measure it on the validation part."""
+    settings = [setting for kind in kinds for setting in settings_of(kind)]
     cross_fitted = cross_fit(part.sample, settings, material.config.training.seed)
-    values = [decision_value(part.backtest(material, one)) for one in cross_fitted]
-    best = strongest_within_error(values)
     advance(1)
-    head = fit_head(part.sample, settings[best], cross_fitted[best], part.lengths)
-    backtest = _held_out(material, head, validation)
+    searched, best = {}, []
+    for kind in kinds:
+        own = [number for number, setting in enumerate(settings) if setting.kind == kind]
+        values = [decision_value(part.backtest(material, cross_fitted[number])) for number in own]
+        best.append(own[strongest_within_error(values)])
+        searched[kind] = {
+            settings[number].value: float(value.mean()) for number, value in zip(own, values, strict=True)
+        }
+        advance(1)
+    chosen = [settings[number] for number in best]
+    heads = fit_heads(part.sample, chosen, [cross_fitted[number] for number in best], part.lengths)
+    backtests = [_held_out(material, head, validation) for head in heads]
     advance(1)
-    return Candidate(
-        setting=settings[best],
-        searched={
-            setting.value: float(value.mean()) for setting, value in zip(settings, values, strict=True)
-        },
-        validation=metrics(backtest, choose_weight(backtest, material.config.objective)),
-        values=decision_value(backtest),
-    )
+    return {
+        setting.kind: Candidate(
+            setting=setting,
+            searched=searched[setting.kind],
+            validation=metrics(backtest, choose_weight(backtest, material.config.objective)),
+            values=decision_value(backtest),
+        )
+        for setting, backtest in zip(chosen, backtests, strict=True)
+    }
 
 
 def strongest_within_error(values: Sequence[FloatArray]) -> int:
@@ -271,8 +281,8 @@ class FinalFit:
     guarantee: GuaranteedWeight | None
 
     @staticmethod
-    def of(material: Material, part: _Part, setting: Setting, cross_fitted: CrossFitted) -> FinalFit:
-        """Fit the head, and choose the weight and the thresholds on the cross-fitted forecasts."""
+    def of(material: Material, part: _Part, head: Head, cross_fitted: CrossFitted) -> FinalFit:
+        """Choose the head's weight and thresholds on the cross-fitted forecasts."""
         backtest = part.backtest(material, cross_fitted)
         guarantee = _guarantee(material, part.rows, backtest)
         weight = guarantee.weight if guarantee else None
@@ -281,7 +291,7 @@ class FinalFit:
         if not backtest.cost.any():
             weight = 0.0
         return FinalFit(
-            head=fit_head(part.sample, setting, cross_fitted, part.lengths),
+            head=head,
             backtest=backtest,
             policy=_policy(material, part.rows, cross_fitted, backtest, weight),
             guarantee=guarantee,

@@ -168,21 +168,27 @@ def _joined(parts: Sequence[CrossFitted], order: IntArray) -> CrossFitted:
     )
 
 
-def fit_head(sample: TrainingSample, setting: Setting, fitted: CrossFitted, lengths: Lengths) -> Head:
-    """Fit the head on the whole sample, and its last level on the cross-fitted evidence.
+def fit_heads(
+    sample: TrainingSample, settings: Sequence[Setting], fitted: Sequence[CrossFitted], lengths: Lengths
+) -> list[Head]:
+    """Fit a head of each setting on the whole sample, and its last level on the cross-fitted evidence.
 
     Args:
+        fitted: the result of `cross_fit` on the same sample, for each setting.
         lengths: the result of `fit_lengths` on the same sample.
     """
-    base, (parts,) = _fit_parts(sample, [setting])
-    shared, weights, intercept = fit_last_level(fitted.evidence, fitted.table, sample.outcome, sample.weight)
-    return Head(
-        scaling=base.scaling,
-        parts=parts,
-        last=LastLevel(shared=shared, weights=weights, intercept=intercept, table=base.table),
-        store=base.store,
-        lengths=lengths,
-    )
+    base, parts = _fit_parts(sample, settings)
+    last = (fit_last_level(one.evidence, one.table, sample.outcome, sample.weight) for one in fitted)
+    return [
+        Head(
+            scaling=base.scaling,
+            parts=own,
+            last=LastLevel(shared=shared, weights=weights, intercept=intercept, table=base.table),
+            store=base.store,
+            lengths=lengths,
+        )
+        for own, (shared, weights, intercept) in zip(parts, last, strict=True)
+    ]
 
 
 def table_of_means(
@@ -315,7 +321,8 @@ class LastLevelProblem:
         z = self._log_odds(common + own, intercept)
         slope = self.weight * (sigmoid(z) - self.target)
         by_weight, by_intercept = self._by_model(slope)
-        value = (self.weight * (np.logaddexp(0.0, z) - self.target * z)).sum() + 0.5 * (
+        softplus = np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z)))  # np.logaddexp takes twice as long
+        value = (self.weight * (softplus - self.target * z)).sum() + 0.5 * (
             self.penalty @ common**2 + LAST_PENALTY * (intercept @ intercept) + OWN_PENALTY * (own**2).sum()
         )
         gradient = (

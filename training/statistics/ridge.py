@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from router.forecasting.head import AnyArray, Linear
 from router.records import FloatArray
 
 PENALTIES: FloatArray = np.logspace(-1.0, 4.5, 23)
+BLOCK = 2048
+"""Rows whose leave-one-out residuals at every penalty are in memory at a time."""
 _SPARSE = 1 / 16
 
 
@@ -53,17 +55,22 @@ class RidgePath:
         centred = inputs - mean.astype(inputs.dtype)
         eigenvalues, basis = (_dual_eigen if dual else _eigen)(centred, weight)
         scores = centred @ basis.astype(inputs.dtype)
-        target_mean = (weight @ targets) / total
-        moments = scores.T.astype(np.float64) @ (weight[:, None] * (targets - target_mean))
-        return RidgePath(
+        design = RidgePath(
             mean=mean,
             basis=basis,
             scores=scores,
             eigenvalues=np.maximum(eigenvalues, 0.0),
-            moments=moments,
-            target_mean=target_mean,
+            moments=np.empty((0, 0)),
+            target_mean=np.empty(0),
             weight=weight,
         )
+        return design.with_targets(targets)
+
+    def with_targets(self, targets: FloatArray) -> RidgePath:
+        """The solutions for other targets, shape (n, k), on the same rows and weights."""
+        mean = (self.weight @ targets) / (self.weight.sum() or 1.0)
+        moments = self.scores.T.astype(np.float64) @ (self.weight[:, None] * (targets - mean))
+        return replace(self, moments=moments, target_mean=mean)
 
     def solution(self, penalty: float) -> Linear:
         """The head at one penalty."""
@@ -75,24 +82,33 @@ class RidgePath:
 
         The residual divided by one minus the leverage (Hastie, Tibshirani & Friedman 2009, eq. 7.64).
         """
-        inverse = 1.0 / (self.eigenvalues + penalty)
-        fitted = self.scores @ (self.moments * inverse[:, None])
-        own = self.weight * (1.0 / (self.weight.sum() or 1.0) + (self.scores**2) @ inverse)
-        leverage = np.minimum(own, 0.99)[:, None]
-        return np.asarray(targets - (targets - self.target_mean - fitted) / (1.0 - leverage))
+        return np.asarray(targets - self._left_out(targets, slice(None), np.array([penalty]))[:, :, 0])
 
     def best_penalty(self, targets: FloatArray) -> float:
         """The penalty with the least weighted leave-one-out squared error over all targets."""
-        weight = self.weight[:, None]
-        errors = [(weight * (targets - self.leave_one_out(targets, p)) ** 2).sum() for p in PENALTIES]
+        errors = np.zeros(len(PENALTIES))
+        for start in range(0, len(targets), BLOCK):
+            rows = slice(start, start + BLOCK)
+            squared = np.square(self._left_out(targets, rows, PENALTIES)).sum(axis=1)
+            errors += self.weight[rows] @ squared
         return float(PENALTIES[int(np.argmin(errors))])
+
+    def _left_out(self, targets: FloatArray, rows: slice, penalties: FloatArray) -> FloatArray:
+        """Leave-one-out residuals of some rows, shape (n_rows, k, n_penalties), in one pass over them."""
+        scores = self.scores[rows]
+        inverse = 1.0 / (self.eigenvalues[:, None] + penalties)
+        solutions = self.moments[:, :, None] * inverse[:, None, :]
+        fitted = np.tensordot(scores.astype(np.float64), solutions, axes=1)
+        own = self.weight[rows, None] * (1.0 / (self.weight.sum() or 1.0) + scores**2 @ inverse)
+        residual = (targets[rows] - self.target_mean)[:, :, None] - fitted
+        return np.asarray(residual / (1.0 - np.minimum(own, 0.99))[:, None, :])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RidgeHeads:
     """One ridge regression per column of the targets, each on its own observed rows.
 
-    Complete outcomes of weight 1 share one decomposition; otherwise each column has its own.
+    Columns with the same weights share one decomposition; complete ones of weight 1 also share one penalty.
 
     Attributes:
         weight: shape (n, k); weight of each target, 0 if it was not observed.
@@ -107,17 +123,23 @@ class RidgeHeads:
     @staticmethod
     def of(inputs: AnyArray, targets: FloatArray, weight: FloatArray) -> RidgeHeads:
         """Decompose for inputs (n, p), targets (n, k) and their weights (n, k)."""
-        if _alike(weight):
-            columns = [(inputs, targets, weight[:, 0])]
-        else:
-            by_column = ((rows > 0, k, rows) for k, rows in enumerate(weight.T))
-            columns = [(inputs[seen], targets[seen][:, [k]], rows[seen]) for seen, k, rows in by_column]
+        together = [slice(None)] if _alike(weight) else [slice(k, k + 1) for k in range(weight.shape[1])]
         sparse = is_sparse(weight)
-        paths = tuple(
-            RidgePath.of(*column, dual=sparse and len(column[0]) < inputs.shape[1]) for column in columns
+        decomposed: dict[bytes, RidgePath] = {}
+        paths, penalties = [], []
+        for columns in together:
+            own = weight[:, columns][:, 0]
+            seen = own > 0
+            y = targets[seen, columns]
+            dual = sparse and np.count_nonzero(seen) < inputs.shape[1]
+            same = decomposed.get(own.tobytes())
+            path = same.with_targets(y) if same else RidgePath.of(inputs[seen], y, own[seen], dual=dual)
+            decomposed[own.tobytes()] = path
+            paths.append(path)
+            penalties.append(path.best_penalty(y))
+        return RidgeHeads(
+            paths=tuple(paths), penalties=tuple(penalties), inputs=inputs, targets=targets, weight=weight
         )
-        penalties = tuple(path.best_penalty(y) for path, (_, y, _) in zip(paths, columns, strict=True))
-        return RidgeHeads(paths=paths, penalties=penalties, inputs=inputs, targets=targets, weight=weight)
 
     def solution(self, penalty: float | None = None) -> Linear:
         """The heads at one penalty, or each at its best for squared error; weights of shape (p, k)."""

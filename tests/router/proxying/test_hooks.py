@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
+import httpx
 import pytest
 from litellm.exceptions import APIConnectionError, RateLimitError
 from litellm.proxy.route_llm_request import RouteType
@@ -20,11 +23,14 @@ from litellm.types.utils import (
     StreamingChoices,
     Usage,
 )
+from starlette.applications import Starlette
 
 from router.errors import ArtifactError, ConfigError
 from router.proxying.dispatch import Dispatcher
 from router.proxying.hooks import (
     CONFIG_VARIABLE,
+    FEEDBACK_PATH,
+    FEEDBACK_VARIABLE,
     NAMED_CALLS,
     PROMPT_CALLS,
     ROUTER_VARIABLE,
@@ -37,6 +43,7 @@ from router.proxying.hooks import (
     metadata_name,
     of_this_process,
     request_messages,
+    serve_feedback,
     ticket_of,
 )
 from router.proxying.ticket import TICKET, Ticket
@@ -479,3 +486,64 @@ def test_it_declines_nothing_that_rules_alone_decide() -> None:
     rules = RulesVersion(Config.model_validate({"models": models, "rules": {"default": "gpt-4o"}}))
     dispatcher = Dispatcher(lambda: Router(rules))
     assert classified(dispatcher, request(), list(models)) == "gpt-4o"
+
+
+LONG_KEY = "a-key-for-feedback-0123"
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Starlette:
+    """Stands for the application of LiteLLM's proxy; `tests.whole.test_examples` has the real one."""
+    application = Starlette()
+    monkeypatch.setitem(sys.modules, "litellm.proxy.proxy_server", SimpleNamespace(app=application))
+    return application
+
+
+def paths(proxy: Starlette) -> list[str]:
+    return [getattr(route, "path", "") for route in proxy.routes]
+
+
+@pytest.mark.parametrize("key", [None, ""])
+def test_without_a_key_there_is_no_route_for_feedback(
+    proxy: Starlette, monkeypatch: pytest.MonkeyPatch, dispatcher: Dispatcher, key: str | None
+) -> None:
+    monkeypatch.delenv(FEEDBACK_VARIABLE, raising=False)
+    if key is not None:
+        monkeypatch.setenv(FEEDBACK_VARIABLE, key)
+    serve_feedback(dispatcher)
+    assert paths(proxy) == []
+
+
+def test_a_short_key_for_feedback_is_refused(
+    proxy: Starlette, monkeypatch: pytest.MonkeyPatch, dispatcher: Dispatcher
+) -> None:
+    monkeypatch.setenv(FEEDBACK_VARIABLE, "short")
+    with pytest.raises(ConfigError, match="has 5 characters"):
+        serve_feedback(dispatcher)
+    assert paths(proxy) == []
+
+
+def test_the_route_for_feedback_is_added_once_and_needs_a_log(
+    proxy: Starlette, monkeypatch: pytest.MonkeyPatch, dispatcher: Dispatcher
+) -> None:
+    monkeypatch.setenv(FEEDBACK_VARIABLE, LONG_KEY)
+    for _ in range(2):
+        serve_feedback(dispatcher)
+    assert paths(proxy) == [FEEDBACK_PATH]
+
+    async def give() -> httpx.Response:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=proxy), base_url="http://proxy"
+        ) as client:
+            headers = {"Authorization": f"Bearer {LONG_KEY}"}
+            return await client.post(FEEDBACK_PATH, json={"call_id": "a", "success": True}, headers=headers)
+
+    assert asyncio.run(give()).status_code == 503
+
+
+def test_outside_a_proxy_there_is_nothing_to_add_a_route_to(
+    monkeypatch: pytest.MonkeyPatch, dispatcher: Dispatcher
+) -> None:
+    monkeypatch.setenv(FEEDBACK_VARIABLE, LONG_KEY)
+    monkeypatch.delitem(sys.modules, "litellm.proxy.proxy_server", raising=False)
+    serve_feedback(dispatcher)

@@ -16,7 +16,7 @@ from training.learning.heads import (
     Setting,
     TrainingSample,
     cross_fit,
-    fit_head,
+    fit_heads,
     fit_last_level,
     fit_lengths,
     settings_of,
@@ -84,7 +84,8 @@ def one_model_a_prompt(n: int = 400, *, signal: float = 1.0) -> TrainingSample:
 
 
 def fitted_head(sample: TrainingSample, setting: Setting = SUCCESS) -> Head:
-    return fit_head(sample, setting, cross_fit(sample, [setting], seed=0)[0], fit_lengths(sample))
+    (head,) = fit_heads(sample, [setting], cross_fit(sample, [setting], seed=0), fit_lengths(sample))
+    return head
 
 
 def log_loss(probability: FloatArray, chance: FloatArray) -> float:
@@ -489,3 +490,13 @@ def test_the_last_level_of_a_sparse_log_is_the_same_over_its_observed_entries(
     (value, gradient), (wanted_value, wanted_gradient) = losses
     assert value == pytest.approx(wanted_value)
     np.testing.assert_allclose(gradient, wanted_gradient, rtol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [pytest.param(1.0, id="moderate"), pytest.param(1e3, id="huge log odds")])
+def test_the_last_levels_loss_is_the_log_loss_of_its_log_odds(scale: float) -> None:
+    draw = np.random.default_rng(3)
+    evidence, table = draw.normal(size=(60, 5, 2)), scale * draw.normal(size=(60, 5))
+    outcome = (draw.random((60, 5)) < 0.5).astype(float)
+    problem = LastLevelProblem.of(evidence, table, outcome, np.ones((60, 5)))
+    value, _ = problem.loss(np.zeros_like(problem.start))
+    assert value == pytest.approx((np.logaddexp(0.0, table) - outcome * table).sum())

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from router.records import BoolArray, FloatArray
+from training.statistics import ridge
 from training.statistics.ridge import PENALTIES, RidgeHeads, RidgePath, is_sparse
 
 
@@ -68,6 +69,17 @@ def test_the_best_penalty_has_the_least_error_on_rows_left_out() -> None:
     path = RidgePath.of(inputs, targets, np.ones(24))
     errors = [np.square(targets - refitted_without(inputs, targets, np.ones(24), p)).sum() for p in PENALTIES]
     assert path.best_penalty(targets) == PENALTIES[int(np.argmin(errors))]
+
+
+@pytest.mark.parametrize("block", [pytest.param(1, id="one row"), pytest.param(7, id="an uneven rest")])
+def test_the_best_penalty_does_not_depend_on_the_size_of_a_block(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs, targets = design()
+    path = RidgePath.of(inputs, targets, weights())
+    at_once = path.best_penalty(targets)
+    monkeypatch.setattr(ridge, "BLOCK", block)
+    assert path.best_penalty(targets) == at_once
 
 
 def test_a_target_without_signal_gets_a_heavy_penalty() -> None:
@@ -149,3 +161,14 @@ def test_many_targets_with_few_rows_each_are_solved_as_one_by_one() -> None:
     heads = RidgeHeads.of(inputs, targets, seen.astype(float)).solution(2.0)
     alone = [by_hand(inputs[rows], targets[rows][:, [k]], np.ones(5), 2.0) for k, rows in enumerate(seen.T)]
     np.testing.assert_allclose(np.vstack([heads.weights, heads.intercept]), np.hstack(alone), atol=1e-9)
+
+
+def test_columns_that_the_same_rows_observed_share_a_decomposition_and_fit_as_alone() -> None:
+    inputs, targets = design(targets=4)
+    seen = partly_seen()[:, [0, 1, 0, 1]].astype(float)
+    heads = RidgeHeads.of(inputs, targets, seen)
+    assert len({id(path.basis) for path in heads.paths}) == 2
+    alone = [RidgeHeads.of(inputs, targets[:, [k]], seen[:, [k]]) for k in range(4)]
+    assert heads.penalties == tuple(one.penalties[0] for one in alone)
+    expected = np.hstack([one.leave_one_out() for one in alone])
+    np.testing.assert_allclose(heads.leave_one_out(), expected, rtol=1e-9)
