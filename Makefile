@@ -8,7 +8,7 @@ export MPLBACKEND := Agg
 PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
 FAST := not service and not browser and not slow
 
-.PHONY: help demo test quick pythons litellm fix check bench screenshots lock clean
+.PHONY: help demo test quick pythons litellm fix docs check bench screenshots lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -41,6 +41,10 @@ litellm: $(READY) ## the tests that touch LiteLLM, on the newest release that we
 fix: $(READY) ## mend what ruff can: lint, then format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(READY) ## write docs/reference from the code, and build the site, in build/site; fails at a broken link
+	@mkdir -p build
+	$(BIN)/python -m docs.site
 
 bench: $(READY) ## measure quality and speed; DATA=folder of call logs, the bundled sample otherwise
 	$(BIN)/python -m benchmarks.quality $(if $(DATA),--data $(DATA)) --out benchmarks/RESULTS$(if $(DATA),,-sample).md

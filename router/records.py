@@ -154,19 +154,20 @@ class Wishes:
     def __post_init__(self) -> None:
         for name in ("tradeoff", "explore"):
             value = getattr(self, name)
-            if value is not None and not (_is_number(value) and 0 <= value <= 1):
+            if (value is not None or name == "tradeoff") and not (_is_number(value) and 0 <= value <= 1):
                 raise RequestError(f"{name} must be a number from 0 to 1, got {shown(value)}")
         cap = self.max_cost_usd
         if cap is not None and not (_is_number(cap) and cap >= 0):
             raise RequestError(f"max_cost_usd must be a number of dollars, not negative, got {shown(cap)}")
         if not isinstance(self.local_only, bool):
             raise RequestError(f"local_only must be true or false, got {shown(self.local_only)}")
-        if not isinstance(self.model, str | None):
+        if not isinstance(self.model, str | None) or self.model == "":
             raise RequestError(f"model must be a name, got {shown(self.model)}")
         for name in ("allow", "deny"):
             names = getattr(self, name)
             listed = isinstance(names, Collection) and not isinstance(names, str | Mapping)
-            if names is not None and not (listed and all(isinstance(one, str) for one in names)):
+            none = names is None and name == "allow"
+            if not none and not (listed and all(isinstance(one, str) for one in names)):
                 raise RequestError(f"{name} must be a list of model names, got {shown(names)}")
 
     @staticmethod

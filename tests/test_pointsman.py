@@ -26,6 +26,13 @@ def test_every_error_is_public() -> None:
     assert made <= set(pointsman.__all__)
 
 
+def test_the_package_runs_as_the_command() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "pointsman", "--version"], capture_output=True, text=True, check=True
+    )
+    assert pointsman.__version__ in ran.stdout
+
+
 def test_an_unknown_name_is_no_attribute() -> None:
     with pytest.raises(AttributeError, match="'pointsman' has no attribute 'Ruoter'"):
         pointsman.Ruoter  # noqa: B018

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -282,6 +282,7 @@ def _warnings(whole: PromptTable, material: Material, fitted: Fitted) -> list[st
         for model, price in material.prices.items()
         if price.source == "unknown"
     ]
+    sentences += _assumed_lengths(material)
     rates = np.nanmean(table.success, axis=0)
     sentences += [f"{m} never succeeded" for m, rate in zip(table.models, rates, strict=True) if rate == 0]
     if (whole.prompts_in_log or 0) > len(whole):
@@ -303,6 +304,25 @@ def _warnings(whole: PromptTable, material: Material, fitted: Fitted) -> list[st
             "with the predicted probability: log every model's outcome on some prompts to check them"
         )
     return sentences
+
+
+def _assumed_lengths(material: Material) -> Iterator[str]:
+    """A sentence on the models whose answers have no logged length, but a price by length."""
+    table = material.table
+    models = [
+        model
+        for model, tokens in zip(table.models, table.output_tokens.T, strict=True)
+        if not np.isfinite(tokens).any() and material.prices[model].per_output_token > 0
+    ]
+    if not models:
+        return
+    length = "the mean of the other models' answers"
+    if len(models) == len(table.models):
+        length = f"{material.config.rules.answer_tokens:,} tokens (rules.answer_tokens)"
+    yield (
+        f"no call logs its output tokens: {', '.join(models)}; their costs assume an answer of {length}: "
+        "log `output_tokens`, or map the column that holds them"
+    )
 
 
 def _price_of_caution(fitted: Fitted, objective: Objective) -> str:

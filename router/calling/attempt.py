@@ -36,17 +36,19 @@ class Failed:
         error: the provider's error in LiteLLM's class; its text may quote the prompt or the key.
         retry_after_s: how long the provider asks to wait, or None.
         latency_s: seconds until the failure.
+        hint: what may be wrong here, such as a key that is not set; holds nothing of the provider's text.
     """
 
     kind: ErrorKind
     error: BaseException = field(repr=False)
     retry_after_s: float | None = None
     latency_s: float = 0.0
+    hint: str = ""
 
     @property
     def summary(self) -> str:
-        """Error kind and class, safe to log (never the provider's text)."""
-        return f"{self.kind}: {type(self.error).__name__}"
+        """Error kind, class and hint, safe to log (never the provider's text)."""
+        return f"{self.kind}: {type(self.error).__name__}" + (f", {self.hint}" if self.hint else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

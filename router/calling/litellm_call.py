@@ -26,6 +26,8 @@ from router.settings.sections import Config, ModelSettings
 
 NO_KEY = "no-key"
 """LiteLLM requires a key; an endpoint without authentication ignores it."""
+KINDS_WITHOUT_KEY = frozenset({"authentication", "connection", "server", "unsent"})
+"""What a missing key looks like, by provider."""
 GRACE_S = 1.0
 """Lets LiteLLM's own timeout fire first, which notifies its callbacks; ours covers the waits it misses."""
 
@@ -168,7 +170,7 @@ def complete(client: Client, arguments: Mapping[str, Json]) -> Reply:
     try:
         return _checked(target.completion(**arguments))
     except Exception as error:  # noqa: BLE001 - any error of a provider or its SDK decides what to try next
-        return failure_of(error, arguments)
+        return _failed(client, error, arguments)
 
 
 async def acomplete(client: Client, arguments: Mapping[str, Json], timeout_s: float | None) -> Reply:
@@ -178,7 +180,28 @@ async def acomplete(client: Client, arguments: Mapping[str, Json], timeout_s: fl
         async with asyncio.timeout(_backstop(timeout_s)):
             return _checked(await target.acompletion(**arguments))
     except Exception as error:  # noqa: BLE001 - as above
-        return failure_of(error, arguments)
+        return _failed(client, error, arguments)
+
+
+def _failed(client: Client, error: Exception, arguments: Mapping[str, Json]) -> Failed:
+    """The failure of a call, with the key that LiteLLM would need if it was given none.
+
+    LiteLLM says so in the provider's text only, and calls a missing key of OpenAI a server's fault.
+    """
+    failed = failure_of(error, arguments)
+    if client is not None or "api_key" in arguments or failed.kind not in KINDS_WITHOUT_KEY:
+        return failed
+    return replace(failed, hint=_without_key(str(arguments.get("model"))))
+
+
+def _without_key(model: str) -> str:
+    litellm = litellm_module()
+    try:
+        missing = [] if litellm.api_key else litellm.validate_environment(model=model)["missing_keys"]
+    except Exception:  # noqa: BLE001 - a hint must not cost the request its fallback
+        return ""
+    keys = " or ".join(name for name in missing if name.endswith("_API_KEY"))
+    return f"{keys} is not set" if keys else ""
 
 
 def next_piece(stream: Reply) -> Reply:

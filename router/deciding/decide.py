@@ -15,6 +15,8 @@ from router.records import AS_TRAINED, NO_WISHES, Decision, FloatArray, Request,
 from router.settings.sections import Rules
 
 ONLY_ONE = "the only model that the limits left"
+CERTAIN = 0.995
+"""From here on a rounded chance would say 100 %, which no log supports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +174,8 @@ def _learned(case: Case, best: int, ranking: tuple[str, ...], policy_version: st
     """The policy's decision, or the limits' if they leave one model only."""
     source: Source = "learned"
     chance, cost = float(case.probability[best]), float(case.cost[best])
-    reason = f"best value: {chance:.0%} chance of success at {_dollars(cost)} a call"
+    shown = f"{chance:.0%}" if chance < CERTAIN else "over 99%"
+    reason = f"best value: {shown} chance of success at {_dollars(cost)} a call"
     if len(ranking) == 1 < len(case.models):
         source, reason = "constraint", ONLY_ONE
     return _decision(case, ranking, policy_version, model=case.models[best], source=source, reason=reason)

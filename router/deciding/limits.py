@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -56,8 +57,11 @@ LACKED_BY_PROVIDER: Mapping[str, frozenset[str]] = {
 COUNTED = frozenset({"tools", "vision", "json_schema", "reasoning_effort", "thinking", "logprobs", "n"})
 """Keys of `NEEDS` whose cost is known before the call; audio, files and searches are billed by what they
 turn out to hold."""
-DETOURS = ("custom_llm_provider", "fallbacks", "context_window_fallback_dict", "model_list")
-"""LiteLLM's arguments that may send a call to another model than the one it names."""
+DETOURS = (
+    "azure", "client", "context_window_fallback_dict", "custom_llm_provider", "deployment_id", "fallbacks",
+    "litellm_credential_name", "model_list", "silent_model", "use_litellm_proxy", "user_config",
+)  # fmt: skip
+"""LiteLLM's arguments that may send a call to another model or address than those of the model it names."""
 MOST_KNOWN = 1_000
 """Groups of deployments whose facts are kept."""
 NO_TARGETS: Mapping[str, tuple[Target, ...]] = {}
@@ -264,8 +268,14 @@ def _too_dear(cost: float, facts: ModelFacts, demand: _Demand) -> str | None:
 
 
 def _label(text: str) -> str:
-    """A tag or task type as limits compare it: without case and surrounding space."""
-    return text.strip().casefold()
+    """A tag or task type as limits compare it: without case, surrounding space, and what nobody sees.
+
+    One text has several forms in Unicode, and files and forms change them on the way.
+    """
+    if not text.isascii() or not text.isprintable():
+        text = unicodedata.normalize("NFKC", text)
+        text = "".join(one for one in text if one.isprintable() or one.isspace())
+    return unicodedata.normalize("NFKC", text.strip().casefold())
 
 
 def _or_infinite(value: float | None) -> float:

@@ -195,7 +195,7 @@ class Lengths:
     Attributes:
         log_tokens: from narrow inputs to log(1 + output tokens).
         smearing: shape (n_models,); corrects the mean after the exponential (Duan 1983).
-        most: shape (n_models,); the longest output seen.
+        most: shape (n_models,); the longest output seen, or what training assumes if none was logged.
         input_ratio: shape (n_models,); the model's input tokens per token of the encoder's.
         tool_ratio, tool_tokens: shape (n_models,); of a request with tools, the ratio, and what it has
             beside, such as the provider's own words about tools.
@@ -209,7 +209,7 @@ class Lengths:
     tool_tokens: FloatArray
 
     def expected(self, features: Features, narrow: Float32Array) -> tuple[FloatArray, FloatArray]:
-        """Expected input and output tokens, shape (n, n_models); 0 output if a model never logged any."""
+        """Expected input and output tokens, shape (n, n_models)."""
         return self.input(features), self.output(self.log_tokens(narrow))
 
     def input(self, features: Features) -> FloatArray:

@@ -216,7 +216,13 @@ def _dump(value: Mapping[str, Json]) -> bytes:
 def _parsed_manifest(folder: Path) -> dict[str, Json]:
     path = folder / MANIFEST
     if not folder.is_dir():
-        raise ForeignArtifact(f"{folder}: no such folder; `pointsman train CALLS --out {folder}` makes one")
+        if str(folder).startswith("model:"):
+            hint = "an address in MLflow begins with models:/, such as models:/support@champion"
+        elif folder.exists():
+            hint = "it is a file; a router is the folder that `pointsman train CALLS --out FOLDER` writes"
+        else:
+            hint = f"`pointsman train CALLS --out {folder}` makes one"
+        raise ForeignArtifact(f"{folder}: no such folder; {hint}")
     _check_inside(folder, MANIFEST)
     if not path.is_file():
         raise ForeignArtifact(f"{folder}: no {MANIFEST} in it, so it is no pointsman router")

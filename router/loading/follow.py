@@ -8,7 +8,10 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from concurrent.futures import Future, wait
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from inspect import ismethod
 from typing import Generic, Protocol, TypeVar
 
@@ -21,6 +24,8 @@ logger = logging.getLogger(__name__)
 _Loaded = TypeVar("_Loaded")
 BAD_VERSION = (DamagedArtifact, ForeignArtifact, NewerArtifact)
 """Errors that say that a version is unusable, not that its registry is in trouble."""
+LOAD_S = 300.0
+"""Longest wait for a version to load and to decide its first requests: a network can loop without an end."""
 
 
 class Source(Protocol):
@@ -185,3 +190,33 @@ class Follower(ForkAware, Generic[_Loaded]):
             self._ended.set()
         else:
             self._spawn()
+
+
+def begin(call: Callable[[], _Loaded], name: str) -> Future[_Loaded]:
+    """Start a call in a daemon thread of that name, which may be left behind; the answer comes there."""
+    answer: Future[_Loaded] = Future()
+    target = partial(copy_context().run, _answer_into, answer, call)
+    threading.Thread(target=target, daemon=True, name=name).start()
+    return answer
+
+
+def _answer_into(answer: Future[_Loaded], call: Callable[[], _Loaded]) -> None:
+    try:
+        answer.set_result(call())
+    except BaseException as error:  # noqa: BLE001 - the thread that waits raises it
+        answer.set_exception(error)
+
+
+def load_in_time(load: Callable[[], _Loaded], version: RegisteredVersion) -> _Loaded:
+    """Load a version of a registry, or leave its load behind.
+
+    Raises:
+        DamagedArtifact: it takes longer than `LOAD_S`.
+    """
+    loading = begin(load, "pointsman-load")
+    if wait([loading], LOAD_S).not_done:
+        raise DamagedArtifact(
+            f"{version.name}: not loaded and tried within {LOAD_S:g} s, so its network may never end; "
+            "train or register another version"
+        )
+    return loading.result()

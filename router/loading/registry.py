@@ -6,13 +6,11 @@ import logging
 import os
 import re
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
-from contextvars import copy_context
 from functools import partial
 from pathlib import Path
-from threading import Thread
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import platformdirs
 
@@ -20,6 +18,7 @@ from router.addresses import sqlite_file
 from router.errors import ArtifactError, MissingExtra, NoAnswer
 from router.errors.masking import without_credentials
 from router.loading.copies import Copies, Copy, RegisteredVersion, digest
+from router.loading.follow import begin
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -74,7 +73,7 @@ class RegistrySource:
         root = Path(copies) if copies else Path(platformdirs.user_cache_dir("pointsman")) / "registry"
         self._copies = Copies(root / digest(_place(self._tracking), _place(self._registry)))
         self.resolved: RegisteredVersion | None = None
-        self._late: list[Thread] = []
+        self._late: list[Future[Any]] = []
 
     def current(self) -> Copy:
         """The version that the address points to; if the registry does not answer, the last one in use.
@@ -190,25 +189,14 @@ class RegistrySource:
             ) from safe
 
     def _in_time(self, call: Callable[[], _Answer], wait_s: float) -> _Answer:
-        self._late = [thread for thread in self._late if thread.is_alive()]
+        self._late = [answer for answer in self._late if not answer.done()]
         if len(self._late) >= MOST_LATE_CALLS:
             raise TimeoutError(f"no answer yet to {len(self._late)} earlier requests")
-        answer: Future[_Answer] = Future()
-        target = partial(copy_context().run, _answer_into, answer, call)
-        thread = Thread(target=target, daemon=True, name=_THREAD)
-        thread.start()
-        thread.join(wait_s)
-        if thread.is_alive():
-            self._late.append(thread)
+        answer = begin(call, _THREAD)
+        if wait([answer], wait_s).not_done:
+            self._late.append(answer)
             raise TimeoutError(f"no answer within {wait_s:g} s")
         return answer.result()
-
-
-def _answer_into(answer: Future[_Answer], call: Callable[[], _Answer]) -> None:
-    try:
-        answer.set_result(call())
-    except BaseException as error:  # noqa: BLE001 - the thread that waits raises it
-        answer.set_exception(error)
 
 
 def _parse(uri: str) -> tuple[str | None, str | None, str | None]:

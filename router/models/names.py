@@ -17,6 +17,8 @@ from router.settings.sections import Config
 
 ALIKE = 0.75
 """Likeness in [0, 1] from which on a name counts as another one with a slip."""
+MOST_NAMED = 5
+"""Unknown names that an error lists, each with a guess, which takes time."""
 DATE = re.compile(r"[-@](\d{4}-\d\d-\d\d|\d{8}|\d{4}|latest)$")
 """The dated version at the end of a name."""
 
@@ -99,10 +101,12 @@ class ModelNames:
             one: whether each must mean exactly one model; otherwise, at least one.
         """
         if unknown := sorted(name for name in names if not self.meant(name)):
+            more = f" and {len(unknown) - MOST_NAMED} more" if len(unknown) > MOST_NAMED else ""
+            unknown = unknown[:MOST_NAMED]
             guesses = [guess for name in unknown for guess in self._close(name)]
             hint = f"did you mean {' or '.join(map(repr, guesses))}? " if guesses else ""
             listed, known = ", ".join(repr(shown_value(name)) for name in unknown), ", ".join(self._written)
-            return f"{listed}, which this router does not know; {hint}its models are {known}"
+            return f"{listed}{more}, which this router does not know; {hint}its models are {known}"
         for name in sorted(names) if one else ():
             if len(found := self.candidates(name)) > 1 and not _is_one(found):
                 return f"{name!r}, which may mean {' or '.join(map(repr, found))}; write one of these"

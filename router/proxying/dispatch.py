@@ -130,10 +130,7 @@ def start_completion(router: Router, ticket: Ticket, candidates: Candidates, mes
     """
     version = router.version
     request = ticket.request.to_request(messages if ticket.prompted else PLACEHOLDER)
-    if ticket.prompted:
-        decision = _decision(router, version, ticket, candidates, request)
-    else:
-        decision = _pinned_unknown(version, candidates.pinned or "")
+    decision = _decision(router, version, ticket, candidates, request)
     completion = router.completion_of(version, request, decision, {})
     return replace(completion, request_id=ticket.call_id, prompted=ticket.prompted)
 
@@ -203,6 +200,8 @@ def _decision(
 ) -> Decision:
     """The decision of one version, which may no longer be in force when the request ends."""
     pinned, wishes = candidates.pinned, ticket.request.wishes()
+    if not ticket.prompted:
+        return _pinned_unknown(version, pinned or "")
     if pinned is not None and pinned not in {*version.models, *map(endpoint_of, version.models)}:
         return _pinned_unknown(version, pinned)
     groups = candidates.groups

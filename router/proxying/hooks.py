@@ -17,7 +17,7 @@ from router.errors import CallLogError, ConfigError, NoModelAllowed, RequestErro
 from router.proxying.dispatch import PLACEHOLDER, Candidates, Dispatcher, fit_arguments, group_of, objection
 from router.proxying.ending import end_in_time, log_at_the_end
 from router.proxying.outcome import CALLER_LEFT, answered, failed, outcome_of_event
-from router.proxying.ticket import TICKET, CallerRequest, Ticket
+from router.proxying.ticket import TICKET, CallerRequest, Ticket, redirecting
 from router.records import Json
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ ROUTER_VARIABLE = "POINTSMAN_ROUTER"
 CONFIG_VARIABLE = "POINTSMAN_CONFIG"
 FEEDBACK_VARIABLE = "POINTSMAN_FEEDBACK_KEY"
 FEEDBACK_PATH = "/pointsman/feedback"
+EXPECT_VARIABLE = "POINTSMAN_EXPECT"
+"""Digest that the router must have; set but empty, none has it, as a pin that got lost must not pass."""
 CHAT_CALLS = frozenset({"acompletion", "completion"})
 """Kinds of call with the arguments of a chat completion."""
 TEXT_CALLS = frozenset({"atext_completion", "text_completion"})
@@ -44,6 +46,42 @@ NAMED_CALLS = frozenset(
     }
 )  # fmt: skip
 """Kinds of call without a prompt to learn from, whose limits hold for the name of the model alone."""
+REACHING_NO_MODEL: Mapping[str, frozenset[str]] = {
+    "shows what the provider keeps under an id, or which ids it has": frozenset(
+        {
+            "afile_content", "afile_list", "afile_retrieve", "aget_agent", "aget_assistants", "aget_eval",
+            "aget_interaction", "aget_messages", "aget_responses", "aget_run", "aget_skill", "aget_thread",
+            "alist_agent_versions", "alist_agents", "alist_batches", "alist_container_files",
+            "alist_containers", "alist_evals", "alist_fine_tuning_jobs", "alist_input_items", "alist_runs",
+            "alist_skills", "aretrieve_batch", "aretrieve_container", "aretrieve_container_file",
+            "aretrieve_container_file_content", "aretrieve_fine_tuning_job", "avector_store_file_content",
+            "avector_store_file_list", "avector_store_file_retrieve", "avector_store_list",
+            "avector_store_retrieve", "avideo_content", "avideo_get_character", "avideo_list",
+            "avideo_retrieve", "avideo_retrieve_job", "avideo_status", "file_content", "file_list",
+            "file_retrieve", "get_assistants", "get_messages", "get_thread", "list_container_files",
+            "list_containers", "list_fine_tuning_jobs", "list_mcp_tools", "retrieve_batch",
+            "retrieve_container", "retrieve_fine_tuning_job", "vector_store_file_content",
+            "vector_store_file_list", "vector_store_file_retrieve", "video_content", "video_get_character",
+            "video_list", "video_retrieve", "video_retrieve_job",
+        }
+    ),
+    "deletes what the provider keeps under an id": frozenset(
+        {
+            "adelete_agent", "adelete_assistant", "adelete_container", "adelete_container_file",
+            "adelete_eval", "adelete_interaction", "adelete_responses", "adelete_run", "adelete_sandbox",
+            "adelete_skill", "afile_delete", "avector_store_delete", "avector_store_file_delete",
+            "avideo_delete", "delete_assistant", "delete_container", "delete_sandbox", "file_delete",
+            "vector_store_file_delete", "video_delete",
+        }
+    ),
+    "stops what runs under an id": frozenset(
+        {
+            "acancel_batch", "acancel_eval", "acancel_fine_tuning_job", "acancel_interaction",
+            "acancel_responses", "acancel_run", "cancel_batch", "cancel_fine_tuning_job",
+        }
+    ),
+}  # fmt: skip
+"""Kinds of call that pass under any limit, by the reason: they carry an id, no text, and no model works."""
 SHARED_METADATA = CHAT_CALLS | NAMED_CALLS | TEXT_CALLS
 """Kinds of call for which LiteLLM keeps its metadata with the caller's."""
 
@@ -99,10 +137,15 @@ class Callback(CustomLogger):
             Refused, Unprepared: the request is under a limit, and no hook judges its kind of call.
         """
         end_in_time()
+        if any(call_type in kinds for kinds in REACHING_NO_MODEL.values()):
+            return
         await self._dispatcher.ready()
         if call_type not in PROMPT_CALLS | NAMED_CALLS:
-            self._refuse_limited(data, call_type)
+            instead = "use chat completions, messages or responses"
+            self._refuse_limited(data, f"which can't be checked for LiteLLM's {call_type!r}; {instead}")
             return
+        if name := redirecting(data):
+            self._refuse_limited(data, f"which its argument {name!r} could pass by; leave that out")
         metadata = data.setdefault(metadata_name(call_type), {})
         both = {**(data.get("metadata") or {}), **metadata}
         messages = request_messages(data) if call_type in PROMPT_CALLS else None
@@ -236,8 +279,8 @@ class Callback(CustomLogger):
         if ticket := ticket_of(request_data):
             ticket.end(failed(original_exception, stream=bool(request_data.get("stream"))))
 
-    def _refuse_limited(self, data: Mapping[str, Any], call_type: str) -> None:
-        """Refuse a request of a kind that can't be judged if it is under any limit.
+    def _refuse_limited(self, data: Mapping[str, Any], why: str) -> None:
+        """Refuse a request that can't be judged if it is under any limit.
 
         Raises:
             Refused, Unprepared: it is, or it can't be known.
@@ -255,11 +298,7 @@ class Callback(CustomLogger):
         except RouterError as error:
             raise Unprepared(f"the router can't be loaded: {error}", model) from error
         if limit is not None:
-            raise Refused(
-                f"this request may not be sent: it is under the limit {limit!r}, which can't be checked for "
-                f"LiteLLM's {call_type!r}; use chat completions, messages or responses",
-                model,
-            )
+            raise Refused(f"this request may not be sent: it is under the limit {limit!r}, {why}", model)
 
     async def _check(self, ticket: Ticket, candidates: Candidates, messages: Json, group: str) -> None:
         """Decide if the classifier did not, and refuse a request that may not go to a group.
@@ -354,7 +393,7 @@ def load_by_environment() -> Router:
     """Load the router that the environment names: LiteLLM passes no arguments to a plugin.
 
     Raises:
-        RouterError: the environment names no router, or the router can't be loaded.
+        RouterError: the environment names no router, or it can't be loaded or is not the expected one.
     """
     from router.serving.client import Router
 
@@ -364,7 +403,8 @@ def load_by_environment() -> Router:
             f"{ROUTER_VARIABLE} is not set: set it to the router's folder or its models:/ address; "
             "`pointsman litellm-config` writes it into the proxy's configuration"
         )
-    return Router.load(where, config=os.environ.get(CONFIG_VARIABLE) or None)
+    config = os.environ.get(CONFIG_VARIABLE) or None
+    return Router.load(where, config=config, expect=os.environ.get(EXPECT_VARIABLE))
 
 
 @cache

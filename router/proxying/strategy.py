@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from litellm.types.router import CustomRoutingStrategyBase
@@ -10,8 +11,8 @@ from litellm.types.router import CustomRoutingStrategyBase
 from router.calling.litellm_router import apick, group_names, let_decide, pick
 from router.errors import ConfigError
 from router.proxying.dispatch import Candidates, Dispatcher, fit_arguments, group_of
-from router.proxying.hooks import Callback, check, ticket_of
-from router.proxying.ticket import TICKET, CallerRequest, Ticket
+from router.proxying.hooks import Callback, Refused, check, metadata_in, ticket_of
+from router.proxying.ticket import TICKET, CallerRequest, Ticket, redirecting
 from router.records import Json
 
 if TYPE_CHECKING:
@@ -57,12 +58,18 @@ class Strategy(CustomRoutingStrategyBase):
         kwargs = {} if request_kwargs is None else request_kwargs
         request = {"messages": messages, "input": input, "specific_deployment": specific_deployment}
         if messages is None:
-            return pick(self._litellm, model, request, kwargs)
+            ticket = self._judged_by_name(kwargs, model)
+            _refuse_redirected(ticket, kwargs, model)
+            deployment = pick(self._litellm, model, request, kwargs)
+            _served_group(ticket, model, deployment)
+            return deployment
         ticket = self._ticket(kwargs, messages)
         if not ticket.decided:
             self.dispatcher.decide_now(ticket, self._candidates(model), messages)
         group = self._group(ticket, model)
+        _refuse_redirected(ticket, kwargs, group)
         deployment = pick(self._litellm, group, request, kwargs)
+        group = _served_group(ticket, group, deployment)
         changed, notes = fit_arguments(ticket, group, kwargs)
         kwargs.clear()
         kwargs.update(changed)
@@ -84,12 +91,17 @@ class Strategy(CustomRoutingStrategyBase):
         """
         kwargs = {} if request_kwargs is None else request_kwargs
         group = model
-        if messages is not None:
+        if messages is None:
+            ticket = self._judged_by_name(kwargs, model)
+        else:
             ticket = self._ticket(kwargs, messages)
             await self.dispatcher.decide(ticket, self._candidates(model), messages)
             group = self._group(ticket, model)
+        _refuse_redirected(ticket, kwargs, group)
         request = {"messages": messages, "input": input, "specific_deployment": specific_deployment}
-        return await apick(self._litellm, group, request, kwargs)
+        deployment = await apick(self._litellm, group, request, kwargs)
+        _served_group(ticket, group, deployment)
+        return deployment
 
     def _groups(self) -> list[str]:
         return group_names(self._litellm)
@@ -109,6 +121,21 @@ class Strategy(CustomRoutingStrategyBase):
         check(ticket, chosen)
         return chosen
 
+    def _judged_by_name(self, kwargs: dict[str, Any], model: str) -> Ticket:
+        """Judge a call without messages by its model's name, as the proxy does; it leaves no row.
+
+        Raises:
+            Refused: the limits forbid it.
+        """
+        metadata: dict[str, Json] = {}
+        for one in metadata_in(kwargs):
+            metadata.update(one)
+        ticket = Ticket("", _callers_request(kwargs, metadata), prompted=False)
+        ticket.client = self._litellm
+        self.dispatcher.decide_now(ticket, Candidates(pinned=model))
+        check(ticket, model)
+        return ticket
+
     def _ticket(self, kwargs: dict[str, Any], messages: Json) -> Ticket:
         """The request's ticket: a new one for its first attempt, the same for LiteLLM's further attempts.
 
@@ -117,15 +144,53 @@ class Strategy(CustomRoutingStrategyBase):
         shared = kwargs.setdefault("metadata", {})
         trace = kwargs.get("litellm_trace_id")
         ticket = ticket_of(kwargs)
+        if ticket is None and kwargs.get("fallback_depth"):
+            raise Refused("this fallback replaces the request's metadata, which held its limits", "")
         if ticket is None or not ticket.belongs_to(trace, messages):
-            metadata = {**shared, "tags": kwargs["tags"]} if kwargs.get("tags") else shared
-            request = CallerRequest.of(kwargs, metadata, messages)
+            request = _callers_request(kwargs, shared, messages)
             ticket = Ticket(str(kwargs.get("litellm_call_id") or uuid.uuid4()), request, trace)
             ticket.client = self._litellm
             shared[TICKET] = ticket
         kwargs["metadata"] = {**shared, TICKET: ticket}
         kwargs["litellm_call_id"] = ticket.call_id
         return ticket
+
+
+def _refuse_redirected(ticket: Ticket, kwargs: Mapping[str, Any], group: str) -> None:
+    """Refuse an attempt at a limited request whose arguments may send it past the decision.
+
+    LiteLLM's fallbacks may bring arguments of their own, which the decision did not see.
+
+    Raises:
+        Refused: it is such an attempt.
+    """
+    assert ticket.completion is not None, "the decision comes before the first attempt"
+    version, request, decided = ticket.completion.version, ticket.completion.request, ticket.request
+    moved = (n for n in ("api_base", "base_url") if kwargs.get(n) != decided.arguments.get(n))
+    name = redirecting(kwargs) or next(moved, None)
+    if name and (limit := version.limits.binding(request, decided.wishes(), labelled=True)):
+        raise Refused(f"its argument {name!r} could send it past the limit {limit!r}; leave that out", group)
+
+
+def _served_group(ticket: Ticket, group: str, deployment: Mapping[str, Any]) -> str:
+    """The group of the deployment picked, which an alias, a deployment's id or LiteLLM's name may stand for.
+
+    Raises:
+        Refused: the limits forbid it.
+    """
+    served = str(deployment["model_name"])
+    if served == group or "*" in served:  # a pattern is no model: the name that matches it was judged
+        return group
+    check(ticket, served)
+    return served
+
+
+def _callers_request(
+    kwargs: dict[str, Any], metadata: dict[str, Json], messages: Json = None
+) -> CallerRequest:
+    """The caller's request, whose tags LiteLLM's Router takes as an argument too."""
+    tagged = {**metadata, "tags": kwargs["tags"]} if kwargs.get("tags") else metadata
+    return CallerRequest.of(kwargs, tagged, messages)
 
 
 def attach(litellm_router: LiteLLMRouter, router: Router, alias: str = ALIAS) -> Strategy:

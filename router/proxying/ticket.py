@@ -10,6 +10,7 @@ from asyncio import Future
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Final, Literal, Self, TypeAlias
 from weakref import ref
 
@@ -22,6 +23,8 @@ from router.calling.reply import (
     own_price,
     says_something,
 )
+from router.deciding.limits import DETOURS
+from router.deciding.needs import is_given
 from router.errors import RequestError, RouterError
 from router.proxying.outcome import BROKEN_OFF, CALLER_LEFT, Outcome, streamed
 from router.records import WISH_FIELDS, Decision, Json, Request, Wishes
@@ -49,8 +52,30 @@ PARAMETERS: Final = frozenset(
 all the caller's API key."""
 
 
+FALLBACKS: Final = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 EVENT_S = 10.0
 """Longest wait for LiteLLM's event of an answer without counts or cost."""
+
+
+def redirecting(arguments: Mapping[str, Json]) -> str | None:
+    """The argument that may send a call past the hooks' judgement, or None.
+
+    Fallbacks by name pass, because the hooks judge each attempt; one with arguments of its own replaces the
+    address or the metadata of the request, and with them its limits.
+    """
+    fallbacks = (name for name in FALLBACKS if not _only_names(arguments.get(name)))
+    detours = (name for name in DETOURS if name not in FALLBACKS and is_given(arguments.get(name)))
+    return next(chain(fallbacks, detours), None)
+
+
+def _only_names(fallbacks: Json) -> bool:
+    """Whether fallbacks are groups' names, or lists of such names by group."""
+    if not is_given(fallbacks):
+        return True
+    by_group: list[Json] = []
+    for one in fallbacks if isinstance(fallbacks, list) else [fallbacks]:
+        by_group += one.values() if isinstance(one, Mapping) and "model" not in one else [[one]]
+    return all(isinstance(names, list) and all(isinstance(n, str) for n in names) for names in by_group)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from router.effort import endpoint_of
 from router.errors import ArtifactError, CallLogError, ConfigError, RequestError, RouterClosed, RouterError
 from router.forking import ForkSafe
 from router.loading.copies import Copy
-from router.loading.follow import BAD_VERSION, Follower, Refusal
+from router.loading.follow import BAD_VERSION, Follower, Refusal, load_in_time
 from router.loading.registry import SCHEMES, RegistrySource
 from router.models.litellm_import import warm
 from router.models.prices import PER_MILLION
@@ -126,15 +126,14 @@ class Router:
             CallLogError: the log's address is wrong.
         """
         settings = config_of(config)
-        version, origin = load_version(where, settings, expect)
+        version, origin = load_version(where, settings, expect, transport)
         if shadow and not version.learned:
             raise ConfigError(
                 f"{where}: rules alone have nothing to try in the shadow: load a trained router"
             )
-        check_client(transport, [model for model in version.models if not version.limits.facts[model].denied])
         router = cls(version, transport=transport, log=_opened(log, version.config), shadow=shadow)
         if origin is not None and origin[0].moves:
-            router._follow(*origin, load=partial(_of_copy, settings, expect))
+            router._follow(*origin, load=partial(_of_copy, settings, expect, transport))
         if transport is None:
             warm()
         return router
@@ -555,7 +554,10 @@ def load_learned(where: str | Path, settings: Config | None, expect: str | None 
 
 
 def load_version(
-    where: str | Path, settings: Config | None, expect: str | None = None
+    where: str | Path,
+    settings: Config | None,
+    expect: str | None = None,
+    transport: Any = None,  # noqa: ANN401 - litellm.Router
 ) -> tuple[Version, tuple[RegistrySource, Copy, Refusal | None] | None]:
     """Load a router from its folder, its registry address or its settings file.
 
@@ -568,17 +570,17 @@ def load_version(
     """
     if not str(where).startswith(SCHEMES):
         if is_settings_file(where):
-            return _rules_of(Path(where), settings, expect), None
-        return Version.load(Path(where), settings, expect=expect), None
+            return _callable_by(transport, _rules_of(Path(where), settings, expect)), None
+        return _callable_by(transport, Version.load(Path(where), settings, expect=expect)), None
     source = RegistrySource(str(where), copies=settings.registry.copies if settings else None)
     try:
         copy = source.current()
-        version = _of_copy(settings, expect, copy)
+        version = _of_copy(settings, expect, transport, copy)
     except (*BAD_VERSION, ConfigError) as error:
         last, pointed = source.last_good(), source.resolved
         if last is None or pointed is None:
             raise
-        version = _of_copy(settings, expect, last)
+        version = _of_copy(settings, expect, transport, last)
         logger.warning(
             "%s: %s is refused, starting with %s, which worked last: %s",
             source.uri, pointed.name, last.version.name, error,
@@ -621,8 +623,24 @@ def _rules_of(path: Path, settings: Config | None, expect: str | None) -> RulesV
     return RulesVersion(own, name=str(path))
 
 
-def _of_copy(settings: Config | None, expect: str | None, copy: Copy) -> Version:
-    return Version.load(copy.folder, settings, held=copy, expect=expect)
+def _of_copy(
+    settings: Config | None,
+    expect: str | None,
+    transport: Any,  # noqa: ANN401 - litellm.Router
+    copy: Copy,
+) -> Version:
+    load = partial(Version.load, copy.folder, settings, held=copy, expect=expect)
+    return _callable_by(transport, load_in_time(load, copy.version))
+
+
+def _callable_by(transport: Any, version: Version) -> Version:  # noqa: ANN401 - litellm.Router
+    """The version, if the transport can call each of its models that the settings do not deny.
+
+    Raises:
+        ConfigError: it can't.
+    """
+    check_client(transport, [model for model in version.models if not version.limits.facts[model].denied])
+    return version
 
 
 def _opened(log: CallLog | str | Path | None, config: Config) -> CallLog | None:

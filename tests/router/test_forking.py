@@ -30,7 +30,7 @@ NOT_FORK_SAFE = {
     "router.loading.follow.Follower.__init__": RENEWED,
     "router.loading.follow.Follower._spawn": RENEWED,
     "router.loading.follow.Follower.after_fork_in_child": RENEWED,
-    "router.loading.registry.RegistrySource._in_time": OF_ONE_CALL,
+    "router.loading.follow.begin": OF_ONE_CALL,
     "router.models.litellm_import._Warming.start": "a fork waits for its end",
     "router.serving.exporting.Outlet.__init__": RENEWED,
     "router.serving.exporting.Outlet._report_metrics": RENEWED,

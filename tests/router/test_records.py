@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import RequestError
-from router.records import Decision, Json, Request, message_texts, prompt_key
+from router.records import Decision, Json, Request, Wishes, message_texts, prompt_key
 
 TOOL = {"type": "function", "function": {"name": "refund", "parameters": {"a": 1, "b": 2}}}
 QUESTION = [{"role": "user", "content": "Is it open?"}]
@@ -108,6 +108,19 @@ def test_a_key_is_32_hexadecimal_digits_of_any_text(text: str) -> None:
 def test_a_request_of_the_wrong_form_is_refused_with_what_was_found(value: Json, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         Request.from_json(value)
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        pytest.param({"model": ""}, "model must be a name, got ''", id="a model without a name"),
+        pytest.param({"deny": None}, "deny must be a list of model names, got None", id="no list"),
+        pytest.param({"tradeoff": None}, "tradeoff must be a number from 0 to 1, got None", id="no number"),
+    ],
+)
+def test_a_wish_of_the_wrong_form_is_refused_with_what_was_found(wish: Json, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        Wishes(**wish)
 
 
 def test_a_prompt_that_is_neither_text_nor_messages_is_refused() -> None:

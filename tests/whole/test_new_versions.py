@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 from router import Router
 from router.call_log.log import read_rows
 from router.errors import ArtifactError, ConfigError, RouterClosed
+from router.loading.artifact import MANIFEST
 from router.settings.yaml_file import parse_config
 from tests.router.loading.test_artifact import signed_again
 from tests.services.mlflow_server import MlflowServer, register, small_router
@@ -175,6 +177,41 @@ def test_settings_that_suit_no_version_are_an_error(registry: Registry, copies: 
     registry.point_to(1)
     with pytest.raises(ConfigError, match="gpt-9"):
         Router.load(ADDRESS, config=parse_config("baseline: gpt-9\n"))
+
+
+class OnlyGroups:
+    """A client with model groups, as a `litellm.Router` has them."""
+
+    def __init__(self, *groups: str) -> None:
+        self.groups = groups
+
+    def get_model_list(self, group: str) -> list[dict[str, object]]:
+        return [{"model_name": group, "litellm_params": {"model": group}}] if group in self.groups else []
+
+    def completion(self) -> None: ...
+
+    async def acompletion(self) -> None: ...
+
+
+def test_a_version_that_the_transport_can_not_call_is_refused(
+    registry: Registry, copies: Path, tmp_path: Path
+) -> None:
+    registry.point_to(1)
+    client = OnlyGroups(*Router.load(ADDRESS).models)
+    other = shutil.copytree(copies_of(registry), tmp_path / "renamed")
+    renamed = [f"new-{model}" if model == "gpt-5" else model for model in client.groups]
+    manifest = json.loads((other / MANIFEST).read_bytes())
+    policy = {**manifest["policy"], "best_single": renamed[0]}
+    signed_again(other, policy_version="version-d", models=renamed, policy=policy, config="")
+    number = int(register(registry.client, NAME, other))
+    router = Router.load(ADDRESS, transport=client)
+    registry.point_to(number)
+    assert router.follower is not None
+    assert not router.follower.check_now()
+    assert router.follower.refused is not None
+    assert "no group for new-gpt-5" in router.follower.refused.reason
+    restarted = Router.load(ADDRESS, transport=client)
+    assert {router.policy_version, restarted.policy_version} == {"version-a"}
 
 
 def test_with_an_expected_digest_no_other_version_serves(

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from training.inspecting.counting import NONE
 from training.inspecting.inspection import Group, Inspection
 from training.inspecting.page import formats, where_rows_went
 from training.pages.numbers import decimal, dollars, rate, shortened
@@ -33,9 +34,9 @@ def show_inspection(inspection: Inspection, missing: Sequence[str], verdict: str
         ("task type", inspection.task_types),
         ("outcome source", inspection.sources),
         ("decision source", inspection.decisions),
-        ("day", inspection.days[-MOST_ROWS:]),
     ):
         _groups(title, groups)
+    _groups("day", inspection.days[-MOST_ROWS:], earlier=len(inspection.days[:-MOST_ROWS]))
     _rules(inspection)
     total, several = inspection.total.prompts, inspection.several_models
     _line(f"{several:,} prompts ({_share(several, total)}) tried on several models")
@@ -78,7 +79,15 @@ def _rules(inspection: Inspection) -> None:
     _line(f"{counts.unjudged:,} calls that no rule decided; two rules disagree on {counts.conflicting:,}")
 
 
-def _groups(title: str, groups: Sequence[Group]) -> None:
+def _groups(title: str, groups: Sequence[Group], earlier: int = 0) -> None:
+    """Print a table of groups; none if no call names its group, as all would be one.
+
+    Args:
+        earlier: number of groups left out before these.
+    """
+    if [one.name for one in groups] == [NONE]:
+        _line(f"no call has a {title}")
+        return
     table = _table(
         title, "calls", "prompts", "outcome\nknown", "of these\nsucceed", "cost", "propen-\nsity", "cut"
     )
@@ -96,6 +105,8 @@ def _groups(title: str, groups: Sequence[Group]) -> None:
     console.print(table)
     if len(groups) > MOST_ROWS:
         _line(f"and {len(groups) - MOST_ROWS} more; --json has all", indent="  ")
+    if earlier:
+        _line(f"and {earlier:,} earlier; --json has all", indent="  ")
 
 
 def _pairs(title: str, cells: Mapping[str, Mapping[str, int]], inspection: Inspection) -> None:

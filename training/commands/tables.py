@@ -183,17 +183,20 @@ def trained(result: Trained) -> None:
         test = metrics["test"]
         filled = f", {rate(test['filled_in'])} of the outcomes estimated" if test["filled_in"] else ""
         console.print(
-            f"untouched test part, {test['prompts']:.0f} prompts{filled}: success {rate(test['success'])} at "
-            f"{usd_per_thousand(test['cost_usd'])}; best single {rate(test['best_single_success'])} at "
-            f"{usd_per_thousand(test['best_single_cost_usd'])}",
+            f"untouched test part, {test['prompts']:.0f} prompts{filled}, costs per 1,000 requests: success "
+            f"{rate(test['success'])} at {usd_per_thousand(test['cost_usd'])}; best single "
+            f"{rate(test['best_single_success'])} at {usd_per_thousand(test['best_single_cost_usd'])}",
             soft_wrap=True,
         )
     console.print(
         f"steps aside below confidence {policy['least_confidence']:.2f} or similarity "
-        f"{policy['least_familiarity']:.2f}; {result.embedded} prompts embedded, the rest were cached"
+        f"{policy['least_familiarity']:.2f}; {result.embedded:,} prompts embedded, the rest were cached",
+        soft_wrap=True,
     )
     version = f", version {result.published.version}" if result.published.version else ""
-    console.print(f"MLflow run {result.published.run_id}{version} at {result.published.tracking_uri}")
+    console.print(
+        f"MLflow run {result.published.run_id}{version} at {result.published.tracking_uri}", soft_wrap=True
+    )
     console.print(f"router {result.manifest['policy_version']} written: {result.out}", soft_wrap=True)
     console.print(f"digest {digest_of(result.manifest)}", soft_wrap=True)
     console.print(f"\n{result.recommendation.sentence}", style="bold", markup=False, soft_wrap=True)
@@ -276,7 +279,8 @@ def _models(result: Trained) -> None:
         pairs = [f"{' and '.join(pair['models'])} ({pair['prompts']:,})" for pair in rare[:MOST_PAIRS]]
         more = f" and {len(rare) - MOST_PAIRS} more pairs" if len(rare) > MOST_PAIRS else ""
         least = f"{LEAST_IN_COMMON} are the least"
-        line = f"not enough prompts in common to compare: {', '.join(pairs)}{more}; {least}"
+        what = "prompts in common with both outcomes and both costs"
+        line = f"not enough {what} to compare: {', '.join(pairs)}{more}; {least}"
         console.print(line, markup=False, soft_wrap=True)
     status = ", ".join(f"{count} {name}" for name, count in result.report["label_status"].items())
     console.print(f"labels: {status}")
@@ -317,7 +321,9 @@ def _claims(claims: Sequence[Claim]) -> None:
 
 
 def _change(answer: Headline) -> None:
-    """Print what would change per 1,000 requests against what runs today."""
+    """Print what would change per 1,000 requests against what runs today, if any of it is known."""
+    if answer.cost.tone is None and answer.failures.tone is None:
+        return
     model = f" ({shortened(answer.model, 40)})" if answer.model and answer.model != answer.today else ""
     today = shortened(answer.today, 40)
     console.print(f"\nper 1,000 requests, against what runs today, {today}{model}:", markup=False)
@@ -347,10 +353,12 @@ def _policies(result: Comparison) -> None:
     for policy in policies:
         table.add_row(*_policy_row(policy, is_router=policy is result.router))
     console.print(table, "")
+    refused: dict[str, list[str]] = {}
     for policy in policies:
         if policy.support is not None and policy.support.refused is not None:
-            why = f"refused: {shortened(policy.name, 60)}: {shortened(policy.support.refused, 300)}"
-            console.print(why, style="yellow", markup=False)
+            refused.setdefault(policy.support.refused, []).append(shortened(policy.name, 60))
+    for why, names in refused.items():
+        console.print(f"refused: {', '.join(names)}: {shortened(why, 300)}", style="yellow", markup=False)
 
 
 def _policy_row(policy: PolicyResult, *, is_router: bool) -> list[str]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from router.errors.masking import without_credentials
 from router.records import Json
 from router.settings.sections import Training
 from training.inspecting.counting import NONE
 from training.inspecting.inspection import CostCheck, Group, Inspection
-from training.pages.numbers import UNKNOWN, dollars, rate
+from training.pages.numbers import UNKNOWN, dollars, rate, unit_of
 from training.pages.rendering import Showable
 from training.reading.summary import same_names
 
@@ -24,6 +24,8 @@ LEAST_SHARED = 0.05
 """Models can be compared if at least this share of the prompts was tried on several of them."""
 LEAST_JUDGED = 200
 """Known outcomes of each model on prompts held out, from which on a comparison decides most questions."""
+LEAST_CONSTANT = 20
+"""So many equal outcomes of a model are no accident: at a true rate of 86 % they are one in twenty."""
 MUCH_CUT = 0.05
 MUCH_OFF = 0.10
 MUCH_SKIPPED = 0.05
@@ -45,6 +47,7 @@ REPLAY = (
     "1",
     "--dry-run",
 )
+MORE = ("inspect", CALLS, "MORE_CALLS")
 JUDGE = ("import", CALLS, "--out", "calls.parquet", "--judge", "MODEL", "--dry-run")
 MOST_SOURCES = 4
 
@@ -98,10 +101,11 @@ class LogReport(Showable):
         Args:
             sources: the logs, as they are given to a command.
         """
+        readiness = readiness_of(inspection, training)
         return LogReport(
             inspection=inspection,
-            missing=missing_for_a_router(inspection, sources),
-            readiness=readiness_of(inspection, training),
+            missing=missing_for_a_router(inspection, sources, can_train=readiness.can_train),
+            readiness=readiness,
         )
 
     def to_json(self) -> dict[str, Json]:
@@ -155,7 +159,8 @@ def readiness_of(inspection: Inspection, training: Training) -> Readiness:
         "yes"
         if can_train and not missing
         else f"not for sure, about {missing:,} more known outcomes are needed "
-        f"({LEAST_JUDGED} of each model on the {share:.0%} held out), or a replay of {LEAST_JUDGED} prompts"
+        f"({LEAST_JUDGED} of each model on the {share:.0%} held out)"
+        + (f", or a replay of {LEAST_JUDGED} prompts" if can_train else "")
     )
     return Readiness(
         can_train=can_train,
@@ -165,11 +170,14 @@ def readiness_of(inspection: Inspection, training: Training) -> Readiness:
     )
 
 
-def missing_for_a_router(inspection: Inspection, sources: Sequence[str] = (CALLS,)) -> list[str]:
+def missing_for_a_router(
+    inspection: Inspection, sources: Sequence[str] = (CALLS,), *, can_train: bool = True
+) -> list[str]:
     """One sentence for each gap, the gravest first, with the command to run next in back-ticks.
 
     Args:
         sources: the logs, as they are given to a command.
+        can_train: the log can train a router, without which there is no replay.
     """
     gaps = (
         *_models(inspection),
@@ -180,6 +188,11 @@ def missing_for_a_router(inspection: Inspection, sources: Sequence[str] = (CALLS
         *_texts(inspection),
         *_costs(inspection),
     )
+    if not can_train:
+        gaps = tuple(replace(gap, command=MORE) if gap.command == REPLAY else gap for gap in gaps)
+        if len(inspection.models) > 1:
+            named = [model.name for model in inspection.models]
+            gaps = (Gap(f"Too few outcomes to train: {_by_rules(named)}", MORE), *gaps)
     return [f"{gap.sentence} `{command_on(sources, *gap.command)}`" for gap in gaps]
 
 
@@ -196,9 +209,18 @@ def _models(inspection: Inspection) -> Iterator[Gap]:
     if len(inspection.models) == 1:
         yield Gap(
             f"Only one model, {inspection.models[0].name}, is in the log, so there is nothing to choose "
-            "between: call a cheaper and a stronger one on some of these prompts, and record the outcomes.",
-            ("inspect", CALLS, "MORE_CALLS"),
+            "between: call a cheaper and a stronger one on some of these prompts, and record the outcomes. "
+            f"{_by_rules([inspection.models[0].name, 'OTHER_MODEL'])}",
+            MORE,
         )
+
+
+def _by_rules(models: Sequence[str]) -> str:
+    """How a log grows before a router can be trained."""
+    return (
+        f"`{shlex.join(['pointsman', 'init', *models[:MOST_NAMED]])}` makes a router of rules alone, whose "
+        "`exploration` tries each model and whose log trains the first router."
+    )
 
 
 def _outcomes(inspection: Inspection) -> Iterator[Gap]:
@@ -225,7 +247,11 @@ def _outcomes(inspection: Inspection) -> Iterator[Gap]:
             "prompts, or leave them out of the choice.",
             REPLAY,
         )
-    constant = [model for model in inspection.models if model.known and model.succeeded in (0, model.known)]
+    constant = [
+        model
+        for model in inspection.models
+        if model.known >= LEAST_CONSTANT and model.succeeded in (0, model.known)
+    ]
     if constant:
         named = _named([f"{model.name} ({rate(model.success)})" for model in constant])
         yield Gap(
@@ -271,7 +297,7 @@ def _prompts(inspection: Inspection) -> Iterator[Gap]:
         yield Gap(
             f"{inspection.total.prompts:,} distinct prompts are few: with fewer than {LEAST_PROMPTS} a "
             "router hardly learns more than which model is best on average. Log longer.",
-            ("inspect", CALLS, "MORE_CALLS"),
+            MORE,
         )
     days = [day for day in inspection.days if day.name != NONE]
     if not days:
@@ -283,7 +309,7 @@ def _prompts(inspection: Inspection) -> Iterator[Gap]:
         yield Gap(
             f"The calls are of {len(days)} day{'s' * (len(days) > 1)} only, so the log does not show a whole "
             "week.",
-            ("inspect", CALLS, "MORE_CALLS"),
+            MORE,
         )
 
 
@@ -317,7 +343,7 @@ def _overlap(inspection: Inspection) -> Iterator[Gap]:
         share = rate(total.with_propensity / total.calls)
         yield Gap(
             f"Only {share} of the calls have a `propensity`: log it for every call.",
-            ("inspect", CALLS, "MORE_CALLS"),
+            MORE,
         )
 
 
@@ -356,7 +382,7 @@ def _texts(inspection: Inspection) -> Iterator[Gap]:
             f"{rate(total.cut / total.calls)} of the calls have a text that was cut short, so a router "
             "judges by its beginning only. Raise the size limit of the log, or read a log that keeps whole "
             "texts.",
-            ("inspect", CALLS, "MORE_CALLS"),
+            MORE,
         )
     skipped = sum(reading.set_apart.values()) + reading.without_text
     if skipped > MUCH_SKIPPED * reading.rows:
@@ -365,7 +391,7 @@ def _texts(inspection: Inspection) -> Iterator[Gap]:
         yield Gap(
             f"{rate(skipped / reading.rows)} of the rows are nothing to learn from: {_named(reasons)}. If "
             "texts are missing or redacted, log them from now on.",
-            ("inspect", CALLS, "MORE_CALLS"),
+            MORE,
         )
     if reading.rejected > MUCH_SKIPPED * reading.rows:
         yield Gap(
@@ -385,10 +411,17 @@ def _costs(inspection: Inspection) -> Iterator[Gap]:
         )
     off = [cost for cost in inspection.costs if _is_off(cost)]
     if off:
-        named = _named([f"{cost.model} ({cost.ratio:.2f} times)" for cost in off])
+        named = _named([f"{cost.model} ({cost.ratio:,.2f} times)" for cost in off])
+        units = {unit_of(cost.ratio) for cost in off}
+        unit = units.pop() if len(units) == 1 else ""
+        why = (
+            f"They look like {unit}: `cost_usd` is in dollars, so convert the column first."
+            if unit
+            else "Discounts, cached tokens, reasoning or an old price list explain some of it; if the log is "
+            "right, set `prices: log`."
+        )
         yield Gap(
-            f"Costs that don't match tokens x LiteLLM's list price: {named}. Discounts, cached tokens, "
-            "reasoning or an old price list explain some of it; if the log is right, set `prices: log`.",
+            f"Costs that don't match tokens x LiteLLM's list price: {named}. {why}",
             WITH_SETTINGS,
         )
     unlisted = [

@@ -258,7 +258,7 @@ class _Part:
         sample = material.sample(rows)
         if not np.isfinite(sample.outcome).any():
             raise TrainingError("no call of the training part has a known outcome: nothing to learn from")
-        lengths = fit_lengths(sample)
+        lengths = fit_lengths(sample, material.config.rules.answer_tokens)
         narrow = narrow_inputs(sample.features, structure_scaling(sample.features))
         cost = material.price_table().expected_cost(*lengths.expected(sample.features, narrow))
         return _Part(rows=rows, sample=sample, lengths=lengths, cost=cost)

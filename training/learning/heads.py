@@ -347,8 +347,12 @@ class LastLevelProblem:
         return sums[:-1].T, sums[-1]
 
 
-def fit_lengths(sample: TrainingSample) -> Lengths:
-    """Fit expected tokens per model: ridge on the log of the output tokens, a ratio for the input tokens."""
+def fit_lengths(sample: TrainingSample, unlogged: float = 0.0) -> Lengths:
+    """Fit expected tokens per model: ridge on the log of the output tokens, a ratio for the input tokens.
+
+    Args:
+        unlogged: output tokens of a model that logged none, where no other model did either; else the mean.
+    """
     output = sample.output_tokens
     seen = np.isfinite(output)
     inputs = narrow_inputs(sample.features, structure_scaling(sample.features))
@@ -362,7 +366,9 @@ def fit_lengths(sample: TrainingSample) -> Lengths:
         solution, fitted[:, usable] = heads.solution(), heads.leave_one_out()
         head.weights[:, usable], head.intercept[usable] = solution.weights, solution.intercept
     most = np.array([column[rows].max(initial=-1.0) for column, rows in zip(output.T, seen.T, strict=True)])
-    most = np.maximum(most, 0.0)
+    assumed = float(output[seen].mean()) if seen.any() else unlogged
+    most = np.where(usable, np.maximum(most, 0.0), assumed)
+    head.intercept[~usable] = np.log1p(assumed)
     predicted = np.where(seen, np.expm1(np.clip(fitted, 0.0, np.log1p(most))), 0.0).sum(axis=0)
     total = np.where(seen, output, 0.0).sum(axis=0)
     logged, tokens, tools = sample.input_tokens, sample.features.tokens, has_tools(sample.features)

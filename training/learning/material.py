@@ -121,13 +121,18 @@ def usable_models(table: PromptTable, config: Config) -> tuple[PromptTable, list
     if not known.any():
         raise TrainingError(
             "no call of the log has a known outcome: success (true or false) or score (0 to 1) must say it; "
-            "if another column does, name it with --map success=COLUMN or --map score=COLUMN"
+            "if another column does, name it with --map success=COLUMN or --map score=COLUMN; or let a model "
+            "grade answers: `pointsman import CALLS --out calls.parquet --judge MODEL --dry-run`"
         )
     if len(models) < 2:
         listed = ", ".join(f"{model}: {count}" for model, count in counts.items()) or "none"
+        ways = "Add another model's calls"
+        if len(counts) > 1:
+            ways = "Log more outcomes, add another model's calls, or lower training.min_calls"
         raise TrainingError(
             f"a router needs at least two models with {need} calls of known outcome (success or score); "
-            f"the log has {listed}. Log more outcomes, add another model's calls, or lower training.min_calls"
+            f"the log has {listed}. {ways}; `pointsman inspect CALLS` says what else is missing, and "
+            "`pointsman init MODEL...` makes a router of rules alone, whose log trains the first one"
         )
     rows = np.flatnonzero(known[:, [table.models.index(model) for model in models]].any(axis=1))
     if len(rows) < LEAST_PROMPTS:

@@ -33,6 +33,15 @@ def dollars(usd: float, *, signed: bool = False) -> str:
     return f"{sign}${size:.{decimals}f}"
 
 
+def unit_of(ratio: float) -> str:
+    """The unit that costs seem to be in which are so many times the expected dollars; empty if in dollars.
+
+    A discount or a surcharge of up to a half changes nothing.
+    """
+    units = {"cents": 1e2, "thousandths of a dollar": 1e3, "millionths of a dollar": 1e6}
+    return next((name for name, size in units.items() if 0.5 < ratio / size < 2), "")
+
+
 def rate(share: float) -> str:
     """A share in [0, 1] as a percentage: "84.1 %"."""
     return f"{share * 100:.1f} %" if math.isfinite(share) else UNKNOWN

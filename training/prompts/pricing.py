@@ -7,6 +7,7 @@ from scipy.optimize import nnls
 
 from router.models.prices import ModelPrice, listed_price
 from router.records import FloatArray
+from training.pages.numbers import unit_of
 from training.prompts.table import PromptTable
 
 LEAST_CALLS = 10
@@ -39,7 +40,11 @@ def price_differences(prices: dict[str, ModelPrice], table: PromptTable) -> list
             for p in (own, listed)
         )
         if list_cost > 0 and abs(paid / list_cost - 1) > NOTABLE:
-            sentences.append(f"{model}: its calls cost {paid / list_cost:.2f} times LiteLLM's list price")
+            unit = unit_of(paid / list_cost)
+            hint = f"; they look like {unit}, but costs are read as dollars: convert them" if unit else ""
+            sentences.append(
+                f"{model}: its calls cost {paid / list_cost:,.2f} times LiteLLM's list price{hint}"
+            )
     return sentences
 
 

@@ -41,6 +41,7 @@ __all__ = ["provider"]
 
 litellm = litellm_module()
 VARIABLE = "POINTSMAN_TEST_PROVIDER_KEY"
+CLOSED_PORT = "http://127.0.0.1:9"
 
 
 class Refusing:
@@ -132,6 +133,28 @@ def test_errors_come_back_as_values() -> None:
     ):
         assert isinstance(outcome, Failed)
         assert outcome.kind == "connection"
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "hint"),
+    [
+        pytest.param("gpt-5", {}, "OPENAI_API_KEY is not set", id="openai, a server's fault to LiteLLM"),
+        pytest.param("anthropic/claude-sonnet-4-5", {}, "ANTHROPIC_API_KEY is not set", id="authentication"),
+        pytest.param("gemini/gemini-2.5-pro", {}, "GOOGLE_API_KEY or GEMINI_API_KEY is not set", id="either"),
+        pytest.param("ollama/none", {"api_base": CLOSED_PORT}, "", id="a provider without keys"),
+        pytest.param("openai/own", {"api_base": CLOSED_PORT, "api_key": "k"}, "", id="a key of the call"),
+    ],
+)
+def test_a_failure_names_the_key_that_is_not_set(
+    model: str, arguments: Json, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI", "ANTHROPIC", "GOOGLE", "GEMINI"):
+        monkeypatch.delenv(f"{name}_API_KEY", raising=False)
+    call = {"model": model, "messages": [{"role": "user", "content": "hi"}], **no_detours(None), **arguments}
+    for failed in (complete(None, call), run(acomplete(None, call, 30))):
+        assert isinstance(failed, Failed)
+        assert failed.hint == hint
+        assert failed.summary.endswith(hint)
 
 
 def test_a_stream_that_cannot_be_closed_is_left_as_it_is() -> None:

@@ -42,6 +42,14 @@ def test_the_policy_takes_the_model_worth_most_and_ranks_the_others_behind_it() 
     assert decision.ranking == ("middle", "cheap", "strong")
 
 
+@pytest.mark.parametrize(
+    ("chance", "words"), [(0.994, "99% chance"), (0.996, "over 99% chance"), (1.0, "over 99% chance")]
+)
+def test_no_chance_is_called_certain(chance: float, words: str) -> None:
+    probability = np.full(len(MODELS), chance)
+    assert decided(case(probability=probability)).reason.startswith(f"best value: {words} of success")
+
+
 def test_a_ruled_out_model_is_neither_chosen_nor_ranked() -> None:
     decision = decided(case(rejected={"middle": "denied"}))
     assert (decision.model, decision.ranking) == ("cheap", ("cheap", "strong"))

@@ -134,6 +134,27 @@ def test_a_request_that_must_stay_goes_to_local_models_only(
 
 
 @pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        pytest.param("sante\u0301", "sant\xe9", id="decomposed, as some file systems do"),
+        pytest.param("sant\xe9", "sante\u0301", id="composed"),
+        pytest.param("\uff50\uff41\uff54\uff49\uff45\uff4e\uff54\uff53", "patients", id="full width"),
+        pytest.param("pa\u200btients\ufeff", "patients", id="zero width"),
+        pytest.param("pa\xadtients", "patients", id="soft hyphen"),
+        pytest.param("patients\x00", "Patients", id="a NUL"),
+        pytest.param("patients\u2028\xa0", "patients", id="other spaces around it"),
+        pytest.param("\ud800patients", "patients", id="half a character"),
+        pytest.param("STRASSE", "stra\xdfe", id="two letters for one"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["tags", "task_types"])
+def test_a_mark_is_compared_as_people_see_it(kind: str, written: str, meant: str) -> None:
+    fields: Json = {"tags": [written]} if kind == "tags" else {"task_type": written}
+    found = ruled_out(Request.of("hi", **fields), config=f"limits: {{local_only_{kind}: [{meant}]}}")
+    assert found == {model: NOT_LOCAL for model in MODELS if model != "ollama/llama3.1"}
+
+
+@pytest.mark.parametrize(
     "request_",
     [
         pytest.param(Request.of("hi"), id="no mark"),

@@ -212,6 +212,11 @@ def test_a_link_to_the_folder_itself_is_fine(small: Path, tmp_path: Path) -> Non
     assert read_manifest(tmp_path / "current") == read_manifest(small)
 
 
+def test_an_address_with_a_typo_is_named_as_one() -> None:
+    with pytest.raises(ForeignArtifact, match="an address in MLflow begins with models:/"):
+        read_manifest(Path("model:/support@champion"))
+
+
 def test_a_folder_of_a_newer_format_says_so(small: Path) -> None:
     signed_again(small, format_version=99)
     with pytest.raises(NewerArtifact, match="router format 99, this code reads up to 2: upgrade pointsman"):
@@ -222,7 +227,9 @@ def test_a_folder_of_a_newer_format_says_so(small: Path) -> None:
     ("make", "error", "message"),
     [
         pytest.param(lambda f: None, ForeignArtifact, "no such folder; `pointsman train", id="no folder"),
-        pytest.param(lambda f: f.write_text("a"), ForeignArtifact, "no such folder", id="a file"),
+        pytest.param(
+            lambda f: f.write_text("a"), ForeignArtifact, "no such folder; it is a file", id="a file"
+        ),
         pytest.param(Path.mkdir, ForeignArtifact, "no manifest.json in it, so it is no", id="empty folder"),
         pytest.param("{", DamagedArtifact, "not valid JSON .*; train or fetch", id="half a manifest"),
         pytest.param("\xff", DamagedArtifact, "not valid JSON", id="binary manifest"),

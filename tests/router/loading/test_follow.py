@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from router.errors import ArtifactError, DamagedArtifact, ForeignArtifact, NewerArtifact, NoAnswer
+from router.loading import follow
 from router.loading.copies import Copy, RegisteredVersion
-from router.loading.follow import Follower
+from router.loading.follow import Follower, load_in_time
 from router.loading.registry import RegistrySource
 from tests.services.mlflow_server import MlflowServer, register, small_router
 from tests.services.waiting import wait_until
@@ -153,6 +154,33 @@ def test_a_version_that_does_not_load_is_refused_and_told_once(
     ]
     assert follower.refused is not None
     assert (follower.refused.version, follower.refused.reason) == (version(2), reason)
+
+
+def test_a_version_that_never_ends_loading_is_refused_in_time(
+    source: FakeSource, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "LOAD_S", 0.1)
+    over = threading.Event()
+
+    def load(copy: Copy) -> object:
+        return load_in_time(over.wait, copy.version)
+
+    follower = Follower(source, copy_of(1), load=load, use=owner.swap, poll_s=0)
+    source.at = 2
+    assert not follower.check_now()
+    assert owner.serves == (1, 1)
+    assert follower.refused is not None
+    assert "support/2: not loaded and tried within 0.1 s" in follower.refused.reason
+    over.set()
+
+
+@pytest.mark.parametrize("error", [ValueError("no numbers"), TimeoutError("of its own")])
+def test_an_error_of_a_load_in_time_is_its_own(error: Exception) -> None:
+    def load() -> None:
+        raise error
+
+    with pytest.raises(type(error), match=str(error)):
+        load_in_time(load, version(1))
 
 
 @pytest.mark.parametrize("kind", [DamagedArtifact, ForeignArtifact, NewerArtifact])

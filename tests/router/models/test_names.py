@@ -48,6 +48,12 @@ def test_a_misspelt_name_is_refused_with_the_closest() -> None:
     assert "did you mean 'gpt-5'?" in str(names().problem(["gpt5"], one=False))
 
 
+def test_of_very_many_unknown_names_a_few_are_shown() -> None:
+    problem = str(names().problem([f"gpt5{number:05}" for number in range(20_000)], one=False))
+    assert "and 19995 more, which this router does not know" in problem
+    assert len(problem) < 500
+
+
 def test_a_denied_name_denies_all_that_it_covers() -> None:
     twins = names("gpt-5", "azure/gpt-5", "openai/gpt-5-2025-08-07", "gpt-5-mini")
     assert twins.denied_by(["gpt-5"]) == {"gpt-5", "azure/gpt-5", "openai/gpt-5-2025-08-07"}

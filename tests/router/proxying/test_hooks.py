@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
@@ -25,14 +26,16 @@ from litellm.types.utils import (
 )
 from starlette.applications import Starlette
 
-from router.errors import ArtifactError, ConfigError
+from router.errors import ArtifactError, ConfigError, ForeignArtifact
 from router.proxying.dispatch import Dispatcher
 from router.proxying.hooks import (
     CONFIG_VARIABLE,
+    EXPECT_VARIABLE,
     FEEDBACK_PATH,
     FEEDBACK_VARIABLE,
     NAMED_CALLS,
     PROMPT_CALLS,
+    REACHING_NO_MODEL,
     ROUTER_VARIABLE,
     Callback,
     Classifier,
@@ -187,6 +190,10 @@ def test_a_model_called_by_its_name_is_pinned(callback: Callback) -> None:
 
 EVERY_KIND = sorted({*get_args(RouteType), *get_args(CallTypesLiteral), *(kind.value for kind in CallTypes)})
 JUDGED = PROMPT_CALLS | NAMED_CALLS
+HARMLESS = frozenset[str]().union(*REACHING_NO_MODEL.values())
+IDS_ALONE = re.compile(
+    r"a?(video_|file_|vector_store_)?(file_)?(list|get|retrieve|delete|cancel|content|status)(_|$)"
+)
 WISHED: list[dict[str, Json]] = [
     {"local_only": True},
     {"deny": ["gpt-4o"]},
@@ -195,7 +202,7 @@ WISHED: list[dict[str, Json]] = [
 ]
 
 
-@pytest.mark.parametrize("call_type", [kind for kind in EVERY_KIND if kind not in JUDGED])
+@pytest.mark.parametrize("call_type", [kind for kind in EVERY_KIND if kind not in JUDGED | HARMLESS])
 def test_a_kind_of_call_that_no_hook_judges_is_refused_under_any_limit_and_passes_without(
     callback: Callback, call_type: str
 ) -> None:
@@ -204,6 +211,25 @@ def test_a_kind_of_call_that_no_hook_judges_is_refused_under_any_limit_and_passe
             entered(callback, request(pointsman=wishes), call_type)
     data = entered(callback, request(), call_type)
     assert ticket_of(data) is None
+
+
+@pytest.mark.parametrize("call_type", sorted(HARMLESS))
+def test_a_kind_of_call_that_carries_an_id_alone_passes_under_any_limit(
+    callback: Callback, call_type: str
+) -> None:
+    assert call_type in EVERY_KIND, "LiteLLM has renamed it"
+    assert IDS_ALONE.match(call_type), "its name does not say that it only lists, shows, deletes or stops"
+    assert call_type not in JUDGED
+    for wishes in WISHED:
+        assert ticket_of(entered(callback, request(pointsman=wishes), call_type)) is None
+
+
+@pytest.mark.parametrize("call_type", ["acreate_batch", "avector_store_search", "a_kind_of_next_year", ""])
+def test_a_kind_of_call_that_may_carry_text_or_is_unknown_is_no_exception(
+    callback: Callback, call_type: str
+) -> None:
+    with pytest.raises(Refused, match="under the limit 'local_only'"):
+        entered(callback, request(pointsman={"local_only": True}), call_type)
 
 
 @pytest.mark.parametrize("call_type", sorted(JUDGED))
@@ -221,6 +247,42 @@ def test_every_judged_kind_of_call_gets_a_ticket_and_its_attempts_obey_the_limit
 def test_a_misspelt_wish_is_refused_of_an_unjudged_call_too(callback: Callback) -> None:
     with pytest.raises(Refused, match="unknown wish, 'localonly'"):
         entered(callback, request(pointsman={"localonly": True}), "acreate_batch")
+
+
+@pytest.mark.parametrize("call_type", ["acompletion", "aembedding", "aresponses"])
+@pytest.mark.parametrize(
+    ("name", "value", "passes"),
+    [
+        ("fallbacks", ["gpt-4o"], True),
+        ("fallbacks", [{"gpt-5": ["gpt-4o"]}], True),
+        ("fallbacks", [{"model": "gpt-4o"}], False),
+        ("fallbacks", [{"model": "gpt-4o", "metadata": {}}], False),
+        ("fallbacks", [{"gpt-5": [{"model": "gpt-4o", "api_base": "http://elsewhere.example"}]}], False),
+        ("fallbacks", [[["gpt-4o"]]], False),
+        ("context_window_fallbacks", [{"gpt-5": ["gpt-4o"]}], True),
+        ("content_policy_fallbacks", [{"model": "gpt-4o", "metadata": {}}], False),
+        ("context_window_fallback_dict", {"gpt-5": "gpt-4o"}, False),
+        ("use_litellm_proxy", True, False),
+        ("azure", False, True),
+        ("user_config", {"model_list": []}, False),
+    ],
+    ids=str,
+)
+def test_an_argument_that_may_pass_by_the_hooks_is_refused_under_a_limit_alone(
+    callback: Callback, call_type: str, name: str, value: Json, passes: bool
+) -> None:
+    assert ticket_of(entered(callback, {**request(), name: value}, call_type)) is not None
+    limited = {**request(pointsman={"local_only": True}), name: value}
+    refused = pytest.raises(Refused, match=f"'local_only', which its argument '{name}' could pass by")
+    with nullcontext() if passes else refused:
+        entered(callback, limited, call_type)
+
+
+def test_and_of_a_call_that_is_judged_by_its_models_name(callback: Callback) -> None:
+    data = entered(callback, {**request(pointsman={"localonly": True}), "model": LOCAL}, "aembedding")
+    data["metadata"]["model_group"] = LOCAL
+    with pytest.raises(Refused, match="unknown wish, 'localonly'"):
+        asyncio.run(callback.async_pre_call_deployment_hook(data, "aembedding"))
 
 
 @pytest.mark.parametrize(
@@ -469,6 +531,18 @@ def test_the_environment_names_the_router_and_the_settings(
     router = load_by_environment()
     assert router.config.limits.local_only
     router.close()
+
+
+@pytest.mark.parametrize("expected", ["", "sha256:0", None], ids=["a lost pin", "another", "this one"])
+def test_the_environment_may_pin_the_routers_digest(
+    router_folder: Path, version: Version, monkeypatch: pytest.MonkeyPatch, expected: str | None
+) -> None:
+    monkeypatch.setenv(ROUTER_VARIABLE, str(router_folder))
+    monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
+    monkeypatch.setenv(EXPECT_VARIABLE, version.digest if expected is None else expected)
+    refused = pytest.raises(ForeignArtifact, match="another router than expected")
+    with nullcontext() if expected is None else refused:
+        load_by_environment().close()
 
 
 def test_an_environment_that_names_no_router_says_how_to_name_it(monkeypatch: pytest.MonkeyPatch) -> None:

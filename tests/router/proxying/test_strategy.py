@@ -271,9 +271,100 @@ def test_what_the_settings_drop_does_not_reach_the_model(app: App, provider: Pro
     assert app.rows()[0]["notes"] == ["gpt-4.1-mini does not get 'seed': left out, as configured"]
 
 
-def test_a_call_without_messages_is_litellms_alone(app: App) -> None:
-    result = app.litellm.get_available_deployment(model="gpt-5", input="to embed", request_kwargs={})
-    assert result["model_name"] == "gpt-5"
+def picked(app: App, model: str, **kwargs: Json) -> str:
+    result = app.litellm.get_available_deployment(model=model, input="to embed", request_kwargs=kwargs)
+    return str(result["model_name"])
+
+
+def picked_in_a_loop(app: App, model: str, **kwargs: Json) -> str:
+    pick = app.litellm.async_get_available_deployment
+    result = asyncio.run(pick(model=model, input="to embed", request_kwargs=kwargs))
+    return str(result["model_name"])
+
+
+both_picks = pytest.mark.parametrize("pick", [picked, picked_in_a_loop])
+
+
+@both_picks
+def test_a_call_without_messages_is_litellms_alone(app: App, pick: Way) -> None:
+    assert pick(app, "gpt-5") == "gpt-5"
+
+
+@both_picks
+@pytest.mark.parametrize(
+    ("settings", "kwargs"),
+    [
+        pytest.param("", {"metadata": {"pointsman": {"local_only": True}}}, id="local_only"),
+        pytest.param("", {"litellm_metadata": {"pointsman": {"deny": ["gpt-5"]}}}, id="deny"),
+        pytest.param("", {"metadata": {"pointsman": {"allow": ["gpt-4o"]}}}, id="allow"),
+        pytest.param("", {"metadata": {"pointsman": {"max_cost_usd": 9.0}}}, id="a cost nobody knows"),
+        pytest.param("", {"metadata": {"pointsman": {"localonly": True}}}, id="a misspelt wish"),
+        pytest.param("limits: {local_only_tags: [patients]}", {"tags": ["Patients"]}, id="a tag"),
+        pytest.param("limits: {local_only: true}", {}, id="the settings"),
+    ],
+)
+def test_a_call_without_messages_obeys_the_limits_by_its_models_name(
+    make_app: Callable[[str], App], pick: Way, settings: str, kwargs: Json
+) -> None:
+    with pytest.raises(Refused, match=r"gpt-5 may not serve this request|unknown wish"):
+        pick(make_app(settings), "gpt-5", **kwargs)
+
+
+@pytest.mark.parametrize("call", [plain, in_a_loop])
+@pytest.mark.parametrize(
+    "redirection",
+    [
+        pytest.param({"api_base": "BASE"}, id="an address"),
+        pytest.param({"metadata": {}}, id="metadata without the limits"),
+        pytest.param({"custom_llm_provider": "azure"}, id="a provider"),
+        pytest.param({"litellm_credential_name": "other"}, id="credentials"),
+    ],
+)
+def test_a_fallback_with_arguments_of_its_own_can_t_lose_a_limit(
+    app: App, provider: Provider, call: Way, redirection: Json
+) -> None:
+    provider.script("llama", server_error())
+    own = {name: provider.api_base if value == "BASE" else value for name, value in redirection.items()}
+    with pytest.raises(Exception, match=r"llama|Refused|server"):
+        call(
+            app,
+            model=LOCAL,
+            metadata={"pointsman": {"local_only": True}},
+            fallbacks=[{"model": name, **own} for name in CALLED],
+        )
+    assert {one.model for one in provider.requests} == {"llama"}
+    assert len(provider.requests) == 1
+
+
+def test_an_argument_that_redirects_a_call_is_refused_under_a_limit_alone(app: App) -> None:
+    with pytest.raises(Refused, match="'use_litellm_proxy' could send it past the limit 'deny'"):
+        plain(app, model="gpt-5", use_litellm_proxy=True, metadata={"pointsman": {"deny": ["gpt-4o"]}})
+    assert plain(app, model="gpt-5", custom_llm_provider="openai") == "answer from five"
+
+
+NAMES_OF_FIVE = ["the-id-of-five", "openai/five", "nickname"]
+
+
+@pytest.mark.parametrize("name", NAMES_OF_FIVE)
+@pytest.mark.parametrize("call", [*WAYS, picked, picked_in_a_loop])
+@pytest.mark.parametrize("wishes", [{"deny": ["gpt-5"]}, {"local_only": True}], ids=str)
+def test_a_group_is_judged_by_its_own_name_however_a_call_names_it(
+    app: App, provider: Provider, wishes: Json, call: Way, name: str
+) -> None:
+    for one in app.deployments:
+        one["model_info"] = {"id": "the-id-of-five"} if one["model_name"] == "gpt-5" else {}
+    app.litellm = LiteLLMRouter(
+        model_list=app.deployments, num_retries=0, model_group_alias={"nickname": "gpt-5"}
+    )
+    attach(app.litellm, app.router)
+    with pytest.raises(Refused, match="may not serve this request"):
+        call(app, model=name, metadata={"pointsman": wishes})
+    assert not provider.requests
+
+
+@both_picks
+def test_a_call_without_messages_may_go_to_a_local_model_under_a_limit(app: App, pick: Way) -> None:
+    assert pick(app, LOCAL, metadata={"pointsman": {"local_only": True}}) == LOCAL
 
 
 def test_one_metadata_object_may_serve_many_requests_at_once(app: App) -> None:

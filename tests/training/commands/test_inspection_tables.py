@@ -39,3 +39,15 @@ def test_models_whose_names_do_not_fit_beside_each_other_are_numbered(
 ) -> None:
     assert "(3) anthropic/claude-opus-4-5" in shown(found, monkeypatch, 80)
     assert "(3)" not in shown(found, monkeypatch, 200)
+
+
+def test_groups_left_out_are_counted_and_groups_without_a_name_are_no_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = tables.MOST_ROWS + 3
+    rows = many(2 * days, model="m")
+    dated = [row | {"time": f"2026-01-{1 + place % days:02}T00:00:00Z"} for place, row in enumerate(rows)]
+    text = shown(inspected(tmp_path, *dated), monkeypatch, 80)
+    assert "and 3 earlier; --json has all" in text
+    assert "no call has a task type" in text
+    assert "(none)" not in text

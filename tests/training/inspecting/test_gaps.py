@@ -10,7 +10,14 @@ import pytest
 from router.settings.sections import Training
 from router.settings.yaml_file import parse_config
 from tests.training.inspecting.logs import inspected, many
-from training.inspecting.gaps import LEAST_JUDGED, LEAST_OUTCOMES, missing_for_a_router, readiness_of
+from training.inspecting.gaps import (
+    LEAST_CONSTANT,
+    LEAST_JUDGED,
+    LEAST_OUTCOMES,
+    LogReport,
+    missing_for_a_router,
+    readiness_of,
+)
 
 WHOLE: dict[str, Any] = {
     "task_type": "chat", "propensity": 0.5, "session_id": "s", "cost_usd": 0.1, "input_tokens": 1,
@@ -69,6 +76,34 @@ def test_a_cost_off_the_list_price_is_named(tmp_path: Path) -> None:
     assert any(
         "don't match" in one and "gpt-4o" in one for one in missing_for_a_router(inspected(tmp_path, *rows))
     )
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        (100, "They look like cents: `cost_usd` is in dollars"),
+        (1e6, "look like millionths of a dollar"),
+        (7, "Discounts"),
+    ],
+)
+def test_costs_in_another_unit_are_named_with_it(tmp_path: Path, times: float, words: str) -> None:
+    listed = (1000 * 2.5 + 100 * 10) / 1e6
+    rows = many(5, model="gpt-4o", cost_usd=listed * times, input_tokens=1000, output_tokens=100)
+    (sentence,) = (one for one in missing_for_a_router(inspected(tmp_path, *rows)) if "don't match" in one)
+    assert words in sentence
+
+
+def test_a_log_too_small_for_a_router_is_sent_to_rules_and_not_to_a_replay(tmp_path: Path) -> None:
+    rows = [row for model in ("small", "large") for row in many(10, **WHOLE, model=model)]
+    report = LogReport.of(inspected(tmp_path, *rows), Training(), ["calls.db"])
+    assert report.missing[0].startswith("Too few outcomes to train: `pointsman init large small` makes")
+    assert not any("replay" in one for one in [*report.missing, report.readiness.sentence])
+
+
+def test_a_few_equal_outcomes_are_no_gap(tmp_path: Path) -> None:
+    few = missing_for_a_router(inspected(tmp_path, *many(LEAST_CONSTANT - 1, success=True)))
+    many_equal = missing_for_a_router(inspected(tmp_path, *many(LEAST_CONSTANT, success=True)))
+    assert [any("never differ" in one for one in found) for found in (few, many_equal)] == [False, True]
 
 
 def test_rows_that_teach_nothing_are_named_by_reason(tmp_path: Path) -> None:

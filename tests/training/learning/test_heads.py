@@ -447,6 +447,17 @@ def test_a_model_that_logged_no_tokens_is_expected_to_make_none() -> None:
     assert (lengths.input_ratio == 1).all()
 
 
+def test_a_model_without_logged_tokens_answers_at_the_length_of_the_others_or_as_assumed() -> None:
+    sample = sample_of(100)
+    narrow = narrow_inputs(sample.features, structure_scaling(sample.features))
+    nothing = np.full_like(sample.output_tokens, np.nan)
+    alone = fit_lengths(replace(sample, output_tokens=nothing), 1000)
+    assert alone.expected(sample.features, narrow)[1] == pytest.approx(1000)
+    one = np.where(np.arange(MODELS) == 0, np.nan, sample.output_tokens)
+    expected = fit_lengths(replace(sample, output_tokens=one), 1000).expected(sample.features, narrow)[1]
+    assert expected[:, 0] == pytest.approx(np.nanmean(one))
+
+
 @pytest.mark.parametrize("kind", ["success", "label"])
 def test_every_setting_of_an_estimator_is_of_its_kind(kind: Kind) -> None:
     assert {setting.kind for setting in settings_of(kind)} == {kind}

@@ -14,6 +14,7 @@ from training.pages.numbers import (
     shortened,
     signed,
     typeset,
+    unit_of,
     usd_per_thousand,
 )
 from training.statistics.intervals import UNKNOWN, Interval
@@ -49,6 +50,15 @@ def test_costs_are_told_per_thousand_calls(usd: float, text: str) -> None:
 )
 def test_a_change_of_cost_has_a_sign(usd: float, text: str) -> None:
     assert dollars(usd, signed=True) == text
+
+
+@pytest.mark.parametrize(
+    ("ratio", "unit"),
+    [(1.0, ""), (30.0, ""), (101.0, "cents"), (60.0, "cents"), (990.0, "thousandths of a dollar"),
+     (1e6, "millionths of a dollar"), (0.0, ""), (math.nan, "")],
+)  # fmt: skip
+def test_costs_that_are_not_in_dollars_are_known_by_their_size(ratio: float, unit: str) -> None:
+    assert unit_of(ratio) == unit
 
 
 def test_a_change_that_rounds_to_nothing_has_no_sign() -> None:

@@ -95,6 +95,11 @@ def test_half_the_list_price_is_worth_a_sentence() -> None:
     assert differences(0.5) == ["gpt-4o: its calls cost 0.50 times LiteLLM's list price"]
 
 
+def test_costs_in_another_unit_are_named_with_it() -> None:
+    (sentence,) = differences(1e6)
+    assert "1,000,000.00 times LiteLLM's list price; they look like millionths of a dollar" in sentence
+
+
 def test_three_times_the_list_price_is_worth_a_sentence() -> None:
     assert differences(3.0) == ["gpt-4o: its calls cost 3.00 times LiteLLM's list price"]
 

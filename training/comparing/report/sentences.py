@@ -91,7 +91,7 @@ def headline(claims: Sequence[Claim]) -> str:
     """One sentence that counts what is shown against the other policies, losses first."""
     compared = [claim for claim in claims if claim.success]
     if not compared:
-        return "There is nothing to compare the router with."
+        return "This log can't compare the router with any other policy."
     verdicts = Counter(word for claim in compared for word in (claim.success, claim.cost))
     words = ("less successful", "dearer", "more successful", "cheaper")
     parts = [f"{word} than {verdicts[word] or 'none'}" for word in words]

@@ -15,7 +15,7 @@ TITLES: Mapping[Code, str] = {
     "deploy": "Deploy this router",
     "deploy_with_weight": "Deploy it if the trade-off suits you",
     "one_model": "You need no router",
-    "cannot_tell": "The log does not tell",
+    "cannot_tell": "No verdict yet",
     "losing": "Do not deploy this router",
 }
 

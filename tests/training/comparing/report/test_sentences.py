@@ -148,7 +148,7 @@ def test_the_headline_counts_losses_first() -> None:
         "Of 2 other policies, the router is shown to be less successful than 1, dearer than none, "
         "more successful than 1 and cheaper than 2."
     )
-    assert headline(claims[2:]) == "There is nothing to compare the router with."
+    assert headline(claims[2:]) == "This log can't compare the router with any other policy."
 
 
 @pytest.mark.parametrize("known_costs", [True, False])

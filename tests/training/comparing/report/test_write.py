@@ -20,11 +20,13 @@ from tests.training.comparing.report.reports import (
     hostile,
     off_policy,
     one_model,
+    support,
     unknown_costs,
 )
 from training.comparing.report.charts import charts_of
 from training.comparing.report.write import PACKAGE, PLOTLY, conclusion_of, html, write_report
 from training.pages.rendering import packaged
+from training.statistics.intervals import UNKNOWN
 
 VOID = {"meta", "br", "line", "circle", "path"}
 
@@ -249,6 +251,18 @@ def test_losing_slices_are_named_worst_first(page: str) -> None:
 
 def test_unknown_costs_are_called_unknown() -> None:
     assert "Costs are unknown, so there is no curve" in parsed(html(unknown_costs())).text
+
+
+def test_a_refused_router_has_no_figures_and_its_costs_are_not_called_unknown() -> None:
+    case = unknown_costs()
+    nothing = replace(case.change, usd_per_1000=UNKNOWN, failures_per_1000=UNKNOWN)
+    refused = replace(
+        case, change=nothing, router=replace(case.router, support=support(refused="too seldom"))
+    )
+    text = parsed(html(refused)).text
+    assert "so there is no curve" in text
+    assert "Costs are unknown" not in text
+    assert "Per 1,000 requests, against" not in text
 
 
 def test_one_prompt_makes_a_page() -> None:

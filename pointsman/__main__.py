@@ -1,0 +1,5 @@
+"""`python -m pointsman`."""
+
+from router.cli import main
+
+main()
