@@ -111,16 +111,35 @@ def _outcome(judge: Judge, judgements: Sequence[Judgement]) -> Call:
 
 
 def error_class(*texts: Json) -> str | None:
-    """The name of an error's class, from its dotted path or from the beginning of a message."""
+    """The class of an error, from its dotted path or the beginning of a message; else its status code.
+
+    What a message says of the prompt comes first: for a prompt that is too long, clients raise any class.
+    """
+    for text in texts:
+        for said, name in _SAID:
+            if words(text) is not None and said.search(text):
+                return name
     for text in texts:
         if words(text) is None:
             continue
         last = text.rpartition(".")[2]
         if last.isidentifier() or text.isdigit():
             return str(last)
-        if match := _ERROR_CLASS.search(text[:200]):
+        if match := _ERROR_CLASS.search(text[:200]) or _STATUS.search(text):
             return match[1]
     return None
+
+
+_STATUS = re.compile(r"^Error code: (\d{3})\b")
+"""How the clients of OpenAI and Anthropic begin the message of an error."""
+_TOO_LONG = (
+    "maximum context length", "maximum model length", "prompt is too long", "input is too long",
+    "context window", "context limit", "exceeds the maximum number of tokens",
+)  # fmt: skip
+_SAID: Sequence[tuple[re.Pattern[str], str]] = (
+    (re.compile("(?i)context_length_exceeded|" + "|".join(_TOO_LONG)), "ContextWindowExceededError"),
+    (re.compile("(?i)content_policy_violation|^content_filter$"), "ContentPolicyViolationError"),
+)
 
 
 def with_error(call: Call, name: str | None) -> Call | Skipped:
@@ -129,13 +148,12 @@ def with_error(call: Call, name: str | None) -> Call | Skipped:
     Args:
         name: class of the error, or its status code; None if the log has neither.
     """
-    if name is not None and (is_callers(name) or name in ("401", "403", "404", "422")):
+    if is_callers(name):
         return NOT_THE_MODELS
     error = name or "error"
     return {**call, "error": error, **blame(error)}
 
 
-_TOO_LONG = ("maximum context length", "prompt is too long", "context window", "context limit")
 _MODELS = frozenset(
     "context_length_exceeded content_policy_violation content_filter invalid_prompt "
     "model_context_window_exceeded string_above_max_length".split()

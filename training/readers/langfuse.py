@@ -37,6 +37,7 @@ from training.readers.protocol import (
     Skipped,
 )
 from training.readers.request_shapes import answer_evidence, request_fields
+from training.readers.traced_runs import without_outer
 from training.readers.values import (
     filled,
     first_given,
@@ -55,6 +56,9 @@ _TELLING: Mapping[_Kind, Sequence[str]] = {
     "trace": ("id", "timestamp", "session_id", "bookmarked", "tags"),
 }
 _JUDGES: Mapping[str, Judge] = {"ANNOTATION": "annotation", "API": "feedback", "EVAL": "evaluation"}
+
+_WALLS = ("TOOL", "AGENT", "EVALUATOR", "GUARDRAIL")
+"""Types of observations whose generations are calls of their own, though a generation is around them."""
 
 _MANIFEST = ("exportSource", "window", "tables", "files")
 """Members of the manifest that an export writes last, beside its folders: `manifests/TIME.json`."""
@@ -97,7 +101,9 @@ class Langfuse(JoiningReader):
         spelled = [names for snake in _TELLING.values() for names in (snake, [camel(name) for name in snake])]
         if any(set(names) <= sample.columns for names in spelled):
             return 0.9
-        return 0.9 * max(sample.share(*names) for names in (*spelled, _MANIFEST))
+        return 0.9 * sample.share_of(
+            lambda row: any(all(name in row for name in names) for names in (*spelled, _MANIFEST))
+        )
 
     def key(self, row: Record) -> str | None:
         """The trace."""
@@ -108,15 +114,25 @@ class Langfuse(JoiningReader):
         results = [_alone(row) for row in rows]
         newest = _newest(rows)
         trace = next((row.fields for row in newest if row.kind == "trace"), {})
-        calls = {row.id: _call(row.fields, trace) for row in newest if row.kind == "observation"}
+        seen = {row.id: row.fields for row in newest if row.kind == "observation"}
+        calls = {name: _call(fields, trace) for name, fields in seen.items()}
         scores = _scores(newest, calls)
+        judged = {
+            name: with_judgements(call, [*scores.judgements[name], *score_columns(seen[name])])
+            if isinstance(call, dict)
+            else call
+            for name, call in calls.items()
+        }
+        results_of = without_outer(
+            judged,
+            {name: words(field(fields, "parent_observation_id")) for name, fields in seen.items()},
+            {name for name, fields in seen.items() if fields.get("type") in _WALLS},
+        )
         for row in newest:
             if row.kind == "score":
                 results[row.number] = scores.results[row.id]
             elif row.kind == "observation":
-                call = calls[row.id]
-                judgements = [*scores.judgements[row.id], *score_columns(row.fields)]
-                results[row.number] = with_judgements(call, judgements) if isinstance(call, dict) else call
+                results[row.number] = results_of[row.id]
             elif not any(isinstance(call, dict) for call in calls.values()):
                 results[row.number] = NO_CALL_IN_TRACE
         return results

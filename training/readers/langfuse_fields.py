@@ -61,8 +61,8 @@ def amounts(row: Record, model: str) -> Call:
     """
     details = pairs(field(row, "cost_details"))
     cost = first_given(field(row, "total_cost"), field(row, "calculated_total_cost"), details.get("total"))
-    usage = pairs(first_given(field(row, "usage_details"), row.get("usage")))
-    inputs, outputs = _tokens(usage)
+    usage = pairs(field(row, "usage_details")) or pairs(row.get("usage"))
+    inputs, outputs = _tokens(usage) if usage.get("unit") in (None, "TOKENS") else (None, None)
     known: Call = {
         "cost_usd": cost if details.keys() - {"total"} or _is_priced_at_zero(row) else paid(cost, model),
         "input_tokens": first_given(inputs, field(row, "prompt_tokens"), field(row, "input_usage")),

@@ -25,7 +25,7 @@ from training.readers.traced_runs import (
 from training.readers.values import first_given, is_zero, mapping, member, words
 
 _NO_RUN = Rejected("not a LangSmith run")
-_REST = ("tools", "functions", "response_format")
+_REST = ("tools", "functions", "response_format", "reasoning_effort", "reasoning", "thinking")
 
 
 class LangSmith(TracedRuns):

@@ -45,9 +45,10 @@ _CALLERS = frozenset(
     "AuthenticationError PermissionDeniedError BudgetExceededError ProxyModelNotFoundError NotFoundError "
     "BadRequestError UnprocessableEntityError HTTPException ProxyException RejectedRequestError "
     "BlockedPiiEntityError GuardrailRaisedException InvalidRequestError CancelledError ClientDisconnect "
+    "ImageFetchError 401 403 404 422 "
     "LiteLLMUnknownProvider ModelNotFoundException KeyError TypeError ValueError AttributeError".split()
 )
-"""Errors that any model would have met, or that the proxy raised before it called one."""
+"""Classes and statuses of errors that any model would have met, or that came before any was called."""
 _MODELS = frozenset(
     "ContextWindowExceededError ContentPolicyViolationError JSONSchemaValidationError "
     "APIResponseValidationError UnsupportedParamsError".split()
@@ -215,12 +216,12 @@ def _error(record: Record, metadata: _Object) -> _Object:
 def _not_the_models(error: _Object) -> bool:
     category = words(error.get("error_rate_limit_category"))
     by_proxy = category is not None and category.startswith("litellm")
-    return by_proxy or is_callers(error.get("error_class"))
+    return by_proxy or is_callers(first_given(error.get("error_class"), error.get("error_code")))
 
 
 def is_callers(error_class: Json) -> bool:
-    """Whether any model would have met an error of this class, or the proxy called none."""
-    return isinstance(error_class, str) and error_class in _CALLERS
+    """Whether any model would have met an error of this class or status, or the proxy called none."""
+    return isinstance(error_class, str) and error_class.rpartition(".")[2] in _CALLERS
 
 
 def _outcome(error: _Object, metadata: _Object) -> Call:

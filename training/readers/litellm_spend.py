@@ -44,6 +44,7 @@ class LiteLLMSpend(Reader):
         if not any(name in row for name in ("request_id", "spend", "proxy_server_request")):
             return _NO_ROW
         body = mapping(row.get("proxy_server_request"))
+        body = body if is_request(body) else mapping(body.get("body")) or body
         if not is_request(body) and (messages := unpacked(row.get("messages"))):
             body = {**body, "messages": messages}
         return call_of(row, body, mapping(row.get("metadata")), row.get("response"))

@@ -35,7 +35,7 @@ from training.readers.protocol import (
 )
 from training.readers.providers import litellm_model, provider_prefix
 from training.readers.request_shapes import texts_in
-from training.readers.traced_runs import evidence_in, request_in, run_model
+from training.readers.traced_runs import evidence_in, request_in, run_model, sum_of
 from training.readers.values import (
     filled,
     first_given,
@@ -48,6 +48,7 @@ from training.readers.values import (
     truth,
     words,
 )
+from training.readers.zero_costs import paid
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -209,7 +210,7 @@ def _call(row: Record, span: Record, attributes: Mapping[str, Json]) -> Result:
         return NO_PROMPT
     model = _model(attributes, inputs)
     evidence = evidence_in(outputs)
-    call = {**fields, "model": model, **_labels(row, span), **_amounts(span, attributes), **evidence}
+    call = {**fields, "model": model, **_labels(row, span), **_amounts(span, attributes, model), **evidence}
     result = with_error(call, error) if (error := error_of(span)) else call
     if not isinstance(result, dict):
         return result
@@ -264,13 +265,15 @@ def _start(span: Record) -> Json:
     return first_given(span.get("start_time_unix_nano"), span.get("start_time"))
 
 
-def _amounts(span: Record, attributes: Mapping[str, Json]) -> Call:
+def _amounts(span: Record, attributes: Mapping[str, Json], model: str | None) -> Call:
     """Cost, tokens and latency; MLflow's own cost comes before that of the traced library."""
     usage = _usage(attributes)
     end = from_nanoseconds(first_given(span.get("end_time_unix_nano"), span.get("end_time")))
-    costs = member(attributes, "mlflow.llm.cost", "total_cost"), attributes.get("response_cost")
+    own = mapping(attributes.get("mlflow.llm.cost"))
+    parts = sum_of(own.get("input_cost"), own.get("output_cost"))
+    costs = own.get("total_cost"), attributes.get("response_cost"), parts
     amounts: Call = {
-        "cost_usd": first_given(*(cost for cost in costs if cost != 0)),
+        "cost_usd": first_given(*(paid(cost, model) for cost in costs)),
         "input_tokens": first_given(usage.get("input_tokens"), usage.get("prompt_tokens")),
         "output_tokens": first_given(usage.get("output_tokens"), usage.get("completion_tokens")),
         "latency_s": seconds_between(from_nanoseconds(_start(span)), end),

@@ -20,7 +20,7 @@ from training.readers.traced_runs import (
     model_name,
     run_result,
 )
-from training.readers.values import first_given, listed, mapping, member, words
+from training.readers.values import first_given, listed, mapping, words
 
 _TYPES = ("llm", "general", "tool", "guardrail")
 _OWN = ("parent_span_id", "total_estimated_cost", "feedback_scores", "usage")
@@ -69,7 +69,7 @@ class Opik(TracedRuns):
             **evidence_in(row.get("output")),
         }
         rest = {name: metadata[name] for name in ("tools", "response_format") if metadata.get(name)}
-        failed = member(row, "error_info", "exception_type")
+        failed = _failure(mapping(row.get("error_info")))
         is_model = row.get("type") == "llm" and "trace_id" in row
         result = run_result(known, row.get("input"), rest, error=failed) if is_model else _other(row)
         return Run(
@@ -79,6 +79,12 @@ class Opik(TracedRuns):
             judgements=[one for one in _judgements(row) if one is not None],
             end=end,
         )
+
+
+def _failure(error: Mapping[str, Json]) -> str | None:
+    """What went wrong: the class of the error, with its message."""
+    about = (words(error.get(name)) for name in ("exception_type", "message"))
+    return ": ".join(one for one in about if one) or None
 
 
 def _other(row: Record) -> Result:

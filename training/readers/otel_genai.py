@@ -7,6 +7,7 @@ instrumentations use. Spans of other conventions (`openinference`, `vercel_ai`) 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -32,7 +33,7 @@ from training.readers.protocol import (
 )
 from training.readers.providers import litellm_model
 from training.readers.request_shapes import texts_in
-from training.readers.traced_runs import NO_CHAT, sum_of
+from training.readers.traced_runs import NO_CHAT, sum_of, without_outer
 from training.readers.values import (
     filled,
     first_given,
@@ -75,6 +76,10 @@ _OUTPUTS = (
     "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "gen_ai.response.completion_tokens",
     "llm.usage.completion_tokens", "llm.usage.output_tokens", "llm.token_count.completion",
 )  # fmt: skip
+_EFFORTS = (
+    "gen_ai.request.reasoning.level", "gen_ai.request.reasoning.effort", "gen_ai.request.reasoning_effort",
+    "llm.request.reasoning_effort",
+)  # fmt: skip
 _MODALITIES = ("text", "image", "audio", "video")
 
 
@@ -95,17 +100,39 @@ class OtelGenAI(JoiningReader):
         return plain_rows(record)
 
     def key(self, row: Record) -> str | None:
-        """The ids of trace and span."""
-        trace, span = words(row.get("trace_id")), words(row.get("span_id"))
-        return f"{trace}/{span}" if trace and span else None
+        """The trace."""
+        return words(row.get("trace_id"))
 
     def join(self, rows: Sequence[Record]) -> Sequence[Result]:
-        """The span as a call, with the details of its log records."""
-        logs = [Event.of(row) for row in rows if row.get("kind") == "log"]
-        results = [_result(row, logs) for row in rows]
-        if any(isinstance(result, dict) for result in results):
-            return results
-        return [NO_CALL_OF_EVENT if result is JOINED else result for result in results]
+        """The spans as calls, each with the details of its log records; of nested ones the innermost."""
+        ids = [words(row.get("span_id")) for row in rows]
+        logs: dict[str | None, list[Event]] = defaultdict(list)
+        for name, row in zip(ids, rows, strict=True):
+            if row.get("kind") == "log":
+                logs[name].append(Event.of(row))
+        results = [_result(row, logs[name] if name else ()) for name, row in zip(ids, rows, strict=True)]
+        spans = {
+            name: (row, result)
+            for name, row, result in zip(ids, rows, results, strict=True)
+            if name and row.get("kind") == "span"
+        }
+        calls = without_outer(
+            {name: result for name, (_, result) in spans.items()},
+            {name: words(row.get("parent_id")) for name, (row, _) in spans.items()},
+            {name for name, (_, result) in spans.items() if result == OTHER_CALL},
+        )
+        return [
+            calls.get(name or "", result)
+            if row.get("kind") == "span"
+            else _of_event(result, spans.get(name or ""))
+            for name, row, result in zip(ids, rows, results, strict=True)
+        ]
+
+
+def _of_event(result: Result, span: tuple[Record, Result] | None) -> Result:
+    """The result of a log record, which joins a span only if that is a call."""
+    is_call = span is not None and isinstance(span[1], dict)
+    return result if is_call or result is not JOINED else NO_CALL_OF_EVENT
 
 
 def _result(row: Record, logs: Sequence[Event]) -> Result:
@@ -169,7 +196,7 @@ def _call(row: Record, attributes: AttributeMap, events: Sequence[Event]) -> Res
 
 def _effort(attributes: AttributeMap) -> str | None:
     """The reasoning effort of the conventions, else of OpenInference."""
-    stated = effort_word(attributes.get("gen_ai.request.reasoning.level"))
+    stated = next((word for name in _EFFORTS if (word := effort_word(attributes.get(name)))), None)
     return stated or effort_of(mapping(attributes.get("llm.invocation_parameters")))
 
 
@@ -181,6 +208,10 @@ def _model(attributes: AttributeMap) -> str | None:
     return litellm_model(model, *(attributes.get(name) for name in providers))
 
 
+def _is_named(row: Record) -> bool:
+    return words(row.get("trace_id")) is not None and words(row.get("span_id")) is not None
+
+
 def _labels(row: Record, attributes: AttributeMap) -> Call:
     names = ("gen_ai.conversation.id", "session.id", "traceloop.association.properties.session_id")
     session = first_words(*(attributes.get(name) for name in names), row.get("trace_id"))
@@ -188,7 +219,7 @@ def _labels(row: Record, attributes: AttributeMap) -> Call:
     task = words(mapping(attributes.get("metadata")).get("task_type"))
     return filled(
         {
-            "call_id": READER.key(row),
+            "call_id": f"{row['trace_id']}/{row['span_id']}" if _is_named(row) else None,
             "session_id": session,
             "time": row.get("start"),
             "tags": tags,
@@ -224,10 +255,11 @@ def _tokens(attributes: AttributeMap, names: Sequence[str], side: str) -> Json:
 
 def _error(row: Record, attributes: AttributeMap, events: Sequence[Event]) -> str | None:
     """The class of the error that ended the call; "error" if it is unknown, None without an error."""
-    raised = [event.attributes.get("exception.type") for event in events if event.name == "exception"]
-    return error_class(attributes.get("error.type"), *raised) or (
-        "error" if row.get("failed") is True else None
-    )
+    exceptions = [event.attributes for event in events if event.name == "exception"]
+    raised = [one.get(f"exception.{part}") for part in ("type", "message") for one in exceptions]
+    stated = attributes.get("error.type"), *raised, row.get("message")
+    failed = row.get("failed") is True
+    return error_class(*stated) or ("error" if failed else None) if failed or any(stated[:-1]) else None
 
 
 def _judgements(events: Iterable[Event]) -> Iterator[Judgement | None]:

@@ -236,11 +236,11 @@ def _numbered_message(one: AttributeMap, role: str) -> Json:
 
 
 def _from_events(events: Sequence[Event]) -> Iterator[Json]:
-    """One message of each event, in their order."""
-    for event in events:
-        role = _ROLES.get(event.name)
-        if role is not None:
-            yield _event_message(event.content, role)
+    """One message of each event, in their order; none if the user's texts were not recorded."""
+    said = [(event.content, role) for event in events if (role := _ROLES.get(event.name))]
+    if any(role != "user" or body.get("content") is not None for body, role in said):
+        asked = [body.get("content") is not None for body, role in said if role == "user"]
+        yield from (_event_message(body, role) for body, role in said if any(asked) or not asked)
 
 
 def _event_message(body: Mapping[str, Json], role: str) -> Json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import string
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
@@ -32,6 +33,8 @@ _FORMS = (
 )
 """Members of a span on its own: of OTLP, of the SDK, of Phoenix and its tables, of Jaeger."""
 _ID_BYTES = (8, 16)
+_ID_DIGITS = (16, 32)
+_HEXADECIMAL = frozenset(string.hexdigits)
 
 
 def is_telemetry(record: Record) -> bool:
@@ -47,10 +50,10 @@ def is_telemetry(record: Record) -> bool:
 def plain_rows(record: Record) -> Iterator[Record]:
     """The spans and log records in a record, which is an export request, a trace, a span or a log record.
 
-    Each has `kind` ("span" or "log"), `trace_id`, `span_id`, `name`, `start` and `end` (seconds since
-    1970, or the logged values), `failed`, `attributes` and `events` with plain values; a log record has a
-    `body`. Log records and events have a `time`, in nanoseconds since 1970. Ids of bytes are in hexadecimal
-    digits, so that they meet whatever wrote them.
+    Each has `kind` ("span" or "log"), `trace_id`, `span_id`, `name` and `attributes`; a span has `parent_id`,
+    `start` and `end` (seconds since 1970, or the logged values), `failed` and `events`, with plain values; a
+    log record has a `body`. Log records and events have a `time`, in nanoseconds since 1970. Ids are in
+    hexadecimal digits, so that they meet whatever wrote them.
     """
     outer = _unwrapped(record)
     yield from (_span(span) for span in _nested(outer, *_SPANS))
@@ -79,9 +82,10 @@ def flat_attributes(attributes: AttributeMap, depth: int = 0) -> AttributeMap:
 def members(attributes: AttributeMap, name: str) -> Sequence[AttributeMap]:
     """The objects of a list in their order: flattened to names such as `NAME.0.role`, or whole."""
     by_number: dict[int, dict[str, Json]] = {}
+    start = f"{name}."
     for full, value in attributes.items():
-        if full.startswith(f"{name}."):
-            number, _, rest = full[len(name) + 1 :].partition(".")
+        if full.startswith(start):
+            number, _, rest = full[len(start) :].partition(".")
             if rest and number.isdecimal() and number.isascii() and len(number) < 9:
                 by_number.setdefault(int(number), {})[rest] = value
     whole = [flat_attributes(one) for one in listed(attributes.get(name)) if isinstance(one, dict)]
@@ -119,10 +123,12 @@ def _span(span: Record) -> Record:
         "kind": "span",
         "trace_id": _identity(_get(span, "traceId")),
         "span_id": _identity(_get(span, "spanId")),
+        "parent_id": _identity(_get(span, "parentSpanId")),
         "name": span.get("name"),
         "start": from_nanoseconds(_whole(_get(span, "startTimeUnixNano"))),
         "end": from_nanoseconds(_whole(_get(span, "endTimeUnixNano"))),
         "failed": _failed(span),
+        "message": _message(span),
         "attributes": _attributes(span.get("attributes")),
         "events": [
             {
@@ -158,10 +164,12 @@ def _sdk_span(span: Record) -> Record:
         "kind": "span",
         "trace_id": _identity(member(span, "context", "trace_id")),
         "span_id": _identity(member(span, "context", "span_id")),
+        "parent_id": _identity(span.get("parent_id")),
         "name": span.get("name"),
         "start": span.get("start_time"),
         "end": span.get("end_time"),
         "failed": _failed(span),
+        "message": _message(span),
         "attributes": {"openinference.span.kind": kind, **attributes} if kind else attributes,
         "events": [
             {**event, "time": _of_iso(event.get("timestamp"))}
@@ -195,6 +203,7 @@ def _jaeger_span(span: Record) -> Record:
         "kind": "span",
         "trace_id": _identity(span.get("traceID")),
         "span_id": _identity(span.get("spanID")),
+        "parent_id": _identity(first_given(span.get("parentSpanID"), _parent_in(span))),
         "name": span.get("operationName"),
         "start": None if start is None else start / 1e6,
         "end": None if start is None or length is None else (start + length) / 1e6,
@@ -207,6 +216,11 @@ def _jaeger_span(span: Record) -> Record:
             for fields in [_tags(log.get("fields"))]
         ],
     }
+
+
+def _parent_in(span: Record) -> Json:
+    references = [one for one in listed(span.get("references")) if isinstance(one, dict)]
+    return next((one.get("spanID") for one in references if one.get("refType") == "CHILD_OF"), None)
 
 
 def _jaeger_time(value: Json) -> int | None:
@@ -223,6 +237,11 @@ def _failed(span: Record) -> bool:
     status = mapping(span.get("status"))
     code = first_given(status.get("code"), status.get("status_code"), span.get("status_code"))
     return code in _FAILED
+
+
+def _message(span: Record) -> Json:
+    status = mapping(span.get("status"))
+    return first_given(status.get("message"), status.get("description"), span.get("status_message"))
 
 
 def _attributes(value: Json) -> AttributeMap:
@@ -285,7 +304,8 @@ def _identity(value: Json) -> Json:
             except (ValueError, binascii.Error):
                 return value
             return plain.hex() if len(plain) in _ID_BYTES else value
-        return value.removeprefix("0x")
+        digits = value.removeprefix("0x")
+        return digits.lower() if len(digits) in _ID_DIGITS and _HEXADECIMAL.issuperset(digits) else digits
     numbers = value
     if isinstance(value, dict):
         numbers = value.get("data", list(value.values()))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -176,6 +177,54 @@ class TracedRuns(JoiningReader):
         return results
 
 
+_OUTCOME = ("success", "score", "outcome_source")
+_AMOUNTS = ("cost_usd", "input_tokens", "output_tokens")
+
+
+def without_outer(
+    results: Mapping[str, Result], parents: Mapping[str, str | None], walls: Container[str]
+) -> dict[str, Result]:
+    """The results by id, in which a call around others is no call: two tracers wrote both.
+
+    The last call within it takes over its outcome, and its amounts if it is the only one, where it has none.
+
+    Args:
+        walls: ids of tools and agents; a call beyond one is a call of its own.
+    """
+    inner: dict[str, list[str]] = defaultdict(list)
+    calls = {name for name, result in results.items() if isinstance(result, dict)}
+    above = _calls_above(calls, parents, walls)
+    for name, around_it in above.items():
+        inner[around_it].append(name)
+    known = dict(results)
+    outermost_first = [name for name in inner if name not in above]
+    for outer in outermost_first:
+        within, around = inner[outer], mapping(known[outer])
+        outermost_first += [name for name in within if name in inner]
+        last = max(within, key=lambda name: str(mapping(results[name]).get("time")))
+        own = mapping(known[last])
+        names = (*(() if "outcome_source" in own else _OUTCOME), *(_AMOUNTS if len(within) == 1 else ()))
+        known[last] = {**{name: around[name] for name in names if name in around}, **own}
+        known[outer] = OUTER
+    return known
+
+
+def _calls_above(calls: Set[str], parents: Mapping[str, str | None], walls: Container[str]) -> dict[str, str]:
+    """The nearest call around each call that has one."""
+    above: dict[str, str | None] = dict.fromkeys(calls)
+    nearest: dict[str, str | None] = {}
+    for call in calls:
+        path: dict[str, None] = {}
+        step = parents.get(call)
+        while step is not None and not (step in calls or step in walls or step in nearest or step in path):
+            path[step] = None
+            step = parents.get(step)
+        found = step if step in calls else nearest.get(step or "")
+        nearest.update(dict.fromkeys(path, found))
+        above[call] = found
+    return {call: one for call, one in above.items() if one is not None and one != call}
+
+
 def _ancestors(runs: Sequence[Run]) -> set[str]:
     """The ids of all runs that have a call within them."""
     parents = {one.id: one.parent for one in runs if one.id is not None}
@@ -207,9 +256,9 @@ def amounts_of(cost: Json, inputs: Json, outputs: Json, *, start: Json, end: Jso
 
 
 def sum_of(*values: Json) -> float | None:
-    """The sum of those values that are numbers; None if none is."""
+    """The sum of the values; None unless each is a number: a part of a cost is not the cost."""
     known = [number for value in values if (number := usable_number(value)) is not None]
-    return sum(known) if known else None
+    return sum(known) if known and len(known) == len(values) else None
 
 
 def labels_of(call_id: Json, trace: Json, metadata: Mapping[str, Json], *, tags: Json, time: Json) -> Call:

@@ -61,6 +61,7 @@ def test_an_answer_meets_an_expectation_that_it_contains(
     assert (found and found.good) == met
 
 
+LONG = "ContextWindowExceededError"
 CALL: Call = {"model": "m", "success": False, "outcome_source": "error"}
 
 
@@ -88,6 +89,12 @@ def test_without_a_judgement_the_call_stays_as_it_is() -> None:
         pytest.param(["500"], "500", id="a code"),
         pytest.param([None, "failed with litellm.BadRequestError: x"], "BadRequestError", id="in a message"),
         pytest.param(["the prompt was: hello"], None, id="a text of no class is not repeated"),
+        pytest.param(["Error code: 401 - {'error': {}}"], "401", id="a client's message"),
+        pytest.param(["Error code: 400 - {'code': 'context_length_exceeded'}"], LONG, id="a code in it"),
+        pytest.param(["400", "This model's maximum context length is 8 tokens"], LONG, id="a later message"),
+        pytest.param(["BadRequestError('prompt is too long: 9 > 8')"], LONG, id="within another class"),
+        pytest.param(["ValidationException", "Input is too long for requested model"], LONG, id="Bedrock"),
+        pytest.param(["content_filter"], "ContentPolicyViolationError", id="a filter"),
     ],
 )
 def test_an_errors_class_is_found(texts: list[Json], found: str | None) -> None:
@@ -95,4 +102,5 @@ def test_an_errors_class_is_found(texts: list[Json], found: str | None) -> None:
 
 
 def test_an_error_of_the_caller_is_set_apart() -> None:
-    assert with_error(CALL, "401") is with_error(CALL, "AuthenticationError") is NOT_THE_MODELS
+    for name in ("401", "AuthenticationError", "litellm.AuthenticationError", "ImageFetchError", "422"):
+        assert with_error(CALL, name) is NOT_THE_MODELS

@@ -250,6 +250,22 @@ def test_tool_definitions_are_the_tools_of_the_chat_protocol(tmp_path: Path) -> 
     ]
 
 
+def test_a_trace_of_the_api_alone_is_its_calls(tmp_path: Path) -> None:
+    rows = [camel(observation()), camel(observation(id="o2", type="SPAN"))]
+    trace = {**camel(TRACE), "observations": rows, "scores": [camel(score())]}
+    files = read_rows(tmp_path, trace)
+    assert outcome(calls_of(files)["o1"]) == (True, None, "feedback")
+    assert set(files.summary.readers) == {"langfuse-api"}
+
+
+def test_of_nested_generations_the_inner_one_counts_with_what_is_said_of_both(tmp_path: Path) -> None:
+    inner = observation(id="o2", parent_observation_id="o1", total_cost=None, cost_details={})
+    files = read_rows(tmp_path, observation(), inner, score())
+    ((name, call),) = calls_of(files).items()
+    assert (name, call["cost_usd"], outcome(call)) == ("o2", 0.003, (True, None, "feedback"))
+    assert files.summary.set_apart == {"span around another model call": 1}
+
+
 def test_a_page_of_the_api_is_read_row_by_row(tmp_path: Path) -> None:
     trace = {**camel(TRACE), "observations": [camel(observation(id="o2"))], "scores": [camel(score())]}
     pages = [{**PAGE, "data": [camel(observation()), camel(score())]}, {**PAGE, "data": [trace]}]
@@ -290,6 +306,25 @@ def test_a_total_tells_whether_cached_tokens_are_within_the_others(
     tmp_path: Path, usage: Json, tokens: tuple[int, int]
 ) -> None:
     call = calls_of(read_rows(tmp_path, observation(usage_details=usage)))["o1"]
+    assert (call["input_tokens"], call["output_tokens"]) == tokens
+
+
+@pytest.mark.parametrize(
+    ("fields", "tokens"),
+    [
+        pytest.param({"usage": {"input": 5, "output": 3, "unit": "TOKENS"}}, (5, 3), id="older member"),
+        pytest.param(
+            {"usage": {"input": 5, "output": 3, "unit": "CHARACTERS"}}, (None, None), id="characters"
+        ),
+        pytest.param({"usage": {"input": 0, "output": 0}}, (None, None), id="never counted"),
+        pytest.param({"prompt_tokens": 0, "completion_tokens": 0}, (None, None), id="defaults"),
+        pytest.param({"prompt_tokens": 5, "completion_tokens": 0}, (5, 0), id="an empty answer"),
+    ],
+)
+def test_tokens_are_counts_of_tokens(
+    tmp_path: Path, fields: Mapping[str, Json], tokens: tuple[int | None, int | None]
+) -> None:
+    call = calls_of(read_rows(tmp_path, observation(usage_details={}, **fields)))["o1"]
     assert (call["input_tokens"], call["output_tokens"]) == tokens
 
 

@@ -411,3 +411,19 @@ def test_a_row_is_a_call_without_what_a_call_does_not_need(tmp_path: Path, missi
     row = {name: value for name, value in ROW.items() if name != missing}
     files = read(tmp_path, write_lines(tmp_path / "spend.jsonl", row), format="litellm-spend")
     assert (files.summary.calls, files.summary.rejected) == (1, 0)
+
+
+def test_the_body_within_a_whole_request_is_read(tmp_path: Path) -> None:
+    body = {"messages": [{"role": "user", "content": "2 + 2?"}]}
+    request = {"url": "http://localhost/chat/completions", "method": "POST", "headers": {}, "body": body}
+    call = spend_call(tmp_path, proxy_server_request=request)
+    assert json.loads(str(call["messages"])) == body["messages"]
+
+
+def test_a_status_tells_the_callers_errors_where_no_class_does(tmp_path: Path) -> None:
+    failed = {
+        "status": "failure",
+        "metadata": {"error_information": {"error_class": "", "error_code": "401"}},
+    }
+    files = read(tmp_path, write_lines(tmp_path / "spend.jsonl", ROW, {**ROW, "request_id": "2", **failed}))
+    assert files.summary.set_apart == {"error of the caller or the proxy": 1}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from training.reading.outcomes.answer_check import logged_answer
 
 CHAT = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o"}
 OLD = {"gen_ai.system": "openai", "gen_ai.request.model": "gpt-4o"}
+OLD_CHAT = {"gen_ai__system": "openai", "gen_ai__request__model": "gpt-4o"}
 HELLO = [{"role": "user", "parts": [{"type": "text", "content": "hello"}]}]
 ASKED: dict[str, Any] = {**CHAT, "gen_ai.input.messages": json.dumps(HELLO)}
 
@@ -539,3 +540,92 @@ def test_trace_stores_forms_hold_the_same_call(tmp_path: Path) -> None:
         assert files.summary.calls > 0
         assert all(0 <= call["latency_s"] <= 1.5 for call in counted(files))
         assert all(call["time"].year == 2026 for call in counted(files))
+
+
+def nested(*outer: Mapping[str, Any]) -> Json:
+    """An export request of spans, each within the one before."""
+    spans = [
+        {**SPAN, "spanId": f"b7ad6b716920333{number}", "parentSpanId": f"b7ad6b716920333{number - 1}", **one}
+        for number, one in enumerate(outer)
+    ]
+    return {"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}
+
+
+_TOOL = {"attributes": attributes(gen_ai__operation__name="execute_tool", gen_ai__tool__name="f")}
+
+
+@pytest.mark.parametrize(
+    ("spans", "ids"),
+    [
+        pytest.param([{}, {}], ["1"], id="two tracers"),
+        pytest.param([{}, {"attributes": []}, {}], ["2"], id="a span between"),
+        pytest.param([{}, _TOOL, {}], ["0", "2"], id="a tool between"),
+        pytest.param(
+            [{}, {"attributes": attributes(gen_ai__system="openai")}], ["0"], id="inner without text"
+        ),
+    ],
+)
+def test_of_nested_spans_of_a_call_the_innermost_counts(
+    tmp_path: Path, spans: Sequence[Mapping[str, Any]], ids: Sequence[str]
+) -> None:
+    files = read(tmp_path, write_lines(tmp_path / "a.jsonl", nested(*spans)))
+    assert sorted(call["call_id"][-1] for call in counted(files)) == ids
+
+
+def test_ids_meet_in_capitals_and_in_base64(tmp_path: Path) -> None:
+    plain = {
+        "traceId": "CvdlGRbNQ92ESOshHIAxnA==",
+        "spanId": "t61rcWkgMzE=",
+        "attributes": attributes(**OLD_CHAT),
+    }
+    log = {
+        "traceId": "0AF7651916CD43DD8448EB211C80319C", "spanId": "B7AD6B7169203331",
+        "eventName": "gen_ai.user.message", "body": {"kvlistValue": {"values": attributes(content="hello")}},
+    }  # fmt: skip
+    rows = [nested({**plain, "events": []}), {"resourceLogs": [{"scopeLogs": [{"logRecords": [log]}]}]}]
+    assert messages(read(tmp_path, write_lines(tmp_path / "a.jsonl", *rows))) == [
+        {"role": "user", "content": "hello"}
+    ]
+
+
+@pytest.mark.parametrize("called", [{}, {"tool_calls": json.dumps([{"id": "c", "type": "function"}])}])
+def test_events_without_the_users_text_are_no_prompt(
+    recorded: Recorded, tmp_path: Path, called: Mapping[str, Any]
+) -> None:
+    recorded.span(ASKED)
+    recorded.span(CHAT, event("gen_ai.user.message"), event("gen_ai.assistant.message", **called))
+    files = recorded.read(tmp_path)
+    assert (len(counted(files)), files.summary.set_apart) == (1, {NO_PROMPT.reason: 1})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["gen_ai.request.reasoning.level", "gen_ai.request.reasoning_effort", "llm.request.reasoning_effort"],
+)
+def test_an_effort_is_read_by_each_of_its_names(recorded: Recorded, tmp_path: Path, name: str) -> None:
+    recorded.span({**ASKED, name: "high"})
+    assert [call["effort"] for call in counted(recorded.read(tmp_path))] == ["high"]
+
+
+@pytest.mark.parametrize(
+    ("costs", "cost"),
+    [
+        ({"gen_ai.cost.input_cost": 0.1}, None),
+        ({"gen_ai.cost.input_cost": 0.1, "gen_ai.cost.output_cost": 0.2}, 0.3),
+        ({"llm.cost.prompt": 0.1}, None),
+    ],
+)
+def test_the_cost_of_one_side_is_not_the_cost(
+    recorded: Recorded, tmp_path: Path, costs: Mapping[str, float], cost: float | None
+) -> None:
+    recorded.span({**ASKED, **costs})
+    (call,) = counted(recorded.read(tmp_path))
+    assert call["cost_usd"] == (cost if cost is None else pytest.approx(cost))
+
+
+def test_the_message_of_a_failed_span_tells_that_the_prompt_was_too_long(
+    recorded: Recorded, tmp_path: Path
+) -> None:
+    said = "This model's maximum context length is 8 tokens"
+    recorded.span(ASKED, lambda span: span.set_status(Status(StatusCode.ERROR, said)))
+    assert [call["success"] for call in counted(recorded.read(tmp_path))] == [False]

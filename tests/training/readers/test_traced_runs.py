@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,10 @@ from tests.training.readers.example_traced_runs import (
     weave_said,
 )
 from training.readers.langsmith import READER as LANGSMITH
+from training.readers.litellm_records import OTHER_CALL
 from training.readers.message_shapes import chat_of
-from training.readers.traced_runs import generation_evidence, run_model
+from training.readers.protocol import OUTER, Result
+from training.readers.traced_runs import generation_evidence, run_model, sum_of, without_outer
 
 CALL = {"name": "f", "args": {"x": 1}, "id": "c", "type": "tool_call"}
 CALLED = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"x":1}'}}
@@ -234,3 +236,44 @@ def test_no_run_of_a_long_trace_is_looked_at_twice(tmp_path: Path) -> None:
     rows = [langsmith(f"s{number}", f"s{number - 1}") for number in range(5000)]
     results = LANGSMITH.join(rows)
     assert [isinstance(result, dict) for result in results] == [False] * 4999 + [True]
+
+
+_WITHIN: Mapping[str, tuple[Mapping[str, str | None], Sequence[str]]] = {
+    "two tracers": ({"a": None, "b": "a"}, "b"),
+    "a span between": ({"a": None, "x": "a", "b": "x"}, "b"),
+    "three tracers": ({"a": None, "b": "a", "c": "b"}, "c"),
+    "two attempts": ({"a": None, "b": "a", "c": "a"}, "bc"),
+    "a tool between": ({"a": None, "tool": "a", "b": "tool"}, "ab"),
+    "side by side": ({"x": None, "a": "x", "b": "x"}, "ab"),
+    "a parent elsewhere": ({"a": "gone", "b": "lost"}, "ab"),
+    "a circle": ({"a": "x", "x": "y", "y": "x"}, "a"),
+    "its own parent": ({"a": "a"}, "a"),
+}
+
+
+@pytest.mark.parametrize(("parents", "calls"), _WITHIN.values(), ids=_WITHIN)
+def test_of_nested_calls_the_innermost_count(parents: Mapping[str, str | None], calls: Sequence[str]) -> None:
+    results: dict[str, Result] = {name: {"time": 1} if name in "abc" else OTHER_CALL for name in parents}
+    known = without_outer(results, parents, {"tool"})
+    assert [name for name, result in known.items() if isinstance(result, dict)] == [*calls]
+    assert {name for name, result in known.items() if result == OUTER} == {*"abc"} & {*parents} - {*calls}
+
+
+def test_what_only_the_outer_call_knows_is_the_last_inner_ones() -> None:
+    parents = {"a": None, "b": "a"}
+    outer = {"cost_usd": 1.0, "input_tokens": 5, "success": True, "outcome_source": "feedback", "model": "x"}
+    known = without_outer({"a": outer, "b": {"input_tokens": 7, "model": "y"}}, parents, ())
+    assert known["b"] == {**outer, "input_tokens": 7, "model": "y"}
+    twice = without_outer(
+        {"a": outer, "b": {"time": 1, "outcome_source": "error"}, "c": {"time": 2}}, {**parents, "c": "a"}, ()
+    )
+    assert twice["b"] == {"time": 1, "outcome_source": "error"}
+    assert twice["c"] == {"time": 2, "success": True, "outcome_source": "feedback"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "whole"),
+    [((1, 2), 3), (("1", 2.0), 3), ((1, None), None), ((1, -2), None), ((None, None), None), ((0, 0), 0)],
+)
+def test_a_part_of_a_cost_is_not_the_cost(parts: tuple[Json, Json], whole: float | None) -> None:
+    assert sum_of(*parts) == whole

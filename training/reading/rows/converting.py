@@ -20,7 +20,7 @@ from training.readers.protocol import (
     Rejected,
     Result,
 )
-from training.readers.values import at_path
+from training.readers.values import at_path, is_zero
 from training.reading.files.log_file import LogFile
 from training.reading.files.raw import RawBatch, RawRows
 from training.reading.rows.cleaning import CALL_SCHEMA, RUNTIME_FIELDS
@@ -72,7 +72,7 @@ class Results:
         elif row.repaired:
             self.repaired.add(len(self.lines))
         self.lines.append(row.line)
-        self.calls.append(result)
+        self.calls.append(_counted(result))
         self.raws.append(row.record if row.text is None else row.text)
 
     def add_broken(self, row: SourceRow) -> None:
@@ -106,6 +106,16 @@ class Results:
             skipped=self.skipped,
             joined=self.joined,
         )
+
+
+_COUNTS = ("input_tokens", "output_tokens")
+
+
+def _counted(call: Call) -> Call:
+    """A call without its tokens where both counts are zero, which logs write for want of a count."""
+    if all(name in call and is_zero(call[name]) for name in _COUNTS):
+        return {name: value for name, value in call.items() if name not in _COUNTS}
+    return call
 
 
 def converted_batches(file: LogFile, part: int = 0) -> Iterator[RawBatch]:
