@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from router.serving.feedback_app import FeedbackApp
     from router.settings.sections import Config
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "ArtifactError", "AsyncStream", "CallFailed", "CallLogError", "Config", "ConfigError", "DamagedArtifact",
     "Decision", "Explanation", "FeedbackApp", "ForeignArtifact", "MissingExtra", "NewerArtifact", "NoAnswer",
