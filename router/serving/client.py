@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from html import escape
 from math import isfinite
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Never, Self, overload
@@ -568,6 +569,8 @@ def load_version(
     Raises:
         ArtifactError, ConfigError: as `Router.load`.
     """
+    if not isinstance(where, str | PathLike):
+        raise ArtifactError(f"router {where!r}: give a folder, models:/NAME@ALIAS, or a settings file")
     if not str(where).startswith(SCHEMES):
         if is_settings_file(where):
             return _callable_by(transport, _rules_of(Path(where), settings, expect)), None

@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from router import Router
 from router.call_log.log import CallLog, read_rows
 from router.errors import (
+    ArtifactError,
     CallFailed,
     CallLogError,
     ConfigError,
@@ -775,3 +776,9 @@ def test_a_pace_that_is_overrun_takes_cheaper_models(app: App) -> None:
     )
     cheapest = [min(cost, key=lambda model, of=cost: of[model]) for cost in costs]  # type: ignore[misc]
     assert chosen == cheapest
+
+
+@pytest.mark.parametrize("nothing", [None, 7, b"models/support"])
+def test_what_names_no_router_is_refused_as_such(nothing: Any) -> None:  # noqa: ANN401
+    with pytest.raises(ArtifactError, match="give a folder, models:/NAME@ALIAS, or a settings file"):
+        Router.load(nothing)
