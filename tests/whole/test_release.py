@@ -50,7 +50,12 @@ def test_both_hold_what_the_program_reads_and_nothing_of_ours(built: Path, wheel
 def _pythons() -> list[str]:
     """This Python, the lowest that is tested, and the highest where there is one."""
     places = [shutil.which(f"python{HIGHEST}"), *Path.home().glob(f".pyenv/versions/{HIGHEST}*/bin/python")]
-    return [sys.executable, *[str(place) for place in places if place][:1]]
+    return [sys.executable, *[str(place) for place in places if place and _runs(place)][:1]]
+
+
+def _runs(python: str | Path) -> bool:
+    """Whether a program is a Python, and not only the door to one that is not installed."""
+    return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("python", _pythons(), ids=["lowest", "highest"][: len(_pythons())])
