@@ -296,9 +296,9 @@ def local_models(client: Client, models: Iterable[str], config: Config) -> froze
 
 def targets_of(client: Client, models: Iterable[str]) -> Mapping[str, tuple[Target, ...]]:
     """The deployments behind each model of a `litellm.Router`; empty for any other client."""
-    if not hasattr(client, "get_model_list"):
+    if not has_groups(client):
         return {}
-    groups = {model: client.get_model_list(endpoint_of(model)) or () for model in models}
+    groups = {model: deployments_of(client, endpoint_of(model)) for model in models}
     return {model: tuple(Target.of(one, model) for one in group) for model, group in groups.items() if group}
 
 
