@@ -332,8 +332,9 @@ def test_a_fallback_with_arguments_of_its_own_can_t_lose_a_limit(
             metadata={"pointsman": {"local_only": True}},
             fallbacks=[{"model": name, **own} for name in CALLED],
         )
-    assert {one.model for one in provider.requests} == {"llama"}
-    assert len(provider.requests) == 1
+    # From LiteLLM 1.110 on, the plugin sees `fallbacks`, and refuses before the first attempt.
+    first = [] if hasattr(app.litellm, "registry") else ["llama"]
+    assert [one.model for one in provider.requests] == first
 
 
 def test_an_argument_that_redirects_a_call_is_refused_under_a_limit_alone(app: App) -> None:
