@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from router.errors import CallLogError
+from router.forecasting.head import sigmoid
 from router.records import FloatArray, IntArray
 from router.settings.sections import Config
 from training.progress import Reporter
@@ -20,7 +21,7 @@ from training.reading.outcomes.amendments import GRADES, grades_beside
 from training.reading.outcomes.judge_report import GraderReport
 from training.statistics.auc import clustered_auc
 from training.statistics.intervals import interval, resampled_sums
-from training.statistics.logistic import LogisticFit, chances, fit_logistic, log_loss
+from training.statistics.logistic import LogisticFit, fit_logistic, log_loss
 from training.whole_file import draft_of
 
 FOLDS = 5
@@ -118,7 +119,7 @@ class Grader:
     def __call__(self, answers: Answers) -> FloatArray:
         """Chance that each answer is good, shape (n,)."""
         logits = self._inputs(answers) @ self.weights
-        return chances(self._calibration_inputs(logits, answers.models) @ self.calibration)
+        return sigmoid(self._calibration_inputs(logits, answers.models) @ self.calibration)
 
     def _inputs(self, answers: Answers) -> FloatArray:
         scaled = np.clip((answers.numbers - self.centre) / self.spread, -FARTHEST, FARTHEST)

@@ -8,9 +8,10 @@ import numpy as np
 
 from router.forecasting.added import Added, mean_log
 from router.forecasting.features import Features
-from router.forecasting.head import Head, log_odds, narrow_inputs, sigmoid
+from router.forecasting.head import Head, log_odds, narrow_inputs
 from router.records import BoolArray, Float32Array, FloatArray, IntArray
 from training.prompts.split import folds
+from training.statistics.logistic import fit_logistic
 from training.statistics.ridge import RidgeHeads
 
 FOLDS = 5
@@ -138,25 +139,15 @@ def _fit_success(
     inputs: FloatArray, success: FloatArray, weight: FloatArray, models: int, narrow: int
 ) -> FloatArray:
     """Weights of the inputs: logistic regression shrunk to the mean of the head's own models."""
-    from scipy.optimize import minimize
-
     known = np.isfinite(success) & (weight > 0)
-    rows, target, weight = inputs[known], success[known], weight[known]
     prior = np.zeros(inputs.shape[1])
     prior[0] = 1.0
     tasks = inputs.shape[1] - 2 - models - narrow
-    penalty = np.repeat(
+    penalties = np.repeat(
         [SHARED_PENALTY, LEVEL_PENALTY, TASK_PENALTY, OWN_PENALTY, DEVIATION_PENALTY],
         [1, 1, tasks, models, narrow],
     )
-
-    def loss(vector: FloatArray) -> tuple[float, FloatArray]:
-        z, away = rows @ vector, vector - prior
-        value = (weight * (np.logaddexp(0.0, z) - target * z)).sum() + 0.5 * penalty @ away**2
-        return float(value), rows.T @ (weight * (sigmoid(z) - target)) + penalty * away
-
-    result = minimize(loss, prior, jac=True, method="L-BFGS-B")
-    return np.asarray(result.x)
+    return fit_logistic(inputs[known], success[known], weight[known], penalties, prior).weights
 
 
 def _fit_lengths(

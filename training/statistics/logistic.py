@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from router.forecasting.head import sigmoid
 from router.records import FloatArray
 
 STEPS = 50
 CONVERGED = 1e-6
-LARGEST_LOGIT = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +26,6 @@ class LogisticFit:
 
     weights: FloatArray
     left_out: FloatArray
-
-
-def chances(logits: FloatArray) -> FloatArray:
-    """Probabilities of log odds, of any shape; never 0 or 1."""
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -LARGEST_LOGIT, LARGEST_LOGIT))))
 
 
 def log_loss(logits: FloatArray, target: FloatArray, weight: FloatArray) -> float:
@@ -59,7 +54,7 @@ def fit_logistic(
 
     weights, value = centre.astype(np.float64), loss(centre)
     for _ in range(STEPS):
-        chance = chances(inputs @ weights)
+        chance = sigmoid(inputs @ weights)
         curve = weight * chance * (1.0 - chance)
         hessian = (inputs * curve[:, None]).T @ inputs + np.diag(penalties + 1e-9)
         gradient = inputs.T @ (weight * (chance - target)) + penalties * (weights - centre)
@@ -71,7 +66,7 @@ def fit_logistic(
             break
         value = after
     logits = inputs @ weights
-    chance = chances(logits)
+    chance = sigmoid(logits)
     curve = weight * chance * (1.0 - chance)
     hessian = (inputs * curve[:, None]).T @ inputs + np.diag(penalties + 1e-9)
     reach = np.einsum("np,np->n", inputs @ np.linalg.inv(hessian), inputs)

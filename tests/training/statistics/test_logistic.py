@@ -3,14 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from router.forecasting.head import sigmoid
 from router.records import FloatArray
-from training.statistics.logistic import LogisticFit, chances, fit_logistic, log_loss
+from training.statistics.logistic import LogisticFit, fit_logistic, log_loss
 
 
 def sample(n: int = 300, seed: int = 0) -> tuple[FloatArray, FloatArray]:
     draw = np.random.default_rng(seed)
     inputs = np.column_stack([np.ones(n), draw.normal(size=(n, 3))])
-    return inputs, (draw.random(n) < chances(inputs @ np.array([0.5, 1.0, -2.0, 0.0]))).astype(float)
+    return inputs, (draw.random(n) < sigmoid(inputs @ np.array([0.5, 1.0, -2.0, 0.0]))).astype(float)
 
 
 def fitted(inputs: FloatArray, target: FloatArray, penalty: float = 1.0) -> LogisticFit:
