@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -176,7 +177,7 @@ def dearest_price(price: ModelPrice, targets: Sequence[Target]) -> ModelPrice:
 
     The team's own price holds for the whole group, and so does the log's if all of them are listed alike.
     """
-    listed = [_entry_price(target.entry) or ModelPrice.unknown() for target in targets]
+    listed = [_target_price(target) for target in targets]
     alike = len({(one.per_input_token, one.per_output_token) for one in listed}) == 1
     if not targets or price.source == "config" or (price.source == "log" and alike):
         return price
@@ -188,6 +189,12 @@ def dearest_price(price: ModelPrice, targets: Sequence[Target]) -> ModelPrice:
         long_from=min(one.long_from for one in listed),
         long=Factor(input=max(one.input for one in long), output=max(one.output for one in long)),
     )
+
+
+@lru_cache(maxsize=1_000)
+def _target_price(target: Target) -> ModelPrice:
+    """The listed price of a deployment; kept, as every decision needs it."""
+    return _entry_price(target.entry) or ModelPrice.unknown()
 
 
 def _listed_changes(entry: Entry) -> dict[str, Json]:
