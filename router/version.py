@@ -149,6 +149,8 @@ class Version:
 
     def _offer(self, manifest: Mapping[str, Json]) -> None:
         """Take over the models of a manifest, with their prices, limits and policy."""
+        for derived in ("_plain", "named_task_types"):  # from the models and settings before
+            vars(self).pop(derived, None)
         self.manifest = manifest
         self.models: tuple[str, ...] = tuple(manifest["models"])
         self.policy = _policy_in_force(Policy(**manifest["policy"]), self.config)

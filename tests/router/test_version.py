@@ -294,3 +294,15 @@ def test_a_bare_text_in_a_list_of_parts_is_read(version: Version) -> None:
         for one in (text, {"type": "text", "text": text})
     )
     assert version.decide(bare) == version.decide(part)
+
+
+def test_what_follows_from_the_settings_is_not_kept_for_other_models(version: Version) -> None:
+    assert "audits" not in version.named_task_types
+    config = version.config.model_copy(
+        update={
+            "rules": version.config.rules.model_copy(update={"task_types": {"audits": version.models[0]}})
+        }
+    )
+    other = version.with_models(version.head, version.manifest, config)
+    assert "audits" in other.named_task_types
+    assert "audits" not in version.named_task_types
