@@ -174,6 +174,12 @@ def _bounded(log: float) -> float:
     return min(max(log, -math.log(RANGE)), math.log(RANGE))
 
 
+def counted_usd(decision: Decision) -> float:
+    """What a pacer counts as spent for a request that is decided on, until its attempts end."""
+    usd = expected_usd(decision, decision.model)
+    return usd if math.isfinite(usd) else 0.0
+
+
 def expected_usd(decision: Decision, model: str) -> float:
     """The expected cost of a model; if unknown, of the dearest known model; infinite if none is known."""
     costs = decision.expected_cost_usd

@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from html import escape
-from math import isfinite
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +19,7 @@ from router.call_log.log import CallLog, load_function
 from router.calling.litellm_call import check_client
 from router.calling.reply import Response
 from router.calling.transport import AsyncStream, Stream, Transport
-from router.deciding.pacing import MEMORY_D, Pacer, expected_usd
+from router.deciding.pacing import MEMORY_D, Pacer, counted_usd
 from router.deciding.sessions import SessionMemory
 from router.effort import endpoint_of
 from router.errors import ArtifactError, CallLogError, ConfigError, RequestError, RouterClosed, RouterError
@@ -301,7 +300,7 @@ class Router:
             sessions=self._sessions,
             telemetry=self.telemetry,
             pacer=self.pacer,
-            counted_usd=expected if isfinite(expected := expected_usd(decision, decision.model)) else 0.0,
+            counted_usd=0.0 if self.pacer is None else counted_usd(decision),
             trace=self.telemetry.trace_of(decision) if self.telemetry is not None else None,
         )
 
