@@ -66,7 +66,17 @@ class FeedbackWriter:
         Raises:
             CallLogError: it could not be stored.
         """
+        self.store()
         call_ids, self._unsettled = self._unsettled, []
+        known = known_calls(self._url, set(call_ids))
+        return [call_id for call_id in dict.fromkeys(call_ids) if call_id not in known]
+
+    def store(self) -> None:
+        """Wait until all feedback is stored.
+
+        Raises:
+            CallLogError: it could not be stored.
+        """
         whole = self._log.flush(WRITE_S)
         counts = self._log.counts
         if not whole or counts.dropped:
@@ -75,8 +85,6 @@ class FeedbackWriter:
                 f"{self._shown}: {lost} feedback(s) could not be written ({counts.written} were); give them "
                 "again when the log can be written"
             )
-        known = known_calls(self._url, set(call_ids))
-        return [call_id for call_id in dict.fromkeys(call_ids) if call_id not in known]
 
     def __enter__(self) -> Self:
         return self

@@ -130,7 +130,7 @@ class FeedbackApp:
 def _write(log: str, feedback: Mapping[str, Json]) -> None:
     with FeedbackWriter(log) as writer:
         writer.give(**feedback)
-        writer.settle()
+        writer.store()
 
 
 async def _body(receive: Receive) -> bytes:
