@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from router.errors import CallLogError, ConfigError
 from router.records import Json, refuse_near_misses
-from router.serving.client import Router, load_learned
+from router.serving.client import Router, check_learned, load_learned
 from router.settings.sections import Config
 from router.settings.yaml_file import config_of
 from router.version import Version
@@ -515,9 +515,9 @@ def _versions(router: AnyRouter | Sequence[AnyRouter], config: Settings) -> dict
         place = one.policy_version if isinstance(one, Router) else os.fspath(one)
         if place in versions:
             raise ConfigError(f"--router {place} is given twice; give each router once")
-        versions[place] = load_learned(place, settings) if not isinstance(one, Router) else one.version
-        if not versions[place].learned:
-            raise ConfigError(f"{place}: rules alone forecast nothing: give a router that `train` made")
+        versions[place] = (
+            check_learned(one.version, place) if isinstance(one, Router) else load_learned(place, settings)
+        )
     if not versions:
         raise ConfigError("router is empty: give a router, its folder, or models:/NAME@ALIAS")
     return versions

@@ -547,9 +547,17 @@ def load_learned(where: str | Path, settings: Config | None, expect: str | None 
     Raises:
         ArtifactError, ConfigError: as `load_version`; or it is one of rules alone.
     """
-    version = load_version(where, settings, expect)[0]
+    return check_learned(load_version(where, settings, expect)[0], str(where))
+
+
+def check_learned(version: Version, name: str) -> Version:
+    """The version, if it can forecast.
+
+    Raises:
+        ConfigError: it is one of rules alone.
+    """
     if not version.learned:
-        raise ConfigError(f"{where}: rules alone forecast nothing: name a router that `pointsman train` made")
+        raise ConfigError(f"{name}: rules alone forecast nothing: name a router that `pointsman train` made")
     return version
 
 
