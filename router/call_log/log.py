@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from router.call_log.address import LogAddress
-from router.call_log.lookup import Spend, spend_since
+from router.call_log.lookup import NOTHING_SPENT, Spend, spend_since
 from router.call_log.rows import COLUMNS, TEXTS, CallRecord, Row, fit_row
 from router.call_log.text import Redact, TextMode, TextRule, take_snapshot
 from router.call_log.writer import Buffer, Counts, LogWriter
@@ -136,7 +136,7 @@ class CallLog:
         if self._address is None:
             raise CallLogError("this call log has no address to read from: open it by CallLog.open")
         if self._address.kind != "postgres" and not self._address.path.exists():
-            return Spend(requests=0, first=None, usd=0.0, known=0, unknown=0)
+            return NOTHING_SPENT
         return spend_since(self._address, since)
 
     @property

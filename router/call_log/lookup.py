@@ -55,6 +55,9 @@ class Spend:
     unknown: int
 
 
+NOTHING_SPENT = Spend(requests=0, first=None, usd=0.0, known=0, unknown=0)
+
+
 def spend_since(address: LogAddress, since: datetime) -> Spend:
     """What the calls since a moment cost.
 
@@ -91,7 +94,7 @@ def spend_since(address: LogAddress, since: datetime) -> Spend:
     ).where(CALLS.c.time >= since)
     with connection_to(address) as connection:
         if not is_log(connection, address.shown):
-            return Spend(requests=0, first=None, usd=0.0, known=0, unknown=0)
+            return NOTHING_SPENT
         requests, start, usd, known, unknown_calls = connection.execute(wanted).one()
     return Spend(requests=requests, first=start, usd=float(usd), known=known, unknown=unknown_calls)
 
