@@ -42,7 +42,6 @@ OwnAnswers = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show what the judge would cost; call no model and write nothing.")
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Call without asking first.")]
 
 
 def asked_first(progress: Stages, *, yes: bool, as_json: bool) -> Callable[[JudgeOffer], None]:

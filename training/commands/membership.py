@@ -30,7 +30,7 @@ from training.commands.offline import (
     offline,
     reading_of,
 )
-from training.commands.paying import CALLS_FAILED
+from training.commands.paying import CALLS_FAILED, Concurrency, MaxTokens, Rehearsal, Seed, Yes
 from training.commands.replaying import agreement_by_terminal, show_replayed
 
 if TYPE_CHECKING:
@@ -60,15 +60,11 @@ def add_model_command(
     replayed: Annotated[
         Path | None, typer.Option(help="Call log (JSON lines) of the calls; default: beside --out.")
     ] = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Most calls in flight.")] = 8,
-    max_tokens: Annotated[
-        int, typer.Option(min=1, help="Longest answer, unless the model's settings name one.")
-    ] = 4096,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 0,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what it would cost; call no model.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Call without asking first.")] = False,
+    concurrency: Concurrency = 8,
+    max_tokens: MaxTokens = 4096,
+    seed: Seed = 0,
+    dry_run: Rehearsal = False,
+    yes: Yes = False,
     register: Register = None,
     alias: Alias = None,
     config: SettingsFile = None,

@@ -27,11 +27,10 @@ from training.commands.judging import (
     OwnAnswers,
     Repeats,
     Rubric,
-    Yes,
     asked_first,
     show_offer,
 )
-from training.commands.paying import CALLS_FAILED
+from training.commands.paying import CALLS_FAILED, Yes
 
 if TYPE_CHECKING:
     from training.prompts.from_logs import ReadOptions

@@ -1,9 +1,9 @@
-"""The question that a command asks before it spends money."""
+"""What the commands that spend money share: options, and the question that comes first."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,13 @@ from router.errors import ConfigError
 if TYPE_CHECKING:
     from training.spending.budget import Affordable
 
+Concurrency = Annotated[int, typer.Option(min=1, max=256, help="Most calls in flight.")]
+MaxTokens = Annotated[
+    int, typer.Option(min=1, help="Longest answer, unless a model's own settings name one.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the sample.")]
+Rehearsal = Annotated[bool, typer.Option("--dry-run", help="Show what it would cost; call no model.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Call without asking first.")]
 CALLS_FAILED = 3
 """Exit code when all answers are written, but calls failed or a model was given up."""
 

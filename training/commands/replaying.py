@@ -22,7 +22,17 @@ from router.cli.console import (
     say,
 )
 from training.commands.offline import CACHE, Cache, Calls, Fields, Rejects, columns_of, offline
-from training.commands.paying import CALLS_FAILED, confirm_price, coverage, usd
+from training.commands.paying import (
+    CALLS_FAILED,
+    Concurrency,
+    MaxTokens,
+    Rehearsal,
+    Seed,
+    Yes,
+    confirm_price,
+    coverage,
+    usd,
+)
 
 if TYPE_CHECKING:
     from training.replaying.plan import ReplayOffer
@@ -52,18 +62,14 @@ def replay_command(
             help="informative: likelier the more an outcome is worth; random: all alike, by task type."
         ),
     ] = "informative",
-    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Most calls in flight.")] = 8,
+    concurrency: Concurrency = 8,
     rate: Annotated[
         float | None, typer.Option(metavar="PER_MINUTE", min=0.1, help="Most calls a minute, of each model.")
     ] = None,
-    max_tokens: Annotated[
-        int, typer.Option(min=1, help="Longest answer, unless a model's own settings name one.")
-    ] = 4096,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 0,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what it would cost; call no model.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Call without asking first.")] = False,
+    max_tokens: MaxTokens = 4096,
+    seed: Seed = 0,
+    dry_run: Rehearsal = False,
+    yes: Yes = False,
     config: SettingsFile = None,
     mapping: Fields = None,
     rejects: Rejects = None,
