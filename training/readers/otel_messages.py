@@ -237,10 +237,10 @@ def _numbered_message(one: AttributeMap, role: str) -> Json:
 
 def _from_events(events: Sequence[Event]) -> Iterator[Json]:
     """One message of each event, in their order; none if the user's texts were not recorded."""
-    said = [(event.content, role) for event in events if (role := _ROLES.get(event.name))]
-    if any(role != "user" or body.get("content") is not None for body, role in said):
-        asked = [body.get("content") is not None for body, role in said if role == "user"]
-        yield from (_event_message(body, role) for body, role in said if any(asked) or not asked)
+    turns = [(event.content, role) for event in events if (role := _ROLES.get(event.name))]
+    recorded = [body.get("content") is not None for body, role in turns if role == "user"]
+    if any(recorded) or not recorded:
+        yield from (_event_message(body, role) for body, role in turns)
 
 
 def _event_message(body: Mapping[str, Json], role: str) -> Json:
