@@ -35,6 +35,7 @@ REFUSED = {
     "use_litellm_proxy": "models.NAME.api_base",
     "silent_model": "pointsman replay",
     "model_list": "Router.load(transport=litellm.Router(...))",
+    "user_config": "Router.load(transport=litellm.Router(...))",
     "fallbacks": "calls.fallbacks",
     "context_window_fallback_dict": "calls.fallbacks",
     "num_retries": "calls.retries",

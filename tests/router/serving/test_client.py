@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 from router import Router
 from router.call_log.log import CallLog, read_rows
+from router.deciding.limits import DETOURS
 from router.errors import (
     ArtifactError,
     CallFailed,
@@ -32,7 +33,7 @@ from router.errors import (
     StreamBroken,
 )
 from router.records import WISH_FIELDS, Json, Request, refuse_near_misses
-from router.serving.completion import NAMED_ALIKE
+from router.serving.completion import NAMED_ALIKE, REFUSED
 from router.settings.sections import Price
 from router.settings.yaml_file import parse_config
 from router.version import Version
@@ -782,3 +783,7 @@ def test_a_pace_that_is_overrun_takes_cheaper_models(app: App) -> None:
 def test_what_names_no_router_is_refused_as_such(nothing: Any) -> None:  # noqa: ANN401
     with pytest.raises(ArtifactError, match="give a folder, models:/NAME@ALIAS, or a settings file"):
         Router.load(nothing)
+
+
+def test_what_may_send_a_call_past_a_limit_is_refused_per_request() -> None:
+    assert set(DETOURS) - REFUSED.keys() == set()
