@@ -32,6 +32,7 @@ class Feedback(BaseModel):
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Load the router once; its last log rows are written when the application ends."""
     async with Router.load("pointsman.yaml", config="pointsman.yaml") as app.state.router:
+        app.state.router.warm_up()
         yield
 
 

@@ -32,7 +32,7 @@ from router.calling.streams import AsyncStream, Stream
 from router.calling.unsendable import why_no_timeout
 from router.effort import endpoint_of
 from router.errors import RequestError
-from router.models.litellm_import import is_imported, litellm_module
+from router.models.litellm_import import is_imported, litellm_module, warm_up
 from router.models.model_list import Target
 from router.records import Json
 from router.settings.sections import Calls, Config, ModelSettings
@@ -150,6 +150,11 @@ class Transport:
                     return reply
                 failed = reply
             step = plan.send(failed)
+
+    def warm_up(self) -> None:
+        """Import what a call needs, unless the application brings it: `Router.warm_up` says when."""
+        if self._client is None:
+            warm_up()
 
     def local_models(
         self, models: Sequence[str], config: Config, client: Client = None

@@ -27,7 +27,6 @@ from router.forking import ForkSafe
 from router.loading.copies import Copy
 from router.loading.follow import BAD_VERSION, Follower, Refusal, load_in_time
 from router.loading.registry import SCHEMES, RegistrySource
-from router.models.litellm_import import warm
 from router.models.prices import PER_MILLION
 from router.records import (
     AS_TRAINED,
@@ -134,8 +133,6 @@ class Router:
         router = cls(version, transport=transport, log=_opened(log, version.config), shadow=shadow)
         if origin is not None and origin[0].moves:
             router._follow(*origin, load=partial(_of_copy, settings, expect, transport))
-        if transport is None:
-            warm()
         return router
 
     @property
@@ -426,6 +423,16 @@ class Router:
         if self.log is None:
             raise CallLogError("the router keeps no call log to add feedback to: set log.url")
         self.log.feedback(call_id, success=success, score=score, source=source)
+
+    def warm_up(self) -> None:
+        """Import LiteLLM now, which takes seconds, so that no request waits for it.
+
+        Call it when the application starts, before it forks or serves. A router with `transport=` needs none.
+
+        Raises:
+            MissingExtra: LiteLLM is not installed.
+        """
+        self._transport.warm_up()
 
     def close(self) -> None:
         """Stop following the registry, write the log's pending rows, and decide nothing any more."""

@@ -31,7 +31,6 @@ NOT_FORK_SAFE = {
     "router.loading.follow.Follower._spawn": RENEWED,
     "router.loading.follow.Follower.after_fork_in_child": RENEWED,
     "router.loading.follow.begin": OF_ONE_CALL,
-    "router.models.litellm_import._Warming.start": "a fork waits for its end",
     "router.serving.exporting.Outlet.__init__": RENEWED,
     "router.serving.exporting.Outlet._report_metrics": RENEWED,
     "router.calling.running.RunningAttempt.__init__": OF_ONE_REQUEST,
@@ -162,20 +161,15 @@ def test_every_fork_safe_lock_is_free_in_a_child() -> None:
     assert printed == "True 0"
 
 
-READY = "from router.models.litellm_import import is_imported, litellm_module"
-
-
-def test_litellm_is_imported_in_a_thread_after_the_router_is_loaded() -> None:
+def test_a_router_starts_no_thread_and_imports_litellm_only_when_told_to() -> None:
     printed = run(
-        READY,
         "import sys",
-        "before = 'litellm' in sys.modules",
-        "Router.load(WHERE)",
-        "at_once, end = is_imported(), time.monotonic() + 200",
-        "while not is_imported() and time.monotonic() < end: time.sleep(0.05)",
-        "print(before, at_once, is_imported())",
+        "router = Router.load(WHERE)",
+        "print([one.name for one in threading.enumerate()], 'litellm' in sys.modules)",
+        "router.warm_up()",
+        "print('litellm' in sys.modules, 'tiktoken' in sys.modules)",
     )
-    assert printed == "False False True"
+    assert printed == "['MainThread'] False\nTrue True"
 
 
 def test_a_transport_of_the_applications_own_brings_its_own_libraries() -> None:
@@ -184,28 +178,21 @@ def test_a_transport_of_the_applications_own_brings_its_own_libraries() -> None:
         "class Own:",
         "    def completion(self, **arguments): ...",
         "    async def acompletion(self, **arguments): ...",
-        "Router.load(WHERE, transport=Own())",
+        "Router.load(WHERE, transport=Own()).warm_up()",
         "print([one.name for one in threading.enumerate()], 'litellm' in sys.modules)",
     )
     assert printed == "['MainThread'] False"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
-@pytest.mark.parametrize("after_s", [0.0, 0.3])
-def test_a_fork_waits_for_the_import(after_s: float) -> None:
+def test_a_child_has_what_its_parent_imported() -> None:
     printed = run(
         CHILDREN,
-        READY,
-        "Router.load(WHERE)",
-        f"time.sleep({after_s})",
+        "from router.models.litellm_import import litellm_module",
+        "Router.load(WHERE).warm_up()",
         "print(ended(forked(lambda: litellm_module().token_counter(model='', text='hi')), 100))",
     )
     assert printed == "0"
-
-
-@pytest.mark.parametrize("after_s", [0.0, 0.1, 0.5, 1.5])
-def test_a_program_that_ends_during_the_import_ends_well(after_s: float) -> None:
-    assert run("Router.load(WHERE)", f"time.sleep({after_s})", "print('end')") == "end"
 
 
 def test_a_part_stays_the_same_until_it_is_renewed() -> None:
