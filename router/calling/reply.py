@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from router.calling.attempt import Usage
 from router.calling.litellm_call import Reply, as_usage, cost_of_tokens
-from router.models.model_list import cache_write_share, cached_price_share
+from router.models.model_list import cache_write_share, cached_price_share, listed_entry, stated_number
 from router.models.prices import PER_MILLION, ModelPrice
 from router.records import Decision, Json
 from router.settings.sections import ModelSettings, Price
@@ -184,9 +184,12 @@ def cost_of_response(response: Reply, counted: Reply, model: str | None = None) 
         model: what LiteLLM called, if the response does not say it.
     """
     hidden = hidden_in(response)
+    named = getattr(response, "model", None) or model
     if "response_cost" in hidden:
-        return _number(hidden["response_cost"])
-    return cost_of_tokens(getattr(response, "model", None) or model, None, counted)
+        cost = _number(hidden["response_cost"])
+    else:
+        cost = cost_of_tokens(named, None, counted)
+    return _priced(cost, named, hidden.get("litellm_model_name"))
 
 
 def cost_of_stream(piece: Reply, counted: Reply) -> float | None:
@@ -194,7 +197,14 @@ def cost_of_stream(piece: Reply, counted: Reply) -> float | None:
     cost = _number(getattr(counted, "cost", None))
     if cost is not None:
         return cost
-    return cost_of_tokens(getattr(piece, "model", None), hidden_in(piece).get("custom_llm_provider"), counted)
+    named, provider = getattr(piece, "model", None), hidden_in(piece).get("custom_llm_provider")
+    return _priced(cost_of_tokens(named, provider, counted), named)
+
+
+def _priced(cost: float | None, *called: str | None) -> float | None:
+    """The cost; None for the zero that LiteLLM says of a model without a price once its Router names it."""
+    listed = stated_number(listed_entry(*called), "input_cost_per_token") is not None
+    return cost if cost or listed else None
 
 
 def _number(value: object) -> float | None:

@@ -429,6 +429,20 @@ def test_the_cost_of_a_model_without_a_price_is_unknown(provider: Provider, way:
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
+def test_it_stays_unknown_when_a_router_of_litellm_has_named_the_model(
+    provider: Provider, way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(provider)
+    named = config.of("small").litellm_model or "small"
+    monkeypatch.setattr("litellm.model_cost", dict(litellms("model_cost")))
+    deployment = {"model_name": "small", "litellm_params": {"model": named, "api_key": "k"}}
+    litellms("Router")(model_list=[deployment])
+    bench = caller(config)
+    bench.call(way, "small")
+    assert bench.attempts[0].cost_usd is None
+
+
+@pytest.mark.parametrize("way", EVERY_WAY)
 def test_tokens_that_the_provider_does_not_count_are_unknown(provider: Provider, way: Way) -> None:
     provider.script("small", answer("Both.", uncounted=True))
     bench = caller(config_of(provider))
