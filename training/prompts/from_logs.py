@@ -21,6 +21,7 @@ from training.prompts.embeddings import encode_all
 from training.prompts.table import PromptTable, known_by_effort, prompt_table
 from training.reading.calls import CallFiles, read_calls
 from training.reading.rows.recognising import AUTO
+from training.statistics import blocks
 
 EMBEDDINGS = "embeddings.sqlite"
 
@@ -97,31 +98,33 @@ def table_of(
     reporter: Reporter,
     models: Sequence[str] | None = None,
     *,
-    fading: bool = False,
+    training: bool = False,
 ) -> PromptTable:
     """Build the prompt table as the settings say.
 
     Args:
         models: of a router, whose actions the table tells apart; None: those that `training.efforts` says.
-        fading: whether calls weigh less with age, as `training.half_life_days` says.
+        training: whether to fit on the table: then calls weigh less with age, as `training.half_life_days`
+            says, and it may have more than `AT_ONCE` prompts.
     """
     apart = (
         models_apart(files, config) if models is None else {endpoint_of(m) for m in models if effort_in(m)}
     )
+    most = config.training.max_prompts
     return prompt_table(
         files,
         success_score=success_score_of(config),
         apart=apart,
         weights=config.outcomes.weights,
-        half_life_days=config.training.half_life_days if fading else None,
-        max_prompts=config.training.max_prompts,
+        half_life_days=config.training.half_life_days if training else None,
+        max_prompts=most if training else min(most, blocks.AT_ONCE),
         progress=stage_steps(reporter, "grouping prompts"),
     )
 
 
 def encodings_of(
     table: PromptTable, encoder: Encoder, cache: Path, reporter: Reporter
-) -> tuple[list[Encoding], int]:
+) -> tuple[Sequence[Encoding], int]:
     """Embed the prompts; returns how many were not in the cache as well."""
     texts = [embedded_text(request) for request in table.requests]
     return encode_all(encoder, texts, cache / EMBEDDINGS, reporter.stage("embedding prompts", len(texts)))
