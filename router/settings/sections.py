@@ -273,6 +273,11 @@ class Training(Settings):
             does not matter.
         test_share: share of the prompts held out for the report.
         validation_share: share of the prompts that chooses between the estimators.
+        runner: where logs are read: "native", in this process, or "ray", on a cluster.
+        ray_address: of the Ray cluster, such as `ray://host:10001`; null: as `RAY_ADDRESS` says, else this
+            machine alone.
+        scratch: folder for the calls while they are read; every machine of a cluster must see it at the same
+            path; null: the system's folder of temporary files.
         efforts: whether reasoning efforts of one model are actions of their own, `gpt-5@low`; "auto": those
             of a model with `min_calls` known outcomes at two or more.
         keep_text: whether the router's folder may hold the start of each training prompt, for
@@ -290,6 +295,8 @@ class Training(Settings):
     validation_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
     seed: Count = 0
     runner: Literal["native", "ray"] = "native"
+    ray_address: str | None = None
+    scratch: str | None = None
     efforts: Literal["auto", "apart", "together"] = "auto"
     keep_text: bool = False
 

@@ -59,13 +59,14 @@ def calls_of(
         CallLogError: a file can't be read, or too many rows are rejected.
     """
     settings, rules = reading.config.training, reading.config.outcomes.rules
-    with tempfile.TemporaryDirectory(prefix="pointsman-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="pointsman-", dir=settings.scratch) as scratch:
         yield read_calls(
             sources,
             scratch=Path(scratch) / "calls",
             mapping=reading.mapping,
             format=reading.format,
             runner=settings.runner,
+            ray_address=settings.ray_address,
             rejects=reading.rejects,
             max_reject_share=settings.max_reject_share,
             rules=rules or (usual_rules(settings.success_score) if grade else ()),
