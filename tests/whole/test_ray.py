@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from router.loading.artifact import read_manifest
 from tests.services.ports import held_port
 from tests.services.waiting import PATIENCE_S, wait_until
 from tests.training.logs import call, write_lines
@@ -113,6 +114,8 @@ def test_a_router_trained_on_ray_is_bit_for_bit_the_one_trained_in_a_process(
         finished(run, tmp_path)
     for file in (tmp_path / "native").glob("*.safetensors"):
         assert file.read_bytes() == (tmp_path / "ray" / file.name).read_bytes(), file.name
+    native, on_ray = (read_manifest(tmp_path / name) for name in ("native", "ray"))
+    assert native["policy_version"] == on_ray["policy_version"]
     assert not list((tmp_path / "scratch").iterdir())
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from router.effort import effort_in, endpoint_of
+from router.errors import ConfigError
 from router.forecasting.encoder import Encoder, Encoding
 from router.forecasting.features import embedded_text
 from router.settings.outcome_rules import usual_rules
@@ -57,9 +58,13 @@ def calls_of(
 
     Raises:
         CallLogError: a file can't be read, or too many rows are rejected.
+        ConfigError: the settings' scratch folder does not exist.
     """
     settings, rules = reading.config.training, reading.config.outcomes.rules
-    with tempfile.TemporaryDirectory(prefix="pointsman-", dir=settings.scratch) as scratch:
+    place = settings.scratch and Path(settings.scratch).resolve()
+    if place and not place.is_dir():
+        raise ConfigError(f"training.scratch: {place} is no folder here; make it, or name another")
+    with tempfile.TemporaryDirectory(prefix="pointsman-", dir=place) as scratch:
         yield read_calls(
             sources,
             scratch=Path(scratch) / "calls",
