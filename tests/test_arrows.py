@@ -25,7 +25,14 @@ COMMANDS = (ROOT / "router" / "cli", ROOT / "training" / "commands")
 
 LAYERS = {
     "router": [
-        ["router.errors", "router.addresses", "router.text", "router.forking", "router.effort"],
+        [
+            "router.errors",
+            "router.addresses",
+            "router.text",
+            "router.numbers",
+            "router.forking",
+            "router.effort",
+        ],
         ["router.records", "router.settings"],
         ["router.models", "router.loading", "router.call_log"],
         ["router.forecasting", "router.calling"],

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from training.pages.numbers import UNKNOWN, dollars, signed_points
+from router.numbers import UNKNOWN, dollars, signed_percent, signed_points
 from training.statistics.intervals import Interval
 from training.statistics.policy_curves import ROUNDING
 
@@ -150,7 +150,7 @@ def cost_words(cost: Interval, usd_per_call: float = math.nan, p_adjusted: float
     """
     if math.isnan(cost.value):
         return "costs are unknown"
-    percent = f" ({cost.value / usd_per_call:+.0%})".replace("%", " %") if usd_per_call > 0 else ""
+    percent = f" ({signed_percent(cost.value / usd_per_call)})" if usd_per_call > 0 else ""
     ends = f" [{_thousand(cost.low)}, {_thousand(cost.high)}]" if known(cost) else ""
     return f"cost {_thousand(cost.value)} per 1,000{percent}{ends}: {cost_verdict(cost, p_adjusted)}"
 
@@ -214,7 +214,7 @@ def _unknown(evidence: RouterEvidence) -> str | None:
     if evidence.refused is not None:
         return evidence.refused
     if evidence.groups < FEW:
-        return f"{evidence.groups} independent prompts are too few, {FEW} are the least"
+        return f"{evidence.groups:,} independent prompts are too few, {FEW} are the least"
     if not known(today.success):
         return "the success rates are not known well enough for an interval"
     if not known(today.cost):
@@ -262,7 +262,7 @@ def _undecided(evidence: RouterEvidence) -> tuple[str, str]:
         return f"{start} Collect about {more:,} more prompts with known outcomes, then compare again.", again
     price = more * evidence.usd_per_prompt
     about = f" for about {dollars(price)}" if math.isfinite(price) else ""
-    budget = f"{max(math.ceil(price * 200) / 100, 0.01):.2f}" if math.isfinite(price) else "USD"
+    budget = str(max(math.ceil(price * 200) / 100, 0.01)) if math.isfinite(price) else "USD"
     terms = ["--out", "replayed.jsonl", "--most", str(more), "--budget", budget]
     replay = _command("replay", *evidence.calls, "--router", evidence.router, *terms)
     return f"{start} Replay {more:,} prompts{about}, then compare again.", replay

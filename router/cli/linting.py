@@ -45,7 +45,7 @@ def _show(report: Report) -> None:
         say(f"{path}: skipped: {reason}")
     counts = {"skipped": len(report.skipped), "unreadable": len(report.failed)}
     more = "".join(f", {count} {what}" for what, count in counts.items() if count)
-    say(f"{len(report.findings)} finding(s) in {report.checked} file(s) checked{more}")
+    say(f"{len(report.findings)} finding(s) in {report.checked:,} file(s) checked{more}")
 
 
 def finding_line(finding: Finding) -> str:

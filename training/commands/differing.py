@@ -19,6 +19,7 @@ from router.cli.console import (
     print_json,
     progress_bars,
 )
+from router.numbers import rate, significant
 from router.records import Json
 from training.commands.offline import CACHE, Cache, Fields, offline, reading_of
 
@@ -94,14 +95,16 @@ def _print_pairs(title: str, pairs: Mapping[str, tuple[Json, Json]]) -> None:
 def _cell(value: Json) -> str:
     if value is None:
         return "-"
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+    return significant(value, 5) if isinstance(value, float) else str(value)
 
 
 def _show_decisions(changes: DecisionChanges) -> None:
     share = changes.changed / changes.prompts if changes.prompts else 0.0
     directions = ", ".join(f"{count} {direction}" for direction, count in changes.directions.items())
     tail = f": {directions}" if directions else ""
-    console.print(f"{changes.changed} of {changes.prompts} prompts ({share:.1%}) change their model{tail}")
+    console.print(
+        f"{changes.changed:,} of {changes.prompts:,} prompts ({rate(share)}) change their model{tail}"
+    )
     for (old, new), count in changes.moves.items():
         console.print(one_line_text(f"  {count} x {old} -> {new}"), soft_wrap=True)
     for one in changes.examples:

@@ -47,7 +47,7 @@ def _show(export: TierExport) -> None:
     """Print the tiers, their worth, how to use the file, and what it lacks."""
     from rich.console import Console
 
-    from training.pages.numbers import rate, usd_per_thousand
+    from router.numbers import rate, usd_per_thousand
 
     console = Console(highlight=False, emoji=False, soft_wrap=True)
     lines = [

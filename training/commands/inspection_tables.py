@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from router.numbers import decimal, dollars, rate
+from router.text import shortened
 from training.inspecting.counting import NONE
 from training.inspecting.inspection import Group, Inspection
 from training.inspecting.page import formats, where_rows_went
-from training.pages.numbers import decimal, dollars, rate, shortened
 
 console = Console(highlight=False, emoji=False)
 MOST_ROWS = 15
@@ -62,7 +63,7 @@ def show_inspection(inspection: Inspection, missing: Sequence[str], verdict: str
 
 
 def _rows(inspection: Inspection) -> None:
-    _line(f"{inspection.reading.rows:,} rows in {len(inspection.reading.files)} file(s)")
+    _line(f"{inspection.reading.rows:,} rows in {len(inspection.reading.files):,} file(s)")
     for what, rows in where_rows_went(inspection.reading).items():
         _line(f"{rows:,} ({_share(rows, inspection.reading.rows)}) {what}", indent="  ")
 

@@ -19,6 +19,7 @@ from router.cli.console import (
     say,
 )
 from router.errors import ConfigError
+from router.numbers import rate
 from router.settings.yaml_file import load_config
 from training.commands.offline import CACHE, TRACKING, Cache, Calls, Fields, Tracking, offline, reading_of
 
@@ -93,8 +94,8 @@ def watch_command(
 
 def _show(result: Watched) -> None:
     say(
-        f"{result.own_calls} of {result.calls} calls are of {result.policy_version}; "
-        f"the rule table decided {result.stepped_aside:.1%} of them"
+        f"{result.own_calls:,} of {result.calls:,} calls are of {result.policy_version}; "
+        f"the rule table decided {rate(result.stepped_aside)} of them"
     )
     for finding in result.findings:
         say(f"{'alarm' if finding.alarm else 'note'}: {finding.sentence}; next: {finding.next}")

@@ -199,7 +199,8 @@ def _check_sum(summary: ReadSummary) -> None:
     if summary.rows != sum(parts.values()):
         counts = ", ".join(f"{count} {name}" for name, count in parts.items())
         raise CallLogError(
-            f"read {summary.rows} rows, but counted {counts}; this is a defect of pointsman: please report it"
+            f"read {summary.rows:,} rows, but counted {counts}; this is a defect of pointsman: please "
+            "report it"
         )
 
 

@@ -17,9 +17,10 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page
 
+from router.numbers import dollars
+from router.text import typeset
 from tests.services.runtime_log import NOON, failed, record, write_log
 from tests.services.waiting import PATIENCE_S
-from training.pages.numbers import dollars, typeset
 
 PHONE, DESK = (390, 844), (1440, 900)
 DAY = 86_400.0
