@@ -20,10 +20,10 @@ from router.cli.console import (
     progress_bars,
 )
 from router.numbers import rate, significant
-from router.records import Json
 from training.commands.offline import CACHE, Cache, Fields, offline, reading_of
 
 if TYPE_CHECKING:
+    from router.records import Json
     from training.differing import DecisionChanges, RouterDifference
 
 console = Console(highlight=False, emoji=False)

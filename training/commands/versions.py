@@ -14,10 +14,10 @@ from rich.table import Table
 from router.cli.console import AsJson, app, one_line_text, print_json, say
 from router.errors import ConfigError
 from router.numbers import decimal, rate, usd_per_thousand
-from router.records import Json
 from training.commands.offline import TRACKING, Tracking
 
 if TYPE_CHECKING:
+    from router.records import Json
     from training.tracking.versions import Move, RouterRegistry, TrainedVersion
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name that the router is registered under.")]

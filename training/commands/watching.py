@@ -20,7 +20,6 @@ from router.cli.console import (
 )
 from router.errors import ConfigError
 from router.numbers import rate
-from router.settings.yaml_file import load_config
 from training.commands.offline import CACHE, TRACKING, Cache, Calls, Fields, Tracking, offline, reading_of
 
 if TYPE_CHECKING:
@@ -59,6 +58,7 @@ def watch_command(
     Exit code 6: success or cost is shown to be worse than the forecast, or the prompts to be others.
     """
     offline()
+    from router.settings.yaml_file import load_config
     from training.tracking.versions import RouterRegistry
     from training.watching import WatchJob, watch_router
 

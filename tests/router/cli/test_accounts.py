@@ -15,6 +15,7 @@ import pytest
 
 from router import cli
 from router.call_log import feedback
+from router.call_log.costs import GROUPINGS
 from router.call_log.log import read_rows
 from router.records import Json
 from tests.services.postgres import Postgres
@@ -317,3 +318,8 @@ def test_feedback_that_can_not_be_written_is_exit_code_1(
     blocker.close()
     assert code == 1
     assert "calls.db: 1 feedback(s) could not be written (0 were); give them again" in messages
+
+
+def test_the_help_of_costs_names_every_grouping(run: Run) -> None:
+    out = run("costs", "--help")[1]
+    assert all(name in out for name in GROUPINGS)
