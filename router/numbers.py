@@ -31,19 +31,15 @@ def usd_per_thousand(usd_per_call: float | None) -> str:
     return UNKNOWN if usd_per_call is None else dollars(usd_per_call * 1000)
 
 
-def dollars(usd: float, *, signed: bool = False, digits: int = 2) -> str:
-    """An amount with two decimals or two digits: "$1.13", "-$0.042"; signed: "+$1.13".
-
-    Args:
-        digits: significant digits of an amount below a dollar.
-    """
+def dollars(usd: float, *, signed: bool = False) -> str:
+    """An amount with two decimals or two digits: "$1.13", "-$0.042"; signed: "+$1.13"."""
     if not math.isfinite(usd):
         return UNKNOWN
     size = abs(usd)
     sign = "-" if usd < 0 else "+" if signed and usd > 0 else ""
     if round(size, 2) >= 1000:
         return f"{sign}${size:,.0f}"
-    decimals = 2 if size >= 1 or size == 0 else min(digits - 1 - math.floor(math.log10(size)), 12)
+    decimals = 2 if size >= 1 or size == 0 else min(1 - math.floor(math.log10(size)), 12)
     return f"{sign}${size:.{decimals}f}"
 
 
@@ -59,6 +55,11 @@ def unit_of(ratio: float) -> str:
 def rate(share: float | None) -> str:
     """A share in [0, 1] as a percentage: "84.1 %"."""
     return UNKNOWN if share is None or not math.isfinite(share) else f"{share * 100:.1f} %"
+
+
+def level(share: float) -> str:
+    """A percentage that somebody set, as he set it: "5 %", "99.5 %"."""
+    return f"{significant(share * 100)} %"
 
 
 def signed_percent(change: float) -> str:

@@ -44,7 +44,8 @@ def notes_on(report: CostReport, timezone: str) -> Iterator[str]:
     """Explain what the figures mean and what they leave out."""
     total, strong = report.total, " or ".join(report.baselines) or "that model"
     yield f"always strong: the estimated cost with {strong}, from the time of each call"
-    yield f"saved: over {total.compared:,} of {total.calls:,} calls whose cost and estimate are both known"
+    known = f"{total.compared:,} of {total.calls:,} calls"
+    yield f"saved: over the {known} whose cost and estimate are both known"
     if total.unknown_cost:
         yield f"no sum includes the unknown cost of {total.unknown_cost:,} call(s)"
     if total.unknown_tokens:

@@ -15,7 +15,7 @@ from router.cli.console import one_line_text
 from router.explaining.change import Change
 from router.explaining.explain import Evidence, Explanation, Prospect
 from router.explaining.nearest import Neighbour
-from router.numbers import FACTOR, decimal, rate, relative, signed, usd_per_thousand
+from router.numbers import decimal, rate, signed, significant, usd_per_thousand
 
 WIDE = 200
 """Width of the tables if they do not go to a terminal."""
@@ -162,4 +162,4 @@ def _percent(limit: float, now: float) -> str:
 
 
 def _share(share: float) -> str:
-    return f"{rate(share)} of" if share < FACTOR else f"{relative(share)} of"
+    return f"{rate(share)} of" if share < 2.0 else f"{significant(share, 3)} times"

@@ -11,7 +11,7 @@ import numpy as np
 from router.deciding.policy import TIED, Policy, assumed_cost
 from router.deciding.rules import rule_choice
 from router.errors import NoModelAllowed
-from router.numbers import decimal, dollars, rate
+from router.numbers import decimal, dollars, level, rate
 from router.records import AS_TRAINED, NO_WISHES, Decision, FloatArray, Request, Source, Wishes
 from router.settings.sections import Rules
 
@@ -251,7 +251,7 @@ def _explored(case: Case, decision: Decision) -> Decision:
     if case.draw >= share:
         return replace(decision, propensity=1.0 - share)
     model = others[min(int(case.draw / share * len(others)), len(others) - 1)]
-    reason = f"exploration ({rate(share)} of requests), instead of {decision.model}"
+    reason = f"exploration ({level(share)} of requests), instead of {decision.model}"
     return _moved(case, decision, model, source="explored", reason=reason, propensity=share / len(others))
 
 

@@ -257,12 +257,12 @@ def _too_long(facts: ModelFacts, demand: _Demand) -> str:
 
 
 def _too_dear(cost: float, facts: ModelFacts, demand: _Demand) -> str | None:
-    cap = f"the cap is {dollars(demand.cap, digits=3)}"
+    cap = f"the cap is {dollars(demand.cap)}"
     if math.isnan(cost):
         return f"costs an unknown amount, and {cap}"
     cost *= facts.cache_write if demand.size.writes_cache else 1.0
     if cost > demand.cap:
-        return f"expected to cost {dollars(cost, digits=3)}, over the cap of {dollars(demand.cap, digits=3)}"
+        return f"expected to cost {dollars(cost)}, over the cap of {dollars(demand.cap)}"
     if cost > 0.0 and (what := demand.uncounted):
         return f"costs an unknown amount, as nobody can count {what} before the call, and {cap}"
     return None

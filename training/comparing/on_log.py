@@ -11,7 +11,7 @@ import numpy as np
 
 from router.errors import NothingToJudge
 from router.errors.masking import without_credentials
-from router.numbers import dollars, rate
+from router.numbers import dollars, level
 from router.records import FloatArray, IntArray
 from router.version import Version
 from training.comparing.comparison import compare_evaluated
@@ -186,11 +186,11 @@ def _objective(router: Version) -> str:
     if objective.usd_per_call is not None:
         return f"best success within {dollars(objective.usd_per_call)} a call"
     if objective.kind == "quality":
-        return f"cheapest at a success rate of at least {rate(objective.quality)}"
+        return f"cheapest at a success rate of at least {level(objective.quality or 0.0)}"
     if objective.max_quality_loss is not None:
         return (
-            f"cheapest at a success rate at most {rate(objective.max_quality_loss)} below the best single "
-            f"model's, promised at {rate(objective.confidence)} confidence"
+            f"cheapest at a success rate at most {level(objective.max_quality_loss)} below the best single "
+            f"model's, promised at {level(objective.confidence)} confidence"
         )
     return "cheapest at no less than the best single model's success rate"
 

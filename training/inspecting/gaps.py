@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from router.errors.masking import without_credentials
-from router.numbers import UNKNOWN, decimal, dollars, rate, unit_of
+from router.numbers import UNKNOWN, decimal, dollars, level, rate, unit_of
 from router.records import Json
 from router.settings.sections import Training
 from training.inspecting.counting import NONE
@@ -159,7 +159,7 @@ def readiness_of(inspection: Inspection, training: Training) -> Readiness:
         "yes"
         if can_train and not missing
         else f"not for sure, about {missing:,} more known outcomes are needed "
-        f"({LEAST_JUDGED} of each model on the {rate(share)} held out)"
+        f"({LEAST_JUDGED} of each model on the {level(share)} held out)"
         + (f", or a replay of {LEAST_JUDGED:,} prompts" if can_train else "")
     )
     return Readiness(

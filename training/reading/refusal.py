@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from router.errors import CallLogError, TooManyRejects
-from router.numbers import rate
+from router.numbers import level, rate
 from training.readers import (
     azure_apim,
     batch_reader,
@@ -74,7 +74,7 @@ def refuse_bad_log(summary: ReadSummary, rejects: Path | None, max_reject_share:
     if summary.rejected > max_reject_share * summary.rows:
         raise TooManyRejects(
             f"{summary.rejected:,} of {summary.rows:,} rows can't be read "
-            f"({rate(summary.rejected / summary.rows)}; at most {rate(max_reject_share)} may be bad):\n"
+            f"({rate(summary.rejected / summary.rows)}; at most {level(max_reject_share)} may be bad):\n"
             f"  {reasons}\n{where}; {_correct(summary)}, or raise training.max_reject_share"
         )
     if summary.calls:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from router.numbers import decimal, rate, usd_per_thousand
+from router.numbers import decimal, level, rate, usd_per_thousand
 from router.records import FloatArray
 from training.comparing.estimating.off_policy import (
     DIRECT,
@@ -244,7 +244,7 @@ def _unlikely(share: float) -> str | None:
         return None
     return (
         f"on {rate(share)} of the calls the log takes the policy's choice with an estimated chance under "
-        f"{rate(LEAST_PROPENSITY)}; log propensities, or let the logging policy explore"
+        f"{level(LEAST_PROPENSITY)}; log propensities, or let the logging policy explore"
     )
 
 
@@ -296,7 +296,7 @@ def _weight_warnings(study: Study, shares: FloatArray) -> Iterator[str]:
 def _propensity_warnings(study: Study, shares: FloatArray) -> Iterator[str]:
     low, error = unsupported_share(study, shares), study.propensities.calibration_error
     if low > SOME_UNSUPPORTED:
-        yield f"{rate(low)} of the policy's calls have an estimated propensity under {rate(LEAST_PROPENSITY)}"
+        yield f"{rate(low)} of its calls have an estimated propensity under {level(LEAST_PROPENSITY)}"
     if error > CALIBRATED:
         yield f"the estimated propensities are off by {decimal(error)}: it leans on the outcome model"
 
