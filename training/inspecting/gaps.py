@@ -15,6 +15,7 @@ from training.inspecting.counting import NONE
 from training.inspecting.inspection import CostCheck, Group, Inspection
 from training.pages.rendering import Showable
 from training.reading.summary import same_names
+from training.recommending import LEAST_JUDGED
 
 LEAST_PROMPTS = 500
 """Fewer distinct prompts teach little more than each model's mean."""
@@ -22,8 +23,6 @@ LEAST_OUTCOMES = 200
 """With fewer known outcomes a model's head is mostly noise: at 200 its success rate is +-7 points."""
 LEAST_SHARED = 0.05
 """Models can be compared if at least this share of the prompts was tried on several of them."""
-LEAST_JUDGED = 200
-"""Known outcomes of each model on prompts held out, from which on a comparison decides most questions."""
 LEAST_CONSTANT = 20
 """So many equal outcomes of a model are no accident: at a true rate of 86 % they are one in twenty."""
 MUCH_CUT = 0.05
