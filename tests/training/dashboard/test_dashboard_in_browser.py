@@ -126,6 +126,11 @@ def test_the_page_asks_for_nothing_else_complains_of_nothing_and_fits(visit: Vis
     assert page.evaluate("document.querySelectorAll('script, img').length") == 0
 
 
+def test_every_cell_is_on_the_screen_of_a_phone(visit: Visit) -> None:
+    cells = "[...document.querySelectorAll('tbody td')].map(one => one.getBoundingClientRect().right)"
+    assert visit.page.evaluate(f"innerWidth > 640 || Math.max(...{cells}) <= innerWidth")
+
+
 def test_the_style_is_let_in_by_the_header(visit: Visit) -> None:
     paper = visit.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert paper not in {"rgba(0, 0, 0, 0)", "rgb(255, 255, 255)"}
