@@ -47,7 +47,7 @@ def _show(report: Report) -> None:
     for path, reason in report.skipped:
         say(f"{path}: skipped: {reason}")
     counts = {"skipped": len(report.skipped), "unreadable": len(report.failed)}
-    more = "".join(f", {count} {what}" for what, count in counts.items() if count)
+    more = "".join(f", {count:,} {what}" for what, count in counts.items() if count)
     say(f"{len(report.findings)} finding(s) in {report.checked:,} file(s) checked{more}")
 
 

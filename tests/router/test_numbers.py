@@ -143,7 +143,8 @@ def _of_part(
         yield f"{text}:{spec}"
     if isinstance(before, ast.Constant) and str(before.value).endswith("$"):
         yield f"${text}"
-    counted = isinstance(after, ast.Constant) and COUNTED.match(str(after.value)) and not spec
+    follows = isinstance(after, ast.Constant) and COUNTED.match(str(after.value))
+    counted = not spec and (follows or text.rpartition(".")[2] == "count")
     if counted and not (text.isupper() or "join(" in text or text.partition("(")[0] in WRITTEN):
         yield f"{text} without a comma"
 

@@ -100,13 +100,13 @@ def _cell(value: Json) -> str:
 
 def _show_decisions(changes: DecisionChanges) -> None:
     share = changes.changed / changes.prompts if changes.prompts else 0.0
-    directions = ", ".join(f"{count} {direction}" for direction, count in changes.directions.items())
+    directions = ", ".join(f"{count:,} {direction}" for direction, count in changes.directions.items())
     tail = f": {directions}" if directions else ""
     console.print(
         f"{changes.changed:,} of {changes.prompts:,} prompts ({rate(share)}) change their model{tail}"
     )
     for (old, new), count in changes.moves.items():
-        console.print(one_line_text(f"  {count} x {old} -> {new}"), soft_wrap=True)
+        console.print(one_line_text(f"  {count:,} x {old} -> {new}"), soft_wrap=True)
     for one in changes.examples:
         task, text = f" [{one.task_type}]" if one.task_type else "", f": {one.text}" if one.text else ""
         line = f"  {one.key}{task} {one.old} -> {one.new}, {one.direction}{text}"

@@ -52,7 +52,7 @@ def show_inspection(inspection: Inspection, missing: Sequence[str], verdict: str
     for template in inspection.templates[:5]:
         opening = f": {template.opening}" if template.opening else ""
         _line(
-            f"one: {template.prompts:,} prompts on {len(template.models)} models{opening}",
+            f"one of {template.prompts:,} prompts, on {len(template.models)} models{opening}",
             indent="  ",
         )
     read = sum(inspection.languages.values())
@@ -87,7 +87,7 @@ def _groups(title: str, groups: Sequence[Group], earlier: int = 0) -> None:
         earlier: number of groups left out before these.
     """
     if [one.name for one in groups] == [NONE]:
-        _line(f"no call has a {title}")
+        _line(f"no call has {'an' if title[0] in 'aeiou' else 'a'} {title}")
         return
     table = _table(
         title, "calls", "prompts", "outcome\nknown", "of these\nsucceed", "cost", "propen-\nsity", "cut"

@@ -142,7 +142,7 @@ def _show_plan(offer: ReplayOffer, show: Callable[[Table], None], print_line: Ca
     for name in ("model", "calls", "expected", "at most"):
         table.add_column(name, justify="left" if name == "model" else "right")
     for name, cost in [*offer.by_model.items(), ("all", offer.cost)]:
-        table.add_row(name, str(cost.calls), dollars(cost.expected_usd), dollars(cost.at_most_usd))
+        table.add_row(name, f"{cost.calls:,}", dollars(cost.expected_usd), dollars(cost.at_most_usd))
     show(table)
     for reason, count in offer.set_apart.items():
         print_line(f"{count:,} prompts are left out: {reason}")

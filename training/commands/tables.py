@@ -51,14 +51,14 @@ def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
         "repaired": summary.repaired,
         f"whose {TEXT_NOT_KEPT}": summary.without_text,
     }
-    console.print("".join(f", {count} {what}" for what, count in counts.items() if count))
-    foreign = [f"{count} of {name}" for name, count in summary.readers.items() if name != OWN_LOG]
+    console.print("".join(f", {count:,} {what}" for what, count in counts.items() if count))
+    foreign = [f"{count:,} of {name}" for name, count in summary.readers.items() if name != OWN_LOG]
     if foreign:
         console.print(f"  files read by format: {', '.join(foreign)}", markup=False)
     if summary.joined:
         console.print(f"  joined to another row: {summary.joined}")
     for reason, count in summary.set_apart.items():
-        console.print(f"  skipped: {count} x {reason}", markup=False)
+        console.print(f"  skipped: {count:,} x {reason}", markup=False)
     _values_not_read(summary)
     if summary.outcomes:
         _outcomes(summary.outcomes)
@@ -74,7 +74,7 @@ def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
 
 def _values_not_read(summary: ReadSummary) -> None:
     for reason, count in summary.left_out.items():
-        console.print(f"  values left out: {count} x {reason}", markup=False)
+        console.print(f"  values left out: {count:,} x {reason}", markup=False)
     for reject in summary.rejects:
         console.print(f"  rejected: {reject}", markup=False, soft_wrap=True)
 
@@ -83,7 +83,7 @@ def _outcomes(counts: OutcomeCounts) -> None:
     """Print what each rule decided, and which rules contradict each other."""
     table = Table("outcome rule", "succeeded", "failed", "overruled", box=box.SIMPLE)
     for count in counts.rules:
-        table.add_row(count.rule, str(count.succeeded), str(count.failed), str(count.overruled))
+        table.add_row(count.rule, *(f"{one:,}" for one in (count.succeeded, count.failed, count.overruled)))
     console.print(table)
     console.print(
         f"  outcome unknown: {counts.unjudged:,} calls; rules in conflict: {counts.conflicting:,} calls",
@@ -131,7 +131,7 @@ def _judge(report: JudgeReport) -> None:
             f"agreement of {report.repeats:,} judgements: all the same on {rate(report.unanimous)} of "
             f"{report.compared:,} answers, Fleiss' kappa {kappa}"
         )
-    lines += [f"left out: {count} x {reason}" for reason, count in report.set_apart.items()]
+    lines += [f"left out: {count:,} x {reason}" for reason, count in report.set_apart.items()]
     lines += [
         f"failed: {count:,} calls ({what}); the next import asks again"
         for what, count in report.failed.items()
@@ -170,7 +170,7 @@ def _one_sided(report: JudgeReport, failures: Mapping[str, int]) -> None:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
 
 def trained(result: Trained) -> None:
@@ -261,12 +261,12 @@ def _models(result: Trained) -> None:
         success, cost = figures["success_rate"], figures["mean_cost_usd"]
         table.add_row(
             escape(model),
-            str(figures["calls"]),
-            str(figures["known_outcomes"]),
+            f"{figures['calls']:,}",
+            f"{figures['known_outcomes']:,}",
             rate(success),
             usd_per_thousand(cost),
-            str(figures["labels"]["exact"]),
-            str(figures["labels"]["upper bound"]),
+            f"{figures['labels']['exact']:,}",
+            f"{figures['labels']['upper bound']:,}",
         )
     console.print(table, "")
     for model, dominance in result.report["dominated"].items():
@@ -285,7 +285,7 @@ def _models(result: Trained) -> None:
         what = "prompts in common with both outcomes and both costs"
         line = f"not enough {what} to compare: {', '.join(pairs)}{more}; {least}"
         console.print(line, markup=False, soft_wrap=True)
-    status = ", ".join(f"{count} {name}" for name, count in result.report["label_status"].items())
+    status = ", ".join(f"{count:,} {name}" for name, count in result.report["label_status"].items())
     console.print(f"labels: {status}")
 
 

@@ -138,7 +138,7 @@ class Evaluated:
     def __post_init__(self) -> None:
         n, m = len(self.keys), len(self.models)
         if n == 0 or m == 0:
-            reasons = ", ".join(f"{count} {why}" for why, count in self.provenance.left_out.items())
+            reasons = ", ".join(f"{count:,} {why}" for why, count in self.provenance.left_out.items())
             raise CallLogError(
                 f"no prompt is left to compare on (left out: {reasons or 'none'}); "
                 "give calls of the router's models that it was not trained on"

@@ -146,7 +146,7 @@ def rows_to_judge(table: PromptTable, job: CompareJob) -> JudgedPrompts:
     reasons = {SEEN: ~fresh, (PARTIAL if exact else UNCALLED): fresh & ~kept}
     left_out = {why: int(rows.sum()) for why, rows in reasons.items() if rows.any()}
     if not kept.any():
-        reasons_text = ", ".join(f"{count} {why}" for why, count in left_out.items())
+        reasons_text = ", ".join(f"{count:,} {why}" for why, count in left_out.items())
         way_out = ", each prompt with the outcome of every model, or --method auto"
         raise NothingToJudge(
             f"no prompt to judge the router on: {len(table):,} prompts, {reasons_text}; give calls of its "

@@ -157,7 +157,7 @@ def readiness_of(inspection: Inspection, training: Training) -> Readiness:
     judges = (
         "yes"
         if can_train and not missing
-        else f"not for sure, about {missing:,} more known outcomes are needed "
+        else f"{'not for sure' if can_train else 'no'}, about {missing:,} more known outcomes are needed "
         f"({LEAST_JUDGED} of each model on the {level(share)} held out)"
         + (f", or a replay of {LEAST_JUDGED:,} prompts" if can_train else "")
     )

@@ -125,7 +125,7 @@ def usable_models(table: PromptTable, config: Config) -> tuple[PromptTable, list
             "grade answers: `pointsman import CALLS --out calls.parquet --judge MODEL --dry-run`"
         )
     if len(models) < 2:
-        listed = ", ".join(f"{model}: {count}" for model, count in counts.items()) or "none"
+        listed = ", ".join(f"{model}: {count:,}" for model, count in counts.items()) or "none"
         ways = "Add another model's calls"
         if len(counts) > 1:
             ways = "Log more outcomes, add another model's calls, or lower training.min_calls"

@@ -109,7 +109,7 @@ def _correct(summary: ReadSummary) -> str:
 
 def _skipped(counts: Mapping[str, int]) -> str:
     """How many rows were skipped for which reason, and what to do about it."""
-    skipped = ", ".join(f"{count} x {reason}" for reason, count in counts.items())
+    skipped = ", ".join(f"{count:,} x {reason}" for reason, count in counts.items())
     ways = dict.fromkeys(way for reason in counts if (way := _WAYS_OUT.get(reason)))
     return f"the skipped rows hold nothing to learn from ({skipped}); {'; '.join(ways) or _OTHERWISE}"
 
