@@ -152,7 +152,7 @@ class Router:
 
     def route(  # noqa: PLR0913 - the fields of `Request` and `Wishes`, so that editors and type checkers know them
         self,
-        prompt: str | Sequence[Json],
+        prompt: str | Sequence[Json] = (),
         *,
         tools: Sequence[Json] | None = None,
         response_format: Json = None,
@@ -296,7 +296,7 @@ class Router:
             trace=self.telemetry.trace_of(decision) if self.telemetry is not None else None,
         )
 
-    def explain(self, prompt: str | Sequence[Json], **fields: Json) -> Explanation:
+    def explain(self, prompt: str | Sequence[Json] = (), **fields: Json) -> Explanation:
         """Explain which model a prompt goes to, why, and what would change that. Calls no model.
 
         Args:
@@ -404,6 +404,9 @@ class Router:
         source: str = "feedback",
     ) -> None:
         """Record the outcome of a call, at any later time and from any process that can write the log.
+
+        This does not wait for the log. Feedback for a call that the log does not have is stored all the same,
+        and the log's thread warns of it (logger `router.call_log.alarm`), except in a `.jsonl` over 16 MB.
 
         Args:
             call_id: `response.decision.call_id`.
@@ -551,13 +554,15 @@ def _refuse(unknown: Iterable[str]) -> None:
     """
     refuse_near_misses(unknown, REQUEST_FIELDS | WISH_FIELDS)
     for name in unknown:
+        if name == "messages":
+            raise RequestError("unknown argument 'messages': did you mean 'prompt'? It takes messages too")
         raise RequestError(f"unknown argument {name!r}; LiteLLM's own arguments go in parameters={{...}}")
 
 
 def _request_and_wishes(prompt: str | Sequence[Json], fields: dict[str, Json]) -> tuple[Request, Wishes]:
     """Split the arguments of a call."""
     wishes = {name: fields.pop(name) for name in WISH_FIELDS & fields.keys()}
-    _refuse(fields.keys() - REQUEST_FIELDS)
+    _refuse(fields.keys() - (REQUEST_FIELDS - {"messages"}))
     return Request.of(prompt, **fields), Wishes(**wishes)
 
 
