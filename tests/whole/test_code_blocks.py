@@ -32,7 +32,7 @@ from tests.services.provider import KEY, Provider
 BLOCK = re.compile(r"(?:^<!-- not run: ([^\n]+) -->\n+)?^```(\S*)\n(.*?)^```$", re.M | re.S)
 SHOWN = ("text", "mermaid")
 """Languages that nothing runs; a text right below a block is what that prints, `...` whatever it likes."""
-MOST_NOT_RUN = 10
+MOST_NOT_RUN = 11
 EVERY = 5
 """Of the sample's prompts, one in so many is in the reader's log."""
 MODELS = ("gpt-4.1-mini", "gpt-4o", "gpt-5", "ollama/llama3.1")
