@@ -113,7 +113,7 @@ def loaded_version(
     Raises:
         ArtifactError, ConfigError: as `Version.load`.
     """
-    from router.serving.client import load_learned, load_version
+    from router.serving.versions import load_learned, load_version
 
     settings = load_config(config) if config else None
     return load_version(where, settings, expect)[0] if rules else load_learned(where, settings, expect)
