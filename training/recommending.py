@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from router.numbers import UNKNOWN, dollars, signed_percent, signed_points
+from router.numbers import UNKNOWN, decimal, dollars, level, signed_percent, signed_points
 from training.statistics.intervals import TWO_SIDED_5_PERCENT, Interval, calls_to_settle
 from training.statistics.policy_curves import ROUNDING
 
@@ -293,12 +293,13 @@ def _open(evidence: RouterEvidence) -> tuple[str, list[tuple[Interval, float]]]:
     if not above(gain):
         mix = f"a mix of single models at random may be as good (the router's gain: {_points(gain)})"
         return f"{mix}; {against}", [(gain, 0.0), (gain, SUCCESS_MARGIN)]
-    reason = f"no gain without a possible loss is shown: {against}"
     if below(today.cost):
-        return reason, [(today.success, -SUCCESS_MARGIN)]
+        lost = f"a loss of over {decimal(SUCCESS_MARGIN * 100, 0)} point of success is not ruled out"
+        return f"{lost}: {against}", [(today.success, -SUCCESS_MARGIN)]
     if above(today.success):
-        return reason, [(today.cost, COST_MARGIN * today.usd_per_call), (today.cost, 0.0)]
-    return reason, [(today.success, 0.0), (today.cost, 0.0)]
+        dearer = f"costs higher by over {level(COST_MARGIN)} are not ruled out: {against}"
+        return dearer, [(today.cost, COST_MARGIN * today.usd_per_call), (today.cost, 0.0)]
+    return f"no gain without a possible loss is shown: {against}", [(today.success, 0.0), (today.cost, 0.0)]
 
 
 _ADVICE: Mapping[Code, Callable[[RouterEvidence], tuple[str, str]]] = {
