@@ -18,7 +18,8 @@ import pyarrow as pa
 from router.errors import CallLogError, ConfigError
 from router.numbers import dollars
 from router.records import Json, refuse_near_misses
-from router.serving.client import Router, check_learned, load_learned
+from router.serving.client import Router
+from router.serving.versions import check_learned, load_learned
 from router.settings.sections import Config
 from router.settings.yaml_file import config_of
 from router.version import Version

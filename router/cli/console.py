@@ -111,7 +111,7 @@ def loaded_version(
     Raises:
         ArtifactError, ConfigError: as `Version.load`.
     """
-    from router.serving.client import load_learned, load_version
+    from router.serving.versions import load_learned, load_version
     from router.settings.yaml_file import load_config
 
     settings = load_config(config) if config else None
