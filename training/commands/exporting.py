@@ -11,7 +11,6 @@ import typer
 
 from router.cli.console import AsJson, SettingsFile, app, one_line_text, print_json, progress_bars
 from router.effort import effort_in, endpoint_of, parameters_of
-from router.settings.yaml_file import load_config
 from training.commands.offline import CACHE, Calls, Fields, Rejects, offline, reading_of
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ def export_command(
 ) -> None:
     """Turn call logs into a file for LiteLLM's own router, for proxies that can't run a plugin."""
     offline()
+    from router.settings.yaml_file import load_config
     from training.complexity_router.tier_artifact import export_tiers
 
     reading = reading_of(load_config(config), mapping, rejects, CACHE)
@@ -48,7 +48,7 @@ def _show(export: TierExport) -> None:
     """Print the tiers, their worth, how to use the file, and what it lacks."""
     from rich.console import Console
 
-    from training.pages.numbers import rate, usd_per_thousand
+    from router.numbers import rate, usd_per_thousand
 
     console = Console(highlight=False, emoji=False, soft_wrap=True)
     lines = [
