@@ -21,6 +21,7 @@ test: $(READY) ## every check: format, lint, types, tests, notebooks; ARGS=for p
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/pyright
 	$(BIN)/pytest $(PARALLEL) $(if $(COVERAGE),--cov --cov-report=) $(ARGS)
 ifdef COVERAGE
 	@$(BIN)/coverage report | sed -n '1,12p;$$p'  # the ten files with the least, and the total

@@ -15,6 +15,7 @@ from router.effort import endpoint_of
 from router.errors import CallLogError
 from router.models.names import Spelling
 from router.models.prices import ModelPrice, listed_price
+from router.numbers import rate, relative, usd_per_thousand
 from router.records import FloatArray, Json
 from router.version import Version
 from training.progress import Reporter
@@ -137,7 +138,7 @@ def watch_router(job: WatchJob, reporter: Reporter) -> Watched:
     own = calls.filter(pl.col("policy_version") == job.version.policy_version)
     if len(own) and own["confidence"].is_null().all():
         raise CallLogError(
-            f"{', '.join(job.sources)}: {len(own)} calls of {job.version.policy_version}, none with a "
+            f"{', '.join(job.sources)}: {len(own):,} calls of {job.version.policy_version}, none with a "
             "confidence: give the log that the router wrote (`log.url`), or what `import` made of it"
         )
     aside = own["decision_source"].eq("rule").mean()
@@ -260,9 +261,9 @@ def _finding(
     forecast, actual = means
     where = "all calls" if model is None else f"{model} on {task}"
     figures = (
-        f"costs ${1000 * actual:.4g} per 1,000 calls, forecast ${1000 * forecast:.4g}"
+        f"costs {usd_per_thousand(actual)} per 1,000 calls, forecast {usd_per_thousand(forecast)}"
         if kind == "cost"
-        else f"succeeds on {actual:.1%}, forecast {forecast:.1%}"
+        else f"succeeds on {rate(actual)}, forecast {rate(forecast)}"
     )
     return Deviation(
         kind=kind,
@@ -272,7 +273,7 @@ def _finding(
         forecast=forecast,
         actual=actual,
         p_value=p_value,
-        sentence=f"{where}: {figures} ({calls} calls)",
+        sentence=f"{where}: {figures} ({calls:,} calls)",
         next=_next(kind, job),
     )
 
@@ -307,7 +308,7 @@ def _served_names(own: pl.DataFrame, job: WatchJob) -> Iterator[Deviation]:
                     forecast=0.0,
                     actual=share,
                     p_value=0.0 if new else None,
-                    sentence=f"{model}: {share:.1%} of {len(names)} answers name {name!r}{since}",
+                    sentence=f"{model}: {rate(share)} of {len(names):,} answers name {name!r}{since}",
                     next=_next("served", job),
                 )
 
@@ -341,7 +342,8 @@ def _moved(
             forecast=before,
             actual=now,
             p_value=None,
-            sentence=f"{model}: {what} {now / before:.2f} times the router's, at the tokens of {calls} calls",
+            sentence=f"{model}: {what} {relative(now / before)} of the router's, "
+            f"at the tokens of {calls:,} calls",
             next=_next("price", job),
         )
 

@@ -19,9 +19,9 @@ from router.cli.console import (
     progress_bars,
 )
 from router.errors import NoModelAllowed, RequestError
-from router.records import Json, Request, Wishes
 
 if TYPE_CHECKING:
+    from router.records import Json
     from router.version import Version
 
 BAD_LINES = 3
@@ -67,6 +67,8 @@ def version_command(as_json: AsJson = False) -> None:
 
 def answer(version: Version, line: bytes) -> dict[str, Json]:
     """The decision for one line of requests, or an object whose `error` says what is wrong with the line."""
+    from router.records import Request, Wishes
+
     if not line.strip():
         return {"error": "the line is empty: a request is a JSON object"}
     try:

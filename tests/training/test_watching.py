@@ -124,7 +124,8 @@ def test_answers_that_name_another_model_than_before_are_an_alarm_and_from_the_f
     log.add(25, served_model="a-small-one")
     found = next(one for one in watched(job, log, quiet).alarms if one.kind == "served")
     assert (
-        found.sentence == f"{log.model}: 20.0% of 125 answers name 'a-small-one' since 2026-01-01 03:00 (UTC)"
+        found.sentence
+        == f"{log.model}: 20.0 % of 125 answers name 'a-small-one' since 2026-01-01 03:00 (UTC)"
     )
     assert found.next.startswith("pointsman retrain ")
 

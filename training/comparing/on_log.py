@@ -11,6 +11,7 @@ import numpy as np
 
 from router.errors import NothingToJudge
 from router.errors.masking import without_credentials
+from router.numbers import dollars, level
 from router.records import FloatArray, IntArray
 from router.version import Version
 from training.comparing.comparison import compare_evaluated
@@ -145,10 +146,10 @@ def rows_to_judge(table: PromptTable, job: CompareJob) -> JudgedPrompts:
     reasons = {SEEN: ~fresh, (PARTIAL if exact else UNCALLED): fresh & ~kept}
     left_out = {why: int(rows.sum()) for why, rows in reasons.items() if rows.any()}
     if not kept.any():
-        reasons_text = ", ".join(f"{count} {why}" for why, count in left_out.items())
+        reasons_text = ", ".join(f"{count:,} {why}" for why, count in left_out.items())
         way_out = ", each prompt with the outcome of every model, or --method auto"
         raise NothingToJudge(
-            f"no prompt to judge the router on: {len(table)} prompts, {reasons_text}; give calls of its "
+            f"no prompt to judge the router on: {len(table):,} prompts, {reasons_text}; give calls of its "
             f"models ({', '.join(table.models)}) that it was not trained on"
             + (way_out if job.method == "exact" else "")
         )
@@ -181,15 +182,15 @@ def _objective(router: Version) -> str:
     """The router's objective in words."""
     objective = router.config.objective
     if objective.usd_per_day is not None:
-        return f"best success at a pace of ${objective.usd_per_day:g} a day"
+        return f"best success at a pace of {dollars(objective.usd_per_day)} a day"
     if objective.usd_per_call is not None:
-        return f"best success within ${objective.usd_per_call:g} a call"
+        return f"best success within {dollars(objective.usd_per_call)} a call"
     if objective.kind == "quality":
-        return f"cheapest at a success rate of at least {objective.quality:.0%}"
+        return f"cheapest at a success rate of at least {level(objective.quality or 0.0)}"
     if objective.max_quality_loss is not None:
         return (
-            f"cheapest at a success rate at most {objective.max_quality_loss:.1%} below the best single "
-            f"model's, promised at {objective.confidence:.0%} confidence"
+            f"cheapest at a success rate at most {level(objective.max_quality_loss)} below the best single "
+            f"model's, promised at {level(objective.confidence)} confidence"
         )
     return "cheapest at no less than the best single model's success rate"
 
@@ -203,7 +204,7 @@ def _warnings(table: PromptTable, judged: PromptTable, exact: bool) -> Iterator[
         )
     if judged.truncated_calls:
         yield (
-            f"{judged.truncated_calls} calls were logged with truncated text: their prompts are judged on "
+            f"{judged.truncated_calls:,} calls were logged with truncated text: their prompts are judged on "
             "what is left"
         )
     if (table.prompts_in_log or 0) > len(table):

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from router.errors.masking import without_credentials
+from router.numbers import UNKNOWN, decimal, dollars, level, rate, unit_of
 from router.records import Json
 from router.settings.sections import Training
 from training.inspecting.counting import NONE
 from training.inspecting.inspection import CostCheck, Group, Inspection
-from training.pages.numbers import UNKNOWN, dollars, rate, unit_of
 from training.pages.rendering import Showable
 from training.reading.summary import same_names
+from training.recommending import LEAST_JUDGED
 
 LEAST_PROMPTS = 500
 """Fewer distinct prompts teach little more than each model's mean."""
@@ -22,8 +23,6 @@ LEAST_OUTCOMES = 200
 """With fewer known outcomes a model's head is mostly noise: at 200 its success rate is +-7 points."""
 LEAST_SHARED = 0.05
 """Models can be compared if at least this share of the prompts was tried on several of them."""
-LEAST_JUDGED = 200
-"""Known outcomes of each model on prompts held out, from which on a comparison decides most questions."""
 LEAST_CONSTANT = 20
 """So many equal outcomes of a model are no accident: at a true rate of 86 % they are one in twenty."""
 MUCH_CUT = 0.05
@@ -152,15 +151,15 @@ def readiness_of(inspection: Inspection, training: Training) -> Readiness:
     trains = (
         f"yes, on {len(usable)} models"
         if can_train
-        else f"no, two models with {training.min_calls} known outcomes each are needed, "
+        else f"no, two models with {training.min_calls:,} known outcomes each are needed, "
         f"{len(usable) or 'none'} has them"
     )
     judges = (
         "yes"
         if can_train and not missing
-        else f"not for sure, about {missing:,} more known outcomes are needed "
-        f"({LEAST_JUDGED} of each model on the {share:.0%} held out)"
-        + (f", or a replay of {LEAST_JUDGED} prompts" if can_train else "")
+        else f"{'not for sure' if can_train else 'no'}, about {missing:,} more known outcomes are needed "
+        f"({LEAST_JUDGED} of each model on the {level(share)} held out)"
+        + (f", or a replay of {LEAST_JUDGED:,} prompts" if can_train else "")
     )
     return Readiness(
         can_train=can_train,
@@ -243,7 +242,7 @@ def _outcomes(inspection: Inspection) -> Iterator[Gap]:
     if few:
         named = _named([f"{model.name} ({model.known:,})" for model in few])
         yield Gap(
-            f"Fewer than {LEAST_OUTCOMES} known outcomes: {named}. Call these models on more of the logged "
+            f"Fewer than {LEAST_OUTCOMES:,} known outcomes: {named}. Call these models on more of the logged "
             "prompts, or leave them out of the choice.",
             REPLAY,
         )
@@ -411,7 +410,7 @@ def _costs(inspection: Inspection) -> Iterator[Gap]:
         )
     off = [cost for cost in inspection.costs if _is_off(cost)]
     if off:
-        named = _named([f"{cost.model} ({cost.ratio:,.2f} times)" for cost in off])
+        named = _named([f"{cost.model} ({decimal(cost.ratio, 2)} times)" for cost in off])
         units = {unit_of(cost.ratio) for cost in off}
         unit = units.pop() if len(units) == 1 else ""
         why = (

@@ -12,6 +12,7 @@ from router.deciding.policy import Policy
 from router.deciding.rules import rule_choice
 from router.errors import TrainingError
 from router.forecasting.head import Head, Kind, Lengths, narrow_inputs
+from router.numbers import decimal
 from router.records import FloatArray, IntArray
 from router.settings.sections import Config
 from training.learning.heads import (
@@ -230,12 +231,12 @@ def _better(candidates: Mapping[Kind, Candidate]) -> tuple[Kind, str]:
     better: Kind
     if abs(ahead.mean()) > error:
         better = "success" if ahead.mean() > 0 else "label"
-        shown = f"{abs(ahead.mean()):.4f}, standard error {error:.4f}"
+        shown = f"{decimal(abs(ahead.mean()), 4)}, standard error {decimal(error, 4)}"
         return better, f"its decisions are worth more on the validation part (by {shown})"
     better = "success" if success.validation["brier"] <= label.validation["brier"] else "label"
     return better, (
         "both estimators' decisions are worth the same on the validation part within one standard error "
-        f"({error:.4f}), and its forecasts are at least as accurate (Brier score)"
+        f"({decimal(error, 4)}), and its forecasts are at least as accurate (Brier score)"
     )
 
 

@@ -563,7 +563,7 @@ def _held_out(groups: IntArray, seed: int) -> list[BoolArray]:
     count = len(np.unique(groups))
     if count < 2:
         raise TrainingError(
-            f"sessions link all {len(groups)} prompts to fit on, so none can be held out; "
+            f"sessions link all {len(groups):,} prompts to fit on, so none can be held out; "
             "give more of the log, or drop its session_id if it names no conversation"
         )
     fold = folds(groups, min(FOLDS, count), seed)

@@ -125,22 +125,22 @@ def usable_models(table: PromptTable, config: Config) -> tuple[PromptTable, list
             "grade answers: `pointsman import CALLS --out calls.parquet --judge MODEL --dry-run`"
         )
     if len(models) < 2:
-        listed = ", ".join(f"{model}: {count}" for model, count in counts.items()) or "none"
+        listed = ", ".join(f"{model}: {count:,}" for model, count in counts.items()) or "none"
         ways = "Add another model's calls"
         if len(counts) > 1:
             ways = "Log more outcomes, add another model's calls, or lower training.min_calls"
         raise TrainingError(
-            f"a router needs at least two models with {need} calls of known outcome (success or score); "
+            f"a router needs at least two models with {need:,} calls of known outcome (success or score); "
             f"the log has {listed}. {ways}; `pointsman inspect CALLS` says what else is missing, and "
             "`pointsman init MODEL...` makes a router of rules alone, whose log trains the first one"
         )
     rows = np.flatnonzero(known[:, [table.models.index(model) for model in models]].any(axis=1))
     if len(rows) < LEAST_PROMPTS:
         raise TrainingError(
-            f"{len(rows)} prompts have a known outcome, at least {LEAST_PROMPTS} are needed: log more calls"
+            f"{len(rows):,} prompts have a known outcome, at least {LEAST_PROMPTS} are needed: log more calls"
         )
     warnings = [
-        f"{model} is left out: {count} calls with a known outcome, {need} needed (training.min_calls)"
+        f"{model} is left out: {count:,} calls with a known outcome, {need} needed (training.min_calls)"
         for model, count in counts.items()
         if count < need
     ]

@@ -8,6 +8,7 @@ import numpy as np
 
 from router.deciding.policy import assumed_cost, choose
 from router.errors import TrainingError
+from router.numbers import rate, significant
 from router.records import BoolArray, FloatArray, IntArray
 from router.settings.sections import Fallback, Objective
 from training.statistics.policy_curves import Curve, cost_quality_curve, picked, risk_coverage
@@ -177,8 +178,8 @@ def guarantee_of(
         return None
     if backtest.filled > 0:
         raise TrainingError(
-            f"objective.max_quality_loss: no loss can be guaranteed while {backtest.filled:.0%} of the "
-            f"outcomes are unknown; log every model's outcome on {LEAST_FULL} prompts or more, or omit it"
+            f"objective.max_quality_loss: no loss can be guaranteed while {rate(backtest.filled)} of the "
+            f"outcomes are unknown; log every model's outcome on {LEAST_FULL:,} prompts or more, or omit it"
         )
     trial = Trial(
         probability=backtest.probability,
@@ -199,10 +200,11 @@ def refuse_unsafe(guarantee: GuaranteedWeight | None) -> None:
     """
     if guarantee is not None and guarantee.weight is None:
         raise TrainingError(
-            f"objective.max_quality_loss: {guarantee.n} prompts can't show at a confidence of "
+            f"objective.max_quality_loss: {guarantee.n:,} prompts can't show at a confidence of "
             f"{guarantee.confidence:g} that routing loses at most {guarantee.max_loss:g} of success against "
-            f"the best single model, at any weight on cost (at weight 0: at most {guarantee.bound:.3g}); "
-            "log more prompts with every model's outcome, or raise max_quality_loss"
+            f"the best single model, at any weight on cost (at weight 0: at most "
+            f"{significant(guarantee.bound, 3)}); log more prompts with every model's outcome, "
+            "or raise max_quality_loss"
         )
 
 

@@ -68,7 +68,7 @@ def split_groups(
     n_parts = 1 + sum(share > 0 for share in shares)
     if len(names) < n_parts:
         raise TrainingError(
-            f"{len(groups)} prompts in {len(names)} groups can't be split into {n_parts} parts, because "
+            f"{len(groups):,} prompts in {len(names):,} groups can't be split into {n_parts} parts, because "
             "sessions link them; give more of the log, or drop its session_id if it names no conversation"
         )
     shuffled = np.random.default_rng(seed).permutation(len(names))

@@ -107,7 +107,7 @@ def test_rejected_rows_are_written_whole_and_in_order(tmp_path: Path) -> None:
 def test_too_many_rejects_stop_the_reading_and_say_where_they_are(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a.jsonl", call(), b"{bad")
     with pytest.raises(
-        TooManyRejects, match=r"(?s)1 of 2 rows .*50\.0%.*a\.jsonl:2: '\{bad'.*are in .*r\.jsonl"
+        TooManyRejects, match=r"(?s)1 of 2 rows .*50\.0 %.*a\.jsonl:2: '\{bad'.*are in .*r\.jsonl"
     ):
         read(tmp_path, path, rejects=tmp_path / "r.jsonl", max_reject_share=0.4)
 
