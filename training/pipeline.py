@@ -227,7 +227,7 @@ def train_on_log(job: TrainJob, reporter: Reporter) -> Trained:
     with calls_of(job.sources, job.reading, reporter) as files:
         reading = files.summary
         groups = groups_of(reading.files)
-        whole = table_of(files, config, reporter, fading=True)
+        whole = table_of(files, config, reporter, training=True)
     report = data_report(whole, cheapest_success(whole))
     table, warnings = usable_models(whole, config)
     config = check_models(config, table.models)

@@ -26,6 +26,7 @@ from training.learning.manifest import library_versions
 from training.progress import Reporter
 from training.prompts.from_logs import calls_of, table_of
 from training.prompts.table import PromptTable
+from training.statistics.blocks import AT_ONCE
 from training.statistics.quality_guarantee import Trial
 from training.tracking.publish import publish_comparison
 
@@ -210,5 +211,5 @@ def _warnings(table: PromptTable, judged: PromptTable, exact: bool) -> Iterator[
     if (table.prompts_in_log or 0) > len(table):
         yield (
             f"{table.prompts_in_log:,} prompts in the log, a uniform sample of {len(table):,} was used "
-            "(training.max_prompts)"
+            f"(training.max_prompts, for a comparison at most {AT_ONCE:,})"
         )
