@@ -5,6 +5,7 @@ import json
 import math
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,7 +22,7 @@ from pydantic import BaseModel
 
 from router import Router
 from router.call_log.log import CallLog, read_rows
-from router.deciding.limits import DETOURS
+from router.deciding.arguments import straying
 from router.errors import (
     ArtifactError,
     CallFailed,
@@ -32,6 +33,7 @@ from router.errors import (
     RouterClosed,
     StreamBroken,
 )
+from router.loading import follow
 from router.records import WISH_FIELDS, Json, Request, refuse_near_misses
 from router.serving.completion import NAMED_ALIKE, REFUSED
 from router.settings.sections import Price
@@ -794,5 +796,51 @@ def test_what_names_no_router_is_refused_as_such(nothing: Any) -> None:  # noqa:
         Router.load(nothing)
 
 
-def test_what_may_send_a_call_past_a_limit_is_refused_per_request() -> None:
-    assert set(DETOURS) - REFUSED.keys() == set()
+@every_way
+def test_the_log_says_which_model_the_provider_states(app: App, way: Way) -> None:
+    with app.router() as router:
+        way(router)
+        (row,) = flushed(router, app)
+    assert row["served_model"].endswith(name(row["model"]))
+
+
+def test_a_folder_whose_network_never_ends_is_refused_in_time(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(follow, "LOAD_S", 0.1)
+    monkeypatch.setattr("router.forecasting.encoder.OnnxEncoder.__init__", lambda *_: over.wait())
+    monkeypatch.setattr("router.forecasting.encoder.StaticEncoder.__init__", lambda *_: over.wait())
+    with pytest.raises(ArtifactError, match=r"not loaded and tried within 0\.1 s"):
+        app.router()
+    over.set()
+
+
+DETOURS = (
+    "azure", "client", "context_window_fallback_dict", "custom_llm_provider", "deployment_id", "fallbacks",
+    "litellm_credential_name", "model_list", "silent_model", "use_litellm_proxy", "user_config",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DETOURS)
+def test_what_may_send_a_call_past_a_limit_is_refused_per_request(app: App, name: str) -> None:
+    assert name in REFUSED
+    assert straying({name: "x"}, "deny") == name
+
+
+@every_way
+def test_an_unknown_argument_is_refused_under_a_limit_alone_unless_the_settings_name_it(
+    app: App, way: Way
+) -> None:
+    more = {"extra_body": {"provider": {"order": ["x"]}}, "deny": ["gpt-4o"]}
+    with (
+        app.router() as router,
+        pytest.raises(NoModelAllowed, match=r"'extra_body\.provider' could pass by limit 'deny'"),
+    ):
+        way(router, **more)
+    for limits, callers in (
+        ("", {**more, "deny": []}),
+        ("limits: {arguments: [extra_body.provider]}", more),
+    ):
+        with app.router(limits) as router:
+            way(router, **callers)
