@@ -251,7 +251,7 @@ def _stays_home(parameters: Mapping[str, Json]) -> bool:
 
 def _too_long(facts: ModelFacts, demand: _Demand) -> str:
     answer = f" and an answer of {demand.answer:,}" if facts.shared and demand.answer else ""
-    count = demand.size.count() * facts.density
+    count = demand.size.about * facts.density
     return f"about {count:,.0f} tokens{answer} don't fit its {facts.window:,}"
 
 

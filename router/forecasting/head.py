@@ -93,8 +93,9 @@ class NeighbourStore:
         Returns:
             Weighted mean values, shrunk towards 0, shape (n, 1 + n_models); and familiarity, shape (n,).
         """
-        parts = [self._search(inputs[i : i + CHUNK]) for i in range(0, len(inputs), CHUNK)]
-        return np.vstack([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+        chunks = (inputs[start : start + CHUNK] for start in range(0, len(inputs), CHUNK))
+        found = [self._around(cosine) for chunk in chunks for cosine in self.cosines(chunk)]
+        return np.array([one[0] for one in found], np.float64), np.array([one[1] for one in found])
 
     def cosines(self, inputs: Float32Array) -> Float32Array:
         """Similarity of n prompts to each point, shape (n, n_points); for one prompt on this thread alone."""
@@ -112,15 +113,15 @@ class NeighbourStore:
         """Values and weights of every point side by side, so that one look fetches both."""
         return np.hstack([self.values, self.seen])
 
-    def _search(self, inputs: Float32Array) -> tuple[FloatArray, FloatArray]:
-        cosine = self.cosines(inputs)
-        count = min(NEIGHBOURS, max(1, len(self.points) // 4))
+    def _around(self, cosine: Float32Array) -> tuple[Float32Array, float]:
+        """The same for one prompt, from its similarity to each point."""
+        count = min(NEIGHBOURS, max(1, len(cosine) // 4))
         near = nearest(cosine, count)
-        close = cosine[np.arange(len(cosine))[:, None], near]
-        sums = _weighted_sums(close, self._observed.take(near, axis=0))
-        values = _shrunk(sums[:, : self.values.shape[1]], sums[:, self.values.shape[1] :])
-        familiarity = np.sort(close, axis=1)[:, -NEAREST:].sum(axis=1) / min(NEAREST, count)
-        return values.astype(np.float64), familiarity.astype(np.float64)
+        close = cosine.take(near)
+        sums = np.einsum("k,km->m", _weights(close), self._observed.take(near, axis=0))
+        columns = self.values.shape[1]
+        closest = close[nearest(close, min(NEAREST, count))]
+        return _shrunk(sums[:columns], sums[columns:]), float(closest.sum()) / len(closest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -480,10 +481,11 @@ def level_inputs(
 
 
 def nearest(cosine: Float32Array, count: int) -> IntArray:
-    """Columns of the `count` highest entries of each row, in no order; shape (n, count)."""
-    if count >= cosine.shape[1]:
-        return np.broadcast_to(np.arange(cosine.shape[1]), cosine.shape)
-    return np.argpartition(cosine, cosine.shape[1] - count, axis=1)[:, -count:]
+    """Columns of the `count` highest entries of each row, or of one, in no order; shape (..., count)."""
+    entries = cosine.shape[-1]
+    if count >= entries:
+        return np.broadcast_to(np.arange(entries), cosine.shape)
+    return cosine.argpartition(entries - count)[..., -count:]
 
 
 def neighbour_means(
@@ -500,14 +502,16 @@ def neighbour_means(
     Returns:
         Shape (n, m).
     """
-    return _shrunk(_weighted_sums(close, values), _weighted_sums(close, seen), level)
+    weight = _weights(close)
+    total, mass = (np.einsum("nk,nkm->nm", weight, each) for each in (values, seen))
+    return _shrunk(total, mass, level)
 
 
-def _weighted_sums(close: AnyArray, values: AnyArray) -> AnyArray:
-    """Sums over k neighbours, weighted by their cosines; the weights add up to k. Shape (n, m)."""
-    weight = np.exp(SHARPNESS * (close - close.max(axis=1, keepdims=True)))
-    weight *= close.shape[1] / weight.sum(axis=1, keepdims=True)
-    return np.asarray(np.einsum("nk,nkm->nm", weight, values))
+def _weights(close: AnyArray) -> AnyArray:
+    """Weights of k neighbours by their cosines, shape (..., k); each row adds up to k."""
+    weight = np.exp(SHARPNESS * (close - close.max(axis=-1, keepdims=True)))
+    weight *= close.shape[-1] / weight.sum(axis=-1, keepdims=True)
+    return np.asarray(weight)
 
 
 def _shrunk(total: AnyArray, mass: AnyArray, level: AnyArray | float = 0.0) -> AnyArray:
