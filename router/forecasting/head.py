@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from router.forecasting.added import Added
 from router.forecasting.features import STRUCTURE, Features
-from router.forecasting.one_row import products
+from router.forecasting.one_row import FEW, products
 from router.records import BoolArray, Float32Array, FloatArray, IntArray, Json
 
 NEIGHBOURS = 400
@@ -98,9 +98,12 @@ class NeighbourStore:
         return np.array([one[0] for one in found], np.float64), np.array([one[1] for one in found])
 
     def cosines(self, inputs: Float32Array) -> Float32Array:
-        """Similarity of n prompts to each point, shape (n, n_points); for one prompt on this thread alone."""
-        if len(inputs) > 1:
+        """Similarity of n prompts to each point, shape (n, n_points); for a few on this thread alone."""
+        if len(inputs) > FEW:
             return np.asarray(unit(inputs @ self.axes) @ self.points.T)
+        if len(inputs) > 1:
+            queries = unit(products(self._rows_of_axes, inputs.T).T)
+            return np.ascontiguousarray(products(self.points, queries.T).T)
         query = products(self._rows_of_axes, inputs[0])
         return products(self.points, query / max(math.sqrt(query @ query), 1e-9))[None]
 
@@ -233,6 +236,10 @@ class Outlook:
     input_tokens: FloatArray
     output_tokens: FloatArray
     familiarity: FloatArray
+
+    def row(self, index: int) -> Outlook:
+        """The prediction for one of them."""
+        return Outlook(**{name: getattr(self, name)[index : index + 1] for name in self.__slots__})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -547,9 +554,11 @@ def softmax(logits: FloatArray) -> FloatArray:
 
 
 def _product(inputs: AnyArray, weights: FloatArray) -> FloatArray:
-    """`inputs @ weights.T`, shape (n, n_outputs); for one row on this thread alone."""
-    if len(inputs) > 1:
+    """`inputs @ weights.T`, shape (n, n_outputs); for a few rows on this thread alone."""
+    if len(inputs) > FEW:
         return np.asarray(inputs @ weights.T)
+    if len(inputs) > 1:
+        return products(weights, inputs.T.astype(np.float64)).T
     return np.asarray(products(weights, inputs[0].astype(np.float64)))[None]
 
 
