@@ -24,7 +24,7 @@ from router.forecasting.encoder import Encoder, EncoderInfo, Encoding, load_enco
 from router.forecasting.features import Features, FeatureSpec, embedded_text, featurize
 from router.forecasting.head import Head, Outlook
 from router.forecasting.one_row import FEW
-from router.forecasting.read_part import check_size
+from router.forecasting.read_part import check_size, fits
 from router.forecasting.request_tokens import BOUNDING, SAFE_SIDE, billed_output
 from router.forecasting.task_groups import ABOUT_FILE, TaskGroups
 from router.forking import ForkSafe
@@ -393,6 +393,12 @@ class Version:
                 one, tokens = outlook.row(row), features.tokens[row : row + 1]
                 foreseen.append((request, self._priced(one, tokens, request.parameters)))
         return foreseen
+
+    def foresee_usable(self, requests: Sequence[Request | None]) -> list[tuple[Request, Forecast] | None]:
+        """What `foresee` returns for each request; None for a missing one and for one that is too large."""
+        usable = [request is not None and fits(request) for request in requests]
+        foreseen = iter(self.foresee([one for one in requests if one is not None and fits(one)]))
+        return [next(foreseen) if is_usable else None for is_usable in usable]
 
     def _case(self, request: Request, forecast: Forecast, row: int = 0, **circumstances: Json) -> Case:
         return Case(

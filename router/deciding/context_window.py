@@ -61,7 +61,7 @@ class RequestSize:
         self.uncounted = contents.uncounted
         size = sum(len(text) if text.isascii() else 4 * len(text) for text in texts)
         nodes += 3 * len(request.messages)
-        self._texts, self._nodes, self._aside = texts, nodes, MEDIA_TOKENS * media
+        self._texts, self._nodes, self._aside = list(texts), nodes, MEDIA_TOKENS * media
         self._estimate = max(estimate, size / 4)
         self.writes_cache = "cache_control" in texts
         self._counted: float | None = None
@@ -97,7 +97,9 @@ class RequestSize:
         return self._counted or self._rough or self.count()
 
     def _count(self, sample: int, piece: int) -> float:
-        counted = _count("\n".join(self._texts), sample, piece)
+        if len(self._texts) != 1:
+            self._texts = ["\n".join(self._texts)]
+        counted = _count(self._texts[0], sample, piece)
         if not counted or self._nodes >= MOST_NODES:
             counted = max(counted or 0.0, self._estimate, self._nodes)
         return counted + self._aside

@@ -12,6 +12,7 @@ from zlib import crc32
 import numpy as np
 
 from router.forecasting.encoder import Encoding, head_and_tail
+from router.forecasting.one_row import FEW
 from router.forecasting.read_part import (
     READ_TOGETHER,
     ToolShape,
@@ -23,7 +24,7 @@ from router.forecasting.read_part import (
 )
 from router.forecasting.request_tokens import billed_tokens
 from router.forecasting.words import Codes, Pieces, pieces_of, plain_words
-from router.records import LISTS, SYSTEM_ROLES, Float32Array, Json, Request, message_texts
+from router.records import LISTS, SYSTEM_ROLES, Float32Array, Json, Request, message_texts, turn_texts
 
 READ_CHARACTERS = 8_000
 """Characters, from head and tail, that structure and words are read from: a huge prompt costs no more."""
@@ -116,25 +117,24 @@ def embedded_text(request: Request) -> str:
 
 def featurize(requests: Sequence[Request], encodings: Sequence[Encoding], spec: FeatureSpec) -> Features:
     """The features of some requests, given the encodings of their `embedded_text`."""
-    structure, billed = [], []
-    grams = np.zeros((len(requests), spec.gram_dimensions), dtype=np.float32)
+    structure, billed, codes = [], [], []
     labels = np.zeros((len(requests), len(spec.task_types) + len(spec.tags)), dtype=np.float32)
     for row, (request, encoding) in enumerate(zip(requests, encodings, strict=True)):
         part = read_part(request)
         turns, system = _read_texts(part)
         text = head_and_tail("\n".join(turns), READ_CHARACTERS)
         pieces, shape = pieces_of(text), tool_shape(request.tools)
-        unread = 0 if part is request else sum(map(len, _read_texts(request)[0])) - sum(map(len, turns))
+        unread = 0 if part is request else _size(request) - _size(part)
         tokens = encoding.tokens + (sum(map(len, system)) + unread + shape.characters) / 4
         structure.append([*_structure(part, text, pieces, tokens, shape).values()])
         billed.append(billed_tokens(request, encoding.tokens, tokens))
-        _hash_grams(_grams(pieces, system, part.tools), grams[row])
+        codes.append(_grams(pieces, system, part.tools))
         _mark_labels(part, spec, labels[row])
     places = {name: place for place, name in enumerate(spec.task_types)}
     return Features(
         embedding=np.array([one.vector for one in encodings], dtype=np.float32),
         structure=np.array(structure, dtype=np.float32).reshape(len(requests), len(STRUCTURE)),
-        grams=grams,
+        grams=_hashed(codes, spec.gram_dimensions),
         labels=labels,
         task_type=np.array([places.get(request.task_type or "", -1) for request in requests], dtype=np.int64),
         tokens=np.array(billed, dtype=np.float64),
@@ -148,6 +148,11 @@ def _read_texts(request: Request) -> tuple[list[str], list[str]]:
     for role, text in message_texts(request.messages):
         (system if role in SYSTEM_ROLES else turns).append(text)
     return turns, system
+
+
+def _size(request: Request) -> int:
+    """Characters of all turns except system text."""
+    return sum(sum(map(len, texts)) + len(texts) - 1 for texts in turn_texts(request.messages))
 
 
 def _structure(
@@ -266,19 +271,28 @@ def _grams(pieces: Pieces, system: Sequence[str], tools: Json) -> Codes:
     return np.concatenate(codes) if codes else np.zeros(0, np.uint32)
 
 
-def _hash_grams(codes: Codes, row: Float32Array) -> None:
-    """Fill one row: signed feature hashing (Weinberger et al. 2009), 1 + log(count), then unit length."""
-    if not len(codes):
-        return
-    ordered = np.sort(codes)
-    last = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
-    unique, counts = ordered.take(last), last.copy()
-    counts[1:] -= last[:-1]
-    counts[0] += 1
-    sizes = 1.0 + np.log(counts)
-    np.negative(sizes, out=sizes, where=unique < 2**31)
-    sums = np.bincount(unique % len(row), sizes, len(row))
-    row[:] = sums / max(math.sqrt(sums @ sums), 1e-12)
+def _hashed(codes: Sequence[Codes], dimensions: int) -> Float32Array:
+    """Signed feature hashing (Weinberger et al. 2009) of each text's codes, shape (n, dimensions).
+
+    A code counts 1 + log(how often it comes); rows have unit length.
+    """
+    rows = np.zeros((len(codes), dimensions), dtype=np.float32)
+    for start in range(0, len(codes), FEW):
+        together = codes[start : start + FEW]
+        owner = np.repeat(np.arange(len(together), dtype=np.uint64), list(map(len, together)))
+        ordered = np.concatenate(together) + (owner << np.uint64(32))
+        ordered.sort()
+        last = np.flatnonzero(ordered[1:] != ordered[:-1])
+        last = np.append(last, len(ordered) - 1)[: len(ordered)]
+        unique, counts = ordered.take(last), np.diff(last, prepend=-1)
+        code = unique.astype(np.uint32)
+        sizes = 1.0 + np.log(counts)
+        np.negative(sizes, out=sizes, where=code < 2**31)
+        place = (unique >> np.uint64(32)) * dimensions + code % dimensions
+        sums = np.bincount(place.astype(np.int64), sizes, len(together) * dimensions)
+        for row, one in enumerate(sums.reshape(-1, dimensions), start=start):
+            rows[row] = one / max(math.sqrt(one @ one), 1e-12)
+    return rows
 
 
 def _mark_labels(request: Request, spec: FeatureSpec, row: Float32Array) -> None:

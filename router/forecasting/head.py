@@ -93,9 +93,8 @@ class NeighbourStore:
         Returns:
             Weighted mean values, shrunk towards 0, shape (n, 1 + n_models); and familiarity, shape (n,).
         """
-        chunks = (inputs[start : start + CHUNK] for start in range(0, len(inputs), CHUNK))
-        found = [self._around(cosine) for chunk in chunks for cosine in self.cosines(chunk)]
-        return np.array([one[0] for one in found], np.float64), np.array([one[1] for one in found])
+        parts = [self._around(self.cosines(inputs[i : i + CHUNK])) for i in range(0, len(inputs), CHUNK)]
+        return np.vstack([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
     def cosines(self, inputs: Float32Array) -> Float32Array:
         """Similarity of n prompts to each point, shape (n, n_points); for a few on this thread alone."""
@@ -116,15 +115,15 @@ class NeighbourStore:
         """Values and weights of every point side by side, so that one look fetches both."""
         return np.hstack([self.values, self.seen])
 
-    def _around(self, cosine: Float32Array) -> tuple[Float32Array, float]:
-        """The same for one prompt, from its similarity to each point."""
-        count = min(NEIGHBOURS, max(1, len(cosine) // 4))
+    def _around(self, cosine: Float32Array) -> tuple[FloatArray, FloatArray]:
+        """The same, from the similarity of n prompts to each point."""
+        count = min(NEIGHBOURS, max(1, len(self.points) // 4))
         near = nearest(cosine, count)
-        close = cosine.take(near)
-        sums = np.einsum("k,km->m", _weights(close), self._observed.take(near, axis=0))
-        columns = self.values.shape[1]
-        closest = close[nearest(close, min(NEAREST, count))]
-        return _shrunk(sums[:columns], sums[columns:]), float(closest.sum()) / len(closest)
+        close = cosine[np.arange(len(cosine))[:, None], near]
+        sums = np.einsum("nk,nkm->nm", _weights(close), self._observed.take(near, axis=0))
+        columns, closest = self.values.shape[1], min(NEAREST, count)
+        values = _shrunk(sums[:, :columns], sums[:, columns:]).astype(np.float64)
+        return values, np.partition(close, count - closest)[:, -closest:].sum(axis=1) / np.float64(closest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,6 @@ from router.deciding.pacing import MEMORY_D, Pacer, counted_usd
 from router.deciding.sessions import SessionMemory
 from router.effort import endpoint_of
 from router.errors import ArtifactError, CallLogError, ConfigError, RequestError, RouterClosed, RouterError
-from router.forecasting.read_part import fits
 from router.forking import ForkSafe
 from router.loading.copies import Copy
 from router.loading.follow import BAD_VERSION, Follower, Refusal, load_in_time
@@ -240,13 +239,12 @@ class Router:
         results: list[Decision | RouterError] = []
         for start in range(0, len(parsed), TOGETHER):
             batch = parsed[start : start + TOGETHER]
-            fitting = [one for one in batch if not isinstance(one, RouterError) and fits(one[0])]
-            foreseen = version.foresee([request for request, _ in fitting])
-            known = dict(zip(map(id, fitting), foreseen, strict=True))
-            results += (
-                one if isinstance(one, RouterError) else self._result(version, *one, known.get(id(one)))
-                for one in batch
-            )
+            usable = [None if isinstance(one, RouterError) else one[0] for one in batch]
+            for one, known in zip(batch, version.foresee_usable(usable), strict=True):
+                if not isinstance(one, RouterError):
+                    results.append(self._result(version, *one, known))
+                else:
+                    results.append(one)
         return results
 
     def decide(self, request: Request, wishes: Wishes = NO_WISHES) -> Decision:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.forecasting import words as module
-from router.forecasting.features import _grams, _hash_grams
+from router.forecasting.features import _grams, _hashed
 from router.forecasting.words import (
     LONGEST_WORD,
     NEGATION,
@@ -64,14 +64,19 @@ def test_words_beside_the_prompt_are_hashed_after_a_mark() -> None:
     assert codes.tolist() == [crc32(gram) for gram in (b"hi", b"s:not", b"s:##", b"t:find", b"t:12")]
 
 
-@given(st.lists(st.integers(0, 2**32 - 1) | st.sampled_from([3, 2**31 + 3]), max_size=40))
-def test_each_gram_counts_by_the_logarithm_of_how_often_it_comes(codes: list[int]) -> None:
-    row, expected = np.zeros(16, np.float32), np.zeros(16)
-    for code in set(codes):
-        size = 1 + np.log(codes.count(code))
-        expected[code % 16] += size if code >> 31 else -size
-    _hash_grams(np.array(codes, np.uint32), row)
-    np.testing.assert_allclose(row, expected / max(float(np.linalg.norm(expected)), 1e-12), atol=1e-6)
+CODES = st.lists(st.integers(0, 2**32 - 1) | st.sampled_from([3, 2**31 + 3]), max_size=40)
+
+
+@given(st.lists(CODES, max_size=20))
+def test_each_gram_counts_by_the_logarithm_of_how_often_it_comes(texts: list[list[int]]) -> None:
+    rows = _hashed([np.array(codes, np.uint32) for codes in texts], 16)
+    assert rows.shape == (len(texts), 16)
+    for row, codes in zip(rows, texts, strict=True):
+        expected = np.zeros(16)
+        for code in set(codes):
+            size = 1 + np.log(codes.count(code))
+            expected[code % 16] += size if code >> 31 else -size
+        np.testing.assert_allclose(row, expected / max(float(np.linalg.norm(expected)), 1e-12), atol=1e-6)
 
 
 @pytest.mark.parametrize(
