@@ -21,6 +21,7 @@ test: $(READY) ## every check: format, lint, types, tests, notebooks; ARGS=for p
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/pyright
 	$(BIN)/pytest $(PARALLEL) $(if $(COVERAGE),--cov --cov-report=) $(ARGS)
 ifdef COVERAGE
 	@$(BIN)/coverage report | sed -n '1,12p;$$p'  # the ten files with the least, and the total
@@ -62,6 +63,7 @@ bench: $(READY) ## measure quality and speed; DATA=folder of call logs, the bund
 	$(BIN)/python -m benchmarks.bounded
 	$(BIN)/python -m benchmarks.pacing
 	$(BIN)/python -m benchmarks.metered
+	$(BIN)/python -m benchmarks.efforts
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.reading
 	$(BIN)/python -m benchmarks.training_limits
@@ -74,7 +76,7 @@ screenshots: $(READY) ## take pictures of the dashboard and of the demo's report
 lock: ## write requirements-dev.txt anew from pyproject.toml, in an environment of its own
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/pip install --quiet torch==2.13.0
-	$(VENV)-lock/bin/pip install --quiet --editable '.[train,proxy,dashboard,otel,prometheus,postgres,s3,gcs,dev]'
+	$(VENV)-lock/bin/pip install --quiet --editable '.[train,proxy,dashboard,otel,prometheus,postgres,s3,gcs,ray,dev]'
 	head -1 requirements-dev.txt > requirements-dev.head && mv requirements-dev.head requirements-dev.txt
 	$(VENV)-lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' >> requirements-dev.txt
 	rm -rf $(VENV)-lock

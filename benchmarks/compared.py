@@ -24,13 +24,13 @@ import typer
 
 from benchmarks.measuring import machine
 from benchmarks.quality import PUBLIC, SAMPLE, Dataset
+from router.numbers import bounds, rate, relative, signed_points, usd_per_thousand
 from router.settings.sections import Config
 from router.version import Version
 from training.comparing.comparison import Draws
 from training.comparing.evaluated import Comparison, PolicyResult
 from training.comparing.job import CompareJob, PromiseTerms
 from training.comparing.on_log import compare_on_log
-from training.pages.numbers import bounds, rate, relative, signed_points, usd_per_thousand
 from training.pipeline import TrainJob, train_on_log
 from training.progress import Silent
 from training.prompts.from_logs import ReadOptions

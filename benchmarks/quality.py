@@ -271,7 +271,9 @@ def _heuristic(statistics: TrainingStatistics, table: PromptTable) -> IntArray:
     return np.array([table.models.index(model) for model in chosen], dtype=np.int64)
 
 
-def load(dataset: Dataset, folder: Path, config: Config, cache: Path) -> tuple[PromptTable, list[Encoding]]:
+def load(
+    dataset: Dataset, folder: Path, config: Config, cache: Path
+) -> tuple[PromptTable, Sequence[Encoding]]:
     """A data set's prompts, with its pool of models only, and their embeddings."""
     with TemporaryDirectory() as scratch:
         reading = ReadOptions(mapping={}, rejects=Path(scratch) / "rejects.jsonl", config=config, cache=cache)

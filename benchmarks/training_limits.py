@@ -1,4 +1,4 @@
-"""Time and memory of training on logs at its limits: many models, many task types, equal rows, gzip bombs."""
+"""Time and memory of training on logs at its limits: models, task types, prompts, equal rows, gzip bombs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from benchmarks.measuring import Figure, figure, in_fresh_process, machine, peak_memory, show
@@ -35,6 +36,23 @@ def calls(count: int, models: int, task_types: int, seed: int = 0) -> Iterator[b
             output_tokens=40,
             task_type=f"task-{draw.randrange(task_types):04}",
         )
+
+
+def large_calls(prompts: int, seed: int = 0) -> Iterator[bytes]:
+    """Lines of a log in which each prompt met three of six models, the dear ones better."""
+    draw = random.Random(seed)
+    for number in range(prompts):
+        text = f"{number} " + " ".join(draw.choices(WORDS, k=draw.randint(10, 150)))
+        for model in draw.sample(range(6), 3):
+            output = draw.randint(20, 600)
+            yield _line(
+                prompt=text,
+                model=f"model-{model}",
+                success=draw.random() < 0.4 + 0.1 * model - len(text) / 4000,
+                cost_usd=1e-6 * 2**model * (len(text) // 4 + 4 * output),
+                input_tokens=len(text) // 4,
+                output_tokens=output,
+            )
 
 
 def _line(**fields: object) -> bytes:
@@ -66,7 +84,8 @@ def _with_bomb() -> Iterator[bytes]:
     yield from long_line(3 << 30)
 
 
-LOGS: Mapping[str, tuple[str, Callable[[], Iterator[bytes]]]] = {
+Log = tuple[str, Callable[[], Iterator[bytes]]]
+LIMITS: Mapping[str, Log] = {
     "200 models, 12,000 rows": ("models.jsonl", lambda: calls(12_000, models=200, task_types=5)),
     "5,000 task types, 6,000 rows": ("tasks.jsonl", lambda: calls(6_000, models=4, task_types=5_000)),
     "1,000,000 equal rows": ("equal.jsonl", lambda: equal_calls(1_000_000)),
@@ -74,6 +93,12 @@ LOGS: Mapping[str, tuple[str, Callable[[], Iterator[bytes]]]] = {
     "3,000,000 equal rows, gzip": ("rows.jsonl.gz", lambda: equal_calls(3_000_000)),
 }
 """File name and lines of each log."""
+SCALES = (30_000, 100_000, 300_000, 1_000_000)
+LOGS: Mapping[str, Log] = {
+    **LIMITS,
+    **{f"{count:,} prompts": (f"{count}.jsonl", partial(large_calls, count)) for count in SCALES},
+}
+"""The logs of `LIMITS`, and those that are measured only by name, because they take long."""
 
 
 def write(path: Path, lines: Iterator[bytes]) -> int:
@@ -108,12 +133,17 @@ def trained(log: str, folder: str) -> dict[str, float | str]:
         tracking_uri=f"sqlite:///{place}/mlflow.db",
         register=None,
     )
-    began, refusal = time.perf_counter(), ""
+    began, spent, refusal = time.perf_counter(), time.process_time(), ""
     try:
         train_on_log(job, Silent())
     except RouterError as error:
         refusal = " ".join(str(error).split())[:300]
-    return {"seconds": time.perf_counter() - began, "megabytes": peak_memory(), "refusal": refusal}
+    return {
+        "seconds": time.perf_counter() - began,
+        "processor": time.process_time() - spent,
+        "megabytes": peak_memory(),
+        "refusal": refusal,
+    }
 
 
 def figures(name: str) -> list[Figure]:
@@ -126,6 +156,7 @@ def figures(name: str) -> list[Figure]:
     print(f"{name} ({size / 1e6:.1f} MB): {run['refusal'] or 'trained'}", flush=True)
     return [
         figure(f"{name}: time", "s", [run["seconds"]], SECONDS),
+        figure(f"{name}: processor time", "s", [run["processor"]]),
         figure(f"{name}: most memory", "MB", [run["megabytes"]], MEGABYTES),
     ]
 
@@ -142,7 +173,7 @@ def main() -> None:
     if options.part:
         print(json.dumps(PARTS[options.part[0]](*options.part[1:])))
         return
-    show(machine(), [one for name in options.log or LOGS for one in figures(name)])
+    show(machine(), [one for name in options.log or LIMITS for one in figures(name)])
 
 
 if __name__ == "__main__":

@@ -287,12 +287,12 @@ def refuse_near_misses(names: Iterable[object], known: frozenset[str]) -> None:
         RequestError: names both.
     """
     for name in names:
-        if isinstance(name, str) and name not in known and (meant := _nearly(name, known)) is not None:
+        if isinstance(name, str) and name not in known and (meant := near_miss(name, known)) is not None:
             raise RequestError(f"unknown argument {name!r}: did you mean {meant!r}?")
 
 
 @lru_cache(maxsize=4096)
-def _nearly(name: str, known: frozenset[str]) -> str | None:
+def near_miss(name: str, known: frozenset[str]) -> str | None:
     """The known name that a name is a slip for, or None; `prompt_id` is no slip for `prompt`."""
     near = get_close_matches(name[:LONGEST_NAME].lower(), known, n=1, cutoff=0.8)
     return next((one for one in near if not name.startswith(f"{one}_")), None)

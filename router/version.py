@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from threading import BoundedSemaphore
 
@@ -32,9 +32,10 @@ from router.loading.artifact import check_digest, digest_of, load_arrays, read_m
 from router.models.model_list import Target, cached_price_share
 from router.models.names import ModelNames, with_own_names
 from router.models.prices import ModelPrice, PriceTable, current_prices, dearest_price
-from router.records import NO_WISHES, Decision, FloatArray, Json, Request, Wishes, has_text
+from router.records import NO_WISHES, Decision, FloatArray, Json, Request, Wishes, has_text, near_miss
 from router.settings.sections import Config
 from router.settings.yaml_file import parse_config, routing_part
+from router.text import shown
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +104,19 @@ class Circumstances:
     weight: float | None = None
 
 
+@lru_cache(maxsize=4096)
+def new_task_type(task_type: str, known: frozenset[str]) -> str:
+    """Warn, once, of a task type that neither the training log nor the rules name.
+
+    Returns:
+        The question whether a known one was meant; empty if none is like it.
+    """
+    meant = near_miss(task_type, known)
+    question = f"task type {shown(task_type)} is new here: did you mean {meant!r}?" if meant else ""
+    logger.warning("%s", question or f"task type {shown(task_type)} is new here: it counts as none")
+    return question
+
+
 BILLING = BOUNDING | {"service_tier"}
 """Arguments that change what a forecast costs."""
 ENOUGH_TEXTLESS = 50
@@ -150,7 +164,11 @@ class Version:
 
     def _offer(self, manifest: Mapping[str, Json]) -> None:
         """Take over the models of a manifest, with their prices, limits and policy."""
-        for derived in ("_plain", "named_task_types"):  # from the models and settings before
+        for derived in (
+            "_plain",
+            "named_task_types",
+            "_known_task_types",
+        ):  # from the models and settings before
             vars(self).pop(derived, None)
         self.manifest = manifest
         self.models: tuple[str, ...] = tuple(manifest["models"])
@@ -336,7 +354,17 @@ class Version:
         Raises:
             NoModelAllowed: the limits left no model.
         """
-        return decide(case, self.policy, self.config.rules, self.policy_version)
+        decision = decide(case, self.policy, self.config.rules, self.policy_version)
+        task_type = case.request.task_type
+        if task_type is None or task_type in self._known_task_types or not self._known_task_types:
+            return decision
+        if meant := new_task_type(task_type, self._known_task_types):
+            return replace(decision, reason=f"{decision.reason}; {meant}")
+        return decision
+
+    @cached_property
+    def _known_task_types(self) -> frozenset[str]:
+        return frozenset(self.named_task_types)
 
     def decisions(
         self, requests: Sequence[Request], forecast: Forecast, encodings: Sequence[Encoding] | None = None

@@ -35,7 +35,7 @@ CACHE_VARIABLE = "POINTSMAN_TEST_CACHE"
 # The same examples in every run, and no time limit on one: the machine may be busy.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
-SERVICES = {*"postgres provider process logged make_app server setup registry s3 gcs".split()}
+SERVICES = {*"postgres provider process logged make_app server setup registry s3 gcs ray_cluster".split()}
 """Fixtures, and parameters that ask for one, that start a server or the proxy."""
 LOGS_OF_SERVICES = {"spend", "callback"}
 DEAR = {"trained", "encoder_cache", "own_folder", "refusals"}

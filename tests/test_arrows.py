@@ -25,7 +25,14 @@ COMMANDS = (ROOT / "router" / "cli", ROOT / "training" / "commands")
 
 LAYERS = {
     "router": [
-        ["router.errors", "router.addresses", "router.text", "router.forking", "router.effort"],
+        [
+            "router.errors",
+            "router.addresses",
+            "router.text",
+            "router.numbers",
+            "router.forking",
+            "router.effort",
+        ],
         ["router.records", "router.settings"],
         ["router.models", "router.loading", "router.call_log"],
         ["router.forecasting", "router.calling"],
@@ -197,8 +204,9 @@ def test_importing_the_client_loads_no_native_runtime() -> None:
     )
 
 
-def test_the_command_starts_without_the_packages_of_training() -> None:
-    assert loaded_by("import router.cli", OUTSIDE_SERVING) == ""
+def test_the_commands_and_their_help_load_nothing_but_the_terminal() -> None:
+    heavy = f"{OUTSIDE_IMPORT} router.records router.settings.sections".replace("typer rich ", "")
+    assert loaded_by("import router.cli, training.commands", heavy) == ""
 
 
 def test_routing_a_prompt_needs_none_of_the_packages_of_training(router_folder: Path) -> None:

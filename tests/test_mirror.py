@@ -20,6 +20,8 @@ COVERED_BY = {
     "router.linting.phrases": "tests.router.linting.test_lint",
     "router.models.litellm_import": "tests.router.calling.test_litellm_call",
     "router.serving.completion": "tests.router.serving.test_client",
+    "router.serving.pace": "tests.router.serving.test_client",
+    "router.serving.versions": "tests.router.serving.test_client",
     "router.settings.functions": "tests.router.call_log.test_text",
     "router.settings.outcome_rules": "tests.training.reading.outcomes.test_rules",
     "router.settings.section": "tests.router.settings.test_yaml_file",

@@ -16,8 +16,10 @@ import platformdirs
 import pyarrow as pa
 
 from router.errors import CallLogError, ConfigError
+from router.numbers import dollars
 from router.records import Json, refuse_near_misses
-from router.serving.client import Router, check_learned, load_learned
+from router.serving.client import Router
+from router.serving.versions import check_learned, load_learned
 from router.settings.sections import Config
 from router.settings.yaml_file import config_of
 from router.version import Version
@@ -30,7 +32,6 @@ from training.inspecting.inspection import InspectJob, inspect_calls
 from training.inspecting.page import write_page
 from training.judging.run import DryRun, JudgeOffer, JudgeTerms, record_beside
 from training.options import promise_of, with_aliases, with_judge, with_promise, with_training
-from training.pages.numbers import dollars
 from training.pipeline import Imported, Trained, TrainJob, import_log, train_on_log
 from training.progress import Reporter, Silent
 from training.prompts import task_groups

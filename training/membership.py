@@ -24,6 +24,7 @@ from router.loading.artifact import (
     save_arrays,
     seal,
 )
+from router.numbers import bounds, rate
 from router.records import Float32Array, FloatArray, Json
 from router.settings.yaml_file import routing_part, settings_text
 from router.version import HEAD_FILE, KEYS_FILE, Version, check_models
@@ -178,9 +179,10 @@ def add_model(job: MemberJob, replayed: Path, version: Version, reporter: Report
     known = np.flatnonzero(np.isfinite(table.success[:, -1]))
     if len(known) < (least := version.config.training.min_calls):
         raise TrainingError(
-            f"{job.model}: {int(table.calls[:, -1].sum())} calls, {len(known)} with a known outcome, {least} "
-            "needed (training.min_calls): declare outcome rules in the settings, or grade the answers "
-            f"(`pointsman import {replayed} --judge MODEL --out graded.parquet`) and give that as --log too"
+            f"{job.model}: {int(table.calls[:, -1].sum()):,} calls, {len(known)} with a known outcome, "
+            f"{least} needed (training.min_calls): declare outcome rules in the settings, or grade the "
+            f"answers (`pointsman import {replayed} --judge MODEL --out graded.parquet`), "
+            "and give that as --log too"
         )
     encodings, _ = encodings_of(table, version.encoder, job.reading.cache, reporter)
     part = table.rows(known)
@@ -442,4 +444,4 @@ def _record(job: MemberJob, manifest: Mapping[str, Json]) -> RunRecord:
 
 def _share(part: Interval) -> str:
     """A share with its interval."""
-    return f"{part.value:.1%} [{part.low:.1%}, {part.high:.1%}]"
+    return f"{rate(part.value)} {bounds(part, 'rate')}".strip()

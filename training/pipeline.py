@@ -13,6 +13,7 @@ import numpy as np
 from router.forecasting.encoder import load_encoder
 from router.forecasting.features import embedded_text
 from router.loading.artifact import check_target, digest_of
+from router.numbers import dollars, rate, usd_per_thousand
 from router.records import Json
 from router.settings.sections import Objective
 from router.version import Version, check_models
@@ -25,7 +26,6 @@ from training.learning.model_card import for_people
 from training.learning.router_folder import stored_prompts, write_router
 from training.learning.thresholds import choose_weight
 from training.learning.worth import advice_on
-from training.pages.numbers import dollars, rate, usd_per_thousand
 from training.pages.rendering import Showable
 from training.progress import Reporter
 from training.prompts.encoder_export import encoder_info, prepared_encoder
@@ -106,7 +106,7 @@ class Trained(Showable):
                     model,
                     f"{figures['calls']:,}",
                     f"{figures['known_outcomes']:,}",
-                    rate(math.nan if success is None else success),
+                    rate(success),
                     usd_per_thousand(math.nan if cost is None else cost),
                 )
             )
@@ -227,7 +227,7 @@ def train_on_log(job: TrainJob, reporter: Reporter) -> Trained:
     with calls_of(job.sources, job.reading, reporter) as files:
         reading = files.summary
         groups = groups_of(reading.files)
-        whole = table_of(files, config, reporter, fading=True)
+        whole = table_of(files, config, reporter, training=True)
     report = data_report(whole, cheapest_success(whole))
     table, warnings = usable_models(whole, config)
     config = check_models(config, table.models)
@@ -287,7 +287,7 @@ def _warnings(whole: PromptTable, material: Material, fitted: Fitted) -> list[st
     sentences += [f"{m} never succeeded" for m, rate in zip(table.models, rates, strict=True) if rate == 0]
     if (whole.prompts_in_log or 0) > len(whole):
         sentences.append(
-            f"{whole.prompts_in_log} prompts in the log, a uniform sample of {len(whole)} was used "
+            f"{whole.prompts_in_log:,} prompts in the log, a uniform sample of {len(whole)} was used "
             "(training.max_prompts)"
         )
     named = {request.task_type for request in table.requests if request.task_type}
@@ -300,7 +300,7 @@ def _warnings(whole: PromptTable, material: Material, fitted: Fitted) -> list[st
         sentences.append(_price_of_caution(fitted, material.config.objective))
     if fitted.backtest.filled > 0:
         sentences.append(
-            f"{fitted.backtest.filled:.0%} of the outcomes behind the thresholds are unknown and filled in "
+            f"{rate(fitted.backtest.filled)} of the outcomes behind the thresholds are unknown and filled in "
             "with the predicted probability: log every model's outcome on some prompts to check them"
         )
     return sentences
@@ -333,5 +333,7 @@ def _price_of_caution(fitted: Fitted, objective: Objective) -> str:
         [float(picked(values, choice).mean()) for choice in choices]
         for values in (backtest.success, backtest.cost)
     )
-    shown = [f"{rate:.1%} success at ${1e3 * usd:.3g}" for rate, usd in zip(success, cost, strict=True)]
+    shown = [
+        f"{rate(share)} success at {usd_per_thousand(usd)}" for share, usd in zip(success, cost, strict=True)
+    ]
     return f"objective.caution {objective.caution:g}: {shown[0]} per 1,000 calls; without it {shown[1]}"

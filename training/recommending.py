@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from training.pages.numbers import UNKNOWN, dollars, signed_points
-from training.statistics.intervals import Interval
+from router.numbers import UNKNOWN, decimal, dollars, level, signed_percent, signed_points
+from training.statistics.intervals import TWO_SIDED_5_PERCENT, Interval, calls_to_settle
 from training.statistics.policy_curves import ROUNDING
 
 Code = Literal["deploy", "deploy_with_weight", "one_model", "cannot_tell", "losing"]
@@ -29,8 +29,8 @@ SIGNIFICANT = 0.05
 """A difference counts as shown if its p-value, corrected for the number of comparisons, is below this."""
 NOT_SHOWN = "not shown to differ"
 CORRECTED = "not shown to differ once corrected for the number of comparisons"
-LEAST_REPLAY = 200
-"""Prompts to replay where the log can't estimate the router: a comparison is exact from here on."""
+LEAST_JUDGED = 200
+"""Held-out prompts with the outcomes of the models, from which on a comparison decides most questions."""
 MOST_PROMPTS = 1_000_000
 """A question that takes more prompts than this counts as one that no number settles."""
 
@@ -69,6 +69,7 @@ class RouterEvidence:
         usd_per_prompt: expected price of one prompt on the models that were not tried; NaN is unknown.
         calls: the log, as it is given to a command.
         router: the router, as it is given to a command.
+        known: known outcomes of each model on the prompts held out.
     """
 
     today: ChangeAgainst
@@ -82,6 +83,7 @@ class RouterEvidence:
     usd_per_prompt: float = math.nan
     calls: Sequence[str] = ("CALLS",)
     router: str = "ROUTER"
+    known: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +152,7 @@ def cost_words(cost: Interval, usd_per_call: float = math.nan, p_adjusted: float
     """
     if math.isnan(cost.value):
         return "costs are unknown"
-    percent = f" ({cost.value / usd_per_call:+.0%})".replace("%", " %") if usd_per_call > 0 else ""
+    percent = f" ({signed_percent(cost.value / usd_per_call)})" if usd_per_call > 0 else ""
     ends = f" [{_thousand(cost.low)}, {_thousand(cost.high)}]" if known(cost) else ""
     return f"cost {_thousand(cost.value)} per 1,000{percent}{ends}: {cost_verdict(cost, p_adjusted)}"
 
@@ -214,7 +216,7 @@ def _unknown(evidence: RouterEvidence) -> str | None:
     if evidence.refused is not None:
         return evidence.refused
     if evidence.groups < FEW:
-        return f"{evidence.groups} independent prompts are too few, {FEW} are the least"
+        return f"{evidence.groups:,} independent prompts are too few, {FEW} are the least"
     if not known(today.success):
         return "the success rates are not known well enough for an interval"
     if not known(today.cost):
@@ -253,19 +255,33 @@ def _traded(evidence: RouterEvidence) -> tuple[str, str]:
 def _undecided(evidence: RouterEvidence) -> tuple[str, str]:
     """What would settle the question: a replay of prompts in the log if it has enough, else more outcomes."""
     reason, wanted = _open(evidence)
-    more = min(_more_prompts(wanted, evidence.prompts), default=LEAST_REPLAY)
+    more = min(_more_prompts(wanted, evidence.prompts), default=LEAST_JUDGED)
     start = f"The log can't tell: {reason.removesuffix('.')}."
     again = _command("compare", *evidence.calls, "MORE_CALLS", "--router", evidence.router, "--out", "report")
     if more > MOST_PROMPTS:
         return f"{start} The difference is too small for any number of prompts to settle.", again
     if more > evidence.replayable:
+        if not wanted:
+            more = max(outcomes_missing(evidence.known), more)
         return f"{start} Collect about {more:,} more prompts with known outcomes, then compare again.", again
     price = more * evidence.usd_per_prompt
     about = f" for about {dollars(price)}" if math.isfinite(price) else ""
-    budget = f"{max(math.ceil(price * 200) / 100, 0.01):.2f}" if math.isfinite(price) else "USD"
+    cents = max(math.ceil(price * 200), 1) if math.isfinite(price) else 0
+    budget = f"{cents // 100}.{cents % 100:02d}" if cents else "USD"
     terms = ["--out", "replayed.jsonl", "--most", str(more), "--budget", budget]
     replay = _command("replay", *evidence.calls, "--router", evidence.router, *terms)
     return f"{start} Replay {more:,} prompts{about}, then compare again.", replay
+
+
+def outcomes_missing(known: Iterable[int], share: float = 1.0) -> int:
+    """Further known outcomes until a log holds out `LEAST_JUDGED` of each model.
+
+    Args:
+        known: of each model now.
+        share: part of the log that is held out.
+    """
+    each = math.ceil(LEAST_JUDGED / share)
+    return sum(max(each - count, 0) for count in known)
 
 
 def _open(evidence: RouterEvidence) -> tuple[str, list[tuple[Interval, float]]]:
@@ -277,12 +293,13 @@ def _open(evidence: RouterEvidence) -> tuple[str, list[tuple[Interval, float]]]:
     if not above(gain):
         mix = f"a mix of single models at random may be as good (the router's gain: {_points(gain)})"
         return f"{mix}; {against}", [(gain, 0.0), (gain, SUCCESS_MARGIN)]
-    reason = f"no gain without a possible loss is shown: {against}"
     if below(today.cost):
-        return reason, [(today.success, -SUCCESS_MARGIN)]
+        lost = f"a loss of over {decimal(SUCCESS_MARGIN * 100, 0)} point of success is not ruled out"
+        return f"{lost}: {against}", [(today.success, -SUCCESS_MARGIN)]
     if above(today.success):
-        return reason, [(today.cost, COST_MARGIN * today.usd_per_call), (today.cost, 0.0)]
-    return reason, [(today.success, 0.0), (today.cost, 0.0)]
+        dearer = f"costs higher by over {level(COST_MARGIN)} are not ruled out: {against}"
+        return dearer, [(today.cost, COST_MARGIN * today.usd_per_call), (today.cost, 0.0)]
+    return f"no gain without a possible loss is shown: {against}", [(today.success, 0.0), (today.cost, 0.0)]
 
 
 _ADVICE: Mapping[Code, Callable[[RouterEvidence], tuple[str, str]]] = {
@@ -295,12 +312,11 @@ _ADVICE: Mapping[Code, Callable[[RouterEvidence], tuple[str, str]]] = {
 
 
 def _more_prompts(wanted: Sequence[tuple[Interval, float]], prompts: int) -> Iterator[int]:
-    """Further prompts after which each interval would exclude its value: widths fall with their root."""
+    """Further prompts after which a comparison would settle each question."""
     for interval, target in wanted:
-        away = abs(interval.value - target)
-        half = (interval.high - interval.low) / 2
-        factor = (half / away) ** 2 - 1 if away > ROUNDING else math.inf
-        yield max(math.ceil(min(prompts * factor, MOST_PROMPTS + 1)), 1)
+        away, half = abs(interval.value - target), (interval.high - interval.low) / 2
+        more = 1 if away >= half else calls_to_settle(away, half / TWO_SIDED_5_PERCENT, prompts)
+        yield MOST_PROMPTS + 1 if more is None else more
 
 
 def _alone(evidence: RouterEvidence, model: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from router.errors import ConfigError, NothingToJudge
+from router.numbers import rate, signed_points
 from router.records import Json
 from router.settings.sections import Promotion
 from router.version import Version
@@ -21,7 +22,6 @@ from training.comparing.comparison import USUAL_DRAWS, Draws
 from training.comparing.evaluated import Comparison, PolicyResult
 from training.comparing.job import CompareJob
 from training.comparing.on_log import compare_on_log
-from training.pages.numbers import signed_points
 from training.pipeline import Trained, TrainJob, train_on_log
 from training.progress import Reporter
 from training.recommending import ChangeAgainst, success_verdict, words_of
@@ -185,7 +185,7 @@ def gate_results(comparison: Comparison, gates: Promotion) -> Iterator[GateResul
     yield GateResult(
         name="least_prompts",
         holds=comparison.clusters >= gates.least_prompts,
-        reason=f"{comparison.clusters} independent prompts, {gates.least_prompts} are the least",
+        reason=f"{comparison.clusters:,} independent prompts, {gates.least_prompts} are the least",
     )
     yield GateResult(
         name="max_quality_loss",
@@ -258,7 +258,7 @@ def _summary(
         cost=today.cost_difference,
         usd_per_call=today.cost_usd_per_call.value,
     )
-    return f"{start}. Against {today.name}, on {comparison.prompts} prompts: {words_of(change)}."
+    return f"{start}. Against {today.name}, on {comparison.prompts:,} prompts: {words_of(change)}."
 
 
 def _keep(result: Retrained, out: Path, registry: RouterRegistry) -> None:
@@ -278,4 +278,4 @@ def _points(rate: float) -> str:
 
 
 def _share(value: float) -> str:
-    return f"{value:.1%}" if math.isfinite(value) else "unknown"
+    return rate(value)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ import polars as pl
 
 from router.forecasting.features import embedded_text
 from router.forecasting.head import narrow_inputs, unit
+from router.numbers import decimal, rate
 from router.records import FloatArray
 from router.version import Version
 from training.progress import Reporter
@@ -96,13 +98,13 @@ class _Part:
         """
         usual, number = training
         slack = SHARE_TOLERANCE + 3 * math.sqrt(usual * (1 - usual) / max(number, 1))
-        words = (f"last prompts that {what}: ", "{:.1%}")
+        words = (f"last prompts that {what}: ", rate)
         return self.test(kind, words, is_one.to_numpy().astype(np.float64), (usual, slack), task)
 
     def test(
         self,
         kind: TrafficKind,
-        words: tuple[str, str],
+        words: tuple[str, Callable[[float], str]],
         values: FloatArray,
         usual: tuple[float, float],
         task: str | None = None,
@@ -119,7 +121,7 @@ class _Part:
             values=values,
             bounds=np.full(len(values), min(sum(usual), 1.0)),
             sessions=self._sessions,
-            sentence=f"{start}{form.format(recent)} of {number}, in training {form.format(usual[0])}; "
+            sentence=f"{start}{form(recent)} of {number}, in training {form(usual[0])}; "
             f"for example {', '.join(self._keys[row][:16] for row in highest)}",
         )
 
@@ -155,7 +157,7 @@ def _of_texts(part: _Part, version: Version, cache: Path, reporter: Reporter) ->
     encodings, _ = encode_all(version.encoder, texts, cache / EMBEDDINGS, advance)
     features, store = version.features(requests, encodings), version.head.store
     values, off = novelty(store.points, unit(narrow_inputs(features, version.head.scaling) @ store.axes))
-    words = ("mean rank of the last prompts by novelty among training's: ", "{:.2f}")
+    words = ("mean rank of the last prompts by novelty among training's: ", partial(decimal, digits=2))
     yield part.test("prompts", words, values, (0.5, NEW_TOLERANCE + off))
     unfamiliar = version.forecast_from(features).familiarity < version.policy.least_familiarity
     usual = version.config.fallback.unfamiliar_share

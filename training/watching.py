@@ -13,6 +13,7 @@ import polars as pl
 
 from router.errors import CallLogError
 from router.models.prices import ModelPrice, listed_price
+from router.numbers import rate, relative, usd_per_thousand
 from router.records import FloatArray, Json
 from router.version import Version
 from training.progress import Reporter
@@ -131,7 +132,7 @@ def watch_router(job: WatchJob, reporter: Reporter) -> Watched:
     own = calls.filter(pl.col("policy_version") == job.version.policy_version)
     if len(own) and own["confidence"].is_null().all():
         raise CallLogError(
-            f"{', '.join(job.sources)}: {len(own)} calls of {job.version.policy_version}, none with a "
+            f"{', '.join(job.sources)}: {len(own):,} calls of {job.version.policy_version}, none with a "
             "confidence: give the log that the router wrote (`log.url`), or what `import` made of it"
         )
     aside = own["decision_source"].eq("rule").mean()
@@ -254,9 +255,9 @@ def _finding(
     forecast, actual = means
     where = "all calls" if model is None else f"{model} on {task}"
     figures = (
-        f"costs ${1000 * actual:.4g} per 1,000 calls, forecast ${1000 * forecast:.4g}"
+        f"costs {usd_per_thousand(actual)} per 1,000 calls, forecast {usd_per_thousand(forecast)}"
         if kind == "cost"
-        else f"succeeds on {actual:.1%}, forecast {forecast:.1%}"
+        else f"succeeds on {rate(actual)}, forecast {rate(forecast)}"
     )
     return Deviation(
         kind=kind,
@@ -266,7 +267,7 @@ def _finding(
         forecast=forecast,
         actual=actual,
         p_value=p_value,
-        sentence=f"{where}: {figures} ({calls} calls)",
+        sentence=f"{where}: {figures} ({calls:,} calls)",
         next=_next(kind, job),
     )
 
@@ -309,7 +310,8 @@ def _moved(
             forecast=before,
             actual=now,
             p_value=None,
-            sentence=f"{model}: {what} {now / before:.2f} times the router's, at the tokens of {calls} calls",
+            sentence=f"{model}: {what} {relative(now / before)} of the router's, "
+            f"at the tokens of {calls:,} calls",
             next=_next("price", job),
         )
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from router.text import shown
 
 logger = logging.getLogger(__name__)
+
+MOST_NAMED = 3
+"""Calls named in one warning."""
 
 
 class LogAlarm:
@@ -45,6 +50,12 @@ class LogAlarm:
         """Warn of rows that can never be stored."""
         for reason in sorted(set(reasons)):
             self.once(f"a row can't be stored and is dropped ({reason})")
+
+    def unknown(self, call_ids: Sequence[str]) -> None:
+        """Warn of feedback for calls that the log does not have."""
+        more = f" and {len(call_ids) - MOST_NAMED:,} more" if len(call_ids) > MOST_NAMED else ""
+        named = ", ".join(map(shown, call_ids[:MOST_NAMED]))
+        logger.warning("call log %s: feedback for no call in the log: %s%s", self._shown, named, more)
 
     @property
     def is_on(self) -> bool:

@@ -31,7 +31,7 @@ class FeedbackWriter:
         known_calls(url, ())
         self._url = url
         self._shown = LogAddress.of(url).shown
-        self._log = CallLog.open(url, buffer=Buffer(close_s=_CLOSE_S))
+        self._log = CallLog.open(url, buffer=Buffer(close_s=_CLOSE_S), warn_of_unknown=False)
         self._unsettled: list[str] = []
 
     def give(self, call_id: str, *, success: bool | None, score: float | None, source: str) -> None:

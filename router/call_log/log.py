@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from router.call_log.address import LogAddress
-from router.call_log.lookup import NOTHING_SPENT, Spend, spend_since
+from router.call_log.lookup import NOTHING_SPENT, Spend, spend_since, unknown_calls
 from router.call_log.rows import COLUMNS, TEXTS, CallRecord, Row, fit_row
 from router.call_log.text import Redact, TextMode, TextRule, take_snapshot
 from router.call_log.writer import Buffer, Counts, LogWriter
@@ -63,6 +63,7 @@ class CallLog:
         text: TextMode = "full",
         redact: Redact | None = None,
         buffer: Buffer = _NO_BUFFER,
+        warn_of_unknown: bool = True,
     ) -> CallLog:
         """Open a log; the first row creates its file or its tables.
 
@@ -72,6 +73,7 @@ class CallLog:
                 it, or no text if it fails; "hash": the prompt key only. An image or another file inside a
                 message is left out if redacted; "full" replaces it by its hash from 32 kB on.
             redact: runs in the log's thread.
+            warn_of_unknown: whether the log's thread warns of feedback for a call that the log does not have.
 
         Raises:
             CallLogError: the address is wrong.
@@ -80,7 +82,8 @@ class CallLog:
         """
         address = LogAddress.of(url)
         rule = TextRule(mode=text, redact=redact)
-        return cls(LogWriter(partial(_store_at, address), buffer, address.shown), rule, address)
+        lookup = {"unknown": partial(unknown_calls, address)} if warn_of_unknown else {}
+        return cls(LogWriter(partial(_store_at, address), buffer, address.shown, **lookup), rule, address)
 
     def write(self, record: CallRecord) -> None:
         """Log an attempt; never waits and never raises. The caller may change its messages afterwards."""

@@ -13,6 +13,7 @@ from router.call_log.rows import fit_identifier
 from router.errors import CallLogError
 
 _IDS_AT_ONCE = 500
+LONG_FILE_BYTES = 16 * 2**20
 _WAL = "-wal"
 
 
@@ -106,12 +107,27 @@ def known_calls(url: str | Path, call_ids: Collection[str]) -> set[str]:
         CallLogError: there is no such log, or it can't be read.
         MissingExtra: the database's driver is not installed.
     """
-    address = LogAddress.of(url)
+    return _known(LogAddress.of(url), call_ids)
+
+
+def _known(address: LogAddress, call_ids: Collection[str]) -> set[str]:
     address.check_exists()
     stored = {fit_identifier(call_id): call_id for call_id in call_ids}
     wanted = {name for name in stored if name is not None}
     known = _in_lines(address, wanted) if address.kind == "lines" else _in_database(address, wanted)
     return {stored[name] for name in known}
+
+
+def unknown_calls(address: LogAddress, call_ids: Collection[str]) -> list[str]:
+    """The ids that name no call in a log that exists; none in a long file, which would be read as a whole.
+
+    Raises:
+        CallLogError: the log can't be read.
+    """
+    if address.kind == "lines" and address.path.stat().st_size > LONG_FILE_BYTES:
+        return []
+    known = _known(address, call_ids)
+    return [call_id for call_id in dict.fromkeys(call_ids) if call_id not in known]
 
 
 def _in_database(address: LogAddress, wanted: Collection[str]) -> set[str]:

@@ -88,13 +88,18 @@ class _Entry(NamedTuple):
 
 @dataclass(slots=True)
 class _Batch:
-    """Rows on their way into the store; each list is emptied once it is stored."""
+    """Rows on their way into the store; both lists are emptied once they are stored.
+
+    Attributes:
+        graded: calls that the feedback is for.
+    """
 
     entries: int
     size: int
     calls: list[Row] = field(default_factory=list)
     feedback: list[Row] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    graded: list[str] = field(default_factory=list)
 
     @staticmethod
     def of(entries: Sequence[_Entry]) -> _Batch:
@@ -104,6 +109,7 @@ class _Batch:
                 (batch.feedback if entry.is_feedback else batch.calls).append(entry.make_row())
             except Exception as error:  # noqa: BLE001 - one row must not stop the others
                 batch.refused.append(type(error).__name__)
+        batch.graded += [str(row["call_id"]) for row in batch.feedback]
         return batch
 
     def store_in(self, store: Store) -> None:
@@ -205,6 +211,10 @@ class _ForkSafeStore:
         self._is_held = False
 
 
+def _all_known(_call_ids: list[str]) -> list[str]:
+    return []
+
+
 class LogWriter(ForkAware):
     """Takes rows and writes them in batches.
 
@@ -216,7 +226,19 @@ class LogWriter(ForkAware):
     alarm: LogAlarm
     unredacted: int
 
-    def __init__(self, make_store: Callable[[], Store], buffer: Buffer, shown: str) -> None:
+    def __init__(
+        self,
+        make_store: Callable[[], Store],
+        buffer: Buffer,
+        shown: str,
+        unknown: Callable[[list[str]], list[str]] = _all_known,
+    ) -> None:
+        """Start without rows.
+
+        Args:
+            unknown: those of the ids of calls that the log does not have; runs in the writer's thread.
+        """
+        self._unknown = unknown
         self._store = _ForkSafeStore(make_store)
         self._buffer = buffer
         self._shown = shown
@@ -366,6 +388,16 @@ class LogWriter(ForkAware):
             return type(error).__name__
         return None
 
+    def _warn_of_unknown(self, graded: list[str]) -> None:
+        """Warn of feedback, now stored, for calls that the log does not have."""
+        try:
+            unknown = self._unknown(graded) if graded else []
+        except Exception as error:  # noqa: BLE001 - the thread must survive what a driver raises
+            self.alarm.once(f"the calls of feedback can't be looked up ({type(error).__name__})")
+            return
+        if unknown:
+            self.alarm.unknown(unknown)
+
     def _settle(self, batch: _Batch) -> None:
         """Count a stored batch and wake those who wait for it."""
         with self._changed:
@@ -377,6 +409,7 @@ class LogWriter(ForkAware):
             has_emptied = len(pending.queue) < self._buffer.most_rows // 2
             pending.overflow = 0 if has_emptied else overflow
         self.alarm.refused(batch.refused)
+        self._warn_of_unknown(batch.graded)
         if overflow:
             self.alarm.full()
         if self.alarm.is_on and has_emptied:

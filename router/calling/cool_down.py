@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from router.calling.attempt import ErrorKind
 from router.effort import endpoint_of
 from router.forking import ForkSafe
+from router.numbers import duration
 from router.settings.sections import Calls
 
 FAULTS_OF_THE_MODEL: frozenset[ErrorKind] = frozenset(
@@ -99,7 +100,8 @@ class CoolDowns:
         with self._lock.part:
             now = self._now()
             return {
-                model: f"keeps failing (last: {record.last}), left alone for {record.until - now:.0f} s more"
+                model: f"keeps failing (last: {record.last}), "
+                f"left alone for {duration(record.until - now)} more"
                 for model, record in self._records.items()
                 if record.until is not None and now < record.until
             }

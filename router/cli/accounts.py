@@ -7,26 +7,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
 import typer
 
-from router.call_log.costs import (
-    COST_COLUMNS,
-    GROUPINGS,
-    CostLine,
-    CostReport,
-    Grouping,
-    cost_report,
-    period_bound,
-)
-from router.call_log.feedback import FeedbackWriter
 from router.cli.console import AsJson, Stages, app, html_pages, people, print_json, progress_bars
-from router.cli.cost_table import notes_on, print_costs
 from router.cli.serving import BAD_LINES
 from router.errors import ConfigError, MissingExtra
-from router.records import Json
+
+if TYPE_CHECKING:
+    from router.call_log.costs import CostLine, CostReport, Grouping
+    from router.call_log.feedback import FeedbackWriter
+    from router.records import Json
 
 LogAt = Annotated[
     str, typer.Argument(metavar="LOG", help="The call log: a .db or .jsonl file, or postgresql://...")
@@ -40,7 +33,11 @@ _UNKNOWN_IDS_PRINTED = 10
 def costs_command(
     log: LogAt,
     by: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help=f"Group by: {', '.join(GROUPINGS)}.")
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Group by: day, month, model, task_type, tag, source, session, version; may be repeated.",
+        ),
     ] = None,
     since: Annotated[str | None, typer.Option(help="First day, or time, in ISO 8601.")] = None,
     until: Annotated[str | None, typer.Option(help="Last day (all of it), or the time to stop at.")] = None,
@@ -52,7 +49,9 @@ def costs_command(
 ) -> None:
     """Add up the cost of logged calls, and compare it with that of the always-strong model."""
     from router.call_log.address import LogAddress
+    from router.call_log.costs import COST_COLUMNS, cost_report
     from router.call_log.log import read_rows
+    from router.cli.cost_table import notes_on, print_costs
 
     groupings, zone = [_grouping(name) for name in dict.fromkeys(by or ())], zone_named(timezone)
     start, end = _bound("--since", since, zone), _bound("--until", until, zone)
@@ -81,6 +80,8 @@ def feedback_command(
     as_json: AsJson = False,
 ) -> None:
     """Record the outcomes of logged calls; the next training learns from them."""
+    from router.call_log.feedback import FeedbackWriter
+
     if call_id is None and (success is not None or score is not None):
         raise ConfigError("--success, --failure and --score need a CALL_ID")
     if call_id is None and sys.stdin.isatty():
@@ -168,6 +169,8 @@ def _figures(line: CostLine) -> dict[str, Json]:
 
 
 def _grouping(name: str) -> Grouping:
+    from router.call_log.costs import GROUPINGS
+
     if name not in GROUPINGS:
         raise ConfigError(f"--by {name!r}: it is one of {', '.join(GROUPINGS)}")
     return name
@@ -188,6 +191,8 @@ def zone_named(name: str) -> tzinfo:
 
 
 def _bound(option: str, text: str | None, zone: tzinfo) -> datetime | None:
+    from router.call_log.costs import period_bound
+
     if text is None:
         return None
     try:

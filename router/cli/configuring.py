@@ -9,8 +9,6 @@ import typer
 
 from router.cli.console import AsJson, app, loaded_version, print_json
 from router.cli.conventions import SETTINGS_FILE, Commands
-from router.settings.sections import Config
-from router.settings.yaml_file import load_config
 
 config_app = typer.Typer(cls=Commands, no_args_is_help=True, help="Check the settings file, or describe it.")
 app.add_typer(config_app, name="config")
@@ -25,6 +23,8 @@ def check_command(
     as_json: AsJson = False,
 ) -> None:
     """Check a settings file; the error names the key, the line, and what may stand there."""
+    from router.settings.yaml_file import load_config
+
     config = load_config(file)
     if router is not None:
         loaded_version(router, file)
@@ -38,5 +38,7 @@ def check_command(
 @config_app.command("schema")
 def schema_command(as_json: AsJson = False) -> None:
     """Print the JSON schema of the settings file, for editors that complete and check YAML."""
+    from router.settings.sections import Config
+
     del as_json  # a schema is JSON in any case
     print_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()})

@@ -14,10 +14,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from router.records import Json
-from router.settings.yaml_file import load_config
-
 if TYPE_CHECKING:
+    from router.records import Json
     from router.version import Version
 
 app = typer.Typer(
@@ -113,7 +111,8 @@ def loaded_version(
     Raises:
         ArtifactError, ConfigError: as `Version.load`.
     """
-    from router.serving.client import load_learned, load_version
+    from router.serving.versions import load_learned, load_version
+    from router.settings.yaml_file import load_config
 
     settings = load_config(config) if config else None
     return load_version(where, settings, expect)[0] if rules else load_learned(where, settings, expect)

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from router.call_log.costs import CostLine, CostReport
 from router.cli.console import one_line_text
+from router.numbers import decimal, dollars, duration, rate
 
 _Columns: TypeAlias = Mapping[str, Callable[[CostLine], str]]
 """The cell of a line under each header."""
@@ -43,14 +44,15 @@ def notes_on(report: CostReport, timezone: str) -> Iterator[str]:
     """Explain what the figures mean and what they leave out."""
     total, strong = report.total, " or ".join(report.baselines) or "that model"
     yield f"always strong: the estimated cost with {strong}, from the time of each call"
-    yield f"saved: over the {total.compared} of {total.calls} calls whose cost and estimate are both known"
+    known = f"{total.compared:,} of {total.calls:,} calls"
+    yield f"saved: over the {known} whose cost and estimate are both known"
     if total.unknown_cost:
-        yield f"no sum includes the unknown cost of {total.unknown_cost} call(s)"
+        yield f"no sum includes the unknown cost of {total.unknown_cost:,} call(s)"
     if total.unknown_tokens:
-        yield f"no sum includes the unknown tokens of {total.unknown_tokens} call(s)"
+        yield f"no sum includes the unknown tokens of {total.unknown_tokens:,} call(s)"
     if total.failed_attempts:
         yield (
-            f"failed attempts returned no whole answer; their {_usd(total.failed_cost_usd)} USD count in the "
+            f"failed attempts returned no whole answer; their {dollars(total.failed_cost_usd)} count in the "
             f"cost but not in the saving; {total.unknown_failed_cost} of them reported no cost"
         )
     if "tag" in report.by:
@@ -72,24 +74,16 @@ def _table(report: CostReport, columns: _Columns) -> Table:
 
 
 def _count(tokens: int) -> str:
-    return f"{tokens:,}" if tokens < 1_000_000 else f"{tokens / 1e6:,.2f}M"
-
-
-def _usd(amount: float) -> str:
-    return f"{amount:,.2f}" if abs(amount) >= 100 else f"{amount:,.4f}"
-
-
-def _seconds(seconds: float | None) -> str:
-    return "unknown" if seconds is None else f"{seconds:.3g}"
+    return f"{tokens:,}" if tokens < 1_000_000 else f"{decimal(tokens / 1e6, 2)}M"
 
 
 _MONEY: _Columns = {
     "calls": lambda line: f"{line.calls:,}",
     "failed\nattempts": lambda line: f"{line.failed_attempts:,}",
-    "cost\nUSD": lambda line: _usd(line.cost_usd),
-    "always strong\nUSD": lambda line: _usd(line.baseline_cost_usd),
-    "saved\nUSD": lambda line: _usd(line.saved_usd) if line.compared else "unknown",
-    "saved": lambda line: "" if line.saved_share is None else f"{line.saved_share:.1%}",
+    "cost": lambda line: dollars(line.cost_usd),
+    "always\nstrong": lambda line: dollars(line.baseline_cost_usd),
+    "saved": lambda line: dollars(line.saved_usd) if line.compared else "unknown",
+    "saved\nshare": lambda line: "" if line.saved_share is None else rate(line.saved_share),
     "cost\nunknown": lambda line: f"{line.unknown_cost:,}",
 }
 _USE: _Columns = {
@@ -97,6 +91,6 @@ _USE: _Columns = {
     "cached": lambda line: _count(line.cached_input_tokens),
     "output\ntokens": lambda line: _count(line.output_tokens),
     "reasoning": lambda line: _count(line.reasoning_tokens),
-    "median\ns": lambda line: _seconds(line.latency_median_s),
-    "mean\ns": lambda line: _seconds(line.latency_mean_s),
+    "median\ntime": lambda line: duration(line.latency_median_s),
+    "mean\ntime": lambda line: duration(line.latency_mean_s),
 }

@@ -8,9 +8,7 @@ from typing import Annotated
 import typer
 
 from router.cli.console import AsJson, RouterOrRules, SettingsFile, app, loaded_version, print_json
-from router.cli.explanation_tables import print_explanation
 from router.errors import ConfigError
-from router.records import Request
 
 STANDARD_INPUT = "-"
 
@@ -25,7 +23,9 @@ def explain_command(
     as_json: AsJson = False,
 ) -> None:
     """Explain why a prompt goes to a model: chances, costs, evidence, and what would change the decision."""
+    from router.cli.explanation_tables import print_explanation
     from router.explaining.explain import explain
+    from router.records import Request
 
     text = _read() if prompt == STANDARD_INPUT else prompt
     loaded = loaded_version(router, config, rules=True)

@@ -15,6 +15,7 @@ from router.cli.console import one_line_text
 from router.explaining.change import Change
 from router.explaining.explain import Evidence, Explanation, Prospect
 from router.explaining.nearest import Neighbour
+from router.numbers import decimal, rate, signed, significant, usd_per_thousand
 
 WIDE = 200
 """Width of the tables if they do not go to a terminal."""
@@ -57,9 +58,9 @@ def sentences_on(explanation: Explanation) -> Iterator[str]:
 def _missing_for_policy(change: Change) -> Iterator[str]:
     yield f"The policy's own choice is {change.model}. It would decide"
     if change.missing_confidence is not None:
-        yield f"- if its confidence were {100 * change.missing_confidence:.1f} points higher"
+        yield f"- if its confidence were {decimal(100 * change.missing_confidence, 1)} points higher"
     if change.missing_similarity is not None:
-        yield f"- if the nearest training prompts were more alike by {change.missing_similarity:.3f}"
+        yield f"- if the nearest training prompts were more alike by {decimal(change.missing_similarity)}"
 
 
 def _sufficient_changes(change: Change, chosen: str, explanation: Explanation) -> Iterator[str]:
@@ -77,7 +78,7 @@ def _sufficient_changes(change: Change, chosen: str, explanation: Explanation) -
     if change.chosen_cost_share is not None:
         yield f"- if the cost of {chosen} were above {_share(change.chosen_cost_share)} the present one"
     if change.tradeoff is not None:
-        yield f"- with a trade-off of {change.tradeoff:.3f} (0: success, 0.5: as trained, 1: cost)"
+        yield f"- with a trade-off of {decimal(change.tradeoff)} (0: success, 0.5: as trained, 1: cost)"
 
 
 def _decision_line(explanation: Explanation) -> Text:
@@ -108,9 +109,9 @@ def _prospect_cells(prospect: Prospect, chosen: str | None) -> Iterator[Text]:
     cost = prospect.expected_cost_usd
     yield one_line_text(prospect.model)
     known = not math.isnan(prospect.value)
-    yield Text(f"{prospect.success_probability:.1%}" if known else "unknown")
-    yield Text("unknown" if cost is None else f"{1000 * cost:,.4g}")
-    yield Text(f"{prospect.value:.4g}" if known else "unknown")
+    yield Text(rate(prospect.success_probability) if known else "unknown")
+    yield Text(usd_per_thousand(cost))
+    yield Text(decimal(prospect.value) if known else "unknown")
     note = "chosen" if prospect.model == chosen else prospect.rejected and f"ruled out: {prospect.rejected}"
     yield one_line_text(note or "")
 
@@ -122,15 +123,15 @@ def _evidence(evidence: Evidence) -> Table:
     table.add_column("")
     for header in ("log odds", "odds times", "success"):
         table.add_column(header, justify="right")
-    table.add_row("nothing known", "", "", f"{evidence.reference:.1%}")
+    table.add_row("nothing known", "", "", rate(evidence.reference))
     for group, weight in sorted(evidence.log_odds.items(), key=lambda item: -abs(item[1])):
-        table.add_row(group, f"{weight:+.2f}", f"{math.exp(weight):.2f}", "")
-    table.add_row("this request", "", "", f"{evidence.success_probability:.1%}")
+        table.add_row(group, signed(weight, 2), decimal(math.exp(weight), 2), "")
+    table.add_row("this request", "", "", rate(evidence.success_probability))
     return table
 
 
 def _nearest(neighbours: tuple[Neighbour, ...], similarity: float) -> Table:
-    title = f"nearest training prompts (mean similarity {similarity:.2f})"
+    title = f"nearest training prompts (mean similarity {decimal(similarity, 2)})"
     table = Table(box=SIMPLE, title=title, title_justify="left")
     table.add_column("key", no_wrap=True)
     table.add_column("similarity", justify="right")
@@ -146,17 +147,19 @@ def _nearest(neighbours: tuple[Neighbour, ...], similarity: float) -> Table:
 def _neighbour_cells(neighbour: Neighbour) -> Iterator[Text]:
     outcomes = neighbour.outcomes.items()
     yield Text(neighbour.key)
-    yield Text(f"{neighbour.cosine:.2f}")
+    yield Text(decimal(neighbour.cosine, 2))
     yield one_line_text(", ".join(model for model, share in outcomes if share == 1.0))
     yield one_line_text(", ".join(model for model, share in outcomes if share == 0.0))
-    yield one_line_text(", ".join(f"{model} ({share:.0%})" for model, share in outcomes if 0.0 < share < 1.0))
+    yield one_line_text(
+        ", ".join(f"{model} ({rate(share)})" for model, share in outcomes if 0.0 < share < 1.0)
+    )
     if neighbour.text is not None:
         yield one_line_text(neighbour.text)
 
 
 def _percent(limit: float, now: float) -> str:
-    return f"{limit:.1%} (it is {now:.1%})"
+    return f"{rate(limit)} (it is {rate(now)})"
 
 
 def _share(share: float) -> str:
-    return f"{share:.0%} of" if share < 2.0 else f"{share:.3g} times"
+    return f"{rate(share)} of" if share < 2.0 else f"{significant(share, 3)} times"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from router.cli.console import AsJson, app, print_json, say
-from router.linting.lint import Finding, Report
-from router.linting.lint import lint as lint_files
+
+if TYPE_CHECKING:
+    from router.linting.lint import Finding, Report
 
 NOT_CLEAN = 1
 
@@ -27,7 +28,9 @@ def lint_command(
 
     Exit code 1: there are findings, or a file can't be read. 'pointsman: allow' on a line silences it.
     """
-    report = lint_files(files)
+    from router.linting.lint import lint
+
+    report = lint(files)
     if as_json:
         print_json(asdict(report))
     else:
@@ -44,8 +47,8 @@ def _show(report: Report) -> None:
     for path, reason in report.skipped:
         say(f"{path}: skipped: {reason}")
     counts = {"skipped": len(report.skipped), "unreadable": len(report.failed)}
-    more = "".join(f", {count} {what}" for what, count in counts.items() if count)
-    say(f"{len(report.findings)} finding(s) in {report.checked} file(s) checked{more}")
+    more = "".join(f", {count:,} {what}" for what, count in counts.items() if count)
+    say(f"{len(report.findings)} finding(s) in {report.checked:,} file(s) checked{more}")
 
 
 def finding_line(finding: Finding) -> str:

@@ -21,10 +21,9 @@ from router.cli.console import (
     progress_bars,
 )
 from router.errors import NoModelAllowed, RequestError
-from router.forecasting.one_row import FEW
-from router.records import Json, Request, Wishes
 
 if TYPE_CHECKING:
+    from router.records import Json, Request, Wishes
     from router.version import Forecast, Version
 
 BAD_LINES = 3
@@ -45,6 +44,8 @@ def route_command(
 ) -> None:
     """Read one request per line and write one decision per line, in order."""
     del as_json  # decisions are JSON in any case
+    from router.forecasting.one_row import FEW
+
     loaded = loaded_version(router, config, expect, rules=True)
     bad = 0
     with progress_bars() as progress:
@@ -86,6 +87,8 @@ def answers(version: Version, lines: Iterable[bytes], together: int) -> Iterator
 
 
 def _parsed(line: bytes) -> tuple[Request, Wishes] | dict[str, Json]:
+    from router.records import Request, Wishes
+
     if not line.strip():
         return {"error": "the line is empty: a request is a JSON object"}
     try:

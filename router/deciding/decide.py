@@ -11,6 +11,7 @@ import numpy as np
 from router.deciding.policy import TIED, Policy, assumed_cost
 from router.deciding.rules import rule_choice
 from router.errors import NoModelAllowed
+from router.numbers import decimal, dollars, level, rate
 from router.records import AS_TRAINED, NO_WISHES, Decision, FloatArray, Request, Source, Wishes
 from router.settings.sections import Rules
 
@@ -174,7 +175,7 @@ def _learned(case: Case, best: int, ranking: tuple[str, ...], policy_version: st
     """The policy's decision, or the limits' if they leave one model only."""
     source: Source = "learned"
     chance, cost = float(case.probability[best]), float(case.cost[best])
-    shown = f"{chance:.0%}" if chance < CERTAIN else "over 99%"
+    shown = rate(chance) if chance < CERTAIN else "over 99 %"
     reason = f"best value: {shown} chance of success at {_dollars(cost)} a call"
     if len(ranking) == 1 < len(case.models):
         source, reason = "constraint", ONLY_ONE
@@ -196,9 +197,9 @@ def _doubt(case: Case, allowed: Sequence[int], policy: Policy, confidence: float
         as_trained = replace(case, weight=None, wishes=replace(case.wishes, tradeoff=AS_TRAINED))
         confidence = float(case.probability[_ordered(as_trained, allowed, policy)[1]])
     if confidence < policy.least_confidence:
-        return f"confidence {confidence:.2f} is below {policy.least_confidence:.2f}"
+        return f"confidence {decimal(confidence, 2)} is below {decimal(policy.least_confidence, 2)}"
     if case.familiarity < policy.least_familiarity:
-        return f"unlike the training prompts (similarity {case.familiarity:.2f})"
+        return f"unlike the training prompts (similarity {decimal(case.familiarity, 2)})"
     return None
 
 
@@ -250,7 +251,7 @@ def _explored(case: Case, decision: Decision) -> Decision:
     if case.draw >= share:
         return replace(decision, propensity=1.0 - share)
     model = others[min(int(case.draw / share * len(others)), len(others) - 1)]
-    reason = f"exploration ({share:.0%} of requests), instead of {decision.model}"
+    reason = f"exploration ({level(share)} of requests), instead of {decision.model}"
     return _moved(case, decision, model, source="explored", reason=reason, propensity=share / len(others))
 
 
@@ -278,4 +279,4 @@ def _success_probability(case: Case, model: str) -> float:
 
 
 def _dollars(cost: float) -> str:
-    return "an unknown cost" if math.isnan(cost) else f"${cost:.2g}"
+    return "an unknown cost" if math.isnan(cost) else dollars(cost)

@@ -21,6 +21,7 @@ from router.models.model_list import (
     stated_number,
 )
 from router.models.names import ModelNames
+from router.numbers import decimal, dollars
 from router.records import Json, Request, Wishes
 from router.settings.sections import Config, ModelSettings
 
@@ -252,16 +253,16 @@ def _stays_home(parameters: Mapping[str, Json]) -> bool:
 def _too_long(facts: ModelFacts, demand: _Demand) -> str:
     answer = f" and an answer of {demand.answer:,}" if facts.shared and demand.answer else ""
     count = demand.size.about * facts.density
-    return f"about {count:,.0f} tokens{answer} don't fit its {facts.window:,}"
+    return f"about {decimal(count, 0)} tokens{answer} don't fit its {facts.window:,}"
 
 
 def _too_dear(cost: float, facts: ModelFacts, demand: _Demand) -> str | None:
-    cap = f"the cap is ${demand.cap:.3g}"
+    cap = f"the cap is {dollars(demand.cap)}"
     if math.isnan(cost):
         return f"costs an unknown amount, and {cap}"
     cost *= facts.cache_write if demand.size.writes_cache else 1.0
     if cost > demand.cap:
-        return f"expected to cost ${cost:.3g}, over the cap of ${demand.cap:.3g}"
+        return f"expected to cost {dollars(cost)}, over the cap of {dollars(demand.cap)}"
     if cost > 0.0 and (what := demand.uncounted):
         return f"costs an unknown amount, as nobody can count {what} before the call, and {cap}"
     return None

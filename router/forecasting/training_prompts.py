@@ -58,7 +58,7 @@ class TrainingPrompts:
         texts = _texts(folder / TEXTS_FILE) if TEXTS_FILE in files else None
         keys = arrays["keys"].astype(np.uint64)
         if texts is not None and len(texts) != len(keys):
-            raise DamagedArtifact(f"{folder / TEXTS_FILE}: {len(texts)} lines for {len(keys)} prompts")
+            raise DamagedArtifact(f"{folder / TEXTS_FILE}: {len(texts)} lines for {len(keys):,} prompts")
         return TrainingPrompts(keys=keys, outcomes=arrays["outcomes"].astype(np.float32), texts=texts)
 
 

@@ -191,7 +191,7 @@ class RegistrySource:
     def _in_time(self, call: Callable[[], _Answer], wait_s: float) -> _Answer:
         self._late = [answer for answer in self._late if not answer.done()]
         if len(self._late) >= MOST_LATE_CALLS:
-            raise TimeoutError(f"no answer yet to {len(self._late)} earlier requests")
+            raise TimeoutError(f"no answer yet to {len(self._late):,} earlier requests")
         answer = begin(call, _THREAD)
         if wait([answer], wait_s).not_done:
             self._late.append(answer)

@@ -19,6 +19,7 @@ from router.models.model_list import (
     stated_ability,
     stated_number,
 )
+from router.numbers import decimal, significant
 
 CHATS: Final = frozenset({"chat", "responses", "completion"})
 """Modes of LiteLLM's list whose models answer a prompt."""
@@ -116,7 +117,11 @@ def _model_lines(name: str) -> Iterator[str]:
         return
     yield f"# {_prices(entry)}"
     tokens = {"prompt": "max_input_tokens", "answer": "max_output_tokens"}
-    longest = [f"{what} {n:,.0f}" for what, member in tokens.items() if (n := stated_number(entry, member))]
+    longest = [
+        f"{what} {decimal(size, 0)}"
+        for what, member in tokens.items()
+        if (size := stated_number(entry, member))
+    ]
     if longest:
         yield f"# longest in tokens: {', '.join(longest)}"
     takes = [what for what, member in ABILITIES.items() if stated_ability(entry, member)]
@@ -130,7 +135,9 @@ def _prices(entry: Entry) -> str:
         "cached input": "cache_read_input_token_cost",
     }
     stated = {what: stated_number(entry, member) for what, member in members.items()}
-    prices = [f"{what} {PER_MILLION * usd:.6g}" for what, usd in stated.items() if usd is not None]
+    prices = [
+        f"{what} {significant(PER_MILLION * usd, 6)}" for what, usd in stated.items() if usd is not None
+    ]
     return (
         f"USD per million tokens: {', '.join(prices)}" if prices else "no price per token in LiteLLM's list"
     )

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from html import escape
-from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Never, Self, overload
 
 from router.call_log.log import CallLog, load_function
-from router.calling.litellm_call import check_client
 from router.calling.reply import Response
 from router.calling.transport import AsyncStream, Stream, Transport
-from router.deciding.pacing import MEMORY_D, Pacer, counted_usd
+from router.deciding.pacing import counted_usd
 from router.deciding.sessions import SessionMemory
 from router.effort import endpoint_of
-from router.errors import ArtifactError, CallLogError, ConfigError, RequestError, RouterClosed, RouterError
+from router.errors import CallLogError, ConfigError, RequestError, RouterClosed, RouterError
 from router.forking import ForkSafe
 from router.loading.copies import Copy
-from router.loading.follow import BAD_VERSION, Follower, Refusal, load_in_time
-from router.loading.registry import SCHEMES, RegistrySource
+from router.loading.follow import Follower, Refusal
+from router.loading.registry import RegistrySource
 from router.models.prices import PER_MILLION
 from router.records import (
     AS_TRAINED,
@@ -39,17 +35,16 @@ from router.records import (
     Wishes,
     refuse_near_misses,
 )
-from router.rules_version import RulesVersion, is_settings_file
 from router.serving.completion import POINTSMAN_ARGUMENTS, Completion, litellm_arguments
 from router.serving.metrics import Reading, Telemetry
+from router.serving.pace import pacer_of
+from router.serving.versions import load_version, version_of
 from router.settings.sections import Config
-from router.settings.yaml_file import config_of, load_config
+from router.settings.yaml_file import config_of
 from router.version import Circumstances, Forecast, Version
 
 if TYPE_CHECKING:
     from router.explaining.explain import Explanation
-
-logger = logging.getLogger(__name__)
 
 REQUEST_ARGUMENTS = frozenset({"messages", "tools", "response_format"})
 TOGETHER = 256
@@ -88,7 +83,7 @@ class Router:
         self._draws = ForkSafe(partial(random.Random, config.exploration.seed))
         self._closed = False
         self.follower: Follower[Version] | None = None
-        self.pacer = _pacer_of(version, log)
+        self.pacer = pacer_of(version, log)
         self.telemetry = Telemetry(config.metrics, self._readings) if config.metrics.on else None
 
     @classmethod
@@ -134,7 +129,7 @@ class Router:
             )
         router = cls(version, transport=transport, log=_opened(log, version.config), shadow=shadow)
         if origin is not None and origin[0].moves:
-            router._follow(*origin, load=partial(_of_copy, settings, expect, transport))
+            router._follow(*origin, load=partial(version_of, settings, expect, transport))
         return router
 
     @property
@@ -159,7 +154,7 @@ class Router:
 
     def route(  # noqa: PLR0913 - the fields of `Request` and `Wishes`, so that editors and type checkers know them
         self,
-        prompt: str | Sequence[Json],
+        prompt: str | Sequence[Json] = (),
         *,
         tools: Sequence[Json] | None = None,
         response_format: Json = None,
@@ -351,7 +346,7 @@ class Router:
             trace=self.telemetry.trace_of(decision) if self.telemetry is not None else None,
         )
 
-    def explain(self, prompt: str | Sequence[Json], **fields: Json) -> Explanation:
+    def explain(self, prompt: str | Sequence[Json] = (), **fields: Json) -> Explanation:
         """Explain which model a prompt goes to, why, and what would change that. Calls no model.
 
         Args:
@@ -459,6 +454,9 @@ class Router:
         source: str = "feedback",
     ) -> None:
         """Record the outcome of a call, at any later time and from any process that can write the log.
+
+        This does not wait for the log. Feedback for a call that the log does not have is stored all the same,
+        and the log's thread warns of it (logger `router.call_log.alarm`), except in a `.jsonl` over 16 MB.
 
         Args:
             call_id: `response.decision.call_id`.
@@ -568,7 +566,7 @@ class Router:
     def _use(self, version: Version) -> None:
         """Put a version in force; running requests keep theirs."""
         if version.config.objective != self.config.objective:
-            self.pacer = _pacer_of(version, self.log)
+            self.pacer = pacer_of(version, self.log)
         self._version = version
 
     def _decided(
@@ -598,65 +596,6 @@ class Router:
         return self.completion_of(version, request, decision, whole)
 
 
-def load_learned(where: str | Path, settings: Config | None, expect: str | None = None) -> Version:
-    """Load a router that can forecast.
-
-    Raises:
-        ArtifactError, ConfigError: as `load_version`; or it is one of rules alone.
-    """
-    return check_learned(load_version(where, settings, expect)[0], str(where))
-
-
-def check_learned(version: Version, name: str) -> Version:
-    """The version, if it can forecast.
-
-    Raises:
-        ConfigError: it is one of rules alone.
-    """
-    if not version.learned:
-        raise ConfigError(f"{name}: rules alone forecast nothing: name a router that `pointsman train` made")
-    return version
-
-
-def load_version(
-    where: str | Path,
-    settings: Config | None,
-    expect: str | None = None,
-    transport: Any = None,  # noqa: ANN401 - litellm.Router
-) -> tuple[Version, tuple[RegistrySource, Copy, Refusal | None] | None]:
-    """Load a router from its folder, its registry address or its settings file.
-
-    From the registry, it comes with what a follower needs.
-
-    If an alias points to an unusable version, the last one that worked is loaded from its local copy.
-
-    Raises:
-        ArtifactError, ConfigError: as `Router.load`.
-    """
-    if not isinstance(where, str | PathLike):
-        raise ArtifactError(f"router {where!r}: give a folder, models:/NAME@ALIAS, or a settings file")
-    if not str(where).startswith(SCHEMES):
-        if is_settings_file(where):
-            return _callable_by(transport, _rules_of(Path(where), settings, expect)), None
-        return _callable_by(transport, Version.load(Path(where), settings, expect=expect)), None
-    source = RegistrySource(str(where), copies=settings.registry.copies if settings else None)
-    try:
-        copy = source.current()
-        version = _of_copy(settings, expect, transport, copy)
-    except (*BAD_VERSION, ConfigError) as error:
-        last, pointed = source.last_good(), source.resolved
-        if last is None or pointed is None:
-            raise
-        version = _of_copy(settings, expect, transport, last)
-        logger.warning(
-            "%s: %s is refused, starting with %s, which worked last: %s",
-            source.uri, pointed.name, last.version.name, error,
-        )  # fmt: skip
-        return version, (source, last, Refusal(version=pointed, reason=str(error)))
-    source.remember(copy)
-    return version, (source, copy, None)
-
-
 def _refuse(unknown: Iterable[str]) -> None:
     """Refuse arguments that are none of ours.
 
@@ -665,13 +604,15 @@ def _refuse(unknown: Iterable[str]) -> None:
     """
     refuse_near_misses(unknown, REQUEST_FIELDS | WISH_FIELDS)
     for name in unknown:
+        if name == "messages":
+            raise RequestError("unknown argument 'messages': did you mean 'prompt'? It takes messages too")
         raise RequestError(f"unknown argument {name!r}; LiteLLM's own arguments go in parameters={{...}}")
 
 
 def _request_and_wishes(prompt: str | Sequence[Json], fields: dict[str, Json]) -> tuple[Request, Wishes]:
     """Split the arguments of a call."""
     wishes = {name: fields.pop(name) for name in WISH_FIELDS & fields.keys()}
-    _refuse(fields.keys() - REQUEST_FIELDS)
+    _refuse(fields.keys() - (REQUEST_FIELDS - {"messages"}))
     return Request.of(prompt, **fields), Wishes(**wishes)
 
 
@@ -685,41 +626,6 @@ def _parsed(value: str | Mapping[str, Json]) -> tuple[Request, Wishes] | Request
         return error
 
 
-def _rules_of(path: Path, settings: Config | None, expect: str | None) -> RulesVersion:
-    """A router of the rules in a settings file.
-
-    Raises:
-        ConfigError: the file is wrong, or different settings are given beside it.
-        ArtifactError: a digest is expected.
-    """
-    if expect is not None:
-        raise ArtifactError(f"{path}: a router of rules has no digest to expect: leave it out, or train one")
-    own = load_config(path)
-    if settings is not None and settings != own:
-        raise ConfigError(f"{path}: a router of rules is its settings file: leave out the other config")
-    return RulesVersion(own, name=str(path))
-
-
-def _of_copy(
-    settings: Config | None,
-    expect: str | None,
-    transport: Any,  # noqa: ANN401 - litellm.Router
-    copy: Copy,
-) -> Version:
-    load = partial(Version.load, copy.folder, settings, held=copy, expect=expect)
-    return _callable_by(transport, load_in_time(load, copy.version))
-
-
-def _callable_by(transport: Any, version: Version) -> Version:  # noqa: ANN401 - litellm.Router
-    """The version, if the transport can call each of its models that the settings do not deny.
-
-    Raises:
-        ConfigError: it can't.
-    """
-    check_client(transport, [model for model in version.models if not version.limits.facts[model].denied])
-    return version
-
-
 def _opened(log: CallLog | str | Path | None, config: Config) -> CallLog | None:
     """The call log to write, or None."""
     if isinstance(log, CallLog):
@@ -729,43 +635,3 @@ def _opened(log: CallLog | str | Path | None, config: Config) -> CallLog | None:
         return None
     redact = load_function(config.log.redact) if config.log.redact else None
     return CallLog.open(url, text=config.log.text, redact=redact)
-
-
-def _pacer_of(version: Version, log: CallLog | None) -> Pacer | None:
-    """What keeps the pace of the version's budget, or None if it sets none.
-
-    It goes on from what the call log knows, if there is one.
-    """
-    objective = version.config.objective
-    if objective.usd_per_day is None:
-        return None
-    if not version.learned:
-        logger.warning(
-            "objective.usd_per_day has no effect on a router of rules, which has no weight on cost: train one"
-        )
-        return None
-    prices = [price.per_call for price in version.prices.values() if price.per_call > 0]
-    weight = version.policy.weight or 1.0 / max(prices, default=1.0)
-    pacer = Pacer(objective.usd_per_day / objective.processes, weight)
-    try:
-        if log is not None:
-            _resume(pacer, log, objective.processes)
-    except CallLogError as error:
-        logger.warning("the pace of the day starts anew, as today's spend can't be read: %s", error)
-    return pacer
-
-
-def _resume(pacer: Pacer, log: CallLog, processes: int) -> None:
-    """Go on from a process's part of today's spend (UTC) and of the latest requests in the call log.
-
-    Raises:
-        CallLogError: the log can't be read.
-    """
-    now = datetime.now(UTC)
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    today, recent = log.spend_since(midnight), log.spend_since(now - timedelta(days=MEMORY_D))
-    usd = today.usd * (1.0 + today.unknown / max(today.known, 1))
-    if recent.first is not None:
-        pacer.resume(
-            recent.requests / processes, recent.first.timestamp(), usd / processes, midnight.timestamp()
-        )

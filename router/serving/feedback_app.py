@@ -65,7 +65,7 @@ class FeedbackApp:
         """
         if len(key) < LEAST_KEY:
             raise ConfigError(
-                f"the key for feedback has {len(key)} characters: choose a random one of {LEAST_KEY} or more"
+                f"the feedback key has {len(key):,} characters: choose a random one of {LEAST_KEY} or more"
             )
         self._key = key.encode()
         self._log = log if callable(log) else lambda: log

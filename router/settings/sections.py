@@ -266,11 +266,18 @@ class Training(Settings):
         success_score: least score of a success, for a call with a score but no outcome.
         min_calls: a model with fewer known outcomes is left out.
         max_reject_share: reading stops if the share of unreadable rows is higher.
-        max_prompts: prompts kept for fitting; a larger log is sampled by prompt key.
+        max_prompts: prompts to fit on; a larger log is sampled by prompt key. More than 50,000 are kept in
+            temporary files and read in blocks, so that memory hardly grows with them; thresholds, other
+            choices and comparisons rest on 50,000 of them.
         half_life_days: age, before the log's newest call, at which an outcome teaches half as much; None: age
             does not matter.
         test_share: share of the prompts held out for the report.
         validation_share: share of the prompts that chooses between the estimators.
+        runner: where logs are read: "native", in this process, or "ray", on a cluster.
+        ray_address: of the Ray cluster, such as `ray://host:10001`; null: as `RAY_ADDRESS` says, else this
+            machine alone.
+        scratch: folder for the calls while they are read; every machine of a cluster must see it at the same
+            path; null: the system's folder of temporary files.
         efforts: whether reasoning efforts of one model are actions of their own, `gpt-5@low`; "auto": those
             of a model with `min_calls` known outcomes at two or more.
         keep_text: whether the router's folder may hold the start of each training prompt, for
@@ -282,12 +289,14 @@ class Training(Settings):
     success_score: Share = 0.5
     min_calls: Annotated[int, Field(ge=2)] = 50
     max_reject_share: Share = 0.05
-    max_prompts: Annotated[int, Field(ge=100)] = 50_000
+    max_prompts: Annotated[int, Field(ge=100)] = 1_000_000
     half_life_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     test_share: Annotated[float, Field(ge=0, lt=0.5)] = 0.1
     validation_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
     seed: Count = 0
     runner: Literal["native", "ray"] = "native"
+    ray_address: str | None = None
+    scratch: str | None = None
     efforts: Literal["auto", "apart", "together"] = "auto"
     keep_text: bool = False
 
@@ -508,7 +517,10 @@ class Config(Settings):
     def _are_no_actions(cls, value: dict[str, ModelSettings]) -> dict[str, ModelSettings]:
         if actions := [name for name in value if effort_in(name) is not None]:
             model, effort = endpoint_of(actions[0]), effort_in(actions[0])
-            raise ValueError(f"settings go by the model: write {{{model}: {{efforts: [{effort}]}}}}")
+            raise ValueError(
+                f"settings go by the model: write {{{model}: {{efforts: [{effort}]}}}}; if this is "
+                f"the whole name of a model, alias it to another one with litellm_model {actions[0]!r}"
+            )
         return value
 
     @field_validator("aliases")

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from router.errors import ConfigError
 from router.errors.masking import shown_value
 from router.settings.section import Settings
-from router.settings.sections import Config, ModelSettings
+from router.settings.sections import Config, ModelSettings, Training
 
 LARGEST = 1_000_000
 """Characters of a settings file, and values in it if each alias is written out."""
@@ -87,7 +87,8 @@ def routing_part(config: Config) -> tuple[Config, tuple[str, ...]]:
     """The settings that a router's folder may contain, and the names of those removed.
 
     A folder may come from somebody else. It may decide which model to choose, but not where prompts and keys
-    go, which code runs on them, where they are logged, or which models count as local.
+    go, which code runs on them, where they are logged, which machines read logs, or which models count as
+    local.
     """
     kept = {"models", "aliases", "rules", "objective", "fallback", "training", "prices", "baseline"}
     if not any(rule.function for rule in config.outcomes.rules):
@@ -96,8 +97,12 @@ def routing_part(config: Config) -> tuple[Config, tuple[str, ...]]:
         name: ModelSettings(price=model.price, capabilities=model.capabilities)
         for name, model in config.models.items()
     }
-    part = Config(**{name: getattr(config, name) for name in kept - {"models"}}, models=models)
+    own = config.training.model_fields_set - {"runner", "ray_address", "scratch"}
+    training = Training(**{name: getattr(config.training, name) for name in own})
+    same = {name: getattr(config, name) for name in kept - {"models", "training"}}
+    part = Config(**same, models=models, training=training)
     dropped = sorted(config.model_fields_set - kept)
+    dropped += [f"training.{name}" for name in sorted(config.training.model_fields_set - own)]
     dropped += [
         f"models.{name}.{field}"
         for name, model in config.models.items()

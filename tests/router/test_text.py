@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.text import shown, well_formed
+from router.text import printable, shortened, shown, typeset, well_formed
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
@@ -24,3 +24,20 @@ def test_any_value_is_shown_shortly() -> None:
         deep = [deep]
     for value in (deep, 10**100_000, b"x" * 10**6, ["a" * 10**6] * 10**5, {1: {2: 10**9_000}}):
         assert len(shown(value)) < 1_000
+
+
+def test_a_minus_is_set_before_numbers_and_never_in_names() -> None:
+    assert (
+        typeset("gpt-4 [-0.9, +1.1] -$2 at 5 %")
+        == "gpt-4 [\N{MINUS SIGN}0.9, +1.1] \N{MINUS SIGN}$2 at 5\N{NO-BREAK SPACE}%"
+    )
+
+
+def test_a_text_from_outside_steers_neither_terminal_nor_writing_direction() -> None:
+    assert printable("\x1b[31mred\x00\n\u202eevil\u2066 מודל") == "[31mred evil מודל"
+
+
+def test_a_long_text_is_cut_between_words_and_a_very_long_one_says_its_length() -> None:
+    assert shortened("one two three four", 15) == "one two three…"
+    assert shortened("a" * 5000, 10) == "aaaaaaaaa… (5,000 characters)"
+    assert shortened("short\n text", 15) == "short text"

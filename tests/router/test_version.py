@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import replace
@@ -19,7 +20,7 @@ from router.records import Decision, Json, Request
 from router.serving.client import Router
 from router.settings.sections import Config
 from router.settings.yaml_file import parse_config
-from router.version import Forecast, Version, check_models
+from router.version import Forecast, Version, check_models, new_task_type
 
 NEVER_SURE = "fallback: {confidence: 1.0}\n"
 ALWAYS_SURE = "fallback: {confidence: 0.0}\n"
@@ -306,3 +307,26 @@ def test_what_follows_from_the_settings_is_not_kept_for_other_models(version: Ve
     other = version.with_models(version.head, version.manifest, config)
     assert "audits" in other.named_task_types
     assert "audits" not in version.named_task_types
+
+
+@pytest.mark.parametrize(
+    ("change", "warning", "reason"),
+    [
+        pytest.param(str, "", "", id="known"),
+        pytest.param("{}s".format, "did you mean", "did you mean", id="near miss"),
+        pytest.param("quarterly {} audits".format, "it counts as none", "", id="new"),
+    ],
+)
+def test_a_task_type_that_nobody_knows_is_warned_of_once(
+    version: Version,
+    caplog: pytest.LogCaptureFixture,
+    change: Callable[[str], str],
+    warning: str,
+    reason: str,
+) -> None:
+    new_task_type.cache_clear()
+    request = Request.of("What is 2 + 2?", task_type=change(version.named_task_types[0]))
+    reasons = {version.decide(request).reason for _ in range(3)}
+    assert len(caplog.messages) == bool(warning)
+    assert warning in caplog.text
+    assert all(("did you mean" in one) == bool(reason) for one in reasons)

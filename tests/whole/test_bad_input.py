@@ -186,7 +186,7 @@ def test_too_many_bad_rows_stop_the_command_and_are_quoted(
     log = write_lines(tmp_path / "calls.jsonl", *synthetic_calls(20), *[b"{not json"] * 10)
     said = pointsman(command, log, "--out", "out.parquet")
     assert said.code == 1
-    assert "10 of 50 rows can't be read (20.0%; at most 5.0% may be bad)" in said.err
+    assert "10 of 50 rows can't be read (20.0 %; at most 5 % may be bad)" in said.err
     assert "calls.jsonl:41" in said.err
     assert (tmp_path / "out.rejects.jsonl").read_bytes().count(b"\n") == 10
 

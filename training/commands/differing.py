@@ -19,10 +19,11 @@ from router.cli.console import (
     print_json,
     progress_bars,
 )
-from router.records import Json
+from router.numbers import rate, significant
 from training.commands.offline import CACHE, Cache, Fields, offline, reading_of
 
 if TYPE_CHECKING:
+    from router.records import Json
     from training.differing import DecisionChanges, RouterDifference
 
 console = Console(highlight=False, emoji=False)
@@ -94,16 +95,18 @@ def _print_pairs(title: str, pairs: Mapping[str, tuple[Json, Json]]) -> None:
 def _cell(value: Json) -> str:
     if value is None:
         return "-"
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+    return significant(value, 5) if isinstance(value, float) else str(value)
 
 
 def _show_decisions(changes: DecisionChanges) -> None:
     share = changes.changed / changes.prompts if changes.prompts else 0.0
-    directions = ", ".join(f"{count} {direction}" for direction, count in changes.directions.items())
+    directions = ", ".join(f"{count:,} {direction}" for direction, count in changes.directions.items())
     tail = f": {directions}" if directions else ""
-    console.print(f"{changes.changed} of {changes.prompts} prompts ({share:.1%}) change their model{tail}")
+    console.print(
+        f"{changes.changed:,} of {changes.prompts:,} prompts ({rate(share)}) change their model{tail}"
+    )
     for (old, new), count in changes.moves.items():
-        console.print(one_line_text(f"  {count} x {old} -> {new}"), soft_wrap=True)
+        console.print(one_line_text(f"  {count:,} x {old} -> {new}"), soft_wrap=True)
     for one in changes.examples:
         task, text = f" [{one.task_type}]" if one.task_type else "", f": {one.text}" if one.text else ""
         line = f"  {one.key}{task} {one.old} -> {one.new}, {one.direction}{text}"

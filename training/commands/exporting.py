@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from router.cli.console import AsJson, SettingsFile, app, one_line_text, print_json, progress_bars
-from router.settings.yaml_file import load_config
 from training.commands.offline import CACHE, Calls, Fields, Rejects, offline, reading_of
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ def export_command(
 ) -> None:
     """Turn call logs into a file for LiteLLM's own router, for proxies that can't run a plugin."""
     offline()
+    from router.settings.yaml_file import load_config
     from training.complexity_router.tier_artifact import export_tiers
 
     reading = reading_of(load_config(config), mapping, rejects, CACHE)
@@ -47,7 +47,7 @@ def _show(export: TierExport) -> None:
     """Print the tiers, their worth, how to use the file, and what it lacks."""
     from rich.console import Console
 
-    from training.pages.numbers import rate, usd_per_thousand
+    from router.numbers import rate, usd_per_thousand
 
     console = Console(highlight=False, emoji=False, soft_wrap=True)
     lines = [

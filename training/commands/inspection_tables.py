@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from router.numbers import decimal, dollars, rate
+from router.text import shortened
 from training.inspecting.counting import NONE
 from training.inspecting.inspection import Group, Inspection
 from training.inspecting.page import formats, where_rows_went
-from training.pages.numbers import decimal, dollars, rate, shortened
 
 console = Console(highlight=False, emoji=False)
 MOST_ROWS = 15
@@ -51,7 +52,7 @@ def show_inspection(inspection: Inspection, missing: Sequence[str], verdict: str
     for template in inspection.templates[:5]:
         opening = f": {template.opening}" if template.opening else ""
         _line(
-            f"one: {template.prompts:,} prompts on {len(template.models)} models{opening}",
+            f"one of {template.prompts:,} prompts, on {len(template.models)} models{opening}",
             indent="  ",
         )
     read = sum(inspection.languages.values())
@@ -62,7 +63,7 @@ def show_inspection(inspection: Inspection, missing: Sequence[str], verdict: str
 
 
 def _rows(inspection: Inspection) -> None:
-    _line(f"{inspection.reading.rows:,} rows in {len(inspection.reading.files)} file(s)")
+    _line(f"{inspection.reading.rows:,} rows in {len(inspection.reading.files):,} file(s)")
     for what, rows in where_rows_went(inspection.reading).items():
         _line(f"{rows:,} ({_share(rows, inspection.reading.rows)}) {what}", indent="  ")
 
@@ -86,7 +87,7 @@ def _groups(title: str, groups: Sequence[Group], earlier: int = 0) -> None:
         earlier: number of groups left out before these.
     """
     if [one.name for one in groups] == [NONE]:
-        _line(f"no call has a {title}")
+        _line(f"no call has {'an' if title[0] in 'aeiou' else 'a'} {title}")
         return
     table = _table(
         title, "calls", "prompts", "outcome\nknown", "of these\nsucceed", "cost", "propen-\nsity", "cut"

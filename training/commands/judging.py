@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from router.cli.console import Stages, say
-from training.commands.paying import confirm_price, coverage, usd
+from router.numbers import dollars
+from training.commands.paying import confirm_price, coverage
 
 if TYPE_CHECKING:
     from training.judging.run import JudgeOffer
@@ -66,17 +67,17 @@ def show_offer(offer: JudgeOffer, say: Callable[[str], None]) -> None:
     """Say what a judge would grade, and at what price."""
     plan = offer.plan
     say(
-        f"judge {plan.rule.model}: {len(plan.sample)} of {plan.eligible} calls that no rule before it "
+        f"judge {plan.rule.model}: {len(plan.sample):,} of {plan.eligible:,} calls that no rule before it "
         f"decides, {plan.rule.repeats} judgement(s) of each answer"
     )
     for reason, count in plan.set_apart.items():
-        say(f"  {count} calls are left out: {reason}")
+        say(f"  {count:,} calls are left out: {reason}")
     if offer.reused:
-        say(f"  {offer.reused} judgements come from earlier imports")
+        say(f"  {offer.reused:,} judgements come from earlier imports")
     if offer.over_budget:
-        say(f"  {offer.over_budget} calls are left out: they may cost more than the rest of the budget")
+        say(f"  {offer.over_budget:,} calls are left out: they may cost more than the rest of the budget")
     say(
-        f"  {offer.calls} calls for about {usd(offer.expected_usd)}, at most {usd(offer.at_most_usd)}; of "
-        f"the budget of {usd(offer.budget_usd)}, {usd(offer.spent_usd)} is spent: "
-        f"{coverage(offer.affordable, offer.calls)}"
+        f"  {offer.calls:,} calls for about {dollars(offer.expected_usd)}, at most "
+        f"{dollars(offer.at_most_usd)}; of the budget of {dollars(offer.budget_usd)}, "
+        f"{dollars(offer.spent_usd)} is spent: {coverage(offer.affordable, offer.calls)}"
     )

@@ -18,6 +18,7 @@ from router.cli.console import (
     say,
 )
 from router.errors import ConfigError
+from router.numbers import rate, usd_per_thousand
 from training.commands.offline import (
     CACHE,
     TRACKING,
@@ -167,7 +168,7 @@ def _show(result: Member, *, as_json: bool) -> None:
     if as_json:
         print_json(result.to_json())
         return
-    known = f", from {result.outcomes} outcomes ({result.success:.1%} succeed)" if result.outcomes else ""
+    known = f", from {result.outcomes:,} outcomes ({rate(result.success)} succeed)" if result.outcomes else ""
     say(f"{result.model} is {result.change}{known}")
     say(f"{result.out} is {result.policy_version}; its parent is {result.parent}")
     if result.effect:
@@ -175,8 +176,8 @@ def _show(result: Member, *, as_json: bool) -> None:
         say(f"{result.model} {gets} {result.effect.words}")
         (after, before), (usd_after, usd_before) = result.effect.success, result.effect.usd_per_call
         say(
-            f"forecast: success {before:.1%} before, {after:.1%} after; "
-            f"${1000 * usd_before:.4g} per 1,000 calls before, ${1000 * usd_after:.4g} after"
+            f"forecast: success {rate(before)} before, {rate(after)} after; "
+            f"{usd_per_thousand(usd_before)} per 1,000 calls before, {usd_per_thousand(usd_after)} after"
         )
     if result.published:
         pointed = f", and {result.alias} points to it" if result.alias else ""

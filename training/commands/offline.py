@@ -18,7 +18,6 @@ from router.cli.console import (
     progress_bars,
 )
 from router.errors import ConfigError, MissingExtra
-from router.settings.sections import Config
 from training.commands.judging import (
     BudgetUsd,
     DryRun,
@@ -33,6 +32,7 @@ from training.commands.judging import (
 from training.commands.paying import CALLS_FAILED, Yes
 
 if TYPE_CHECKING:
+    from router.settings.sections import Config
     from training.prompts.from_logs import ReadOptions
 
 TRACKING = "sqlite:///mlflow.db"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from router.errors import ConfigError
+from router.numbers import dollars
 
 if TYPE_CHECKING:
     from training.spending.budget import Affordable
@@ -33,25 +34,20 @@ def confirm_price(calls: int, expected_usd: float, at_most_usd: float, budget: A
         ConfigError: there is no terminal to ask at.
         typer.Abort: the answer is no.
     """
-    price = f"about {usd(expected_usd)}, at most {usd(at_most_usd)}"
+    price = f"about {dollars(expected_usd)}, at most {dollars(at_most_usd)}"
     if budget.surely < calls:
         price = f"{price} ({coverage(budget, calls)})"
     if not sys.stdin.isatty():
         raise ConfigError(
-            f"{calls} calls would cost {price}, and there is no terminal to ask at: give --yes to make them, "
-            "or --dry-run to see the plan"
+            f"{calls:,} calls would cost {price}, and there is no terminal to ask at: give --yes to make "
+            "them, or --dry-run to see the plan"
         )
-    typer.confirm(f"Make {calls} calls for {price}?", abort=True, err=True)
+    typer.confirm(f"Make {calls:,} calls for {price}?", abort=True, err=True)
 
 
 def coverage(budget: Affordable, calls: int) -> str:
     """How many of the calls a budget covers, as a clause."""
     if budget.surely == calls:
-        return f"the budget covers all {calls} calls"
+        return f"the budget covers all {calls:,} calls"
     surely = f"the first {budget.surely}" if budget.surely else "none"
-    return f"the budget surely covers {surely} of {calls} calls, and {budget.expected} at the expected cost"
-
-
-def usd(amount: float) -> str:
-    """An amount for people: two decimals from a dollar on, four below."""
-    return f"${amount:.2f}" if amount >= 1 else f"${amount:.4f}"
+    return f"the budget surely covers {surely} of {calls:,} calls, and {budget.expected} at the expected cost"

@@ -21,6 +21,7 @@ from router.cli.console import (
     progress_bars,
     say,
 )
+from router.numbers import dollars
 from training.commands.offline import CACHE, Cache, Calls, Fields, Rejects, columns_of, offline
 from training.commands.paying import (
     CALLS_FAILED,
@@ -31,7 +32,6 @@ from training.commands.paying import (
     Yes,
     confirm_price,
     coverage,
-    usd,
 )
 
 if TYPE_CHECKING:
@@ -138,30 +138,30 @@ def show_replayed(replayed: Replayed) -> None:
 
 def _show_plan(offer: ReplayOffer, show: Callable[[Table], None], print_line: Callable[[str], None]) -> None:
     """Show the calls that are left and their price: as data, or beside a question on standard error."""
-    table = Table(title=f"{offer.prompts} prompts, {offer.finished} calls finished before")
+    table = Table(title=f"{offer.prompts:,} prompts, {offer.finished:,} calls finished before")
     for name in ("model", "calls", "expected", "at most"):
         table.add_column(name, justify="left" if name == "model" else "right")
     for name, cost in [*offer.by_model.items(), ("all", offer.cost)]:
-        table.add_row(name, str(cost.calls), usd(cost.expected_usd), usd(cost.at_most_usd))
+        table.add_row(name, f"{cost.calls:,}", dollars(cost.expected_usd), dollars(cost.at_most_usd))
     show(table)
     for reason, count in offer.set_apart.items():
-        print_line(f"{count} prompts are left out: {reason}")
+        print_line(f"{count:,} prompts are left out: {reason}")
     print_line(
-        f"budget {usd(offer.budget_usd)}, of which {usd(offer.spent_usd)} is spent: "
+        f"budget {dollars(offer.budget_usd)}, of which {dollars(offer.spent_usd)} is spent: "
         f"{coverage(offer.affordable, offer.cost.calls)}"
     )
 
 
 def _show_done(done: CallsMade, out: Path, budget: float) -> None:
     say(
-        f"{done.answered} calls are in {out}, for {usd(done.cost_usd)}; {usd(done.spent_usd)} of "
-        f"{usd(budget)} is spent"
+        f"{done.answered:,} calls are in {out}, for {dollars(done.cost_usd)}; {dollars(done.spent_usd)} of "
+        f"{dollars(budget)} is spent"
     )
     for what, count in done.failed.items():
-        say(f"{count} calls failed ({what}); the next run tries them again")
+        say(f"{count:,} calls failed ({what}); the next run tries them again")
     for model, reason in done.given_up.items():
         say(f"{model} was given up: {reason}")
     if done.unanswered_usd:
-        say(f"{usd(done.unanswered_usd)} of that may have been billed for attempts without an answer")
+        say(f"{dollars(done.unanswered_usd)} of that may have been billed for attempts without an answer")
     if done.over_budget:
-        say(f"{done.over_budget} calls were not made: they might have exceeded the budget")
+        say(f"{done.over_budget:,} calls were not made: they might have exceeded the budget")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from router.cli.console import AsJson, SettingsFile, app, print_json, progress_bars, say
-from router.settings.yaml_file import load_config
 from training.commands.offline import (
     CACHE,
     TRACKING,
@@ -54,6 +53,7 @@ def retrain_command(
     Exit code 5: a gate fails, and the champion stays.
     """
     offline()
+    from router.settings.yaml_file import load_config
     from training.comparing.comparison import Draws
     from training.pipeline import TrainJob
     from training.retraining import RetrainJob, retrain

@@ -12,22 +12,22 @@ from rich.markup import escape
 from rich.table import Table
 
 from router.loading.artifact import digest_of
+from router.numbers import (
+    bounds,
+    decimal,
+    dollars,
+    p_value_text,
+    rate,
+    relative,
+    signed_points,
+    usd_per_thousand,
+)
 from router.records import Json
+from router.text import printable, shortened
 from training.comparing.evaluated import Claim, Comparison, PolicyResult, SliceResult
 from training.comparing.report.sentences import headline, share
 from training.comparing.report.summary import Headline, headline_of
 from training.comparing.report.write import conclusion_of
-from training.pages.numbers import (
-    bounds,
-    dollars,
-    p_value_text,
-    printable,
-    rate,
-    relative,
-    shortened,
-    signed_points,
-    usd_per_thousand,
-)
 from training.pipeline import Trained
 from training.prompts.labels import LEAST_IN_COMMON
 from training.reading.files.log_file import OWN_LOG
@@ -42,7 +42,7 @@ MOST_PAIRS = 4
 
 def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
     """Print what was read from call logs, and what was not."""
-    console.print(f"{summary.rows} rows in {len(summary.files)} file(s): {summary.calls} calls", end="")
+    console.print(f"{summary.rows:,} rows in {len(summary.files):,} file(s): {summary.calls:,} calls", end="")
     counts = {
         "rejected": summary.rejected,
         "repeat a call_id": summary.duplicates - summary.copies,
@@ -51,14 +51,14 @@ def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
         "repaired": summary.repaired,
         f"whose {TEXT_NOT_KEPT}": summary.without_text,
     }
-    console.print("".join(f", {count} {what}" for what, count in counts.items() if count))
-    foreign = [f"{count} of {name}" for name, count in summary.readers.items() if name != OWN_LOG]
+    console.print("".join(f", {count:,} {what}" for what, count in counts.items() if count))
+    foreign = [f"{count:,} of {name}" for name, count in summary.readers.items() if name != OWN_LOG]
     if foreign:
         console.print(f"  files read by format: {', '.join(foreign)}", markup=False)
     if summary.joined:
         console.print(f"  joined to another row: {summary.joined}")
     for reason, count in summary.set_apart.items():
-        console.print(f"  skipped: {count} x {reason}", markup=False)
+        console.print(f"  skipped: {count:,} x {reason}", markup=False)
     _values_not_read(summary)
     if summary.outcomes:
         _outcomes(summary.outcomes)
@@ -74,7 +74,7 @@ def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
 
 def _values_not_read(summary: ReadSummary) -> None:
     for reason, count in summary.left_out.items():
-        console.print(f"  values left out: {count} x {reason}", markup=False)
+        console.print(f"  values left out: {count:,} x {reason}", markup=False)
     for reject in summary.rejects:
         console.print(f"  rejected: {reject}", markup=False, soft_wrap=True)
 
@@ -83,10 +83,10 @@ def _outcomes(counts: OutcomeCounts) -> None:
     """Print what each rule decided, and which rules contradict each other."""
     table = Table("outcome rule", "succeeded", "failed", "overruled", box=box.SIMPLE)
     for count in counts.rules:
-        table.add_row(count.rule, str(count.succeeded), str(count.failed), str(count.overruled))
+        table.add_row(count.rule, *(f"{one:,}" for one in (count.succeeded, count.failed, count.overruled)))
     console.print(table)
     console.print(
-        f"  outcome unknown: {counts.unjudged} calls; rules in conflict: {counts.conflicting} calls",
+        f"  outcome unknown: {counts.unjudged:,} calls; rules in conflict: {counts.conflicting:,} calls",
         markup=False,
     )
     for pair, calls in counts.conflicts.items():
@@ -102,11 +102,11 @@ def _grader(report: GraderReport) -> None:
     """Print how many answers were graded, and how far to trust the grades."""
     auc, bias, slope = report.auc, report.bias, report.slope
     for line in (
-        f"grader: {report.graded} answers graded, {report.unread} calls without a whole answer; learnt from "
-        f"{report.succeeded} known successes and {report.failed} known failures",
-        f"on outcomes it had not seen: AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}], mean grade less "
-        f"success rate {bias.value:+.3f} [{bias.low:+.3f}, {bias.high:+.3f}], calibration slope "
-        f"{slope.value:.2f} [{slope.low:.2f}, {slope.high:.2f}] (1 is right)",
+        f"grader: {report.graded:,} answers graded, {report.unread:,} calls without a whole answer; learnt "
+        f"from {report.succeeded:,} known successes and {report.failed:,} known failures",
+        f"on outcomes it had not seen: AUC {decimal(auc.value, 2)} {bounds(auc, 'number')}, mean grade less "
+        f"success rate {signed_points(bias.value)} points {bounds(bias, 'points')}, calibration slope "
+        f"{decimal(slope.value, 2)} {bounds(slope, 'number')} (1 is right)",
         "a grade is no outcome: train leaves it aside, and compare uses it only where outcomes correct it",
     ):
         console.print(f"  {line}", markup=False, soft_wrap=True)
@@ -116,38 +116,40 @@ def _judge(report: JudgeReport) -> None:
     """Print a judge's calls and judgements, its agreement with itself, and its cost."""
     successes = f", {rate(report.succeeded / report.judged)} of them successes" if report.judged else ""
     lines = [
-        f"judge {report.model}: {report.judged} calls judged{successes}; {report.sampled} were sampled of "
+        f"judge {report.model}: {report.judged:,} calls judged{successes}; {report.sampled} were sampled of "
         f"{report.eligible}, {report.undecided} are undecided, {report.unfinished} unfinished",
         f"judgements: {_counts(report.replies) or 'none'}; {report.reused} of them from earlier imports",
     ]
     if unreadable := report.replies.get("unreadable"):
         lines.append(
-            f"unreadable: {unreadable} replies hold no single verdict; a judge that thinks first needs more "
-            "max_tokens in its rule"
+            f"unreadable: {unreadable:,} replies hold no single verdict; a judge that thinks first needs "
+            "more max_tokens in its rule"
         )
     if report.unanimous is not None:
-        kappa = "undefined" if report.kappa is None else f"{report.kappa:.2f}"
+        kappa = "undefined" if report.kappa is None else decimal(report.kappa, 2)
         lines.append(
-            f"agreement of {report.repeats} judgements: all the same on {rate(report.unanimous)} of "
-            f"{report.compared} answers, Fleiss' kappa {kappa}"
+            f"agreement of {report.repeats:,} judgements: all the same on {rate(report.unanimous)} of "
+            f"{report.compared:,} answers, Fleiss' kappa {kappa}"
         )
-    lines += [f"left out: {count} x {reason}" for reason, count in report.set_apart.items()]
+    lines += [f"left out: {count:,} x {reason}" for reason, count in report.set_apart.items()]
     lines += [
-        f"failed: {count} calls ({what}); the next import asks again" for what, count in report.failed.items()
+        f"failed: {count:,} calls ({what}); the next import asks again"
+        for what, count in report.failed.items()
     ]
     lines += [f"given up: {model}, {reason}" for model, reason in report.given_up.items()]
     if report.left_out:
         lines.append(
-            f"left out: {report.left_out} failures of calls outside the sample count as unknown (source "
+            f"left out: {report.left_out:,} failures of calls outside the sample count as unknown (source "
             "not-drawn), because they would make failures too frequent among the known outcomes"
         )
     if report.over_budget:
         lines.append(
-            f"not asked: {report.over_budget} calls that the budget did not cover: raise --judge-budget. The "
-            "calls that were asked come first in the sample's random order, so they are random as well"
+            f"not asked: {report.over_budget:,} calls that the budget did not cover: raise --judge-budget. "
+            "The calls that were asked come first in the sample's random order, so they are random as well"
         )
     lines.append(
-        f"cost: ${report.cost_usd:.4f}; ${report.spent_usd:.4f} of ${report.budget_usd:.4f} is spent"
+        f"cost: {dollars(report.cost_usd)}; {dollars(report.spent_usd)} of {dollars(report.budget_usd)} "
+        "is spent"
     )
     for line in lines:
         console.print(f"  {line}", markup=False, soft_wrap=True)
@@ -157,7 +159,7 @@ def _one_sided(report: JudgeReport, failures: Mapping[str, int]) -> None:
     """Warn if failures come from all calls, but successes from a sample only."""
     if report.judged < report.eligible and failures:
         console.print(
-            f"note: {', '.join(failures)} found {sum(failures.values())} failures and no success among all "
+            f"note: {', '.join(failures)} found {sum(failures.values()):,} failures and no success among all "
             f"calls, but the judge judged only {report.judged} of {report.eligible}: failures are too "
             "frequent among the known outcomes. Before you train or compare: judge all, or put the judge "
             "before these rules and give their sources weight 0 (outcomes.weights)",
@@ -168,7 +170,7 @@ def _one_sided(report: JudgeReport, failures: Mapping[str, int]) -> None:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
 
 def trained(result: Trained) -> None:
@@ -183,14 +185,15 @@ def trained(result: Trained) -> None:
         test = metrics["test"]
         filled = f", {rate(test['filled_in'])} of the outcomes estimated" if test["filled_in"] else ""
         console.print(
-            f"untouched test part, {test['prompts']:.0f} prompts{filled}, costs per 1,000 requests: success "
-            f"{rate(test['success'])} at {usd_per_thousand(test['cost_usd'])}; best single "
+            f"untouched test part, {decimal(test['prompts'], 0)} prompts{filled}, costs per 1,000 requests: "
+            f"success {rate(test['success'])} at {usd_per_thousand(test['cost_usd'])}; best single "
             f"{rate(test['best_single_success'])} at {usd_per_thousand(test['best_single_cost_usd'])}",
             soft_wrap=True,
         )
     console.print(
-        f"steps aside below confidence {policy['least_confidence']:.2f} or similarity "
-        f"{policy['least_familiarity']:.2f}; {result.embedded:,} prompts embedded, the rest were cached",
+        f"steps aside below confidence {decimal(policy['least_confidence'], 2)} or "
+        f"similarity {decimal(policy['least_familiarity'], 2)}; {result.embedded:,} prompts embedded, "
+        "the rest were cached",
         soft_wrap=True,
     )
     version = f", version {result.published.version}" if result.published.version else ""
@@ -238,8 +241,8 @@ def decisions(rows: Sequence[tuple[Mapping[str, Json], Mapping[str, Json]]]) -> 
             escape(str(request.get("task_type") or "")),
             escape(answer["model"]),
             answer["source"],
-            f"{answer['confidence']:.2f}",
-            "unknown" if usd is None else f"{usd * 1000:.3f}",
+            decimal(answer["confidence"], 2),
+            usd_per_thousand(usd),
         )
     console.print(table)
 
@@ -250,7 +253,7 @@ def _compact(title: str | None) -> Table:
 
 
 def _models(result: Trained) -> None:
-    table = _compact(f"{result.report['prompts']} prompts, {result.report['calls']} calls")
+    table = _compact(f"{result.report['prompts']:,} prompts, {result.report['calls']:,} calls")
     table.add_column("\nmodel", overflow="fold")
     for column in ("\ncalls", "\noutcomes", "\nsuccess", "\n$ per 1k", "label\nexact", "upper\nbound"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -258,12 +261,12 @@ def _models(result: Trained) -> None:
         success, cost = figures["success_rate"], figures["mean_cost_usd"]
         table.add_row(
             escape(model),
-            str(figures["calls"]),
-            str(figures["known_outcomes"]),
-            "unknown" if success is None else rate(success),
-            "unknown" if cost is None else usd_per_thousand(cost),
-            str(figures["labels"]["exact"]),
-            str(figures["labels"]["upper bound"]),
+            f"{figures['calls']:,}",
+            f"{figures['known_outcomes']:,}",
+            rate(success),
+            usd_per_thousand(cost),
+            f"{figures['labels']['exact']:,}",
+            f"{figures['labels']['upper bound']:,}",
         )
     console.print(table, "")
     for model, dominance in result.report["dominated"].items():
@@ -282,7 +285,7 @@ def _models(result: Trained) -> None:
         what = "prompts in common with both outcomes and both costs"
         line = f"not enough {what} to compare: {', '.join(pairs)}{more}; {least}"
         console.print(line, markup=False, soft_wrap=True)
-    status = ", ".join(f"{count} {name}" for name, count in result.report["label_status"].items())
+    status = ", ".join(f"{count:,} {name}" for name, count in result.report["label_status"].items())
     console.print(f"labels: {status}")
 
 
@@ -298,9 +301,9 @@ def _estimators(result: Trained) -> None:
             name,
             f"{candidate.setting.value:g}",
             relative(scores.get("cost_at_best", float("nan"))),
-            f"{scores.get('decision_value', float('nan')):.4f}",
-            f"{scores.get('brier', float('nan')):.4f}",
-            f"{scores.get('calibration_error', float('nan')):.4f}",
+            decimal(scores.get("decision_value", float("nan")), 4),
+            decimal(scores.get("brier", float("nan")), 4),
+            decimal(scores.get("calibration_error", float("nan")), 4),
         )
     console.print(table)
     console.print(f"published: {result.fitted.published}, because {result.fitted.why}", soft_wrap=True)

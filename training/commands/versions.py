@@ -13,10 +13,11 @@ from rich.table import Table
 
 from router.cli.console import AsJson, app, one_line_text, print_json, say
 from router.errors import ConfigError
-from router.records import Json
+from router.numbers import decimal, rate, usd_per_thousand
 from training.commands.offline import TRACKING, Tracking
 
 if TYPE_CHECKING:
+    from router.records import Json
     from training.tracking.versions import Move, RouterRegistry, TrainedVersion
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name that the router is registered under.")]
@@ -84,7 +85,7 @@ def _show_comparison(registry: RouterRegistry, name: str, version: str) -> None:
             f"`pointsman compare CALLS... --router models:/{name}/{version} --out report` makes one"
         )
         return
-    say(f"the last comparison of version {version}, on {report['prompts']} prompts:")
+    say(f"the last comparison of version {version}, on {report['prompts']:,} prompts:")
     for claim in report["verdict"]:
         say(f"  {claim['outcome']}: {claim['text']}")
 
@@ -137,8 +138,8 @@ def _cells(version: dict[str, Json]) -> Sequence[str]:
         version["version"],
         ", ".join(version["aliases"]),
         version["created"][:16].replace("T", " "),
-        "" if calls is None else f"{calls:,.0f} calls, {str(digest)[:8]}",
-        "" if success is None else f"{success:.1%}",
-        "" if cost is None else f"{1000 * cost:,.4g}",
+        "" if calls is None else f"{decimal(calls, 0)} calls, {str(digest)[:8]}",
+        "" if success is None else rate(success),
+        "" if cost is None else usd_per_thousand(cost),
         version["recommendation"] or "",
     )

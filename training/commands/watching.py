@@ -19,7 +19,7 @@ from router.cli.console import (
     say,
 )
 from router.errors import ConfigError
-from router.settings.yaml_file import load_config
+from router.numbers import rate
 from training.commands.offline import CACHE, TRACKING, Cache, Calls, Fields, Tracking, offline, reading_of
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def watch_command(
     Exit code 6: success or cost is shown to be worse than the forecast, or the prompts to be others.
     """
     offline()
+    from router.settings.yaml_file import load_config
     from training.tracking.versions import RouterRegistry
     from training.watching import WatchJob, watch_router
 
@@ -93,8 +94,8 @@ def watch_command(
 
 def _show(result: Watched) -> None:
     say(
-        f"{result.own_calls} of {result.calls} calls are of {result.policy_version}; "
-        f"the rule table decided {result.stepped_aside:.1%} of them"
+        f"{result.own_calls:,} of {result.calls:,} calls are of {result.policy_version}; "
+        f"the rule table decided {rate(result.stepped_aside)} of them"
     )
     for finding in result.findings:
         say(f"{'alarm' if finding.alarm else 'note'}: {finding.sentence}; next: {finding.next}")

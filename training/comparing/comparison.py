@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from router.errors import CallLogError
+from router.numbers import rate
 from router.records import FloatArray
 from training.comparing.blocks import ratio
 from training.comparing.estimating.support import support_columns
@@ -269,8 +270,8 @@ def _warnings(
         yield f"There is only one model, {evaluated.models[0]}: nothing can be routed."
     if mean[top] > mean[best]:
         yield (
-            f"On these prompts {evaluated.models[top]} succeeds more often ({mean[top]:.1%}) "
-            f"than the training log's best single model, {evaluated.models[best]} ({mean[best]:.1%})."
+            f"On these prompts {evaluated.models[top]} succeeds more often ({rate(mean[top])}) "
+            f"than the training log's best single model, {evaluated.models[best]} ({rate(mean[best])})."
         )
     unable = [name for name, choice in evaluated.baselines.choices.items() if (choice < 0).all()]
     if unable:

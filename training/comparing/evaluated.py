@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from router.errors import CallLogError
+from router.numbers import bounds, rate, relative, signed_points, usd_per_thousand
 from router.records import FloatArray, IntArray, Json, Request
+from router.text import shortened
 from training.comparing.policies.baselines import Baselines
-from training.pages.numbers import bounds, rate, relative, shortened, signed_points, usd_per_thousand
 from training.pages.rendering import Showable
 from training.recommending import Recommendation
 from training.statistics.intervals import UNKNOWN, Interval
@@ -137,7 +138,7 @@ class Evaluated:
     def __post_init__(self) -> None:
         n, m = len(self.keys), len(self.models)
         if n == 0 or m == 0:
-            reasons = ", ".join(f"{count} {why}" for why, count in self.provenance.left_out.items())
+            reasons = ", ".join(f"{count:,} {why}" for why, count in self.provenance.left_out.items())
             raise CallLogError(
                 f"no prompt is left to compare on (left out: {reasons or 'none'}); "
                 "give calls of the router's models that it was not trained on"
@@ -147,7 +148,7 @@ class Evaluated:
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, expected {(n, m)}")
         for name in ("requests", "clusters", "traffic", "choice", "source", "confidence"):
             if len(getattr(self, name)) != n:
-                raise ValueError(f"{name} has {len(getattr(self, name))} rows, expected {n}")
+                raise ValueError(f"{name} has {len(getattr(self, name)):,} rows, expected {n}")
         known = np.isfinite(self.success) if self.study else (self.success >= 0) & (self.success <= 1)
         if not known.all():
             raise ValueError("success must be known and in [0, 1] on every row: leave the other rows out")

@@ -11,6 +11,7 @@ import numpy as np
 
 from router.errors import NothingToJudge
 from router.errors.masking import without_credentials
+from router.numbers import dollars, level
 from router.records import FloatArray, IntArray
 from router.version import Version
 from training.comparing.comparison import compare_evaluated
@@ -25,6 +26,7 @@ from training.learning.manifest import library_versions
 from training.progress import Reporter
 from training.prompts.from_logs import calls_of, table_of
 from training.prompts.table import PromptTable
+from training.statistics.blocks import AT_ONCE
 from training.statistics.quality_guarantee import Trial
 from training.tracking.publish import publish_comparison
 
@@ -145,10 +147,10 @@ def rows_to_judge(table: PromptTable, job: CompareJob) -> JudgedPrompts:
     reasons = {SEEN: ~fresh, (PARTIAL if exact else UNCALLED): fresh & ~kept}
     left_out = {why: int(rows.sum()) for why, rows in reasons.items() if rows.any()}
     if not kept.any():
-        reasons_text = ", ".join(f"{count} {why}" for why, count in left_out.items())
+        reasons_text = ", ".join(f"{count:,} {why}" for why, count in left_out.items())
         way_out = ", each prompt with the outcome of every model, or --method auto"
         raise NothingToJudge(
-            f"no prompt to judge the router on: {len(table)} prompts, {reasons_text}; give calls of its "
+            f"no prompt to judge the router on: {len(table):,} prompts, {reasons_text}; give calls of its "
             f"models ({', '.join(table.models)}) that it was not trained on"
             + (way_out if job.method == "exact" else "")
         )
@@ -181,15 +183,15 @@ def _objective(router: Version) -> str:
     """The router's objective in words."""
     objective = router.config.objective
     if objective.usd_per_day is not None:
-        return f"best success at a pace of ${objective.usd_per_day:g} a day"
+        return f"best success at a pace of {dollars(objective.usd_per_day)} a day"
     if objective.usd_per_call is not None:
-        return f"best success within ${objective.usd_per_call:g} a call"
+        return f"best success within {dollars(objective.usd_per_call)} a call"
     if objective.kind == "quality":
-        return f"cheapest at a success rate of at least {objective.quality:.0%}"
+        return f"cheapest at a success rate of at least {level(objective.quality or 0.0)}"
     if objective.max_quality_loss is not None:
         return (
-            f"cheapest at a success rate at most {objective.max_quality_loss:.1%} below the best single "
-            f"model's, promised at {objective.confidence:.0%} confidence"
+            f"cheapest at a success rate at most {level(objective.max_quality_loss)} below the best single "
+            f"model's, promised at {level(objective.confidence)} confidence"
         )
     return "cheapest at no less than the best single model's success rate"
 
@@ -203,11 +205,11 @@ def _warnings(table: PromptTable, judged: PromptTable, exact: bool) -> Iterator[
         )
     if judged.truncated_calls:
         yield (
-            f"{judged.truncated_calls} calls were logged with truncated text: their prompts are judged on "
+            f"{judged.truncated_calls:,} calls were logged with truncated text: their prompts are judged on "
             "what is left"
         )
     if (table.prompts_in_log or 0) > len(table):
         yield (
             f"{table.prompts_in_log:,} prompts in the log, a uniform sample of {len(table):,} was used "
-            "(training.max_prompts)"
+            f"(training.max_prompts, for a comparison at most {AT_ONCE:,})"
         )

@@ -115,8 +115,8 @@ def tier_export(table: PromptTable, config: Config, out: Path) -> TierExport:
     artifact |= {
         "success_definition": "the call succeeded, or its score was at least "
         f"{config.training.success_score:g}",
-        "split_method": f"by {split.by}: {len(train)} prompts for the statistics, {len(validation)} for the "
-        f"threshold, {len(test)} held out",
+        "split_method": f"by {split.by}: {len(train):,} prompts for the statistics, {len(validation):,} for "
+        f"the threshold, {len(test):,} held out",
     }
     best = best_tier_model(train, ladder)
     artifact["routing_threshold"] = _threshold(artifact, validation, ladder, best)

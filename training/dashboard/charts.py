@@ -102,7 +102,7 @@ def _pieces(points: Sequence[tuple[float, float]]) -> list[str]:
             pieces[-1].append((x, y))
     return [
         " ".join(
-            f"{x:.1f},{y:.1f}"
+            f"{round(x, 1)},{round(y, 1)}"
             for x, y in ([(piece[0][0] - 3, piece[0][1]), *piece] if len(piece) == 1 else piece)
         )
         for piece in pieces

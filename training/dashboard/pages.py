@@ -12,13 +12,13 @@ from pathlib import Path
 from router.call_log.address import LogAddress
 from router.call_log.log import read_rows
 from router.call_log.marks import Span, latest_calls, places_of
+from router.numbers import dollars, duration, signed_percent, signed_points, significant
 from router.records import Json
 from training.dashboard.cells import COLUMNS, key_of
 from training.dashboard.charts import spending, success
 from training.dashboard.figures import TITLES, Screen, screen
 from training.dashboard.kept import Advance, KeptCells
 from training.dashboard.query import PERIODS, Query
-from training.pages.numbers import dollars, signed_points
 from training.pages.rendering import packaged, render, typeset_by
 from training.whole_file import check_place, write_whole
 
@@ -145,8 +145,8 @@ def _page(site: Site, figures: Screen, *, latest: Sequence[Mapping[str, Json]], 
 
 def _render(template: str, values: Mapping[str, object]) -> str:
     filters = {
-        "usd": typeset_by(dollars), "points": signed_points, "seconds": _seconds, "pretty": _pretty,
-        "signed_rate": lambda share: f"{share:+.1%}",
+        "usd": typeset_by(dollars), "points": signed_points, "seconds": duration, "pretty": _pretty,
+        "signed_rate": typeset_by(signed_percent),
     }  # fmt: skip
     return render(PACKAGE, template, filters, {"own_style": packaged(PACKAGE, "style.css"), **values})
 
@@ -187,7 +187,7 @@ def _facts(row: Mapping[str, Json]) -> Iterator[tuple[str, str]]:
     for name, title in _FACTS.items():
         if (value := row[name]) not in (None, [], ""):
             shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-            yield title, f"{shown:.6g}" if isinstance(shown, float) else str(shown)
+            yield title, significant(shown, 6) if isinstance(shown, float) else str(shown)
 
 
 def _chances(row: Mapping[str, Json]) -> list[tuple[str, float | None]]:
@@ -197,11 +197,7 @@ def _chances(row: Mapping[str, Json]) -> list[tuple[str, float | None]]:
 def _outcome(row: Mapping[str, Json]) -> str:
     if row["success"] is not None:
         return "succeeded" if row["success"] else "failed"
-    return "unknown" if row["score"] is None else f"score {row['score']:.2g}"
-
-
-def _seconds(seconds: float | None) -> str:
-    return "unknown" if seconds is None else f"{seconds:.3g} s"
+    return "unknown" if row["score"] is None else f"score {significant(row['score'], 2)}"
 
 
 def _pretty(value: Json) -> str:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from router.errors.masking import without_credentials
+from router.numbers import UNKNOWN, decimal, dollars, level, rate, unit_of
 from router.records import Json
 from router.settings.sections import Training
 from training.inspecting.counting import NONE
 from training.inspecting.inspection import CostCheck, Group, Inspection
-from training.pages.numbers import UNKNOWN, dollars, rate, unit_of
 from training.pages.rendering import Showable
 from training.reading.summary import same_names
+from training.recommending import LEAST_JUDGED, outcomes_missing
 
 LEAST_PROMPTS = 500
 """Fewer distinct prompts teach little more than each model's mean."""
@@ -22,8 +22,6 @@ LEAST_OUTCOMES = 200
 """With fewer known outcomes a model's head is mostly noise: at 200 its success rate is +-7 points."""
 LEAST_SHARED = 0.05
 """Models can be compared if at least this share of the prompts was tried on several of them."""
-LEAST_JUDGED = 200
-"""Known outcomes of each model on prompts held out, from which on a comparison decides most questions."""
 LEAST_CONSTANT = 20
 """So many equal outcomes of a model are no accident: at a true rate of 86 % they are one in twenty."""
 MUCH_CUT = 0.05
@@ -146,21 +144,20 @@ def readiness_of(inspection: Inspection, training: Training) -> Readiness:
     usable = [model for model in inspection.models if model.known >= training.min_calls]
     can_train = len(usable) >= 2
     share = training.test_share or 1.0
-    each = math.ceil(LEAST_JUDGED / share)
     known = sorted((model.known for model in inspection.models), reverse=True)[: max(len(usable), 2)]
-    missing = sum(max(each - count, 0) for count in [*known, 0, 0][: max(len(usable), 2)])
+    missing = outcomes_missing([*known, 0, 0][: max(len(usable), 2)], share)
     trains = (
         f"yes, on {len(usable)} models"
         if can_train
-        else f"no, two models with {training.min_calls} known outcomes each are needed, "
+        else f"no, two models with {training.min_calls:,} known outcomes each are needed, "
         f"{len(usable) or 'none'} has them"
     )
     judges = (
         "yes"
         if can_train and not missing
-        else f"not for sure, about {missing:,} more known outcomes are needed "
-        f"({LEAST_JUDGED} of each model on the {share:.0%} held out)"
-        + (f", or a replay of {LEAST_JUDGED} prompts" if can_train else "")
+        else f"{'not for sure' if can_train else 'no'}, about {missing:,} more known outcomes are needed "
+        f"({LEAST_JUDGED} of each model on the {level(share)} held out)"
+        + (f", or a replay of {LEAST_JUDGED:,} prompts" if can_train else "")
     )
     return Readiness(
         can_train=can_train,
@@ -243,7 +240,7 @@ def _outcomes(inspection: Inspection) -> Iterator[Gap]:
     if few:
         named = _named([f"{model.name} ({model.known:,})" for model in few])
         yield Gap(
-            f"Fewer than {LEAST_OUTCOMES} known outcomes: {named}. Call these models on more of the logged "
+            f"Fewer than {LEAST_OUTCOMES:,} known outcomes: {named}. Call these models on more of the logged "
             "prompts, or leave them out of the choice.",
             REPLAY,
         )
@@ -411,7 +408,7 @@ def _costs(inspection: Inspection) -> Iterator[Gap]:
         )
     off = [cost for cost in inspection.costs if _is_off(cost)]
     if off:
-        named = _named([f"{cost.model} ({cost.ratio:,.2f} times)" for cost in off])
+        named = _named([f"{cost.model} ({decimal(cost.ratio, 2)} times)" for cost in off])
         units = {unit_of(cost.ratio) for cost in off}
         unit = units.pop() if len(units) == 1 else ""
         why = (

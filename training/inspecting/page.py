@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from router.numbers import dollars
 from training.inspecting.counting import OPENING
 from training.inspecting.inspection import Inspection
-from training.pages.numbers import dollars
 from training.pages.rendering import render, typeset_by
 from training.reading.summary import ReadSummary
 from training.whole_file import write_whole

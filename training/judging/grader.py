@@ -183,9 +183,9 @@ def graded(files: CallFiles, config: Config, reporter: Reporter) -> CallFiles:
     succeeded, failed = int(outcome.sum()), int((1 - outcome).sum())
     if min(succeeded, failed) < LEAST_KNOWN:
         raise CallLogError(
-            f"too few outcomes to learn grades from: {succeeded} known successes and {failed} known failures "
-            f"among the calls with a whole answer, where at least {LEAST_KNOWN} of each are needed; declare "
-            "more outcome rules, let a judge grade a sample (--judge), or import without --grade"
+            f"too few outcomes to learn grades from: {succeeded:,} known successes and {failed:,} known "
+            f"failures among the calls with a whole answer, where at least {LEAST_KNOWN} of each are needed; "
+            "declare more outcome rules, let a judge grade a sample (--judge), or import without --grade"
         )
     fold = np.array([fold_of(key) for key in keys], dtype=np.int64)
     graders = graders_of(known, outcome, fold)

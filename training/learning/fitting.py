@@ -12,6 +12,7 @@ from router.deciding.policy import Policy
 from router.deciding.rules import rule_choice
 from router.errors import TrainingError
 from router.forecasting.head import Head, Kind, Lengths, narrow_inputs
+from router.numbers import decimal
 from router.records import FloatArray, IntArray
 from router.settings.sections import Config
 from training.learning.heads import (
@@ -39,6 +40,7 @@ from training.learning.thresholds import (
 )
 from training.progress import Advance
 from training.prompts.split import Split
+from training.statistics.blocks import blocks, evenly
 from training.statistics.policy_curves import brier, expected_calibration_error, picked
 from training.statistics.quality_guarantee import GuaranteedWeight
 
@@ -102,6 +104,9 @@ def fit(material: Material, split: Split, advance: Advance = lambda done: None) 
     Calibration and thresholds rest on cross-fitted forecasts: every prompt serves, and no forecast has seen
     its prompt. The test part is used once, for the report.
 
+    The heads are fitted on every prompt, whose memory does not grow with them; the choices rest on at most
+    `AT_ONCE` prompts.
+
     Args:
         advance: called with 1 after each of the `steps` of the work.
 
@@ -115,7 +120,7 @@ def fit(material: Material, split: Split, advance: Advance = lambda done: None) 
 def _fit(material: Material, split: Split, advance: Advance) -> Fitted:
     forced = material.config.training.estimator
     kinds: Sequence[Kind] = ("success", "label") if forced == "auto" else (forced,)
-    part = _Part.of(material, split.train)
+    part = _Part.of(material, split.train[evenly(len(split.train))])
     candidates = _candidates(material, part, split.validation, kinds, advance)
     published, why = _better(candidates)
     settings = [candidates[kind].setting for kind in sorted(kinds, key=lambda kind: kind != published)]
@@ -230,12 +235,12 @@ def _better(candidates: Mapping[Kind, Candidate]) -> tuple[Kind, str]:
     better: Kind
     if abs(ahead.mean()) > error:
         better = "success" if ahead.mean() > 0 else "label"
-        shown = f"{abs(ahead.mean()):.4f}, standard error {error:.4f}"
+        shown = f"{decimal(abs(ahead.mean()), 4)}, standard error {decimal(error, 4)}"
         return better, f"its decisions are worth more on the validation part (by {shown})"
     better = "success" if success.validation["brier"] <= label.validation["brier"] else "label"
     return better, (
         "both estimators' decisions are worth the same on the validation part within one standard error "
-        f"({error:.4f}), and its forecasts are at least as accurate (Brier score)"
+        f"({decimal(error, 4)}), and its forecasts are at least as accurate (Brier score)"
     )
 
 
@@ -259,16 +264,17 @@ class _Part:
         if not np.isfinite(sample.outcome).any():
             raise TrainingError("no call of the training part has a known outcome: nothing to learn from")
         lengths = fit_lengths(sample, material.config.rules.answer_tokens)
-        narrow = narrow_inputs(sample.features, structure_scaling(sample.features))
-        cost = material.price_table().expected_cost(*lengths.expected(sample.features, narrow))
-        return _Part(rows=rows, sample=sample, lengths=lengths, cost=cost)
+        scaling, prices = structure_scaling(sample.features), material.price_table()
+        parts = (sample.features.rows(some) for some in blocks(len(sample)))
+        cost = [prices.expected_cost(*lengths.expected(one, narrow_inputs(one, scaling))) for one in parts]
+        return _Part(rows=rows, sample=sample, lengths=lengths, cost=np.concatenate(cost))
 
     def backtest(self, material: Material, cross_fitted: CrossFitted) -> Backtest:
         """Set the cross-fitted forecasts beside the outcomes."""
         seed = material.config.training.seed
         sample = self.sample
         probability = cross_fitted.probability(sample.outcome, sample.weight, sample.groups, seed)
-        return material.backtest(self.rows, probability, self.cost)
+        return material.backtest(self.rows[cross_fitted.rows], probability, self.cost[cross_fitted.rows])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,8 +289,8 @@ class FinalFit:
     @staticmethod
     def of(material: Material, part: _Part, head: Head, cross_fitted: CrossFitted) -> FinalFit:
         """Choose the head's weight and thresholds on the cross-fitted forecasts."""
-        backtest = part.backtest(material, cross_fitted)
-        guarantee = _guarantee(material, part.rows, backtest)
+        backtest, rows = part.backtest(material, cross_fitted), part.rows[cross_fitted.rows]
+        guarantee = _guarantee(material, rows, backtest)
         weight = guarantee.weight if guarantee else None
         if weight is None:
             weight = choose_weight(backtest, material.config.objective)
@@ -293,7 +299,7 @@ class FinalFit:
         return FinalFit(
             head=head,
             backtest=backtest,
-            policy=_policy(material, part.rows, cross_fitted, backtest, weight),
+            policy=_policy(material, rows, cross_fitted, backtest, weight),
             guarantee=guarantee,
         )
 

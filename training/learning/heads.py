@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,8 @@ from router.forecasting.head import (
 )
 from router.records import BoolArray, Float32Array, FloatArray, IntArray
 from training.prompts.split import folds
+from training.statistics import blocks
+from training.statistics.blocks import Index, Streamed, evenly
 from training.statistics.ridge import RidgeHeads, RidgePath, is_sparse
 
 FOLDS = 5
@@ -106,20 +108,27 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossFitted:
-    """Evidence on every prompt from heads that have not seen it.
+    """Evidence on prompts from heads that have not seen them.
 
     Attributes:
+        rows: shape (n,); rows of the sample, in order: all of them, or `AT_ONCE` of a larger sample.
         evidence: shape (n, n_models, n_evidence); log odds.
         table: shape (n, n_models); the log odds of the table of means, likewise cross-fitted.
         familiarity: shape (n,).
     """
 
+    rows: IntArray
     evidence: FloatArray
     table: FloatArray
     familiarity: FloatArray
 
     def probability(self, outcome: FloatArray, weight: FloatArray, groups: IntArray, seed: int) -> FloatArray:
-        """Calibrated probabilities; the last level is cross-fitted too, so that no row calibrates itself."""
+        """Calibrated probabilities; the last level is cross-fitted too, so that no row calibrates itself.
+
+        Args:
+            outcome, weight, groups: of the whole sample.
+        """
+        outcome, weight, groups = outcome[self.rows], weight[self.rows], groups[self.rows]
         out = np.zeros_like(outcome)
         for held in _held_out(groups, seed + 1):
             rest = ~held
@@ -136,25 +145,39 @@ def settings_of(kind: Kind) -> list[Setting]:
 
 
 def cross_fit(sample: TrainingSample, settings: Sequence[Setting], seed: int) -> list[CrossFitted]:
-    """Compute, for each setting, the evidence on every prompt from heads fitted on the other folds."""
+    """Compute, for each setting, the evidence on prompts from heads fitted on the other folds.
+
+    Only the evidence of `AT_ONCE` prompts is needed: of a large sample fewer folds, each on all the others,
+    give it.
+    """
     held_out = _held_out(sample.groups, seed)
+    enough = -(-blocks.AT_ONCE // min(int(held.sum()) for held in held_out))
+    held_out = held_out[:enough] if len(sample) > blocks.AT_ONCE else held_out
     workers = Parallel(n_jobs=os.cpu_count(), prefer="threads")
-    parts = workers(delayed(_cross_fit_fold)(sample, held, settings) for held in held_out)
-    order = np.argsort(np.concatenate([np.flatnonzero(held) for held in held_out]))
+    most = blocks.AT_ONCE // len(held_out)
+    parts = workers(delayed(_cross_fit_fold)(sample, held, settings, most) for held in held_out)
+    order = np.argsort(np.concatenate([part[0].rows for part in parts]))
     return [_joined([part[number] for part in parts], order) for number in range(len(settings))]
 
 
 def _cross_fit_fold(
-    sample: TrainingSample, held: BoolArray, settings: Sequence[Setting]
+    sample: TrainingSample, held: BoolArray, settings: Sequence[Setting], most: int
 ) -> list[CrossFitted]:
-    """Compute the evidence on one fold's prompts from heads fitted on the other folds."""
-    outer = sample.features.rows(held)
+    """Compute the evidence on one fold's prompts, or `most` of them, from heads fitted on the other folds."""
+    rows = np.flatnonzero(held)
+    rows = rows[evenly(len(rows), most)] if len(sample) > blocks.AT_ONCE else rows
+    outer = sample.features.rows(rows)
     base, parts = _fit_parts(sample.rows(~held), settings)
     wide, narrow = wide_inputs(outer, base.scaling), narrow_inputs(outer, base.scaling)
     near, familiarity = base.store.search(narrow)
     table = base.table[outer.task_type + 1]
     return [
-        CrossFitted(evidence=evidence_of(p, outer, wide, narrow, near), table=table, familiarity=familiarity)
+        CrossFitted(
+            rows=rows,
+            evidence=evidence_of(p, outer, wide, narrow, near),
+            table=table,
+            familiarity=familiarity,
+        )
         for p in parts
     ]
 
@@ -162,6 +185,7 @@ def _cross_fit_fold(
 def _joined(parts: Sequence[CrossFitted], order: IntArray) -> CrossFitted:
     """Concatenate the folds and restore the order of the rows."""
     return CrossFitted(
+        rows=np.concatenate([part.rows for part in parts])[order],
         evidence=np.concatenate([part.evidence for part in parts])[order],
         table=np.concatenate([part.table for part in parts])[order],
         familiarity=np.concatenate([part.familiarity for part in parts])[order],
@@ -178,7 +202,10 @@ def fit_heads(
         lengths: the result of `fit_lengths` on the same sample.
     """
     base, parts = _fit_parts(sample, settings)
-    last = (fit_last_level(one.evidence, one.table, sample.outcome, sample.weight) for one in fitted)
+    last = (
+        fit_last_level(one.evidence, one.table, sample.outcome[one.rows], sample.weight[one.rows])
+        for one in fitted
+    )
     return [
         Head(
             scaling=base.scaling,
@@ -355,7 +382,7 @@ def fit_lengths(sample: TrainingSample, unlogged: float = 0.0) -> Lengths:
     """
     output = sample.output_tokens
     seen = np.isfinite(output)
-    inputs = narrow_inputs(sample.features, structure_scaling(sample.features))
+    inputs = _inputs(narrow_inputs, sample.features, structure_scaling(sample.features))
     target = np.where(seen, np.log1p(np.where(seen, output, 0.0)), 0.0)
     usable = seen.any(axis=0)
     width, models = inputs.shape[1], output.shape[1]
@@ -434,8 +461,8 @@ def _fit_parts(
     """Fit everything but the last level, for several settings at once: they share the costly part."""
     scaling = structure_scaling(sample.features)
     sample = sample.rows(np.flatnonzero(np.isfinite(sample.outcome).any(axis=1)))
-    wide = wide_inputs(sample.features, scaling)
-    narrow = narrow_inputs(sample.features, scaling)
+    wide = _inputs(wide_inputs, sample.features, scaling)
+    narrow = _inputs(narrow_inputs, sample.features, scaling)
     common = _fit_common(sample, wide, narrow)
     base = Base(
         scaling=scaling,
@@ -445,8 +472,21 @@ def _fit_parts(
     return base, [_parts(common, sample, wide, setting) for setting in settings]
 
 
+def _inputs(
+    make: Callable[[Features, Scaling], Float32Array], features: Features, scaling: Scaling
+) -> Float32Array | Streamed:
+    """Wide or narrow inputs of a sample; of a large one, made when a block of them is read."""
+
+    def read(rows: Index) -> Float32Array:
+        return make(features.rows(rows), scaling)
+
+    if len(features) <= blocks.AT_ONCE:
+        return make(features, scaling)
+    return Streamed(shape=(len(features), read(slice(0, 1)).shape[1]), read=read)
+
+
 def _parts(
-    common: _Common, sample: TrainingSample, wide: Float32Array, setting: Setting
+    common: _Common, sample: TrainingSample, wide: Float32Array | Streamed, setting: Setting
 ) -> SuccessParts | LabelParts:
     if setting.kind == "label":
         return _fit_label(wide, sample.label, sample.outcome.shape[1], setting.value)
@@ -459,7 +499,9 @@ def _parts(
     )
 
 
-def _fit_common(sample: TrainingSample, wide: Float32Array, narrow: Float32Array) -> _Common:
+def _fit_common(
+    sample: TrainingSample, wide: Float32Array | Streamed, narrow: Float32Array | Streamed
+) -> _Common:
     """Fit the difficulty, then each model's level given it, then the deviation on the residual.
 
     Each step sees the leave-one-out predictions of the step before, and so can't learn its errors by heart.
@@ -472,7 +514,7 @@ def _fit_common(sample: TrainingSample, wide: Float32Array, narrow: Float32Array
     easy = path.leave_one_out(shared, penalty)
     centre, spread = easy.mean(axis=0), easy.std(axis=0) + 1e-6
     residual = np.where(seen, outcome - easy, 0.0)
-    level = RidgeHeads.of(level_inputs(features, easy, centre, spread), residual, weight)
+    level = RidgeHeads.of(_level_inputs(features, easy, centre, spread), residual, weight)
     residual = np.where(seen, residual - level.leave_one_out(), 0.0)
     return _Common(
         difficulty=path.solution(penalty),
@@ -483,6 +525,19 @@ def _fit_common(sample: TrainingSample, wide: Float32Array, narrow: Float32Array
         deviation=RidgeHeads.of(narrow, residual, weight),
         values=np.hstack([shared - centre, residual]),
     )
+
+
+def _level_inputs(
+    features: Features, easy: FloatArray, centre: FloatArray, spread: FloatArray
+) -> FloatArray | Streamed:
+    """`level_inputs` of a sample; of a large one, made when a block of them is read."""
+
+    def read(rows: Index) -> FloatArray:
+        return level_inputs(features.rows(rows), easy[rows], centre, spread)
+
+    if len(features) <= blocks.AT_ONCE:
+        return level_inputs(features, easy, centre, spread)
+    return Streamed(shape=(len(features), 1 + 2 * features.labels.shape[1]), read=read)
 
 
 def _shared_outcome(outcome: FloatArray, weight: FloatArray) -> FloatArray:
@@ -499,13 +554,17 @@ def _shared_outcome(outcome: FloatArray, weight: FloatArray) -> FloatArray:
     return np.asarray(means.mean() + excess)[:, None]
 
 
-def _fit_label(wide: Float32Array, label: IntArray, models: int, c: float) -> LabelParts:
-    """Fit logistic regression on the label; a model that is never the label gets almost no chance."""
+def _fit_label(wide: Float32Array | Streamed, label: IntArray, models: int, c: float) -> LabelParts:
+    """Fit logistic regression on the label, of `AT_ONCE` prompts at most.
+
+    A model that is never the label gets almost no chance.
+    """
     from sklearn.linear_model import LogisticRegression
 
     weights = np.zeros((wide.shape[1], models))
     intercept = np.full(models, np.log(CLIP))
-    known = label >= 0
+    known = np.flatnonzero(label >= 0)
+    known = known[evenly(len(known))]
     classes = np.unique(label[known])
     if len(classes) == 1:
         intercept[classes] = 0.0
@@ -525,25 +584,23 @@ def stored_rows(outcome: FloatArray) -> IntArray:
         outcome: the sample's, shape (n, n_models); a prompt without a known outcome is no point.
     """
     seen = np.flatnonzero(np.isfinite(outcome).any(axis=1))
-    return seen[_kept(len(seen))]
+    return seen[evenly(len(seen), STORE_POINTS)]
 
 
-def _kept(count: int) -> IntArray:
-    """Rows of `count` that the store keeps: at most `STORE_POINTS`, evenly spread."""
-    return np.linspace(0, count - 1, min(count, STORE_POINTS)).astype(np.int64)
-
-
-def _store(sample: TrainingSample, inputs: Float32Array, values: FloatArray) -> NeighbourStore:
+def _store(sample: TrainingSample, inputs: Float32Array | Streamed, values: FloatArray) -> NeighbourStore:
     """Build the neighbour store: principal axes (uncentred, to keep cosines), at most `STORE_POINTS` rows."""
-    narrow = unit(inputs)
-    axes = np.linalg.eigh((narrow.T @ narrow).astype(np.float64))[1][:, ::-1][:, :STORE_AXES].astype(
-        np.float32
-    )
-    kept = _kept(len(sample))
+    parts = (unit(inputs[rows]) for rows in blocks.blocks(len(inputs)))
+    gram = sum((part.T @ part).astype(np.float64) for part in parts)
+    axes = np.linalg.eigh(gram)[1][:, ::-1][:, :STORE_AXES].astype(np.float32)
+    kept = evenly(len(sample), STORE_POINTS)
+    if isinstance(inputs, Streamed):
+        points = unit(unit(inputs[kept]) @ axes)
+    else:
+        points = unit(unit(inputs) @ axes)[kept]
     seen = np.hstack([np.ones((len(sample), 1)), sample.weight])
     return NeighbourStore(
         axes=axes,
-        points=unit(narrow @ axes)[kept],
+        points=points,
         values=(seen * values)[kept].astype(np.float32),
         seen=seen[kept].astype(np.float32),
     )
@@ -551,9 +608,10 @@ def _store(sample: TrainingSample, inputs: Float32Array, values: FloatArray) -> 
 
 def structure_scaling(features: Features) -> Scaling:
     """Mean and spread of the structure features over a sample."""
-    spread = features.structure.std(axis=0)
+    exact = None if len(features) <= blocks.AT_ONCE else np.float64
+    spread = features.structure.std(axis=0, dtype=exact)
     return Scaling(
-        mean=features.structure.mean(axis=0),
+        mean=features.structure.mean(axis=0, dtype=exact).astype(np.float32, copy=False),
         spread=np.where(spread > 1e-6, spread, np.inf).astype(np.float32),
     )
 
@@ -563,7 +621,7 @@ def _held_out(groups: IntArray, seed: int) -> list[BoolArray]:
     count = len(np.unique(groups))
     if count < 2:
         raise TrainingError(
-            f"sessions link all {len(groups)} prompts to fit on, so none can be held out; "
+            f"sessions link all {len(groups):,} prompts to fit on, so none can be held out; "
             "give more of the log, or drop its session_id if it names no conversation"
         )
     fold = folds(groups, min(FOLDS, count), seed)

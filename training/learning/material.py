@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,14 +14,16 @@ from router.forecasting.encoder import Encoding
 from router.forecasting.features import Features, FeatureSpec, featurize
 from router.forecasting.task_groups import TaskGroups
 from router.models.prices import ModelPrice, PriceTable, current_prices
-from router.records import FloatArray, IntArray, Json, Request
+from router.records import Float32Array, FloatArray, IntArray, Json, Request
 from router.settings.sections import Config
 from training.learning.heads import TrainingSample
 from training.learning.thresholds import Backtest
+from training.prompts.embeddings import StoredEncodings
 from training.prompts.labels import cheapest_success
 from training.prompts.pricing import logged_prices
 from training.prompts.table import PromptTable
 from training.prompts.task_groups import check_encoder
+from training.statistics.blocks import OnDisk, blocks
 
 LEAST_PROMPTS = 50
 LEAST_TAG_PROMPTS = 20
@@ -88,12 +91,29 @@ def material_of(
     return Material(
         table=table,
         spec=spec,
-        features=featurize(table.requests, encodings, spec),
+        features=features_of(table.requests, encodings, spec),
         label=cheapest_success(table).label,
         prices=current_prices(table.models, logged, config),
         logged=logged,
         config=config,
     )
+
+
+def features_of(requests: Sequence[Request], encodings: Sequence[Encoding], spec: FeatureSpec) -> Features:
+    """The features of all prompts; if their encodings are on disk, so are the wide ones."""
+    if not isinstance(encodings, StoredEncodings):
+        return featurize(requests, encodings, spec)
+    parts: list[Features] = []
+
+    def grams() -> Iterator[Float32Array]:
+        for rows in blocks(len(requests)):
+            part = featurize(requests[rows], encodings[rows], spec)
+            parts.append(replace(part, embedding=part.embedding[:, :0], grams=part.grams[:, :0]))
+            yield part.grams
+
+    wide: dict[str, Any] = {"grams": OnDisk.of(grams()), "embedding": encodings.vectors}
+    names = (field.name for field in fields(Features) if field.name not in wide)
+    return Features(**wide, **{name: np.concatenate([getattr(one, name) for one in parts]) for name in names})
 
 
 def feature_spec(table: PromptTable) -> FeatureSpec:
@@ -125,22 +145,22 @@ def usable_models(table: PromptTable, config: Config) -> tuple[PromptTable, list
             "grade answers: `pointsman import CALLS --out calls.parquet --judge MODEL --dry-run`"
         )
     if len(models) < 2:
-        listed = ", ".join(f"{model}: {count}" for model, count in counts.items()) or "none"
+        listed = ", ".join(f"{model}: {count:,}" for model, count in counts.items()) or "none"
         ways = "Add another model's calls"
         if len(counts) > 1:
             ways = "Log more outcomes, add another model's calls, or lower training.min_calls"
         raise TrainingError(
-            f"a router needs at least two models with {need} calls of known outcome (success or score); "
+            f"a router needs at least two models with {need:,} calls of known outcome (success or score); "
             f"the log has {listed}. {ways}; `pointsman inspect CALLS` says what else is missing, and "
             "`pointsman init MODEL...` makes a router of rules alone, whose log trains the first one"
         )
     rows = np.flatnonzero(known[:, [table.models.index(model) for model in models]].any(axis=1))
     if len(rows) < LEAST_PROMPTS:
         raise TrainingError(
-            f"{len(rows)} prompts have a known outcome, at least {LEAST_PROMPTS} are needed: log more calls"
+            f"{len(rows):,} prompts have a known outcome, at least {LEAST_PROMPTS} are needed: log more calls"
         )
     warnings = [
-        f"{model} is left out: {count} calls with a known outcome, {need} needed (training.min_calls)"
+        f"{model} is left out: {count:,} calls with a known outcome, {need} needed (training.min_calls)"
         for model, count in counts.items()
         if count < need
     ]

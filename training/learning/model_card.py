@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 
 from router.errors.masking import without_credentials
+from router.numbers import decimal, rate, usd_per_thousand
 from router.records import Json
-from training.pages.numbers import rate, usd_per_thousand
 from training.recommending import Recommendation
 from training.tracking.publish import LoggedData, RunRecord
 
@@ -86,7 +86,7 @@ def _worth(manifest: Mapping[str, Json]) -> list[str]:
     best = manifest["policy"]["best_single"]
     estimated = f", {rate(test['filled_in'])} of the outcomes estimated" if test["filled_in"] else ""
     return [
-        f"| test part: {test['prompts']:,.0f} prompts{estimated} | success | cost per 1,000 calls |",
+        f"| test part: {decimal(test['prompts'], 0)} prompts{estimated} | success | cost per 1,000 calls |",
         "|---|---:|---:|",
         f"| this router | {rate(test['success'])} | {usd_per_thousand(test['cost_usd'])} |",
         f"| best single model on it (in training: {best}) | {rate(test['best_single_success'])} "

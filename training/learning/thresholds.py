@@ -8,6 +8,7 @@ import numpy as np
 
 from router.deciding.policy import assumed_cost, choose
 from router.errors import TrainingError
+from router.numbers import rate, significant
 from router.records import BoolArray, FloatArray, IntArray
 from router.settings.sections import Fallback, Objective
 from training.statistics.policy_curves import Curve, cost_quality_curve, picked, risk_coverage
@@ -99,14 +100,17 @@ class Backtest:
         return cost_quality_curve(self.probability, self.expected_cost, self.success, self.cost)
 
 
-def decision_value(backtest: Backtest) -> FloatArray:
+def decision_value(backtest: Backtest, paid: float | None = None) -> FloatArray:
     """Value of the forecasts for the decision on each prompt, shape (n,); higher is better.
 
     It is the success of the chosen model less its cost, averaged over `STAKES`. It ranks forecasts as cost at
     equal quality does, but as a mean over prompts it is far less noisy, and has a standard error. Without
     costs it is the negative squared error of the forecasts.
+
+    Args:
+        paid: USD a call that a stake is a multiple of; None: that of the best single model.
     """
-    paid = backtest.cost[:, backtest.best_single].mean()
+    paid = backtest.cost[:, backtest.best_single].mean() if paid is None else paid
     if not paid > 0:
         error = np.where(backtest.known, np.square(backtest.probability - backtest.success), 0.0)
         return np.asarray(-error.mean(axis=1))
@@ -177,8 +181,8 @@ def guarantee_of(
         return None
     if backtest.filled > 0:
         raise TrainingError(
-            f"objective.max_quality_loss: no loss can be guaranteed while {backtest.filled:.0%} of the "
-            f"outcomes are unknown; log every model's outcome on {LEAST_FULL} prompts or more, or omit it"
+            f"objective.max_quality_loss: no loss can be guaranteed while {rate(backtest.filled)} of the "
+            f"outcomes are unknown; log every model's outcome on {LEAST_FULL:,} prompts or more, or omit it"
         )
     trial = Trial(
         probability=backtest.probability,
@@ -199,10 +203,11 @@ def refuse_unsafe(guarantee: GuaranteedWeight | None) -> None:
     """
     if guarantee is not None and guarantee.weight is None:
         raise TrainingError(
-            f"objective.max_quality_loss: {guarantee.n} prompts can't show at a confidence of "
+            f"objective.max_quality_loss: {guarantee.n:,} prompts can't show at a confidence of "
             f"{guarantee.confidence:g} that routing loses at most {guarantee.max_loss:g} of success against "
-            f"the best single model, at any weight on cost (at weight 0: at most {guarantee.bound:.3g}); "
-            "log more prompts with every model's outcome, or raise max_quality_loss"
+            f"the best single model, at any weight on cost (at weight 0: at most "
+            f"{significant(guarantee.bound, 3)}); log more prompts with every model's outcome, "
+            "or raise max_quality_loss"
         )
 
 

@@ -9,7 +9,8 @@ from html import escape
 from importlib.resources import files
 
 from router.errors import MissingExtra
-from training.pages.numbers import decimal, rate, shortened, typeset
+from router.numbers import decimal, rate
+from router.text import shortened, typeset
 
 # Each colour has a contrast of 4.5 or more to the card and to the paper of its scheme (WCAG 2.2, 1.4.3).
 PALETTES: Mapping[str, Mapping[str, str]] = {

@@ -8,14 +8,19 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from itertools import islice
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from joblib import Parallel, delayed
 
 from router.errors import RouterError
 from router.forecasting.encoder import Encoder, Encoding
+from router.records import IntArray
+from training.statistics import blocks
+from training.statistics.blocks import OnDisk
 
 BATCH = 512
 _BUSY_S = 5.0
@@ -27,10 +32,38 @@ create table if not exists encoding (
 """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEncodings(Sequence[Encoding]):
+    """Encodings whose vectors are on disk.
+
+    Attributes:
+        tokens: shape (n,); the number of tokens of each text.
+    """
+
+    vectors: OnDisk
+    tokens: IntArray
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @overload
+    def __getitem__(self, rows: int) -> Encoding: ...
+    @overload
+    def __getitem__(self, rows: slice) -> Sequence[Encoding]: ...
+    def __getitem__(self, rows: int | slice) -> Encoding | Sequence[Encoding]:
+        if not isinstance(rows, slice):
+            return self[rows : rows + 1][0]
+        vectors, tokens = np.asarray(self.vectors[rows]), self.tokens[rows].tolist()
+        return [Encoding(*one) for one in zip(vectors, tokens, strict=True)]
+
+    def __iter__(self) -> Iterator[Encoding]:
+        return (one for rows in blocks.blocks(len(self)) for one in self[rows])
+
+
 def encode_all(
     encoder: Encoder, texts: Sequence[str], cache: Path, advance: Callable[[int], object] = lambda done: None
-) -> tuple[list[Encoding], int]:
-    """Encode texts; returns the encodings in order and how many of them were computed.
+) -> tuple[Sequence[Encoding], int]:
+    """Encode texts; returns the encodings in order, of many on disk, and how many of them were computed.
 
     Args:
         cache: SQLite file, created if missing. It holds hashes of the texts, never the texts.
@@ -39,15 +72,23 @@ def encode_all(
     Raises:
         RouterError: the cache can't be written.
     """
-    done: list[Encoding] = []
+    tokens: list[int] = []
     computed = 0
-    with _opened(cache) as connection:
+
+    def encoded(connection: sqlite3.Connection) -> Iterator[list[Encoding]]:
+        nonlocal computed
         for batch in _batches(texts, BATCH):
             encodings, new = _encode_batch(encoder, batch, connection)
             computed += new
-            done.extend(encodings)
+            tokens.extend(one.tokens for one in encodings)
+            yield encodings
             advance(len(batch))
-    return done, computed
+
+    with _opened(cache) as connection:
+        if len(texts) <= blocks.AT_ONCE:
+            return list(chain.from_iterable(encoded(connection))), computed
+        vectors = OnDisk.of(np.stack([one.vector for one in batch]) for batch in encoded(connection))
+    return StoredEncodings(vectors=vectors, tokens=np.array(tokens)), computed
 
 
 @contextmanager
@@ -75,7 +116,8 @@ def _encode_batch(
     hashes = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
     known = _look_up(connection, name, hashes)
     missing = {key: text for key, text in zip(hashes, texts, strict=True) if key not in known}
-    workers = Parallel(n_jobs=os.cpu_count(), prefer="threads")
+    # Looking up the tokens of a static encoder holds Python's lock: more threads only wait for each other.
+    workers = Parallel(n_jobs=1 if encoder.info.kind == "static" else os.cpu_count(), prefer="threads")
     fresh = dict(
         zip(missing, workers(delayed(encoder.encode)(text) for text in missing.values()), strict=True)
     )

@@ -29,6 +29,7 @@ from router.forecasting.encoder import (
     token_ids,
 )
 from router.loading.artifact import save_arrays
+from router.numbers import decimal
 from router.records import FloatArray
 
 if TYPE_CHECKING:
@@ -281,7 +282,9 @@ def _checked_precision(
         (work / "full.onnx").unlink()
         return info
     logger.warning(
-        "int8 reaches a mean cosine of only %.4f (%.2f needed): exporting float32", mean, LEAST_MEAN_COSINE
+        "int8 reaches a mean cosine of only %s (%s needed): exporting float32",
+        decimal(mean, 4),
+        decimal(LEAST_MEAN_COSINE, 2),
     )
     (work / "full.onnx").replace(work / ONNX_FILE)
     return EncoderInfo(**{**asdict(info), "parity": {"precision": "float32"}})

@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from router.effort import effort_in, endpoint_of
+from router.errors import ConfigError
 from router.forecasting.encoder import Encoder, Encoding
 from router.forecasting.features import embedded_text
 from router.settings.outcome_rules import usual_rules
@@ -21,6 +22,7 @@ from training.prompts.embeddings import encode_all
 from training.prompts.table import PromptTable, known_by_effort, prompt_table
 from training.reading.calls import CallFiles, read_calls
 from training.reading.rows.recognising import AUTO
+from training.statistics import blocks
 
 EMBEDDINGS = "embeddings.sqlite"
 
@@ -56,15 +58,20 @@ def calls_of(
 
     Raises:
         CallLogError: a file can't be read, or too many rows are rejected.
+        ConfigError: the settings' scratch folder does not exist.
     """
     settings, rules = reading.config.training, reading.config.outcomes.rules
-    with tempfile.TemporaryDirectory(prefix="pointsman-") as scratch:
+    place = settings.scratch and Path(settings.scratch).resolve()
+    if place and not place.is_dir():
+        raise ConfigError(f"training.scratch: {place} is no folder here; make it, or name another")
+    with tempfile.TemporaryDirectory(prefix="pointsman-", dir=place) as scratch:
         yield read_calls(
             sources,
             scratch=Path(scratch) / "calls",
             mapping=reading.mapping,
             format=reading.format,
             runner=settings.runner,
+            ray_address=settings.ray_address,
             rejects=reading.rejects,
             max_reject_share=settings.max_reject_share,
             rules=rules or (usual_rules(settings.success_score) if grade else ()),
@@ -97,31 +104,33 @@ def table_of(
     reporter: Reporter,
     models: Sequence[str] | None = None,
     *,
-    fading: bool = False,
+    training: bool = False,
 ) -> PromptTable:
     """Build the prompt table as the settings say.
 
     Args:
         models: of a router, whose actions the table tells apart; None: those that `training.efforts` says.
-        fading: whether calls weigh less with age, as `training.half_life_days` says.
+        training: whether to fit on the table: then calls weigh less with age, as `training.half_life_days`
+            says, and it may have more than `AT_ONCE` prompts.
     """
     apart = (
         models_apart(files, config) if models is None else {endpoint_of(m) for m in models if effort_in(m)}
     )
+    most = config.training.max_prompts
     return prompt_table(
         files,
         success_score=success_score_of(config),
         apart=apart,
         weights=config.outcomes.weights,
-        half_life_days=config.training.half_life_days if fading else None,
-        max_prompts=config.training.max_prompts,
+        half_life_days=config.training.half_life_days if training else None,
+        max_prompts=most if training else min(most, blocks.AT_ONCE),
         progress=stage_steps(reporter, "grouping prompts"),
     )
 
 
 def encodings_of(
     table: PromptTable, encoder: Encoder, cache: Path, reporter: Reporter
-) -> tuple[list[Encoding], int]:
+) -> tuple[Sequence[Encoding], int]:
     """Embed the prompts; returns how many were not in the cache as well."""
     texts = [embedded_text(request) for request in table.requests]
     return encode_all(encoder, texts, cache / EMBEDDINGS, reporter.stage("embedding prompts", len(texts)))

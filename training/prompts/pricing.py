@@ -6,8 +6,8 @@ import numpy as np
 from scipy.optimize import nnls
 
 from router.models.prices import ModelPrice, listed_price
+from router.numbers import decimal, unit_of
 from router.records import FloatArray
-from training.pages.numbers import unit_of
 from training.prompts.table import PromptTable
 
 LEAST_CALLS = 10
@@ -43,7 +43,7 @@ def price_differences(prices: dict[str, ModelPrice], table: PromptTable) -> list
             unit = unit_of(paid / list_cost)
             hint = f"; they look like {unit}, but costs are read as dollars: convert them" if unit else ""
             sentences.append(
-                f"{model}: its calls cost {paid / list_cost:,.2f} times LiteLLM's list price{hint}"
+                f"{model}: its calls cost {decimal(paid / list_cost, 2)} times LiteLLM's list price{hint}"
             )
     return sentences
 

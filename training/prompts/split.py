@@ -12,6 +12,7 @@ from router.errors import TrainingError
 from router.records import FloatArray, IntArray
 from router.settings.sections import Training
 from training.prompts.table import PromptTable
+from training.statistics import blocks
 
 _MOST_OVER = 2.0
 """Largest size of a part by time, as a multiple of its share: a session that spans the log inflates it."""
@@ -33,12 +34,16 @@ class Split:
 
 
 def split_prompts(table: PromptTable, training: Training) -> Split:
-    """Split the prompts of a table by the settings' shares and seed; raises as `split_groups`."""
+    """Split the prompts of a table by the settings' shares and seed; raises as `split_groups`.
+
+    Validation and test need no more than `AT_ONCE` prompts each; more of a larger log train.
+    """
+    most = blocks.AT_ONCE / max(len(table), 1)
     return split_groups(
         table.groups,
         table.times,
-        validation_share=training.validation_share,
-        test_share=training.test_share,
+        validation_share=min(training.validation_share, most),
+        test_share=min(training.test_share, most),
         seed=training.seed,
     )
 
@@ -68,7 +73,7 @@ def split_groups(
     n_parts = 1 + sum(share > 0 for share in shares)
     if len(names) < n_parts:
         raise TrainingError(
-            f"{len(groups)} prompts in {len(names)} groups can't be split into {n_parts} parts, because "
+            f"{len(groups):,} prompts in {len(names):,} groups can't be split into {n_parts} parts, because "
             "sessions link them; give more of the log, or drop its session_id if it names no conversation"
         )
     shuffled = np.random.default_rng(seed).permutation(len(names))

@@ -73,8 +73,8 @@ class InferredTasks:
     def __str__(self) -> str:
         lines = [f"task types inferred: {self.folder}; keep it beside the log, where `train` reads it"]
         by_calls = sorted(self.calls.items(), key=lambda item: -item[1])
-        lines += [f"  {calls} calls: {name}" for name, calls in by_calls]
-        return "\n".join([*lines, *([f"  {self.untyped} calls in no group"] if self.untyped else [])])
+        lines += [f"  {calls:,} calls: {name}" for name, calls in by_calls]
+        return "\n".join([*lines, *([f"  {self.untyped:,} calls in no group"] if self.untyped else [])])
 
 
 def infer_tasks(calls: Path, reading: ReadOptions, reporter: Reporter, seed: int) -> InferredTasks:

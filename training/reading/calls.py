@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,6 +100,7 @@ def read_calls(  # noqa: PLR0913 - each is a setting of its own, and callers hav
     mapping: Mapping[str, str] | None = None,
     format: str = AUTO,
     runner: Runner = "native",
+    ray_address: str | None = None,
     rejects: Path | None = None,
     max_reject_share: float = 0.05,
     rules: Sequence[OutcomeRule] = (),
@@ -141,8 +142,9 @@ def read_calls(  # noqa: PLR0913 - each is a setting of its own, and callers hav
         grade=grade,
         aliases=aliases or {},
     )
-    source = call_source(plan, start_daft(runner))
-    source.read().write_parquet(str(folder), partition_cols=["bucket"])
+    source = call_source(plan, start_daft(runner, ray_address))
+    written = source.read().write_parquet(str(folder), partition_cols=["bucket"]).to_pydict()["path"]
+    remove_unfinished(folder, written)
     summary = summarise(files, folder, plan.buckets, runner, spooled.summaries)
     _write_rejects(files, folder, runner, rejects if summary.rejected else None)
     refuse_bad_log(summary, rejects, max_reject_share)
@@ -150,6 +152,18 @@ def read_calls(  # noqa: PLR0913 - each is a setting of its own, and callers hav
         progress(size, size)
     calls = CallFiles(folder=folder, buckets=plan.buckets, runner=runner, summary=summary)
     return _with_rules(calls, rules) if rules else calls
+
+
+def remove_unfinished(folder: Path, written: Iterable[str]) -> None:
+    """Remove what a machine that died wrote of a task which another then did again.
+
+    Args:
+        written: paths of the files that count.
+    """
+    counts = {Path(path).name for path in written}
+    for path in folder.rglob("*.parquet"):
+        if path.name not in counts:
+            path.unlink()
 
 
 def _with_rules(files: CallFiles, rules: Sequence[OutcomeRule]) -> CallFiles:

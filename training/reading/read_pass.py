@@ -82,22 +82,27 @@ class Meter:
             self._report(self._done, self._total)
 
 
-def start_daft(runner: Runner) -> Any:  # noqa: ANN401 - a module has no narrower type
+def start_daft(runner: Runner, address: str | None = None) -> Any:  # noqa: ANN401 - a module has no narrower type
     """The daft module without its telemetry, set to run here or on Ray.
+
+    Args:
+        address: of the Ray cluster, for the first call of a process; None: the one that Ray's own
+            `RAY_ADDRESS` names, else one on this machine.
 
     Raises:
         MissingExtra: daft, or Ray for "ray", is not installed.
         CallLogError: daft already runs on the other runner in this process.
     """
     quiet = {"DAFT_ANALYTICS_ENABLED": "0", "DO_NOT_TRACK": "true", "SCARF_NO_ANALYTICS": "true"}
-    os.environ.update(quiet | {"DAFT_PROGRESS_BAR": "0"})
+    quiet |= {"RAY_USAGE_STATS_ENABLED": "0", "DAFT_PROGRESS_BAR": "0"}
+    os.environ.update(quiet)
     try:
         import daft
     except ImportError as error:
         raise MissingExtra("daft", "train") from error
     if not _has_runner():
         try:
-            daft.set_runner_ray() if runner == "ray" else daft.set_runner_native()
+            daft.set_runner_ray(address) if runner == "ray" else daft.set_runner_native()
         except ImportError as error:
             raise MissingExtra("ray", "ray") from error
         daft.set_execution_config(parquet_target_row_group_size=1 << 20, scantask_max_parallel=2)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from router.errors import CallLogError, TooManyRejects
+from router.numbers import level, rate
 from training.readers import (
     azure_apim,
     batch_reader,
@@ -72,13 +73,13 @@ def refuse_bad_log(summary: ReadSummary, rejects: Path | None, max_reject_share:
     where = f"all of them are in {rejects}" if rejects else "set a path for rejected rows to see them all"
     if summary.rejected > max_reject_share * summary.rows:
         raise TooManyRejects(
-            f"{summary.rejected} of {summary.rows} rows can't be read "
-            f"({summary.rejected / summary.rows:.1%}; at most {max_reject_share:.1%} may be bad):\n"
+            f"{summary.rejected:,} of {summary.rows:,} rows can't be read "
+            f"({rate(summary.rejected / summary.rows)}; at most {level(max_reject_share)} may be bad):\n"
             f"  {reasons}\n{where}; {_correct(summary)}, or raise training.max_reject_share"
         )
     if summary.calls:
         return
-    nothing = f"no readable call in {_named(summary.files)} ({summary.rows} rows)"
+    nothing = f"no readable call in {_named(summary.files)} ({summary.rows:,} rows)"
     if summary.without_text:
         raise CallLogError(
             f"{nothing}: in {summary.without_text} of them the {TEXT_NOT_KEPT}, but a router learns from "
@@ -108,7 +109,7 @@ def _correct(summary: ReadSummary) -> str:
 
 def _skipped(counts: Mapping[str, int]) -> str:
     """How many rows were skipped for which reason, and what to do about it."""
-    skipped = ", ".join(f"{count} x {reason}" for reason, count in counts.items())
+    skipped = ", ".join(f"{count:,} x {reason}" for reason, count in counts.items())
     ways = dict.fromkeys(way for reason in counts if (way := _WAYS_OUT.get(reason)))
     return f"the skipped rows hold nothing to learn from ({skipped}); {'; '.join(ways) or _OTHERWISE}"
 

@@ -46,7 +46,7 @@ class RejectCount:
     value: str
 
     def __str__(self) -> str:
-        return f"{self.rows} x {self.reason}, first {self.where}: {self.value}"
+        return f"{self.rows:,} x {self.reason}, first {self.where}: {self.value}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,9 +197,10 @@ def _check_sum(summary: ReadSummary) -> None:
         "rejected": summary.rejected, "skipped": sum(summary.set_apart.values()), "joined": summary.joined,
     }  # fmt: skip
     if summary.rows != sum(parts.values()):
-        counts = ", ".join(f"{count} {name}" for name, count in parts.items())
+        counts = ", ".join(f"{count:,} {name}" for name, count in parts.items())
         raise CallLogError(
-            f"read {summary.rows} rows, but counted {counts}; this is a defect of pointsman: please report it"
+            f"read {summary.rows:,} rows, but counted {counts}; this is a defect of pointsman: please "
+            "report it"
         )
 
 

@@ -10,10 +10,10 @@ from typing import TypeAlias
 
 from router.call_log.rows import CallRecord, fit_row, row_to_json
 from router.calling.attempt import Attempt
+from router.numbers import dollars
 from router.records import Json, Request
 from router.serving.completion import THE_MODELS_OWN_FAULT
 from router.settings.sections import Config
-from training.pages.numbers import dollars
 from training.pages.rendering import Showable
 from training.progress import Advance, Reporter
 from training.replaying.plan import ReplayCall, ReplayOffer, ReplayPlan, offer_of

@@ -91,7 +91,7 @@ class Tally:
         self._in_a_row.pop(model, None)
         self._wasted[model] = 0 if wasted is None else self._wasted[model] + 1
         if wasted and self._wasted[model] >= WASTED_IN_A_ROW:
-            self._given_up[model] = f"{WASTED_IN_A_ROW} replies in a row {wasted}"
+            self._given_up[model] = f"{WASTED_IN_A_ROW:,} replies in a row {wasted}"
 
     def unaffordable(self, model: str, before: Attempt | None) -> None:
         """Count a call that the budget can't pay for; if an attempt failed before, the call failed.
@@ -112,7 +112,7 @@ class Tally:
         if last.kind == "authentication":
             self._given_up[model] = "the provider refuses the key"
         elif self._in_a_row[model] >= FAILURES_IN_A_ROW:
-            self._given_up[model] = f"{FAILURES_IN_A_ROW} calls in a row failed (last: {failure})"
+            self._given_up[model] = f"{FAILURES_IN_A_ROW:,} calls in a row failed (last: {failure})"
 
     def result(self, spent_usd: float) -> CallsMade:
         """The results of the run.
@@ -132,7 +132,7 @@ class Tally:
 
     def _why(self, model: str) -> str:
         skipped, reason = self._skipped[model], self._given_up[model]
-        return f"{reason}; {skipped} more calls were not made" if skipped else reason
+        return f"{reason}; {skipped:,} more calls were not made" if skipped else reason
 
 
 def _summary(attempt: Attempt) -> str:

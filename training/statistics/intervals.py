@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
@@ -17,6 +18,11 @@ Statistic: TypeAlias = Callable[[FloatArray], FloatArray]
 Name = TypeVar("Name", bound=Hashable)
 
 LEVEL = 0.95
+TWO_SIDED_5_PERCENT = 1.959964
+POWER_80_PERCENT = 0.841621
+"""Normal quantiles at 0.975 and 0.8."""
+MOST_CALLS = 1_000_000_000
+"""A difference that takes more prompts than this to settle counts as one that no number settles."""
 CHUNK_ENTRIES = 4_000_000
 """Number of resampling weights in memory at once: 32 MB."""
 
@@ -214,3 +220,27 @@ def relative_cost_at_best(
         paid: the model's cost, shape (...), in the unit of `cost`.
     """
     return np.where(paid > 0, cost_reaching(success, cost, target) / np.where(paid > 0, paid, 1), np.nan)
+
+
+def calls_to_settle(difference: float, error: float, prompts: int) -> int | None:
+    """Further prompts at which a test would detect a difference of this size.
+
+    The standard error falls with the root of the number of prompts, so a two-sided test at 5 % detects the
+    difference with 80 % power at n * ((1.96 + 0.84) * error / |difference|)^2 prompts. The difference is
+    itself a guess, so the number only says how far away an answer is. Sessions of several prompts count with
+    all of them: the further prompts must come in sessions like these.
+
+    Args:
+        error: standard error of the difference.
+        prompts: number behind the difference.
+
+    Returns:
+        None if it is settled, there is no difference, or it takes more than `MOST_CALLS`.
+    """
+    if not (math.isfinite(difference) and math.isfinite(error)) or abs(difference) <= ROUNDING:
+        return None
+    if abs(difference) >= TWO_SIDED_5_PERCENT * error:
+        return None
+    needed = prompts * ((TWO_SIDED_5_PERCENT + POWER_80_PERCENT) * error / abs(difference)) ** 2
+    more = math.ceil(needed - prompts)
+    return more if more <= MOST_CALLS else None

@@ -25,7 +25,7 @@ from router.errors import ConfigError, MissingExtra, RouterError
 from router.errors.masking import without_credentials
 from router.loading.registry import cause_of, check_database
 from router.records import Json
-from router.serving.client import load_version
+from router.serving.versions import load_version
 from router.version import Version
 from training.tracking.publish import quiet_mlflow
 from training.tracking.store import WAIT_S

@@ -508,3 +508,17 @@ def test_a_part_of_the_time_can_be_read(log: CallLog, url: str) -> None:
     assert log.flush(PATIENCE_S)
     since, until = (datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in (1, 3))
     assert [row["call_id"] for row in read_rows(url, since=since, until=until)] == ["at-1", "at-2"]
+
+
+@pytest.mark.parametrize("ending", ["db", "jsonl"])
+def test_feedback_for_no_call_of_the_log_is_stored_and_warned_of(
+    tmp_path: Path, ending: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = CallLog.open(tmp_path / f"calls.{ending}", buffer=QUICK)
+    log.write(record("a"))
+    for name in ("a", "b"):
+        log.feedback(name, success=True)
+    log.close()
+    assert log.counts == unlike(log, written=3)
+    (message,) = caplog.messages
+    assert message.endswith(f"calls.{ending}: feedback for no call in the log: 'b'")

@@ -15,6 +15,7 @@ import pytest
 
 from router import cli
 from router.call_log import feedback
+from router.call_log.costs import GROUPINGS
 from router.call_log.log import read_rows
 from router.records import Json
 from tests.services.postgres import Postgres
@@ -72,9 +73,9 @@ def test_costs_of_a_log_are_a_table_with_a_total(run: Run, log: str) -> None:
     code, out, _ = run("costs", log, "--by", "model")
     rows = {row[0]: row[1:] for row in cells(out)}
     assert code == 0
-    assert rows["large"][:6] == ["1", "0", "0.0040", "0.0040", "0.0000", "0.0%"]
-    assert rows["small"][:6] == ["2", "1", "0.0010", "0.0080", "0.0030", "75.0%"]
-    assert rows["total"] == "3 1 0.0050 0.0120 0.0030 37.5% 1 30 0 60 7 0.5 0.5".split()
+    assert rows["large"][:6] == ["1", "0", "$0.0040", "$0.0040", "$0.00", "0.0"]
+    assert rows["small"][:6] == ["2", "1", "$0.0010", "$0.0080", "$0.0030", "75.0"]
+    assert rows["total"] == "3 1 $0.0050 $0.012 $0.0030 37.5 % 1 30 0 60 7 0.5 s 0.5 s".split()
 
 
 def test_the_table_says_what_its_figures_are(run: Run, log: str) -> None:
@@ -317,3 +318,8 @@ def test_feedback_that_can_not_be_written_is_exit_code_1(
     blocker.close()
     assert code == 1
     assert "calls.db: 1 feedback(s) could not be written (0 were); give them again" in messages
+
+
+def test_the_help_of_costs_names_every_grouping(run: Run) -> None:
+    out = run("costs", "--help")[1]
+    assert all(name in out for name in GROUPINGS)

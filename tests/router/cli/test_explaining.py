@@ -141,8 +141,8 @@ def test_a_router_that_is_not_there_is_told_in_one_line(run: Run) -> None:
 
 def test_each_model_has_a_row_with_chance_and_cost(capsys: pytest.CaptureFixture[str]) -> None:
     out = printed(explanation(), capsys)
-    assert row(out, "cheap") == ["cheap", "80.0%", "1", "0.7", "chosen"]
-    assert row(out, "strong") == ["strong", "90.0%", "unknown", "0.4"]
+    assert row(out, "cheap") == ["cheap", "80.0", "%", "$1.00", "0.700", "chosen"]
+    assert row(out, "strong") == ["strong", "90.0", "%", "unknown", "0.400"]
 
 
 def test_a_ruled_out_model_has_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,16 +153,16 @@ def test_a_ruled_out_model_has_its_reason(capsys: pytest.CaptureFixture[str]) ->
 
 def test_each_group_has_its_weight_the_heaviest_first(capsys: pytest.CaptureFixture[str]) -> None:
     out = printed(explanation(), capsys)
-    assert row(out, "nothing known")[-1] == "50.0%"
+    assert row(out, "nothing known")[-2:] == ["50.0", "%"]
     assert row(out, "meaning") == ["meaning", "+1.50", "4.48"]
     assert out.index("meaning") < out.index("words") < out.index("tools")
-    assert row(out, "this request")[-1] == "80.0%"
+    assert row(out, "this request")[-2:] == ["80.0", "%"]
 
 
 def test_each_neighbour_has_what_models_did_on_it(capsys: pytest.CaptureFixture[str]) -> None:
     out = printed(explanation(), capsys)
     assert row(out, "00ab" * 4)[1:] == ["0.90", "cheap", "strong"]
-    assert row(out, "00cd" * 4)[1:] == ["0.70", "strong", "(50%)"]
+    assert row(out, "00cd" * 4)[1:] == ["0.70", "strong", "(50.0", "%)"]
 
 
 def test_a_text_is_shown_where_there_is_one(capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,7 +181,7 @@ def sentences(of: Explanation) -> str:
 def test_only_sufficient_changes_are_named() -> None:
     assert sentences(explanation()) == (
         "The router would choose strong instead\n"
-        "- if its chance of success were above 95.0% (it is 90.0%)\n"
+        "- if its chance of success were above 95.0 % (it is 90.0 %)\n"
         "- if the cost of cheap were above 4.5 times the present one\n"
         "- with a trade-off of 0.250 (0: success, 0.5: as trained, 1: cost)"
     )
@@ -190,8 +190,8 @@ def test_only_sufficient_changes_are_named() -> None:
 def test_a_lower_cost_is_a_share_of_the_present_one() -> None:
     change = Change(model="strong", cost_share=0.4, chosen_success_probability=0.3)
     assert sentences(explanation(change=change)).endswith(
-        "- if its cost were below 40% of the present one\n"
-        "- if the chance of cheap were below 30.0% (it is 80.0%)"
+        "- if its cost were below 40.0 % of the present one\n"
+        "- if the chance of cheap were below 30.0 % (it is 80.0 %)"
     )
 
 

@@ -43,7 +43,7 @@ def test_the_policy_takes_the_model_worth_most_and_ranks_the_others_behind_it() 
 
 
 @pytest.mark.parametrize(
-    ("chance", "words"), [(0.994, "99% chance"), (0.996, "over 99% chance"), (1.0, "over 99% chance")]
+    ("chance", "words"), [(0.994, "99.4 % chance"), (0.996, "over 99 % chance"), (1.0, "over 99 % chance")]
 )
 def test_no_chance_is_called_certain(chance: float, words: str) -> None:
     probability = np.full(len(MODELS), chance)
@@ -198,7 +198,7 @@ def test_where_one_model_is_left_there_is_nothing_to_explore() -> None:
 def test_the_rule_tables_choice_is_explored_too() -> None:
     explored = decided(case(explore=0.5, draw=0.1), DOUBTFUL, Rules(default="cheap"))
     assert (explored.source, explored.model, explored.propensity) == ("explored", "middle", 0.25)
-    assert explored.reason == "exploration (50% of requests), instead of cheap"
+    assert explored.reason == "exploration (50 % of requests), instead of cheap"
 
 
 def test_in_shadow_mode_the_rules_serve_and_the_policy_is_only_heard() -> None:

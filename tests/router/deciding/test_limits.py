@@ -382,9 +382,9 @@ def test_a_model_that_costs_more_than_the_cap_is_ruled_out(
 @pytest.mark.parametrize(
     ("cost", "reason"),
     [
-        pytest.param({"gpt-4o": 0.02}, "expected to cost $0.02, over the cap of $0.01", id="over"),
-        pytest.param({"gpt-4o": math.nan}, "costs an unknown amount, and the cap is $0.01", id="unknown"),
-        pytest.param({}, "costs an unknown amount, and the cap is $0.01", id="missing"),
+        pytest.param({"gpt-4o": 0.02}, "expected to cost $0.020, over the cap of $0.010", id="over"),
+        pytest.param({"gpt-4o": math.nan}, "costs an unknown amount, and the cap is $0.010", id="unknown"),
+        pytest.param({}, "costs an unknown amount, and the cap is $0.010", id="missing"),
     ],
 )
 def test_the_reason_tells_cost_and_cap(cost: dict[str, float], reason: str) -> None:

@@ -616,6 +616,15 @@ def test_a_slip_of_the_pen_for_one_of_our_arguments_is_refused_everywhere(loaded
             call()
 
 
+def test_messages_are_a_prompt_to_route_and_to_explain(loaded: Router) -> None:
+    methods: list[Callable[..., object]] = [loaded.route, loaded.explain]
+    for decide in methods:
+        with pytest.raises(RequestError, match=r"'messages': did you mean 'prompt'\? It takes messages too"):
+            decide(messages=QUESTION)
+        with pytest.raises(RequestError, match="a request needs at least one message"):
+            decide()
+
+
 def test_no_argument_of_litellm_and_no_identifier_is_taken_for_a_slip() -> None:
     from litellm import completion
     from litellm.constants import OPENAI_CHAT_COMPLETION_PARAMS

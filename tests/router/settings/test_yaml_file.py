@@ -374,6 +374,15 @@ def test_a_routers_folder_keeps_the_outcome_rules_but_none_with_code() -> None:
     assert routing_part(with_code) == (Config(), ("outcomes",))
 
 
+def test_a_routers_folder_says_nothing_of_the_machines_that_read_a_log() -> None:
+    config = parse_config("training: {runner: ray, ray_address: 'ray://x:1', scratch: /mnt, seed: 3}")
+    part, dropped = routing_part(config)
+    assert (settings_text(part), dropped) == (
+        "training:\n  seed: 3\n",
+        ("training.ray_address", "training.runner", "training.scratch"),
+    )
+
+
 @pytest.mark.parametrize("name", ["x y a:b", "a:b c", ":b", "a:", "a b:c"])
 def test_a_functions_name_is_a_module_and_a_name_from_end_to_end(name: str) -> None:
     with pytest.raises(ConfigError, match="call"):

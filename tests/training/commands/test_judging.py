@@ -71,7 +71,7 @@ def test_people_see_what_the_judge_said_and_cost(import_log: Import) -> None:
     shown = " ".join((said + messages).split())
     assert "judge referee: 2 of 2 calls that no rule before it decides" in shown
     assert "judge referee: 2 calls judged, 100.0 % of them successes" in shown
-    assert "cost: $0.0008; $0.0008 of $1.0000 is spent" in shown
+    assert "cost: $0.00080; $0.00080 of $1.00 is spent" in shown
 
 
 def test_a_second_import_pays_nothing_and_asks_nothing(import_log: Import, provider: Provider) -> None:

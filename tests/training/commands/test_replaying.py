@@ -133,7 +133,7 @@ def test_the_price_shown_is_never_above_the_budget(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
     _, said, messages = replay("--out", out, "--budget", 0.0001)
-    assert "at most $0.0001 (the budget surely covers none of 3 calls, and 0 at" in said + messages
+    assert "at most $0.00012 (the budget surely covers none of 3 calls, and 0 at" in said + messages
 
 
 def test_calls_that_fail_are_named_and_the_exit_code_says_so(
@@ -143,7 +143,7 @@ def test_calls_that_fail_are_named_and_the_exit_code_says_so(
     code, said, messages = replay("--out", out, "--budget", 1, "--yes")
     assert code == 3
     assert "refuses connections); the next run tries them again" in said + messages
-    assert "$0.0000 of $1.00 is spent" in said + messages
+    assert "$0.00 of $1.00 is spent" in said + messages
     assert "were not made" not in said + messages
 
 

@@ -54,7 +54,7 @@ def test_the_table_says_what_each_version_is_worth(store: str, monkeypatch: pyte
     cells = [cell.strip() for cell in second if cell.strip()]
     assert (cells[:2], cells[3:]) == (
         ["2", "challenger"],
-        ["1,240 calls, 01234567", "90.0%", "2", "shadow first"],
+        ["1,240 calls, 01234567", "90.0 %", "$2.00", "shadow first"],
     )
     assert "champion" in "".join(first)
 

@@ -17,9 +17,10 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page
 
+from router.numbers import dollars
+from router.text import typeset
 from tests.services.runtime_log import NOON, failed, record, write_log
 from tests.services.waiting import PATIENCE_S
-from training.pages.numbers import dollars, typeset
 
 PHONE, DESK = (390, 844), (1440, 900)
 DAY = 86_400.0
@@ -123,6 +124,11 @@ def test_the_page_asks_for_nothing_else_complains_of_nothing_and_fits(visit: Vis
     assert visit.complaints == []
     assert page.evaluate("document.documentElement.scrollWidth") == page.evaluate("innerWidth")
     assert page.evaluate("document.querySelectorAll('script, img').length") == 0
+
+
+def test_every_cell_is_on_the_screen_of_a_phone(visit: Visit) -> None:
+    cells = "[...document.querySelectorAll('tbody td')].map(one => one.getBoundingClientRect().right)"
+    assert visit.page.evaluate(f"innerWidth > 640 || Math.max(...{cells}) <= innerWidth")
 
 
 def test_the_style_is_let_in_by_the_header(visit: Visit) -> None:

@@ -12,12 +12,12 @@ from router.settings.yaml_file import parse_config
 from tests.training.inspecting.logs import inspected, many
 from training.inspecting.gaps import (
     LEAST_CONSTANT,
-    LEAST_JUDGED,
     LEAST_OUTCOMES,
     LogReport,
     missing_for_a_router,
     readiness_of,
 )
+from training.recommending import LEAST_JUDGED
 
 WHOLE: dict[str, Any] = {
     "task_type": "chat", "propensity": 0.5, "session_id": "s", "cost_usd": 0.1, "input_tokens": 1,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,8 @@ from training.learning.heads import (
     table_of_means,
 )
 from training.prompts.split import folds
+from training.statistics import blocks
+from training.statistics.blocks import OnDisk
 
 SUCCESS = Setting(kind="success", value=0.1)
 LABEL = Setting(kind="label", value=0.3)
@@ -511,3 +514,36 @@ def test_the_last_levels_loss_is_the_log_loss_of_its_log_odds(scale: float) -> N
     problem = LastLevelProblem.of(evidence, table, outcome, np.ones((60, 5)))
     value, _ = problem.loss(np.zeros_like(problem.start))
     assert value == pytest.approx((np.logaddexp(0.0, table) - outcome * table).sum())
+
+
+def streamed(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr(blocks, "AT_ONCE", at_once)
+    monkeypatch.setattr(blocks, "BLOCK", 64)
+
+
+@pytest.mark.parametrize("seen_share", [1.0, 0.5])
+def test_a_head_of_more_prompts_than_memory_holds_forecasts_like_one_in_memory(
+    seen_share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample, fresh = sample_of(2000, seen_share=seen_share), features_of(np.arange(300) % 2, seed=5)
+    whole = fitted_head(sample).predict(fresh)
+    streamed(monkeypatch, at_once=1500)
+    stored: Any = OnDisk.of([sample.features.embedding[:7], sample.features.embedding[7:]])
+    large = replace(sample, features=replace(sample.features, embedding=stored))
+    few = fitted_head(large).predict(fresh)
+    np.testing.assert_allclose(few.output_tokens, whole.output_tokens, rtol=1e-5)
+    assert np.abs(few.probability - whole.probability).mean() < 0.01
+
+
+@pytest.mark.parametrize("setting", [pytest.param(SUCCESS, id="success"), pytest.param(LABEL, id="label")])
+@pytest.mark.parametrize("at_once", [200, 90, 20])
+def test_the_evidence_on_a_large_sample_is_of_as_many_prompts_as_memory_holds(
+    setting: Setting, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = sample_of(400)
+    streamed(monkeypatch, at_once)
+    fitted = cross_fit(sample, [setting], seed=0)[0]
+    assert at_once * 0.95 <= len(fitted.rows) <= at_once
+    assert np.array_equal(fitted.rows, np.unique(fitted.rows))
+    probability = fitted.probability(sample.outcome, sample.weight, sample.groups, seed=0)
+    assert probability.shape == (len(fitted.rows), MODELS)

@@ -7,11 +7,16 @@ import numpy as np
 import pytest
 
 from router.errors import TrainingError
+from router.forecasting.encoder import Encoding
+from router.forecasting.features import Features, FeatureSpec, featurize
 from router.records import Request
 from router.settings.sections import Config, Training
 from tests.training.logs import call, made_table, table_of
 from training.learning import material
-from training.learning.material import feature_spec, usable_models
+from training.learning.material import feature_spec, features_of, usable_models
+from training.prompts.embeddings import StoredEncodings
+from training.statistics import blocks
+from training.statistics.blocks import OnDisk
 
 
 def outcomes(*counts: int, rows: int = 120) -> list[list[float]]:
@@ -82,3 +87,22 @@ def test_the_most_frequent_task_types_become_features_and_ties_go_by_name(
     types = ["z"] * 30 + ["y"] * 20 + ["c", "a", "b"] + [None] * 7
     requests = [Request.of("hi", task_type=name) for name in types]
     assert feature_spec(replace(table, requests=requests)).task_types == ("a", "y", "z")
+
+
+def test_the_features_of_encodings_on_disk_are_those_of_encodings_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = FeatureSpec(task_types=("one", "two"), tags=("urgent",), gram_dimensions=16)
+    requests = [
+        Request.of(f"what is {row}", task_type=("one", "two", None)[row % 3], tags=["urgent"] * (row % 2))
+        for row in range(50)
+    ]
+    vectors = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    encodings = [Encoding(vector, row) for row, vector in enumerate(vectors)]
+    whole = featurize(requests, encodings, spec)
+    monkeypatch.setattr(blocks, "AT_ONCE", 20)
+    monkeypatch.setattr(blocks, "BLOCK", 7)
+    large = features_of(requests, StoredEncodings(vectors=OnDisk.of([vectors]), tokens=np.arange(50)), spec)
+    assert isinstance(large.grams, OnDisk)
+    for name in Features.__slots__:
+        np.testing.assert_array_equal(getattr(large, name), getattr(whole, name))

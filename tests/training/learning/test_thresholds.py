@@ -336,7 +336,7 @@ def test_a_guaranteed_weight_keeps_the_loss_on_the_calibration_prompts_well_with
 def test_filled_in_outcomes_can_guarantee_nothing() -> None:
     case = with_unknown(LEAST_FULL - 1, 50)
     with pytest.raises(
-        TrainingError, match=r"while 10% of the outcomes are unknown; log every model's outcome"
+        TrainingError, match=r"while 10.0 % of the outcomes are unknown; log every model's outcome"
     ):
         guarantee_of(case, Objective(max_quality_loss=0.1), np.arange(len(case)), np.ones(len(case)))
 

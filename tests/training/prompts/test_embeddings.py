@@ -7,10 +7,12 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from router.forecasting.encoder import EncoderInfo, Encoding
 from tests.services.waiting import PATIENCE_S
-from training.prompts.embeddings import BATCH, encode_all
+from training.prompts.embeddings import BATCH, StoredEncodings, encode_all
+from training.statistics import blocks
 
 TEXTS = ["what is a pointsman", "a secret recipe", "what is a pointsman", "", "日本語 and \ud800"]
 
@@ -29,7 +31,7 @@ class Counting:
         return Encoding(np.array([len(text), text.count("a"), 1.0], dtype=np.float32), len(text.split()))
 
 
-def encode(texts: Sequence[str], cache: Path, sha256: str = "one") -> tuple[list[Encoding], int]:
+def encode(texts: Sequence[str], cache: Path, sha256: str = "one") -> tuple[Sequence[Encoding], int]:
     return encode_all(Counting(sha256), texts, cache)
 
 
@@ -84,6 +86,20 @@ def test_more_texts_than_a_batch_are_all_encoded_and_told(tmp_path: Path) -> Non
     texts = [f"text {number}" for number in range(2 * BATCH + 3)]
     encodings, computed = encode_all(Counting(), texts, tmp_path / "cache.sqlite", reported.append)
     assert (len(encodings), computed, reported) == (len(texts), len(texts), [BATCH, BATCH, 3])
+
+
+def test_the_vectors_of_many_texts_are_on_disk_and_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_memory, _ = encode(TEXTS, tmp_path / "cache.sqlite")
+    monkeypatch.setattr(blocks, "AT_ONCE", 2)
+    stored, computed = encode(TEXTS, tmp_path / "cache.sqlite")
+    assert (computed, len(stored)) == (0, len(TEXTS))
+    assert isinstance(stored, StoredEncodings)
+    for read in (list(stored), stored[:], [stored[row] for row in range(len(TEXTS))]):
+        assert [(one.tokens, one.vector.tolist()) for one in read] == [
+            (one.tokens, one.vector.tolist()) for one in in_memory
+        ]
 
 
 def fill(cache: Path, start: int) -> None:

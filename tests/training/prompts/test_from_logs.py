@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from router.errors import CallLogError
+from router.errors import CallLogError, ConfigError
 from router.forecasting.encoder import EncoderInfo, Encoding
-from router.settings.sections import Config
+from router.settings.sections import Config, Training
 from tests.training.logs import call, read, write_lines
 from training.prompts.from_logs import ReadOptions, calls_of, encodings_of, table_of
+from training.statistics import blocks
 
 
 class Recorder:
@@ -73,6 +75,31 @@ def test_the_scratch_folder_goes_away_when_reading_fails(
     ):
         pass
     assert not list(tmp_path.glob("pointsman-*"))
+
+
+def test_the_settings_say_where_the_scratch_folder_is(log: str, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    config = Config(training=Training(scratch=str(tmp_path / "disk")))
+    with calls_of([log], replace(reading_of(tmp_path), config=config), Recorder()) as files:
+        assert files.folder.is_relative_to(tmp_path / "disk")
+    assert not list((tmp_path / "disk").iterdir())
+
+
+def test_a_scratch_folder_that_is_not_there_is_named(log: str, tmp_path: Path) -> None:
+    config = Config(training=Training(scratch=str(tmp_path / "nowhere")))
+    reading = replace(reading_of(tmp_path), config=config)
+    refused = pytest.raises(ConfigError, match=r"training\.scratch: .*nowhere is no folder here; make it")
+    with refused, calls_of([log], reading, Recorder()):
+        pass
+
+
+def test_only_training_keeps_more_prompts_than_are_in_memory_at_once(
+    log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "AT_ONCE", 1)
+    with calls_of([log], reading_of(tmp_path), Recorder()) as files:
+        tables = [table_of(files, Config(), Recorder(), training=training) for training in (False, True)]
+    assert len(tables[0]) == 1 < len(tables[1])
 
 
 def test_a_second_pass_embeds_nothing(log: str, tmp_path: Path) -> None:

@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 
 from router.errors import TrainingError
 from router.records import IntArray
-from training.prompts.split import Split, folds, split_groups
+from router.settings.sections import Training
+from tests.training.logs import made_table
+from training.prompts.split import Split, folds, split_groups, split_prompts
+from training.statistics import blocks
 
 GROUPS = st.lists(st.integers(0, 30), min_size=3, max_size=80).filter(lambda groups: len(set(groups)) >= 3)
 SEEDS = st.integers(0, 100)
@@ -113,3 +116,12 @@ def test_shares_must_leave_rows_to_train_on(test: float) -> None:
 def test_there_are_from_two_folds_to_one_per_group(n_folds: int) -> None:
     with pytest.raises(ValueError, match=f"from 2 to the number of groups, 3, got {n_folds}"):
         folds(np.array([0, 1, 2]), n_folds, 0)
+
+
+def test_of_a_large_log_validation_and_test_take_no_more_prompts_than_choices_rest_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = made_table([[1.0]] * 300, [[1.0]] * 300)
+    monkeypatch.setattr(blocks, "AT_ONCE", 20)
+    parts = split_prompts(table, Training())
+    assert [len(part) for part in (parts.train, parts.validation, parts.test)] == [260, 20, 20]

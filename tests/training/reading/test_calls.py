@@ -11,7 +11,7 @@ import pytest
 
 from router.errors import CallLogError, TooManyRejects
 from tests.training.logs import call, read, read_rows, write_lines
-from training.reading.calls import write_calls
+from training.reading.calls import remove_unfinished, write_calls
 from training.reading.read_pass import start_daft
 from training.reading.rows.cleaning import CALL_SCHEMA
 from training.reading.summary import ReadSummary, same_names
@@ -107,7 +107,7 @@ def test_rejected_rows_are_written_whole_and_in_order(tmp_path: Path) -> None:
 def test_too_many_rejects_stop_the_reading_and_say_where_they_are(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a.jsonl", call(), b"{bad")
     with pytest.raises(
-        TooManyRejects, match=r"(?s)1 of 2 rows .*50\.0%.*a\.jsonl:2: '\{bad'.*are in .*r\.jsonl"
+        TooManyRejects, match=r"(?s)1 of 2 rows .*50\.0 %.*a\.jsonl:2: '\{bad'.*are in .*r\.jsonl"
     ):
         read(tmp_path, path, rejects=tmp_path / "r.jsonl", max_reject_share=0.4)
 
@@ -169,6 +169,14 @@ def test_one_process_keeps_one_runner() -> None:
     start_daft("native")
     with pytest.raises(CallLogError, match="already runs daft on 'native', not 'ray'"):
         start_daft("ray")
+
+
+def test_what_a_machine_that_died_wrote_is_not_read(tmp_path: Path) -> None:
+    for name in ("bucket=0/whole.parquet", "bucket=0/part.parquet", "bucket=1/part.parquet"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    remove_unfinished(tmp_path, [f"file://{tmp_path}/bucket=0/whole.parquet"])
+    assert [path.name for path in tmp_path.rglob("*.parquet")] == ["whole.parquet"]
 
 
 TIMED = {"time": "2026-11-01T10:00:00.25Z", "input_tokens": 7, "output_tokens": 9}

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from router.records import FloatArray, IntArray
 from training.statistics.intervals import (
     Interval,
+    calls_to_settle,
     cost_reaching,
     interval,
     joined,
@@ -101,3 +104,28 @@ def test_blocks_share_their_resamples() -> None:
 def test_a_target_that_a_curve_never_reaches_costs_without_limit() -> None:
     success, cost = np.array([[0.9, 0.5], [0.4, 0.3]]), np.array([[2.0, 1.0], [2.0, 1.0]])
     assert cost_reaching(success, cost, np.array([0.5, 0.5])).tolist() == [1.0, np.inf]
+
+
+@pytest.mark.parametrize(
+    ("difference", "error", "more"),
+    [
+        pytest.param(1.0, 1.0, 685, id="at one standard error, 7.85 times as many"),
+        pytest.param(-1.0, 1.0, 685, id="of either sign"),
+        pytest.param(2.0, 1.0, None, id="settled"),
+        pytest.param(0.0, 1.0, None, id="no difference"),
+        pytest.param(1e-5, 1.0, None, id="more than a billion"),
+        pytest.param(math.nan, 1.0, None, id="unknown"),
+        pytest.param(1.0, math.nan, None, id="unknown spread"),
+    ],
+)
+def test_calls_to_settle_by_hand(difference: float, error: float, more: int | None) -> None:
+    assert calls_to_settle(difference, error, 100) == more
+
+
+def test_with_the_calls_that_settle_it_four_tests_in_five_find_the_difference() -> None:
+    rng = np.random.default_rng(8)
+    more = calls_to_settle(0.1, 1 / 10, 100)
+    assert more is not None
+    samples = rng.normal(0.1, 1, (1000, 100 + more))
+    found = abs(samples.mean(axis=1)) > 1.96 * samples.std(axis=1) / (100 + more) ** 0.5
+    assert found.mean() == pytest.approx(0.8, abs=0.05)

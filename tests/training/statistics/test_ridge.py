@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from router.records import BoolArray, FloatArray
-from training.statistics import ridge
+from training.statistics import blocks, ridge
+from training.statistics.blocks import Streamed
 from training.statistics.ridge import PENALTIES, RidgeHeads, RidgePath, is_sparse
 
 
@@ -172,3 +173,37 @@ def test_columns_that_the_same_rows_observed_share_a_decomposition_and_fit_as_al
     assert heads.penalties == tuple(one.penalties[0] for one in alone)
     expected = np.hstack([one.leave_one_out() for one in alone])
     np.testing.assert_allclose(heads.leave_one_out(), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        pytest.param(np.ones((300, 4)), id="every entry"),
+        pytest.param(np.repeat(weights(300)[:, None], 4, axis=1), id="one weight a row"),
+        pytest.param(np.random.default_rng(8).integers(0, 3, (300, 4)).astype(float), id="some entries"),
+        pytest.param(np.eye(4)[np.arange(300) % 4], id="one entry a row"),
+        pytest.param(np.ones((300, 4)) * [1.0, 0.0, 2.0, 1.0], id="a column that no row observed"),
+    ],
+)
+@pytest.mark.parametrize("numbers", [1 << 25, 1], ids=["one pass", "a pass for each column"])
+def test_streamed_rows_are_fitted_as_those_in_memory(
+    weight: FloatArray, numbers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs, targets = design(rows=300, columns=6, targets=4)
+    whole = RidgeHeads.of(inputs, targets, weight)
+    for name, value in {"AT_ONCE": 100, "BLOCK": 64}.items():
+        monkeypatch.setattr(blocks, name, value)
+    monkeypatch.setattr(ridge, "_GRAM_NUMBERS", numbers)
+    streamed = RidgeHeads.of(Streamed(shape=inputs.shape, read=inputs.__getitem__), targets, weight)
+    assert streamed.penalties == whole.penalties
+    for penalty in (None, 2.0):
+        one, other = streamed.solution(penalty), whole.solution(penalty)
+        np.testing.assert_allclose(one.weights, other.weights, atol=1e-10)
+        np.testing.assert_allclose(one.intercept, other.intercept, atol=1e-10)
+    np.testing.assert_allclose(streamed.leave_one_out(), whole.leave_one_out(), atol=1e-9)
+
+
+def test_heads_of_a_given_penalty_search_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, targets = design()
+    monkeypatch.delattr(RidgePath, "best_penalty")
+    assert RidgeHeads.of(inputs, targets, np.ones_like(targets)).solution(2.0).weights.any()

@@ -63,7 +63,7 @@ class Logged:
             raise ValueError(f"graded has shape {self.graded.shape}, expected {(n, m)}")
         for name in ("traffic", "clusters", "task_types"):
             if len(getattr(self, name)) != n:
-                raise ValueError(f"{name} has {len(getattr(self, name))} rows, expected {n}")
+                raise ValueError(f"{name} has {len(getattr(self, name)):,} rows, expected {n}")
 
     @staticmethod
     def of(table: PromptTable, models: Sequence[str]) -> Logged:

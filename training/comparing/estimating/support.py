@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from router.numbers import decimal, level, rate, usd_per_thousand
 from router.records import FloatArray
 from training.comparing.estimating.off_policy import (
     DIRECT,
@@ -21,7 +22,6 @@ from training.comparing.estimating.off_policy import (
     policy_scores,
 )
 from training.comparing.evaluated import Support
-from training.pages.numbers import rate, usd_per_thousand
 from training.statistics.intervals import Interval, Sums, cut_to_range
 from training.statistics.policy_curves import ROUNDING
 
@@ -215,7 +215,7 @@ def _unseen(study: Study, outcome: ScoredOutcome, shares: FloatArray) -> str | N
         return None
     names = ", ".join(study.logged.models[model] for model in unseen)
     return (
-        f"the log holds no known outcome of {names}, which the policy takes on {part[unseen].sum():.1%} of "
+        f"the log holds no known outcome of {names}, which the policy takes on {rate(part[unseen].sum())} of "
         "the calls"
     )
 
@@ -224,8 +224,8 @@ def _too_few(weights: Weights) -> str | None:
     if weights.effective_size >= LEAST_SAMPLE:
         return None
     return (
-        f"the log took the policy's choices too seldom: an effective sample of {weights.effective_size:.0f}, "
-        f"where at least {LEAST_SAMPLE:.0f} are needed"
+        f"the log took the policy's choices too seldom: an effective sample of "
+        f"{decimal(weights.effective_size, 0)}, where at least {decimal(LEAST_SAMPLE, 0)} are needed"
     )
 
 
@@ -234,8 +234,8 @@ def _uncovered(weights: Weights) -> str | None:
     if weights.highest_mean >= LEAST_WEIGHT:
         return None
     return (
-        f"on about {1 - weights.mean:.0%} of the calls the log never takes the policy's choice: the mean "
-        f"weight is {weights.mean:.2f}, at most {weights.highest_mean:.2f}, and should be 1"
+        f"on about {rate(1 - weights.mean)} of the calls the log never takes the policy's choice: the mean "
+        f"weight is {decimal(weights.mean, 2)}, at most {decimal(weights.highest_mean, 2)}, and should be 1"
     )
 
 
@@ -243,8 +243,8 @@ def _unlikely(share: float) -> str | None:
     if not share > MOST_UNSUPPORTED:
         return None
     return (
-        f"on {share:.0%} of the calls the log takes the policy's choice with an estimated chance under "
-        f"{LEAST_PROPENSITY:.0%}; log propensities, or let the logging policy explore"
+        f"on {rate(share)} of the calls the log takes the policy's choice with an estimated chance under "
+        f"{level(LEAST_PROPENSITY)}; log propensities, or let the logging policy explore"
     )
 
 
@@ -280,32 +280,32 @@ def cost_warnings(study: Study, shares: FloatArray, support: Support) -> list[st
 def _weight_warnings(study: Study, shares: FloatArray) -> Iterator[str]:
     weights = Weights.of(study, study.success, shares)
     if weights.effective_size < SMALL_SAMPLE:
-        yield f"the effective sample is {weights.effective_size:.0f}: the interval is rough"
+        yield f"the effective sample is {decimal(weights.effective_size, 0)}: the interval is rough"
     if weights.largest_share > LARGE_SHARE:
         yield (
-            f"one session or prompt carries {weights.largest_share:.0%} of all weight: the interval may be "
+            f"one session or prompt carries {rate(weights.largest_share)} of all weight: the interval may be "
             "too narrow"
         )
     if weights.highest_mean < 1 - WEIGHT_SLACK or weights.lowest_mean > 1 + WEIGHT_SLACK:
         yield (
-            f"the mean weight is {weights.mean:.2f} and should be 1: the log does not cover a part of the "
-            f"traffic, or the {study.propensities.source} propensities are wrong"
+            f"the mean weight is {decimal(weights.mean, 2)} and should be 1: the log does not cover a part "
+            f"of the traffic, or the {study.propensities.source} propensities are wrong"
         )
 
 
 def _propensity_warnings(study: Study, shares: FloatArray) -> Iterator[str]:
     low, error = unsupported_share(study, shares), study.propensities.calibration_error
     if low > SOME_UNSUPPORTED:
-        yield f"{low:.1%} of the policy's calls have an estimated propensity under {LEAST_PROPENSITY:.0%}"
+        yield f"{rate(low)} of its calls have an estimated propensity under {level(LEAST_PROPENSITY)}"
     if error > CALIBRATED:
-        yield f"the estimated propensities are off by {error:.3f}: the estimate leans on the outcome model"
+        yield f"the estimated propensities are off by {decimal(error)}: it leans on the outcome model"
 
 
 def _variance_warnings(study: Study, outcome: ScoredOutcome, shares: FloatArray, name: str) -> Iterator[str]:
     share = variance_share(study, outcome, shares)
     if share > LARGE_VARIANCE:
         yield (
-            f"{share:.0%} of the variance of the {name} comes from one session or prompt: its interval may "
+            f"{rate(share)} of the variance of the {name} comes from one session or prompt: its interval may "
             "be too narrow"
         )
 
@@ -317,8 +317,8 @@ def _rare_outcome_warnings(study: Study, shares: FloatArray) -> Iterator[str]:
     bad = float(calls.sum()) - good
     if min(good, bad) < RARE_OUTCOMES:
         yield (
-            f"the log shows {good:.0f} successes and {bad:.0f} failures of the policy's choices: with fewer "
-            f"than {RARE_OUTCOMES} of either the interval may be too narrow"
+            f"the log shows {decimal(good, 0)} successes and {decimal(bad, 0)} failures of the policy's "
+            f"choices: with fewer than {RARE_OUTCOMES} of either the interval may be too narrow"
         )
 
 
@@ -348,11 +348,11 @@ def log_warnings(study: Study) -> Iterator[str]:
         )
     if unknown > MOST_UNKNOWN:
         yield (
-            f"{unknown:.0%} of the calls have no known outcome: they count as missing at random, per model"
+            f"{rate(unknown)} of the calls have no known outcome: they count as missing at random, per model"
             + ("; grades of their answers stand in, corrected by the known outcomes" if graded else "")
         )
     if elsewhere > 0:
-        yield f"{elsewhere:.1%} of the calls went to models that no policy here can choose"
+        yield f"{rate(elsewhere)} of the calls went to models that no policy here can choose"
 
 
 def overlap_by_task_type(study: Study, shares: FloatArray) -> tuple[Mapping[str, str | float], ...]:

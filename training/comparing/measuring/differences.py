@@ -1,4 +1,4 @@
-"""Differences corrected for how many are tested, and the calls that would settle each."""
+"""Differences corrected for how many are tested."""
 
 from __future__ import annotations
 
@@ -12,18 +12,13 @@ from scipy.special import stdtr
 
 from router.records import FloatArray
 from training.comparing.evaluated import Difference
-from training.statistics.intervals import Statistic, Sums, interval
+from training.statistics.intervals import Statistic, Sums, calls_to_settle, interval
 from training.statistics.policy_curves import ROUNDING
 
 Name = TypeVar("Name")
 
-TWO_SIDED_5_PERCENT = 1.959964
-POWER_80_PERCENT = 0.841621
-"""Normal quantiles at 0.975 and 0.8."""
 LEAST_CLUSTERS = 30
 """Nothing is tested with fewer clusters: their spread is itself a guess."""
-MOST_CALLS = 1_000_000_000
-"""A difference that takes more prompts than this to settle counts as one that no number settles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,27 +129,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
     stepped = np.minimum(p[order] * np.arange(len(order), 0, -1), 1.0)
     adjusted[order] = np.maximum.accumulate(stepped)
     return [float(value) for value in adjusted]
-
-
-def calls_to_settle(difference: float, error: float, prompts: int) -> int | None:
-    """Further prompts at which a test would detect a difference of this size.
-
-    The standard error falls with the root of the number of prompts, so a two-sided test at 5 % detects the
-    difference with 80 % power at n * ((1.96 + 0.84) * error / |difference|)^2 prompts. The difference is
-    itself a guess, so the number only says how far away an answer is. Sessions of several prompts count with
-    all of them: the further prompts must come in sessions like these.
-
-    Args:
-        error: standard error of the difference.
-        prompts: number behind the difference.
-
-    Returns:
-        None if it is settled, there is no difference, or it takes more than `MOST_CALLS`.
-    """
-    if not (math.isfinite(difference) and math.isfinite(error)) or abs(difference) <= ROUNDING:
-        return None
-    if abs(difference) >= TWO_SIDED_5_PERCENT * error:
-        return None
-    needed = prompts * ((TWO_SIDED_5_PERCENT + POWER_80_PERCENT) * error / abs(difference)) ** 2
-    more = math.ceil(needed - prompts)
-    return more if more <= MOST_CALLS else None

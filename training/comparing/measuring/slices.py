@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from router.numbers import level
 from router.records import BoolArray, FloatArray, IntArray, Request, message_texts
 from training.comparing.evaluated import Evaluated
 from training.prompts.languages import languages
@@ -125,9 +126,9 @@ def _bin_names(dimension: str, edges: Sequence[float]) -> Iterator[str]:
         yield from (f"{low:,} to {high - 1:,} characters" for low, high in pairwise(edges))
         yield f"{edges[-1]:,} characters and more"
         return
-    yield f"below {edges[0]:.0%}"
-    yield from (f"{low:.0%} to {high:.0%}" for low, high in pairwise(edges))
-    yield f"{edges[-1]:.0%} and more"
+    yield f"below {level(edges[0])}"
+    yield from (f"{level(low)} to {level(high)}" for low, high in pairwise(edges))
+    yield f"{level(edges[-1])} and more"
 
 
 def _slices(

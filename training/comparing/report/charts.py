@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from router.numbers import bounds, decimal, dollars, rate, usd_per_thousand
 from router.records import Json
+from router.text import printable, typeset
 from training.comparing.evaluated import Comparison, CurveResult, Kind, PolicyResult
-from training.pages.numbers import bounds, decimal, dollars, printable, rate, typeset, usd_per_thousand
 from training.statistics.intervals import Interval
 
 LOGARITHMIC_FROM = 6.0
@@ -130,12 +131,12 @@ def _band(curve: CurveResult) -> Json:
 
 
 def _line(curve: CurveResult, number: int) -> Json:
+    parts = zip(curve.success, curve.success_ci_low, curve.success_ci_high, strict=True)
+    success = [Interval(value=value, low=low, high=high, above=math.nan) for value, low, high in parts]
     hover_texts = [
-        typeset(f"{plain(curve.name)}<br>success {rate(success)} [{low * 100:.1f}, {high * 100:.1f}]")
+        typeset(f"{plain(curve.name)}<br>success {rate(one.value)} {bounds(one, 'rate')}")
         + f"<br>{usd_per_thousand(cost)} per 1,000"
-        for success, low, high, cost in zip(
-            curve.success, curve.success_ci_low, curve.success_ci_high, curve.cost_usd_per_call, strict=True
-        )
+        for one, cost in zip(success, curve.cost_usd_per_call, strict=True)
     ]
     return {
         "type": "scatter",

@@ -238,8 +238,13 @@ def _value(path: Sequence[str], report: Mapping[str, Json]) -> float:
 
 
 def _element(elements: Sequence[Json], step: str, where: str) -> Json:
-    """Find an element of a list by its name, or by its index from 0."""
+    """Find an element of a list by its index from 0, or by its name, where "70%" is "70 %" too."""
     named = [element for element in elements if step in _labels(element)]
+    named = named or [
+        element
+        for element in elements
+        if step.replace(" %", "%") in (label.replace(" %", "%") for label in _labels(element))
+    ]
     if len(named) == 1:
         return named[0]
     if len(named) > 1:

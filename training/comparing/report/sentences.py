@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from router.numbers import as_factor, bounds, decimal, relative, signed_points
 from training.comparing.evaluated import (
     Claim,
     Comparison,
@@ -17,7 +18,6 @@ from training.comparing.evaluated import (
     SliceResult,
 )
 from training.comparing.policies.baselines import BEST_SINGLE, SHUFFLE, TASK_TYPE
-from training.pages.numbers import as_factor, bounds, relative, signed_points
 from training.recommending import (
     CORRECTED,
     COST_MARGIN,
@@ -252,8 +252,8 @@ def _ranking(comparison: Comparison) -> Iterator[Claim]:
     verb = {"win": "ranks", "loss": "ranks wrongly", "undecided": "is not shown to rank"}[outcome]
     text = (
         f"It {verb} the prompts by their need of {ranking.strong} over {ranking.weak}: it recovers "
-        f"{apgr.value:.2f} [{apgr.low:.2f}, {apgr.high:.2f}] of the gap on average (APGR), random routing "
-        "0.50."
+        f"{decimal(apgr.value, 2)} {bounds(apgr, 'number')} of the gap on average (APGR), random "
+        "routing 0.50."
     )
     yield Claim(outcome=outcome, against="random ranking", text=text)
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from router.numbers import UNKNOWN, bounds, decimal, dollars, signed, signed_percent
 from training.comparing.evaluated import ChangeFromToday, Claim, Comparison, Outcome, PolicyResult
-from training.pages.numbers import UNKNOWN, dollars, signed
 from training.recommending import FEW, NOT_SHOWN, Code, known
 from training.statistics.intervals import Interval
 
@@ -106,8 +106,8 @@ def _share(change: Interval) -> str:
     """A change in per cent: "-58 % [-62, -54]"."""
     if math.isnan(change.value):
         return ""
-    ends = f" [{change.low * 100:+.0f}, {change.high * 100:+.0f}]" if known(change) else ""
-    return f"{change.value * 100:+.0f} %{ends}"
+    ends = f" {bounds(change, 'change')}" if known(change) else ""
+    return f"{signed_percent(change.value)}{ends}"
 
 
 def _month(change: ChangeFromToday) -> str:
@@ -115,7 +115,7 @@ def _month(change: ChangeFromToday) -> str:
     if math.isnan(change.usd_per_month.value):
         return ""
     usd = dollars(change.usd_per_month.value, signed=True)
-    return f"{usd} a month at {change.requests_per_month:,.0f} requests"
+    return f"{usd} a month at {decimal(change.requests_per_month, 0)} requests"
 
 
 def _tone(change: Interval, few: bool) -> Outcome | None:
@@ -149,4 +149,4 @@ def _levels(today: PolicyResult | None, router: PolicyResult, form: Callable[[Po
 
 
 def _failures(success: float) -> str:
-    return f"{(1 - success) * 1000:,.0f}" if math.isfinite(success) else UNKNOWN
+    return decimal((1 - success) * 1000, 0)

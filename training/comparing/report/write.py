@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
+from router import numbers
 from router.records import Json
 from training.comparing.evaluated import Comparison, Difference, Outcome, SliceResult
 from training.comparing.report.charts import SYMBOLS, charts_of
 from training.comparing.report.sentences import headline
 from training.comparing.report.summary import headline_of
-from training.pages import numbers
 from training.pages.rendering import PALETTES, packaged, render, typeset_by
 from training.statistics.intervals import Interval
 from training.whole_file import write_whole
@@ -70,6 +70,7 @@ def html(comparison: Comparison) -> str:
         "ratio": typeset_by(numbers.relative),
         "range": typeset_by(numbers.bounds),
         "p": numbers.p_value_text,
+        "significant": numbers.significant,
         "conclusion": conclusion_of,
     }
     values = {

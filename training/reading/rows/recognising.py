@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -19,10 +21,14 @@ from training.reading.files.sources import expand, is_database
 from training.reading.rows.cleaning import CALL_SCHEMA, RUNTIME_FIELDS
 from training.reading.rows.source_rows import source_rows
 
+logger = logging.getLogger(__name__)
+
 AUTO = "auto"
 _SAMPLED = 20
 _LOOKED_AT_EACH = 200
 """Files that are sampled one by one; after so many of one format, small files count as that format too."""
+_NAMED = 5
+"""Files named in one message."""
 _SMALL = 256 << 10
 _OWN_SCORE = 0.5
 
@@ -36,6 +42,8 @@ def find_files(
     frames: Mapping[str, pa.Table] | None = None,
 ) -> list[LogFile]:
     """The files and tables that `sources` stand for, each with its reader.
+
+    A file of a folder or a glob that has nothing of a call is left out with a warning.
 
     Args:
         mapping: source column per canonical field; other fields come from the column of their own name, or
@@ -56,8 +64,10 @@ def find_files(
     whole = {name: name for name in fields if name not in mapping.values()} | dict(mapping)
     schemes = [scheme for reader in known_readers().values() for scheme in reader.schemes]
     search = _Search(mapping=whole, format=format, frames=frames or {})
+    named = {source if "://" in source else str(Path(source)) for source in sources}
     for source in expand(sources, schemes, search.frames):
-        search.add(source)
+        search.add(source, named=source in named)
+    _warn_of_others(search.others, search.files)
     files = _taken_over(search.files)
     for file in files:
         if file.reader == OWN_LOG:
@@ -84,15 +94,20 @@ class _Search:
         format: name of a reader for all of them, or "auto".
         frames: tables in memory, by name.
         files: in the order of their numbers.
+        others: files that hold no calls, found in a folder or by a glob.
     """
 
     mapping: Mapping[str, str]
     format: str
     frames: Mapping[str, pa.Table]
     files: list[LogFile] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
 
-    def add(self, source: str) -> None:
+    def add(self, source: str, *, named: bool) -> None:
         """Add the file, the address or the tables of one source.
+
+        Args:
+            named: whether the user named it, not only a folder that it is in.
 
         Raises:
             CallLogError: the source can't be read, or holds no calls.
@@ -107,7 +122,7 @@ class _Search:
             if source.startswith(reader.schemes):
                 self._add_address(source, reader.name)
                 return
-        self._add_file(source)
+        self._add_file(source, named=named)
 
     def _add_frame(self, name: str, table: pa.Table) -> None:
         file = LogFile(
@@ -135,11 +150,15 @@ class _Search:
             )
         )
 
-    def _add_file(self, path: str) -> None:
+    def _add_file(self, path: str, *, named: bool) -> None:
         if (log := log_beside(path)) is not None:
             raise CallLogError(f"{path}: holds feedback, not calls; name {log} to read both")
         file = look_at_file(len(self.files), path, self.mapping)
-        self.files.append(self._recognised(file) if file.size else file)
+        file = self._recognised(file) if file.size else file
+        if self.format == AUTO and not named and file.reader == OWN_LOG and _has_nothing_of_a_call(file):
+            self.others.append(file.path)
+        else:
+            self.files.append(file)
 
     def _recognised(self, file: LogFile) -> LogFile:
         reader = self._trusted(file) if self.format == AUTO else self.format
@@ -212,6 +231,31 @@ def _reader_of_file(file: LogFile) -> str:
     model, prompt, messages = (file.mapping.get(name) for name in ("model", "prompt", "messages"))
     is_own = model in columns and (prompt in columns or messages in columns)
     return _surest(sample, _OWN_SCORE if is_own else 0.0)
+
+
+def _has_nothing_of_a_call(file: LogFile) -> bool:
+    """Whether a file can be read, and neither its columns nor its first rows name a model or a prompt."""
+    needed = {file.mapping.get(name) for name in ("model", "prompt", "messages")}
+    sample = sample_of(file) if file.size else None
+    columns = [sample.columns] if sample and sample.columns else sample.records if sample else []
+    return bool(columns) and all(needed.isdisjoint(names) for names in columns)
+
+
+def _warn_of_others(others: Sequence[str], files: Sequence[LogFile]) -> None:
+    """Warn of files that are no logs.
+
+    Raises:
+        CallLogError: there are no others.
+    """
+    if not others:
+        return
+    more = f" and {len(others) - _NAMED:,} more" if len(others) > _NAMED else ""
+    listed = f"{', '.join(others[:_NAMED])}{more}"
+    if not files:
+        raise CallLogError(
+            f"no file names a model or a prompt: {listed}; name the file that is a log to see what it lacks"
+        )
+    logger.warning("left out, because nothing there names a model or a prompt: %s", listed)
 
 
 def _surest(sample: Sample, own_score: float) -> str:

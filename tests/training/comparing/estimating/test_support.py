@@ -81,7 +81,7 @@ def test_a_model_without_an_outcome_is_refused() -> None:
     log = logged_of([[1.0, np.nan]] * 50, propensity=[[1.0, np.nan]] * 50)
     found = supported(study(log), always(study(log), 1))
     assert (
-        found.refused == "the log holds no known outcome of b, which the policy takes on 100.0% of the calls"
+        found.refused == "the log holds no known outcome of b, which the policy takes on 100.0 % of the calls"
     )
     assert found.estimates == found.cost_estimates == {}
 
@@ -102,7 +102,7 @@ def test_choices_of_hardly_any_estimated_chance_are_refused() -> None:
     log = coin_log(4000, chance=np.where(long[:, None], [0.5, 0.5], [0.997, 0.003]))
     log.propensity[:] = np.nan
     made = study_of(log, long[:, None].astype(float))
-    assert "on 50% of the calls" in str(supported(made, always(made, 1)).refused)
+    assert "on 50.0 % of the calls" in str(supported(made, always(made, 1)).refused)
     assert supported(made, always(made, 0)).refused is None
 
 
@@ -179,7 +179,7 @@ def test_one_cluster_of_two_has_half_of_the_variance() -> None:
     [
         pytest.param("propensity", "all propensities are estimated", id="no propensity"),
         pytest.param("success", "of the calls have no known outcome", id="no outcome"),
-        pytest.param("traffic", "50.0% of the calls went to models", id="other models"),
+        pytest.param("traffic", "50.0 % of the calls went to models", id="other models"),
     ],
 )
 def test_the_limits_of_a_log_are_named(change: str, sentence: str) -> None:

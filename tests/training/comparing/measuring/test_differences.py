@@ -10,7 +10,7 @@ from scipy.stats import ttest_1samp
 
 from router.records import FloatArray
 from training.comparing.evaluated import Difference
-from training.comparing.measuring.differences import Look, calls_to_settle, differences, holm, p_value
+from training.comparing.measuring.differences import Look, differences, holm, p_value
 from training.statistics.intervals import Sums, mean_difference, mean_ratio, mean_value, resampled_sums
 
 p_lists = st.lists(st.floats(0, 1), max_size=12)
@@ -145,31 +145,6 @@ def test_of_forty_looks_at_nothing_one_in_twenty_families_is_fooled() -> None:
         p_values = [p_value(float(d), float(e), 60) for d, e in zip(gained.mean(axis=1), errors, strict=True)]
         fooled += min(holm(p_values)) < 0.05
     assert fooled / 400 < 0.075
-
-
-@pytest.mark.parametrize(
-    ("difference", "error", "more"),
-    [
-        pytest.param(1.0, 1.0, 685, id="at one standard error, 7.85 times as many"),
-        pytest.param(-1.0, 1.0, 685, id="of either sign"),
-        pytest.param(2.0, 1.0, None, id="settled"),
-        pytest.param(0.0, 1.0, None, id="no difference"),
-        pytest.param(1e-5, 1.0, None, id="more than a billion"),
-        pytest.param(math.nan, 1.0, None, id="unknown"),
-        pytest.param(1.0, math.nan, None, id="unknown spread"),
-    ],
-)
-def test_calls_to_settle_by_hand(difference: float, error: float, more: int | None) -> None:
-    assert calls_to_settle(difference, error, 100) == more
-
-
-def test_with_the_calls_that_settle_it_four_tests_in_five_find_the_difference() -> None:
-    rng = np.random.default_rng(8)
-    more = calls_to_settle(0.1, 1 / 10, 100)
-    assert more is not None
-    samples = rng.normal(0.1, 1, (1000, 100 + more))
-    found = abs(samples.mean(axis=1)) > 1.96 * samples.std(axis=1) / (100 + more) ** 0.5
-    assert found.mean() == pytest.approx(0.8, abs=0.05)
 
 
 def test_prompts_are_counted_where_they_are_more_than_clusters() -> None:

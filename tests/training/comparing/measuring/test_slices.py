@@ -96,7 +96,7 @@ def test_an_edge_belongs_to_the_bin_above_it() -> None:
 
 def test_confidence_is_cut_at_fixed_chances() -> None:
     found = binned_slices("confidence", np.array([0.2, 0.75, 1.0]), slices.CONFIDENCE_EDGES, np.arange(3))
-    assert list(sizes(found)) == ["below 50%", "70% to 80%", "90% and more"]
+    assert list(sizes(found)) == ["below 50 %", "70 % to 80 %", "90 % and more"]
 
 
 def test_the_language_is_that_of_the_users_last_words() -> None:

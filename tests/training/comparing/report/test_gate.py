@@ -18,6 +18,7 @@ REPORT: dict[str, Json] = {
         {"dimension": "tag", "name": "code", "prompts": 40},
         {"dimension": "task type", "name": "code", "prompts": 60},
         {"dimension": "language", "name": "de", "prompts": 12},
+        {"dimension": "confidence", "name": "70 % to 80 %", "prompts": 9},
     ],
     "ranking": None,
     "promise": {"kept": False},
@@ -42,6 +43,7 @@ def sentences(*texts: str) -> list[str]:
         pytest.param("policies[a > b].prompts != 1e1", "7", id="an operator in a name"),
         pytest.param("slices[task type: code].prompts == 60", "60", id="a slice by dimension and name"),
         pytest.param("slices[de].prompts >= 12", "12", id="a slice by a name that is its own"),
+        pytest.param("slices[70% to 80%].prompts > 8", "9", id="a slice as it was named before"),
         pytest.param("promise.kept < 1", "0", id="false is 0"),
     ],
 )

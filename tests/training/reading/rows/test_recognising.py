@@ -70,6 +70,40 @@ def test_a_folder_stands_for_the_logs_below_it(tmp_path: Path) -> None:
     assert [Path(file.path).name for file in files] == ["a.jsonl", "b.jsonl"]
 
 
+OTHERS = {"package.json": b'{"name": "app"}', "amounts.csv": b"id,amount\n1,2\n"}
+
+
+def test_a_file_of_a_folder_that_has_nothing_of_a_call_is_left_out_by_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_lines(tmp_path / "a.jsonl", call())
+    for name, content in OTHERS.items():
+        (tmp_path / name).write_bytes(content)
+    assert [Path(file.path).name for file in find_files([str(tmp_path)], {})] == ["a.jsonl"]
+    (message,) = caplog.messages
+    assert all(name in message for name in OTHERS)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b'{"prompt": "2 + 2?", "modl": "small"}\n', id="a call without its model"),
+        pytest.param(b'{"prompt": "2 + 2?", "mo', id="cut short"),
+        pytest.param(b"", id="empty"),
+    ],
+)
+def test_a_file_of_a_folder_that_may_be_a_log_is_read(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.jsonl").write_bytes(content)
+    assert len(find_files([str(tmp_path)], {})) == 1
+
+
+@pytest.mark.parametrize(("name", "content"), OTHERS.items())
+def test_a_folder_of_other_files_alone_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CallLogError, match=f"no file names a model or a prompt: .*{name}"):
+        find_files([str(tmp_path)], {})
+
+
 def test_a_folder_without_a_log_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CallLogError, match=r"no log in this folder; a log ends in \.parquet"):
         find_files([str(tmp_path)], {})

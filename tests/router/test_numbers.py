@@ -1,23 +1,32 @@
 from __future__ import annotations
 
+import ast
 import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from training.pages.numbers import (
-    bounds,
-    decimal,
-    dollars,
-    p_value_text,
-    printable,
-    relative,
-    shortened,
-    signed,
-    typeset,
-    unit_of,
-    usd_per_thousand,
-)
+from router.numbers import bounds, decimal, dollars, p_value_text, relative, signed, unit_of, usd_per_thousand
 from training.statistics.intervals import UNKNOWN, Interval
+
+ROOT = Path(__file__).parents[2]
+SOURCES = [
+    path
+    for package in ("router", "training")
+    for suffix in ("py", "j2")
+    for path in sorted((ROOT / package).rglob(f"*.{suffix}"))
+    if path != ROOT / "router" / "numbers.py"
+]
+BY_HAND = re.compile(r"[+,]*\.\d+[%efg]|[+,]*%|[+,]+[efg]?")
+COUNTED = re.compile(
+    r" (?:(?:known|independent|earlier|other|more) )?"
+    r"(?:calls|prompts|rows|requests|outcomes|replies|successes|failures|judgements|groups|files?\(s\))\b"
+)
+WRITTEN = {"rate", "decimal", "dollars", "usd_per_thousand", "significant", "signed_points", "relative"}
+DATA = {("training/learning/model_card.py", ".4g")}
+"""Formats of what a program reads."""
 
 
 def between(low: float, high: float) -> Interval:
@@ -102,18 +111,44 @@ def test_bounds_are_told_in_the_unit_of_the_value(interval: Interval, unit: str,
     assert bounds(interval, unit) == text
 
 
-def test_a_minus_is_set_before_numbers_and_never_in_names() -> None:
-    assert (
-        typeset("gpt-4 [-0.9, +1.1] -$2 at 5 %")
-        == "gpt-4 [\N{MINUS SIGN}0.9, +1.1] \N{MINUS SIGN}$2 at 5\N{NO-BREAK SPACE}%"
-    )
+def formats_by_hand(path: Path) -> Iterator[str]:
+    """What of a file writes a number for people by another way than `router.numbers`."""
+    text = path.read_text(encoding="utf-8")
+    yield from re.findall(r"\{:(?!,\})[^{}]*[%efg]\}|%\.\d[efg]", text)
+    if path.suffix != ".py":
+        return
+    tree = ast.parse(text)
+    rounded = {
+        id(node)
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "float"
+        for node in ast.walk(call)
+    }
+    for joined in ast.walk(tree):
+        if not isinstance(joined, ast.JoinedStr) or id(joined) in rounded:
+            continue
+        for before, part, after in zip(
+            [None, *joined.values], joined.values, [*joined.values[1:], None], strict=False
+        ):
+            if isinstance(part, ast.FormattedValue):
+                yield from _of_part(part, before, after, str(path.relative_to(ROOT)))
 
 
-def test_a_text_from_outside_steers_neither_terminal_nor_writing_direction() -> None:
-    assert printable("\x1b[31mred\x00\n\u202eevil\u2066 מודל") == "[31mred evil מודל"
+def _of_part(
+    part: ast.FormattedValue, before: ast.expr | None, after: ast.expr | None, file: str
+) -> Iterator[str]:
+    spec = "" if part.format_spec is None else ast.unparse(part.format_spec)[2:-1]
+    text = ast.unparse(part.value)
+    if spec not in ("", ",") and BY_HAND.fullmatch(spec) and (file, spec) not in DATA:
+        yield f"{text}:{spec}"
+    if isinstance(before, ast.Constant) and str(before.value).endswith("$"):
+        yield f"${text}"
+    follows = isinstance(after, ast.Constant) and COUNTED.match(str(after.value))
+    counted = not spec and (follows or text.rpartition(".")[2] == "count")
+    if counted and not (text.isupper() or "join(" in text or text.partition("(")[0] in WRITTEN):
+        yield f"{text} without a comma"
 
 
-def test_a_long_text_is_cut_between_words_and_a_very_long_one_says_its_length() -> None:
-    assert shortened("one two three four", 15) == "one two three…"
-    assert shortened("a" * 5000, 10) == "aaaaaaaaa… (5,000 characters)"
-    assert shortened("short\n text", 15) == "short text"
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_number_for_people_is_written_by_one_module(path: Path) -> None:
+    assert not list(formats_by_hand(path))

@@ -1,24 +1,34 @@
-"""Numbers as text for readers, with words for what is unknown or never reached."""
+"""Numbers as text for readers, with words for what is unknown or never reached.
+
+A count is `f"{count:,}"`; every other number that people read is written by a function of this module.
+"""
 
 from __future__ import annotations
 
 import math
-import re
-
-from training.statistics.intervals import Interval
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 UNKNOWN = "unknown"
 NEVER = "never"
 FACTOR = 10
 """Ratios from here on are factors ("14x"), smaller ones percentages."""
-MUCH = 5
-"""A text more than this many times too long says its length when it is cut."""
-_CONTROL = "[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 
 
-def usd_per_thousand(usd_per_call: float) -> str:
+class Bounded(Protocol):
+    """A value with its interval."""
+
+    @property
+    def value(self) -> float: ...  # noqa: D102
+    @property
+    def low(self) -> float: ...  # noqa: D102
+    @property
+    def high(self) -> float: ...  # noqa: D102
+
+
+def usd_per_thousand(usd_per_call: float | None) -> str:
     """The cost of a thousand calls, with two decimals or two digits: "$1.13"."""
-    return dollars(usd_per_call * 1000)
+    return UNKNOWN if usd_per_call is None else dollars(usd_per_call * 1000)
 
 
 def dollars(usd: float, *, signed: bool = False) -> str:
@@ -27,7 +37,7 @@ def dollars(usd: float, *, signed: bool = False) -> str:
         return UNKNOWN
     size = abs(usd)
     sign = "-" if usd < 0 else "+" if signed and usd > 0 else ""
-    if size >= 1000:
+    if round(size, 2) >= 1000:
         return f"{sign}${size:,.0f}"
     decimals = 2 if size >= 1 or size == 0 else min(1 - math.floor(math.log10(size)), 12)
     return f"{sign}${size:.{decimals}f}"
@@ -42,9 +52,23 @@ def unit_of(ratio: float) -> str:
     return next((name for name, size in units.items() if 0.5 < ratio / size < 2), "")
 
 
-def rate(share: float) -> str:
+def rate(share: float | None) -> str:
     """A share in [0, 1] as a percentage: "84.1 %"."""
-    return f"{share * 100:.1f} %" if math.isfinite(share) else UNKNOWN
+    return UNKNOWN if share is None or not math.isfinite(share) else f"{share * 100:.1f} %"
+
+
+def level(share: float) -> str:
+    """A percentage that somebody set, as he set it: "5 %", "99.5 %"."""
+    return f"{significant(share * 100)} %"
+
+
+def signed_percent(change: float) -> str:
+    """A relative change of a cost: "+12 %", "-68 %"."""
+    return f"{_signed_percent(change)} %" if math.isfinite(change) else UNKNOWN
+
+
+def _signed_percent(change: float) -> str:
+    return "0" if round(change * 100) == 0 else f"{change * 100:+,.0f}"
 
 
 def signed_points(difference: float) -> str:
@@ -52,11 +76,11 @@ def signed_points(difference: float) -> str:
     return signed(difference * 100)
 
 
-def signed(value: float) -> str:
-    """One decimal and a sign: "+6.1", "0.0"."""
+def signed(value: float, digits: int = 1) -> str:
+    """A number with a sign: "+6.1", "0.0"."""
     if not math.isfinite(value):
         return UNKNOWN
-    return "0.0" if round(value, 1) == 0 else f"{value:+,.1f}"
+    return f"{0:.{digits}f}" if round(value, digits) == 0 else f"{value:+,.{digits}f}"
 
 
 def relative(ratio: float) -> str:
@@ -85,6 +109,20 @@ def decimal(value: float, digits: int = 3) -> str:
     return NEVER if math.isinf(value) else f"{value:,.{digits}f}"
 
 
+def significant(value: float, digits: int = 4) -> str:
+    """A number of any size and unit with so many digits, without an exponent: "1,234", "0.0123"."""
+    if not math.isfinite(value) or value == 0:
+        return decimal(value, 0)
+    decimals = min(max(digits - 1 - math.floor(math.log10(abs(value))), 0), 12)
+    text = f"{value:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if decimals else text
+
+
+def duration(seconds: float | None) -> str:
+    """A time with three digits: "0.42 s", "95.1 s"."""
+    return UNKNOWN if seconds is None or not math.isfinite(seconds) else f"{significant(seconds, 3)} s"
+
+
 def p_value_text(value: float) -> str:
     """A p-value: "p 0.012", "p < 0.001"; empty if unknown."""
     if math.isnan(value):
@@ -92,13 +130,13 @@ def p_value_text(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p {value:.3f}" if value < 0.1 else f"p {value:.2f}"
 
 
-def bounds(interval: Interval, unit: str) -> str:
+def bounds(interval: Bounded, unit: str) -> str:
     """The bounds of an interval in brackets, without units; empty if unknown.
 
     Args:
         unit: "points": "[-0.9, +1.1]"; "ratio", in the unit of `relative`: "[30, 47]", "[13, 15]";
-            "rate": "[83.1, 85.0]"; "usd" a call, written per thousand: "[$1.10, $1.20]"; "number":
-            "[0.71, 0.75]".
+            "change": "[-70, +5]"; "rate": "[83.1, 85.0]"; "usd" a call, written per thousand:
+            "[$1.10, $1.20]"; "number": "[0.71, 0.75]".
     """
     if math.isnan(interval.low):
         return ""
@@ -110,35 +148,16 @@ def bounds(interval: Interval, unit: str) -> str:
 def _bound(value: float, unit: str) -> str:
     if math.isinf(value):
         return "no limit"
-    if unit == "points":
-        return signed_points(value)
-    if unit == "usd":
-        return usd_per_thousand(value)
-    if unit == "rate":
-        return f"{value * 100:.1f}"
     if unit == "factor":
         return f"{value:,.0f}" if value >= FACTOR else f"{value:.1f}"
-    return _percent(value) if unit == "ratio" else f"{value:.2f}"
+    return _BOUNDS[unit](value)
 
 
-def typeset(text: str) -> str:
-    """Put true minus signs before the numbers of a sentence, and keep numbers and units on one line."""
-    return re.sub(r"(^|[\s\[(])-(?=[$\d])", "\\1\N{MINUS SIGN}", text).replace(" %", "\N{NO-BREAK SPACE}%")
-
-
-def printable(text: str) -> str:
-    """Put a text from outside on one line, and drop what controls a terminal or the writing direction.
-
-    Right-to-left text does not need such characters.
-    """
-    return " ".join(re.sub(_CONTROL, " ", text).split())
-
-
-def shortened(text: str, longest: int = 80) -> str:
-    """Make a text printable and cut it, between words if possible; a much longer one states its length."""
-    line = printable(text)
-    if len(line) <= longest:
-        return line
-    cut, length = line[: longest - 1], f" ({len(line):,} characters)" if len(line) > MUCH * longest else ""
-    words = cut.rpartition(" ")[0]
-    return f"{words if len(words) > longest * 0.8 else cut}…{length}"
+_BOUNDS: Mapping[str, Callable[[float], str]] = {
+    "points": signed_points,
+    "change": _signed_percent,
+    "usd": usd_per_thousand,
+    "rate": lambda share: f"{share * 100:.1f}",
+    "ratio": _percent,
+    "number": "{:.2f}".format,
+}
