@@ -63,6 +63,7 @@ bench: $(READY) ## measure quality and speed; DATA=folder of call logs, the bund
 	$(BIN)/python -m benchmarks.bounded
 	$(BIN)/python -m benchmarks.pacing
 	$(BIN)/python -m benchmarks.metered
+	$(BIN)/python -m benchmarks.efforts
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.reading
 	$(BIN)/python -m benchmarks.training_limits

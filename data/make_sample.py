@@ -1,6 +1,7 @@
 """Writes `sample_calls.parquet`: six weeks of synthetic LLM calls of an invented company.
 
-Run it from the repository root: `python -m data.make_sample`.
+Run it from the repository root: `python -m data.make_sample`. With `--efforts --out PATH` two of the models
+answer each prompt at two reasoning efforts.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,10 +18,22 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.sample_outcomes import MINI, MODELS, OLDER, STRONG, Answer, draw_answer, failed_answer
+from data.sample_outcomes import (
+    EFFORTS,
+    MINI,
+    MODELS,
+    OLDER,
+    SMALL,
+    STRONG,
+    Answer,
+    Model,
+    draw_answer,
+    failed_answer,
+)
 from data.sample_pen import read_vocabulary
 from data.sample_requests import Draft, draw_conversation
 from router.deciding.rules import heuristic_model
+from router.effort import effort_in, endpoint_of
 from router.records import Json, prompt_key
 from router.settings.sections import HeuristicModels
 
@@ -35,7 +48,7 @@ KIND_SHARES = {
 }  # fmt: skip
 LOGGING_POLICY = HeuristicModels(strong=STRONG, middle=OLDER, cheap=MINI)
 EXPLORATION = 0.2
-"""Share of production calls whose model is drawn uniformly from all four."""
+"""Share of production calls whose model is drawn uniformly from all."""
 POLICY_VERSION = "keywords-2026-09"
 LOGGED_CHARACTERS = 400
 """Length to which the log cuts the text of a truncated call."""
@@ -68,6 +81,7 @@ COLUMNS = pa.schema(
         pa.field("truncated", pa.bool_(), nullable=False),
     ]
 )
+WITH_EFFORT = COLUMNS.append(pa.field("effort", pa.string()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +100,12 @@ class SampleRequest:
     bare: bool
 
 
-def make_rows(seed: int = SEED) -> list[dict[str, Any]]:
-    """All rows of the log, in order of time."""
+def make_rows(seed: int = SEED, models: Mapping[str, Model] = MODELS) -> list[dict[str, Any]]:
+    """All rows of the log, in order of time.
+
+    Args:
+        models: what may answer, by the name of the model or of its action, `gpt-5@low`.
+    """
     rng = random.Random(seed)
     seen: set[str] = set()
     evaluated, production = (draw_requests(rng, count, seen) for count in (EVALUATED, PRODUCTION))
@@ -97,10 +115,10 @@ def make_rows(seed: int = SEED) -> list[dict[str, Any]]:
         replace(request, time=request.time + _some_hours(rng))
         for request in rng.sample(first_weeks, REPEATED)
     ]
-    rows = [_production_row(request, rng) for request in production + again]
+    rows = [_production_row(request, models, rng) for request in production + again]
     for source, part in (("evaluation", evaluated), ("replay", replayed)):
         for request in part:
-            rows += _evaluation_rows(request, source, rng)
+            rows += _evaluation_rows(request, source, models, rng)
     rows.sort(key=lambda row: row["time"])
     return [{"call_id": f"call-{number:05d}", **row} for number, row in enumerate(rows, start=1)]
 
@@ -156,19 +174,26 @@ def _some_hours(rng: random.Random) -> timedelta:
     return timedelta(minutes=rng.randint(5, 3000))
 
 
-def propensities(text: str) -> dict[str, float]:
-    """Chance of each model under the logging policy: the keyword heuristic, or else a uniform draw."""
-    usual = heuristic_model(text, LOGGING_POLICY)
-    even = EXPLORATION / len(MODELS)
-    return {model: round(even + (1 - EXPLORATION) * (model == usual), 6) for model in MODELS}
+def propensities(text: str, models: Mapping[str, Model] = MODELS) -> dict[str, float]:
+    """Chance of each action under the logging policy: the keyword heuristic, or else a uniform draw.
+
+    The heuristic's model answers at any of its efforts alike.
+    """
+    policy = LOGGING_POLICY if MINI in models else LOGGING_POLICY.model_copy(update={"cheap": SMALL})
+    usual = heuristic_model(text, policy)
+    actions = [name for name in models if endpoint_of(name) == usual]
+    even, more = EXPLORATION / len(models), (1 - EXPLORATION) / len(actions)
+    return {name: round(even + more * (name in actions), 6) for name in models}
 
 
-def _production_row(request: SampleRequest, rng: random.Random) -> dict[str, Any]:
+def _production_row(
+    request: SampleRequest, models: Mapping[str, Model], rng: random.Random
+) -> dict[str, Any]:
     """One call of the model that the logging policy chose, with its outcome if the caller gave feedback."""
-    chances = propensities(request.draft.text)
+    chances = propensities(request.draft.text, models)
     model = rng.choices(list(chances), list(chances.values()))[0]
     is_error = rng.random() < 0.018
-    answer = failed_answer(rng) if is_error else draw_answer(MODELS[model], request.draft, rng)
+    answer = failed_answer(rng) if is_error else draw_answer(models[model], request.draft, rng)
     known = rng.random()
     row = _row(request, model, answer) | {
         "outcome_source": "error" if is_error else "feedback",
@@ -189,12 +214,14 @@ def _cut(row: dict[str, Any], request: SampleRequest) -> dict[str, Any]:
     return row | {"prompt": row["prompt"][:LOGGED_CHARACTERS], "truncated": True}
 
 
-def _evaluation_rows(request: SampleRequest, source: str, rng: random.Random) -> list[dict[str, Any]]:
+def _evaluation_rows(
+    request: SampleRequest, source: str, models: Mapping[str, Model], rng: random.Random
+) -> list[dict[str, Any]]:
     """The calls of every model on one request, in the night of the Sunday after it."""
     days = 7 * ((request.time - FIRST_DAY).days // 7) + 6
     start = FIRST_DAY + timedelta(days=days, hours=22, microseconds=rng.randrange(7_000_000_000))
     rows = []
-    for number, (model, settings) in enumerate(MODELS.items()):
+    for number, (model, settings) in enumerate(models.items()):
         answer = draw_answer(settings, request.draft, rng)
         row = _row(request, model, answer) | {
             "outcome_source": source,
@@ -217,7 +244,8 @@ def _row(request: SampleRequest, model: str, answer: Answer) -> dict[str, Any]:
         "response_format": _json(draft.response_format),
         "task_type": request.task_type,
         "tags": list(request.tags),
-        "model": model,
+        "model": endpoint_of(model),
+        "effort": effort_in(model),
         "success": answer.success,
         "score": None,
         "cost_usd": answer.cost_usd,
@@ -236,23 +264,30 @@ def _json(value: Json) -> str | None:
     return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def make_table(seed: int = SEED) -> pa.Table:
+def make_table(seed: int = SEED, *, efforts: bool = False) -> pa.Table:
     """The log as an Arrow table with the canonical columns."""
-    return pa.Table.from_pylist(make_rows(seed), schema=COLUMNS)
+    rows = make_rows(seed, EFFORTS if efforts else MODELS)
+    return pa.Table.from_pylist(rows, schema=WITH_EFFORT if efforts else COLUMNS)
 
 
-def write_sample(path: Path, seed: int = SEED) -> None:
+def write_sample(path: Path, seed: int = SEED, *, efforts: bool = False) -> None:
     """Write the log; the same pyarrow writes the same bytes each time."""
-    pq.write_table(make_table(seed), path, compression="zstd", compression_level=19, row_group_size=10_000)
+    table = make_table(seed, efforts=efforts)
+    pq.write_table(table, path, compression="zstd", compression_level=19, row_group_size=10_000)
 
 
 def main() -> None:
     """Parse the arguments and write the file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=SAMPLE)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--efforts", action="store_true", help="two models at two reasoning efforts each")
+    parser.add_argument("--seed", type=int, default=SEED)
     arguments = parser.parse_args()
-    write_sample(arguments.out)
-    print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.2f} MB")
+    if arguments.efforts and arguments.out is None:
+        parser.error("--efforts makes another log than the sample: say where with --out PATH")
+    out = arguments.out or SAMPLE
+    write_sample(out, arguments.seed, efforts=arguments.efforts)
+    print(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

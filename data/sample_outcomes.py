@@ -6,7 +6,7 @@ import json
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from data.sample_requests import Draft
 
@@ -66,6 +66,25 @@ MODELS: Mapping[str, Model] = {
     ),
 }  # fmt: skip
 """The four models. gpt-5 costs more per call than its price suggests, because it thinks first."""
+
+SMALL = "gpt-5-mini"
+EFFORTS: Mapping[str, Model] = {
+    LOCAL: MODELS[LOCAL],
+    f"{SMALL}@low": replace(MODELS[MINI], input_usd=0.25, output_usd=2.0, thinking=60),
+    f"{SMALL}@high": Model(
+        skill=_skills(6.8, 7.6, 6.4, 6.0, 6.4, 6.8),
+        slope=2.4, foreign=-0.2, input_usd=0.25, output_usd=2.0, wordiness=1.0,
+        thinking=700, tokens_a_second=85,
+    ),
+    OLDER: MODELS[OLDER],
+    f"{STRONG}@low": replace(
+        MODELS[STRONG], skill=_skills(5.6, 4.7, 5.7, 5.6, 5.7, 5.6), slope=1.6, thinking=120
+    ),
+    f"{STRONG}@high": replace(
+        MODELS[STRONG], skill=_skills(3.8, 2.9, 4.3, 4.4, 4.1, 3.7), thinking=900
+    ),
+}  # fmt: skip
+"""The actions of a log with efforts, in which gpt-5-mini stands for gpt-4.1-mini."""
 
 PLAIN_ANSWER_TOKENS = {
     "support": 170, "extraction": 190, "coding": 320, "analysis": 280, "tool_use": 60, "chat": 190,

@@ -124,3 +124,11 @@ def parameters_of(effort: str) -> dict[str, object]:
         if tokens
         else {"reasoning_effort": effort}
     )
+
+
+def parameters_in(call_type: str, effort: str) -> dict[str, object]:
+    """LiteLLM's arguments for an effort in a kind of call; empty if the protocol has none for it."""
+    if call_type in ("aresponses", "responses"):
+        is_word = effort != _ADAPTIVE and "=" not in effort
+        return {"reasoning": {"effort": effort}} if is_word else {}
+    return parameters_of(effort) if call_type in ("acompletion", "anthropic_messages", "completion") else {}

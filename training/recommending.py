@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from router.numbers import UNKNOWN, dollars, signed_percent, signed_points
+from router.numbers import UNKNOWN, decimal, dollars, level, signed_percent, signed_points
 from training.statistics.intervals import TWO_SIDED_5_PERCENT, Interval, calls_to_settle
 from training.statistics.policy_curves import ROUNDING
 
@@ -69,6 +69,7 @@ class RouterEvidence:
         usd_per_prompt: expected price of one prompt on the models that were not tried; NaN is unknown.
         calls: the log, as it is given to a command.
         router: the router, as it is given to a command.
+        known: known outcomes of each model on the prompts held out.
     """
 
     today: ChangeAgainst
@@ -82,6 +83,7 @@ class RouterEvidence:
     usd_per_prompt: float = math.nan
     calls: Sequence[str] = ("CALLS",)
     router: str = "ROUTER"
+    known: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,6 +261,8 @@ def _undecided(evidence: RouterEvidence) -> tuple[str, str]:
     if more > MOST_PROMPTS:
         return f"{start} The difference is too small for any number of prompts to settle.", again
     if more > evidence.replayable:
+        if not wanted:
+            more = max(outcomes_missing(evidence.known), more)
         return f"{start} Collect about {more:,} more prompts with known outcomes, then compare again.", again
     price = more * evidence.usd_per_prompt
     about = f" for about {dollars(price)}" if math.isfinite(price) else ""
@@ -267,6 +271,17 @@ def _undecided(evidence: RouterEvidence) -> tuple[str, str]:
     terms = ["--out", "replayed.jsonl", "--most", str(more), "--budget", budget]
     replay = _command("replay", *evidence.calls, "--router", evidence.router, *terms)
     return f"{start} Replay {more:,} prompts{about}, then compare again.", replay
+
+
+def outcomes_missing(known: Iterable[int], share: float = 1.0) -> int:
+    """Further known outcomes until a log holds out `LEAST_JUDGED` of each model.
+
+    Args:
+        known: of each model now.
+        share: part of the log that is held out.
+    """
+    each = math.ceil(LEAST_JUDGED / share)
+    return sum(max(each - count, 0) for count in known)
 
 
 def _open(evidence: RouterEvidence) -> tuple[str, list[tuple[Interval, float]]]:
@@ -278,12 +293,13 @@ def _open(evidence: RouterEvidence) -> tuple[str, list[tuple[Interval, float]]]:
     if not above(gain):
         mix = f"a mix of single models at random may be as good (the router's gain: {_points(gain)})"
         return f"{mix}; {against}", [(gain, 0.0), (gain, SUCCESS_MARGIN)]
-    reason = f"no gain without a possible loss is shown: {against}"
     if below(today.cost):
-        return reason, [(today.success, -SUCCESS_MARGIN)]
+        lost = f"a loss of over {decimal(SUCCESS_MARGIN * 100, 0)} point of success is not ruled out"
+        return f"{lost}: {against}", [(today.success, -SUCCESS_MARGIN)]
     if above(today.success):
-        return reason, [(today.cost, COST_MARGIN * today.usd_per_call), (today.cost, 0.0)]
-    return reason, [(today.success, 0.0), (today.cost, 0.0)]
+        dearer = f"costs higher by over {level(COST_MARGIN)} are not ruled out: {against}"
+        return dearer, [(today.cost, COST_MARGIN * today.usd_per_call), (today.cost, 0.0)]
+    return f"no gain without a possible loss is shown: {against}", [(today.success, 0.0), (today.cost, 0.0)]
 
 
 _ADVICE: Mapping[Code, Callable[[RouterEvidence], tuple[str, str]]] = {

@@ -100,7 +100,8 @@ class CoolDowns:
         with self._lock.part:
             now = self._now()
             return {
-                model: f"keeps failing (last: {record.last}), left alone {duration(record.until - now)} more"
+                model: f"keeps failing (last: {record.last}), "
+                f"left alone for {duration(record.until - now)} more"
                 for model, record in self._records.items()
                 if record.until is not None and now < record.until
             }

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 from router.calling.litellm_call import local_models, takes, targets_of
 from router.calling.parameters import arguments_for
 from router.deciding.limits import NOT_LOCAL, LimitCheck
-from router.effort import endpoint_of
+from router.effort import effort_of, endpoint_of, parameters_in
 from router.errors import RouterError
 from router.forking import ForkSafe
 from router.proxying.ticket import PARAMETERS, Ticket
@@ -181,6 +181,21 @@ def fit_arguments(
     fitting, notes = arguments_for(group, callers, version.config, supported)
     rest = {name: value for name, value in arguments.items() if name not in callers}
     return {**rest, **fitting}, notes
+
+
+def with_effort(
+    ticket: Ticket, group: str, kind: str, arguments: Mapping[str, Json]
+) -> dict[str, Json] | None:
+    """The arguments of responses or messages with the effort of the model that was chosen; None: unchanged.
+
+    LiteLLM applies no other parameter of a model to these protocols, but an effort is part of the choice.
+    """
+    assert ticket.completion is not None, "the decision comes before the first attempt"
+    completion = ticket.completion
+    own = completion.version.config.of(completion.action_of(group)).parameters
+    if (effort := effort_of(own)) is None or effort_of(completion.request.parameters) is not None:
+        return None
+    return {**arguments, **stated} if (stated := parameters_in(kind, effort)) else None
 
 
 def _why_stop(ticket: Ticket, group: str, calls: Calls) -> str | None:

@@ -14,7 +14,15 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from router.calling.reply import hidden_in
 from router.errors import CallLogError, ConfigError, NoModelAllowed, RequestError, RouterError
-from router.proxying.dispatch import PLACEHOLDER, Candidates, Dispatcher, fit_arguments, group_of, objection
+from router.proxying.dispatch import (
+    PLACEHOLDER,
+    Candidates,
+    Dispatcher,
+    fit_arguments,
+    group_of,
+    objection,
+    with_effort,
+)
 from router.proxying.ending import end_in_time, log_at_the_end
 from router.proxying.outcome import CALLER_LEFT, answered, failed, outcome_of_event
 from router.proxying.ticket import TICKET, CallerRequest, Ticket, redirecting
@@ -190,7 +198,11 @@ class Callback(CustomLogger):
         metadata = next(one for one in metadata_in(kwargs) if one.get(TICKET) is ticket)
         group = str(metadata.get("deployment_model_name") or metadata.get("model_group"))
         await self._check(ticket, Candidates(pinned=group), kwargs.get("messages"), group)
-        changed, notes = fit_arguments(ticket, group, kwargs) if kind in CHAT_CALLS else (None, ())
+        changed, notes = (
+            fit_arguments(ticket, group, kwargs)
+            if kind in CHAT_CALLS
+            else (with_effort(ticket, group, kind, kwargs), ())
+        )
         ticket.begin(group, notes)
         return changed
 

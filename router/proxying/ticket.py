@@ -25,6 +25,7 @@ from router.calling.reply import (
 )
 from router.deciding.limits import DETOURS
 from router.deciding.needs import is_given
+from router.effort import effort_of, parameters_of
 from router.errors import RequestError, RouterError
 from router.proxying.outcome import BROKEN_OFF, CALLER_LEFT, Outcome, streamed
 from router.records import WISH_FIELDS, Decision, Json, Request, Wishes
@@ -84,7 +85,8 @@ class CallerRequest:
 
     Attributes:
         messages: chat messages, or None if a later hook has them.
-        arguments: `tools`, `response_format` and those of `PARAMETERS`.
+        arguments: `tools`, `response_format` and those of `PARAMETERS`; an effort that another protocol's
+            parameter states is one of these.
         metadata: the caller's `task_type`, `tags`, `session_id` and wishes.
     """
 
@@ -99,9 +101,12 @@ class CallerRequest:
         """Pick the arguments and metadata that matter from those of a call."""
         argument_names = PARAMETERS | {"tools", "response_format"}
         metadata_names = ("task_type", "tags", "session_id", "litellm_session_id_generated", WISHES)
+        kept = {name: arguments[name] for name in argument_names & arguments.keys()}
+        if (effort := effort_of(arguments)) is not None and effort_of(kept) is None:
+            kept |= parameters_of(effort)
         return CallerRequest(
             messages=messages,
-            arguments={name: arguments[name] for name in argument_names & arguments.keys()},
+            arguments=kept,
             metadata={name: metadata[name] for name in metadata_names if metadata.get(name) is not None},
         )
 

@@ -517,7 +517,10 @@ class Config(Settings):
     def _are_no_actions(cls, value: dict[str, ModelSettings]) -> dict[str, ModelSettings]:
         if actions := [name for name in value if effort_in(name) is not None]:
             model, effort = endpoint_of(actions[0]), effort_in(actions[0])
-            raise ValueError(f"settings go by the model: write {{{model}: {{efforts: [{effort}]}}}}")
+            raise ValueError(
+                f"settings go by the model: write {{{model}: {{efforts: [{effort}]}}}}; if this is "
+                f"the whole name of a model, alias it to another one with litellm_model {actions[0]!r}"
+            )
         return value
 
     @field_validator("aliases")

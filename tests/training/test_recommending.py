@@ -15,6 +15,7 @@ from training.recommending import (
     Code,
     RouterEvidence,
     cost_words,
+    outcomes_missing,
     recommend,
     success_words,
     words_of,
@@ -162,3 +163,9 @@ def test_unknown_differences_have_no_bounds() -> None:
 def test_one_look_of_many_is_corrected() -> None:
     assert success_words(between(0.01, 0.03), 0.2).endswith("once corrected for the number of comparisons")
     assert cost_words(between(0.01, 0.03), math.nan, 0.01).endswith(": dearer")
+
+
+def test_a_log_that_can_not_tell_lacks_outcomes_of_each_model_held_out() -> None:
+    open_log = replace(evidence(refused="too thin"), known=(150, 20, 300))
+    assert "Collect about 230 more prompts" in recommend(open_log).sentence
+    assert outcomes_missing((150, 20, 300), 0.1) == 1850 + 1980 + 1700

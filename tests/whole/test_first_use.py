@@ -27,7 +27,7 @@ def one_call_each(*, known: float, lean: float, calls: int = 450) -> list[dict[s
         weights = [1.0, 1.0, 1.0 + lean * (kind in ("poem", "code"))]
         model = dice.choices(list(MODELS), weights)[0]
         chance, usd = MODELS[model]
-        row = {"prompt": TOPICS[kind].format(number, dice.randint(0, 999)), "model": model}
+        row: dict[str, Json] = {"prompt": TOPICS[kind].format(number, dice.randint(0, 999)), "model": model}
         row |= {"cost_usd": usd * dice.uniform(0.5, 1.5), "time": f"2026-11-0{1 + number % 9}T08:00:00Z"}
         rows.append(row | ({"success": dice.random() < chance} if dice.random() < known else {}))
     return rows

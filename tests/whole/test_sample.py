@@ -18,10 +18,11 @@ from data.make_sample import (
     propensities,
     write_sample,
 )
-from data.sample_outcomes import LOCAL, MINI, MODELS, OLDER, STRONG, success_probability
+from data.sample_outcomes import EFFORTS, LOCAL, MINI, MODELS, OLDER, STRONG, Model, success_probability
 from data.sample_pen import Pen, read_vocabulary
 from data.sample_requests import KINDS, Draft, draw_conversation
 from router.deciding.rules import complexity_score, whole_text
+from router.effort import action_name, effort_in
 from router.models.locality import is_local
 from router.records import Request, prompt_key
 from router.settings.yaml_file import load_config
@@ -276,8 +277,21 @@ def test_the_readme_says_synthetic() -> None:
     assert all(name in text for name in COLUMNS.names)
 
 
-@pytest.mark.parametrize("name", list(MODELS))
-def test_the_readme_states_the_skills_drawn_from(name: str) -> None:
-    model = MODELS[name]
+@pytest.mark.parametrize(("name", "model"), {**MODELS, **EFFORTS}.items())
+def test_the_readme_states_the_skills_drawn_from(name: str, model: Model) -> None:
     cells = [f"`{name}`", *(f"{value:.1f}" for value in (*model.skill.values(), model.slope, model.foreign))]
     assert f"| {' | '.join(cells)} |" in (DATA / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_log_with_efforts_has_every_action_on_the_same_prompts() -> None:
+    rows = make_table(efforts=True).to_pylist()
+    offline = [row for row in rows if row["outcome_source"] in ("evaluation", "replay")]
+    tried = sorted((key_of(row), action_name(row["model"], row["effort"])) for row in offline)
+    assert tried == sorted((key, name) for key in set(map(key_of, OFFLINE)) for name in EFFORTS)
+    assert not [row["model"] for row in rows if effort_in(row["model"])]
+
+
+def test_propensities_of_efforts_are_a_distribution_too() -> None:
+    chances = propensities("hello", EFFORTS)
+    assert sum(chances.values()) == pytest.approx(1, abs=1e-5)
+    assert chances["gpt-5-mini@low"] == chances["gpt-5-mini@high"] > 0.4

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +14,7 @@ from training.inspecting.counting import NONE
 from training.inspecting.inspection import CostCheck, Group, Inspection
 from training.pages.rendering import Showable
 from training.reading.summary import same_names
-from training.recommending import LEAST_JUDGED
+from training.recommending import LEAST_JUDGED, outcomes_missing
 
 LEAST_PROMPTS = 500
 """Fewer distinct prompts teach little more than each model's mean."""
@@ -145,9 +144,8 @@ def readiness_of(inspection: Inspection, training: Training) -> Readiness:
     usable = [model for model in inspection.models if model.known >= training.min_calls]
     can_train = len(usable) >= 2
     share = training.test_share or 1.0
-    each = math.ceil(LEAST_JUDGED / share)
     known = sorted((model.known for model in inspection.models), reverse=True)[: max(len(usable), 2)]
-    missing = sum(max(each - count, 0) for count in [*known, 0, 0][: max(len(usable), 2)])
+    missing = outcomes_missing([*known, 0, 0][: max(len(usable), 2)], share)
     trains = (
         f"yes, on {len(usable)} models"
         if can_train

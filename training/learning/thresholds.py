@@ -100,14 +100,17 @@ class Backtest:
         return cost_quality_curve(self.probability, self.expected_cost, self.success, self.cost)
 
 
-def decision_value(backtest: Backtest) -> FloatArray:
+def decision_value(backtest: Backtest, paid: float | None = None) -> FloatArray:
     """Value of the forecasts for the decision on each prompt, shape (n,); higher is better.
 
     It is the success of the chosen model less its cost, averaged over `STAKES`. It ranks forecasts as cost at
     equal quality does, but as a mean over prompts it is far less noisy, and has a standard error. Without
     costs it is the negative squared error of the forecasts.
+
+    Args:
+        paid: USD a call that a stake is a multiple of; None: that of the best single model.
     """
-    paid = backtest.cost[:, backtest.best_single].mean()
+    paid = backtest.cost[:, backtest.best_single].mean() if paid is None else paid
     if not paid > 0:
         error = np.where(backtest.known, np.square(backtest.probability - backtest.success), 0.0)
         return np.asarray(-error.mean(axis=1))

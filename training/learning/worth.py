@@ -84,6 +84,7 @@ def test_part_evidence(
         usd_per_prompt=float(missing.mean()) if len(missing) else np.nan,
         calls=calls,
         router=str(version.folder),
+        known=known.sum(axis=0).tolist(),
     )
 
 

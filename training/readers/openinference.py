@@ -129,6 +129,8 @@ def _answer(attributes: AttributeMap) -> Json:
 
 def judgements(attributes: AttributeMap) -> Iterator[Judgement | None]:
     """What people and evaluators said of the answer; else of its trace, else of its session."""
+    if not any(word in name for name in attributes for word in _WORDS):  # most spans
+        return
     for scope in _SCOPES:
         found = [
             (word, one) for word in _WORDS for one in members(attributes, f"{scope}{word}s")

@@ -68,6 +68,7 @@ _COST_PARTS = (
     ("llm.cost.prompt", "llm.cost.completion"),
 )
 """Costs of both sides, where there is none of the whole."""
+_COST_NAMES = frozenset(_COSTS).union(*_COST_PARTS)
 _INPUTS = (
     "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens", "gen_ai.response.prompt_tokens",
     "llm.usage.prompt_tokens", "llm.usage.input_tokens", "llm.token_count.prompt",
@@ -180,7 +181,7 @@ def _call(row: Record, attributes: AttributeMap, events: Sequence[Event]) -> Res
     call = {
         **fields, **tools_of(attributes), **filled({"model": model}), **_labels(row, attributes),
         **filled({"effort": _effort(attributes)}),
-        **_amounts(row, attributes), **answer_of(attributes, events),
+        **_amounts(row, attributes, model), **answer_of(attributes, events),
     }  # fmt: skip
     result = with_error(call, error) if (error := _error(row, attributes, events)) else call
     if isinstance(result, Skipped):
@@ -228,9 +229,9 @@ def _labels(row: Record, attributes: AttributeMap) -> Call:
     )
 
 
-def _amounts(row: Record, attributes: AttributeMap) -> Call:
+def _amounts(row: Record, attributes: AttributeMap, model: str | None) -> Call:
     amounts: Call = {
-        "cost_usd": _cost(attributes, _model(attributes)),
+        "cost_usd": _cost(attributes, model),
         "input_tokens": _tokens(attributes, _INPUTS, "input"),
         "output_tokens": _tokens(attributes, _OUTPUTS, "output"),
         "latency_s": seconds_between(row.get("start"), row.get("end")),
@@ -240,6 +241,8 @@ def _amounts(row: Record, attributes: AttributeMap) -> Call:
 
 def _cost(attributes: AttributeMap, model: str | None) -> Json:
     """The cost, or the sum of both sides'; a zero only of a model that is known to be free."""
+    if _COST_NAMES.isdisjoint(attributes):  # most spans
+        return None
     whole = [attributes.get(name) for name in _COSTS]
     sums = [sum_of(*(attributes.get(name) for name in pair)) for pair in _COST_PARTS]
     costs = [cost for cost in (*whole, *sums) if cost is not None]
@@ -248,9 +251,11 @@ def _cost(attributes: AttributeMap, model: str | None) -> Json:
 
 def _tokens(attributes: AttributeMap, names: Sequence[str], side: str) -> Json:
     """The tokens of one side, or the sum over what they are of: text, images, sounds."""
+    if (whole := first_given(*(attributes.get(name) for name in names))) is not None:
+        return whole
     parts = [usable_number(attributes.get(f"gen_ai.usage.{one}.{side}_tokens")) for one in _MODALITIES]
     known = [part for part in parts if part is not None]
-    return first_given(*(attributes.get(name) for name in names), sum(known) if known else None)
+    return sum(known) if known else None
 
 
 def _error(row: Record, attributes: AttributeMap, events: Sequence[Event]) -> str | None:

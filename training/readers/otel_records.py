@@ -6,6 +6,7 @@ import base64
 import binascii
 import string
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import TypeAlias
 
 from router.records import Json
@@ -83,11 +84,10 @@ def members(attributes: AttributeMap, name: str) -> Sequence[AttributeMap]:
     """The objects of a list in their order: flattened to names such as `NAME.0.role`, or whole."""
     by_number: dict[int, dict[str, Json]] = {}
     start = f"{name}."
-    for full, value in attributes.items():
-        if full.startswith(start):
-            number, _, rest = full[len(start) :].partition(".")
-            if rest and number.isdecimal() and number.isascii() and len(number) < 9:
-                by_number.setdefault(int(number), {})[rest] = value
+    for full in [full for full in attributes if full.startswith(start)]:
+        number, _, rest = full[len(start) :].partition(".")
+        if rest and number.isdecimal() and number.isascii() and len(number) < 9:
+            by_number.setdefault(int(number), {})[rest] = attributes[full]
     whole = [flat_attributes(one) for one in listed(attributes.get(name)) if isinstance(one, dict)]
     return [by_number[number] for number in sorted(by_number)] or whole
 
@@ -113,9 +113,13 @@ def _nested(record: Record, *path: str) -> Iterator[Record]:
 
 
 def _get(record: Record, name: str) -> Json:
-    snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
     value = record.get(name)
-    return record.get(snake) if value is None else value
+    return record.get(_snake(name)) if value is None else value
+
+
+@cache
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
 
 
 def _span(span: Record) -> Record:
@@ -258,9 +262,9 @@ def _value(value: Json, depth: int = 0) -> Json:
     """The value in an `AnyValue`, which writes whole numbers as text."""
     if not isinstance(value, dict) or depth > _DEEPEST:
         return value
-    plain = [_get(value, name) for name in ("stringValue", "boolValue", "doubleValue", "bytesValue")]
-    if (scalar := next((one for one in plain if one is not None), None)) is not None:
-        return scalar
+    for name in ("stringValue", "boolValue", "doubleValue", "bytesValue"):
+        if (scalar := _get(value, name)) is not None:
+            return scalar
     if (whole := _get(value, "intValue")) is not None:
         return _whole(whole)
     if (array := _get(value, "arrayValue")) is not None:

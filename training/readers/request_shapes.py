@@ -140,15 +140,21 @@ def _chat_tool(tool: Json) -> Json:
     return {"type": "function", "function": {name: one for name, one in named.items() if one is not None}}
 
 
+_CONFIGS = ("generationConfig", "generation_config", "config")
+_FORMAT_HOLDERS = frozenset({"response_format", "text", "output_format", "output_config", *_CONFIGS})
+
+
 def _format(body: Mapping[str, Json]) -> Json:
     """The response format of any protocol; None for text."""
+    if _FORMAT_HOLDERS.isdisjoint(body):  # most requests
+        return None
     if form := unpacked(body.get("response_format")):
         return form
     stated = (mapping(body.get("text")).get("format"), body.get("output_format"))
     for form in (*stated, mapping(body.get("output_config")).get("format")):
         if chat := _chat_format(form):
             return chat
-    for name in ("generationConfig", "generation_config", "config"):
+    for name in _CONFIGS:
         config = mapping(body.get(name))
         schemas = ("responseSchema", "response_schema", "responseJsonSchema", "response_json_schema")
         if schema := first_given(*(config.get(one) for one in schemas)):

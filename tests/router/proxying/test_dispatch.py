@@ -11,7 +11,15 @@ import pytest
 from router.calling.attempt import Attempt
 from router.errors import ArtifactError, NoModelAllowed, RequestError
 from router.proxying import dispatch
-from router.proxying.dispatch import NOT_SERVED, Candidates, Dispatcher, fit_arguments, group_of, objection
+from router.proxying.dispatch import (
+    NOT_SERVED,
+    Candidates,
+    Dispatcher,
+    fit_arguments,
+    group_of,
+    objection,
+    with_effort,
+)
 from router.proxying.ticket import WISHES, CallerRequest, Ticket
 from router.records import Decision, Json
 from router.rules_version import RulesVersion
@@ -273,6 +281,36 @@ def test_a_group_named_like_a_model_serves_the_chosen_action(effort: str, pinned
     assert fit_arguments(ticket, "gpt-5", {})[0]["reasoning_effort"] == effort
     ticket.begin("gpt-5")
     assert ticket.tried == {f"gpt-5@{effort}"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "stated", "sent"),
+    [
+        ("aresponses", {}, {"reasoning": {"effort": "low"}}),
+        ("anthropic_messages", {}, {"reasoning_effort": "low"}),
+        ("anthropic_messages", {"thinking": {"type": "enabled", "budget_tokens": 9}}, None),
+        ("aresponses", {"reasoning": {"effort": "minimal"}}, None),
+        ("atext_completion", {}, None),
+    ],
+)
+def test_other_protocols_get_the_effort_of_the_chosen_action_in_their_own_form(
+    kind: str, stated: dict[str, Json], sent: dict[str, Json] | None
+) -> None:
+    router = Router(RulesVersion(parse_config(EFFORTS)))
+    request = CallerRequest.of(stated, {}, HI)
+    ticket = settled(Dispatcher(lambda: router), Ticket("c", request), Candidates(groups=["gpt-5", "mini"]))
+    assert with_effort(ticket, "gpt-5", kind, {"input": "hi"}) == (sent and {"input": "hi", **sent})
+
+
+@pytest.mark.parametrize(
+    "stated", [{"reasoning": {"effort": "high"}}, {"output_config": {"effort": "high"}}], ids=str
+)
+def test_an_effort_that_another_protocol_states_pins_it(stated: dict[str, Json]) -> None:
+    router = Router(RulesVersion(parse_config(EFFORTS)))
+    ticket = Ticket("c", CallerRequest.of(stated, {}, HI))
+    ticket = settled(Dispatcher(lambda: router), ticket, Candidates(groups=["gpt-5", "mini"]))
+    assert ticket.completion is not None
+    assert ticket.completion.decision.model == "gpt-5@high"
 
 
 def test_a_group_of_an_action_is_preferred_and_a_denied_model_has_none() -> None:

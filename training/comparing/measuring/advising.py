@@ -62,6 +62,7 @@ def router_evidence(
         at, cost, success = _means(whole.total[None])
         mix = tuple(heard[place] for place in mix_at(float(at[0][0]), cost[0], success[0]))
     replayed = np.nansum(evaluated.mean(evaluated.expected_cost))
+    known = evaluated.success if evaluated.study is None else evaluated.study.logged.success
     tried = 1 / len(evaluated.models) if evaluated.study else 0.0
     return RouterEvidence(
         today=ChangeAgainst(
@@ -80,6 +81,7 @@ def router_evidence(
         usd_per_prompt=float(replayed * (1 - tried)) or math.nan,
         calls=log.calls,
         router=log.router,
+        known=np.isfinite(known).sum(axis=0).tolist(),
     )
 
 

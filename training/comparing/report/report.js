@@ -6,6 +6,8 @@
   const NARROW = 560, PRINTED = 690, SIZE = 12, GAP = 4;
   const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", sans-serif';
   const MARGIN = { l: 54, r: 14, t: 14, b: 48 };
+  /* A percentage has a space, as in the text: Plotly's formats have none. */
+  const SPACED = Object.fromEntries(Array.from({ length: 1001 }, (_, n) => [`${n / 10}%`, `${n / 10}\u00a0%`]));
   const pen = document.createElement("canvas").getContext("2d");
   let printing = false;
 
@@ -78,7 +80,8 @@
     const small = width < NARROW ? { nticks: 5 } : {};
     const layout = painted({
       ...chart.layout,
-      xaxis: { ...small, ...chart.layout.xaxis },
+      xaxis: { ...small, labelalias: SPACED, ...chart.layout.xaxis },
+      yaxis: { labelalias: SPACED, ...chart.layout.yaxis },
       width, height, margin: MARGIN, showlegend: false, dragmode: false, hovermode: "closest",
       paper_bgcolor: "card", plot_bgcolor: "card", font: { family: FONT, size: SIZE, color: "ink" },
       hoverlabel: { bgcolor: "card", bordercolor: "soft", font: { family: FONT, size: SIZE, color: "ink" }, align: "left" },

@@ -137,9 +137,8 @@ class SpooledRow:
 
     def source_row(self) -> SourceRow:
         """The row as it is read from any source, its place as its line."""
-        text = record_text(self.record) if self.text is None else self.text
-        whole = text.encode("utf-8", "surrogatepass")
-        return SourceRow(self.place, self.record, whole, self.problem, self.repaired)
+        text = None if self.text is None else self.text.encode("utf-8", "surrogatepass")
+        return SourceRow(self.place, self.record, text, self.problem, self.repaired)
 
     def to_line(self) -> bytes:
         """The row as a line with its line end."""

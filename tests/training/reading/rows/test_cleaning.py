@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.records import Json, prompt_key
+from router.settings.yaml_file import parse_config
 from training.readers.protocol import NO_TEXT, SEVERAL_PROMPTS
 from training.reading.files.raw import RawRows
 from training.reading.rows.cleaning import CALL_SCHEMA, CleanRows, clean_rows
@@ -205,13 +207,24 @@ def test_a_value_that_a_call_does_not_need_is_left_out_and_counted() -> None:
     assert rows.problems[1] == ("score is outside [0, 1]", "2")
 
 
-def test_an_alias_of_a_model_is_one_of_its_actions_too() -> None:
+def models_and_efforts(models: list[Json], aliases: Mapping[str, str]) -> list[list[Json]]:
+    prompts: list[Json] = ["a"] * len(models)
     raw = RawRows(
-        lines=[1, 2],
-        columns={"prompt": ["a", "b"], "model": ["azure/m@low", None]},
+        lines=[*range(1, len(models) + 1)],
+        columns={"prompt": prompts, "model": models},
         broken={},
         repaired=frozenset(),
         raw=str,
     )
-    columns = clean_rows(raw, {"azure/m": "m"}).columns
-    assert [columns[name].to_pylist() for name in ("model", "effort")] == [["m", None], ["low", None]]
+    columns = clean_rows(raw, aliases).columns
+    return [columns[name].to_pylist() for name in ("model", "effort")]
+
+
+def test_an_alias_of_a_model_is_one_of_its_actions_too() -> None:
+    assert models_and_efforts(["azure/m@low", None], {"azure/m": "m"}) == [["m", None], ["low", None]]
+
+
+def test_an_alias_keeps_a_model_whose_own_name_looks_like_an_actions() -> None:
+    config = parse_config("{aliases: {m@low: m-low}, models: {m-low: {litellm_model: m@low}}}")
+    assert models_and_efforts(["m@low", "m@high"], config.aliases) == [["m-low", "m"], [None, "high"]]
+    assert config.of("m-low").litellm_model == "m@low"
