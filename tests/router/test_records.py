@@ -209,4 +209,4 @@ def test_more_names_or_longer_ones_than_anybody_needs_are_refused(fields: Json, 
 
 def test_too_many_messages_are_refused_before_they_are_read() -> None:
     with pytest.raises(RequestError, match="a request of 5,001 messages: send at most 5,000"):
-        Request.of([object()] * (MOST_MESSAGES + 1))
+        Request.of([{}] * (MOST_MESSAGES + 1))
