@@ -277,7 +277,7 @@ def _objection(facts: ModelFacts, demand: _Demand, cost: float) -> str | None:
 
 def _too_long(facts: ModelFacts, demand: _Demand) -> str:
     answer = f" and an answer of {demand.answer:,}" if facts.shared and demand.answer else ""
-    count = demand.size.count() * facts.density
+    count = demand.size.about * facts.density
     return f"about {decimal(count, 0)} tokens{answer} don't fit its {facts.window:,}"
 
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from copy import copy
 from datetime import UTC, datetime, timedelta
 from inspect import signature
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -31,15 +32,17 @@ from router.errors import (
     NoModelAllowed,
     RequestError,
     RouterClosed,
+    RouterError,
     StreamBroken,
 )
 from router.loading import follow
-from router.records import WISH_FIELDS, Json, Request, refuse_near_misses
+from router.records import WISH_FIELDS, Decision, Json, Request, Wishes, refuse_near_misses
 from router.serving.completion import NAMED_ALIKE, REFUSED
 from router.settings.sections import Price
 from router.settings.yaml_file import parse_config
 from router.version import Version
 from tests.router.loading.test_artifact import signed_again
+from tests.router.messages import messages
 from tests.services.provider import KEY, Provider, answer, rate_limit, server_error, tokens, too_long
 
 KEY_VARIABLE = "POINTSMAN_CLIENT_KEY"
@@ -844,3 +847,66 @@ def test_an_unknown_argument_is_refused_under_a_limit_alone_unless_the_settings_
     ):
         with app.router(limits) as router:
             way(router, **callers)
+
+
+ITEM = st.fixed_dictionaries(
+    {
+        "prompt": st.sampled_from(
+            ["Translate 'bus' to Dutch.", "word " * 900, "", "def f(x): return x", "你好"]
+        )
+    },
+    optional={
+        "session_id": st.sampled_from(["a", "b"]),
+        "task_type": st.sampled_from(["coding", "unheard of", 7]),
+        "tradeoff": st.sampled_from([0.0, 1.0, 2.0]),
+        "deny": st.sampled_from([["no such model"], []]),
+        "local_only": st.booleans(),
+        "parameters": st.sampled_from([{"max_tokens": 5}, {"n": 3}, "none"]),
+        "task_typ": st.just("a slip of the pen"),
+        "row": st.integers(),
+    },
+)
+ITEMS = st.lists(
+    ITEM
+    | st.sampled_from(["just a prompt", {"messages": [{"role": "user", "content": "x"}] * 6_000}, {}, 7])
+    | messages().map(lambda message: {"messages": [message]}),
+    max_size=40,
+)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(ITEMS)
+def test_many_are_decided_as_one_after_another(version: Version, items: Json) -> None:
+    config = parse_config("exploration: {share: 0.3, seed: 7}")
+    together, alone = (Router(copy_with(version, config)) for _ in range(2))
+    for item, made in zip(items, together.route_many(items), strict=True):
+        assert about(made) == about(alone_by(alone, item))
+
+
+def alone_by(router: Router, item: Json) -> Decision | RouterError:
+    try:
+        if isinstance(item, str):
+            return router.route(item)
+        return router.decide(Request.from_json(item), Wishes.from_json(item))
+    except RouterError as error:
+        return error
+
+
+def about(result: Decision | RouterError) -> Json:
+    """An error, or a decision, its numbers to four digits: sums over many at once are rounded otherwise."""
+    if isinstance(result, RouterError):
+        return repr(result)
+    return json.loads(json.dumps(result.to_json()), parse_float=lambda text: float(f"{float(text):.4g}"))
+
+
+def copy_with(version: Version, config: Any) -> Version:  # noqa: ANN401 - settings
+    changed = copy(version)
+    changed.config = config
+    return changed
+
+
+def test_a_closed_router_decides_on_none_of_many(router_folder: Path) -> None:
+    router = Router.load(router_folder)
+    router.close()
+    with pytest.raises(RouterClosed, match="closed"):
+        router.route_many(["hi"])
