@@ -1,6 +1,6 @@
 """What telling the reasoning efforts of a model apart is worth.
 
-    python -m benchmarks.efforts [--draws 20] [--encoder static]
+    python -m benchmarks.efforts [--draws 20] [--encoder static] [--seed 1]
 
 Every draw is a synthetic log of its own (`data.make_sample --efforts`, another seed), in which every prompt
 of the offline part met every action. A third of those prompts, by key and session, is held out. The intervals
@@ -112,6 +112,7 @@ def differences(one: Sequence[Figures], other: Sequence[Figures]) -> Iterator[st
 def main(
     draws: Annotated[int, typer.Option(min=2)] = 20,
     encoder: Annotated[str, typer.Option(help="minilm or static.")] = "minilm",
+    seed: Annotated[int, typer.Option(help="Seed of the first log; each other has the next.")] = SEED,
 ) -> None:
     """Draw the logs, and print what telling apart is worth against each other way."""
     cache = Path(os.environ.get("POINTSMAN_CACHE") or platformdirs.user_cache_dir("pointsman"))
@@ -121,9 +122,9 @@ def main(
         for efforts in ("apart", "together")
     )
     ways: dict[str, list[Figures]] = {}
-    for seed in range(SEED, SEED + draws):
-        log, merged = (drawn(seed, config, cache) for config in (apart, together))
-        for way, figures in worth(log, merged, seed, apart).items():
+    for number in range(seed, seed + draws):
+        log, merged = (drawn(number, config, cache) for config in (apart, together))
+        for way, figures in worth(log, merged, number, apart).items():
             ways.setdefault(way, []).append(figures)
     first, *others = ways
     print(

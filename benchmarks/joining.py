@@ -67,6 +67,7 @@ def joined(
         weight=part.weight[:, column],
         input_tokens=part.input_tokens[:, column],
         output_tokens=part.output_tokens[:, column],
+        others=part.columns(material.table.models).success,
         groups=part.groups,
     )
     models = [*material.table.models, model]

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.measuring import (
@@ -64,6 +66,41 @@ def timed_decisions(router: str) -> dict[str, list[float]]:
         "policy": lambda: loaded.decisions([request], forecast),
     }
     return _interleaved(steps, DECISIONS)
+
+
+def busy_decisions(router: str) -> dict[str, list[float]]:
+    """Processor milliseconds of each decision, idle and busy; decisions a second of one thread and eight."""
+    from router.records import Request
+    from router.version import Version
+
+    version = Version.load(Path(router))
+    requests = [Request.of(f"{number}: {PROMPT}") for number in range(DECISIONS)]
+    list(map(version.decide, requests))
+    spent = {"idle": _processor(version.decide, requests)}
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
+    try:
+        time.sleep(1.0)
+        spent["busy"] = _processor(version.decide, requests)
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    for name, threads in (("one thread", 1), ("eight threads", 8)):
+        with ThreadPoolExecutor(threads) as pool:
+            began = time.perf_counter()
+            list(pool.map(version.decide, requests))
+            spent[name] = [len(requests) / (time.perf_counter() - began)]
+    return spent
+
+
+def _processor(step: Callable[[Any], object], values: Sequence[Any]) -> list[float]:
+    """Processor milliseconds of a step on each value, all threads of the process together."""
+    spent = []
+    for value in values:
+        began = time.process_time()
+        step(value)
+        spent.append(1e3 * (time.process_time() - began))
+    return spent
 
 
 def first_decision(router: str) -> float:
@@ -163,6 +200,7 @@ PARTS: Mapping[str, Callable[..., Any]] = {
     part.__name__: part
     for part in (
         timed_decisions,
+        busy_decisions,
         first_decision,
         serving_memory,
         neighbour_search,
@@ -216,6 +254,17 @@ def serving_figures(name: str, router: Path, decision_target: float | None) -> I
     yield figure(f"{name}: peak memory after {DECISIONS} decisions", "MB", memory, 350.0)
 
 
+def busy_figures(name: str, router: Path) -> Iterator[Figure]:
+    """What a decision costs on a busy machine, and whether threads share the cores."""
+    spent = in_fresh_process(MODULE, "busy_decisions", router)
+    for state in ("idle", "busy"):
+        yield figure(f"{name}: decision, processor time, {state} machine", "ms", spent[state])
+    ratio = median(spent["busy"]) / median(spent["idle"])
+    yield figure(f"{name}: the same, busy by idle", "", [ratio], 1.2)
+    for threads in ("one thread", "eight threads"):
+        yield figure(f"{name}: decisions of {threads}", "/s", spent[threads])
+
+
 def search_figure() -> Figure:
     """Neighbour search in a store of the largest usual size."""
     values = in_fresh_process(MODULE, "neighbour_search", 12_000, 6)
@@ -246,6 +295,10 @@ def train_figures(name: str, folder: Path, cache: Path) -> Iterator[Figure]:
 
 def measure(options: argparse.Namespace, folder: Path) -> Iterator[Figure]:
     """Every figure, as it becomes known."""
+    if options.busy:
+        for path in options.router:
+            yield from busy_figures(path.name, path)
+        return
     yield from import_figures()
     yield search_figure()
     yield from log_figures(options.calls, folder)
@@ -268,6 +321,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, help="keeps encoders and embeddings between runs")
     parser.add_argument("--calls", type=int, default=200_000, help="size of the log to read")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--busy", action="store_true", help="only --router, beside four busy processes")
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
     return parser.parse_args()
 

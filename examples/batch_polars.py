@@ -2,28 +2,27 @@
 
 Run it in this folder: `pip install pointsman polars`, `python batch_polars.py prompts.parquet routed.parquet`
 for a table with a column `prompt`, and perhaps `task_type`. The result has a column `model`, to make a batch
-file for each of, `reason`, and `expected_cost_usd`, which supposes a usual answer if rules alone decide.
+file for each of, `reason` or what is wrong with the row, and `expected_cost_usd`, which supposes a usual
+answer if rules alone decide.
 """
 
 import sys
 
 import polars as pl
 
-from pointsman import Router
+from pointsman import Router, RouterError
 
 
 def routed(prompts: pl.DataFrame, router: Router) -> pl.DataFrame:
     """The table with the decision for each row beside it."""
-    decisions = [
-        router.route(row["prompt"], task_type=row.get("task_type")) for row in prompts.iter_rows(named=True)
-    ]
-    return prompts.with_columns(
-        model=pl.Series([decision.model for decision in decisions], dtype=pl.String),
-        reason=pl.Series([decision.reason for decision in decisions], dtype=pl.String),
-        expected_cost_usd=pl.Series(
-            [decision.expected_cost_usd.get(decision.model) for decision in decisions], dtype=pl.Float64
-        ),
-    )
+    rows: list[tuple[str | None, str, float | None]] = []
+    for result in router.route_many(prompts.iter_rows(named=True)):
+        if isinstance(result, RouterError):
+            rows.append((None, str(result), None))
+        else:
+            rows.append((result.model, result.reason, result.expected_cost_usd.get(result.model)))
+    columns = {"model": pl.String, "reason": pl.String, "expected_cost_usd": pl.Float64}
+    return prompts.hstack(pl.DataFrame(rows, schema=columns, orient="row"))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,9 @@ LARGEST_NUMBER = 2**63
 
 MOST_MESSAGES = 5_000
 """Messages of a request, parts of messages included: OpenAI takes 2,048, and each must be looked at."""
+MOST_TAGS = 1_000
+LONGEST_LABEL = 10_000
+"""Characters of a tag, a task type or the name of a session."""
 MAPPINGS = (dict, Mapping)
 LISTS = (list, tuple)
 
@@ -72,21 +75,20 @@ class Request:
     def __post_init__(self) -> None:
         if not self.messages:
             raise RequestError("a request needs at least one message")
-        if len(self.messages) > MOST_MESSAGES:
-            raise RequestError(
-                f"a request of {len(self.messages):,} messages: send at most {MOST_MESSAGES:,}"
-            )
+        _check_count(self.messages)
         for number, message in enumerate(self.messages, start=1):
             if not isinstance(message, MAPPINGS) or not isinstance(message.get("role"), str):
                 raise RequestError(f"message {number} is not an object with a 'role' that is text")
-        if not isinstance(self.task_type, str | None):
-            raise RequestError(f"task_type must be text, got {shown(self.task_type)}")
-        if not isinstance(self.session_id, str | None):
-            raise RequestError(f"session_id must be text, got {shown(self.session_id)}")
+        _check_label("task_type", self.task_type)
+        _check_label("session_id", self.session_id)
         _check_parameters(self.parameters)
         listed = isinstance(self.tags, Collection) and not isinstance(self.tags, str | Mapping)
+        if listed and len(self.tags) > MOST_TAGS:
+            raise RequestError(f"a request of {len(self.tags):,} tags: send at most {MOST_TAGS:,}")
         if not listed or not all(isinstance(tag, str) for tag in self.tags):
             raise RequestError(f"tags must be a list of texts, got {shown(self.tags)}")
+        for tag in self.tags:
+            _check_label("a tag", tag)
 
     @staticmethod
     def of(prompt: str | Sequence[Mapping[str, Json]], **fields: Json) -> Request:
@@ -99,6 +101,7 @@ class Request:
             prompt = ({"role": "user", "content": prompt},)
         if not isinstance(prompt, list | tuple):
             raise RequestError(f"prompt must be a text or a list of messages, got {type(prompt).__name__}")
+        _check_count(prompt)
         messages = tuple(_plain_message(message) for message in prompt)
         return Request(messages=messages, **{**fields, "response_format": _plain_format(fields)})
 
@@ -178,6 +181,19 @@ class Wishes:
             RequestError: a wish has the wrong form.
         """
         return Wishes(**{name: value[name] for name in WISH_FIELDS if value.get(name) is not None})
+
+
+def _check_count(messages: Sequence[Json]) -> None:
+    if len(messages) > MOST_MESSAGES:
+        raise RequestError(f"a request of {len(messages):,} messages: send at most {MOST_MESSAGES:,}")
+
+
+def _check_label(name: str, value: Json) -> None:
+    """Raise unless a value is None or a text of usual length."""
+    if not isinstance(value, str | None):
+        raise RequestError(f"{name} must be text, got {shown(value)}")
+    if value is not None and len(value) > LONGEST_LABEL:
+        raise RequestError(f"{name} has {len(value):,} characters: send at most {LONGEST_LABEL:,}")
 
 
 def _check_parameters(parameters: Mapping[str, Json]) -> None:
@@ -304,18 +320,31 @@ def _plain_format(fields: Mapping[str, Json]) -> Json:
 def message_texts(messages: Sequence[Mapping[str, Json]]) -> Iterator[tuple[str, str]]:
     """The role and the text of each message, in order, without parts that hold no text (images)."""
     for message in messages:
-        content = message.get("content")
-        if isinstance(content, str):
-            yield message["role"], content
-        elif isinstance(content, LISTS):
-            parts = (part.get("text") if isinstance(part, MAPPINGS) else part for part in content)
-            yield message["role"], "\n".join(part for part in parts if isinstance(part, str))
+        if (texts := texts_of(message)) is not None:
+            yield message["role"], texts[0] if len(texts) == 1 else "\n".join(texts)
+
+
+def texts_of(message: Mapping[str, Json]) -> list[str] | None:
+    """The texts of a message's parts, which `message_texts` joins; None if it has neither text nor parts."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return [content]
+    if not isinstance(content, LISTS):
+        return None
+    parts = (part.get("text") if isinstance(part, MAPPINGS) else part for part in content)
+    return [part for part in parts if isinstance(part, str)]
+
+
+def turn_texts(messages: Sequence[Mapping[str, Json]]) -> Iterator[list[str]]:
+    """The texts of each message that is no system text."""
+    for message in messages:
+        if message["role"] not in SYSTEM_ROLES and (texts := texts_of(message)):
+            yield texts
 
 
 def has_text(request: Request) -> bool:
     """Whether a request has text of its user or of an answer, beside its system text."""
-    texts = (text for role, text in message_texts(request.messages) if role not in SYSTEM_ROLES)
-    return any(text and not text.isspace() for text in texts)
+    return any(text and not text.isspace() for texts in turn_texts(request.messages) for text in texts)
 
 
 def last_said(messages: Sequence[Mapping[str, Json]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -90,13 +91,16 @@ class RulesVersion(Version):
         """
         return decide_by_rules(case, self.policy, self.config.rules, self.policy_version)
 
-    def _foreseen(self, request: Request) -> tuple[Request, Forecast]:
-        """The request, and a forecast that knows only its cost."""
+    def foresee(self, requests: Sequence[Request]) -> list[tuple[Request, Forecast]]:
+        """Each request, and a forecast that knows only its cost."""
+        return [(request, self._cost_of(request)) for request in requests]
+
+    def _cost_of(self, request: Request) -> Forecast:
         shape = (1, len(self.models))
         tokens = np.array([request_contents(request).tokens])
         answer = np.full(shape, float(self.config.rules.answer_tokens))
         billed = self._billed(tokens[:, None] * self._density, answer, request.parameters)
-        return request, Forecast(
+        return Forecast(
             probability=np.zeros(shape),
             cost=self._price_table.expected_cost(*billed),
             billed=billed,

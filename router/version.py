@@ -22,8 +22,9 @@ from router.effort import EFFORT_PARAMETERS, effort_in, effort_of, endpoint_of
 from router.errors import ConfigError, DamagedArtifact, RequestError
 from router.forecasting.encoder import Encoder, EncoderInfo, Encoding, load_encoder
 from router.forecasting.features import Features, FeatureSpec, embedded_text, featurize
-from router.forecasting.head import Head
-from router.forecasting.read_part import check_size
+from router.forecasting.head import Head, Outlook
+from router.forecasting.one_row import FEW
+from router.forecasting.read_part import check_size, fits
 from router.forecasting.request_tokens import BOUNDING, SAFE_SIDE, billed_output
 from router.forecasting.task_groups import ABOUT_FILE, TaskGroups
 from router.forking import ForkSafe
@@ -299,13 +300,17 @@ class Version:
         Args:
             parameters: LiteLLM arguments that bound or multiply the answers; None: none.
         """
-        outlook = self.head.predict(features)
+        return self._priced(self.head.predict(features), features.tokens, parameters)
+
+    def _priced(
+        self, outlook: Outlook, tokens: FloatArray, parameters: Mapping[str, Json] | None
+    ) -> Forecast:
         billed = self._billed(outlook.input_tokens, outlook.output_tokens, parameters)
         return Forecast(
             probability=outlook.probability,
             cost=self._price_table.expected_cost(*billed),
             familiarity=outlook.familiarity,
-            tokens=features.tokens,
+            tokens=tokens,
             billed=billed,
         )
 
@@ -375,11 +380,21 @@ class Version:
         typed = (self.typed(request, one) for request, one in zip(requests, known, strict=True))
         return [self.settle(self._case(request, forecast, row)) for row, request in enumerate(typed)]
 
-    def case(self, request: Request, wishes: Wishes, circumstances: Circumstances) -> Case:
-        """Collect what the decision on one request depends on."""
+    def case(
+        self,
+        request: Request,
+        wishes: Wishes,
+        circumstances: Circumstances,
+        foreseen: tuple[Request, Forecast] | None = None,
+    ) -> Case:
+        """Collect what the decision on one request depends on.
+
+        Args:
+            foreseen: what `foresee` returned for it, if already known.
+        """
         check_size(request)
         wishes = self._named(wishes, effort_of(request.parameters))
-        request, forecast = self._foreseen(request)
+        request, forecast = foreseen or self.foresee([request])[0]
         return self._case(
             request,
             forecast,
@@ -392,13 +407,26 @@ class Version:
             weight=circumstances.weight,
         )
 
-    def _foreseen(self, request: Request) -> tuple[Request, Forecast]:
-        """One request with its task type, if a task group supplies it, and its forecast."""
-        with self._turns.part:
-            encoding = self.encode(request)
-            request = self.typed(request, encoding)
-            features = featurize([request], [encoding], self.spec)
-            return request, self.forecast_from(features, request.parameters)
+    def foresee(self, requests: Sequence[Request]) -> list[tuple[Request, Forecast]]:
+        """Each request with its task type, if a task group supplies it, and its forecast."""
+        foreseen: list[tuple[Request, Forecast]] = []
+        for start in range(0, len(requests), FEW):
+            batch = requests[start : start + FEW]
+            with self._turns.part:
+                encodings = [self.encode(request) for request in batch]
+                typed = [self.typed(*pair) for pair in zip(batch, encodings, strict=True)]
+                features = featurize(typed, encodings, self.spec)
+                outlook = self.head.predict(features)
+            for row, request in enumerate(typed):
+                one, tokens = outlook.row(row), features.tokens[row : row + 1]
+                foreseen.append((request, self._priced(one, tokens, request.parameters)))
+        return foreseen
+
+    def foresee_usable(self, requests: Sequence[Request | None]) -> list[tuple[Request, Forecast] | None]:
+        """What `foresee` returns for each request; None for a missing one and for one that is too large."""
+        usable = [request is not None and fits(request) for request in requests]
+        foreseen = iter(self.foresee([one for one in requests if one is not None and fits(one)]))
+        return [next(foreseen) if is_usable else None for is_usable in usable]
 
     def _case(self, request: Request, forecast: Forecast, row: int = 0, **circumstances: Json) -> Case:
         return Case(

@@ -251,6 +251,7 @@ def _evidence(version: Version, table: PromptTable, encodings: Sequence[Encoding
         weight=table.weight[:, -1],
         input_tokens=table.input_tokens[:, -1],
         output_tokens=table.output_tokens[:, -1],
+        others=table.success[:, :-1],
         groups=table.groups,
     )
 

@@ -11,7 +11,9 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from router.effort import endpoint_of
 from router.errors import CallLogError
+from router.models.names import Spelling
 from router.models.prices import ModelPrice, listed_price
 from router.numbers import rate, relative, usd_per_thousand
 from router.records import FloatArray, Json
@@ -22,7 +24,7 @@ from training.prompts.pricing import NOTABLE
 from training.statistics.sequential import by_session, log_evidence_of_excess
 from training.traffic import TRAFFIC_COLUMNS, TrafficKind, TrafficTest, traffic_tests
 
-Kind = Literal["router", "success", "cost", "price"] | TrafficKind
+Kind = Literal["router", "success", "cost", "price", "served"] | TrafficKind
 ALPHA = 0.05
 """Chance of any false alarm, over all looks, models and task types together."""
 SUCCESS_TOLERANCE = 0.02
@@ -31,11 +33,13 @@ COST_TOLERANCE = 0.25
 """A cost counts as the forecast if it is higher by at most this share."""
 LEAST_PAID = 30
 """Calls whose cost and tokens are known, from which their price is compared with the router's."""
+FIRST_SERVED = 30
+"""Calls of a model that show which names its answers bear; a further name is another model behind it."""
 OTHER = "other"
 """The task type of calls without one, or with one that training did not tell apart."""
 _COLUMNS = (
     "call_id", "time", "model", "task_type", "success", "score", "cost_usd", "input_tokens", "output_tokens",
-    "policy_version", "decision_source", "confidence", "expected_cost_usd",
+    "policy_version", "decision_source", "confidence", "expected_cost_usd", "served_model",
 )  # fmt: skip
 
 
@@ -65,10 +69,12 @@ class Deviation:
     Attributes:
         kind: "router": success over all calls; "success" and "cost": of one model on one task type;
             "price": one model's price has moved against LiteLLM's list or its own calls, which is no alarm;
+            "served": its answers name another model than the one called, which is an alarm if that is new;
             "prompts": they are unlike training's; "task type": one grew or appeared; "unfamiliar", "stepped
             aside": the share of such prompts grew.
         forecast, actual: means; success rates, shares, USD a call, or for a price USD at both prices.
-        p_value: valid at every look, corrected for the number of cells; None for a price.
+        p_value: valid at every look, corrected for the number of cells; None for a price and where nothing
+            is changed; 0 where a name in the log is the proof.
         next: the command to run next.
     """
 
@@ -143,7 +149,7 @@ def watch_router(job: WatchJob, reporter: Reporter) -> Watched:
         calls=len(calls),
         own_calls=len(own),
         stepped_aside=math.nan if aside is None else float(str(aside)),
-        findings=[*_broken_forecasts(own, job), *drifted, *_moved_prices(own, job)],
+        findings=[*_broken_forecasts(own, job), *drifted, *_served_names(own, job), *_moved_prices(own, job)],
         unknown=unknown,
     )
 
@@ -279,6 +285,32 @@ def _next(kind: Kind, job: WatchJob) -> str:
     if kind == "router":
         return shlex.join(["pointsman", "rollback", job.name])
     return shlex.join(["pointsman", "retrain", *job.sources, "--register", job.name])
+
+
+def _served_names(own: pl.DataFrame, job: WatchJob) -> Iterator[Deviation]:
+    """The models whose answers name another model: a new name since some call, or from the first on."""
+    for model in dict.fromkeys(map(endpoint_of, job.version.models)):
+        part = own.filter(pl.col("model") == model).drop_nulls("served_model")
+        names = part["served_model"].to_list()
+        asked = Spelling.of(job.version.config.of(model).litellm_model or model)
+        first = set(names[:FIRST_SERVED])
+        for name in dict.fromkeys(names):
+            at = names.index(name)
+            spelt = Spelling.of(name).may_mean(asked)
+            if (new := name not in first) or not spelt:
+                since = f" since {part['time'][at]:%Y-%m-%d %H:%M} (UTC)" if new else ""
+                share = names.count(name) / len(names)
+                yield Deviation(
+                    kind="served",
+                    model=model,
+                    task_type=None,
+                    calls=len(names),
+                    forecast=0.0,
+                    actual=share,
+                    p_value=0.0 if new else None,
+                    sentence=f"{model}: {rate(share)} of {len(names):,} answers name {name!r}{since}",
+                    next=_next("served", job),
+                )
 
 
 def _moved_prices(own: pl.DataFrame, job: WatchJob) -> Iterator[Deviation]:

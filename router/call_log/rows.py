@@ -38,6 +38,7 @@ class CallRecord:
         first_token_s: seconds until a stream's first piece.
         alternatives: success probability per model.
         effort: reasoning effort in the request to the provider; None: left to the provider.
+        served_model: name of the model that answered, as the provider states it; None: it states none.
     """
 
     call_id: str
@@ -79,6 +80,7 @@ class CallRecord:
     notes: Sequence[str] = ()
     alternatives: Mapping[str, float] | None = None
     effort: str | None = None
+    served_model: str | None = None
 
 
 COLUMNS = tuple(field.name for field in fields(CallRecord))

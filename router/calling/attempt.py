@@ -80,6 +80,7 @@ class Attempt:
         kind, error: the failure; both None for an answer, `error` also None for a stream closed early.
         usage, cost_usd: known for an answered attempt at most; a failed one has no cost.
         finish_reason: of the first choice.
+        served: the model that the provider says answered; None: it says nothing.
         notes: one sentence for each argument that the model did not get as the caller set it.
         read: builds the `response`.
     """
@@ -94,6 +95,7 @@ class Attempt:
     usage: Usage = Usage()
     cost_usd: float | None = None
     finish_reason: str | None = None
+    served: str | None = None
     notes: tuple[str, ...] = ()
     stream: bool = False
     read: Callable[[], Json] = field(default=lambda: None, repr=False, compare=False)

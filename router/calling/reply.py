@@ -85,6 +85,14 @@ def finish_reason_of(reply: Reply) -> str | None:
     return _FINISHES.get(str(cut or getattr(reply, "status", None))) if hasattr(reply, "output") else None
 
 
+def served_in(reply: Reply) -> str | None:
+    """The model that a response or a piece of a stream names, or None."""
+    if isinstance(reply, Mapping):
+        return reply.get("modelVersion")
+    model = getattr(reply, "model", None)
+    return model if isinstance(model, str) and model else None
+
+
 def counted_in(reply: Reply) -> Reply:
     """The provider's token counts in a response or piece, as LiteLLM's `Usage`, or None."""
     usage = getattr(reply, "usage", None) or hidden_in(reply).get("usage")

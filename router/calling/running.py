@@ -18,6 +18,7 @@ from router.calling.reply import (
     cost_of_stream,
     counted_in,
     finish_reason_of,
+    served_in,
     usage_of,
 )
 from router.records import Json
@@ -89,7 +90,13 @@ class RunningAttempt:
         price = self.call.price
         tier = getattr(response, "service_tier", None)
         cost = cost_at(price, usage, tier) if price else cost_of_response(response, counted)
-        self._end(usage=usage, cost_usd=cost, finish_reason=finish_reason_of(response), read=lambda: response)
+        self._end(
+            usage=usage,
+            cost_usd=cost,
+            finish_reason=finish_reason_of(response),
+            served=served_in(response),
+            read=lambda: response,
+        )
 
     def finished(self) -> None:
         """Report the end of the whole stream."""
@@ -100,7 +107,13 @@ class RunningAttempt:
         price = self.call.price
         tier = getattr(last, "service_tier", None)
         cost = cost_at(price, usage, tier) if price else cost_of_stream(last, counted)
-        self._end(usage=usage, cost_usd=cost, finish_reason=finish_reason, read=self._reader())
+        self._end(
+            usage=usage,
+            cost_usd=cost,
+            finish_reason=finish_reason,
+            served=served_in(last),
+            read=self._reader(),
+        )
 
     def failed(self, failed: Failed, kind: ErrorKind | None = None) -> Failed:
         """Report a failed call or a broken stream; `kind` replaces the failure's own in the report."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,8 +23,8 @@ from router.cli.console import (
 from router.errors import NoModelAllowed, RequestError
 
 if TYPE_CHECKING:
-    from router.records import Json
-    from router.version import Version
+    from router.records import Json, Request, Wishes
+    from router.version import Forecast, Version
 
 BAD_LINES = 3
 """Exit code of `route` when it answered, but some lines could not be read."""
@@ -42,12 +44,14 @@ def route_command(
 ) -> None:
     """Read one request per line and write one decision per line, in order."""
     del as_json  # decisions are JSON in any case
+    from router.forecasting.one_row import FEW
+
     loaded = loaded_version(router, config, expect, rules=True)
     bad = 0
     with progress_bars() as progress:
         advance = progress.stage("routing", None)
-        for line in requests:
-            decision = answer(loaded, line)
+        # Who writes to a pipe may wait for each answer.
+        for decision in answers(loaded, requests, FEW if requests.seekable() else 1):
             bad += "error" in decision
             print_json(decision)
             advance(1)
@@ -65,8 +69,24 @@ def version_command(as_json: AsJson = False) -> None:
         print(__version__)
 
 
-def answer(version: Version, line: bytes) -> dict[str, Json]:
-    """The decision for one line of requests, or an object whose `error` says what is wrong with the line."""
+def answers(version: Version, lines: Iterable[bytes], together: int) -> Iterator[dict[str, Json]]:
+    """The decision for each line of requests, or an object whose `error` says what is wrong with the line.
+
+    Args:
+        together: how many lines are read before the first of them is answered.
+    """
+    waiting = iter(lines)
+    while batch := [_parsed(line) for line in islice(waiting, together)]:
+        usable = [None if isinstance(one, dict) else one[0] for one in batch]
+        try:
+            forecasts = version.foresee_usable(usable)
+        except RecursionError:  # of one of them, which then gets its own answer
+            forecasts = [None] * len(batch)
+        for one, foreseen in zip(batch, forecasts, strict=True):
+            yield one if isinstance(one, dict) else _answer(version, *one, foreseen)
+
+
+def _parsed(line: bytes) -> tuple[Request, Wishes] | dict[str, Json]:
     from router.records import Request, Wishes
 
     if not line.strip():
@@ -76,7 +96,20 @@ def answer(version: Version, line: bytes) -> dict[str, Json]:
     except (ValueError, RecursionError) as error:
         return {"error": f"not valid JSON: {error}"}
     try:
-        return version.decide(Request.from_json(value), Wishes.from_json(value)).to_json()
+        return Request.from_json(value), Wishes.from_json(value)
+    except RequestError as error:
+        return {"error": str(error)}
+    except RecursionError:
+        return {"error": "the request is nested too deeply"}
+
+
+def _answer(
+    version: Version, request: Request, wishes: Wishes, foreseen: tuple[Request, Forecast] | None
+) -> dict[str, Json]:
+    from router.version import Circumstances
+
+    try:
+        return version.settle(version.case(request, wishes, Circumstances(), foreseen)).to_json()
     except NoModelAllowed as error:
         return {"error": str(error), "rejected": error.rejected}
     except RequestError as error:

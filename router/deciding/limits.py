@@ -7,11 +7,12 @@ import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from router.deciding.arguments import CAP, UNCOUNTED, straying
 from router.deciding.context_window import RequestSize
 from router.deciding.needs import NEEDS, is_given, needs_of
 from router.effort import effort_in, effort_of, endpoint_of
 from router.forecasting.request_tokens import answer_tokens, tokens_of_one
-from router.models.locality import SELF_HOSTED, is_local, is_private
+from router.models.locality import SELF_HOSTED, is_local
 from router.models.model_list import (
     Entry,
     Target,
@@ -58,11 +59,6 @@ LACKED_BY_PROVIDER: Mapping[str, frozenset[str]] = {
 COUNTED = frozenset({"tools", "vision", "json_schema", "reasoning_effort", "thinking", "logprobs", "n"})
 """Keys of `NEEDS` whose cost is known before the call; audio, files and searches are billed by what they
 turn out to hold."""
-DETOURS = (
-    "azure", "client", "context_window_fallback_dict", "custom_llm_provider", "deployment_id", "fallbacks",
-    "litellm_credential_name", "model_list", "silent_model", "use_litellm_proxy", "user_config",
-)  # fmt: skip
-"""LiteLLM's arguments that may send a call to another model or address than those of the model it names."""
 MOST_KNOWN = 1_000
 """Groups of deployments whose facts are kept."""
 NO_TARGETS: Mapping[str, tuple[Target, ...]] = {}
@@ -95,6 +91,31 @@ class ModelFacts:
     cache_write: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stray:
+    """An argument that could take a request past a limit.
+
+    Attributes:
+        limit: the first limit that it could.
+        name: as `straying` gives it.
+    """
+
+    limit: str
+    name: str
+
+    def __str__(self) -> str:
+        """What is wrong, and the way out."""
+        return (
+            f"it is under the limit {self.limit!r}, which its argument {self.name!r} could pass by; leave "
+            "that out, or add it to limits.arguments"
+        )
+
+    @property
+    def short(self) -> str:
+        """Likewise, as one model's reason."""
+        return f"{self.name[:40]!r} could pass by limit {self.limit!r}; allow it in limits.arguments"
+
+
 class LimitCheck:
     """The limits of one router under its settings; threads may share it."""
 
@@ -124,6 +145,9 @@ class LimitCheck:
             local: models whose calls stay on the team's own machines now; None: as the settings say.
             targets: the deployments that serve each model now; a model that is missing is called by its name.
         """
+        stray = self.passed_by(request, wishes, {**request.parameters, "tools": request.tools})
+        if stray is not None and stray.name not in UNCOUNTED:
+            return dict.fromkeys(self.facts, stray.short)
         demand = _Demand(
             needs=needs_of(request),
             parameters=request.parameters,
@@ -132,6 +156,7 @@ class LimitCheck:
             only_local=self.must_stay(request, wishes),
             local=local,
             cap=min(_or_infinite(wishes.max_cost_usd), _or_infinite(self._settings.max_cost_usd)),
+            dearer=None if stray is None else stray.name,
         )
         denied = self.names.denied_by(wishes.deny)
         allowed = None if wishes.allow is None else self.names.allowed_by(wishes.allow)
@@ -162,8 +187,8 @@ class LimitCheck:
         having = {endpoint_of(name) for name in self.facts if effort_in(name) == effort}
         return [name for name in self.facts if endpoint_of(name) in having and effort_in(name) != effort]
 
-    def binding(self, request: Request, wishes: Wishes, *, labelled: bool) -> str | None:
-        """The first limit that a request is under whatever model serves it, or None.
+    def binding(self, request: Request, wishes: Wishes, *, labelled: bool) -> list[str]:
+        """The limits that a request is under whatever model serves it.
 
         Args:
             labelled: whether the request shows its tags and task type; if not, it may have any.
@@ -175,9 +200,18 @@ class LimitCheck:
             "local_only_task_types": not labelled and bool(self._home_tasks),
             "deny": bool(settings.deny or wishes.deny),
             "allow": wishes.allow is not None,
-            "max_cost_usd": settings.max_cost_usd is not None or wishes.max_cost_usd is not None,
+            CAP: settings.max_cost_usd is not None or wishes.max_cost_usd is not None,
         }
-        return next((name for name, binds in limits.items() if binds), None)
+        return [name for name, binds in limits.items() if binds]
+
+    def passed_by(
+        self, request: Request, wishes: Wishes, arguments: Mapping[str, Json], *, labelled: bool = True
+    ) -> Stray | None:
+        """The argument that could take a request past a limit, or None: it may be sent."""
+        for limit in self.binding(request, wishes, labelled=labelled):
+            if (name := straying(arguments, limit, self._settings.arguments)) is not None:
+                return Stray(limit=limit, name=name)
+        return None
 
     def must_stay(self, request: Request, wishes: Wishes) -> bool:
         """Whether a request may only go to a local model."""
@@ -207,12 +241,13 @@ class _Demand:
     only_local: bool
     local: Collection[str] | None
     cap: float
+    dearer: str | None
 
     @property
     def uncounted(self) -> str | None:
         """What has a cost that nobody knows before the call; None: nothing."""
         unknown = (NEEDS[need].what for need in self.needs if need not in COUNTED)
-        return next(unknown, self.size.uncounted)
+        return next(unknown, self.size.uncounted) or self.dearer
 
 
 def _unwanted(facts: ModelFacts, denied: Collection[str], allowed: Collection[str] | None) -> str | None:
@@ -225,7 +260,7 @@ def _unwanted(facts: ModelFacts, denied: Collection[str], allowed: Collection[st
 def _objection(facts: ModelFacts, demand: _Demand, cost: float) -> str | None:
     """Why a model can't serve a request, or None."""
     local = facts.local if demand.local is None else facts.name in demand.local
-    if demand.only_local and not (local and _stays_home(demand.parameters)):
+    if demand.only_local and not local:
         return NOT_LOCAL
     for need in demand.needs:
         if facts.takes.get(need) is False:
@@ -240,19 +275,9 @@ def _objection(facts: ModelFacts, demand: _Demand, cost: float) -> str | None:
     return None if demand.cap == math.inf else _too_dear(cost, facts, demand)
 
 
-def _stays_home(parameters: Mapping[str, Json]) -> bool:
-    """Whether no argument of the call sends it somewhere else."""
-    if not parameters:
-        return True
-    if any(is_given(parameters.get(name)) for name in DETOURS):
-        return False
-    addresses = (parameters.get(name) for name in ("api_base", "base_url"))
-    return all(isinstance(one, str) and is_private(one) for one in addresses if one is not None)
-
-
 def _too_long(facts: ModelFacts, demand: _Demand) -> str:
     answer = f" and an answer of {demand.answer:,}" if facts.shared and demand.answer else ""
-    count = demand.size.count() * facts.density
+    count = demand.size.about * facts.density
     return f"about {decimal(count, 0)} tokens{answer} don't fit its {facts.window:,}"
 
 
@@ -297,7 +322,7 @@ def _facts(model: str, settings: ModelSettings, denied: bool, targets: Sequence[
     return ModelFacts(
         name=model,
         denied=denied,
-        local=is_local(called, settings),
+        local=is_local(called, settings) and (bool(settings.local) or not _led_away(settings)),
         takes=_held_by_all([_abilities(*one, settings) for one in zip(entries, providers, strict=True)]),
         lacks=frozenset(lacks),
         window=own.context_tokens or min(windows, default=None),
@@ -308,6 +333,11 @@ def _facts(model: str, settings: ModelSettings, denied: bool, targets: Sequence[
         density=max(tokens_of_one(one.called) for one in everywhere),
         cache_write=max(_cache_write(one, settings) for one in everywhere),
     )
+
+
+def _led_away(settings: ModelSettings) -> bool:
+    """Whether the model's own parameters may send its calls elsewhere than its name and address say."""
+    return straying(settings.parameters, "local_only") is not None
 
 
 def _held_by_all(abilities: Sequence[Mapping[str, bool]]) -> dict[str, bool]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -29,6 +30,8 @@ RUN = re.compile(r"[^ \t\n\r!-/:-@\[-`{-~]+|[!-/:-@\[-`{-~]")
 """What a BERT tokenizer reads by itself: an ASCII mark, or the characters between marks and spaces."""
 NO_SPACE = "\x0b\x0c\x1c\x1d\x1e\x1f\x85"
 """White space to Python that a BERT tokenizer leaves out, so that it joins what stands around it."""
+BLOCK = 64
+"""Rows of a table that are added at once: they stay in the processor's nearest cache."""
 MOST_KNOWN = 50_000
 LONGEST_KNOWN = 24
 """Characters of a word or run whose ids are kept; longer ones seldom come again."""
@@ -118,7 +121,11 @@ class StaticEncoder:
     def encode(self, text: str) -> Encoding:
         """See `Encoder.encode`."""
         ids, tokens = token_ids(self._tokenizer, text, self.info.max_tokens)
-        vector = self._table.take(ids, axis=0).sum(axis=0)
+        vector = self._table.take(ids[:BLOCK], axis=0).sum(axis=0)
+        for start in range(BLOCK, len(ids), BLOCK):
+            rows = self._table.take(ids[start : start + BLOCK], axis=0)
+            rows[0] += vector
+            vector = rows.sum(axis=0)
         return Encoding(vector / max(math.sqrt(vector @ vector), 1e-12), tokens)
 
 
@@ -157,23 +164,37 @@ class WordIds:
 
     def ids(self, text: str) -> list[int]:
         """The ids that the tokenizer gives a text."""
+        return list(chain.from_iterable(self._parts(text)))
+
+    def window(self, text: str, most: int) -> tuple[list[int], int]:
+        """The text's ids, or if it has more than `most`, those of head and tail; and how many it has."""
+        parts = self._parts(text)
+        count, half = sum(map(len, parts)), most // 2
+        if count <= most:
+            return list(chain.from_iterable(parts)), count
+        head = islice(chain.from_iterable(parts), half)
+        tail = islice(chain.from_iterable(map(reversed, reversed(parts))), most - half)
+        return [*head, *reversed(list(tail))], count
+
+    def _parts(self, text: str) -> list[Sequence[int]]:
+        """The ids of a text by its words, or as one part."""
         if not self._by_run or any(one in text for one in self._added):
-            return list(self._tokenizer.encode(text).ids)
+            return [self._tokenizer.encode(text).ids]
         joined = any(one in text for one in NO_SPACE)
         words = RUN.findall(text) if joined else text.split()
         try:
-            inner = list(chain.from_iterable(map(self._known.__getitem__, words)))
+            inner = list(map(self._known.__getitem__, words))
         except KeyError:
             inner = self._learn(words)
-        return [*self._before, *inner, *self._after]
+        return [self._before, *inner, self._after]
 
     def _whole_words(self) -> dict[str, tuple[int, ...]]:
         """The words that are one token; only those in lower case, which no tokenizer changes."""
         words = self._tokenizer.get_vocab(with_added_tokens=False).items()
         return {word: (one,) for word, one in words if word.isascii() and word.isalpha() and word.islower()}
 
-    def _learn(self, words: list[str]) -> list[int]:
-        """The ids of all words, each those of its runs in order; unknown runs are tokenised at once."""
+    def _learn(self, words: list[str]) -> list[tuple[int, ...]]:
+        """The ids of each word, those of its runs in order; unknown runs are tokenised at once."""
         known = self._known
         runs = {word: RUN.findall(word) for word in words if word not in known}
         learned = self._tokenised([run for run in dict.fromkeys(chain(*runs.values())) if run not in known])
@@ -183,7 +204,7 @@ class WordIds:
         if len(known) + len(learned) > MOST_KNOWN:
             self._known = self._whole_words()  # a new one: another thread may be reading the old
         self._known.update((word, ids) for word, ids in learned.items() if len(word) <= LONGEST_KNOWN)
-        return list(chain.from_iterable(learned[word] if word in learned else known[word] for word in words))
+        return [learned[word] if word in learned else known[word] for word in words]
 
     def _tokenised(self, runs: list[str]) -> dict[str, tuple[int, ...]]:
         """The ids of each run, by one call of the tokenizer."""
@@ -219,12 +240,8 @@ def token_ids(tokenizer: WordIds, text: str, max_tokens: int) -> tuple[IntArray,
         thousand characters, beyond that estimated from the length.
     """
     shortened = head_and_tail(text, max_tokens * CHARACTERS_PER_TOKEN)
-    ids = tokenizer.ids(well_formed(shortened))
-    total = len(ids) * len(text) // max(len(shortened), 1)
-    head = max_tokens // 2
-    if len(ids) > max_tokens:
-        ids = [*ids[:head], *ids[head - max_tokens :]]
-    return np.array(ids, dtype=np.int64), total
+    ids, count = tokenizer.window(well_formed(shortened), max_tokens)
+    return np.array(ids, dtype=np.int64), count * len(text) // max(len(shortened), 1)
 
 
 def head_and_tail(text: str, characters: int) -> str:

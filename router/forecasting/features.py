@@ -6,12 +6,13 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from functools import lru_cache
 from zlib import crc32
 
 import numpy as np
 
 from router.forecasting.encoder import Encoding, head_and_tail
+from router.forecasting.one_row import FEW
 from router.forecasting.read_part import (
     READ_TOGETHER,
     ToolShape,
@@ -22,26 +23,36 @@ from router.forecasting.read_part import (
     tool_wordings,
 )
 from router.forecasting.request_tokens import billed_tokens
-from router.forecasting.words import Piece, counts_of, leading_words, pieces_of, plain_words
-from router.records import LISTS, SYSTEM_ROLES, Float32Array, Json, Request, message_texts
+from router.forecasting.words import Codes, Pieces, pieces_of, plain_words
+from router.records import LISTS, SYSTEM_ROLES, Float32Array, Json, Request, message_texts, turn_texts
 
 READ_CHARACTERS = 8_000
 """Characters, from head and tail, that structure and words are read from: a huge prompt costs no more."""
 MAX_GRAMS = 2_000
 SYSTEM_MARK, TOOL_MARK = crc32(b"s:"), crc32(b"t:")
 # `re` skips to the next place where a match can begin only if each branch begins with a plain character.
-CODE = re.compile(
-    r"d(?<=\bd)ef \w+\(|c(?<=\bc)lass \w+|f(?<=\bf)unction\b|r(?<=\br)eturn\b|S(?<=\bS)ELECT\b"
-    r"|```|\{\s*$|\}\s*$|;\s*$|=>|#include",
-    re.M,
-)
-OPTION = re.compile(r"^[^\S\n]*\(?[A-Za-z][.):]\s", re.M)
-LIST_ITEM = re.compile(r"^[^\S\n]*(?:[-*•]|\d+[.)])\s", re.M)
+CODE = {
+    mark: re.compile(pattern, re.M)
+    for mark, pattern in {
+        "def ": r"d(?<=\bd)ef \w+\(", "class ": r"c(?<=\bc)lass \w+", "function": r"f(?<=\bf)unction\b",
+        "return": r"r(?<=\br)eturn\b", "SELECT": r"S(?<=\bS)ELECT\b", "```": "```", "{": r"\{\s*$",
+        "}": r"\}\s*$", ";": r";\s*$", "=>": "=>", "#include": "#include",
+    }.items()
+}  # fmt: skip
+"""What shows code, by what a text must hold for it."""
+OPTION = re.compile(r"\n[^\S\n]*\(?[A-Za-z][.):](?=\s)")
+LIST_ITEM = re.compile(r"\n[^\S\n]*(?:[-*•]|\d+[.)])(?=\s)")
+"""Of lines, each after its line end: `re` finds that character faster than the start of a line."""
 NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 STEM = re.compile(r"[^\W\d_]{3,}")
 CHARACTER_KINDS = (str.isdigit, str.isupper, str.isalnum, str.isspace)
-ASCII_KINDS = tuple(bytes(code for code in range(128) if kind(chr(code))) for kind in CHARACTER_KINDS)
-"""The ASCII characters of each kind; `bytes.translate` counts them twenty times faster than the methods."""
+MARKS = ("\n", "?", "([", "=", ",", "\"'", "\\")
+ASCII_KINDS = np.array(
+    [[kind(chr(code)) for code in range(128)] for kind in CHARACTER_KINDS]
+    + [[chr(code) in marks for code in range(128)] for marks in MARKS],
+    dtype=np.int64,
+)
+"""Which ASCII characters are of each kind, and which are one of each of `MARKS`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,25 +117,24 @@ def embedded_text(request: Request) -> str:
 
 def featurize(requests: Sequence[Request], encodings: Sequence[Encoding], spec: FeatureSpec) -> Features:
     """The features of some requests, given the encodings of their `embedded_text`."""
-    structure, billed = [], []
-    grams = np.zeros((len(requests), spec.gram_dimensions), dtype=np.float32)
+    structure, billed, codes = [], [], []
     labels = np.zeros((len(requests), len(spec.task_types) + len(spec.tags)), dtype=np.float32)
     for row, (request, encoding) in enumerate(zip(requests, encodings, strict=True)):
         part = read_part(request)
         turns, system = _read_texts(part)
         text = head_and_tail("\n".join(turns), READ_CHARACTERS)
         pieces, shape = pieces_of(text), tool_shape(request.tools)
-        unread = 0 if part is request else sum(map(len, _read_texts(request)[0])) - sum(map(len, turns))
+        unread = 0 if part is request else _size(request) - _size(part)
         tokens = encoding.tokens + (sum(map(len, system)) + unread + shape.characters) / 4
         structure.append([*_structure(part, text, pieces, tokens, shape).values()])
         billed.append(billed_tokens(request, encoding.tokens, tokens))
-        _hash_grams(_grams(pieces, system, part.tools), grams[row])
+        codes.append(_grams(pieces, system, part.tools))
         _mark_labels(part, spec, labels[row])
     places = {name: place for place, name in enumerate(spec.task_types)}
     return Features(
         embedding=np.array([one.vector for one in encodings], dtype=np.float32),
         structure=np.array(structure, dtype=np.float32).reshape(len(requests), len(STRUCTURE)),
-        grams=grams,
+        grams=_hashed(codes, spec.gram_dimensions),
         labels=labels,
         task_type=np.array([places.get(request.task_type or "", -1) for request in requests], dtype=np.int64),
         tokens=np.array(billed, dtype=np.float64),
@@ -140,19 +150,25 @@ def _read_texts(request: Request) -> tuple[list[str], list[str]]:
     return turns, system
 
 
+def _size(request: Request) -> int:
+    """Characters of all turns except system text."""
+    return sum(sum(map(len, texts)) + len(texts) - 1 for texts in turn_texts(request.messages))
+
+
 def _structure(
-    request: Request, text: str, pieces: list[Piece], tokens: float, shape: ToolShape
+    request: Request, text: str, pieces: Pieces, tokens: float, shape: ToolShape
 ) -> dict[str, float]:
     """The structure features of one request by name: counts as log(1 + count), shares times ten."""
     size = max(len(text), 1)
     others = "" if text.isascii() else "".join(NOT_ASCII.findall(text))
-    counts = counts_of(pieces)
-    digits, upper, letters, spaces = _character_counts(text, others)
+    counts, lines = pieces.counts, f"\n{text}"
+    kinds = _character_counts(text, others)
+    digits, upper, letters, spaces, line_ends, questions, brackets, equals, commas, quotes, slashes = kinds
     log = math.log1p
     return {
         "tokens": log(tokens),
         "words": log(len(pieces)),
-        "lines": log(text.count("\n")),
+        "lines": log(line_ends),
         "word_length": min(size / max(len(pieces), 1), 30.0) / 5,
         "digits": 10 * digits / size,
         "numbers": log(counts.numbers),
@@ -160,17 +176,17 @@ def _structure(
         "non_ascii": 10 * len(others) / size,
         "upper_case": 10 * upper / size,
         "symbols": 10 * (size - letters - spaces) / size,
-        "code": log(len(CODE.findall(text))),
-        "questions": log(text.count("?")),
-        "brackets": log(text.count("(") + text.count("[")),
-        "equals": log(text.count("=")),
-        "commas": log(text.count(",")),
+        "code": log(_code_marks(text)),
+        "questions": log(questions),
+        "brackets": log(brackets),
+        "equals": log(equals),
+        "commas": log(commas),
         "sentences": log(counts.sentences),
-        "quotes": log(text.count('"') + text.count("'")),
-        "backslashes": log(text.count("\\")),
+        "quotes": log(quotes),
+        "backslashes": log(slashes),
         "negations": log(counts.negations),
-        "options": log(len(OPTION.findall(text))),
-        "list_items": log(len(LIST_ITEM.findall(text))),
+        "options": log(len(OPTION.findall(lines))),
+        "list_items": log(len(LIST_ITEM.findall(lines))),
         "turns": log(len(request.messages)),
         "system": float(any(message["role"] in SYSTEM_ROLES for message in request.messages)),
         "images": log(_images(request)),
@@ -179,17 +195,34 @@ def _structure(
     }
 
 
+def _code_marks(text: str) -> int:
+    """How many marks of code a text has."""
+    held = [mark for mark in CODE if mark in text]
+    words = tuple(mark for mark in held if mark[0].isalpha())
+    if "def " not in words and "class " not in words:
+        return sum(len(CODE[mark].findall(text)) for mark in held)
+    # What these two name may be another of the words, which is then part of their mark.
+    return len(_any_of(words).findall(text)) + sum(
+        len(CODE[mark].findall(text)) for mark in held if mark not in words
+    )
+
+
+@lru_cache(maxsize=1 << len(CODE))
+def _any_of(marks: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(CODE[mark].pattern for mark in marks), re.M)
+
+
 def _character_counts(text: str, others: str) -> list[int]:
-    """Digits, upper-case letters, letters with digits, and white space in a text.
+    """Digits, upper-case letters, letters with digits, white space, and each of `MARKS` in a text.
 
     Args:
         others: the text's characters that are not in ASCII.
     """
-    plain = text.encode("ascii", "ignore")
-    counts = [len(plain) - len(plain.translate(None, members)) for members in ASCII_KINDS]
-    if not others:
-        return counts
-    return [count + sum(map(kind, others)) for count, kind in zip(counts, CHARACTER_KINDS, strict=True)]
+    plain = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
+    counts: list[int] = (ASCII_KINDS @ np.bincount(plain, minlength=256)[:128]).tolist()
+    for column, kind in enumerate(CHARACTER_KINDS if others else ()):
+        counts[column] += sum(map(kind, others))
+    return counts
 
 
 def _tool_structure(tools: Json, shape: ToolShape, text: str) -> dict[str, float]:
@@ -222,40 +255,44 @@ def _stems(text: str) -> set[str]:
     return {word[:5] for word in STEM.findall(text.lower())}
 
 
-def _grams(pieces: list[Piece], system: Sequence[str], tools: Json) -> list[int]:
+def _grams(pieces: Pieces, system: Sequence[str], tools: Json) -> Codes:
     """CRC-32 of each word and each pair of words of the prompt, and of the marked words beside it.
 
     Those are the words of the system text, after `s:`, and of the tools' wordings, after `t:`.
     """
-    words = leading_words(pieces, MAX_GRAMS)
-    codes: list[int] = []
-    if words:
-        encoded, codes_of_words, before = zip(*words, strict=True)
-        codes = [*codes_of_words, *map(crc32, encoded[1:], before)]
+    codes = [pieces.grams(MAX_GRAMS)] if len(pieces) else []
     texts = [text[: 2 * READ_CHARACTERS] for text in system]
     for content in fitting_texts(texts, READ_TOGETHER):
-        marked = leading_words(pieces_of(content[:READ_CHARACTERS]), MAX_GRAMS)
-        codes += map(crc32, (word.encoded for word in marked), repeat(SYSTEM_MARK))
+        codes.append(pieces_of(content[:READ_CHARACTERS]).marked(SYSTEM_MARK, MAX_GRAMS))
     for described in tool_wordings(tools):
         marked_words = plain_words(described[:READ_CHARACTERS])[:300]
-        codes += (crc32(word.encode("utf-8", "replace"), TOOL_MARK) for word in marked_words)
-    return codes
+        marked = [crc32(word.encode("utf-8", "replace"), TOOL_MARK) for word in marked_words]
+        codes.append(np.array(marked, np.uint32))
+    return np.concatenate(codes) if codes else np.zeros(0, np.uint32)
 
 
-def _hash_grams(codes: Sequence[int], row: Float32Array) -> None:
-    """Fill one row: signed feature hashing (Weinberger et al. 2009), 1 + log(count), then unit length."""
-    if not codes:
-        return
-    ordered = np.array(codes, dtype=np.uint32)
-    ordered.sort()
-    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
-    unique, counts = ordered.take(last), last.copy()
-    counts[1:] -= last[:-1]
-    counts[0] += 1
-    sizes = 1.0 + np.log(counts)
-    np.negative(sizes, out=sizes, where=unique < 2**31)
-    sums = np.bincount(unique % len(row), sizes, len(row))
-    row[:] = sums / max(math.sqrt(sums @ sums), 1e-12)
+def _hashed(codes: Sequence[Codes], dimensions: int) -> Float32Array:
+    """Signed feature hashing (Weinberger et al. 2009) of each text's codes, shape (n, dimensions).
+
+    A code counts 1 + log(how often it comes); rows have unit length.
+    """
+    rows = np.zeros((len(codes), dimensions), dtype=np.float32)
+    for start in range(0, len(codes), FEW):
+        together = codes[start : start + FEW]
+        owner = np.repeat(np.arange(len(together), dtype=np.uint64), list(map(len, together)))
+        ordered = np.concatenate(together) + (owner << np.uint64(32))
+        ordered.sort()
+        last = np.flatnonzero(ordered[1:] != ordered[:-1])
+        last = np.append(last, len(ordered) - 1)[: len(ordered)]
+        unique, counts = ordered.take(last), np.diff(last, prepend=-1)
+        code = unique.astype(np.uint32)
+        sizes = 1.0 + np.log(counts)
+        np.negative(sizes, out=sizes, where=code < 2**31)
+        place = (unique >> np.uint64(32)) * dimensions + code % dimensions
+        sums = np.bincount(place.astype(np.int64), sizes, len(together) * dimensions)
+        for row, one in enumerate(sums.reshape(-1, dimensions), start=start):
+            rows[row] = one / max(math.sqrt(one @ one), 1e-12)
+    return rows
 
 
 def _mark_labels(request: Request, spec: FeatureSpec, row: Float32Array) -> None:
@@ -267,5 +304,5 @@ def _mark_labels(request: Request, spec: FeatureSpec, row: Float32Array) -> None
             row[len(spec.task_types) + spec.tags.index(tag)] = 1.0
 
 
-STRUCTURE = tuple(_structure(Request.of(""), "", [], 0.0, tool_shape(None)))
+STRUCTURE = tuple(_structure(Request.of(""), "", pieces_of(""), 0.0, tool_shape(None)))
 """Names of the structure features, in the order of their columns."""

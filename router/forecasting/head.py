@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from router.forecasting.added import Added
 from router.forecasting.features import STRUCTURE, Features
-from router.forecasting.one_row import products
+from router.forecasting.one_row import FEW, products
 from router.records import BoolArray, Float32Array, FloatArray, IntArray, Json
 
 NEIGHBOURS = 400
@@ -93,13 +93,16 @@ class NeighbourStore:
         Returns:
             Weighted mean values, shrunk towards 0, shape (n, 1 + n_models); and familiarity, shape (n,).
         """
-        parts = [self._search(inputs[i : i + CHUNK]) for i in range(0, len(inputs), CHUNK)]
+        parts = [self._around(self.cosines(inputs[i : i + CHUNK])) for i in range(0, len(inputs), CHUNK)]
         return np.vstack([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
     def cosines(self, inputs: Float32Array) -> Float32Array:
-        """Similarity of n prompts to each point, shape (n, n_points); for one prompt on this thread alone."""
-        if len(inputs) > 1:
+        """Similarity of n prompts to each point, shape (n, n_points); for a few on this thread alone."""
+        if len(inputs) > FEW:
             return np.asarray(unit(inputs @ self.axes) @ self.points.T)
+        if len(inputs) > 1:
+            queries = unit(products(self._rows_of_axes, inputs.T).T)
+            return np.ascontiguousarray(products(self.points, queries.T).T)
         query = products(self._rows_of_axes, inputs[0])
         return products(self.points, query / max(math.sqrt(query @ query), 1e-9))[None]
 
@@ -112,15 +115,15 @@ class NeighbourStore:
         """Values and weights of every point side by side, so that one look fetches both."""
         return np.hstack([self.values, self.seen])
 
-    def _search(self, inputs: Float32Array) -> tuple[FloatArray, FloatArray]:
-        cosine = self.cosines(inputs)
+    def _around(self, cosine: Float32Array) -> tuple[FloatArray, FloatArray]:
+        """The same, from the similarity of n prompts to each point."""
         count = min(NEIGHBOURS, max(1, len(self.points) // 4))
         near = nearest(cosine, count)
         close = cosine[np.arange(len(cosine))[:, None], near]
-        sums = _weighted_sums(close, self._observed.take(near, axis=0))
-        values = _shrunk(sums[:, : self.values.shape[1]], sums[:, self.values.shape[1] :])
-        familiarity = np.sort(close, axis=1)[:, -NEAREST:].sum(axis=1) / min(NEAREST, count)
-        return values.astype(np.float64), familiarity.astype(np.float64)
+        sums = np.einsum("nk,nkm->nm", _weights(close), self._observed.take(near, axis=0))
+        columns, closest = self.values.shape[1], min(NEAREST, count)
+        values = _shrunk(sums[:, :columns], sums[:, columns:]).astype(np.float64)
+        return values, np.partition(close, count - closest)[:, -closest:].sum(axis=1) / np.float64(closest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +235,10 @@ class Outlook:
     input_tokens: FloatArray
     output_tokens: FloatArray
     familiarity: FloatArray
+
+    def row(self, index: int) -> Outlook:
+        """The prediction for one of them."""
+        return Outlook(**{name: getattr(self, name)[index : index + 1] for name in self.__slots__})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -480,10 +487,11 @@ def level_inputs(
 
 
 def nearest(cosine: Float32Array, count: int) -> IntArray:
-    """Columns of the `count` highest entries of each row, in no order; shape (n, count)."""
-    if count >= cosine.shape[1]:
-        return np.broadcast_to(np.arange(cosine.shape[1]), cosine.shape)
-    return np.argpartition(cosine, cosine.shape[1] - count, axis=1)[:, -count:]
+    """Columns of the `count` highest entries of each row, or of one, in no order; shape (..., count)."""
+    entries = cosine.shape[-1]
+    if count >= entries:
+        return np.broadcast_to(np.arange(entries), cosine.shape)
+    return cosine.argpartition(entries - count)[..., -count:]
 
 
 def neighbour_means(
@@ -500,14 +508,16 @@ def neighbour_means(
     Returns:
         Shape (n, m).
     """
-    return _shrunk(_weighted_sums(close, values), _weighted_sums(close, seen), level)
+    weight = _weights(close)
+    total, mass = (np.einsum("nk,nkm->nm", weight, each) for each in (values, seen))
+    return _shrunk(total, mass, level)
 
 
-def _weighted_sums(close: AnyArray, values: AnyArray) -> AnyArray:
-    """Sums over k neighbours, weighted by their cosines; the weights add up to k. Shape (n, m)."""
-    weight = np.exp(SHARPNESS * (close - close.max(axis=1, keepdims=True)))
-    weight *= close.shape[1] / weight.sum(axis=1, keepdims=True)
-    return np.asarray(np.einsum("nk,nkm->nm", weight, values))
+def _weights(close: AnyArray) -> AnyArray:
+    """Weights of k neighbours by their cosines, shape (..., k); each row adds up to k."""
+    weight = np.exp(SHARPNESS * (close - close.max(axis=-1, keepdims=True)))
+    weight *= close.shape[-1] / weight.sum(axis=-1, keepdims=True)
+    return np.asarray(weight)
 
 
 def _shrunk(total: AnyArray, mass: AnyArray, level: AnyArray | float = 0.0) -> AnyArray:
@@ -543,9 +553,11 @@ def softmax(logits: FloatArray) -> FloatArray:
 
 
 def _product(inputs: AnyArray, weights: FloatArray) -> FloatArray:
-    """`inputs @ weights.T`, shape (n, n_outputs); for one row on this thread alone."""
-    if len(inputs) > 1:
+    """`inputs @ weights.T`, shape (n, n_outputs); for a few rows on this thread alone."""
+    if len(inputs) > FEW:
         return np.asarray(inputs @ weights.T)
+    if len(inputs) > 1:
+        return products(weights, inputs.T.astype(np.float64)).T
     return np.asarray(products(weights, inputs[0].astype(np.float64)))[None]
 
 

@@ -1,4 +1,4 @@
-"""The product of many rows with one vector, on the caller's thread alone.
+"""The product of many rows with one vector or a few, on the caller's thread alone.
 
 OpenBLAS splits a large product among its threads and waits for them. On a busy machine one of them may not
 be scheduled for a time slice or more, and a decision of a millisecond waits for it. The number of threads is
@@ -16,28 +16,36 @@ from numpy.typing import NDArray
 THREADED = 9216
 """Entries of a matrix from which OpenBLAS may use threads for its product with a vector: 2304 * 4 in its
 `interface/gemv.c`; 115200 * 4 in later versions."""
+THREADED_TOGETHER = 262_144
+"""Multiplications from which it may use them for a product of two matrices, by its `interface/gemm.c`."""
+FEW = 16
+"""Most vectors of one product here."""
 
 
-def products(rows: NDArray[Any], vector: NDArray[Any]) -> NDArray[Any]:
-    """`rows @ vector`, up to rounding, in blocks of fewer than `THREADED` entries.
+def products(rows: NDArray[Any], vectors: NDArray[Any]) -> NDArray[Any]:
+    """`rows @ vectors`, up to rounding, in blocks that are too small for threads.
 
     numpy calls BLAS once for each block of a stack, so no Python loop runs over the blocks.
 
     Args:
         rows: shape (n, dimensions); copied unless it is in C order.
-        vector: shape (dimensions,).
+        vectors: shape (dimensions,) or (dimensions, at most `FEW`).
+
+    Returns:
+        Shape (n,) or (n, number of vectors).
     """
-    if rows.size < THREADED:
-        return np.asarray(rows @ vector)
-    height = block_height(rows.shape[1])
+    height = block_height(*vectors.shape)
+    if len(rows) <= height:
+        return np.asarray(rows @ vectors)
     whole = len(rows) // height * height
-    out = np.empty(len(rows), dtype=np.result_type(rows, vector))
+    out = np.empty((len(rows), *vectors.shape[1:]), dtype=np.result_type(rows, vectors))
     stack = rows[:whole].reshape(-1, height, rows.shape[1])
-    np.matmul(stack, vector, out=out[:whole].reshape(-1, height))
-    np.matmul(rows[whole:], vector, out=out[whole:])
+    np.matmul(stack, vectors, out=out[:whole].reshape(-1, height, *vectors.shape[1:]))
+    np.matmul(rows[whole:], vectors, out=out[whole:])
     return out
 
 
-def block_height(dimensions: int) -> int:
+def block_height(dimensions: int, vectors: int = 1) -> int:
     """Rows of one block."""
-    return max(1, (THREADED - 1) // max(1, dimensions))
+    entries = THREADED - 1 if vectors == 1 else min(THREADED, THREADED_TOGETHER // vectors) - 1
+    return max(1, entries // max(1, dimensions))

@@ -58,17 +58,22 @@ def check_size(request: Request) -> None:
     Raises:
         RequestError: it has too many messages and parts.
     """
-    count = len(request.messages) + sum(map(_parts, request.messages))
-    if count > MOST_PARTS:
+    if not fits(request):
+        count = _messages_and_parts(request)
         raise RequestError(
             f"the request has {count:,} messages and parts of messages, more than {MOST_PARTS:,}: shorten it"
         )
 
 
+def fits(request: Request) -> bool:
+    """Whether a provider takes so many messages and parts."""
+    return _messages_and_parts(request) <= MOST_PARTS
+
+
 def read_part(request: Request) -> Request:
     """The request itself, or if it has very many messages or parts, their head, tail and last user turn."""
     messages = request.messages
-    if len(messages) <= READ_PARTS and len(messages) + sum(map(_parts, messages)) <= READ_PARTS:
+    if len(messages) <= READ_PARTS and _messages_and_parts(request) <= READ_PARTS:
         return request
     places = range(len(messages))
     last = next((place for place in reversed(places) if messages[place]["role"] == "user"), places[-1])
@@ -177,6 +182,10 @@ def _size(value: Json) -> int:
 def _parts(message: Mapping[str, Json]) -> int:
     content = message.get("content")
     return len(content) if isinstance(content, LISTS) else 0
+
+
+def _messages_and_parts(request: Request) -> int:
+    return len(request.messages) + sum(map(_parts, request.messages))
 
 
 def _with_parts(message: Mapping[str, Json], most: int) -> Mapping[str, Json]:

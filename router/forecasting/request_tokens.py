@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from router.records import LISTS, MAPPINGS, SYSTEM_ROLES, FloatArray, Json, Request, message_texts
+from router.records import LISTS, MAPPINGS, FloatArray, Json, Request, turn_texts
 from router.text import shown
 
 MEDIA_TOKENS: Final = 1_600
@@ -38,7 +38,8 @@ SAFE_SIDE: Final = 1.15
 """What a cap multiplies the expected cost by: nine of ten requests are counted within 15 %."""
 MOST_BYTES_A_TOKEN: Final = 12
 """An encoder that has fewer tokens than that took a run of characters without a break for one word."""
-MOST_NODES: Final = 30_000
+LEAVES: Final = (int, float, type(None))
+MOST_NODES: Final = 15_000
 """Values of a request that are visited; a request with more values has more tokens than that."""
 MOST_OUTPUT: Final = 10**9
 MEDIA: Final = frozenset(
@@ -107,7 +108,7 @@ def contents_of(values: Iterable[Json], parts: Iterable[Json] = ()) -> Contents:
         nodes += 1
         if isinstance(value, str):
             texts.append(value)
-        elif isinstance(value, MAPPINGS):
+        elif not isinstance(value, LEAVES) and isinstance(value, MAPPINGS):
             kind = _kind(value)
             if kind in MEDIA and not _is_text(value):
                 media += 1
@@ -187,7 +188,7 @@ def billed_tokens(request: Request, encoded: float, counted: float) -> float:
         encoded: the encoder's tokens of all turns except system text.
         counted: those, and a quarter per character of the system text and the tools.
     """
-    read = sum(_bytes(text) for role, text in message_texts(request.messages) if role not in SYSTEM_ROLES)
+    read = sum(sum(map(_bytes, texts)) + len(texts) - 1 for texts in turn_texts(request.messages))
     unseen = read / BYTES_A_TOKEN if read > MOST_BYTES_A_TOKEN * max(encoded, 1.0) else 0.0
     rest = contents_of([*_members(request), *_arguments(request)], parts=_unread_parts(request))
     return counted + unseen + rest.tokens
@@ -263,4 +264,8 @@ def _count(value: Json) -> int:
 
 
 def _bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    """Bytes of a text in UTF-8; of a long one, by a sample."""
+    if text.isascii():
+        return len(text)
+    sample = text if len(text) <= SAMPLE else text[:: len(text) // SAMPLE]
+    return len(sample.encode("utf-8", "surrogatepass")) * len(text) // len(sample)

@@ -1,12 +1,19 @@
-"""The words of a text, by its pieces between white space: each is taken apart once and remembered."""
+"""The words of a text, by its pieces between white space: each is taken apart once and kept in arrays."""
 
 from __future__ import annotations
 
 import re
-from itertools import chain, islice
-from operator import itemgetter
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.forking import ForkSafe
+from router.records import IntArray
 
 # `re` skips to the next place where a match can begin only if each branch begins with a plain character.
 NUMBER = re.compile(r"\d\d*(?:[.,]\d+)?")
@@ -16,25 +23,17 @@ SENTENCE = re.compile(r"[.!?\u3002\uff01\uff1f](?:(?<=[\u3002\uff01\uff1f])|\s|$
 WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]")
 ASCII_WORD = re.compile(r"[a-z]+|[0-9]+|[^a-z0-9_\s]")
 MOST_PIECES: Final = 20_000
-LONGEST_PIECE: Final = 32
-"""Characters of a piece or word that is remembered; longer ones seldom come again."""
-
-
-class Word(NamedTuple):
-    """A word in lower case, or for a number its length: its value does not tell who can answer.
-
-    Attributes:
-        code: CRC-32 of the encoded word.
-        code_before: CRC-32 of the encoded word and a space, with which that of a pair of words begins.
-    """
-
-    encoded: bytes
-    code: int
-    code_before: int
+MOST_CHARACTERS: Final = 400_000
+"""Pieces that are kept, and their characters together; beyond that all are forgotten and learnt anew."""
+LONGEST_WORD: Final = 40
+"""Bytes of a word that is hashed with others at once."""
+COUNT_BITS: Final = 20
+"""Of a sum in `_COUNTS`: no text that is read has a million characters."""
+Codes = NDArray[np.uint32]
 
 
 class PieceCounts(NamedTuple):
-    """What a piece or a text has beside words."""
+    """What a text has beside words."""
 
     numbers: int = 0
     longest_number: int = 0
@@ -42,30 +41,137 @@ class PieceCounts(NamedTuple):
     negations: int = 0
 
 
-class Piece(NamedTuple):
-    """A part of a text without white space; no word, number or mark crosses its bounds."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pieces:
+    """The parts of a text without white space, in order; no word, number or mark crosses their bounds.
 
-    words: tuple[Word, ...]
-    counts: PieceCounts | None
+    A word is in lower case; a number counts by its length, as its value does not tell who can answer.
+
+    Attributes:
+        lexicon: what they consist of.
+        rows: shape (n,); their rows in it.
+    """
+
+    lexicon: Lexicon
+    rows: IntArray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def counts(self) -> PieceCounts:
+        """The sums of the pieces' counts, and the longest of their numbers."""
+        if not len(self.rows):
+            return PieceCounts()
+        packed = int(self.lexicon.counts.take(self.rows).sum())
+        numbers, sentences, negations = (
+            packed >> shift & (1 << COUNT_BITS) - 1 for shift in (0, COUNT_BITS, 2 * COUNT_BITS)
+        )
+        return PieceCounts(numbers, int(self.lexicon.longest.take(self.rows).max()), sentences, negations)
+
+    def grams(self, most: int) -> Codes:
+        """CRC-32 of each of the first words, then of each pair of them with a space between."""
+        words = self._words(most)
+        codes = self.lexicon.codes.take(words)
+        pairs = self.lexicon.continued(self.lexicon.spaced.take(words[:-1]), words[1:])
+        return np.concatenate([codes, pairs])
+
+    def marked(self, mark: int, most: int) -> Codes:
+        """CRC-32 of each of the first words after a text whose CRC-32 is `mark`."""
+        words = self._words(most)
+        return self.lexicon.continued(np.full(len(words), mark, np.uint32), words)
+
+    def _words(self, most: int) -> IntArray:
+        """Rows of the first words in the lexicon."""
+        sizes = self.lexicon.sizes.take(self.rows)
+        ends = sizes.cumsum()
+        starts = np.repeat(self.lexicon.first.take(self.rows) - ends + sizes, sizes)
+        return np.asarray((starts + np.arange(len(starts)))[:most])
 
 
-def pieces_of(text: str) -> list[Piece]:
-    """The pieces of a text, in order."""
-    return list(map(_known.__getitem__, text.split()))
+class Lexicon:
+    """Pieces that were met; threads may share it: a row never changes once `known` names it.
+
+    Attributes:
+        known: row of each piece.
+        first, sizes: shape (n_pieces,); row of a piece's first word, and how many it has.
+        counts, longest: shape (n_pieces,); its counts, packed, and the length of its longest number.
+        codes, spaced: shape (n_words,); CRC-32 of a word, and of a word and a space.
+    """
+
+    def __init__(self, characters: int) -> None:
+        """Make room for pieces of so many characters together."""
+        self.known: dict[str, int] = {}
+        self._room = characters
+        self.first, self.sizes, self.counts, self.longest = np.zeros((4, characters), np.int64)
+        # The lower case of one letter in Turkish is two words.
+        self.codes, self.spaced = np.zeros((2, 2 * characters), np.uint32)
+        self._bytes = np.zeros(2 * characters, np.int64)
+        self._long: dict[int, bytes] = {}
+        self._characters = self._words = 0
+
+    def rows(self, pieces: list[str]) -> IntArray:
+        """The rows of some pieces.
+
+        Raises:
+            KeyError: one of them is not known.
+        """
+        return np.fromiter(map(self.known.__getitem__, pieces), np.int64, len(pieces))
+
+    def fits(self, pieces: Iterable[str]) -> bool:
+        """Whether there is room for some pieces that it may not know."""
+        return self._characters + sum(map(len, pieces)) <= self._room and len(self.known) < MOST_PIECES
+
+    def learn(self, pieces: Iterable[str]) -> None:
+        """Take apart the pieces that are not known; for one thread at a time."""
+        new = [piece for piece in dict.fromkeys(pieces) if piece not in self.known]
+        words = [[_encoded(word) for word in plain_words(piece)] for piece in new]
+        flat = [word for one in words for word in one]
+        rows = slice(len(self.known), len(self.known) + len(new))
+        places = slice(self._words, self._words + len(flat))
+        self.sizes[rows] = list(map(len, words))
+        self.first[rows] = self._words + np.cumsum(self.sizes[rows]) - self.sizes[rows]
+        counts = [_counts(piece) for piece in new]
+        self.longest[rows] = [one.longest_number for one in counts]
+        self.counts[rows] = [
+            one.numbers | one.sentences << COUNT_BITS | one.negations << 2 * COUNT_BITS for one in counts
+        ]
+        codes = list(map(crc32, flat))
+        self.codes[places], self.spaced[places] = codes, [crc32(b" ", code) for code in codes]
+        self._bytes[places] = list(map(len, flat))
+        long = enumerate(flat, start=self._words)
+        self._long.update((place, word) for place, word in long if len(word) > LONGEST_WORD)
+        self._words += len(flat)
+        self._characters += sum(map(len, new))
+        self.known.update(zip(new, range(rows.start, rows.stop), strict=True))
+
+    def continued(self, before: Codes, words: IntArray) -> Codes:
+        """CRC-32 of texts whose CRC-32 is `before`, each followed by a word; shape (n,)."""
+        places = np.minimum(self._bytes.take(words), LONGEST_WORD) * 1024 + _BYTE_ROWS
+        places += before.astype("<u4", copy=False).view(np.uint8).reshape(-1, 4).T
+        codes = np.bitwise_xor.reduce(_SHIFTS.take(places), axis=0) ^ self.codes.take(words)
+        if self._long:
+            for place, word in enumerate(words.tolist()):
+                if word in self._long:
+                    codes[place] = crc32(self._long[word], int(before[place]))
+        return np.asarray(codes)
 
 
-def leading_words(pieces: list[Piece], most: int) -> list[Word]:
-    """The first words of some pieces."""
-    return list(islice(chain.from_iterable(map(itemgetter(0), pieces)), most))
-
-
-def counts_of(pieces: list[Piece]) -> PieceCounts:
-    """The sums of the pieces' counts, and the longest of their numbers."""
-    counted = list(filter(None, map(itemgetter(1), pieces)))
-    if not counted:
-        return PieceCounts()
-    numbers, longest, sentences, negations = zip(*counted, strict=True)
-    return PieceCounts(sum(numbers), max(longest), sum(sentences), sum(negations))
+def pieces_of(text: str) -> Pieces:
+    """The pieces of a text of at most a million characters."""
+    global _lexicon
+    pieces = text.split()
+    lexicon = _lexicon
+    try:
+        rows = lexicon.rows(pieces)
+    except KeyError:
+        with _learning.part:
+            if not _lexicon.fits(pieces):
+                _lexicon = Lexicon(max(MOST_CHARACTERS, len(text)))
+            lexicon = _lexicon
+            lexicon.learn(pieces)
+        rows = lexicon.rows(pieces)
+    return Pieces(lexicon=lexicon, rows=rows)
 
 
 def plain_words(text: str) -> list[str]:
@@ -73,40 +179,35 @@ def plain_words(text: str) -> list[str]:
     return (ASCII_WORD if text.isascii() else WORD).findall(text.lower())
 
 
-class _Known(dict[str, Piece]):
-    """Takes a piece apart when it is first asked for; threads may share it."""
-
-    def __missing__(self, text: str) -> Piece:
-        numbers = NUMBER.findall(text)
-        counts = PieceCounts(
-            len(numbers),
-            max(map(len, numbers), default=0),
-            len(SENTENCE.findall(text)),
-            len(NEGATION.findall(text.lower())),
-        )
-        words = tuple(map(_known_words.__getitem__, plain_words(text)))
-        piece = Piece(words, counts if any(counts) else None)
-        if len(text) <= LONGEST_PIECE:
-            if len(self) >= MOST_PIECES:
-                self.clear()
-            self[text] = piece
-        return piece
+def _encoded(word: str) -> bytes:
+    return (b"#" * min(len(word), 8)) if word.isdigit() else word.encode("utf-8", "replace")
 
 
-class _KnownWords(dict[str, Word]):
-    """Hashes a word when it is first asked for; threads may share it."""
-
-    def __missing__(self, text: str) -> Word:
-        masked = "#" * min(len(text), 8) if text.isdigit() else text
-        encoded = masked.encode("utf-8", "replace")
-        code = crc32(encoded)
-        word = Word(encoded, code, crc32(b" ", code))
-        if len(text) <= LONGEST_PIECE:
-            if len(self) >= MOST_PIECES:
-                self.clear()
-            self[text] = word
-        return word
+def _counts(piece: str) -> PieceCounts:
+    numbers = NUMBER.findall(piece)
+    return PieceCounts(
+        len(numbers),
+        max(map(len, numbers), default=0),
+        len(SENTENCE.findall(piece)),
+        len(NEGATION.findall(piece.lower())),
+    )
 
 
-_known = _Known()
-_known_words = _KnownWords()
+def _shifts() -> Codes:
+    """What a byte of a text's CRC-32 becomes as the text goes on; flat, by length, place and value of it.
+
+    CRC-32 is linear: that of two texts together is the first's, moved on by the second's length, xor the
+    second's.
+    """
+    step = np.array([crc32(bytes([value ^ 255])) ^ 0xFF000000 for value in range(256)], np.uint32)
+    shifts = np.empty((LONGEST_WORD + 1, 4, 256), np.uint32)
+    shifts[0] = np.arange(256, dtype=np.uint32) << 8 * np.arange(4, dtype=np.uint32)[:, None]
+    for length in range(LONGEST_WORD):
+        shifts[length + 1] = shifts[length] >> 8 ^ step[shifts[length] & 255]
+    return shifts.reshape(-1)
+
+
+_BYTE_ROWS = 256 * np.arange(4)[:, None]
+_SHIFTS = _shifts()
+_learning = ForkSafe(threading.Lock)
+_lexicon = Lexicon(MOST_CHARACTERS)

@@ -207,8 +207,11 @@ def _answer_into(answer: Future[_Loaded], call: Callable[[], _Loaded]) -> None:
         answer.set_exception(error)
 
 
-def load_in_time(load: Callable[[], _Loaded], version: RegisteredVersion) -> _Loaded:
-    """Load a version of a registry, or leave its load behind.
+def load_in_time(load: Callable[[], _Loaded], name: str) -> _Loaded:
+    """Load a version, or leave its load behind: nothing else ends a network that loops, even while built.
+
+    Args:
+        name: the version's, for the error.
 
     Raises:
         DamagedArtifact: it takes longer than `LOAD_S`.
@@ -216,7 +219,7 @@ def load_in_time(load: Callable[[], _Loaded], version: RegisteredVersion) -> _Lo
     loading = begin(load, "pointsman-load")
     if wait([loading], LOAD_S).not_done:
         raise DamagedArtifact(
-            f"{version.name}: not loaded and tried within {LOAD_S:g} s, so its network may never end; "
+            f"{name}: not loaded and tried within {LOAD_S:g} s, so its network may never end; "
             "train or register another version"
         )
     return loading.result()

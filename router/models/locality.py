@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
@@ -54,13 +55,16 @@ def is_local(called: str, settings: ModelSettings) -> bool:
     Args:
         called: the model's name in calls to LiteLLM.
     """
-    if settings.local is not None:
-        return settings.local
+    return _is_at_home(called, settings.api_base) if settings.local is None else settings.local
+
+
+def _is_at_home(called: str, address: str | None) -> bool:
+    """The same by name and address alone."""
     if CLOUD.search(called):
         return False
-    if settings.api_base is None:
+    if address is None:
         return provider_of(called) in DEFAULT_ADDRESSES
-    return is_private(settings.api_base) and not _is_a_companys(called)
+    return is_private(address) and not _is_a_companys(called)
 
 
 def is_local_group(deployments: Sequence[Mapping[str, Json]], settings: ModelSettings) -> bool:
@@ -85,7 +89,7 @@ def _is_local_deployment(deployment: Mapping[str, Json], settings: ModelSettings
         return all(is_private(one) or one == settings.api_base for one in addresses)
     if provider and not called.startswith(f"{provider}/"):
         called = f"{provider}/{called}"
-    return all(is_local(called, ModelSettings(api_base=address)) for address in addresses)
+    return all(_is_at_home(called, address) for address in addresses)
 
 
 def address_of(called: str, settings: ModelSettings) -> str | None:
@@ -95,8 +99,9 @@ def address_of(called: str, settings: ModelSettings) -> str | None:
     return settings.api_base or DEFAULT_ADDRESSES.get(provider_of(called) or "")
 
 
+@lru_cache(maxsize=1_000)
 def is_private(address: str) -> bool:
-    """Whether a web address names a loopback or private network, by its text alone."""
+    """Whether a web address names a loopback or private network, by its text alone; kept for reuse."""
     if not ADDRESS.fullmatch(address):
         return False
     try:
@@ -119,6 +124,6 @@ def _is_a_companys(called: str) -> bool:
     if not listed_providers():
         return True
     if "/" in called and provider not in ANY_SERVER:
-        return provider in listed_providers() | RELAYS
+        return provider in listed_providers() or provider in RELAYS
     entry = listed_entry(called)
     return entry is not None and (stated_number(entry, "input_cost_per_token") or 0.0) > 0.0

@@ -7,12 +7,14 @@ import os
 import sys
 from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Mapping
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from litellm.exceptions import BadRequestError, ServiceUnavailableError
 from litellm.integrations.custom_logger import CustomLogger
 
 from router.calling.reply import hidden_in
+from router.deciding.arguments import CAP, straying
 from router.errors import CallLogError, ConfigError, NoModelAllowed, RequestError, RouterError
 from router.proxying.dispatch import (
     PLACEHOLDER,
@@ -25,7 +27,7 @@ from router.proxying.dispatch import (
 )
 from router.proxying.ending import end_in_time, log_at_the_end
 from router.proxying.outcome import CALLER_LEFT, answered, failed, outcome_of_event
-from router.proxying.ticket import TICKET, CallerRequest, Ticket, redirecting
+from router.proxying.ticket import TICKET, CallerRequest, Ticket, unjudged
 from router.records import Json
 
 if TYPE_CHECKING:
@@ -148,12 +150,12 @@ class Callback(CustomLogger):
         if any(call_type in kinds for kinds in REACHING_NO_MODEL.values()):
             return
         await self._dispatcher.ready()
+        labelled = "proxy_server_request" in data
         if call_type not in PROMPT_CALLS | NAMED_CALLS:
-            instead = "use chat completions, messages or responses"
-            self._refuse_limited(data, f"which can't be checked for LiteLLM's {call_type!r}; {instead}")
+            refuse_limited(self._dispatcher, data, call_type, labelled=labelled)
             return
-        if name := redirecting(data):
-            self._refuse_limited(data, f"which its argument {name!r} could pass by; leave that out")
+        if straying(unjudged(data), CAP):
+            refuse_limited(self._dispatcher, data, labelled=labelled)
         metadata = data.setdefault(metadata_name(call_type), {})
         both = {**(data.get("metadata") or {}), **metadata}
         messages = request_messages(data) if call_type in PROMPT_CALLS else None
@@ -291,27 +293,6 @@ class Callback(CustomLogger):
         if ticket := ticket_of(request_data):
             ticket.end(failed(original_exception, stream=bool(request_data.get("stream"))))
 
-    def _refuse_limited(self, data: Mapping[str, Any], why: str) -> None:
-        """Refuse a request that can't be judged if it is under any limit.
-
-        Raises:
-            Refused, Unprepared: it is, or it can't be known.
-        """
-        metadata: dict[str, Json] = {}
-        for one in metadata_in(data):
-            metadata.update(one)
-        request, model = CallerRequest.of({}, metadata, PLACEHOLDER), str(data.get("model"))
-        try:
-            limits = self._dispatcher.router().version.limits
-            labelled = "proxy_server_request" in data
-            limit = limits.binding(request.to_request(None), request.wishes(), labelled=labelled)
-        except RequestError as error:
-            raise Refused(str(error), model) from error
-        except RouterError as error:
-            raise Unprepared(f"the router can't be loaded: {error}", model) from error
-        if limit is not None:
-            raise Refused(f"this request may not be sent: it is under the limit {limit!r}, {why}", model)
-
     async def _check(self, ticket: Ticket, candidates: Candidates, messages: Json, group: str) -> None:
         """Decide if the classifier did not, and refuse a request that may not go to a group.
 
@@ -334,6 +315,39 @@ class Unprepared(ServiceUnavailableError):
 
     def __init__(self, why: str, group: str) -> None:
         super().__init__(message=why, model=group, llm_provider="pointsman")
+
+
+def refuse_limited(
+    dispatcher: Dispatcher, data: Mapping[str, Any], unjudged_type: str | None = None, *, labelled: bool
+) -> None:
+    """Refuse a request under a limit if one of its arguments or its kind of call could pass that by.
+
+    Args:
+        unjudged_type: a kind of call that no hook judges; None: one is judged.
+        labelled: whether the metadata shows the request's tags and task type.
+
+    Raises:
+        Refused, Unprepared: it could, or that can't be known.
+    """
+    metadata: dict[str, Json] = {}
+    for one in metadata_in(data):
+        metadata.update(one)
+    request, model = CallerRequest.of({}, metadata, PLACEHOLDER), str(data.get("model"))
+    try:
+        limits = dispatcher.router().version.limits
+        order, wishes = request.to_request(None), request.wishes()
+        why: object = limits.passed_by(order, wishes, unjudged(data), labelled=labelled)
+        if unjudged_type is not None and (under := limits.binding(order, wishes, labelled=labelled)):
+            why = (
+                f"it is under the limit {under[0]!r}, which can't be checked for LiteLLM's "
+                f"{unjudged_type!r}; use chat completions, messages or responses"
+            )
+    except RequestError as error:
+        raise Refused(str(error), model) from error
+    except RouterError as error:
+        raise Unprepared(f"the router can't be loaded: {error}", model) from error
+    if why is not None:
+        raise Refused(f"this request may not be sent: {why}", model)
 
 
 def check(ticket: Ticket, group: str) -> None:
@@ -371,15 +385,18 @@ def ticket_of(arguments: Mapping[str, Any]) -> Ticket | None:
 
 def request_messages(data: Mapping[str, Any]) -> Json:
     """The messages of a request; those of the other protocols become chat messages."""
-    source = next((data[name] for name in ("messages", "input", "prompt", "contents") if data.get(name)), ())
-    listed = [source] if isinstance(source, str | Mapping) else source
+    sources = [data[name] for name in ("messages", "input", "prompt", "contents") if data.get(name)]
+    listed = chain.from_iterable([one] if isinstance(one, str | Mapping) else one for one in sources)
     turns = [turn for one in listed if (turn := _turn(one)) is not None]
     system = data.get("system") or data.get("instructions") or _parts_text(data.get("systemInstruction"))
     return [{"role": "system", "content": system}, *turns] if system else turns
 
 
 def _turn(one: Json) -> Json:
-    """One message, one text, or one of Gemini's contents, as a chat message; None if it is none of them."""
+    """One message, one text, or one of Gemini's contents, as a chat message; None if it is none of them.
+
+    What else the Responses API lists, such as a tool's result, becomes a message with its JSON.
+    """
     if isinstance(one, str):
         return {"role": "user", "content": one}
     if not isinstance(one, Mapping):
@@ -387,7 +404,11 @@ def _turn(one: Json) -> Json:
     if "parts" in one:
         role = "assistant" if one.get("role") == "model" else "user"
         return {"role": role, "content": _parts_text(one)}
-    return one if isinstance(one.get("role"), str) else None
+    if isinstance(one.get("role"), str):
+        return one
+    held = {name: value for name, value in one.items() if name not in ("id", "status", "type")}
+    role = "tool" if str(one.get("type")).endswith("_output") else "assistant"
+    return {"role": role, "content": json.dumps(held, default=str)} if held else None
 
 
 def _parts_text(content: Json) -> str:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
 import uuid
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from functools import wraps
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
 
 from litellm.types.router import CustomRoutingStrategyBase
+from litellm.types.utils import CallTypes
 
 from router.calling.litellm_router import apick, group_names, let_decide, pick
 from router.errors import ConfigError
 from router.proxying.dispatch import Candidates, Dispatcher, fit_arguments, group_of
-from router.proxying.hooks import Callback, Refused, check, metadata_in, ticket_of
-from router.proxying.ticket import TICKET, CallerRequest, Ticket, redirecting
+from router.proxying.hooks import (
+    NAMED_CALLS,
+    PROMPT_CALLS,
+    REACHING_NO_MODEL,
+    Callback,
+    Refused,
+    check,
+    metadata_in,
+    refuse_limited,
+    ticket_of,
+)
+from router.proxying.ticket import TICKET, CallerRequest, Ticket, unjudged
 from router.records import Json
 
 if TYPE_CHECKING:
@@ -21,6 +35,19 @@ if TYPE_CHECKING:
     from router.serving.client import Router
 
 ALIAS = "smart"
+UNPROMPTED: Final = "pointsman_unprompted"
+"""Marks the metadata of a call whose messages LiteLLM makes up, to pick a deployment by."""
+UNSEEN: Final = frozenset({"amoderation", "moderation"})
+"""Calls with a model's name for which LiteLLM asks no strategy."""
+_ORIGINAL: Final = "pointsman_original"
+NOT_LISTED: Final = frozenset(
+    {
+        "aadapter_completion", "aadapter_generate_content", "acompact_responses", "acreate_agent",
+        "acreate_realtime_client_secret", "acreate_realtime_transcription_session", "arealtime_calls",
+        "avector_store_update", "create_agent", "vector_store_update",
+    }
+)  # fmt: skip
+"""Methods of a `litellm.Router` that may send text and that LiteLLM's list of call types omits."""
 
 
 class Strategy(CustomRoutingStrategyBase):
@@ -57,7 +84,7 @@ class Strategy(CustomRoutingStrategyBase):
         """
         kwargs = {} if request_kwargs is None else request_kwargs
         request = {"messages": messages, "input": input, "specific_deployment": specific_deployment}
-        if messages is None:
+        if _is_unprompted(kwargs, messages):
             ticket = self._judged_by_name(kwargs, model)
             _refuse_redirected(ticket, kwargs, model)
             deployment = pick(self._litellm, model, request, kwargs)
@@ -91,7 +118,7 @@ class Strategy(CustomRoutingStrategyBase):
         """
         kwargs = {} if request_kwargs is None else request_kwargs
         group = model
-        if messages is None:
+        if _is_unprompted(kwargs, messages):
             ticket = self._judged_by_name(kwargs, model)
         else:
             ticket = self._ticket(kwargs, messages)
@@ -102,6 +129,44 @@ class Strategy(CustomRoutingStrategyBase):
         deployment = await apick(self._litellm, group, request, kwargs)
         _served_group(ticket, group, deployment)
         return deployment
+
+    def guard(self) -> None:
+        """Judge the calls of which this strategy sees no prompt, or nothing at all: images, batches, files.
+
+        Those with a model's name are judged by it. Others are refused under any limit, unless they carry an
+        id alone.
+        """
+        for kind in {one.value for one in CallTypes} | NOT_LISTED | NAMED_CALLS:
+            method = getattr(self._litellm, kind, None)
+            if callable(method) and kind not in PROMPT_CALLS:
+                setattr(self._litellm, kind, self._guarded(kind, getattr(method, _ORIGINAL, method)))
+
+    def _guarded(self, kind: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(method)
+        def judged(*arguments: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - LiteLLM's
+            if not any(kind in kinds for kinds in REACHING_NO_MODEL.values()):
+                named = inspect.signature(method).bind_partial(*arguments, **kwargs).arguments
+                model = kwargs.get("model") or named.get("model")
+                self._judge(kind, {**kwargs, "model": model})
+            marked = {**(kwargs.get("litellm_metadata") or {}), UNPROMPTED: True}
+            return method(*arguments, **{**kwargs, "litellm_metadata": marked})
+
+        setattr(judged, _ORIGINAL, method)
+        return judged
+
+    def _judge(self, kind: str, kwargs: dict[str, Any]) -> None:
+        """Judge a call before LiteLLM picks a deployment.
+
+        Raises:
+            Refused: the limits forbid it.
+        """
+        model = str(kwargs.get("model"))
+        if kind in NAMED_CALLS and (kind not in UNSEEN or model in self._groups()):
+            _refuse_redirected(self._judged_by_name(kwargs, model), kwargs, model)
+            return
+        metadata = dict(chain.from_iterable(one.items() for one in metadata_in(kwargs)))
+        tagged = _tagged(kwargs, metadata)
+        refuse_limited(self.dispatcher, {**kwargs, "litellm_metadata": tagged}, kind, labelled=True)
 
     def _groups(self) -> list[str]:
         return group_names(self._litellm)
@@ -156,6 +221,10 @@ class Strategy(CustomRoutingStrategyBase):
         return ticket
 
 
+def _is_unprompted(kwargs: Mapping[str, Any], messages: Json) -> bool:
+    return messages is None or any(UNPROMPTED in one for one in metadata_in(kwargs))
+
+
 def _refuse_redirected(ticket: Ticket, kwargs: Mapping[str, Any], group: str) -> None:
     """Refuse an attempt at a limited request whose arguments may send it past the decision.
 
@@ -166,10 +235,10 @@ def _refuse_redirected(ticket: Ticket, kwargs: Mapping[str, Any], group: str) ->
     """
     assert ticket.completion is not None, "the decision comes before the first attempt"
     version, request, decided = ticket.completion.version, ticket.completion.request, ticket.request
-    moved = (n for n in ("api_base", "base_url") if kwargs.get(n) != decided.arguments.get(n))
-    name = redirecting(kwargs) or next(moved, None)
-    if name and (limit := version.limits.binding(request, decided.wishes(), labelled=True)):
-        raise Refused(f"its argument {name!r} could send it past the limit {limit!r}; leave that out", group)
+    # An address that the decision did not see is refused, however private.
+    moved = {n: "moved" for n in ("api_base", "base_url") if kwargs.get(n) != decided.arguments.get(n)}
+    if stray := version.limits.passed_by(request, decided.wishes(), {**unjudged(kwargs), **moved}):
+        raise Refused(f"this attempt may not be sent: {stray}", group)
 
 
 def _served_group(ticket: Ticket, group: str, deployment: Mapping[str, Any]) -> str:
@@ -188,9 +257,12 @@ def _served_group(ticket: Ticket, group: str, deployment: Mapping[str, Any]) -> 
 def _callers_request(
     kwargs: dict[str, Any], metadata: dict[str, Json], messages: Json = None
 ) -> CallerRequest:
-    """The caller's request, whose tags LiteLLM's Router takes as an argument too."""
-    tagged = {**metadata, "tags": kwargs["tags"]} if kwargs.get("tags") else metadata
-    return CallerRequest.of(kwargs, tagged, messages)
+    return CallerRequest.of(kwargs, _tagged(kwargs, metadata), messages)
+
+
+def _tagged(kwargs: Mapping[str, Any], metadata: dict[str, Json]) -> dict[str, Json]:
+    """The metadata with the tags, which LiteLLM's Router takes as an argument too."""
+    return {**metadata, "tags": kwargs["tags"]} if kwargs.get("tags") else metadata
 
 
 def attach(litellm_router: LiteLLMRouter, router: Router, alias: str = ALIAS) -> Strategy:
@@ -209,6 +281,7 @@ def attach(litellm_router: LiteLLMRouter, router: Router, alias: str = ALIAS) ->
 
     strategy = Strategy(litellm_router, router, alias)
     let_decide(litellm_router, strategy)
+    strategy.guard()
     if not any(isinstance(one, Callback) for one in litellm.callbacks):
         litellm.logging_callback_manager.add_litellm_callback(Callback(strategy.dispatcher))
     return strategy

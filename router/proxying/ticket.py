@@ -10,7 +10,6 @@ from asyncio import Future
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any, Final, Literal, Self, TypeAlias
 from weakref import ref
 
@@ -22,8 +21,8 @@ from router.calling.reply import (
     gemini_piece,
     own_price,
     says_something,
+    served_in,
 )
-from router.deciding.limits import DETOURS
 from router.deciding.needs import is_given
 from router.effort import effort_of, parameters_of
 from router.errors import RequestError, RouterError
@@ -58,15 +57,14 @@ EVENT_S = 10.0
 """Longest wait for LiteLLM's event of an answer without counts or cost."""
 
 
-def redirecting(arguments: Mapping[str, Json]) -> str | None:
-    """The argument that may send a call past the hooks' judgement, or None.
+def unjudged(arguments: Mapping[str, Json]) -> dict[str, Json]:
+    """The arguments that no hook judges later.
 
-    Fallbacks by name pass, because the hooks judge each attempt; one with arguments of its own replaces the
-    address or the metadata of the request, and with them its limits.
+    Fallbacks by name are judged as attempts. One with arguments of its own replaces the address or the
+    metadata of the request, and with them its limits.
     """
-    fallbacks = (name for name in FALLBACKS if not _only_names(arguments.get(name)))
-    detours = (name for name in DETOURS if name not in FALLBACKS and is_given(arguments.get(name)))
-    return next(chain(fallbacks, detours), None)
+    named = {name for name in FALLBACKS if _only_names(arguments.get(name))}
+    return {name: value for name, value in arguments.items() if name not in named}
 
 
 def _only_names(fallbacks: Json) -> bool:
@@ -379,6 +377,7 @@ def _ended(attempt: ProxyAttempt, outcome: Outcome, price: Price | None) -> Atte
         usage=outcome.usage,
         cost_usd=cost_at(price, outcome.usage, tier) if price and answered else outcome.cost_usd,
         finish_reason=outcome.finish_reason,
+        served=served_in(outcome.response),
         notes=(*attempt.notes, *outcome.notes),
         stream=outcome.stream,
         read=lambda: outcome.response,

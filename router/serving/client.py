@@ -41,12 +41,14 @@ from router.serving.pace import pacer_of
 from router.serving.versions import load_version, version_of
 from router.settings.sections import Config
 from router.settings.yaml_file import config_of
-from router.version import Circumstances, Version
+from router.version import Circumstances, Forecast, Version
 
 if TYPE_CHECKING:
     from router.explaining.explain import Explanation
 
 REQUEST_ARGUMENTS = frozenset({"messages", "tools", "response_format"})
+TOGETHER = 256
+"""Requests whose forecasts `route_many` makes before it decides on them."""
 NO_REASONS: Mapping[str, str] = {}
 NO_PARAMETERS: Mapping[str, Json] = {}
 
@@ -213,6 +215,33 @@ class Router:
         )
         return self.decide(request, wishes)
 
+    def route_many(self, requests: Iterable[str | Mapping[str, Json]]) -> list[Decision | RouterError]:
+        """Choose the model for each of many prompts without calling any: as `route` one by one, but faster.
+
+        Args:
+            requests: prompts, or objects with `prompt` or `messages` and the arguments of `route` by name;
+                other members, such as an identifier of your own, are ignored.
+
+        Returns:
+            For each, in order, its decision, or in its place the error that `route` raises: one wrong request
+            stops no other.
+
+        Raises:
+            RouterClosed: the router was closed before.
+        """
+        version = self._version
+        parsed = [_parsed(one) for one in requests]
+        results: list[Decision | RouterError] = []
+        for start in range(0, len(parsed), TOGETHER):
+            batch = parsed[start : start + TOGETHER]
+            usable = [None if isinstance(one, RouterError) else one[0] for one in batch]
+            for one, known in zip(batch, version.foresee_usable(usable), strict=True):
+                if not isinstance(one, RouterError):
+                    results.append(self._result(version, *one, known))
+                else:
+                    results.append(one)
+        return results
+
     def decide(self, request: Request, wishes: Wishes = NO_WISHES) -> Decision:
         """Choose the model for one request without calling it, and move its session there.
 
@@ -237,30 +266,55 @@ class Router:
             unserved: reason for each model that nobody serves now.
             client: a `litellm.Router` that makes the calls instead of the router's transport.
         """
-        if self._closed:
-            raise RouterClosed
-        start = time.perf_counter()
-        try:
-            decision = self._chosen(version, request, wishes, unserved, client)
-        except RouterError as error:
-            if self.telemetry is not None:
-                self.telemetry.refused(error)
-            raise
-        if self.pacer is not None:
-            self.pacer.decided(decision)
-        if self.telemetry is not None:
-            self.telemetry.decided(version, request, decision, time.perf_counter() - start)
-        return decision
+        self._check_open()
+        return self._chosen(version, request, wishes, self._circumstances(version, request, unserved, client))
 
     def _chosen(
         self,
         version: Version,
         request: Request,
         wishes: Wishes,
-        unserved: Mapping[str, str],
-        client: Any,  # noqa: ANN401 - litellm.Router
+        circumstances: Circumstances,
+        foreseen: tuple[Request, Forecast] | None = None,
     ) -> Decision:
-        circumstances = Circumstances(
+        start = time.perf_counter()
+        try:
+            case = version.case(request, wishes, circumstances, foreseen)
+            decision = version.settle(case)
+        except RouterError as error:
+            if self.telemetry is not None:
+                self.telemetry.refused(error)
+            raise
+        self._sessions.sit(request.session_id, decision.model, case.tokens)
+        if self.pacer is not None:
+            self.pacer.decided(decision)
+        if self.telemetry is not None:
+            self.telemetry.decided(version, request, decision, time.perf_counter() - start)
+        return decision
+
+    def _result(
+        self, version: Version, request: Request, wishes: Wishes, foreseen: tuple[Request, Forecast] | None
+    ) -> Decision | RouterError:
+        """The decision on one of many requests, or the error that it raises."""
+        self._check_open()
+        try:
+            circumstances = self._circumstances(version, request)
+            return self._chosen(version, request, wishes, circumstances, foreseen)
+        except RouterError as error:
+            return error
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RouterClosed
+
+    def _circumstances(
+        self,
+        version: Version,
+        request: Request,
+        unserved: Mapping[str, str] = NO_REASONS,
+        client: Any = None,  # noqa: ANN401 - litellm.Router
+    ) -> Circumstances:
+        return Circumstances(
             unserved=unserved,
             local=self._transport.local_models(version.models, version.config, client),
             targets=self._transport.targets(version.models, client),
@@ -270,10 +324,6 @@ class Router:
             serve_rules=self._shadow,
             weight=None if self.pacer is None else self.pacer.weight,
         )
-        case = version.case(request, wishes, circumstances)
-        decision = version.settle(case)
-        self._sessions.sit(request.session_id, decision.model, case.tokens)
-        return decision
 
     def completion_of(
         self, version: Version, request: Request, decision: Decision, arguments: Mapping[str, Json]
@@ -564,6 +614,16 @@ def _request_and_wishes(prompt: str | Sequence[Json], fields: dict[str, Json]) -
     wishes = {name: fields.pop(name) for name in WISH_FIELDS & fields.keys()}
     _refuse(fields.keys() - (REQUEST_FIELDS - {"messages"}))
     return Request.of(prompt, **fields), Wishes(**wishes)
+
+
+def _parsed(value: str | Mapping[str, Json]) -> tuple[Request, Wishes] | RequestError:
+    """The request and the wishes of one item of `route_many`, or what is wrong with it."""
+    try:
+        if isinstance(value, str):
+            return Request.of(value), NO_WISHES
+        return Request.from_json(value), Wishes.from_json(value)
+    except RequestError as error:
+        return error
 
 
 def _opened(log: CallLog | str | Path | None, config: Config) -> CallLog | None:

@@ -173,6 +173,7 @@ class Completion:
             notes=attempt.notes,
             alternatives=decision.success_probability,
             effort=self._effort(attempt.model),
+            served_model=attempt.served,
         )
 
 

@@ -61,7 +61,8 @@ def load_version(
     if not str(where).startswith(SCHEMES):
         if is_settings_file(where):
             return _callable_by(transport, _rules_of(Path(where), settings, expect)), None
-        return _callable_by(transport, Version.load(Path(where), settings, expect=expect)), None
+        load = partial(Version.load, Path(where), settings, expect=expect)
+        return _callable_by(transport, load_in_time(load, str(where))), None
     source = RegistrySource(str(where), copies=settings.registry.copies if settings else None)
     try:
         copy = source.current()
@@ -107,7 +108,7 @@ def version_of(
         ArtifactError, ConfigError: as `Router.load`.
     """
     load = partial(Version.load, copy.folder, settings, held=copy, expect=expect)
-    return _callable_by(transport, load_in_time(load, copy.version))
+    return _callable_by(transport, load_in_time(load, copy.version.name))
 
 
 def _callable_by(transport: Any, version: Version) -> Version:  # noqa: ANN401 - litellm.Router

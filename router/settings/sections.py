@@ -312,6 +312,8 @@ class Limits(Settings):
         local_only: allow only local models: the air-gapped setting.
         local_only_task_types, local_only_tags: allow only local models for requests with one of these,
             compared without case and surrounding space.
+        arguments: further LiteLLM arguments that a request under a limit may carry, `extra_body.NAME`,
+            `extra_headers.NAME` or `tools.TYPE` for what is in one. Without a limit, any passes.
     """
 
     deny: list[str] = []
@@ -319,6 +321,7 @@ class Limits(Settings):
     local_only: bool = False
     local_only_task_types: list[str] = []
     local_only_tags: list[str] = []
+    arguments: list[str] = []
 
 
 class CoolDown(Settings):

@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import RequestError
-from router.records import Decision, Json, Request, Wishes, message_texts, prompt_key
+from router.records import (
+    LONGEST_LABEL,
+    MOST_MESSAGES,
+    MOST_TAGS,
+    Decision,
+    Json,
+    Request,
+    Wishes,
+    message_texts,
+    prompt_key,
+)
 
 TOOL = {"type": "function", "function": {"name": "refund", "parameters": {"a": 1, "b": 2}}}
 QUESTION = [{"role": "user", "content": "Is it open?"}]
@@ -179,3 +189,25 @@ def test_an_unknown_cost_is_written_as_null() -> None:
         "small": None,
         "large": 0.0123457,
     }
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        pytest.param({"tags": ["a"] * (MOST_TAGS + 1)}, "a request of 1,001 tags: send", id="tags"),
+        pytest.param({"tags": ["a" * (LONGEST_LABEL + 1)]}, "a tag has 10,001 characters", id="a tag"),
+        pytest.param({"task_type": "a" * (LONGEST_LABEL + 1)}, "task_type has 10,001 char", id="a task type"),
+        pytest.param({"session_id": "a" * (LONGEST_LABEL + 1)}, "session_id has 10,001", id="a session"),
+    ],
+)
+def test_more_names_or_longer_ones_than_anybody_needs_are_refused(fields: Json, message: str) -> None:
+    usual = {"tags": ["a" * LONGEST_LABEL] * MOST_TAGS, "session_id": "a" * LONGEST_LABEL}
+    Request.of("hi", **usual)
+    with pytest.raises(RequestError, match=message):
+        Request.of("hi", **{**usual, **fields})
+
+
+def test_too_many_messages_are_refused_before_they_are_read() -> None:
+    unread: Json = object()
+    with pytest.raises(RequestError, match="a request of 5,001 messages: send at most 5,000"):
+        Request.of([unread] * (MOST_MESSAGES + 1))

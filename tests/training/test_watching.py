@@ -113,6 +113,23 @@ def test_a_router_that_is_worse_as_a_whole_is_worth_a_rollback(
     assert watched(replace(job, name=None), log, quiet).alarms[0].next.startswith("pointsman train ")
 
 
+def test_answers_that_name_another_model_than_before_are_an_alarm_and_from_the_first_on_a_note(
+    job: WatchJob, log: Log, quiet: Reporter
+) -> None:
+    log.add(100, served_model=f"openai/{log.model}").add(20)
+    assert watched(job, log, quiet).findings == []
+    log.add(60, model=log.version.models[1], served_model="something-else")
+    (note,) = watched(job, log, quiet).findings
+    assert (note.kind, note.model, note.alarm) == ("served", log.version.models[1], False)
+    log.add(25, served_model="a-small-one")
+    found = next(one for one in watched(job, log, quiet).alarms if one.kind == "served")
+    assert (
+        found.sentence
+        == f"{log.model}: 20.0 % of 125 answers name 'a-small-one' since 2026-01-01 03:00 (UTC)"
+    )
+    assert found.next.startswith("pointsman retrain ")
+
+
 @pytest.mark.parametrize(("factor", "kinds"), [(0.5, set()), (1.2, set()), (2.5, {"cost"})])
 def test_dearer_calls_are_found_whatever_the_tail(
     job: WatchJob, log: Log, quiet: Reporter, factor: float, kinds: set[str]

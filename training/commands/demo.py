@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from router.cli.console import AsJson, app, loaded_version, people, print_json
-from router.cli.serving import answer
+from router.cli.serving import answers
 from router.errors import RouterError
 from router.errors.masking import without_credentials
 from training.commands.comparing import compare_command
@@ -70,7 +70,7 @@ def demo_command(
     _step(f"pointsman route --router {folder} < {requests}")
     loaded = loaded_version(str(folder), None)
     lines = requests.read_bytes().splitlines()
-    decided = [(json.loads(line), answer(loaded, line)) for line in lines]
+    decided = list(zip(map(json.loads, lines), answers(loaded, lines, len(lines)), strict=True))
     if as_json:
         print_json([decision for _, decision in decided])
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from router.cli.console import AsJson, SettingsFile, app, one_line_text, print_json, progress_bars
+from router.effort import effort_in, endpoint_of, parameters_of
 from training.commands.offline import CACHE, Calls, Fields, Rejects, offline, reading_of
 
 if TYPE_CHECKING:
@@ -72,6 +73,12 @@ def _show(export: TierExport) -> None:
 
 
 def _snippet(tiers: Mapping[str, str]) -> str:
+    actions = {model: effort for model in tiers.values() if (effort := effort_in(model))}
+    efforts = "".join(
+        f"\n  - model_name: {json.dumps(model)}\n"
+        f"    litellm_params: {json.dumps({'model': endpoint_of(model), **parameters_of(effort)})}"
+        for model, effort in actions.items()
+    )
     models = ", ".join(f"{tier}: {json.dumps(model)}" for tier, model in tiers.items())
     return f"""\
   - model_name: smart   # the name that applications use; the tiers' models are model_names beside it
@@ -80,4 +87,4 @@ def _snippet(tiers: Mapping[str, str]) -> str:
       complexity_router_config:
         classifier_type: heuristic_v2
         tiers: {{{models}}}
-        heuristic_v2_artifact: <the line in the file, which is also YAML>"""
+        heuristic_v2_artifact: <the line in the file, which is also YAML>{efforts}"""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from training.watching import Watched
 
 ALARM = 6
-"""Exit code of `watch` when success or cost is shown to be worse than the forecast."""
+"""Exit code of `watch` when something is shown not to be as forecast."""
 
 
 @app.command("watch")
@@ -55,7 +55,8 @@ def watch_command(
 ) -> None:
     """Compare a router's calls with its forecasts; may run daily: 5 % false alarms over all looks together.
 
-    Exit code 6: success or cost is shown to be worse than the forecast, or the prompts to be others.
+    Exit code 6: success or cost is shown to be worse than the forecast, the prompts to be others, or the
+    answers of a model name another one than before.
     """
     offline()
     from router.settings.yaml_file import load_config

@@ -99,7 +99,7 @@ def export_tiers(sources: Sequence[str], reading: ReadOptions, out: Path, report
         MissingExtra: LiteLLM is not installed.
     """
     with calls_of(sources, reading, reporter) as files:
-        table = table_of(files, reading.config, reporter, models=())
+        table = table_of(files, reading.config, reporter)
     export = tier_export(table, reading.config, out)
     write_whole(out, json.dumps(export.artifact) + "\n")
     return export

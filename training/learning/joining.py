@@ -25,6 +25,8 @@ OWN_PENALTY = 10.0
 """On the weights of the differences between the head's own models."""
 DEVIATION_PENALTY = 10.0
 """On the weights of the narrow inputs, of which there are more than outcomes."""
+SURPRISE_PENALTY = 1.0
+"""On the weight of what the others did beyond their forecasts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,7 @@ class NewcomerOutcomes:
         success: shape (n,); in [0, 1].
         weight: shape (n,); importance of each outcome.
         input_tokens, output_tokens: shape (n,).
+        others: shape (n, m); success of the models on offer, in the head's order.
         groups: shape (n,); prompts of one group are forecast from the others.
     """
 
@@ -43,6 +46,7 @@ class NewcomerOutcomes:
     weight: FloatArray
     input_tokens: FloatArray
     output_tokens: FloatArray
+    others: FloatArray
     groups: IntArray
 
     def rows(self, index: IntArray | BoolArray) -> NewcomerOutcomes:
@@ -55,10 +59,12 @@ def with_model(head: Head, evidence: NewcomerOutcomes) -> Head:
     """A head with one more model on offer, the last; what it forecasts for the others stays bit for bit.
 
     Without outcomes the model is expected to do as well as the others do on average, and to write as much.
+    What the others did on its prompts, beyond their forecasts, tells luck in the draw of prompts from skill.
     """
     own, narrow, output = _forecasts(head, evidence.features)
     inputs = _design(own, narrow, evidence.features.task_type, len(head.last.table))
-    weights = _fit_success(inputs, evidence.success, evidence.weight, own.shape[1], narrow.shape[1])
+    surprise = evidence.others - head.predict(evidence.features).probability
+    weights = _fit_success(inputs, _known_mean(surprise), evidence, own.shape[1], narrow.shape[1])
     shared, table, of_own, deviation = np.split(weights, np.cumsum([1, len(head.last.table), own.shape[1]]))
     table = table + np.where(np.arange(len(table)) > 0, table[0], 0.0)
     column = Added(
@@ -135,19 +141,33 @@ def _design(own: FloatArray, narrow: Float32Array, task_type: IntArray, tables: 
     return np.hstack([mean, types, own - mean, narrow])
 
 
+def _known_mean(values: FloatArray) -> FloatArray:
+    """The mean of the finite values of each row; 0 where there is none."""
+    known = np.isfinite(values)
+    return np.asarray(np.where(known, values, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1))
+
+
 def _fit_success(
-    inputs: FloatArray, success: FloatArray, weight: FloatArray, models: int, narrow: int
+    inputs: FloatArray, surprise: FloatArray, evidence: NewcomerOutcomes, models: int, narrow: int
 ) -> FloatArray:
-    """Weights of the inputs: logistic regression shrunk to the mean of the head's own models."""
+    """Weights of the inputs: logistic regression shrunk to the mean of the head's own models.
+
+    The others' surprise on a prompt explains some outcomes. Its weight is left out, as no forecast knows it,
+    and the rest is scaled to the chance averaged over it.
+    """
+    success, weight = evidence.success, evidence.weight
     known = np.isfinite(success) & (weight > 0)
     prior = np.zeros(inputs.shape[1])
     prior[0] = 1.0
     tasks = inputs.shape[1] - 2 - models - narrow
     penalties = np.repeat(
-        [SHARED_PENALTY, LEVEL_PENALTY, TASK_PENALTY, OWN_PENALTY, DEVIATION_PENALTY],
-        [1, 1, tasks, models, narrow],
+        [SHARED_PENALTY, LEVEL_PENALTY, TASK_PENALTY, OWN_PENALTY, DEVIATION_PENALTY, SURPRISE_PENALTY],
+        [1, 1, tasks, models, narrow, 1],
     )
-    return fit_logistic(inputs[known], success[known], weight[known], penalties, prior).weights
+    explained = np.hstack([inputs, surprise[:, None]])[known]
+    fitted = fit_logistic(explained, success[known], weight[known], penalties, np.append(prior, 0.0)).weights
+    spread = np.var(surprise[known]) * fitted[-1] ** 2 if known.any() else 0.0
+    return np.asarray(fitted[:-1] / np.sqrt(1.0 + spread * np.pi / 8))
 
 
 def _fit_lengths(

@@ -210,7 +210,9 @@ def _empty_files(files: Sequence[LogFile], tasks: Sequence[TaskSummary]) -> list
 
 
 def _ignored_columns(names: Set[str], mapping: Mapping[str, str]) -> list[str]:
-    own = set(COLUMNS) if names >= set(COLUMNS) - {"effort"} else set()  # earlier logs lack it
+    own = (
+        set(COLUMNS) if names >= set(COLUMNS) - {"effort", "served_model"} else set()
+    )  # earlier logs lack it
     return sorted(names - set(mapping.values()) - own)
 
 

@@ -84,7 +84,7 @@ def test_the_table_says_what_its_figures_are(run: Run, log: str) -> None:
         "- always strong: the estimated cost with large, from the time of each call",
         "- saved: over the 2 of 3 calls whose cost and estimate are both known",
         "- no sum includes the unknown cost of 1 call(s)",
-        "- failed attempts returned no whole answer; their 0.0000 USD count in the cost but not in the "
+        "- failed attempts returned no whole answer; their $0.00 count in the cost but not in the "
         "saving; 1 of them reported no cost",
         "- a call with several tags counts under each of them; the total counts each call once",
         "- days and months are those of Europe/Berlin",

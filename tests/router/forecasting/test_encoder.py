@@ -143,8 +143,12 @@ def test_the_ids_by_words_are_those_of_the_tokenizer(
 ) -> None:
     by_words: WordIds = version.encoder._tokenizer  # type: ignore[attr-defined]
     text = between.join(words)
-    assert by_words.ids(text) == by_words._tokenizer.encode(text).ids
-    assert by_words.ids(text) == by_words._tokenizer.encode(text).ids
+    ids = by_words._tokenizer.encode(text).ids
+    assert by_words.ids(text) == ids
+    assert by_words.ids(text) == ids
+    for most in (4, 7, len(ids)):
+        cut = ids if len(ids) <= most else ids[: most // 2] + ids[most // 2 - most :]
+        assert by_words.window(text, most) == (cut, len(ids))
 
 
 def test_the_known_words_are_bounded(router_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,7 +118,7 @@ def test_every_part_that_is_no_text_has_its_tokens(kind: str) -> None:
 def test_what_has_no_known_count_is_named() -> None:
     assert request_contents(saying([{"type": "weird", "id": "1"}])).uncounted == "a part of type 'weird'"
     assert request_contents(saying([{"type": "text", "text": "hi"}])).uncounted is None
-    assert contents_of([[1] * (2 * MOST_NODES)]).uncounted == "more than 30,000 values"
+    assert contents_of([[1] * (2 * MOST_NODES)]).uncounted == f"more than {MOST_NODES:,} values"
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def test_a_version_that_never_ends_loading_is_refused_in_time(
     over = threading.Event()
 
     def load(copy: Copy) -> object:
-        return load_in_time(over.wait, copy.version)
+        return load_in_time(over.wait, copy.version.name)
 
     follower = Follower(source, copy_of(1), load=load, use=owner.swap, poll_s=0)
     source.at = 2
@@ -180,7 +180,7 @@ def test_an_error_of_a_load_in_time_is_its_own(error: Exception) -> None:
         raise error
 
     with pytest.raises(type(error), match=str(error)):
-        load_in_time(load, version(1))
+        load_in_time(load, version(1).name)
 
 
 @pytest.mark.parametrize("kind", [DamagedArtifact, ForeignArtifact, NewerArtifact])

@@ -502,6 +502,12 @@ def test_a_check_passes_what_may_be_served(dispatcher: Dispatcher, callback: Cal
             [{"role": "system", "content": "Be kind."}, *HI],
             id="Anthropic's",
         ),
+        pytest.param(
+            {"input": [{"type": "function_call_output", "call_id": "c", "output": "4"}]},
+            [{"role": "tool", "content": '{"call_id": "c", "output": "4"}'}],
+            id="Responses, a tool's result",
+        ),
+        pytest.param({"messages": HI, "prompt": "hi"}, HI * 2, id="texts in several places"),
         pytest.param({"prompt": "hi"}, HI, id="a text completion"),
         pytest.param({"prompt": ["hi"]}, HI, id="text completions"),
         pytest.param(

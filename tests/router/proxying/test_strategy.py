@@ -11,15 +11,16 @@ import litellm
 import openai
 import pytest
 from litellm.router import Router as LiteLLMRouter
+from litellm.types.utils import CallTypes
 
 from router.call_log.log import read_rows
 from router.errors import CallLogError, ConfigError
 from router.litellm_plugin import attach
-from router.proxying.hooks import Callback, Refused
+from router.proxying.hooks import PROMPT_CALLS, REACHING_NO_MODEL, Callback, Refused
 from router.records import Json
 from router.serving.client import Router
 from router.settings.yaml_file import parse_config
-from tests.services.provider import KEY, Provider, answer, rate_limit, server_error
+from tests.services.provider import KEY, Provider, answer, odd, rate_limit, server_error
 from tests.services.waiting import wait_until, wait_until_async
 
 LOCAL = "ollama/llama3.1"
@@ -338,7 +339,7 @@ def test_a_fallback_with_arguments_of_its_own_can_t_lose_a_limit(
 
 
 def test_an_argument_that_redirects_a_call_is_refused_under_a_limit_alone(app: App) -> None:
-    with pytest.raises(Refused, match="'use_litellm_proxy' could send it past the limit 'deny'"):
+    with pytest.raises(Refused, match="limit 'deny', which its argument 'use_litellm_proxy' could"):
         plain(app, model="gpt-5", use_litellm_proxy=True, metadata={"pointsman": {"deny": ["gpt-4o"]}})
     assert plain(app, model="gpt-5", custom_llm_provider="openai") == "answer from five"
 
@@ -366,6 +367,94 @@ def test_a_group_is_judged_by_its_own_name_however_a_call_names_it(
 @both_picks
 def test_a_call_without_messages_may_go_to_a_local_model_under_a_limit(app: App, pick: Way) -> None:
     assert pick(app, LOCAL, metadata={"pointsman": {"local_only": True}}) == LOCAL
+
+
+EVERY_METHOD = sorted(
+    {one.value for one in CallTypes}
+    | {name for name, value in vars(LiteLLMRouter(model_list=[])).items() if callable(value)}
+)
+"""What a `litellm.Router` calls models and providers by."""
+ID_ALONE = frozenset[str]().union(*REACHING_NO_MODEL.values())
+NO_CALL = {"cached_deployment_model_info"}
+"""An attribute that only looks like a call."""
+
+
+@pytest.mark.parametrize(
+    "wishes", [{"local_only": True}, {"deny": ["gpt-5"]}, {"max_cost_usd": 9.0}], ids=str
+)
+def test_every_call_that_shows_the_strategy_no_prompt_is_judged_by_name_or_refused(
+    app: App, provider: Provider, wishes: Json
+) -> None:
+    left = [
+        kind
+        for kind in EVERY_METHOD
+        if {kind, f"a{kind}"}.isdisjoint(PROMPT_CALLS | ID_ALONE | NO_CALL)
+        and callable(getattr(app.litellm, kind, None))
+    ]
+    assert {"aimage_generation", "acreate_batch", "amoderation", "acreate_file", "embedding"} <= {*left}
+    for kind in left:
+        with pytest.raises(Refused, match="may not"):
+            getattr(app.litellm, kind)(model="gpt-5", litellm_metadata={"pointsman": wishes})
+    assert not provider.requests
+
+
+@pytest.mark.parametrize("kind", ["amoderation", "aimage_generation", "acreate_batch"])
+def test_a_deployments_id_leads_no_unseen_call_past_a_limit(app: App, provider: Provider, kind: str) -> None:
+    for one in app.deployments:
+        one["model_info"] = {"id": "the-id-of-five"} if one["model_name"] == "gpt-5" else {}
+    app.litellm = LiteLLMRouter(model_list=app.deployments, num_retries=0)
+    attach(app.litellm, app.router)
+
+    async def call() -> None:
+        arguments = {"model": "the-id-of-five", "input": "hi", "prompt": "hi"}
+        await getattr(app.litellm, kind)(**arguments, metadata={"pointsman": {"deny": ["gpt-5"]}})
+
+    with pytest.raises(Refused, match="may not"):
+        asyncio.run(call())
+    assert not provider.requests
+
+
+IMAGE = '{"created": 1, "data": [{"url": "http://127.0.0.1/x.png"}]}'
+BATCH = (
+    '{"id": "b", "object": "batch", "endpoint": "/v1/chat/completions", "input_file_id": "f", "status":'
+    ' "validating", "completion_window": "24h", "created_at": 1}'
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "arguments"),
+    [
+        ("aimage_generation", IMAGE, {"prompt": "a cat"}),
+        (
+            "acreate_batch",
+            BATCH,
+            {
+                "completion_window": "24h",
+                "endpoint": "/v1/chat/completions",
+                "input_file_id": "f",
+                "metadata": {"team": "a"},
+            },
+        ),
+    ],
+)
+def test_a_call_whose_message_litellm_makes_up_passes_without_a_limit_and_leaves_no_row(
+    app: App, provider: Provider, kind: str, body: str, arguments: Json
+) -> None:
+    for name in ("five", "?"):
+        provider.script(name, odd(body))
+    asyncio.run(getattr(app.litellm, kind)(model="gpt-5", **arguments))
+    assert len(provider.requests) == 1
+    assert app.written() == []
+
+
+def test_attaching_again_judges_by_the_new_router_alone(
+    make_app: Callable[[str], App], provider: Provider
+) -> None:
+    strict, free = make_app("limits: {local_only: true}"), make_app("")
+    attach(strict.litellm, free.router)
+    provider.script("five", odd(IMAGE))
+    asyncio.run(strict.litellm.aimage_generation(model="gpt-5", prompt="a cat"))
+    assert len(provider.requests) == 1
 
 
 def test_one_metadata_object_may_serve_many_requests_at_once(app: App) -> None:

@@ -5,9 +5,11 @@ import json
 import math
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from copy import copy
 from datetime import UTC, datetime, timedelta
 from inspect import signature
 from pathlib import Path
@@ -15,13 +17,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from router import Router
 from router.call_log.log import CallLog, read_rows
-from router.deciding.limits import DETOURS
+from router.deciding.arguments import straying
 from router.errors import (
     ArtifactError,
     CallFailed,
@@ -30,14 +32,17 @@ from router.errors import (
     NoModelAllowed,
     RequestError,
     RouterClosed,
+    RouterError,
     StreamBroken,
 )
-from router.records import WISH_FIELDS, Json, Request, refuse_near_misses
+from router.loading import follow
+from router.records import WISH_FIELDS, Decision, Json, Request, Wishes, refuse_near_misses
 from router.serving.completion import NAMED_ALIKE, REFUSED
 from router.settings.sections import Price
 from router.settings.yaml_file import parse_config
 from router.version import Version
 from tests.router.loading.test_artifact import signed_again
+from tests.router.messages import messages
 from tests.services.provider import KEY, Provider, answer, rate_limit, server_error, tokens, too_long
 
 KEY_VARIABLE = "POINTSMAN_CLIENT_KEY"
@@ -794,5 +799,114 @@ def test_what_names_no_router_is_refused_as_such(nothing: Any) -> None:  # noqa:
         Router.load(nothing)
 
 
-def test_what_may_send_a_call_past_a_limit_is_refused_per_request() -> None:
-    assert set(DETOURS) - REFUSED.keys() == set()
+@every_way
+def test_the_log_says_which_model_the_provider_states(app: App, way: Way) -> None:
+    with app.router() as router:
+        way(router)
+        (row,) = flushed(router, app)
+    assert row["served_model"].endswith(name(row["model"]))
+
+
+def test_a_folder_whose_network_never_ends_is_refused_in_time(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(follow, "LOAD_S", 0.1)
+    monkeypatch.setattr("router.forecasting.encoder.OnnxEncoder.__init__", lambda *_: over.wait())
+    monkeypatch.setattr("router.forecasting.encoder.StaticEncoder.__init__", lambda *_: over.wait())
+    with pytest.raises(ArtifactError, match=r"not loaded and tried within 0\.1 s"):
+        app.router()
+    over.set()
+
+
+DETOURS = (
+    "azure", "client", "context_window_fallback_dict", "custom_llm_provider", "deployment_id", "fallbacks",
+    "litellm_credential_name", "model_list", "silent_model", "use_litellm_proxy", "user_config",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DETOURS)
+def test_what_may_send_a_call_past_a_limit_is_refused_per_request(app: App, name: str) -> None:
+    assert name in REFUSED
+    assert straying({name: "x"}, "deny") == name
+
+
+@every_way
+def test_an_unknown_argument_is_refused_under_a_limit_alone_unless_the_settings_name_it(
+    app: App, way: Way
+) -> None:
+    more = {"extra_body": {"provider": {"order": ["x"]}}, "deny": ["gpt-4o"]}
+    with (
+        app.router() as router,
+        pytest.raises(NoModelAllowed, match=r"'extra_body\.provider' could pass by limit 'deny'"),
+    ):
+        way(router, **more)
+    for limits, callers in (
+        ("", {**more, "deny": []}),
+        ("limits: {arguments: [extra_body.provider]}", more),
+    ):
+        with app.router(limits) as router:
+            way(router, **callers)
+
+
+ITEM = st.fixed_dictionaries(
+    {
+        "prompt": st.sampled_from(
+            ["Translate 'bus' to Dutch.", "word " * 900, "", "def f(x): return x", "你好"]
+        )
+    },
+    optional={
+        "session_id": st.sampled_from(["a", "b"]),
+        "task_type": st.sampled_from(["coding", "unheard of", 7]),
+        "tradeoff": st.sampled_from([0.0, 1.0, 2.0]),
+        "deny": st.sampled_from([["no such model"], []]),
+        "local_only": st.booleans(),
+        "parameters": st.sampled_from([{"max_tokens": 5}, {"n": 3}, "none"]),
+        "task_typ": st.just("a slip of the pen"),
+        "row": st.integers(),
+    },
+)
+ITEMS = st.lists(
+    ITEM
+    | st.sampled_from(["just a prompt", {"messages": [{"role": "user", "content": "x"}] * 6_000}, {}, 7])
+    | messages().map(lambda message: {"messages": [message]}),
+    max_size=40,
+)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(ITEMS)
+def test_many_are_decided_as_one_after_another(version: Version, items: Json) -> None:
+    config = parse_config("exploration: {share: 0.3, seed: 7}")
+    together, alone = (Router(copy_with(version, config)) for _ in range(2))
+    for item, made in zip(items, together.route_many(items), strict=True):
+        assert about(made) == about(alone_by(alone, item))
+
+
+def alone_by(router: Router, item: Json) -> Decision | RouterError:
+    try:
+        if isinstance(item, str):
+            return router.route(item)
+        return router.decide(Request.from_json(item), Wishes.from_json(item))
+    except RouterError as error:
+        return error
+
+
+def about(result: Decision | RouterError) -> Json:
+    """An error, or a decision, its numbers to four digits: sums over many at once are rounded otherwise."""
+    if isinstance(result, RouterError):
+        return repr(result)
+    return json.loads(json.dumps(result.to_json()), parse_float=lambda text: float(f"{float(text):.4g}"))
+
+
+def copy_with(version: Version, config: Any) -> Version:  # noqa: ANN401 - settings
+    changed = copy(version)
+    changed.config = config
+    return changed
+
+
+def test_a_closed_router_decides_on_none_of_many(router_folder: Path) -> None:
+    router = Router.load(router_folder)
+    router.close()
+    with pytest.raises(RouterClosed, match="closed"):
+        router.route_many(["hi"])

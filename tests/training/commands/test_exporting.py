@@ -32,3 +32,30 @@ def test_export_writes_the_artifact_and_says_what_it_loses(
         (alias,) = yaml.safe_load(said[said.index("  - model_name") : said.index("LiteLLM's proxy serves")])
         tiers = alias["litellm_params"]["complexity_router_config"]["tiers"]
         assert tiers == {"SIMPLE": "small", "MEDIUM": "small", "COMPLEX": "large", "REASONING": "large"}
+
+
+def test_tiers_tell_efforts_apart_and_come_with_the_deployments_that_send_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    efforts = {"small": "low", "middle": "medium", "large": "thinking=1024"}
+    rows = [{**call, "model": "m", "effort": efforts[call["model"]]} for call in calls()]
+    log, out = write_lines(tmp_path / "calls.jsonl", *rows), str(tmp_path / "tiers.json")
+    arguments = ["pointsman", "export", "--format", "litellm-tier-artifact", log, "--out", out]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit, match="0"):
+        cli.main()
+    said = capsys.readouterr().out
+    alias, *actions = yaml.safe_load(
+        said[said.index("  - model_name") : said.index("LiteLLM's proxy serves")].replace(
+            "<the line", "the line"
+        )
+    )
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    assert set(alias["litellm_params"]["complexity_router_config"]["tiers"].values()) == {
+        "m@low",
+        "m@thinking=1024",
+    }
+    assert {one["model_name"]: one["litellm_params"] for one in actions} == {
+        "m@low": {"model": "m", "reasoning_effort": "low"},
+        "m@thinking=1024": {"model": "m", "thinking": thinking},
+    }

@@ -133,7 +133,7 @@ def test_the_price_shown_is_never_above_the_budget(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
     _, said, messages = replay("--out", out, "--budget", 0.0001)
-    assert "at most $0.00012 (the budget surely covers none of 3 calls, and 0 at" in said + messages
+    assert "at most $0.00010 (the budget surely covers none of 3 calls, and 0 at" in said + messages
 
 
 def test_calls_that_fail_are_named_and_the_exit_code_says_so(

@@ -83,7 +83,7 @@ def answer(model: str, usd: float | None = 0.002) -> dict[str, Json]:
 
 
 @pytest.mark.parametrize(
-    ("usd", "words"), [pytest.param(0.002, "2.000", id="known"), pytest.param(None, "unknown", id="unknown")]
+    ("usd", "words"), [pytest.param(0.002, "$2.00", id="known"), pytest.param(None, "unknown", id="unknown")]
 )
 def test_a_decision_shows_its_expected_cost(
     usd: float | None, words: str, capsys: pytest.CaptureFixture[str]

@@ -22,7 +22,7 @@ def features(version: Version) -> Features:
     return version.features(requests, [version.encode(request) for request in requests])
 
 
-def evidence(features: Features, success: FloatArray) -> NewcomerOutcomes:
+def evidence(features: Features, success: FloatArray, others: FloatArray | None = None) -> NewcomerOutcomes:
     count = len(features)
     return NewcomerOutcomes(
         features=features,
@@ -30,6 +30,7 @@ def evidence(features: Features, success: FloatArray) -> NewcomerOutcomes:
         weight=np.ones(count),
         input_tokens=2 * features.tokens,
         output_tokens=np.full(count, 40.0),
+        others=np.full((count, 1), np.nan) if others is None else others,
         groups=np.arange(count),
     )
 
@@ -93,6 +94,19 @@ def test_a_held_out_forecast_has_not_seen_its_prompts_outcome(version: Version, 
     held_out = held_out_success(version.head, known)
     assert np.square(held_out - noise).mean() > np.square(fitted - noise).mean()
     assert abs(held_out.mean() - noise.mean()) < 0.05
+
+
+def test_bad_luck_that_the_others_share_counts_less_against_a_model(
+    version: Version, features: Features
+) -> None:
+    some, usual = features.rows(slice(0, 40)), version.head.predict(features).probability.mean()
+    half = (np.arange(40) % 4 < 2).astype(np.float64)
+    shared = np.repeat(half[:, None], len(version.models), axis=1)
+    alone, together = (
+        with_model(version.head, evidence(some, half, others)).predict(features).probability[:, -1].mean()
+        for others in (np.full(shared.shape, np.nan), shared)
+    )
+    assert usual > together > alone + 0.1 * (usual - alone)
 
 
 def test_thin_evidence_moves_a_forecast_less(version: Version, features: Features) -> None:

@@ -119,6 +119,17 @@ def test_a_second_pass_embeds_nothing(log: str, tmp_path: Path) -> None:
     assert counts == [30, 0]
 
 
+def test_a_log_without_a_model_at_two_efforts_is_the_same_table_told_apart_or_not(tmp_path: Path) -> None:
+    rows = [call(model="a", effort="low", success=True), call(model="b", success=False)] * 3
+    files = read(tmp_path, write_lines(tmp_path / "calls.jsonl", *rows))
+    configs = (
+        Config.model_validate({"training": {"efforts": one, "min_calls": 2}}) for one in ("auto", "together")
+    )
+    auto, together = (table_of(files, config, Recorder()) for config in configs)
+    assert auto.models == together.models == ("a", "b")
+    assert auto.success.tobytes() == together.success.tobytes()
+
+
 @pytest.mark.parametrize(
     ("efforts", "models"),
     [

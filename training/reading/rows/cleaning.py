@@ -44,7 +44,7 @@ CALL_SCHEMA = pa.schema(
         "latency_s": pa.float64(), "propensity": pa.float64(), "policy_version": _TEXT,
         "decision_source": _TEXT, "confidence": pa.float64(), "sampling_probability": pa.float64(),
         "truncated": pa.bool_(), "effort": _TEXT, "expected_cost_usd": pa.float64(),
-        "graded": pa.float64(), "graded_source": _TEXT,
+        "graded": pa.float64(), "graded_source": _TEXT, "served_model": _TEXT,
     }
 )  # fmt: skip
 """The canonical call log; `messages`, `tools` and `response_format` are JSON text."""
