@@ -268,7 +268,8 @@ class Training(Settings):
         max_reject_share: reading stops if the share of unreadable rows is higher.
         max_prompts: prompts to fit on; a larger log is sampled by prompt key. More than 50,000 are kept in
             temporary files and read in blocks, so that memory hardly grows with them; thresholds, other
-            choices and comparisons rest on 50,000 of them.
+            choices and comparisons rest on 50,000 of them. None: a million with the static encoder, and
+            50,000 with a network, which needs many times as long for each.
         half_life_days: age, before the log's newest call, at which an outcome teaches half as much; None: age
             does not matter.
         test_share: share of the prompts held out for the report.
@@ -289,7 +290,7 @@ class Training(Settings):
     success_score: Share = 0.5
     min_calls: Annotated[int, Field(ge=2)] = 50
     max_reject_share: Share = 0.05
-    max_prompts: Annotated[int, Field(ge=100)] = 1_000_000
+    max_prompts: Annotated[int, Field(ge=100)] | None = None
     half_life_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     test_share: Annotated[float, Field(ge=0, lt=0.5)] = 0.1
     validation_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.15

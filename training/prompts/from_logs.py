@@ -16,7 +16,7 @@ from router.errors import ConfigError
 from router.forecasting.encoder import Encoder, Encoding
 from router.forecasting.features import embedded_text
 from router.settings.outcome_rules import usual_rules
-from router.settings.sections import Config
+from router.settings.sections import Config, Training
 from training.progress import Reporter, stage_steps
 from training.prompts.embeddings import encode_all
 from training.prompts.table import PromptTable, known_by_effort, prompt_table
@@ -25,6 +25,9 @@ from training.reading.rows.recognising import AUTO
 from training.statistics import blocks
 
 EMBEDDINGS = "embeddings.sqlite"
+
+MANY = 1_000_000
+"""Prompts to fit on with the static encoder, unless the settings say how many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,16 +119,22 @@ def table_of(
     apart = (
         models_apart(files, config) if models is None else {endpoint_of(m) for m in models if effort_in(m)}
     )
-    most = config.training.max_prompts
     return prompt_table(
         files,
         success_score=success_score_of(config),
         apart=apart,
         weights=config.outcomes.weights,
         half_life_days=config.training.half_life_days if training else None,
-        max_prompts=most if training else min(most, blocks.AT_ONCE),
+        max_prompts=most_prompts(config.training, training=training),
         progress=stage_steps(reporter, "grouping prompts"),
     )
+
+
+def most_prompts(settings: Training, *, training: bool) -> int:
+    """Number of prompts that a table keeps; only one to fit on may have more than are in memory at once."""
+    usual = MANY if settings.encoder == "static" else blocks.AT_ONCE
+    most = usual if settings.max_prompts is None else settings.max_prompts
+    return most if training else min(most, blocks.AT_ONCE)
 
 
 def encodings_of(

@@ -11,8 +11,7 @@ from router.errors import CallLogError, ConfigError
 from router.forecasting.encoder import EncoderInfo, Encoding
 from router.settings.sections import Config, Training
 from tests.training.logs import call, read, write_lines
-from training.prompts.from_logs import ReadOptions, calls_of, encodings_of, table_of
-from training.statistics import blocks
+from training.prompts.from_logs import ReadOptions, calls_of, encodings_of, most_prompts, table_of
 
 
 class Recorder:
@@ -93,13 +92,23 @@ def test_a_scratch_folder_that_is_not_there_is_named(log: str, tmp_path: Path) -
         pass
 
 
+@pytest.mark.parametrize(
+    ("encoder", "set_to", "to_fit_on", "to_compare"),
+    [
+        pytest.param("static", None, 1_000_000, 50_000, id="static"),
+        pytest.param("minilm", None, 50_000, 50_000, id="a network"),
+        pytest.param("minilm", 70_000, 70_000, 50_000, id="as set"),
+        pytest.param("static", 700, 700, 700, id="few"),
+    ],
+)
 def test_only_training_keeps_more_prompts_than_are_in_memory_at_once(
-    log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    encoder: str, set_to: int | None, to_fit_on: int, to_compare: int
 ) -> None:
-    monkeypatch.setattr(blocks, "AT_ONCE", 1)
-    with calls_of([log], reading_of(tmp_path), Recorder()) as files:
-        tables = [table_of(files, Config(), Recorder(), training=training) for training in (False, True)]
-    assert len(tables[0]) == 1 < len(tables[1])
+    settings = Training(encoder=encoder, max_prompts=set_to)
+    assert [most_prompts(settings, training=training) for training in (True, False)] == [
+        to_fit_on,
+        to_compare,
+    ]
 
 
 def test_a_second_pass_embeds_nothing(log: str, tmp_path: Path) -> None:
