@@ -14,11 +14,13 @@ from router.records import LISTS, MAPPINGS, Json
 SAMPLING: Final = frozenset(
     {
         "bad_words", "chat_template_kwargs", "echo", "frequency_penalty", "guided_choice", "guided_grammar",
-        "guided_json", "guided_regex", "logit_bias", "min_p", "presence_penalty", "repetition_penalty",
-        "seed", "stop", "stop_sequences", "temperature", "top_a", "top_k", "top_p", "typical_p", "verbosity",
+        "guided_json", "guided_regex", "keep_alive", "logit_bias", "min_p", "mirostat", "mirostat_eta",
+        "mirostat_tau", "num_ctx", "num_gpu", "num_thread", "presence_penalty", "repeat_last_n",
+        "repeat_penalty", "repetition_penalty", "seed", "stop", "stop_sequences", "temperature", "top_a",
+        "top_k", "top_p", "typical_p", "verbosity",
     }
 )  # fmt: skip
-"""What words an answer has: parameters of OpenAI, Anthropic, Gemini, vLLM, and servers like it."""
+"""What words an answer has: parameters of OpenAI, Anthropic, Gemini, vLLM, Ollama, and servers like them."""
 HARMLESS: Final[Mapping[str, frozenset[str]]] = {
     "is the prompt, or what the hooks and the limits look at themselves": frozenset(
         {

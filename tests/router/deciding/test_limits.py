@@ -166,6 +166,17 @@ def test_a_request_without_the_mark_may_go_anywhere(request_: Request) -> None:
     assert ruled_out(request_, config=config) == {}
 
 
+def test_a_models_own_parameters_must_keep_it_at_home_unless_the_settings_say_local() -> None:
+    wishes = Wishes(local_only=True)
+    for own, left in (
+        ("parameters: {num_ctx: 8192}", True),
+        ("parameters: {custom_llm_provider: openai}", False),
+        ("parameters: {custom_llm_provider: openai}, local: true", True),
+    ):
+        found = ruled_out(asking(), wishes, config=f"models: {{ollama/llama3.1: {{{own}}}}}")
+        assert ("ollama/llama3.1" not in found) is left, own
+
+
 @pytest.mark.parametrize(
     ("parameters", "left"),
     [
