@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
@@ -376,9 +376,15 @@ class Version:
         Args:
             encodings: the requests' embeddings, if already known.
         """
+        return [self.settle(case) for case in self.cases(requests, forecast, encodings)]
+
+    def cases(
+        self, requests: Sequence[Request], forecast: Forecast, encodings: Sequence[Encoding] | None = None
+    ) -> Iterator[Case]:
+        """The cases that `decisions` decides on, in order."""
         known = [None] * len(requests) if encodings is None else encodings
         typed = (self.typed(request, one) for request, one in zip(requests, known, strict=True))
-        return [self.settle(self._case(request, forecast, row)) for row, request in enumerate(typed)]
+        return (self._case(request, forecast, row) for row, request in enumerate(typed))
 
     def case(
         self,
