@@ -35,7 +35,7 @@ def traffic(router_folder: Path) -> tuple[Version, list[Case], FloatArray]:
     return version, list(version.cases(requests, forecast)), forecast.cost
 
 
-@pytest.mark.parametrize("level", [0.1, 0.3, 0.7])
+@pytest.mark.parametrize("level", [0.1, 0.3])
 def test_a_paced_router_spends_its_budget(
     traffic: tuple[Version, list[Case], FloatArray], level: float
 ) -> None:
