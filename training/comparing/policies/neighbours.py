@@ -133,7 +133,9 @@ def neighbour_forecast(router: Version, features: Features) -> NeighbourForecast
     prices = PriceTable.of([router.prices[model] for model in router.models])
     return NeighbourForecast(
         probability=memory.forecast(narrow),
-        expected_cost=prices.expected_cost(*router.head.expected_tokens(features, narrow)),
+        expected_cost=prices.expected_cost(
+            *router.head.expected_tokens(features, narrow), later=features.later
+        ),
         weight=memory.weight(router.config.objective),
     )
 
