@@ -267,7 +267,10 @@ class _Part:
         scaling, prices = structure_scaling(sample.features), material.price_table()
         parts = (sample.features.rows(some) for some in blocks(len(sample)))
         cost = [
-            prices.expected_cost(*lengths.expected(one, narrow_inputs(one, scaling)), later=one.later)
+            prices.expected_cost(
+                *lengths.expected(one, narrow_inputs(one, scaling)),
+                later=one.later if prices.knows_cache else None,
+            )
             for one in parts
         ]
         return _Part(rows=rows, sample=sample, lengths=lengths, cost=np.concatenate(cost))
@@ -311,9 +314,9 @@ def _held_out(material: Material, head: Head, rows: IntArray) -> Backtest:
     """Set the head's forecasts beside the outcomes of prompts that it was not fitted on."""
     features = material.features.rows(rows)
     outlook = head.predict(features)
-    cost = material.price_table().expected_cost(
-        outlook.input_tokens, outlook.output_tokens, later=features.later
-    )
+    prices = material.price_table()
+    later = features.later if prices.knows_cache else None
+    cost = prices.expected_cost(outlook.input_tokens, outlook.output_tokens, later=later)
     return material.backtest(rows, outlook.probability, cost)
 
 

@@ -134,7 +134,8 @@ def neighbour_forecast(router: Version, features: Features) -> NeighbourForecast
     return NeighbourForecast(
         probability=memory.forecast(narrow),
         expected_cost=prices.expected_cost(
-            *router.head.expected_tokens(features, narrow), later=features.later
+            *router.head.expected_tokens(features, narrow),
+            later=features.later if prices.knows_cache else None,
         ),
         weight=memory.weight(router.config.objective),
     )
