@@ -40,6 +40,7 @@ OTHER = "other"
 _COLUMNS = (
     "call_id", "time", "model", "task_type", "success", "score", "cost_usd", "input_tokens", "output_tokens",
     "policy_version", "decision_source", "confidence", "expected_cost_usd", "served_model",
+    "cached_input_tokens",
 )  # fmt: skip
 
 
@@ -321,10 +322,10 @@ def _moved_prices(own: pl.DataFrame, job: WatchJob) -> Iterator[Deviation]:
         part = own.filter(pl.col("model") == model).drop_nulls(["input_tokens", "output_tokens"])
         paid = part.drop_nulls("cost_usd")
         if listed is not None and len(part):
-            bills = _bill(price, part), _bill(listed, part)
+            bills = _bill(price, part, price), _bill(listed, part, price)
             yield from _moved(model, bills, "LiteLLM's list price is", len(part), job)
         if len(paid) >= LEAST_PAID:
-            bills = _bill(price, paid), float(paid["cost_usd"].sum())
+            bills = _bill(price, paid, price), float(paid["cost_usd"].sum())
             yield from _moved(model, bills, "the price of its calls is", len(paid), job)
 
 
@@ -348,7 +349,8 @@ def _moved(
         )
 
 
-def _bill(price: ModelPrice, part: pl.DataFrame) -> float:
-    """USD for the tokens of calls."""
+def _bill(price: ModelPrice, part: pl.DataFrame, own: ModelPrice) -> float:
+    """USD for the tokens of calls, cached ones at the share of the router's own price."""
     inputs, outputs = float(part["input_tokens"].sum()), float(part["output_tokens"].sum())
+    inputs -= (1.0 - own.cached_price) * float(part["cached_input_tokens"].sum())
     return inputs * price.per_input_token + outputs * price.per_output_token + len(part) * price.per_call

@@ -24,7 +24,16 @@ from router.forecasting.read_part import (
 )
 from router.forecasting.request_tokens import billed_tokens
 from router.forecasting.words import Codes, Pieces, pieces_of, plain_words
-from router.records import LISTS, SYSTEM_ROLES, Float32Array, Json, Request, message_texts, turn_texts
+from router.records import (
+    LISTS,
+    SYSTEM_ROLES,
+    BoolArray,
+    Float32Array,
+    Json,
+    Request,
+    message_texts,
+    turn_texts,
+)
 
 READ_CHARACTERS = 8_000
 """Characters, from head and tail, that structure and words are read from: a huge prompt costs no more."""
@@ -92,6 +101,12 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.embedding)
+
+    @property
+    def later(self) -> BoolArray:
+        """Whether each request goes on with a conversation: it has messages of an earlier turn."""
+        turns, system = (self.structure[:, STRUCTURE.index(name)] for name in ("turns", "system"))
+        return np.asarray(np.expm1(turns) - system > 2.5)
 
     def rows(self, index: np.ndarray | slice) -> Features:
         """The requests at `index`."""

@@ -216,3 +216,23 @@ def test_tokens_count_the_system_text_and_the_tools() -> None:
     system = [{"role": "system", "content": "x" * 40}, {"role": "user", "content": "a"}]
     assert features_of(Request.of(system)).tokens.tolist() == [15.0]
     assert features_of(Request.of("a", tools=["xxxx"])).tokens.tolist() == [7.0]
+
+
+SYSTEM, USER, ANSWER = ({"role": role, "content": "x"} for role in ("system", "user", "assistant"))
+
+
+@pytest.mark.parametrize(
+    ("messages", "later"),
+    [
+        pytest.param([USER], False, id="a question"),
+        pytest.param([SYSTEM, USER], False, id="with system text"),
+        pytest.param([SYSTEM, USER, ANSWER], False, id="with the beginning of its answer"),
+        pytest.param([USER, ANSWER, USER], True, id="a second turn"),
+        pytest.param([SYSTEM, USER, ANSWER, USER], True, id="a second turn with system text"),
+        pytest.param([USER, ANSWER] * 500, True, id="the thousandth"),
+    ],
+)
+def test_a_request_goes_on_with_a_conversation_from_the_second_turn_on(
+    messages: list[Json], later: bool
+) -> None:
+    assert features_of(Request.of(messages)).later.tolist() == [later]
