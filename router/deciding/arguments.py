@@ -71,7 +71,8 @@ HARMLESS: Final[Mapping[str, frozenset[str]]] = {
     ),
     "is LiteLLM's own, which sets it for each request": frozenset(
         {
-            "_context_compaction_state", "_litellm_raw_sse_stream", "_litellm_skip_openai_stream_done",
+            "_context_compaction_state", "_litellm_client_requested_model", "_litellm_raw_sse_stream",
+            "_litellm_skip_openai_stream_done", "_litellm_strip_stream_usage",
             "attempted_targets", "fallback_depth", "litellm_logging_obj", "max_fallbacks",
             "proxy_server_request", "secret_fields",
         }
@@ -102,6 +103,8 @@ DEFAULTS: Final[Mapping[str, tuple[Json, ...]]] = {
     "ssl_verify": (True,),
 }
 """What a call does anyway without the argument: these values pass under any limit."""
+EFFORT: Final = frozenset({"effort", "generate_summary", "summary"})
+"""Members of `reasoning` and `output_config` that say no more than `reasoning_effort`, which passes."""
 HEADERS: Final = frozenset(
     {
         "accept", "accept-encoding", "accept-language", "anthropic-version", "b3", "baggage", "cache-control",
@@ -184,6 +187,8 @@ def straying(arguments: Mapping[str, Json], limit: str, known: Collection[str] =
 def _stays(name: str, value: Json) -> bool:
     if name in ("api_base", "base_url"):
         return isinstance(value, str) and is_private(value)
+    if name in ("output_config", "reasoning"):
+        return isinstance(value, MAPPINGS) and EFFORT.issuperset(value)
     return any(type(value) is type(one) and value == one for one in DEFAULTS.get(name, ()))
 
 

@@ -170,6 +170,7 @@ def test_a_tool_that_the_provider_runs_may_send_the_prompt_on_and_costs_what_nob
         ({"best_of": 20}, "best_of"),
         ({"extra_body": {"best_of": 20}}, "extra_body.best_of"),
         ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"reasoning": {"effort": "low", "mode": "pro"}}, "reasoning"),
         ({"prompt": [[1, 2], [3]]}, "prompt.tokens"),
         ({"extra_headers": {"anthropic-beta": "context-1m"}}, "extra_headers.anthropic-beta"),
     ],
@@ -195,6 +196,7 @@ def test_what_only_costs_more_strays_from_a_cap_alone(arguments: Json, strays: s
             "best_of": 1,
             "prompt_cache_options": {"mode": "explicit"},
         },
+        {"reasoning": {"effort": "low", "summary": "auto"}, "output_config": {"effort": "low"}},
         {"text_format": BaseModel, "store": True, "safety_identifier": "user"},
         {"mock_response": "hi"},
         {
