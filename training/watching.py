@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -293,12 +294,12 @@ def _served_names(own: pl.DataFrame, job: WatchJob) -> Iterator[Deviation]:
     for model in dict.fromkeys(map(endpoint_of, job.version.models)):
         part = own.filter(pl.col("model") == model).drop_nulls("served_model")
         names = part["served_model"].to_list()
-        asked = Spelling.of(job.version.config.of(model).litellm_model or model)
-        first = set(names[:FIRST_SERVED])
+        asked = _spelling(job.version.config.of(model).litellm_model or model)
+        first = set(map(_spelling, names[:FIRST_SERVED]))
         for name in dict.fromkeys(names):
             at = names.index(name)
-            spelt = Spelling.of(name).may_mean(asked)
-            if (new := name not in first) or not spelt:
+            served = _spelling(name)
+            if (new := not any(map(served.may_mean, first))) or not served.may_mean(asked):
                 since = f" since {part['time'][at]:%Y-%m-%d %H:%M} (UTC)" if new else ""
                 share = names.count(name) / len(names)
                 yield Deviation(
@@ -312,6 +313,11 @@ def _served_names(own: pl.DataFrame, job: WatchJob) -> Iterator[Deviation]:
                     sentence=f"{model}: {rate(share)} of {len(names):,} answers name {name!r}{since}",
                     next=_next("served", job),
                 )
+
+
+def _spelling(name: str) -> Spelling:
+    """A name in its parts; `latest` is no date, as it names whichever there is."""
+    return Spelling.of(re.sub("[-:@]latest$", "", name))
 
 
 def _moved_prices(own: pl.DataFrame, job: WatchJob) -> Iterator[Deviation]:
