@@ -65,7 +65,7 @@ class RouterEvidence:
         prompts: number behind the intervals.
         groups: independent ones among them.
         refused: why the log can't estimate the router; None if it can.
-        replayable: prompts of the log on which some model was not tried.
+        replayable: prompts on which some model was not tried, of those held out: no others can judge it.
         usd_per_prompt: expected price of one prompt on the models that were not tried; NaN is unknown.
         calls: the log, as it is given to a command.
         router: the router, as it is given to a command.
@@ -260,17 +260,19 @@ def _undecided(evidence: RouterEvidence) -> tuple[str, str]:
     again = _command("compare", *evidence.calls, "MORE_CALLS", "--router", evidence.router, "--out", "report")
     if more > MOST_PROMPTS:
         return f"{start} The difference is too small for any number of prompts to settle.", again
+    settle = " to settle that" if wanted else ""
     if more > evidence.replayable:
         if not wanted:
             more = max(outcomes_missing(evidence.known), more)
-        return f"{start} Collect about {more:,} more prompts with known outcomes, then compare again.", again
+        outcomes = f"{more:,} more prompts with known outcomes"
+        return f"{start} Collect about {outcomes}{settle}, then compare again.", again
     price = more * evidence.usd_per_prompt
     about = f" for about {dollars(price)}" if math.isfinite(price) else ""
     cents = max(math.ceil(price * 200), 1) if math.isfinite(price) else 0
     budget = f"{cents // 100}.{cents % 100:02d}" if cents else "USD"
     terms = ["--out", "replayed.jsonl", "--most", str(more), "--budget", budget]
     replay = _command("replay", *evidence.calls, "--router", evidence.router, *terms)
-    return f"{start} Replay {more:,} prompts{about}, then compare again.", replay
+    return f"{start} Replay {more:,} prompts{about}{settle}, then compare again.", replay
 
 
 def outcomes_missing(known: Iterable[int], share: float = 1.0) -> int:

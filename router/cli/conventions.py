@@ -102,10 +102,19 @@ def _set_up(command: Any, name: str) -> None:  # noqa: ANN401 - Typer's classes 
         with_help = command.get_params
         command.get_params = lambda ctx: _in_plain_words(with_help(ctx))
     for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            parameter.metavar = (parameter.metavar or parameter.name).upper().removesuffix("...")
+            parameter.get_usage_pieces = lambda ctx, one=parameter: [_usage(one)]
         if parameter.name in VARIABLES and parameter.envvar is None:
             parameter.envvar = VARIABLES[parameter.name]
         if parameter.name == "config" and not parameter.required:
             parameter.callback = _found_settings
+
+
+def _usage(argument: Any) -> str:  # noqa: ANN401 - see `_set_up`
+    """An argument on the line of usage: "LOG", "FILE...", "[CALL_ID]"."""
+    name = argument.metavar + ("..." if argument.nargs == -1 else "")
+    return name if argument.required else f"[{name}]"
 
 
 def _in_plain_words(parameters: list[Any]) -> list[Any]:

@@ -218,6 +218,22 @@ def test_a_comparison_is_recorded_under_the_version_that_it_compared(
     assert client.get_model_version(NAME, "1").tags["comparison_run"] == compared.info.run_id
 
 
+def test_a_comparison_says_to_people_what_it_is_of_and_what_it_advises(
+    client: MlflowClient, published: Published, compared: Run
+) -> None:
+    tags, folder = compared.data.tags, published.folder.parent
+    version = client.get_model_version(NAME, "1")
+    assert compared.info.run_name == f"comparison of {NAME} v1 · {published.result['policy_version'][:12]}"
+    assert tags["mlflow.note.content"].startswith("**")
+    assert float(tags["success"]) == pytest.approx(compared.data.metrics["compare.success"], abs=1e-4)
+    assert tags["recommendation"] == version.tags["comparison_recommendation"]
+    assert {"success", "cost_usd_per_1000", "recommendation"} <= set(version.tags) & set(tags)
+    assert compared.inputs is not None
+    (data,) = compared.inputs.dataset_inputs
+    assert data.dataset.name == str(folder / "fresh.jsonl")
+    assert [tag.value for tag in data.tags] == ["comparison"]
+
+
 def test_a_comparison_s_metrics_hang_on_the_logged_model(
     client: MlflowClient, run: Run, compared: Run
 ) -> None:

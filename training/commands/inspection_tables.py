@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from router.numbers import decimal, dollars, rate
+from router.numbers import UNKNOWN, decimal, dollars, rate
 from router.text import shortened
 from training.inspecting.counting import NONE
 from training.inspecting.inspection import Group, Inspection
@@ -21,7 +21,6 @@ MOST_ROWS = 15
 MOST_MODELS = 8
 LEAST_NUMBER, GAP = 5, 2
 """Least width of a number and space between columns, in characters."""
-UNKNOWN = "-"
 
 
 def show_inspection(inspection: Inspection, missing: Sequence[str], verdict: str = "") -> None:

@@ -80,7 +80,7 @@ def test_part_evidence(
         prompts=len(full),
         groups=len(np.unique(table.groups[full])),
         refused=_refused(len(full), int(known.any(axis=1).sum())),
-        replayable=int((~np.isfinite(material.table.success).all(axis=1)).sum()),
+        replayable=int(replayable.sum()),
         usd_per_prompt=float(missing.mean()) if len(missing) else np.nan,
         calls=calls,
         router=str(version.folder),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from html import escape
@@ -58,11 +59,21 @@ def render(package: str, template: str, filters: Mapping[str, Filter], values: M
         lstrip_blocks=True,
         loader=jinja2.FunctionLoader(partial(packaged, package)),
     )
-    shared = {"rate": typeset_by(rate), "decimal": decimal, "typeset": typeset, "short": shortened}
+    shared = {"rate": typeset_by(rate), "decimal": decimal, "typeset": _unbroken, "short": shortened}
     environment.filters |= {**shared, **filters}
     environment.tests |= {"known": math.isfinite}
     page: str = environment.get_template(template).render(palettes=PALETTES, style=style_sheet(), **values)
     return page.lstrip()
+
+
+def _unbroken(text: str) -> str:
+    """A sentence as `typeset` has it, in HTML that breaks no line between a minus and its amount."""
+    from markupsafe import Markup, escape
+
+    amounts = re.sub(
+        r"\N{MINUS SIGN}\$[\d.,]*\d", r'<span class="whole">\g<0></span>', str(escape(typeset(text)))
+    )
+    return Markup(amounts)
 
 
 def typeset_by(form: Callable[..., str]) -> Filter:

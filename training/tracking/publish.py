@@ -123,7 +123,7 @@ def publish_comparison(folder: Path, record: RunRecord, tracking_uri: str, polic
     """Record a comparison and its report under the router version that it evaluates.
 
     The run is nested in the router's training run if this server has that one; the logged model gets its
-    metrics, and every registered version of the model gets a tag with the comparison's run.
+    metrics, and every registered version of the model gets tags with the comparison's run and its advice.
 
     Args:
         folder: holds `report.html` and `report.json`.
@@ -141,15 +141,20 @@ def publish_comparison(folder: Path, record: RunRecord, tracking_uri: str, polic
         client = mlflow.MlflowClient()
         trained = _training_run(client, policy_version)
         parent = trained.info.run_id if trained else None
+        router = (trained and trained.info.run_name) or policy_version
         with mlflow.start_run(
-            run_name=f"comparison of {policy_version}", tags=dict(record.tags), parent_run_id=parent
+            run_name=f"comparison of {router}",
+            tags=dict(record.tags),
+            parent_run_id=parent,
+            description=record.card and record.card(router),
         ) as run:
-            _log(record)
+            _log(record, "comparison")
             mlflow.log_artifact(str(folder / "report.html"))
             mlflow.log_artifact(str(folder / "report.json"))
             for output in trained.outputs.model_outputs if trained and trained.outputs else ():
                 mlflow.log_metrics(dict(record.metrics), model_id=output.model_id)
-        version = _tag_versions(client, parent, run.info.run_id) if parent else None
+        tags = {"comparison_run": run.info.run_id, **record.version_tags}
+        version = _tag_versions(client, parent, tags) if parent else None
     return Published(tracking_uri=without_credentials(tracking_uri), run_id=run.info.run_id, version=version)
 
 
@@ -167,11 +172,12 @@ def _training_run(client: MlflowClient, policy_version: str) -> Run | None:
     return runs[0] if runs else None
 
 
-def _tag_versions(client: MlflowClient, training_run: str, comparison_run: str) -> str | None:
+def _tag_versions(client: MlflowClient, training_run: str, tags: Mapping[str, str]) -> str | None:
     """Tag the registered versions of a training run with the comparison; returns the last one's number."""
     versions = client.search_model_versions(f"run_id = '{training_run}'")
     for version in versions:
-        client.set_model_version_tag(version.name, version.version, "comparison_run", comparison_run)
+        for name, value in tags.items():
+            client.set_model_version_tag(version.name, version.version, name, value)
     return str(versions[0].version) if versions else None
 
 
@@ -221,11 +227,11 @@ def _signature() -> ModelSignature:
     return ModelSignature(inputs=fields, outputs=Schema([ColSpec(anything)]))
 
 
-def _log(record: RunRecord) -> None:
+def _log(record: RunRecord, context: str = "training") -> None:
     import mlflow
 
     if record.data is not None:
-        mlflow.log_input(_dataset(record.data), context="training")
+        mlflow.log_input(_dataset(record.data), context=context)
     mlflow.log_params(dict(record.params))
     mlflow.log_metrics(dict(record.metrics))
     for name, document in record.documents.items():

@@ -79,6 +79,9 @@ def test_every_help_has_a_true_example_plain_metavars_and_fits(
     assert out == run(*words, "--help")[1]
     assert max(map(len, out.splitlines())) <= WIDTH
     assert not re.search(r"<[a-z]|list\[|Binary", out)
+    usage = re.search(r"(?s)Usage: pointsman [a-z -]+(.*?)\n\s*\n", out)
+    assert usage
+    assert re.fullmatch(r"\[OPTIONS\]( +\[?[A-Z_]+(\.\.\.)?\]?)*", " ".join(usage[1].split()))
     example = shlex.split(EXAMPLES[words[-1]])
     assert example[: 1 + len(words)] == ["pointsman", *words]
     known = {opt for parameter in command.params for opt in (*parameter.opts, *parameter.secondary_opts)}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,10 @@ def test_groups_left_out_are_counted_and_groups_without_a_name_are_no_table(
     assert "and 3 earlier; --json has all" in text
     assert "no call has a task type" in text
     assert "(none)" not in text
+
+
+def test_what_nobody_knows_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row | {"success": None, "cost_usd": None} for row in many(4, model="m")]
+    text = shown(inspected(tmp_path, *rows), monkeypatch, 80)
+    assert text.count("unknown") >= 2
+    assert not re.search(r"(^| )-( |$)", text, re.MULTILINE)

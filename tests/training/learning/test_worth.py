@@ -70,6 +70,16 @@ def test_prompts_that_met_one_model_lead_to_a_comparison() -> None:
     assert found.next == "pointsman compare calls.parquet --router models/x --out models/x-report"
 
 
+def test_a_replay_of_prompts_that_training_saw_is_not_proposed_to_judge_the_router() -> None:
+    seen = [[1.0, float("nan")]] * 5000
+    found = advice(
+        [[1.0, 1.0], [0.0, 1.0]] * 18 + [[0.0, 1.0], [1.0, 0.0]] + seen, [0, 1] * 18 + [0, 0], rows=38
+    )
+    assert found.code == "cannot_tell"
+    assert "more prompts with known outcomes to settle that, then compare again" in found.sentence
+    assert found.next.startswith("pointsman compare calls.parquet MORE_CALLS --router models/x")
+
+
 def test_without_a_test_part_nothing_is_said() -> None:
     assert advice([[1.0, 1.0]] * 50, [0] * 50, rows=0).code == "cannot_tell"
 

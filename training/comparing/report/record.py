@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from router import __version__
 from training.comparing.evaluated import Comparison
 from training.statistics.intervals import Interval
-from training.tracking.publish import RunRecord
+from training.tracking.publish import LoggedData, RunRecord
 
 
 def comparison_record(comparison: Comparison) -> RunRecord:
@@ -39,19 +40,35 @@ def comparison_record(comparison: Comparison) -> RunRecord:
     metrics = {f"compare.{name}": value for name, value in figures.items()}
     for name, interval in intervals.items():
         metrics |= {f"compare.{key}": value for key, value in _ends(name, interval).items()}
+    advice, log = comparison.recommendation, comparison.provenance
+    tags = {"success": router.success.value, "cost_usd_per_1000": router.cost_usd_per_call.value * 1000}
     return RunRecord(
         params={
             "method": comparison.method,
             "today": comparison.change.today,
-            "data_digest": comparison.provenance.data_digest,
+            "data_digest": log.data_digest,
             "resamples": comparison.n_resamples,
             "seed": comparison.seed,
         },
         metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
         tags={
-            "compared_policy_version": comparison.provenance.router_version,
+            "compared_policy_version": log.router_version,
             "pointsman_version": __version__,
+            "recommendation": advice.code,
+            **{name: f"{value:.4g}" for name, value in tags.items() if math.isfinite(value)},
         },
+        version_tags={"comparison_recommendation": advice.code},
+        card=partial(_card, comparison),
+        data=LoggedData(name=", ".join(log.calls)[:500], digest=log.data_digest, calls=log.calls_in_log),
+    )
+
+
+def _card(comparison: Comparison, router: str) -> str:
+    """What MLflow's page says of a comparison, in Markdown."""
+    advice, log = comparison.recommendation, comparison.provenance
+    return (
+        f"**{advice.sentence}**\n\nNext: `{advice.next}`\n\nThe router {router} on {comparison.prompts:,} "
+        f"prompts of {', '.join(log.calls)}; all figures are in `report.html` among the artifacts."
     )
 
 

@@ -138,7 +138,8 @@ def _baseline_claim(result: PolicyResult, comparison: Comparison) -> Claim:
     if result.prompts < comparison.prompts:
         text += f" (on the {result.prompts:,} prompts that it can choose for)"
     if claim.success in (NOT_SHOWN, CORRECTED) and result.success_difference.calls_to_settle:
-        text += f"; about {result.success_difference.calls_to_settle:,} more prompts would settle the success"
+        more = result.success_difference.calls_to_settle
+        text += f"; about {more:,} more prompts would show which of the two succeeds more often"
     return replace(claim, outcome=outcome, text=text + ".")
 
 

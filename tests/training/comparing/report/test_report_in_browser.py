@@ -138,6 +138,14 @@ def test_details_are_folded_and_a_link_opens_them(opened: Open) -> None:
     expect(page.locator("#reliability .main-svg").first).to_be_visible()
 
 
+def test_no_name_of_a_policy_covers_the_verdict_beside_it(opened: Open) -> None:
+    page = opened("exact", (1200, 800), "light").page
+    page.get_by_text("For whoever pays").click()
+    names = page.locator(".verdict b")
+    assert names.count() > 3
+    assert names.evaluate_all("(all) => all.filter((one) => one.scrollWidth > one.clientWidth)") == []
+
+
 def test_rows_become_cards_on_a_phone_with_the_deciding_number_first(opened: Open) -> None:
     page = opened("exact", (389, 844), "light").page
     page.get_by_text("For the statistician").click()
