@@ -418,7 +418,8 @@ class Version:
                 features = featurize(typed, encodings, self.spec)
                 outlook = self.head.predict(features)
             for row, request in enumerate(typed):
-                one, tokens = outlook.row(row), features.tokens[row : row + 1]
+                one = outlook if len(batch) == 1 else outlook.row(row)
+                tokens = features.tokens[row : row + 1]
                 foreseen.append((request, self._priced(one, tokens, request.parameters)))
         return foreseen
 

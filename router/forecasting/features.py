@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -315,12 +314,13 @@ def _hashed(codes: Sequence[Codes | list[int]], dimensions: int) -> Float32Array
 
 def _hashed_few(codes: Codes | list[int], dimensions: int) -> Float32Array:
     """What `_hashed` returns for one text of few codes."""
-    counts = Counter(codes if isinstance(codes, list) else codes.tolist())
+    counts: dict[int, int] = {}
+    for code in codes if isinstance(codes, list) else codes.tolist():
+        counts[code] = counts.get(code, 0) + 1
     ordered = sorted(counts.items())
     sizes = [SIZES[count] if code >= 2**31 else -SIZES[count] for code, count in ordered]
     row = np.bincount([code % dimensions for code, _ in ordered], sizes, dimensions)
-    row /= max(math.sqrt(row @ row), 1e-12)
-    return row.astype(np.float32)[None]
+    return (row / max(math.sqrt(row @ row), 1e-12)).astype(np.float32)[None]
 
 
 def _mark_labels(request: Request, spec: FeatureSpec, row: Float32Array) -> None:
