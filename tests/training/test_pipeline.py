@@ -273,7 +273,7 @@ def test_the_price_of_caution_is_told(train: Trainer) -> None:
     config = Config(training=Training(estimator="success", min_calls=20), objective=Objective(caution=1))
     (sentence,) = (one for one in train(synthetic_calls(), "cautious", config).warnings if "caution" in one)
     assert re.fullmatch(
-        r"objective\.caution 1: [\d.]+% success at \$\S+ per 1,000 calls; without it .*", sentence
+        r"objective\.caution 1: [\d.]+ % success at \$\S+ per 1,000 calls; without it .*", sentence
     )
 
 

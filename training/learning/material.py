@@ -103,17 +103,18 @@ def features_of(requests: Sequence[Request], encodings: Sequence[Encoding], spec
     """The features of all prompts; if their encodings are on disk, so are the wide ones."""
     if not isinstance(encodings, StoredEncodings):
         return featurize(requests, encodings, spec)
-    parts: list[Features] = []
+    narrow = [field.name for field in fields(Features) if field.name not in ("embedding", "grams")]
+    parts: dict[str, list[Any]] = {name: [] for name in narrow}
 
     def grams() -> Iterator[Float32Array]:
         for rows in blocks(len(requests)):
             part = featurize(requests[rows], encodings[rows], spec)
-            parts.append(replace(part, embedding=part.embedding[:, :0], grams=part.grams[:, :0]))
+            for name in narrow:
+                parts[name].append(getattr(part, name))
             yield part.grams
 
     wide: dict[str, Any] = {"grams": OnDisk.of(grams()), "embedding": encodings.vectors}
-    names = (field.name for field in fields(Features) if field.name not in wide)
-    return Features(**wide, **{name: np.concatenate([getattr(one, name) for one in parts]) for name in names})
+    return Features(**wide, **{name: np.concatenate(arrays) for name, arrays in parts.items()})
 
 
 def feature_spec(table: PromptTable) -> FeatureSpec:

@@ -24,7 +24,7 @@ FULL: dict[str, Any] = {
     "output_tokens": 20, "latency_s": 1.5, "propensity": 0.25, "policy_version": "v1",
     "decision_source": "learned", "confidence": 0.9, "sampling_probability": 0.1, "truncated": True,
     "effort": "high", "expected_cost_usd": 0.002,
-    "graded": 0.25, "graded_source": "grader",
+    "graded": 0.25, "graded_source": "grader", "served_model": "small-2026-11-01",
 }  # fmt: skip
 
 
