@@ -439,7 +439,7 @@ class Version:
                 features = featurize(typed, encodings, self.spec)
                 outlook, later = self.head.predict(features), features.later
             for row, request in enumerate(typed):
-                one, at = outlook.row(row), slice(row, row + 1)
+                one, at = outlook if len(batch) == 1 else outlook.row(row), slice(row, row + 1)
                 forecast = self._priced(one, features.tokens[at], later[at], request.parameters)
                 foreseen.append((request, forecast))
         return foreseen
