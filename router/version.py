@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
@@ -29,10 +29,20 @@ from router.forecasting.request_tokens import BOUNDING, SAFE_SIDE, billed_output
 from router.forecasting.task_groups import ABOUT_FILE, TaskGroups
 from router.forking import ForkSafe
 from router.loading.artifact import check_digest, digest_of, load_arrays, read_manifest, refusing_malformed
-from router.models.model_list import Target, cached_price_share
+from router.models.model_list import Target
 from router.models.names import ModelNames, with_own_names
-from router.models.prices import ModelPrice, PriceTable, current_prices, dearest_price
-from router.records import NO_WISHES, Decision, FloatArray, Json, Request, Wishes, has_text, near_miss
+from router.models.prices import ModelPrice, PriceTable, cached_price_of, current_prices, dearest_price
+from router.records import (
+    NO_WISHES,
+    BoolArray,
+    Decision,
+    FloatArray,
+    Json,
+    Request,
+    Wishes,
+    has_text,
+    near_miss,
+)
 from router.settings.sections import Config
 from router.settings.yaml_file import parse_config, routing_part
 from router.text import shown
@@ -300,15 +310,15 @@ class Version:
         Args:
             parameters: LiteLLM arguments that bound or multiply the answers; None: none.
         """
-        return self._priced(self.head.predict(features), features.tokens, parameters)
+        return self._priced(self.head.predict(features), features.tokens, features.later, parameters)
 
     def _priced(
-        self, outlook: Outlook, tokens: FloatArray, parameters: Mapping[str, Json] | None
+        self, outlook: Outlook, tokens: FloatArray, later: BoolArray, parameters: Mapping[str, Json] | None
     ) -> Forecast:
         billed = self._billed(outlook.input_tokens, outlook.output_tokens, parameters)
         return Forecast(
             probability=outlook.probability,
-            cost=self._price_table.expected_cost(*billed),
+            cost=self._price_table.expected_cost(*billed, later),
             familiarity=outlook.familiarity,
             tokens=tokens,
             billed=billed,
@@ -376,9 +386,15 @@ class Version:
         Args:
             encodings: the requests' embeddings, if already known.
         """
+        return [self.settle(case) for case in self.cases(requests, forecast, encodings)]
+
+    def cases(
+        self, requests: Sequence[Request], forecast: Forecast, encodings: Sequence[Encoding] | None = None
+    ) -> Iterator[Case]:
+        """The cases that `decisions` decides on, in order."""
         known = [None] * len(requests) if encodings is None else encodings
         typed = (self.typed(request, one) for request, one in zip(requests, known, strict=True))
-        return [self.settle(self._case(request, forecast, row)) for row, request in enumerate(typed)]
+        return (self._case(request, forecast, row) for row, request in enumerate(typed))
 
     def case(
         self,
@@ -395,12 +411,17 @@ class Version:
         check_size(request)
         wishes = self._named(wishes, effort_of(request.parameters))
         request, forecast = foreseen or self.foresee([request])[0]
+        stay = self._stay(circumstances.seat, float(forecast.tokens[0]))
+        if stay and forecast.billed and self._price_table.knows_cache:
+            # Only the model of the session has its turns in the cache, and the stay counts those.
+            elsewhere = self._price_table.expected_cost(*forecast.billed, np.zeros(1, dtype=np.bool_))
+            forecast = replace(forecast, cost=elsewhere)
         return self._case(
             request,
             forecast,
             wishes=wishes,
             rejected=self._rejected(request, wishes, forecast, circumstances),
-            stay=self._stay(circumstances.seat, float(forecast.tokens[0])),
+            stay=stay,
             explore=self.config.exploration.share if wishes.explore is None else wishes.explore,
             draw=circumstances.draw,
             serve_rules=circumstances.serve_rules,
@@ -416,10 +437,11 @@ class Version:
                 encodings = [self.encode(request) for request in batch]
                 typed = [self.typed(*pair) for pair in zip(batch, encodings, strict=True)]
                 features = featurize(typed, encodings, self.spec)
-                outlook = self.head.predict(features)
+                outlook, later = self.head.predict(features), features.later
             for row, request in enumerate(typed):
-                one, tokens = outlook.row(row), features.tokens[row : row + 1]
-                foreseen.append((request, self._priced(one, tokens, request.parameters)))
+                one, at = outlook if len(batch) == 1 else outlook.row(row), slice(row, row + 1)
+                forecast = self._priced(one, features.tokens[at], later[at], request.parameters)
+                foreseen.append((request, forecast))
         return foreseen
 
     def foresee_usable(self, requests: Sequence[Request | None]) -> list[tuple[Request, Forecast] | None]:
@@ -464,8 +486,8 @@ class Version:
         return {**rejected, **cooling_down}
 
     def _dearest(self, forecast: Forecast, targets: Mapping[str, tuple[Target, ...]]) -> FloatArray:
-        """Expected USD of each model on its dearest deployment, shape (n_models,)."""
-        if not targets or forecast.billed is None:
+        """Expected USD of each model on its dearest deployment, without a cache, shape (n_models,)."""
+        if forecast.billed is None or not (targets or self._price_table.knows_cache):
             return np.asarray(forecast.cost[0])
         prices = [dearest_price(self.prices[model], targets.get(model, ())) for model in self.models]
         return np.asarray(PriceTable.of(prices).expected_cost(*forecast.billed)[0])
@@ -474,22 +496,15 @@ class Version:
         """What a request of so many tokens gains by staying on its session's model."""
         if seat is None or seat.model not in self.models:
             return None
-        share = self._cached_share(seat.model)
-        saved = min(seat.tokens, tokens) * self.prices[seat.model].per_input_token * (1.0 - share)
+        price, share = self.prices[seat.model], cached_price_of(seat.model, self.config)
+        share = self.config.sessions.cached_price_share if share is None else share
+        cached = max(min(seat.tokens, tokens) - price.cached_first * tokens, 0.0)
+        saved = cached * price.per_input_token * (1.0 - share)
         return Stay(
             model=seat.model,
             saved_usd=saved if np.isfinite(saved) else 0.0,
             margin=self.config.sessions.switch_margin,
         )
-
-    def _cached_share(self, model: str) -> float:
-        """Price of a cached input token as a share of the full price."""
-        settings = self.config.of(model)
-        own = settings.price
-        if own and own.cached_input_usd_per_million is not None and own.input_usd_per_million:
-            return min(own.cached_input_usd_per_million / own.input_usd_per_million, 1.0)
-        listed = cached_price_share(settings.litellm_model, model)
-        return self.config.sessions.cached_price_share if listed is None else listed
 
     def _named(self, wishes: Wishes, effort: str | None) -> Wishes:
         """The wishes, with the router's own name of a pinned model, at the caller's effort if it has that.

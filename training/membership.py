@@ -261,7 +261,8 @@ def _joined(version: Version, table: PromptTable, evidence: NewcomerOutcomes) ->
     model, success = table.models[-1], table.success[:, -1]
     types = [request.task_type for request in table.requests]
     statistics = statistics_of(version.manifest).with_model(model, types, success, table.cost[:, -1])
-    prices = {name: price.to_json() for name, price in logged_prices(table.columns([model])).items()}
+    own = logged_prices(table.columns([model]), version.config, evidence.features.later)
+    prices = {name: price.to_json() for name, price in own.items()}
     entry = {"model": model, "change": "added", "outcomes": int(np.isfinite(success).sum())}
     manifest = _manifest(version, statistics, {**version.manifest["prices"], **prices}, entry)
     return version.with_models(with_model(version.head, evidence), manifest, version.config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -40,6 +41,7 @@ OTHER = "other"
 _COLUMNS = (
     "call_id", "time", "model", "task_type", "success", "score", "cost_usd", "input_tokens", "output_tokens",
     "policy_version", "decision_source", "confidence", "expected_cost_usd", "served_model",
+    "cached_input_tokens",
 )  # fmt: skip
 
 
@@ -292,12 +294,12 @@ def _served_names(own: pl.DataFrame, job: WatchJob) -> Iterator[Deviation]:
     for model in dict.fromkeys(map(endpoint_of, job.version.models)):
         part = own.filter(pl.col("model") == model).drop_nulls("served_model")
         names = part["served_model"].to_list()
-        asked = Spelling.of(job.version.config.of(model).litellm_model or model)
-        first = set(names[:FIRST_SERVED])
+        asked = _spelling(job.version.config.of(model).litellm_model or model)
+        first = set(map(_spelling, names[:FIRST_SERVED]))
         for name in dict.fromkeys(names):
             at = names.index(name)
-            spelt = Spelling.of(name).may_mean(asked)
-            if (new := name not in first) or not spelt:
+            served = _spelling(name)
+            if (new := not any(map(served.may_mean, first))) or not served.may_mean(asked):
                 since = f" since {part['time'][at]:%Y-%m-%d %H:%M} (UTC)" if new else ""
                 share = names.count(name) / len(names)
                 yield Deviation(
@@ -313,6 +315,11 @@ def _served_names(own: pl.DataFrame, job: WatchJob) -> Iterator[Deviation]:
                 )
 
 
+def _spelling(name: str) -> Spelling:
+    """A name in its parts; `latest` is no date, as it names whichever there is."""
+    return Spelling.of(re.sub("[-:@]latest$", "", name))
+
+
 def _moved_prices(own: pl.DataFrame, job: WatchJob) -> Iterator[Deviation]:
     """The models whose price in force is notably off LiteLLM's list or their calls, at the calls' tokens."""
     for model in job.version.models:
@@ -321,10 +328,10 @@ def _moved_prices(own: pl.DataFrame, job: WatchJob) -> Iterator[Deviation]:
         part = own.filter(pl.col("model") == model).drop_nulls(["input_tokens", "output_tokens"])
         paid = part.drop_nulls("cost_usd")
         if listed is not None and len(part):
-            bills = _bill(price, part), _bill(listed, part)
+            bills = _bill(price, part, price), _bill(listed, part, price)
             yield from _moved(model, bills, "LiteLLM's list price is", len(part), job)
         if len(paid) >= LEAST_PAID:
-            bills = _bill(price, paid), float(paid["cost_usd"].sum())
+            bills = _bill(price, paid, price), float(paid["cost_usd"].sum())
             yield from _moved(model, bills, "the price of its calls is", len(paid), job)
 
 
@@ -348,7 +355,8 @@ def _moved(
         )
 
 
-def _bill(price: ModelPrice, part: pl.DataFrame) -> float:
-    """USD for the tokens of calls."""
+def _bill(price: ModelPrice, part: pl.DataFrame, own: ModelPrice) -> float:
+    """USD for the tokens of calls, cached ones at the share of the router's own price."""
     inputs, outputs = float(part["input_tokens"].sum()), float(part["output_tokens"].sum())
+    inputs -= (1.0 - own.cached_price) * float(part["cached_input_tokens"].sum())
     return inputs * price.per_input_token + outputs * price.per_output_token + len(part) * price.per_call

@@ -39,6 +39,7 @@ class CallRecord:
         alternatives: success probability per model.
         effort: reasoning effort in the request to the provider; None: left to the provider.
         served_model: name of the model that answered, as the provider states it; None: it states none.
+        cached_input_tokens, cache_write_tokens: part of `input_tokens`; None: the provider counts none apart.
     """
 
     call_id: str
@@ -81,6 +82,7 @@ class CallRecord:
     alternatives: Mapping[str, float] | None = None
     effort: str | None = None
     served_model: str | None = None
+    cache_write_tokens: int | None = None
 
 
 COLUMNS = tuple(field.name for field in fields(CallRecord))
@@ -94,7 +96,9 @@ NUMBERS = frozenset(
     "score cost_usd latency_s propensity confidence first_token_s baseline_cost_usd expected_cost_usd "
     "shadow_confidence".split()
 )
-WHOLE_NUMBERS = frozenset("input_tokens output_tokens cached_input_tokens reasoning_tokens attempt".split())
+WHOLE_NUMBERS = frozenset(
+    "input_tokens output_tokens cached_input_tokens cache_write_tokens reasoning_tokens attempt".split()
+)
 FLAGS = frozenset({"success", "truncated", "stream"})
 IDENTIFIERS = frozenset({"call_id", "session_id", "request_id", "feedback_id"})
 _LONGEST_IDENTIFIER = 200

@@ -23,8 +23,17 @@ from router.forecasting.read_part import (
     tool_wordings,
 )
 from router.forecasting.request_tokens import billed_tokens
-from router.forecasting.words import Codes, Pieces, pieces_of, plain_words
-from router.records import LISTS, SYSTEM_ROLES, Float32Array, Json, Request, message_texts, turn_texts
+from router.forecasting.words import SHORT, Codes, FewPieces, Pieces, pieces_of, plain_words
+from router.records import (
+    LISTS,
+    SYSTEM_ROLES,
+    BoolArray,
+    Float32Array,
+    Json,
+    Request,
+    message_texts,
+    turn_texts,
+)
 
 READ_CHARACTERS = 8_000
 """Characters, from head and tail, that structure and words are read from: a huge prompt costs no more."""
@@ -53,6 +62,15 @@ ASCII_KINDS = np.array(
     dtype=np.int64,
 )
 """Which ASCII characters are of each kind, and which are one of each of `MARKS`."""
+ASCII_MEMBERS = tuple(bytes(np.flatnonzero(kind).tolist()) for kind in ASCII_KINDS)
+"""The same, as the characters themselves: of a short text, `bytes.translate` counts them sooner."""
+FEW_CODES = 200
+"""Codes of a text up to which Python's numbers take less time than numpy's arrays."""
+NO_TOOL_STRUCTURE = dict.fromkeys(
+    ("tools", "tool_characters", "tool_properties", "tool_required", "tool_depth", "tool_overlap"), 0.0
+)
+SIZES: list[float] = [0.0, *(1.0 + np.log(np.arange(1, FEW_CODES + 1))).tolist()]
+"""What a code counts, by how often it comes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +110,12 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.embedding)
+
+    @property
+    def later(self) -> BoolArray:
+        """Whether each request goes on with a conversation: it has messages of an earlier turn."""
+        turns, system = (self.structure[:, STRUCTURE.index(name)] for name in ("turns", "system"))
+        return np.asarray(np.expm1(turns) - system > 2.5)
 
     def rows(self, index: np.ndarray | slice) -> Features:
         """The requests at `index`."""
@@ -156,7 +180,7 @@ def _size(request: Request) -> int:
 
 
 def _structure(
-    request: Request, text: str, pieces: Pieces, tokens: float, shape: ToolShape
+    request: Request, text: str, pieces: Pieces | FewPieces, tokens: float, shape: ToolShape
 ) -> dict[str, float]:
     """The structure features of one request by name: counts as log(1 + count), shares times ten."""
     size = max(len(text), 1)
@@ -218,8 +242,13 @@ def _character_counts(text: str, others: str) -> list[int]:
     Args:
         others: the text's characters that are not in ASCII.
     """
-    plain = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
-    counts: list[int] = (ASCII_KINDS @ np.bincount(plain, minlength=256)[:128]).tolist()
+    encoded = text.encode("utf-8", "surrogatepass")
+    counts: list[int]
+    if len(text) <= SHORT:
+        counts = [len(encoded) - len(encoded.translate(None, members)) for members in ASCII_MEMBERS]
+    else:
+        histogram = np.bincount(np.frombuffer(encoded, np.uint8), minlength=256)[:128]
+        counts = (ASCII_KINDS @ histogram).tolist()
     for column, kind in enumerate(CHARACTER_KINDS if others else ()):
         counts[column] += sum(map(kind, others))
     return counts
@@ -227,6 +256,8 @@ def _character_counts(text: str, others: str) -> list[int]:
 
 def _tool_structure(tools: Json, shape: ToolShape, text: str) -> dict[str, float]:
     """Number, size and shape of the tools, and how much of their wording the prompt repeats."""
+    if tools is None:
+        return NO_TOOL_STRUCTURE
     described = _stems(" ".join(tool_wordings(tools)))
     prompt = _stems(text) if described else set()
     return {
@@ -255,30 +286,31 @@ def _stems(text: str) -> set[str]:
     return {word[:5] for word in STEM.findall(text.lower())}
 
 
-def _grams(pieces: Pieces, system: Sequence[str], tools: Json) -> Codes:
+def _grams(pieces: Pieces | FewPieces, system: Sequence[str], tools: Json) -> Codes | list[int]:
     """CRC-32 of each word and each pair of words of the prompt, and of the marked words beside it.
 
     Those are the words of the system text, after `s:`, and of the tools' wordings, after `t:`.
     """
-    codes = [pieces.grams(MAX_GRAMS)] if len(pieces) else []
+    codes = [pieces.grams(MAX_GRAMS)]
     texts = [text[: 2 * READ_CHARACTERS] for text in system]
     for content in fitting_texts(texts, READ_TOGETHER):
         codes.append(pieces_of(content[:READ_CHARACTERS]).marked(SYSTEM_MARK, MAX_GRAMS))
     for described in tool_wordings(tools):
         marked_words = plain_words(described[:READ_CHARACTERS])[:300]
-        marked = [crc32(word.encode("utf-8", "replace"), TOOL_MARK) for word in marked_words]
-        codes.append(np.array(marked, np.uint32))
-    return np.concatenate(codes) if codes else np.zeros(0, np.uint32)
+        codes.append([crc32(word.encode("utf-8", "replace"), TOOL_MARK) for word in marked_words])
+    return codes[0] if len(codes) == 1 else np.concatenate([np.asarray(one, np.uint32) for one in codes])
 
 
-def _hashed(codes: Sequence[Codes], dimensions: int) -> Float32Array:
+def _hashed(codes: Sequence[Codes | list[int]], dimensions: int) -> Float32Array:
     """Signed feature hashing (Weinberger et al. 2009) of each text's codes, shape (n, dimensions).
 
     A code counts 1 + log(how often it comes); rows have unit length.
     """
+    if len(codes) == 1 and 0 < len(codes[0]) <= FEW_CODES:
+        return _hashed_few(codes[0], dimensions)
     rows = np.zeros((len(codes), dimensions), dtype=np.float32)
     for start in range(0, len(codes), FEW):
-        together = codes[start : start + FEW]
+        together = [np.asarray(one, np.uint32) for one in codes[start : start + FEW]]
         owner = np.repeat(np.arange(len(together), dtype=np.uint64), list(map(len, together)))
         ordered = np.concatenate(together) + (owner << np.uint64(32))
         ordered.sort()
@@ -293,6 +325,17 @@ def _hashed(codes: Sequence[Codes], dimensions: int) -> Float32Array:
         for row, one in enumerate(sums.reshape(-1, dimensions), start=start):
             rows[row] = one / max(math.sqrt(one @ one), 1e-12)
     return rows
+
+
+def _hashed_few(codes: Codes | list[int], dimensions: int) -> Float32Array:
+    """What `_hashed` returns for one text of few codes."""
+    counts: dict[int, int] = {}
+    for code in codes if isinstance(codes, list) else codes.tolist():
+        counts[code] = counts.get(code, 0) + 1
+    ordered = sorted(counts.items())
+    sizes = [SIZES[count] if code >= 2**31 else -SIZES[count] for code, count in ordered]
+    row = np.bincount([code % dimensions for code, _ in ordered], sizes, dimensions)
+    return (row / max(math.sqrt(row @ row), 1e-12)).astype(np.float32)[None]
 
 
 def _mark_labels(request: Request, spec: FeatureSpec, row: Float32Array) -> None:

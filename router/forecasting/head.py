@@ -119,7 +119,7 @@ class NeighbourStore:
         """The same, from the similarity of n prompts to each point."""
         count = min(NEIGHBOURS, max(1, len(self.points) // 4))
         near = nearest(cosine, count)
-        close = cosine[np.arange(len(cosine))[:, None], near]
+        close = cosine.take(near + cosine.shape[1] * np.arange(len(cosine))[:, None])
         sums = np.einsum("nk,nkm->nm", _weights(close), self._observed.take(near, axis=0))
         columns, closest = self.values.shape[1], min(NEAREST, count)
         values = _shrunk(sums[:, :columns], sums[:, columns:]).astype(np.float64)

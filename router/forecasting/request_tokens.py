@@ -190,8 +190,9 @@ def billed_tokens(request: Request, encoded: float, counted: float) -> float:
     """
     read = sum(sum(map(_bytes, texts)) + len(texts) - 1 for texts in turn_texts(request.messages))
     unseen = read / BYTES_A_TOKEN if read > MOST_BYTES_A_TOKEN * max(encoded, 1.0) else 0.0
-    rest = contents_of([*_members(request), *_arguments(request)], parts=_unread_parts(request))
-    return counted + unseen + rest.tokens
+    values, parts = [*_members(request), *_arguments(request)], [*_unread_parts(request)]
+    rest = contents_of(values, parts).tokens if values or parts else 0.0
+    return counted + unseen + rest
 
 
 def billed_output(predicted: FloatArray, parameters: Mapping[str, Json]) -> FloatArray:

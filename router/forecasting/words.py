@@ -1,4 +1,4 @@
-"""The words of a text, by its pieces between white space: each is taken apart once and kept in arrays."""
+"""The words of a text, by its pieces between white space: each is taken apart once and kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import re
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from functools import lru_cache
+from itertools import chain, islice, pairwise
+from operator import itemgetter
+from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
 
 import numpy as np
@@ -27,9 +30,15 @@ MOST_CHARACTERS: Final = 400_000
 """Pieces that are kept, and their characters together; beyond that all are forgotten and learnt anew."""
 LONGEST_WORD: Final = 40
 """Bytes of a word that is hashed with others at once."""
+SHORT = 500
+"""Characters of a text up to which Python's tuples take less time than arrays."""
 COUNT_BITS: Final = 20
 """Of a sum in `_COUNTS`: no text that is read has a million characters."""
 Codes = NDArray[np.uint32]
+Word: TypeAlias = tuple[bytes, int, int]
+"""A word as it is hashed, its CRC-32, and that of it and a space."""
+Piece: TypeAlias = tuple[tuple[Word, ...], int, int]
+"""The words of a piece, its counts, packed, and the length of its longest number."""
 
 
 class PieceCounts(NamedTuple):
@@ -64,10 +73,7 @@ class Pieces:
         if not len(self.rows):
             return PieceCounts()
         packed = int(self.lexicon.counts.take(self.rows).sum())
-        numbers, sentences, negations = (
-            packed >> shift & (1 << COUNT_BITS) - 1 for shift in (0, COUNT_BITS, 2 * COUNT_BITS)
-        )
-        return PieceCounts(numbers, int(self.lexicon.longest.take(self.rows).max()), sentences, negations)
+        return _unpacked(packed, int(self.lexicon.longest.take(self.rows).max()))
 
     def grams(self, most: int) -> Codes:
         """CRC-32 of each of the first words, then of each pair of them with a space between."""
@@ -89,11 +95,42 @@ class Pieces:
         return np.asarray((starts + np.arange(len(starts)))[:most])
 
 
+@dataclass(frozen=True, slots=True)
+class FewPieces:
+    """What `Pieces` are, of a short text: bit for bit the same, by Python's tuples."""
+
+    pieces: list[Piece]
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    @property
+    def counts(self) -> PieceCounts:
+        """See `Pieces.counts`."""
+        packed = sum(counts for _, counts, _ in self.pieces)
+        longest = max((longest for _, _, longest in self.pieces), default=0)
+        return _unpacked(packed, longest) if packed else PieceCounts()
+
+    def grams(self, most: int) -> list[int]:
+        """See `Pieces.grams`."""
+        words = list(self._words(most))
+        pairs = [crc32(encoded, spaced) for (_, _, spaced), (encoded, _, _) in pairwise(words)]
+        return [code for _, code, _ in words] + pairs
+
+    def marked(self, mark: int, most: int) -> list[int]:
+        """See `Pieces.marked`."""
+        return [crc32(encoded, mark) for encoded, _, _ in self._words(most)]
+
+    def _words(self, most: int) -> Iterable[Word]:
+        return islice(chain.from_iterable(map(itemgetter(0), self.pieces)), most)
+
+
 class Lexicon:
     """Pieces that were met; threads may share it: a row never changes once `known` names it.
 
     Attributes:
         known: row of each piece.
+        pieces: the same pieces, taken apart.
         first, sizes: shape (n_pieces,); row of a piece's first word, and how many it has.
         counts, longest: shape (n_pieces,); its counts, packed, and the length of its longest number.
         codes, spaced: shape (n_words,); CRC-32 of a word, and of a word and a space.
@@ -102,6 +139,7 @@ class Lexicon:
     def __init__(self, characters: int) -> None:
         """Make room for pieces of so many characters together."""
         self.known: dict[str, int] = {}
+        self.pieces: dict[str, Piece] = {}
         self._room = characters
         self.first, self.sizes, self.counts, self.longest = np.zeros((4, characters), np.int64)
         # The lower case of one letter in Turkish is two words.
@@ -110,13 +148,16 @@ class Lexicon:
         self._long: dict[int, bytes] = {}
         self._characters = self._words = 0
 
-    def rows(self, pieces: list[str]) -> IntArray:
-        """The rows of some pieces.
+    def read(self, pieces: list[str], *, short: bool) -> Pieces | FewPieces:
+        """Look up the pieces of a text.
 
         Raises:
             KeyError: one of them is not known.
         """
-        return np.fromiter(map(self.known.__getitem__, pieces), np.int64, len(pieces))
+        if short:
+            return FewPieces(list(map(self.pieces.__getitem__, pieces)))
+        rows = np.fromiter(map(self.known.__getitem__, pieces), np.int64, len(pieces))
+        return Pieces(lexicon=self, rows=rows)
 
     def fits(self, pieces: Iterable[str]) -> bool:
         """Whether there is room for some pieces that it may not know."""
@@ -125,24 +166,22 @@ class Lexicon:
     def learn(self, pieces: Iterable[str]) -> None:
         """Take apart the pieces that are not known; for one thread at a time."""
         new = [piece for piece in dict.fromkeys(pieces) if piece not in self.known]
-        words = [[_encoded(word) for word in plain_words(piece)] for piece in new]
-        flat = [word for one in words for word in one]
+        parts = list(map(_taken_apart, new))
+        flat = [word for words, _, _ in parts for word in words]
         rows = slice(len(self.known), len(self.known) + len(new))
         places = slice(self._words, self._words + len(flat))
-        self.sizes[rows] = list(map(len, words))
+        self.sizes[rows] = [len(words) for words, _, _ in parts]
         self.first[rows] = self._words + np.cumsum(self.sizes[rows]) - self.sizes[rows]
-        counts = [_counts(piece) for piece in new]
-        self.longest[rows] = [one.longest_number for one in counts]
-        self.counts[rows] = [
-            one.numbers | one.sentences << COUNT_BITS | one.negations << 2 * COUNT_BITS for one in counts
-        ]
-        codes = list(map(crc32, flat))
-        self.codes[places], self.spaced[places] = codes, [crc32(b" ", code) for code in codes]
-        self._bytes[places] = list(map(len, flat))
-        long = enumerate(flat, start=self._words)
-        self._long.update((place, word) for place, word in long if len(word) > LONGEST_WORD)
+        self.counts[rows] = [counts for _, counts, _ in parts]
+        self.longest[rows] = [longest for _, _, longest in parts]
+        self.codes[places] = [code for _, code, _ in flat]
+        self.spaced[places] = [spaced for _, _, spaced in flat]
+        self._bytes[places] = [len(encoded) for encoded, _, _ in flat]
+        long = ((place, encoded) for place, (encoded, _, _) in enumerate(flat, start=self._words))
+        self._long.update((place, encoded) for place, encoded in long if len(encoded) > LONGEST_WORD)
         self._words += len(flat)
         self._characters += sum(map(len, new))
+        self.pieces.update(zip(new, parts, strict=True))
         self.known.update(zip(new, range(rows.start, rows.stop), strict=True))
 
     def continued(self, before: Codes, words: IntArray) -> Codes:
@@ -157,21 +196,20 @@ class Lexicon:
         return np.asarray(codes)
 
 
-def pieces_of(text: str) -> Pieces:
+def pieces_of(text: str) -> Pieces | FewPieces:
     """The pieces of a text of at most a million characters."""
     global _lexicon
-    pieces = text.split()
+    pieces, short = text.split(), len(text) <= SHORT
     lexicon = _lexicon
     try:
-        rows = lexicon.rows(pieces)
+        return lexicon.read(pieces, short=short)
     except KeyError:
         with _learning.part:
             if not _lexicon.fits(pieces):
                 _lexicon = Lexicon(max(MOST_CHARACTERS, len(text)))
             lexicon = _lexicon
             lexicon.learn(pieces)
-        rows = lexicon.rows(pieces)
-    return Pieces(lexicon=lexicon, rows=rows)
+        return lexicon.read(pieces, short=short)
 
 
 def plain_words(text: str) -> list[str]:
@@ -179,18 +217,25 @@ def plain_words(text: str) -> list[str]:
     return (ASCII_WORD if text.isascii() else WORD).findall(text.lower())
 
 
-def _encoded(word: str) -> bytes:
-    return (b"#" * min(len(word), 8)) if word.isdigit() else word.encode("utf-8", "replace")
-
-
-def _counts(piece: str) -> PieceCounts:
+def _taken_apart(piece: str) -> Piece:
     numbers = NUMBER.findall(piece)
-    return PieceCounts(
-        len(numbers),
-        max(map(len, numbers), default=0),
-        len(SENTENCE.findall(piece)),
-        len(NEGATION.findall(piece.lower())),
+    sentences, negations = len(SENTENCE.findall(piece)), len(NEGATION.findall(piece.lower()))
+    packed = len(numbers) | sentences << COUNT_BITS | negations << 2 * COUNT_BITS
+    return tuple(map(_hashed, plain_words(piece))), packed, max(map(len, numbers), default=0)
+
+
+@lru_cache(maxsize=MOST_PIECES)
+def _hashed(word: str) -> Word:
+    encoded = (b"#" * min(len(word), 8)) if word.isdigit() else word.encode("utf-8", "replace")
+    code = crc32(encoded)
+    return encoded, code, crc32(b" ", code)
+
+
+def _unpacked(packed: int, longest_number: int) -> PieceCounts:
+    numbers, sentences, negations = (
+        packed >> shift & (1 << COUNT_BITS) - 1 for shift in (0, COUNT_BITS, 2 * COUNT_BITS)
     )
+    return PieceCounts(numbers, longest_number, sentences, negations)
 
 
 def _shifts() -> Codes:

@@ -22,6 +22,8 @@ FORMAT = "pointsman-router"
 FORMAT_VERSION = 2
 CHANGED_FORMAT = 3
 """The format of a router whose models joined or left after its training."""
+CACHED_FORMAT = 4
+"""The format of a router whose prices say how much of the input comes from a provider's cache."""
 MANIFEST = "manifest.json"
 LARGEST_MANIFEST = 64 * 1024 * 1024
 """Bytes; a manifest of thousands of models has some hundred thousand."""
@@ -93,6 +95,8 @@ def seal(folder: Path, manifest: Mapping[str, Json]) -> dict[str, Json]:
         if file.is_file() and file.name != MANIFEST
     }
     whole = {"format": FORMAT, "format_version": FORMAT_VERSION, **manifest, "files": files}
+    if any("cached_price" in price for price in manifest.get("prices", {}).values()):
+        whole["format_version"] = CACHED_FORMAT
     timeless = {name: value for name, value in whole.items() if name != "created"}
     whole["policy_version"] = hashlib.sha256(_dump(timeless)).hexdigest()[:12]
     whole["sha256"] = hashlib.sha256(_dump(whole)).hexdigest()
@@ -163,9 +167,9 @@ def check_digest(folder: Path, manifest: Mapping[str, Json], expect: str | None)
 
 def _checked_manifest(folder: Path) -> dict[str, Json]:
     manifest = _parsed_manifest(folder)
-    if manifest["format_version"] > CHANGED_FORMAT:
+    if manifest["format_version"] > CACHED_FORMAT:
         raise NewerArtifact(
-            f"{folder}: router format {manifest['format_version']}, this code reads up to {CHANGED_FORMAT}: "
+            f"{folder}: router format {manifest['format_version']}, this code reads up to {CACHED_FORMAT}: "
             "upgrade pointsman, or train again"
         )
     rest = {name: value for name, value in manifest.items() if name != "sha256"}

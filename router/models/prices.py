@@ -10,12 +10,14 @@ from typing import Self
 
 import numpy as np
 
-from router.models.model_list import Entry, Target, listed_entry, stated_number
-from router.records import FloatArray, Json
+from router.models.model_list import Entry, Target, cached_price_share, listed_entry, stated_number
+from router.records import BoolArray, FloatArray, Json
 from router.settings.sections import Config, Price, TierPrice
 
 PER_MILLION = 1e-6
 LISTED_TIER = re.compile(r"input_cost_per_token_([a-z]{1,30})")
+CACHED = ("cached_price", "cached_first", "cached_later")
+"""Members of a logged price that only a log with cached tokens has."""
 LISTED_LONG = re.compile(r"input_cost_per_token_above_(\d{1,6})k_tokens")
 
 
@@ -41,6 +43,9 @@ class ModelPrice:
         long_from, long: input tokens above which a whole call costs more, and how much.
         tiers, long_tiers: how the price differs by service tier, of other and of long prompts; a tier that is
             missing costs what others do.
+        cached_price: price of an input token in the provider's prompt cache, as a share of the full price.
+        cached_first, cached_later: mean share of the input tokens that the log's calls read from that cache,
+            where they began a conversation and where they went on with one.
     """
 
     per_input_token: float
@@ -51,6 +56,9 @@ class ModelPrice:
     long: Factor = PLAIN
     tiers: Mapping[str, Factor] = field(default_factory=dict)
     long_tiers: Mapping[str, Factor] = field(default_factory=dict)
+    cached_price: float = 1.0
+    cached_first: float = 0.0
+    cached_later: float = 0.0
 
     @classmethod
     def of_settings(cls, price: Price) -> Self:
@@ -79,11 +87,13 @@ class ModelPrice:
 
     def to_json(self) -> dict[str, Json]:
         """Plain JSON values, as the manifest holds them; what differs by length or tier is looked up."""
-        return {
-            "per_input_token": self.per_input_token,
-            "per_output_token": self.per_output_token,
-            "per_call": self.per_call,
-        }
+        cached = CACHED if self.cached_first or self.cached_later else ()
+        names = ("per_input_token", "per_output_token", "per_call", *cached)
+        return {name: getattr(self, name) for name in names}
+
+    def billed_share(self, *, later: bool) -> float:
+        """What share of the full price the input of a call is expected to cost."""
+        return 1.0 - (self.cached_later if later else self.cached_first) * (1.0 - self.cached_price)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,13 +117,24 @@ class PriceTable:
             prices=prices,
         )
 
+    @property
+    def knows_cache(self) -> bool:
+        """Whether the log showed how much of any model's input comes from a cache."""
+        return any(price.cached_first or price.cached_later for price in self.prices)
+
     def expected_cost(
-        self, input_tokens: FloatArray, output_tokens: FloatArray, tiers: Sequence[Json] | None = None
+        self,
+        input_tokens: FloatArray,
+        output_tokens: FloatArray,
+        tiers: Sequence[Json] | None = None,
+        later: BoolArray | None = None,
     ) -> FloatArray:
         """USD per call, shape (..., n_models), from token counts of the same shape; NaN if unknown.
 
         Args:
             tiers: each model's `service_tier`; None: none states one.
+            later: shape (...); whether each call goes on with a conversation, so that part of its input is in
+                the provider's cache; None: nothing is expected to be there, as a cap on costs needs.
         """
         inputs, outputs = input_tokens * self.per_input_token, output_tokens * self.per_output_token
         longer = input_tokens > self.long_from
@@ -123,6 +144,9 @@ class PriceTable:
             long = [price.factor(np.inf, tier) for price, tier in stated]
             inputs = inputs * np.where(longer, [one.input for one in long], [one.input for one in short])
             outputs = outputs * np.where(longer, [one.output for one in long], [one.output for one in short])
+        if later is not None and self.knows_cache:
+            shares = [[price.billed_share(later=kind) for price in self.prices] for kind in (False, True)]
+            inputs = inputs * np.where(later[..., None], shares[1], shares[0])
         return inputs + outputs + self.per_call
 
 
@@ -140,7 +164,25 @@ def current_prices(
     return {model: _price(model, logged.get(model), config) for model in models}
 
 
+def cached_price_of(model: str, config: Config) -> float | None:
+    """Price of a cached input token as a share of the full price; None if neither settings nor list say."""
+    settings = config.of(model)
+    own = settings.price
+    if own and own.cached_input_usd_per_million is not None and own.input_usd_per_million:
+        return min(own.cached_input_usd_per_million / own.input_usd_per_million, 1.0)
+    return cached_price_share(settings.litellm_model, model)
+
+
 def _price(model: str, logged: Json, config: Config) -> ModelPrice:
+    price = _source_price(model, logged, config)
+    if price.source == "log" or not logged or "cached_price" not in logged:
+        return price
+    share = cached_price_of(model, config)
+    cached = {name: logged[name] for name in CACHED} | {"cached_price": 1.0 if share is None else share}
+    return replace(price, **cached)
+
+
+def _source_price(model: str, logged: Json, config: Config) -> ModelPrice:
     settings = config.of(model)
     if settings.price:
         return ModelPrice.of_settings(settings.price)

@@ -157,6 +157,7 @@ class Completion:
             input_tokens=attempt.usage.input_tokens,
             output_tokens=attempt.usage.output_tokens,
             cached_input_tokens=attempt.usage.cached_input_tokens,
+            cache_write_tokens=attempt.usage.cache_write_tokens,
             reasoning_tokens=attempt.usage.reasoning_tokens,
             latency_s=attempt.latency_s,
             first_token_s=attempt.first_token_s,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from router.call_log.log import CallLog
@@ -26,15 +28,23 @@ def pacer_of(version: Version, log: CallLog | None) -> Pacer | None:
             "objective.usd_per_day has no effect on a router of rules, which has no weight on cost: train one"
         )
         return None
-    prices = [price.per_call for price in version.prices.values() if price.per_call > 0]
-    weight = version.policy.weight or 1.0 / max(prices, default=1.0)
-    pacer = Pacer(objective.usd_per_day / objective.processes, weight)
+    pacer = new_pacer(version, objective.usd_per_day / objective.processes)
     try:
         if log is not None:
             _resume(pacer, log, objective.processes)
     except CallLogError as error:
         logger.warning("the pace of the day starts anew, as today's spend can't be read: %s", error)
     return pacer
+
+
+def new_pacer(version: Version, usd_per_day: float, now: Callable[[], float] = time.time) -> Pacer:
+    """A pacer that starts at the version's own weight on cost.
+
+    Args:
+        now: a clock in seconds.
+    """
+    prices = [price.per_call for price in version.prices.values() if price.per_call > 0]
+    return Pacer(usd_per_day, version.policy.weight or 1.0 / max(prices, default=1.0), now)
 
 
 def _resume(pacer: Pacer, log: CallLog, processes: int) -> None:

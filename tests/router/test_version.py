@@ -12,15 +12,16 @@ import pytest
 
 import router
 from router.deciding.policy import Policy
-from router.errors import ArtifactError, ConfigError, RequestError
+from router.deciding.sessions import Seat
+from router.errors import ArtifactError, ConfigError, NoModelAllowed, RequestError
 from router.forecasting.encoder import Encoding
 from router.forecasting.task_groups import TaskGroups
 from router.models.prices import ModelPrice, PriceTable
-from router.records import Decision, Json, Request
+from router.records import NO_WISHES, Decision, Json, Request, Wishes
 from router.serving.client import Router
 from router.settings.sections import Config
 from router.settings.yaml_file import parse_config
-from router.version import Forecast, Version, check_models, new_task_type
+from router.version import Circumstances, Forecast, Version, check_models, new_task_type
 
 NEVER_SURE = "fallback: {confidence: 1.0}\n"
 ALWAYS_SURE = "fallback: {confidence: 0.0}\n"
@@ -330,3 +331,38 @@ def test_a_task_type_that_nobody_knows_is_warned_of_once(
     assert len(caplog.messages) == bool(warning)
     assert warning in caplog.text
     assert all(("did you mean" in one) == bool(reason) for one in reasons)
+
+
+EARLIER = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+LATER = Request.of([*EARLIER, {"role": "user", "content": "When do you open?"}])
+
+
+def with_cache(known: Version) -> Version:
+    """The router, had its log shown that later turns come from the cache, for half the price."""
+    cached = {"cached_price": 0.5, "cached_first": 0.0, "cached_later": 0.8}
+    priced = copy(known)
+    prices = {"per_input_token": 1e-3, "per_output_token": 0.0, "per_call": 0.0}
+    logged = dict.fromkeys(known.models, prices | cached)
+    priced._offer({**known.manifest, "prices": logged})
+    return priced
+
+
+def test_a_later_turn_is_expected_cheaper_but_a_cap_holds_without_the_cache(router_folder: Path) -> None:
+    cached = with_cache(with_settings(router_folder, ""))
+    forecast = cached.forecast([LATER])
+    assert forecast.billed is not None
+    full = PriceTable.of([cached.prices[model] for model in cached.models]).expected_cost(*forecast.billed)
+    assert forecast.cost == pytest.approx(0.6 * full)
+    cap = Wishes(max_cost_usd=float(0.8 * full.min()))
+    with pytest.raises(NoModelAllowed, match="over the cap"):
+        cached.decide(LATER, cap)
+
+
+def test_only_the_model_of_a_session_has_its_turns_in_the_cache(router_folder: Path) -> None:
+    cached = with_cache(with_settings(router_folder, ""))
+    here = cached.models[0]
+    case = cached.case(LATER, NO_WISHES, Circumstances(seat=Seat(model=here, tokens=10, seen=0.0)))
+    alone = cached.case(LATER, NO_WISHES, Circumstances())
+    assert case.cost == pytest.approx(alone.cost / 0.6)
+    assert case.stay is not None
+    assert case.stay.saved_usd > 0

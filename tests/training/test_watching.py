@@ -113,6 +113,23 @@ def test_a_router_that_is_worse_as_a_whole_is_worth_a_rollback(
     assert watched(replace(job, name=None), log, quiet).alarms[0].next.startswith("pointsman train ")
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "alarm"),
+    [
+        ("{}", "{}-2025-08-07", False),
+        ("{}-2025-08-07", "openai/{}", False),
+        ("{}", "{}:latest", False),
+        ("{}-2025-08-07", "{}-2026-01-01", True),
+        ("{}", "{}-mini", True),
+    ],
+)
+def test_a_name_that_may_mean_what_was_served_before_is_no_alarm(
+    job: WatchJob, log: Log, quiet: Reporter, first: str, then: str, alarm: bool
+) -> None:
+    log.add(60, served_model=first.format(log.model)).add(40, served_model=then.format(log.model))
+    assert any(one.kind == "served" for one in watched(job, log, quiet).alarms) is alarm
+
+
 def test_answers_that_name_another_model_than_before_are_an_alarm_and_from_the_first_on_a_note(
     job: WatchJob, log: Log, quiet: Reporter
 ) -> None:

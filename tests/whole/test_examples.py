@@ -91,7 +91,7 @@ def serving(folder: Path, *command: str, variables: Mapping[str, str], alive: st
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.*")), ids=lambda path: path.name)
 def test_an_example_is_short_and_linked_from_the_documents(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
-    pages = [ROOT / "README.md", *ROOT.glob("docs/*.md"), ROOT / "training" / "readers" / "README.md"]
+    pages = [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), ROOT / "training" / "readers" / "README.md"]
     assert any(f"examples/{path.name}" in page.read_text(encoding="utf-8") for page in pages)
 
 

@@ -398,6 +398,34 @@ def test_a_private_request_can_t_be_sent_out_by_a_models_name(setup: Setup, prov
     assert new_requests(provider, begin) in ([], ["llama"])
 
 
+@pytest.mark.parametrize("model", ["smart", LOCAL])
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_clients_usually_pass_and_the_proxy_adds_goes_through_under_a_limit(
+    setup: Setup, model: str, stream: bool
+) -> None:
+    reply: Any = setup.client.chat.completions.create(
+        model=model,
+        messages=[{"role": "user", "content": HI}],
+        stream=stream,
+        service_tier="auto",
+        user="u",
+        store=True,
+        seed=1,
+        safety_identifier="s",
+        extra_headers={"traceparent": "00-1-2-01", "tracestate": "a=b", "x-litellm-timeout": "60"},
+        extra_body={
+            "metadata": {"tags": ["private"], "spend_logs_metadata": {"team": "a"}, "generation_name": "g"},
+            "litellm_session_id": "s",
+            "litellm_trace_id": "t",
+            "cache": {"no-cache": True},
+            "num_retries": 0,
+        },
+    )
+    pieces = [piece.choices[0].delta.content for piece in reply if piece.choices] if stream else None
+    text = "".join(filter(None, pieces)) if pieces is not None else reply.choices[0].message.content
+    assert text == "answer from llama"
+
+
 def test_nor_by_a_deployments_id(setup: Setup, provider: Provider) -> None:
     headers, _ = ask(setup, HI, model="gpt-5")
     begin = len(provider.requests)

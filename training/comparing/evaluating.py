@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from router.deciding.decide import Case
 from router.deciding.rules import complexity_score, whole_text
 from router.forecasting.encoder import Encoding
 from router.forecasting.features import Features
@@ -30,6 +32,7 @@ from training.comparing.policies.baselines import (
 )
 from training.comparing.policies.neighbours import NEIGHBOURS, neighbour_choice
 from training.comparing.policies.own_policies import own_policies
+from training.comparing.policies.paced import PACED, paced
 from training.complexity_router.litellm_scores import litellm_scores, tier_choices
 from training.learning.router_folder import runner_up_of
 from training.learning.training_means import statistics_of
@@ -50,10 +53,12 @@ class RouterDecisions:
         choice: shape (n,); column of its final choice.
         source: what decided each row.
         confidence: shape (n,).
+        cases: what each decision depends on.
     """
 
     version: Version
     features: Features
+    cases: Sequence[Case]
     probability: FloatArray
     expected_cost: FloatArray
     choice: IntArray
@@ -72,13 +77,19 @@ class RouterDecisions:
 
 
 def evaluate(
-    table: PromptTable, exact: bool, provenance: Provenance, job: CompareJob, reporter: Reporter
+    table: PromptTable,
+    exact: bool,
+    provenance: Provenance,
+    job: CompareJob,
+    reporter: Reporter,
+    requests_per_day: float = math.nan,
 ) -> Evaluated:
     """What every router and every other policy does on the prompts of a table.
 
     Args:
         table: with all models of the log, which may be more than the routers choose among.
         exact: every model's outcome is known on every prompt; else scores stand in for outcomes.
+        requests_per_day: of the whole traffic, for a budget of a day; NaN is unknown.
     """
     models = job.models()
     judgements = _judgements(table, models, job, reporter)
@@ -88,7 +99,10 @@ def evaluate(
     success = known.success if study is None else np.nan_to_num(study.success.scores)
     cost = known.cost if study is None else _scored_costs(study)
     heuristics, scores, unavailable = _litellm(known, job.judged)
-    own, notes = own_policies(job.policies, known, taken={*judgements, *(one.name for one in heuristics)})
+    at_pace, spend = paced(judged.version, judged.cases, known.times, cost, requests_per_day)
+    own, notes = own_policies(
+        job.policies, known, taken={*judgements, PACED, *(one.name for one in heuristics)}
+    )
     return Evaluated(
         models=models,
         keys=known.keys,
@@ -105,13 +119,14 @@ def evaluate(
         confidence=judged.confidence,
         baselines=_baselines(known, judged, success, cost, exact=exact),
         others=[
+            *([at_pace] if at_pace else []),
             *(one.contender(name) for name, one in judgements.items() if name != job.judged_name),
             *own,
             *heuristics,
             Contender(name=RANDOM, kind="baseline", shares=random_shares(len(known), len(models))),
         ],
         scores=scores,
-        provenance=replace(provenance, warnings=(*provenance.warnings, *notes, *unavailable)),
+        provenance=replace(provenance, warnings=(*provenance.warnings, *spend, *notes, *unavailable)),
     )
 
 
@@ -139,7 +154,8 @@ def _judgement(
     models: Sequence[str],
 ) -> RouterDecisions:
     forecast = version.forecast_from(features)
-    decisions = version.decisions(table.requests, forecast, encodings)
+    cases = list(version.cases(table.requests, forecast, encodings))
+    decisions = [version.settle(case) for case in cases]
     place = {model: column for column, model in enumerate(models)}
     columns = [place[model] for model in version.models]
 
@@ -151,6 +167,7 @@ def _judgement(
     return RouterDecisions(
         version=version,
         features=features,
+        cases=cases,
         probability=widened(forecast.probability),
         expected_cost=widened(forecast.cost),
         choice=np.array([place[decision.model] for decision in decisions], dtype=np.int64),

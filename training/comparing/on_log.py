@@ -69,7 +69,10 @@ def compare_on_log(job: CompareJob, reporter: Reporter) -> Comparison:
         last_day=_day(np.nanmax(table.times)) if timed else "",
         synthetic=job.synthetic,
     )
-    evaluated = evaluate(whole, chosen.exact, provenance, job, reporter)
+    per_month = job.monthly_requests
+    if per_month is None:
+        per_month = requests_per_month(table.times, calls_in_log)
+    evaluated = evaluate(whole, chosen.exact, provenance, job, reporter, per_month / DAYS_A_MONTH)
     comparison = compare_evaluated(
         evaluated,
         draws=job.draws,
@@ -80,9 +83,7 @@ def compare_on_log(job: CompareJob, reporter: Reporter) -> Comparison:
             replayable=chosen.left_out.get(PARTIAL, 0) if chosen.exact else len(chosen.rows),
             calls=tuple(job.sources),
             router=job.judged_name,
-            requests_per_month=requests_per_month(table.times, calls_in_log)
-            if job.monthly_requests is None
-            else job.monthly_requests,
+            requests_per_month=per_month,
         ),
     )
     write_report(comparison, job.out)

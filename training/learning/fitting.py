@@ -266,7 +266,13 @@ class _Part:
         lengths = fit_lengths(sample, material.config.rules.answer_tokens)
         scaling, prices = structure_scaling(sample.features), material.price_table()
         parts = (sample.features.rows(some) for some in blocks(len(sample)))
-        cost = [prices.expected_cost(*lengths.expected(one, narrow_inputs(one, scaling))) for one in parts]
+        cost = [
+            prices.expected_cost(
+                *lengths.expected(one, narrow_inputs(one, scaling)),
+                later=one.later if prices.knows_cache else None,
+            )
+            for one in parts
+        ]
         return _Part(rows=rows, sample=sample, lengths=lengths, cost=np.concatenate(cost))
 
     def backtest(self, material: Material, cross_fitted: CrossFitted) -> Backtest:
@@ -306,8 +312,11 @@ class FinalFit:
 
 def _held_out(material: Material, head: Head, rows: IntArray) -> Backtest:
     """Set the head's forecasts beside the outcomes of prompts that it was not fitted on."""
-    outlook = head.predict(material.features.rows(rows))
-    cost = material.price_table().expected_cost(outlook.input_tokens, outlook.output_tokens)
+    features = material.features.rows(rows)
+    outlook = head.predict(features)
+    prices = material.price_table()
+    later = features.later if prices.knows_cache else None
+    cost = prices.expected_cost(outlook.input_tokens, outlook.output_tokens, later=later)
     return material.backtest(rows, outlook.probability, cost)
 
 

@@ -86,12 +86,14 @@ def material_of(
     table: PromptTable, encodings: Sequence[Encoding], config: Config, spec: FeatureSpec | None = None
 ) -> Material:
     """Compute features, labels and prices of the prompts; the log defines the features unless `spec` does."""
-    logged = {model: price.to_json() for model, price in logged_prices(table).items()}
     spec = spec or feature_spec(table)
+    features = features_of(table.requests, encodings, spec)
+    prices = logged_prices(table, config, features.later)
+    logged = {model: price.to_json() for model, price in prices.items()}
     return Material(
         table=table,
         spec=spec,
-        features=features_of(table.requests, encodings, spec),
+        features=features,
         label=cheapest_success(table).label,
         prices=current_prices(table.models, logged, config),
         logged=logged,

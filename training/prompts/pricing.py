@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.optimize import nnls
 
-from router.models.prices import ModelPrice, listed_price
+from router.models.prices import ModelPrice, cached_price_of, listed_price
 from router.numbers import decimal, unit_of
-from router.records import FloatArray
+from router.records import BoolArray, FloatArray, IntArray, Json
+from router.settings.sections import Config
 from training.prompts.table import PromptTable
 
 LEAST_CALLS = 10
@@ -16,14 +19,51 @@ LEAST_FIT = 0.5
 NOTABLE = 0.25
 
 
-def logged_prices(table: PromptTable) -> dict[str, ModelPrice]:
+def logged_prices(
+    table: PromptTable, config: Config | None = None, later: BoolArray | None = None
+) -> dict[str, ModelPrice]:
     """Fit the price of each model whose calls have costs, by non-negative least squares on their tokens.
 
     If the calls have no token counts, or tokens don't explain the cost, the price is the mean cost a call.
+
+    Args:
+        config: says what a cached token costs; with `later`, the price is that of uncached input, and has the
+            cached shares of models whose calls count them.
+        later: shape (n_prompts,); whether a prompt goes on with a conversation.
     """
-    columns = zip(table.models, table.cost.T, table.input_tokens.T, table.output_tokens.T, strict=True)
-    prices = {model: _price(cost, inputs, outputs) for model, cost, inputs, outputs in columns}
-    return {model: price for model, price in prices.items() if price is not None}
+    prices = {}
+    for column, model in enumerate(table.models):
+        cost, inputs, outputs = (
+            part[:, column] for part in (table.cost, table.input_tokens, table.output_tokens)
+        )
+        shares = None
+        if config is not None and later is not None and table.cached_input_tokens is not None:
+            cached, calls = table.cached_input_tokens[:, column], table.calls[:, column]
+            shares = _cached_shares(inputs, cached, calls, later, cached_price_of(model, config))
+        if shares:
+            inputs = inputs - (1.0 - shares["cached_price"]) * np.minimum(cached, inputs)
+        price = _price(cost, inputs, outputs)
+        if price is not None:
+            prices[model] = replace(price, **shares) if shares and not price.per_call else price
+    return prices
+
+
+def _cached_shares(
+    inputs: FloatArray, cached: FloatArray, calls: IntArray, later: BoolArray, price: float | None
+) -> dict[str, Json] | None:
+    """What `ModelPrice` holds of the cache; None if it saves nothing, or too few calls count it.
+
+    A kind of calls that the log has too few of is expected to read nothing.
+    """
+    if price is None or price >= 1.0:
+        return None
+    known = np.isfinite(inputs) & np.isfinite(cached)
+    shares: dict[str, Json] = {}
+    for name, kind in (("cached_first", known & ~later), ("cached_later", known & later)):
+        total = float((inputs * calls)[kind].sum()) if kind.sum() >= LEAST_CALLS else 0.0
+        read = float((np.minimum(cached, inputs) * calls)[kind].sum()) if total else 0.0
+        shares[name] = read / total if total else 0.0
+    return {"cached_price": price, **shares} if any(shares.values()) else None
 
 
 def price_differences(prices: dict[str, ModelPrice], table: PromptTable) -> list[str]:

@@ -49,6 +49,8 @@ class PromptTable:
             None if the table does not come from a log: then every call of a known `success` has one.
         graded: shape (n_prompts, n_models); mean grade by a learned grader, which is no outcome; None if the
             table does not come from a log.
+        cached_input_tokens: shape (n_prompts, n_models); mean a call that counts them; None if the table does
+            not come from a log.
         prompts_in_log: prompts in the log before sampling; None if the table does not come from a log.
         truncated_calls: number of calls of these prompts whose text the log cut.
     """
@@ -69,6 +71,7 @@ class PromptTable:
     drawn: FloatArray
     with_outcome: IntArray | None = None
     graded: FloatArray | None = None
+    cached_input_tokens: FloatArray | None = None
     prompts_in_log: int | None = None
     truncated_calls: int = 0
 
@@ -113,7 +116,10 @@ def _columns(values: NDArray[Any], index: IntArray) -> NDArray[Any]:
 DAY_US = 86_400e6
 MOST_HALF_LIVES = 30.0
 """Older calls fade no further: their weight stays a number that counts as known."""
-_MEASURES = ("success", "score", "cost", "input_tokens", "output_tokens", "propensity", "graded")
+_MEASURES = (
+    "success", "score", "cost", "input_tokens", "output_tokens", "cached_input_tokens", "propensity",
+    "graded",
+)  # fmt: skip
 
 
 def prompt_table(  # noqa: PLR0913 - each is a choice of the settings

@@ -12,7 +12,8 @@ from functools import cache
 from router.models.model_list import Entry, listed_entry, stated_number
 from router.records import Json
 from training.readers.protocol import Call
-from training.readers.values import filled, first_given, mapping, member
+from training.readers.token_kinds import token_kinds
+from training.readers.values import filled, mapping
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +43,10 @@ class BatchUsage:
     def of(usage: Json) -> BatchUsage | None:
         """The counts of a `usage` in any of the three protocols; None if it has no counts."""
         counts = mapping(usage)
+        kinds = token_kinds(counts)
+        read, written = kinds.get("cached_input_tokens"), kinds.get("cache_write_tokens")
         if "prompt_tokens" in counts:
-            read = member(counts.get("prompt_tokens_details"), "cached_tokens")
-            return _usage(counts["prompt_tokens"], counts.get("completion_tokens"), read, 0)
-        read, written = counts.get("cache_read_input_tokens"), counts.get("cache_creation_input_tokens")
+            return _usage(counts["prompt_tokens"], counts.get("completion_tokens"), read, written)
         fresh, total = _count(counts.get("input_tokens")), _count(counts.get("total_tokens"))
         if fresh is None:
             return None
@@ -53,7 +54,6 @@ class BatchUsage:
         if "input_tokens_details" in counts or (
             total is not None and total != whole + (_count(counts.get("output_tokens")) or 0)
         ):
-            read = first_given(read, member(counts.get("input_tokens_details"), "cached_tokens"))
             whole = fresh
         return _usage(whole, counts.get("output_tokens"), read, written)
 
@@ -80,7 +80,7 @@ def batch_amounts(usage: Json, *names: str | None) -> Call:
         "input_tokens": counts.input,
         "output_tokens": counts.output,
     }
-    return filled(amounts, zeros=True)
+    return filled(amounts, zeros=True) | token_kinds(mapping(usage))
 
 
 def batch_cost(usage: BatchUsage, *names: str | None) -> float | None:

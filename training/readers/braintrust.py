@@ -51,6 +51,7 @@ class Braintrust(TracedRuns):
                 first_given(metrics.get("estimated_cost"), metrics.get("cost")),
                 metrics.get("prompt_tokens"),
                 metrics.get("completion_tokens"),
+                metrics,
                 start=metrics.get("start"),
                 end=end,
             ),

@@ -11,6 +11,7 @@ from training.readers.litellm_records import OTHER_CALL
 from training.readers.protocol import NO_MODEL, Call, Result, Skipped
 from training.readers.request_shapes import answer_evidence, request_fields, why_no_prompt
 from training.readers.stream_chunks import answer_body
+from training.readers.token_kinds import token_kinds
 from training.readers.values import filled, first_given, first_words, mapping, words
 
 _PROVIDERS: Mapping[str, str] = {
@@ -76,7 +77,7 @@ def tokens_of(reply: Mapping[str, Json]) -> Call:
     usage = mapping(first_given(reply.get("usage"), reply.get("usageMetadata")))
     counts = BatchUsage.of(usage)
     if counts is not None:
-        return {"input_tokens": counts.input, "output_tokens": counts.output}
+        return {"input_tokens": counts.input, "output_tokens": counts.output, **token_kinds(usage)}
     gemini = _sum(usage, "promptTokenCount"), _sum(usage, "candidatesTokenCount", "thoughtsTokenCount")
     fresh, out = (
         _sum(usage, "inputTokens", "inputTokenCount"),
@@ -85,10 +86,8 @@ def tokens_of(reply: Mapping[str, Json]) -> Call:
     whole, total = _sum(usage, *_CONVERSE), whole_number(usage.get("totalTokens"))
     within = None not in (fresh, out, total) and total == (fresh or 0) + (out or 0)
     inputs = fresh if within or fresh is None else whole
-    return filled(
-        {"input_tokens": first_given(gemini[0], inputs), "output_tokens": first_given(gemini[1], out)},
-        zeros=True,
-    )
+    both = {"input_tokens": first_given(gemini[0], inputs), "output_tokens": first_given(gemini[1], out)}
+    return filled(both, zeros=True) | token_kinds(usage)
 
 
 _CONVERSE = ("inputTokens", "inputTokenCount", "cacheReadInputTokens", "cacheWriteInputTokens")

@@ -18,6 +18,7 @@ from training.readers.protocol import (
     Skipped,
 )
 from training.readers.request_shapes import answer_evidence, request_fields, why_no_prompt
+from training.readers.token_kinds import token_kinds
 from training.readers.values import (
     filled,
     first_given,
@@ -150,6 +151,8 @@ def _amounts(row: Record, model: str, *, failed: bool) -> Call:
         "cost_usd": paid(cost, model),
         "input_tokens": row.get("prompt_tokens"),
         "output_tokens": row.get("completion_tokens"),
+        **token_kinds(filled({name: row[name] for name in row if name.endswith("_tokens")})),
+        **token_kinds(mapping(mapping(row.get("response_body")).get("usage"))),
         "latency_s": first_given(
             _seconds(first_given(row.get("delay_ms"), row.get("latency"))),
             seconds_between(row.get("request_created_at"), row.get("response_created_at")),

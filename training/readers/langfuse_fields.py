@@ -9,6 +9,7 @@ from router.records import Json
 from training.readers.cells import number
 from training.readers.judgements import Judgement, judgement_of
 from training.readers.protocol import Call, Record
+from training.readers.token_kinds import token_kinds
 from training.readers.values import filled, first_given, is_zero, listed, mapping, seconds_between
 from training.readers.zero_costs import paid
 
@@ -62,11 +63,13 @@ def amounts(row: Record, model: str) -> Call:
     details = pairs(field(row, "cost_details"))
     cost = first_given(field(row, "total_cost"), field(row, "calculated_total_cost"), details.get("total"))
     usage = pairs(field(row, "usage_details")) or pairs(row.get("usage"))
-    inputs, outputs = _tokens(usage) if usage.get("unit") in (None, "TOKENS") else (None, None)
+    counts = usage if usage.get("unit") in (None, "TOKENS") else {}
+    inputs, outputs = _tokens(counts)
     known: Call = {
         "cost_usd": cost if details.keys() - {"total"} or _is_priced_at_zero(row) else paid(cost, model),
         "input_tokens": first_given(inputs, field(row, "prompt_tokens"), field(row, "input_usage")),
         "output_tokens": first_given(outputs, field(row, "completion_tokens"), field(row, "output_usage")),
+        **token_kinds(counts),
         "latency_s": seconds_between(field(row, "start_time"), field(row, "end_time")),
     }
     return filled(known, zeros=True)

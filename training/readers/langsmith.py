@@ -25,6 +25,7 @@ from training.readers.traced_runs import (
 from training.readers.values import first_given, is_zero, mapping, member, words
 
 _NO_RUN = Rejected("not a LangSmith run")
+_DETAILS = ("prompt_token_details", "completion_token_details")
 _REST = ("tools", "functions", "response_format", "reasoning_effort", "reasoning", "thinking")
 
 
@@ -48,7 +49,7 @@ class LangSmith(TracedRuns):
         known = {
             **model_name(first_given(model, member(mapping(row.get("inputs")), "model")), provider),
             **labels_of(row.get("id"), row.get("trace_id"), metadata, tags=row.get("tags"), time=start),
-            **amounts_of(_cost(row), *_tokens(row), start=start, end=end),
+            **amounts_of(_cost(row), *_tokens(row), _usage(row), start=start, end=end),
             **evidence_in(row.get("outputs")),
         }
         rest = {name: parameters[name] for name in _REST if parameters.get(name)}
@@ -76,6 +77,20 @@ def _tokens(row: Record) -> tuple[Json, Json]:
     """Tokens of both sides; two zeros mean that they were not counted."""
     both = row.get("prompt_tokens"), row.get("completion_tokens")
     return (None, None) if all(one is None or is_zero(one) for one in both) else both
+
+
+def _usage(row: Record) -> Mapping[str, Json]:
+    """What the provider counted: of the run, or in the answer."""
+    details: Json = {
+        name: row[name] for name in ("prompt_token_details", "completion_token_details") if row.get(name)
+    }
+    outputs = mapping(row.get("outputs"))
+    message = member(outputs, "generations", 0, 0, "message")
+    within = (
+        outputs.get("usage_metadata"), outputs.get("usage"), member(message, "usage_metadata"),
+        member(message, "kwargs", "usage_metadata"), member(outputs, "llm_output", "token_usage"),
+    )  # fmt: skip
+    return next((usage for one in (details, *within) if (usage := mapping(one))), {})
 
 
 def _judgements(row: Record) -> Iterator[Judgement | None]:

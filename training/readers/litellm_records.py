@@ -9,6 +9,7 @@ from router.models.model_list import listed_entry
 from router.records import Json
 from training.readers.protocol import NO_MODEL, SEVERAL_PROMPTS, Call, Record, Rejected, Result, Skipped
 from training.readers.request_shapes import answer_evidence, opened, request_fields, texts_in, why_no_prompt
+from training.readers.token_kinds import token_kinds
 from training.readers.values import (
     filled,
     first_given,
@@ -180,6 +181,9 @@ def _amounts(record: Record, metadata: _Object, model: str, *, failed: bool) -> 
         "cost_usd": cost,
         "input_tokens": record.get("prompt_tokens"),
         "output_tokens": record.get("completion_tokens"),
+        **token_kinds(
+            mapping(metadata.get("usage_object")) or mapping(member(record.get("response"), "usage"))
+        ),
         "latency_s": _latency(record),
     }
     if failed:
@@ -187,6 +191,11 @@ def _amounts(record: Record, metadata: _Object, model: str, *, failed: bool) -> 
     elif is_zero(cost) and not _is_free(record, metadata, model):
         del amounts["cost_usd"]
     return filled(amounts, zeros=True)
+
+
+def _usage(record: Record, metadata: _Object) -> _Object:
+    """What the provider counted: in the metadata, or in the answer if the log keeps that."""
+    return mapping(metadata.get("usage_object")) or mapping(mapping(record.get("response")).get("usage"))
 
 
 def _is_free(record: Record, metadata: _Object, model: str) -> bool:

@@ -35,6 +35,7 @@ from training.readers.protocol import (
 )
 from training.readers.providers import litellm_model, provider_prefix
 from training.readers.request_shapes import texts_in
+from training.readers.token_kinds import token_kinds
 from training.readers.traced_runs import evidence_in, request_in, run_model, sum_of
 from training.readers.values import (
     filled,
@@ -276,6 +277,7 @@ def _amounts(span: Record, attributes: Mapping[str, Json], model: str | None) ->
         "cost_usd": first_given(*(paid(cost, model) for cost in costs)),
         "input_tokens": first_given(usage.get("input_tokens"), usage.get("prompt_tokens")),
         "output_tokens": first_given(usage.get("output_tokens"), usage.get("completion_tokens")),
+        **token_kinds(usage),
         "latency_s": seconds_between(from_nanoseconds(_start(span)), end),
     }
     return filled(amounts, zeros=True)

@@ -63,6 +63,7 @@ class Opik(TracedRuns):
                 row.get("total_estimated_cost"),
                 first_given(usage.get("prompt_tokens"), usage.get("input_tokens")),
                 first_given(usage.get("completion_tokens"), usage.get("output_tokens")),
+                usage,
                 start=start,
                 end=end,
             ),

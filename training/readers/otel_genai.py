@@ -33,6 +33,7 @@ from training.readers.protocol import (
 )
 from training.readers.providers import litellm_model
 from training.readers.request_shapes import texts_in
+from training.readers.token_kinds import token_kinds
 from training.readers.traced_runs import NO_CHAT, sum_of, without_outer
 from training.readers.values import (
     filled,
@@ -234,6 +235,9 @@ def _amounts(row: Record, attributes: AttributeMap, model: str | None) -> Call:
         "cost_usd": _cost(attributes, model),
         "input_tokens": _tokens(attributes, _INPUTS, "input"),
         "output_tokens": _tokens(attributes, _OUTPUTS, "output"),
+        **token_kinds(
+            {name: attributes[name] for name in attributes if ".usage." in name or ".token_count." in name}
+        ),
         "latency_s": seconds_between(row.get("start"), row.get("end")),
     }
     return filled(amounts, zeros=True)
@@ -256,6 +260,10 @@ def _tokens(attributes: AttributeMap, names: Sequence[str], side: str) -> Json:
     parts = [usable_number(attributes.get(f"gen_ai.usage.{one}.{side}_tokens")) for one in _MODALITIES]
     known = [part for part in parts if part is not None]
     return sum(known) if known else None
+
+
+def _counts(name: str) -> bool:
+    return ".usage." in name or ".token_count." in name
 
 
 def _error(row: Record, attributes: AttributeMap, events: Sequence[Event]) -> str | None:

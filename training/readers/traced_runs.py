@@ -25,6 +25,7 @@ from training.readers.protocol import (
 )
 from training.readers.providers import litellm_model
 from training.readers.request_shapes import answer_evidence, is_request, opened, request_fields, why_no_prompt
+from training.readers.token_kinds import TOKEN_KINDS, token_kinds
 from training.readers.values import (
     filled,
     first_words,
@@ -178,7 +179,7 @@ class TracedRuns(JoiningReader):
 
 
 _OUTCOME = ("success", "score", "outcome_source")
-_AMOUNTS = ("cost_usd", "input_tokens", "output_tokens")
+_AMOUNTS = ("cost_usd", "input_tokens", "output_tokens", *TOKEN_KINDS)
 
 
 def without_outer(
@@ -244,12 +245,15 @@ def _moment(end: Json) -> int:
         return 0
 
 
-def amounts_of(cost: Json, inputs: Json, outputs: Json, *, start: Json, end: Json) -> Call:
-    """Cost, tokens and latency."""
+def amounts_of(
+    cost: Json, inputs: Json, outputs: Json, usage: Mapping[str, Json], *, start: Json, end: Json
+) -> Call:
+    """Cost, tokens and latency; the usage says what the provider counts apart."""
     amounts: Call = {
         "cost_usd": cost,
         "input_tokens": inputs,
         "output_tokens": outputs,
+        **token_kinds(usage),
         "latency_s": seconds_between(start, end),
     }
     return filled(amounts, zeros=True)

@@ -57,6 +57,7 @@ class Weave(TracedRuns):
                 _cost(summary),
                 first_given(counts.get("prompt_tokens"), counts.get("input_tokens")),
                 first_given(counts.get("completion_tokens"), counts.get("output_tokens")),
+                counts,
                 start=start,
                 end=end,
             ),

@@ -211,7 +211,7 @@ def _empty_files(files: Sequence[LogFile], tasks: Sequence[TaskSummary]) -> list
 
 def _ignored_columns(names: Set[str], mapping: Mapping[str, str]) -> list[str]:
     own = (
-        set(COLUMNS) if names >= set(COLUMNS) - {"effort", "served_model"} else set()
+        set(COLUMNS) if names >= set(COLUMNS) - {"effort", "served_model", "cache_write_tokens"} else set()
     )  # earlier logs lack it
     return sorted(names - set(mapping.values()) - own)
 

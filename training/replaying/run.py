@@ -155,6 +155,7 @@ def _line(call: ReplayCall, attempt: Attempt, success: bool | None, policy_versi
         outcome_source=SOURCE,
         **billing_of(attempt),
         cached_input_tokens=attempt.usage.cached_input_tokens,
+        cache_write_tokens=attempt.usage.cache_write_tokens,
         reasoning_tokens=attempt.usage.reasoning_tokens,
         latency_s=attempt.latency_s,
         policy_version=policy_version,

@@ -7,11 +7,13 @@ import litellm
 import pytest
 from litellm.constants import DEFAULT_CHAT_COMPLETION_PARAM_VALUES, OPENAI_CHAT_COMPLETION_PARAMS
 from litellm.google_genai import generate_content
+from litellm.litellm_core_utils.initialize_dynamic_callback_params import _supported_callback_params
 from litellm.router import Router as LiteLLMRouter
 from litellm.types.llms.anthropic import AnthropicMessagesRequest
 from litellm.types.llms.openai import ChatCompletionRequest, ResponsesAPIOptionalRequestParams
 from litellm.types.router import LiteLLM_Params
 from litellm.types.utils import all_litellm_params
+from pydantic import BaseModel
 
 from router.deciding.arguments import HARMLESS, UNCOUNTED, straying
 from router.records import Json
@@ -31,18 +33,18 @@ REFUSED = {
     "an address, a key or whose account it is": (
         r".*(api_base|base_url|api_key|api_version|api_type|_host|_url|_endpoint|credentials?|credential_name|"
         r"password|username|secret|token|token_file|client_id|tenant_id|scope|project(_id)?|organization(_id)?|"
-        r"region(_name)?|location|_name|_port|_ssl|ssl_verify|_arn|_owner|identity.*|issuer.*|federation.*|"
+        r"region(_name)?|location|_name|_port|_ssl|ssl_verify|_arn|_owner|identity.*|auth_file|auth_type|issuer.*|federation.*|"
         r"keycloak.*|service_account.*|azure.*|aws_.*|vertex_.*|gcs_.*|s3_.*|valkey_.*|milvus_.*|redis_.*)"
     ),
     "where the call goes": (
         r".*(client|shared_session|session|provider|_provider_id|deployment.*|model_.*|_model|_model_.*|"
-        r"router.*|routing.*|fallback.*|_group.*|inference_geo|use_.*|data_residency|endpoint|extra_query|"
+        r"router.*|routing.*|kubernetes_.*|token_exchange_.*|fallback.*|_group.*|inference_geo|use_.*|data_residency|endpoint|extra_query|"
         r"vector_store_id|base_model|complete_response|order|weight|_weights|priority|tag_.*|_affinity_.*|"
         r"custom_llm_provider|adaptive.*|auto_.*|plugins|allowed_model_region|rust|fastest_response|"
         r"specific_deployment|provider_specific_header|enable_tag_filtering|configurable_clientside.*)"
     ),
     "what is sent": (
-        r"prompt_.*|_?litellm_system_prompt|.*_prompt_.*|.*_message|roles|.*os_token|guardrail.*|mock_.*|"
+        r"prompt_.*|allow_legacy_cloud_file_ids|thought_signature_in_tool_call_id|_?litellm_system_prompt|.*_prompt_.*|.*_message|roles|.*os_token|guardrail.*|mock_.*|"
         r"additional_drop_params|assistants_config|mcp_servers|container|safeguards|compaction|ensure_.*|"
         r"enable_prompt_caching|final_prompt_value|preset_cache_key|cache_key|hf_model_name|text_format|"
         r"supports_system_message|text_completion|partial_images|user_continue_message|search_tools?.*|"
@@ -50,7 +52,7 @@ REFUSED = {
         r"bedrock_tags|max_agentic_loops|timestamp.*|output_vector_size"
     ),
     "what a deployment costs or may do": (
-        r".*(_cost|cost_.*|pricing|multiplier.*|budget.*|rpm|tpm|_limit|parallel_requests|retry.*|cooldown.*|"
+        r".*(_cost|cost_.*|pricing|multiplier.*|budget.*|[rt]p[dm]|daily_reset_time|_limit|parallel_requests|retry.*|cooldown.*|"
         r"allowed_fails.*|timeout_by_service_tier|caching_groups|cache_.*|max_file_size_mb|retries|"
         r"stream_timeout|default_.*|plugins|health_check.*|polling_interval|client_ttl|alerting_config)"
     ),
@@ -87,13 +89,14 @@ def test_every_argument_of_litellms_is_judged() -> None:
 def test_an_argument_passes_under_a_limit_only_if_it_is_listed(limit: str) -> None:
     passing = LISTED if limit == "max_cost_usd" else LISTED | UNCOUNTED
     for name in [*litellms(), *UNCOUNTED, "of_next_year"]:
-        assert (straying({name: "x"}, limit) is None) is (name in passing), name
+        value: Json = [CUSTOM] if name in ("functions", "tools") else "x"
+        assert (straying({name: value}, limit) is None) is (name in passing), name
 
 
 @pytest.mark.parametrize(
     ("arguments", "strays"),
     [
-        ({"of_next_year": None, "fallbacks": [], "azure": False}, None),
+        ({"of_next_year": None, "fallbacks": [], "azure": False, "ssl_verify": None}, None),
         ({"temperature": 0.5, "seed": 3, "metadata": {"a": 1}}, None),
         ({"api_base": "http://10.0.0.7:11434"}, None),
         ({"api_base": "https://llm.example.com"}, "api_base"),
@@ -109,6 +112,11 @@ def test_an_argument_passes_under_a_limit_only_if_it_is_listed(limit: str) -> No
         ({"prompt": ["hi", "ho"]}, None),
         ({"additional_drop_params": ["max_tokens"]}, "additional_drop_params"),
         ({"langfuse_host": "https://elsewhere.example.com"}, "langfuse_host"),
+        ({"metadata": {"langfuse_host": "https://elsewhere.example.com"}}, "metadata.langfuse_host"),
+        ({"litellm_metadata": {"dd_site": "elsewhere.example.com"}}, "metadata.dd_site"),
+        ({"metadata": {"trace_id": "1", "tags": ["a"], "source_url": "https://example.com"}}, None),
+        ({"ssl_verify": False}, "ssl_verify"),
+        ({"ssl_verify": True}, None),
     ],
     ids=str,
 )
@@ -116,6 +124,12 @@ def test_what_is_inside_an_argument_is_judged_too(arguments: Json, strays: str |
     assert straying(arguments, "local_only") == strays
     known = [] if strays is None else [strays]
     assert straying(arguments, "local_only", known) is None
+
+
+class Tool(BaseModel):
+    """A tool that LiteLLM would turn into its members."""
+
+    type: str
 
 
 CUSTOM: Json = {"type": "function", "function": {"name": "f", "parameters": {}}}
@@ -130,6 +144,12 @@ CUSTOM: Json = {"type": "function", "function": {"name": "f", "parameters": {}}}
         ({"type": "web_search_20250305", "name": "web_search"}, "tools.web_search_20250305"),
         ({"type": "mcp", "server_url": "https://elsewhere.example.com"}, "tools.mcp"),
         ({"googleSearch": {}}, "tools.googleSearch"),
+        ({"type": "function", "googleSearch": {}}, "tools.googleSearch"),
+        ({"type": "function", "function": {"name": "f"}, "systemTool": {}}, "tools.systemTool"),
+        ({"type": ["function"]}, "tools.['function']"),
+        ({"type": "Function", "function": {"name": "f"}}, "tools.Function"),
+        ({"function_declarations": [], "google_search": None}, None),
+        (Tool(type="mcp"), "tools.Tool"),
     ],
     ids=str,
 )
@@ -138,7 +158,8 @@ def test_a_tool_that_the_provider_runs_may_send_the_prompt_on_and_costs_what_nob
 ) -> None:
     for limit in LIMITS:
         by_name = limit in ("allow", "deny")
-        assert straying({"tools": [CUSTOM, tool]}, limit) == (None if by_name else strays)
+        for name in ("tools", "functions"):
+            assert straying({name: [CUSTOM, tool]}, limit) == (None if by_name else strays)
     assert straying({"tools": [tool]}, "local_only", ["tools.web_search_20250305"]) in (None, strays)
 
 
@@ -147,6 +168,9 @@ def test_a_tool_that_the_provider_runs_may_send_the_prompt_on_and_costs_what_nob
     [
         ({"service_tier": "priority"}, "service_tier"),
         ({"best_of": 20}, "best_of"),
+        ({"extra_body": {"best_of": 20}}, "extra_body.best_of"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"reasoning": {"effort": "low", "mode": "pro"}}, "reasoning"),
         ({"prompt": [[1, 2], [3]]}, "prompt.tokens"),
         ({"extra_headers": {"anthropic-beta": "context-1m"}}, "extra_headers.anthropic-beta"),
     ],
@@ -154,3 +178,52 @@ def test_a_tool_that_the_provider_runs_may_send_the_prompt_on_and_costs_what_nob
 )
 def test_what_only_costs_more_strays_from_a_cap_alone(arguments: Json, strays: str) -> None:
     assert [straying(arguments, limit) for limit in LIMITS] == [None] * 4 + [strays]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"retry_strategy": "exponential_backoff_retry", "headers": {"User-Agent": "DSPy/3.0"}},
+        {"extra_headers": {"Editor-Version": "1", "Copilot-Integration-Id": "vscode-chat"}},
+        {"extra_headers": {"tracestate": "a=b", "Sentry-Trace": "1", "X-Datadog-Trace-Id": "1"}},
+        {
+            "extra_headers": {"HTTP-Referer": "https://a.example", "X-Title": "A"},
+            "extra_body": {"usage": {"include": 1}},
+        },
+        {
+            "modalities": ["text"],
+            "service_tier": "auto",
+            "best_of": 1,
+            "prompt_cache_options": {"mode": "explicit"},
+        },
+        {"reasoning": {"effort": "low", "summary": "auto"}, "output_config": {"effort": "low"}},
+        {"text_format": BaseModel, "store": True, "safety_identifier": "user"},
+        {"mock_response": "hi"},
+        {
+            "extra_body": {
+                "structured_outputs": {"json": {}},
+                "skip_special_tokens": False,
+                "stop_token_ids": [1],
+            }
+        },
+        {"safe_prompt": True, "random_seed": 1, "include_reasoning": True, "reasoning_format": "parsed"},
+        {"metadata": {"langfuse_masking_function": len, "generation_name": "a"}},
+    ],
+    ids=str,
+)
+def test_what_applications_pass_passes_under_any_limit(arguments: Json) -> None:
+    assert [straying(arguments, limit) for limit in LIMITS] == [None] * 5
+
+
+def test_what_only_costs_more_hides_nothing_that_leads_elsewhere() -> None:
+    for arguments in (
+        {"service_tier": "flex", "fallbacks": ["x"]},
+        {"best_of": 2, "tools": [{"type": "mcp"}]},
+    ):
+        assert straying(arguments, "max_cost_usd") not in UNCOUNTED
+
+
+def test_no_member_of_the_metadata_names_another_account_to_report_the_prompt_to() -> None:
+    harmless = {"turn_off_message_logging", "langfuse_environment", "langfuse_prompt_version"}
+    for name in set(_supported_callback_params) - harmless:
+        assert straying({"metadata": {name: "x"}}, "local_only") == f"metadata.{name}"

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.forecasting import features as features_module
+from router.forecasting import words
 from router.forecasting.encoder import Encoding
 from router.forecasting.features import (
     LIST_ITEM,
@@ -19,6 +21,7 @@ from router.forecasting.features import (
     Features,
     FeatureSpec,
     _code_marks,
+    _hashed,
     embedded_text,
     featurize,
 )
@@ -95,6 +98,26 @@ def test_a_request_has_the_same_features_alone_and_among_others(requests: list[R
     together, alone = features_of(*requests).rows(slice(1, 2)), features_of(requests[1])
     for field in fields(Features):
         np.testing.assert_array_equal(getattr(together, field.name), getattr(alone, field.name))
+
+
+@given(st.lists(REQUESTS | TEXT.map(lambda text: Request.of(text * 9)), min_size=1, max_size=3))
+def test_a_short_text_has_the_features_that_arrays_give_it(requests: list[Request]) -> None:
+    short = features_of(*requests)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(words, "SHORT", -1)
+        patch.setattr(features_module, "FEW_CODES", -1)
+        patch.setattr(features_module, "SHORT", -1)
+        by_arrays = features_of(*requests)
+    for field in fields(Features):
+        assert getattr(short, field.name).tobytes() == getattr(by_arrays, field.name).tobytes(), field.name
+
+
+@given(st.lists(st.integers(0, 2**32 - 1) | st.sampled_from([3, 67, 131, 2**31 + 3]), max_size=200))
+def test_few_codes_are_hashed_to_the_bits_that_arrays_give(codes: list[int]) -> None:
+    row = _hashed([codes], 64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features_module, "FEW_CODES", -1)
+        assert row.tobytes() == _hashed([np.array(codes, np.uint32)], 64).tobytes()
 
 
 @pytest.mark.parametrize(
@@ -216,3 +239,23 @@ def test_tokens_count_the_system_text_and_the_tools() -> None:
     system = [{"role": "system", "content": "x" * 40}, {"role": "user", "content": "a"}]
     assert features_of(Request.of(system)).tokens.tolist() == [15.0]
     assert features_of(Request.of("a", tools=["xxxx"])).tokens.tolist() == [7.0]
+
+
+SYSTEM, USER, ANSWER = ({"role": role, "content": "x"} for role in ("system", "user", "assistant"))
+
+
+@pytest.mark.parametrize(
+    ("messages", "later"),
+    [
+        pytest.param([USER], False, id="a question"),
+        pytest.param([SYSTEM, USER], False, id="with system text"),
+        pytest.param([SYSTEM, USER, ANSWER], False, id="with the beginning of its answer"),
+        pytest.param([USER, ANSWER, USER], True, id="a second turn"),
+        pytest.param([SYSTEM, USER, ANSWER, USER], True, id="a second turn with system text"),
+        pytest.param([USER, ANSWER] * 500, True, id="the thousandth"),
+    ],
+)
+def test_a_request_goes_on_with_a_conversation_from_the_second_turn_on(
+    messages: list[Json], later: bool
+) -> None:
+    assert features_of(Request.of(messages)).later.tolist() == [later]

@@ -41,27 +41,35 @@ def encoded_words(text: str) -> list[bytes]:
 @given(TEXTS)
 def test_pieces_have_the_counts_of_the_whole_text(text: str) -> None:
     numbers = NUMBER.findall(text)
-    assert len(pieces_of(text)) == len(text.split())
-    assert pieces_of(text).counts == PieceCounts(
-        numbers=len(numbers),
-        longest_number=max(map(len, numbers), default=0),
-        sentences=len(SENTENCE.findall(text)),
-        negations=len(NEGATION.findall(text.lower())),
-    )
+    for short in (-1, 10_000):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "SHORT", short)
+            pieces = pieces_of(text)
+        assert len(pieces) == len(text.split())
+        assert pieces.counts == PieceCounts(
+            numbers=len(numbers),
+            longest_number=max(map(len, numbers), default=0),
+            sentences=len(SENTENCE.findall(text)),
+            negations=len(NEGATION.findall(text.lower())),
+        )
 
 
 @given(TEXTS, st.integers(1, 40))
 def test_grams_are_the_hashes_of_the_words_and_of_their_pairs(text: str, most: int) -> None:
     words = encoded_words(text)[:most]
     pairs = [b" ".join(pair) for pair in pairwise(words)]
-    assert pieces_of(text).grams(most).tolist() == [crc32(gram) for gram in (*words, *pairs)]
-    assert pieces_of(text).marked(7, most).tolist() == [crc32(word, 7) for word in words]
+    for short in (-1, 10_000):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "SHORT", short)
+            pieces = pieces_of(text)
+        assert list(pieces.grams(most)) == [crc32(gram) for gram in (*words, *pairs)]
+        assert list(pieces.marked(7, most)) == [crc32(word, 7) for word in words]
 
 
 def test_words_beside_the_prompt_are_hashed_after_a_mark() -> None:
     tools = [{"name": "find", "description": "12"}]
     codes = _grams(pieces_of("hi"), ["not 12"], tools)
-    assert codes.tolist() == [crc32(gram) for gram in (b"hi", b"s:not", b"s:##", b"t:find", b"t:12")]
+    assert list(codes) == [crc32(gram) for gram in (b"hi", b"s:not", b"s:##", b"t:find", b"t:12")]
 
 
 CODES = st.lists(st.integers(0, 2**32 - 1) | st.sampled_from([3, 2**31 + 3]), max_size=40)
@@ -96,8 +104,8 @@ def test_what_is_remembered_is_bounded(room: int, most_pieces: int, monkeypatch:
 
 def test_threads_that_learn_at_once_read_what_one_alone_does(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [" ".join(f"{word}{n}" for n in range(word, word + 30)) for word in range(200)]
-    alone = [pieces_of(text).grams(100).tolist() for text in texts]
+    alone = [list(pieces_of(text).grams(100)) for text in texts]
     monkeypatch.setattr(module, "MOST_CHARACTERS", 2_000)
     monkeypatch.setattr(module, "_lexicon", Lexicon(2_000))
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(lambda text: pieces_of(text).grams(100).tolist(), texts * 4)) == alone * 4
+        assert list(pool.map(lambda text: list(pieces_of(text).grams(100)), texts * 4)) == alone * 4

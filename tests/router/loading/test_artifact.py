@@ -17,6 +17,7 @@ import pytest
 
 from router.errors import ArtifactError, DamagedArtifact, ForeignArtifact, NewerArtifact
 from router.loading.artifact import (
+    CACHED_FORMAT,
     LARGEST_FILE,
     LARGEST_MANIFEST,
     MANIFEST,
@@ -219,7 +220,7 @@ def test_an_address_with_a_typo_is_named_as_one() -> None:
 
 def test_a_folder_of_a_newer_format_says_so(small: Path) -> None:
     signed_again(small, format_version=99)
-    with pytest.raises(NewerArtifact, match="router format 99, this code reads up to 3: upgrade pointsman"):
+    with pytest.raises(NewerArtifact, match="router format 99, this code reads up to 4: upgrade pointsman"):
         read_manifest(small)
 
 
@@ -410,3 +411,18 @@ def test_a_file_without_arrays_is_damaged(tmp_path: Path, content: bytes) -> Non
     (tmp_path / "x.safetensors").write_bytes(content)
     with pytest.raises(DamagedArtifact, match=r"x\.safetensors: can't be read"):
         load_arrays(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("cached", "version"),
+    [
+        pytest.param({}, 2, id="no cache in the prices"),
+        pytest.param({"cached_price": 0.5}, CACHED_FORMAT, id="a cache in the prices"),
+    ],
+)
+def test_earlier_code_refuses_only_prices_that_it_would_misread(
+    tmp_path: Path, cached: dict[str, float], version: int
+) -> None:
+    with new_folder(tmp_path / "router") as folder:
+        manifest = seal(folder, {"models": ["x"], "prices": {"x": {"per_call": 1.0, **cached}}})
+    assert manifest["format_version"] == version

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import litellm
 import numpy as np
@@ -129,3 +130,39 @@ def test_a_free_model_is_free_at_any_length() -> None:
 
 def test_a_price_survives_its_json_form() -> None:
     assert ModelPrice(**LOGGED, source="log").to_json() == LOGGED
+
+
+WITH_CACHE: Mapping[str, Json] = {**LOGGED, "cached_price": 0.5, "cached_first": 0.2, "cached_later": 0.8}
+CACHED_INPUT = (
+    "models: {gpt-4o: {price: {input_usd_per_million: 8, output_usd_per_million: 8, "
+    "cached_input_usd_per_million: 2}}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "share"),
+    [
+        pytest.param("house-model", "", 0.5, id="of the log's own price"),
+        pytest.param("gpt-4o", CACHED_INPUT, 0.25, id="of the settings"),
+        pytest.param("gpt-4o", "prices: litellm", 0.5, id="of the list"),
+        pytest.param("gpt-4", "prices: litellm", 1.0, id="the whole price if nobody says"),
+    ],
+)
+def test_the_input_of_a_later_turn_costs_less_by_what_the_cache_is_expected_to_hold(
+    model: str, settings: str, share: float
+) -> None:
+    price = current_prices([model], {model: WITH_CACHE}, parse_config(settings))[model]
+    table = PriceTable.of([replace(price, per_output_token=0.0, per_call=0.0)])
+    later = np.array([False, True])
+    cost = table.expected_cost(np.full((2, 1), 10.0), np.ones((2, 1)), later=later)
+    full = table.expected_cost(np.full((2, 1), 10.0), np.ones((2, 1)))
+    assert (cost / full).ravel() == pytest.approx([1 - 0.2 * (1 - share), 1 - 0.8 * (1 - share)])
+
+
+def test_a_price_without_cached_shares_is_written_and_priced_as_ever() -> None:
+    price = ModelPrice(**LOGGED, source="log")
+    assert price.to_json() == LOGGED
+    tokens = np.ones((2, 1))
+    table = PriceTable.of([price])
+    later = np.array([True, False])
+    assert (table.expected_cost(tokens, tokens, later=later) == table.expected_cost(tokens, tokens)).all()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from copy import copy
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from router.errors import CallLogError, ConfigError
 from router.records import Json
-from router.settings.sections import Config
+from router.settings.sections import Config, Objective
 from router.version import Version
 from tests.training.logs import call, made_table, write_lines
 from training.comparing.comparison import Draws
@@ -19,6 +20,7 @@ from training.comparing.job import CompareJob, PromiseTerms
 from training.comparing.measuring.contenders import LOGGED
 from training.comparing.on_log import PARTIAL, SEEN, UNCALLED, compare_on_log, rows_to_judge
 from training.comparing.policies.baselines import BEST_SINGLE, ORACLE, RULES
+from training.comparing.policies.paced import PACED
 from training.complexity_router.litellm_scores import V1, V2
 from training.progress import Reporter
 from training.prompts.from_logs import ReadOptions
@@ -98,6 +100,21 @@ def test_prompts_that_a_replay_drew_stand_for_the_log_they_were_drawn_from(
     assert found.prompts == 12
     assert found.router.success.value == pytest.approx(6 * 4 / (6 * 4 + 6 * 2))
     assert any("a replay drew 12 of the 12 prompts" in warning for warning in found.warnings)
+
+
+def test_a_budget_of_a_day_is_simulated_on_the_log(
+    job: CompareJob, version: Version, quiet: Reporter
+) -> None:
+    paced = copy(version)
+    objective = Objective(kind="budget", usd_per_day=0.01)
+    paced.config = version.config.model_copy(update={"objective": objective})
+    calls = [
+        {**one, "time": f"2026-01-{1 + number // 8:02}T00:00:00Z"}
+        for number, one in enumerate(full_calls(version, 24))
+    ]
+    found = judged(replace(job, routers={"judged": paced}), quiet, calls)
+    assert PACED in {policy.name for policy in found.policies}
+    assert any(warning.startswith(PACED) and "of $0.010 a day" in warning for warning in found.warnings)
 
 
 def test_every_policy_that_there_is_stands_beside_the_router(

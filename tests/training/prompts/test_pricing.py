@@ -5,8 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from router.models.prices import ModelPrice, listed_price
-from router.records import FloatArray
+from router.models.prices import (
+    CACHED,
+    ModelPrice,
+    PriceTable,
+    cached_price_of,
+    current_prices,
+    listed_price,
+)
+from router.records import BoolArray, FloatArray
+from router.settings.sections import Config
+from router.settings.yaml_file import parse_config
 from tests.training.logs import made_table
 from training.prompts.pricing import LEAST_CALLS, logged_prices, price_differences
 from training.prompts.table import PromptTable
@@ -111,3 +120,68 @@ def test_about_the_list_price_is_not_worth_a_sentence(factor: float) -> None:
 
 def test_a_model_that_litellm_does_not_list_has_nothing_to_differ_from() -> None:
     assert differences(0.5, model="our-own-model") == []
+
+
+LISTED = "gpt-4o"
+LATER_SHARE, FIRST_SHARE = 0.8, 0.1
+
+
+def cached_log(n: int, later_share: float, seed: int) -> tuple[PromptTable, BoolArray]:
+    """Calls at the list price of which conversations read most of their input from the cache."""
+    random = np.random.default_rng(seed)
+    later = random.random(n) < later_share
+    inputs, outputs = tokens(n)
+    inputs = np.round(inputs * np.where(later, 4.0, 1.0))
+    share = np.clip(np.where(later, LATER_SHARE, FIRST_SHARE) + random.normal(0.0, 0.05, n), 0.0, 1.0)
+    cached = np.round(inputs * share)
+    listed, cheaper = listed_price(LISTED), cached_price_of(LISTED, Config())
+    assert listed is not None
+    assert cheaper is not None
+    cost = (inputs - (1.0 - cheaper) * cached) * listed.per_input_token + outputs * listed.per_output_token
+    table = table_with(cost, inputs, outputs, LISTED)
+    return replace(table, cached_input_tokens=cached[:, None]), later
+
+
+@pytest.mark.parametrize("prices", ["log", "litellm"])
+def test_what_conversations_read_from_the_cache_brings_the_predicted_total_closer(prices: str) -> None:
+    """The router is trained on few conversations, and serves many."""
+    (table, later), (served, served_later) = cached_log(600, 0.3, seed=1), cached_log(600, 0.8, seed=2)
+    config = parse_config(f"prices: {prices}")
+    error = {}
+    for name, logged in (
+        ("before", logged_prices(table)), ("now", logged_prices(table, config, later)),
+    ):  # fmt: skip
+        known = {model: price.to_json() for model, price in logged.items()}
+        price = PriceTable.of([current_prices([LISTED], known, config)[LISTED]])
+        expected = price.expected_cost(served.input_tokens, served.output_tokens, later=served_later)
+        error[name] = abs(expected.sum() / served.cost.sum() - 1)
+    assert error["now"] < 0.03, error
+    assert error["now"] < 0.3 * error["before"], error
+
+
+def test_the_price_of_uncached_input_and_the_shares_are_recovered() -> None:
+    table, later = cached_log(600, 0.5, seed=1)
+    price, listed = logged_prices(table, Config(), later)[LISTED], listed_price(LISTED)
+    assert listed is not None
+    assert price.per_input_token == pytest.approx(listed.per_input_token)
+    assert (price.cached_first, price.cached_later) == pytest.approx((FIRST_SHARE, LATER_SHARE), abs=0.01)
+    assert set(price.to_json()) > set(CACHED)
+
+
+@pytest.mark.parametrize(
+    ("model", "kept"),
+    [
+        pytest.param(LISTED, 0, id="no call counts them"),
+        pytest.param(LISTED, LEAST_CALLS - 1, id="too few calls count them"),
+        pytest.param("house-model", 600, id="nobody says what a cached token costs"),
+    ],
+)
+def test_without_known_cached_tokens_the_price_is_as_ever(model: str, kept: int) -> None:
+    table, later = cached_log(600, 0.5, seed=1)
+    assert table.cached_input_tokens is not None
+    cached = table.cached_input_tokens.copy()
+    cached[kept:] = np.nan
+    table = replace(table, models=(model,), cached_input_tokens=cached)
+    plain = logged_prices(replace(table, cached_input_tokens=None))
+    found = logged_prices(table, Config(), later)
+    assert {name: one.to_json() for name, one in found.items()} == {n: p.to_json() for n, p in plain.items()}

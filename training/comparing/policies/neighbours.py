@@ -133,7 +133,10 @@ def neighbour_forecast(router: Version, features: Features) -> NeighbourForecast
     prices = PriceTable.of([router.prices[model] for model in router.models])
     return NeighbourForecast(
         probability=memory.forecast(narrow),
-        expected_cost=prices.expected_cost(*router.head.expected_tokens(features, narrow)),
+        expected_cost=prices.expected_cost(
+            *router.head.expected_tokens(features, narrow),
+            later=features.later if prices.knows_cache else None,
+        ),
         weight=memory.weight(router.config.objective),
     )
 

@@ -30,6 +30,7 @@ from training.readers.cells import (
 )
 from training.readers.message_shapes import chat_of, holds_prompt, is_chat
 from training.readers.protocol import NO_TEXT, SEVERAL_PROMPTS
+from training.readers.token_kinds import TOKEN_KINDS
 from training.reading.files.raw import RawRows
 
 _TIME = pa.timestamp("us", tz="UTC")
@@ -45,6 +46,7 @@ CALL_SCHEMA = pa.schema(
         "decision_source": _TEXT, "confidence": pa.float64(), "sampling_probability": pa.float64(),
         "truncated": pa.bool_(), "effort": _TEXT, "expected_cost_usd": pa.float64(),
         "graded": pa.float64(), "graded_source": _TEXT, "served_model": _TEXT,
+        "cached_input_tokens": pa.int64(), "cache_write_tokens": pa.int64(), "reasoning_tokens": pa.int64(),
     }
 )  # fmt: skip
 """The canonical call log; `messages`, `tools` and `response_format` are JSON text."""
@@ -142,15 +144,15 @@ def _chance(values: FloatArray) -> Sequence[tuple[BoolArray, str]]:
 _RANGES: Mapping[str, _Checks] = {
     "score": _share, "cost_usd": _amount, "input_tokens": _count, "output_tokens": _count,
     "latency_s": _amount, "propensity": _chance, "confidence": _share, "sampling_probability": _chance,
-    "expected_cost_usd": _amount, "graded": _share,
+    "expected_cost_usd": _amount, "graded": _share, **dict.fromkeys(TOKEN_KINDS, _count),
 }  # fmt: skip
 _CLEANERS: Mapping[str, Callable[[Json], Json]] = {
     "time": microseconds, "tags": tag_list, "success": boolean, "truncated": boolean,
     "effort": stated_effort,
 }  # fmt: skip
-_SPARED = frozenset({"graded", "graded_source"})
+_SPARED = frozenset({"graded", "graded_source", *TOKEN_KINDS})
 """Columns that other programs' logs may hold with another meaning: a bad value never rejects a call."""
-_ANSWER_FIELDS = frozenset({"cost_usd", "input_tokens", "output_tokens"})
+_ANSWER_FIELDS = frozenset({"cost_usd", "input_tokens", "output_tokens", *TOKEN_KINDS})
 """A zero in these means no answer, not a free one, if the runtime's log has an error in the row."""
 _PLAIN_TEXT = {str, type(None)}
 _PLAIN_BOOLEANS = {bool, type(None)}

@@ -20,6 +20,7 @@ from training.readers.protocol import (
     Rejected,
     Result,
 )
+from training.readers.token_kinds import TOKEN_KINDS
 from training.readers.values import at_path, is_zero
 from training.reading.files.log_file import LogFile
 from training.reading.files.raw import RawBatch, RawRows
@@ -114,7 +115,7 @@ _COUNTS = ("input_tokens", "output_tokens")
 def _counted(call: Call) -> Call:
     """A call without its tokens where both counts are zero, which logs write for want of a count."""
     if all(name in call and is_zero(call[name]) for name in _COUNTS):
-        return {name: value for name, value in call.items() if name not in _COUNTS}
+        return {name: value for name, value in call.items() if name not in (*_COUNTS, *TOKEN_KINDS)}
     return call
 
 
