@@ -109,7 +109,7 @@ class _Batch:
                 (batch.feedback if entry.is_feedback else batch.calls).append(entry.make_row())
             except Exception as error:  # noqa: BLE001 - one row must not stop the others
                 batch.refused.append(type(error).__name__)
-        batch.graded += [str(row["call_id"]) for row in batch.feedback]
+        batch.graded += [str(row["call_id"]) for row in batch.feedback if "call_id" in row]
         return batch
 
     def store_in(self, store: Store) -> None:

@@ -25,7 +25,7 @@ COUNTED = re.compile(
     r"(?:calls|prompts|rows|requests|outcomes|replies|successes|failures|judgements|groups|files?\(s\))\b"
 )
 WRITTEN = {"rate", "decimal", "dollars", "usd_per_thousand", "significant", "signed_points", "relative"}
-DATA = {("training/learning/model_card.py", ".4g")}
+DATA = {("training/learning/model_card.py", ".4g"), ("training/comparing/report/record.py", ".4g")}
 """Formats of what a program reads."""
 
 

@@ -34,7 +34,7 @@ EVERYTHING = {
     "cached_input_tokens": 1, "reasoning_tokens": 2, "first_token_s": 0.1, "stream": False,
     "baseline_model": "large", "baseline_cost_usd": 0.5, "expected_cost_usd": 0.25, "shadow_model": "small",
     "shadow_confidence": 0.5, "notes": ["dropped seed"], "alternatives": {"small": 0.9, "large": None},
-    "effort": "low",
+    "effort": "low", "served_model": "small-2026-11-01", "cache_write_tokens": 3,
 }  # fmt: skip
 MAKE_AT_ONCE = """
 import os, sys

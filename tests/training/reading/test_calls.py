@@ -25,6 +25,7 @@ FULL: dict[str, Any] = {
     "decision_source": "learned", "confidence": 0.9, "sampling_probability": 0.1, "truncated": True,
     "effort": "high", "expected_cost_usd": 0.002,
     "graded": 0.25, "graded_source": "grader", "served_model": "small-2026-11-01",
+    "cached_input_tokens": 4, "cache_write_tokens": 3, "reasoning_tokens": 5,
 }  # fmt: skip
 
 
