@@ -446,9 +446,9 @@ class Version:
 
     def foresee_usable(self, requests: Sequence[Request | None]) -> list[tuple[Request, Forecast] | None]:
         """What `foresee` returns for each request; None for a missing one and for one that is too large."""
-        usable = [request is not None and fits(request) for request in requests]
-        foreseen = iter(self.foresee([one for one in requests if one is not None and fits(one)]))
-        return [next(foreseen) if is_usable else None for is_usable in usable]
+        usable = [None if request is None or not fits(request) else request for request in requests]
+        foreseen = iter(self.foresee([request for request in usable if request is not None]))
+        return [None if request is None else next(foreseen) for request in usable]
 
     def _case(self, request: Request, forecast: Forecast, row: int = 0, **circumstances: Json) -> Case:
         return Case(

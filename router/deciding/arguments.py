@@ -151,6 +151,7 @@ _KNOWN: Final = (
     | {f"extra_headers.{name}" for name in HEADERS}
     | {f"metadata.langfuse_{name}" for name in ("environment", "masking_function", "prompt_version")}
 )
+_KNOWN_BUT_FOR_COST: Final = _KNOWN | UNCOUNTED
 _INSIDE: Final = {
     "extra_body": "extra_body",
     "extra_headers": "extra_headers",
@@ -172,11 +173,12 @@ def straying(arguments: Mapping[str, Json], limit: str, known: Collection[str] =
         known: further harmless arguments, as the result names them: `extra_body.NAME`, `extra_headers.NAME`,
             `metadata.NAME` and `tools.TYPE` for what is in one.
     """
-    passing = _KNOWN.union(known) if limit == CAP else _KNOWN.union(UNCOUNTED, known)
+    passing = _KNOWN if limit == CAP else _KNOWN_BUT_FOR_COST
     strays = (
         name
         for name, value in _flat(arguments)
         if name not in passing
+        and name not in known
         and not (name.startswith("tools.") and limit in BY_NAME)
         and (is_given(value) or (name == "ssl_verify" and value is False))
         and not _stays(name, value)

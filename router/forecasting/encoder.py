@@ -162,10 +162,6 @@ class WordIds:
         start = framed.index(bare[0]) if bare else 0
         self._before, self._after = framed[:start], framed[start + len(bare) :]
 
-    def ids(self, text: str) -> list[int]:
-        """The ids that the tokenizer gives a text."""
-        return list(chain.from_iterable(self._parts(text)))
-
     def window(self, text: str, most: int) -> tuple[list[int], int]:
         """The text's ids, or if it has more than `most`, those of head and tail; and how many it has."""
         parts = self._parts(text)

@@ -329,15 +329,14 @@ def refuse_limited(
     Raises:
         Refused, Unprepared: it could, or that can't be known.
     """
-    metadata: dict[str, Json] = {}
-    for one in metadata_in(data):
-        metadata.update(one)
-    request, model = CallerRequest.of({}, metadata, PLACEHOLDER), str(data.get("model"))
+    request, model = CallerRequest.of({}, all_metadata(data), PLACEHOLDER), str(data.get("model"))
     try:
         limits = dispatcher.router().version.limits
         order, wishes = request.to_request(None), request.wishes()
-        why: object = limits.passed_by(order, wishes, unjudged(data), labelled=labelled)
-        if unjudged_type is not None and (under := limits.binding(order, wishes, labelled=labelled)):
+        why: object = None
+        if unjudged_type is None:
+            why = limits.passed_by(order, wishes, unjudged(data), labelled=labelled)
+        elif under := limits.binding(order, wishes, labelled=labelled):
             why = (
                 f"it is under the limit {under[0]!r}, which can't be checked for LiteLLM's "
                 f"{unjudged_type!r}; use chat completions, messages or responses"
@@ -375,6 +374,11 @@ def metadata_in(arguments: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for name in ("metadata", "litellm_metadata"):
         if isinstance(metadata := arguments.get(name), Mapping):
             yield metadata
+
+
+def all_metadata(arguments: Mapping[str, Any]) -> dict[str, Json]:
+    """Both together."""
+    return dict(chain.from_iterable(one.items() for one in metadata_in(arguments)))
 
 
 def ticket_of(arguments: Mapping[str, Any]) -> Ticket | None:

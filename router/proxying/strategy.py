@@ -6,7 +6,6 @@ import inspect
 import uuid
 from collections.abc import Callable, Mapping
 from functools import wraps
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from litellm.types.router import CustomRoutingStrategyBase
@@ -21,6 +20,7 @@ from router.proxying.hooks import (
     REACHING_NO_MODEL,
     Callback,
     Refused,
+    all_metadata,
     check,
     metadata_in,
     refuse_limited,
@@ -164,8 +164,7 @@ class Strategy(CustomRoutingStrategyBase):
         if kind in NAMED_CALLS and (kind not in UNSEEN or model in self._groups()):
             _refuse_redirected(self._judged_by_name(kwargs, model), kwargs, model)
             return
-        metadata = dict(chain.from_iterable(one.items() for one in metadata_in(kwargs)))
-        tagged = _tagged(kwargs, metadata)
+        tagged = _tagged(kwargs, all_metadata(kwargs))
         refuse_limited(self.dispatcher, {**kwargs, "litellm_metadata": tagged}, kind, labelled=True)
 
     def _groups(self) -> list[str]:
@@ -192,10 +191,7 @@ class Strategy(CustomRoutingStrategyBase):
         Raises:
             Refused: the limits forbid it.
         """
-        metadata: dict[str, Json] = {}
-        for one in metadata_in(kwargs):
-            metadata.update(one)
-        ticket = Ticket("", _callers_request(kwargs, metadata), prompted=False)
+        ticket = Ticket("", _callers_request(kwargs, all_metadata(kwargs)), prompted=False)
         ticket.client = self._litellm
         self.dispatcher.decide_now(ticket, Candidates(pinned=model))
         check(ticket, model)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -53,12 +54,12 @@ class RouterDecisions:
         choice: shape (n,); column of its final choice.
         source: what decided each row.
         confidence: shape (n,).
-        cases: what each decision depends on.
+        cases: makes what each decision depends on.
     """
 
     version: Version
     features: Features
-    cases: Sequence[Case]
+    cases: Callable[[], Iterator[Case]]
     probability: FloatArray
     expected_cost: FloatArray
     choice: IntArray
@@ -154,8 +155,7 @@ def _judgement(
     models: Sequence[str],
 ) -> RouterDecisions:
     forecast = version.forecast_from(features)
-    cases = list(version.cases(table.requests, forecast, encodings))
-    decisions = [version.settle(case) for case in cases]
+    decisions = version.decisions(table.requests, forecast, encodings)
     place = {model: column for column, model in enumerate(models)}
     columns = [place[model] for model in version.models]
 
@@ -167,7 +167,7 @@ def _judgement(
     return RouterDecisions(
         version=version,
         features=features,
-        cases=cases,
+        cases=partial(version.cases, table.requests, forecast, encodings),
         probability=widened(forecast.probability),
         expected_cost=widened(forecast.cost),
         choice=np.array([place[decision.model] for decision in decisions], dtype=np.int64),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +23,11 @@ NEEDS = "that needs the time of every call, over a day at least"
 
 
 def paced(
-    version: Version, cases: Sequence[Case], times: FloatArray, cost: FloatArray, requests_per_day: float
+    version: Version,
+    cases: Callable[[], Iterable[Case]],
+    times: FloatArray,
+    cost: FloatArray,
+    requests_per_day: float,
 ) -> tuple[Contender | None, list[str]]:
     """The router as its pacer steers it, and a sentence on what it spends; neither without a budget.
 
@@ -31,7 +35,7 @@ def paced(
     weight of that moment.
 
     Args:
-        cases: one a prompt.
+        cases: makes one a prompt.
         times: shape (n,); seconds since 1970, NaN unknown.
         cost: shape (n, m); USD a call as it turns out, the version's models first; NaN unknown.
         requests_per_day: of the whole traffic, which the budget is for; NaN unknown.
@@ -43,7 +47,7 @@ def paced(
     if days < LEAST_DAYS or not math.isfinite(requests_per_day):
         return None, [f"the pace of {dollars(budget)} a day is not simulated: {NEEDS}"]
     usd = budget / requests_per_day
-    choice = _choices(version, cases, times, cost, usd * len(cases) / days)
+    choice = _choices(version, list(cases()), times, cost, usd * len(times) / days)
     spent = cost[np.arange(len(choice)), choice]
     known = spent[np.isfinite(spent)]
     share = rate(float(known.mean()) / usd) if len(known) else "an unknown share"

@@ -42,7 +42,7 @@ def test_a_paced_router_spends_its_budget(
     version, cases, cost = traffic
     low, high = cost.min(axis=1).sum(), cost.max(axis=1).sum()
     budget = (low + level * (high - low)) / DAYS
-    policy, said = paced(at_budget(version, budget), cases, TIMES, cost, A_DAY)
+    policy, said = paced(at_budget(version, budget), lambda: cases, TIMES, cost, A_DAY)
     assert policy is not None
     assert policy.choice is not None
     assert cost[np.arange(len(cases)), policy.choice].sum() / DAYS == pytest.approx(budget, rel=0.1)
@@ -55,8 +55,8 @@ def test_the_prompts_pass_in_the_order_of_their_calls(
     version, cases, cost = traffic
     tight = at_budget(version, cost.max(axis=1).sum() / DAYS / 4)
     order = np.random.default_rng(0).permutation(len(cases))
-    forward, _ = paced(tight, cases, TIMES, cost, A_DAY)
-    mixed, _ = paced(tight, [cases[row] for row in order], TIMES[order], cost[order], A_DAY)
+    forward, _ = paced(tight, lambda: cases, TIMES, cost, A_DAY)
+    mixed, _ = paced(tight, lambda: [cases[row] for row in order], TIMES[order], cost[order], A_DAY)
     assert forward is not None
     assert mixed is not None
     assert forward.choice is not None
@@ -76,11 +76,11 @@ def test_a_log_that_knows_no_day_says_so(
     traffic: tuple[Version, list[Case], FloatArray], times: FloatArray, per_day: float
 ) -> None:
     version, cases, cost = traffic
-    policy, said = paced(at_budget(version, 1.0), cases, times, cost, per_day)
+    policy, said = paced(at_budget(version, 1.0), lambda: cases, times, cost, per_day)
     assert policy is None
     assert "the pace of $1.00 a day is not simulated: that needs the time of every call" in said[0]
 
 
 def test_without_a_budget_there_is_no_pace(traffic: tuple[Version, list[Case], FloatArray]) -> None:
     version, cases, cost = traffic
-    assert paced(at_budget(version, None), cases, TIMES, cost, A_DAY) == (None, [])
+    assert paced(at_budget(version, None), lambda: cases, TIMES, cost, A_DAY) == (None, [])
