@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -35,7 +36,10 @@ PROMPT = (
 MESSAGES = [{"role": "user", "content": PROMPT}]
 """About 30 tokens."""
 PROMPT_TOKENS = 30
+LENGTHS = (30, 300, 3_000, 30_000)
+"""Tokens of a prompt, about."""
 DECISIONS = 1_000
+LENGTH_TURNS = 100
 REPEATS = 7
 MODULE = "benchmarks.speed"
 
@@ -100,6 +104,27 @@ def _processor(step: Callable[[Any], object], values: Sequence[Any]) -> list[flo
         began = time.process_time()
         step(value)
         spent.append(1e3 * (time.process_time() - began))
+    return spent
+
+
+def decisions_by_length(router: str) -> dict[int, list[float]]:
+    """Processor milliseconds of each decision on a prompt of so many tokens, in turn, warm, on one core."""
+    import polars as pl
+
+    from router.records import Request
+    from router.version import Version
+
+    stay_on_one_core()
+    version = Version.load(Path(router))
+    words = " ".join(pl.read_parquet(SAMPLE)["prompt"].drop_nulls()).split()
+    per_token = len(words) / version.encoder.encode(" ".join(words)).tokens
+    spent: dict[int, list[float]] = {length: [] for length in LENGTHS}
+    for turn in range(LENGTH_TURNS):
+        for length in LENGTHS:
+            start = 97 * turn
+            request = Request.of(" ".join(islice(cycle(words), start, start + round(length * per_token))))
+            version.decide(request)
+            spent[length] += _processor(version.decide, [request])
     return spent
 
 
@@ -201,6 +226,7 @@ PARTS: Mapping[str, Callable[..., Any]] = {
     for part in (
         timed_decisions,
         busy_decisions,
+        decisions_by_length,
         first_decision,
         serving_memory,
         neighbour_search,
@@ -254,6 +280,14 @@ def serving_figures(name: str, router: Path, decision_target: float | None) -> I
     yield figure(f"{name}: peak memory after {DECISIONS} decisions", "MB", memory, 350.0)
 
 
+def length_figures(name: str, router: Path) -> Iterator[Figure]:
+    """What a decision costs by the length of the prompt."""
+    targets = {"onnx": (2.3, 8.0, 8.0, 8.0), "static": (0.25, 0.7, 1.5, 1.5)}[_kind(router)]
+    spent = in_fresh_process(MODULE, "decisions_by_length", router)
+    for (length, values), target in zip(spent.items(), targets, strict=True):
+        yield figure(f"{name}: decision on {length} tokens, processor time", "ms", values, target)
+
+
 def busy_figures(name: str, router: Path) -> Iterator[Figure]:
     """What a decision costs on a busy machine, and whether threads share the cores."""
     spent = in_fresh_process(MODULE, "busy_decisions", router)
@@ -295,10 +329,11 @@ def train_figures(name: str, folder: Path, cache: Path) -> Iterator[Figure]:
 
 def measure(options: argparse.Namespace, folder: Path) -> Iterator[Figure]:
     """Every figure, as it becomes known."""
-    if options.busy:
-        for path in options.router:
-            yield from busy_figures(path.name, path)
-        return
+    for only, figures in ((options.busy, busy_figures), (options.lengths, length_figures)):
+        if only:
+            for path in options.router:
+                yield from figures(path.name, path)
+            return
     yield from import_figures()
     yield search_figure()
     yield from log_figures(options.calls, folder)
@@ -308,8 +343,13 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator[Figure]:
             yield from train_figures(name, folder, options.cache or folder / "cache")
             routers[name] = folder / name
     for name, path in routers.items():
-        kind = json.loads((path / "manifest.json").read_bytes())["encoder"]["kind"]
-        yield from serving_figures(name, path, {"onnx": 3.0, "static": 0.4}[kind])
+        yield from serving_figures(name, path, {"onnx": 3.0, "static": 0.4}[_kind(path)])
+        yield from length_figures(name, path)
+
+
+def _kind(router: Path) -> str:
+    """The kind of a router's encoder."""
+    return str(json.loads((router / "manifest.json").read_bytes())["encoder"]["kind"])
 
 
 def arguments() -> argparse.Namespace:
@@ -322,6 +362,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--calls", type=int, default=200_000, help="size of the log to read")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--busy", action="store_true", help="only --router, beside four busy processes")
+    parser.add_argument("--lengths", action="store_true", help="only --router, by the length of the prompt")
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
     return parser.parse_args()
 
