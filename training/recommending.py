@@ -69,7 +69,7 @@ class RouterEvidence:
         usd_per_prompt: expected price of one prompt on the models that were not tried; NaN is unknown.
         calls: the log, as it is given to a command.
         router: the router, as it is given to a command.
-        known: known outcomes of each model on the prompts held out.
+        known: prompts with a known outcome of each model, of those that training did not see.
     """
 
     today: ChangeAgainst
@@ -264,26 +264,28 @@ def _undecided(evidence: RouterEvidence) -> tuple[str, str]:
     if more > evidence.replayable:
         if not wanted:
             more = max(outcomes_missing(evidence.known), more)
-        outcomes = f"{more:,} more prompts with known outcomes"
-        return f"{start} Collect about {outcomes}{settle}, then compare again.", again
+        return f"{start} Collect about {more:,} more known outcomes{settle}, then compare again.", again
     price = more * evidence.usd_per_prompt
     about = f" for about {dollars(price)}" if math.isfinite(price) else ""
     cents = max(math.ceil(price * 200), 1) if math.isfinite(price) else 0
     budget = f"{cents // 100}.{cents % 100:02d}" if cents else "USD"
     terms = ["--out", "replayed.jsonl", "--most", str(more), "--budget", budget]
-    replay = _command("replay", *evidence.calls, "--router", evidence.router, *terms)
+    replay = _command("replay", *evidence.calls, "--router", evidence.router, "--purpose", "judge", *terms)
     return f"{start} Replay {more:,} prompts{about}{settle}, then compare again.", replay
 
 
-def outcomes_missing(known: Iterable[int], share: float = 1.0) -> int:
-    """Further known outcomes until a log holds out `LEAST_JUDGED` of each model.
+def outcomes_missing(known: Iterable[float]) -> int:
+    """Further known outcomes until a router can be judged: `LEAST_JUDGED` of each model, unseen in training.
 
     Args:
-        known: of each model now.
-        share: part of the log that is held out.
+        known: prompts with a known outcome of each model, among those that training does not see.
+
+    Returns:
+        Rounded up to two digits, because it is a rule of thumb.
     """
-    each = math.ceil(LEAST_JUDGED / share)
-    return sum(max(each - count, 0) for count in known)
+    missing = math.ceil(sum(max(LEAST_JUDGED - count, 0.0) for count in known))
+    step: int = 10 ** max(len(str(missing)) - 2, 0)
+    return math.ceil(missing / step) * step
 
 
 def _open(evidence: RouterEvidence) -> tuple[str, list[tuple[Interval, float]]]:

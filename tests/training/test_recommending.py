@@ -135,7 +135,8 @@ def test_a_replay_is_proposed_with_its_price_where_the_log_holds_the_prompts() -
         == "The log can't tell: no support. Replay 200 prompts for about $2.00, then compare again."
     )
     assert advice.next == (
-        "pointsman replay 'my calls.parquet' --router models/r --out replayed.jsonl --most 200 --budget 4.00"
+        "pointsman replay 'my calls.parquet' --router models/r --purpose judge --out replayed.jsonl "
+        "--most 200 --budget 4.00"
     )
 
 
@@ -167,5 +168,6 @@ def test_one_look_of_many_is_corrected() -> None:
 
 def test_a_log_that_can_not_tell_lacks_outcomes_of_each_model_held_out() -> None:
     open_log = replace(evidence(refused="too thin"), known=(150, 20, 300))
-    assert "Collect about 230 more prompts" in recommend(open_log).sentence
-    assert outcomes_missing((150, 20, 300), 0.1) == 1850 + 1980 + 1700
+    assert "Collect about 230 more known outcomes, then" in recommend(open_log).sentence
+    assert (outcomes_missing((150, 20, 300)), outcomes_missing((13.5, 9, 16.1))) == (230, 570)
+    assert (outcomes_missing((199.5,)), outcomes_missing((200, 300))) == (1, 0)

@@ -34,7 +34,7 @@ from training.reading.files.log_file import OWN_LOG
 from training.reading.outcomes.judge_report import GraderReport, JudgeReport
 from training.reading.outcomes.session_rules import OutcomeCounts
 from training.reading.rows.cleaning import TEXT_NOT_KEPT
-from training.reading.summary import ReadSummary, same_names
+from training.reading.summary import ReadSummary, rows_in_files, same_names
 
 console = Console(highlight=False, emoji=False)
 MOST_PAIRS = 4
@@ -42,7 +42,8 @@ MOST_PAIRS = 4
 
 def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
     """Print what was read from call logs, and what was not."""
-    console.print(f"{summary.rows:,} rows in {len(summary.files):,} file(s): {summary.calls:,} calls", end="")
+    calls = f"{summary.calls:,} call{'s' * (summary.calls != 1)}"
+    console.print(f"{rows_in_files(summary)}: {calls}", end="")
     counts = {
         "rejected": summary.rejected,
         "repeat a call_id": summary.duplicates - summary.copies,
@@ -186,14 +187,14 @@ def trained(result: Trained) -> None:
         filled = f", {rate(test['filled_in'])} of the outcomes estimated" if test["filled_in"] else ""
         console.print(
             f"untouched test part, {decimal(test['prompts'], 0)} prompts{filled}, costs per 1,000 requests: "
-            f"success {rate(test['success'])} at {usd_per_thousand(test['cost_usd'])}; best single "
+            f"success {rate(test['success'])} at {usd_per_thousand(test['cost_usd'])}; best single model "
             f"{rate(test['best_single_success'])} at {usd_per_thousand(test['best_single_cost_usd'])}",
             soft_wrap=True,
         )
     console.print(
-        f"steps aside below confidence {decimal(policy['least_confidence'], 2)} or "
-        f"similarity {decimal(policy['least_familiarity'], 2)}; {result.embedded:,} prompts embedded, "
-        "the rest were cached",
+        "leaves a prompt to the rule table below a chance of success of "
+        f"{decimal(policy['least_confidence'], 2)} or a similarity to known prompts of "
+        f"{decimal(policy['least_familiarity'], 2)}; {result.embedded:,} prompts embedded, the rest cached",
         soft_wrap=True,
     )
     version = f", version {result.published.version}" if result.published.version else ""
@@ -286,7 +287,7 @@ def _models(result: Trained) -> None:
         line = f"not enough {what} to compare: {', '.join(pairs)}{more}; {least}"
         console.print(line, markup=False, soft_wrap=True)
     status = ", ".join(f"{count:,} {name}" for name, count in result.report["label_status"].items())
-    console.print(f"labels: {status}")
+    console.print(f"label, the cheapest model that succeeds: {status} (prompts)", soft_wrap=True)
 
 
 def _estimators(result: Trained) -> None:
@@ -306,6 +307,11 @@ def _estimators(result: Trained) -> None:
             decimal(scores.get("calibration_error", float("nan")), 4),
         )
     console.print(table)
+    console.print(
+        "value: success of the choices less what their cost is worth; Brier, ECE: errors of the chances, "
+        "0 at best",
+        soft_wrap=True,
+    )
     console.print(f"published: {result.fitted.published}, because {result.fitted.why}", soft_wrap=True)
 
 
@@ -353,13 +359,14 @@ def _policies(result: Comparison) -> None:
     ):
         table.add_column(column, justify="right", no_wrap=True)
     policies = (result.router, *result.policies)
-    for policy in policies:
-        table.add_row(*_policy_row(policy, is_router=policy is result.router))
-    console.print(table, "")
     refused: dict[str, list[str]] = {}
     for policy in policies:
-        if policy.support is not None and policy.support.refused is not None:
-            refused.setdefault(policy.support.refused, []).append(shortened(policy.name, 60))
+        why = policy.support.refused if policy.support else None
+        if why is not None:
+            refused.setdefault(why, []).append(shortened(policy.name, 60))
+        if why is None or policy is result.router:
+            table.add_row(*_policy_row(policy, is_router=policy is result.router))
+    console.print(table, "")
     for why, names in refused.items():
         console.print(f"refused: {', '.join(names)}: {shortened(why, 300)}", style="yellow", markup=False)
 
