@@ -29,6 +29,7 @@ SIGNIFICANT = 0.05
 """A difference counts as shown if its p-value, corrected for the number of comparisons, is below this."""
 NOT_SHOWN = "not shown to differ"
 CORRECTED = "not shown to differ once corrected for the number of comparisons"
+NO_COSTS = "the costs are not known"
 LEAST_JUDGED = 200
 """Held-out prompts with the outcomes of the models, from which on a comparison decides most questions."""
 MOST_PROMPTS = 1_000_000
@@ -137,15 +138,23 @@ def _verdict(difference: Interval, more: str, less: str, p_adjusted: float) -> s
 
 
 def success_words(success: Interval, p_adjusted: float = 0.0) -> str:
-    """A difference of success rates and its verdict: "success +2.1 points [+0.8, +3.4]: more successful"."""
+    """A difference of success rates and its verdict: "success +2.1 points [+0.8, +3.4]: more successful".
+
+    A loss that is not shown, and at most the margin, is said to be: it counts as none.
+    """
     if math.isnan(success.value):
         return "success unknown"
     ends = f" [{signed_points(success.low)}, {signed_points(success.high)}]" if known(success) else ""
-    return f"success {signed_points(success.value)} points{ends}: {success_verdict(success, p_adjusted)}"
+    verdict = success_verdict(success, p_adjusted)
+    if verdict == NOT_SHOWN and success.low >= -SUCCESS_MARGIN:
+        verdict += f", at most {decimal(SUCCESS_MARGIN * 100, 0)} point less successful"
+    return f"success {signed_points(success.value)} points{ends}: {verdict}"
 
 
 def cost_words(cost: Interval, usd_per_call: float = math.nan, p_adjusted: float = 0.0) -> str:
     """A difference of costs and its verdict: "cost -$2.00 per 1,000 (-50 %) [-$3.00, -$1.00]: cheaper".
+
+    As `success_words`, with a margin for higher costs.
 
     Args:
         usd_per_call: cost of the other policy, for the percentage.
@@ -154,7 +163,10 @@ def cost_words(cost: Interval, usd_per_call: float = math.nan, p_adjusted: float
         return "costs are unknown"
     percent = f" ({signed_percent(cost.value / usd_per_call)})" if usd_per_call > 0 else ""
     ends = f" [{_thousand(cost.low)}, {_thousand(cost.high)}]" if known(cost) else ""
-    return f"cost {_thousand(cost.value)} per 1,000{percent}{ends}: {cost_verdict(cost, p_adjusted)}"
+    verdict = cost_verdict(cost, p_adjusted)
+    if verdict == NOT_SHOWN and cost.high <= COST_MARGIN * usd_per_call:
+        verdict += f", at most {level(COST_MARGIN)} dearer"
+    return f"cost {_thousand(cost.value)} per 1,000{percent}{ends}: {verdict}"
 
 
 def words_of(change: ChangeAgainst) -> str:
@@ -220,14 +232,16 @@ def _unknown(evidence: RouterEvidence) -> str | None:
     if not known(today.success):
         return "the success rates are not known well enough for an interval"
     if not known(today.cost):
-        return "the costs are not known"
+        return NO_COSTS
     return None if known(evidence.mix_gain) else "no single model is known well enough to compare with"
 
 
 def _single(evidence: RouterEvidence) -> tuple[str, str]:
     """One model for everything, or a mix of two, because it is as good as the router."""
     if evidence.one_model is not None:
-        reason = f"Send all requests to {evidence.one_model}: the router does the same"
+        gains = above(evidence.today.success) or below(evidence.today.cost)
+        what = "Send all requests to" if gains else "Do without a router: this one sends all requests to"
+        reason = f"{what} {evidence.one_model}{': the router does the same' if gains else ''}"
         return f"{reason} ({_against(evidence)}).", _alone(evidence, evidence.one_model)
     gain = f"at the router's cost (the router's gain: {_points(evidence.mix_gain)})"
     if len(evidence.mix) == 1:
@@ -257,6 +271,10 @@ def _undecided(evidence: RouterEvidence) -> tuple[str, str]:
     reason, wanted = _open(evidence)
     more = min(_more_prompts(wanted, evidence.prompts), default=LEAST_JUDGED)
     start = f"The log can't tell: {reason.removesuffix('.')}."
+    if reason == NO_COSTS:
+        prices = ["--router", evidence.router, "--out", "report", "--config", "pointsman.yaml"]
+        give = "Give the models prices in pointsman.yaml, or log `cost_usd` or token counts"
+        return f"{start} {give}, then compare again.", _command("compare", *evidence.calls, *prices)
     again = _command("compare", *evidence.calls, "MORE_CALLS", "--router", evidence.router, "--out", "report")
     if more > MOST_PROMPTS:
         return f"{start} The difference is too small for any number of prompts to settle.", again
@@ -264,7 +282,8 @@ def _undecided(evidence: RouterEvidence) -> tuple[str, str]:
     if more > evidence.replayable:
         if not wanted:
             more = max(outcomes_missing(evidence.known), more)
-        return f"{start} Collect about {more:,} more known outcomes{settle}, then compare again.", again
+        outcomes = "prompts with known outcomes" if wanted else "known outcomes"
+        return f"{start} Collect about {more:,} more {outcomes}{settle}, then compare again.", again
     price = more * evidence.usd_per_prompt
     about = f" for about {dollars(price)}" if math.isfinite(price) else ""
     cents = max(math.ceil(price * 200), 1) if math.isfinite(price) else 0

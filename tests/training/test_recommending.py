@@ -144,6 +144,20 @@ def test_more_outcomes_are_wanted_where_the_log_has_no_prompts_to_replay() -> No
     assert "Collect about" in recommend(evidence("open")).sentence
 
 
+def test_unknown_costs_ask_for_prices_and_not_for_outcomes() -> None:
+    advice = recommend(replace(evidence("open"), today=replace(evidence("open").today, cost=UNKNOWN)))
+    assert "the costs are not known. Give the models prices in pointsman.yaml" in advice.sentence
+    assert advice.next.endswith("--config pointsman.yaml")
+
+
+def test_a_router_of_one_model_that_shows_no_gain_is_no_reason_to_switch() -> None:
+    same = replace(evidence("open"), one_model="small", mix_gain=between(0.1, 0.2))
+    today = ChangeAgainst(against="x", success=between(-0.03, 0.03), cost=between(-1e-4, 1e-4))
+    assert recommend(replace(same, today=today)).sentence.startswith("Do without a router: this one sends")
+    better = replace(today, success=between(0.01, 0.03))
+    assert recommend(replace(same, today=better)).sentence.startswith("Send all requests to small: the")
+
+
 def test_value_and_interval_carry_their_signs() -> None:
     assert success_words(between(-0.13, 0.097)) == "success -1.7 points [-13.0, +9.7]: not shown to differ"
     change = ChangeAgainst(
@@ -153,6 +167,15 @@ def test_value_and_interval_carry_their_signs() -> None:
         "success +2.0 points [+1.0, +3.0]: more successful; "
         "cost -$2.00 per 1,000 (-50 %) [-$3.00, -$1.00]: cheaper"
     )
+
+
+def test_a_loss_that_counts_as_none_is_told_from_one_that_may_be_larger() -> None:
+    assert success_words(between(-0.009, 0.02)).endswith(
+        "not shown to differ, at most 1 point less successful"
+    )
+    assert success_words(between(-0.02, 0.02)).endswith("not shown to differ")
+    assert cost_words(between(-0.001, 0.0001), 0.004).endswith("not shown to differ, at most 5 % dearer")
+    assert cost_words(between(-0.001, 0.001), 0.004).endswith("not shown to differ")
 
 
 def test_unknown_differences_have_no_bounds() -> None:

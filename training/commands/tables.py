@@ -38,6 +38,8 @@ from training.reading.summary import ReadSummary, rows_in_files, same_names
 
 console = Console(highlight=False, emoji=False)
 MOST_PAIRS = 4
+OUTCOMES = {"loss": "worse", "win": "better", "undecided": "open"}
+"""What a claim means for the router, in a word that stands before it."""
 
 
 def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
@@ -181,7 +183,7 @@ def trained(result: Trained) -> None:
     _estimators(result)
     metrics, policy = result.manifest["metrics"], result.manifest["policy"]
     for warning in result.warnings:
-        console.print(f"note: {warning}", style="yellow", markup=False, soft_wrap=True)
+        console.print(f"note: {printable(warning)}", style="yellow", markup=False, soft_wrap=True)
     if "test" in metrics:
         test = metrics["test"]
         filled = f", {rate(test['filled_in'])} of the outcomes estimated" if test["filled_in"] else ""
@@ -203,8 +205,9 @@ def trained(result: Trained) -> None:
     )
     console.print(f"router {result.manifest['policy_version']} written: {result.out}", soft_wrap=True)
     console.print(f"digest {digest_of(result.manifest)}", soft_wrap=True)
-    console.print(f"\n{result.recommendation.sentence}", style="bold", markup=False, soft_wrap=True)
-    console.print(f"next: {result.recommendation.next}", markup=False, soft_wrap=True)
+    advice = result.recommendation
+    console.print(f"\n{printable(advice.sentence)}", style="bold", markup=False, soft_wrap=True)
+    console.print(f"next: {printable(advice.next)}", markup=False, soft_wrap=True)
 
 
 def comparison(result: Comparison, out: Path) -> None:
@@ -240,7 +243,7 @@ def decisions(rows: Sequence[tuple[Mapping[str, Json], Mapping[str, Json]]]) -> 
         table.add_row(
             escape(str(request.get("id", ""))),
             escape(str(request.get("task_type") or "")),
-            escape(answer["model"]),
+            escape(printable(answer["model"])),
             answer["source"],
             decimal(answer["confidence"], 2),
             usd_per_thousand(usd),
@@ -261,7 +264,7 @@ def _models(result: Trained) -> None:
     for model, figures in result.report["models"].items():
         success, cost = figures["success_rate"], figures["mean_cost_usd"]
         table.add_row(
-            escape(model),
+            escape(printable(model)),
             f"{figures['calls']:,}",
             f"{figures['known_outcomes']:,}",
             rate(success),
@@ -278,14 +281,14 @@ def _models(result: Trained) -> None:
             f"[{signed_points(low)}, {signed_points(high)}], cost "
             f"{dollars(dominance['cost_difference_usd'] * 1000, signed=True)} per 1,000 requests)"
         )
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(printable(line), markup=False, soft_wrap=True)
     if rare := result.report["rarely_shared"]:
         pairs = [f"{' and '.join(pair['models'])} ({pair['prompts']:,})" for pair in rare[:MOST_PAIRS]]
         more = f" and {len(rare) - MOST_PAIRS} more pairs" if len(rare) > MOST_PAIRS else ""
         least = f"{LEAST_IN_COMMON} are the least"
         what = "prompts in common with both outcomes and both costs"
         line = f"not enough {what} to compare: {', '.join(pairs)}{more}; {least}"
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(printable(line), markup=False, soft_wrap=True)
     status = ", ".join(f"{count:,} {name}" for name, count in result.report["label_status"].items())
     console.print(f"label, the cheapest model that succeeds: {status} (prompts)", soft_wrap=True)
 
@@ -324,7 +327,7 @@ def _claims(claims: Sequence[Claim]) -> None:
     grid.add_column()
     for claim in claims:
         style = {"loss": "red", "win": "green"}.get(claim.outcome, "yellow")
-        word = {"loss": "worse", "win": "better", "undecided": "open"}.get(claim.outcome, claim.outcome)
+        word = OUTCOMES.get(claim.outcome, claim.outcome)
         grid.add_row(f"[{style}]{word}[/]", escape(shortened(claim.text, 600)))
     console.print(grid)
 

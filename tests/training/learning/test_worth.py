@@ -76,7 +76,7 @@ def test_a_replay_of_prompts_that_training_saw_is_not_proposed_to_judge_the_rout
         [[1.0, 1.0], [0.0, 1.0]] * 18 + [[0.0, 1.0], [1.0, 0.0]] + seen, [0, 1] * 18 + [0, 0], rows=38
     )
     assert found.code == "cannot_tell"
-    assert "more known outcomes to settle that, then compare again" in found.sentence
+    assert "more prompts with known outcomes to settle that, then compare again" in found.sentence
     assert found.next.startswith("pointsman compare calls.parquet MORE_CALLS --router models/x")
 
 

@@ -95,7 +95,10 @@ def _refused(router: PolicyResult, reference: PolicyResult) -> str | None:
     for one in (router, reference):
         if one.support is not None and one.support.refused:
             return one.support.refused if one is router else f"of {one.name}, {one.support.refused}"
-    if router.support is not None and router.support.cost_refused:
+    costs_known = math.isfinite(router.cost_usd_per_call.value) or math.isfinite(
+        reference.cost_usd_per_call.value
+    )
+    if router.support is not None and router.support.cost_refused and costs_known:
         return f"of the cost, {router.support.cost_refused}"
     return None
 

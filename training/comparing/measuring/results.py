@@ -44,6 +44,21 @@ class RouterDifferences:
     success: Difference
     cost: Difference
 
+    def guarded(self, clusters: int) -> RouterDifferences:
+        """Widen the difference of success rates if no group of prompts shows any.
+
+        Resampling equal values gives an interval of no width. With 0 of n groups differing, up to 3 / n of
+        them may (the rule of three: Hanley & Lippman-Hand 1983).
+
+        Args:
+            clusters: number of groups; 0: the other policy makes the same choices, so nothing can differ.
+        """
+        found = self.success.interval
+        if not clusters or found.low != found.high:
+            return self
+        wide = replace(found, low=found.value - 3 / clusters, high=found.value + 3 / clusters)
+        return replace(self, success=replace(self.success, interval=wide))
+
 
 NOT_TESTED = Difference(interval=UNKNOWN, p_value=math.nan, p_adjusted=math.nan, calls_to_settle=None)
 NOT_COMPARED = RouterDifferences(success=NOT_TESTED, cost=NOT_TESTED)
@@ -110,7 +125,12 @@ def policy_results(
             evaluated,
             reported[policy.name],
             sums.sweeps.get(LEARNED),
-            (compared.get(policy.name, NOT_COMPARED), support.get(policy.name)),
+            (
+                compared.get(policy.name, NOT_COMPARED).guarded(
+                    0 if same_choices(policy, policies[0]) else n_clusters
+                ),
+                support.get(policy.name),
+            ),
         )
         for policy in policies
     )
