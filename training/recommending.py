@@ -309,20 +309,21 @@ def outcomes_missing(known: Iterable[float]) -> int:
 
 def _open(evidence: RouterEvidence) -> tuple[str, list[tuple[Interval, float]]]:
     """Why nothing is shown, and the intervals that would have to exclude a value; any of them would do."""
-    today, gain, against = evidence.today, evidence.mix_gain, _against(evidence)
+    today, gain = evidence.today, evidence.mix_gain
+    against = f"Against {today.against}: {words_of(today)}"
     unknown = _unknown(evidence)
     if unknown is not None:
         return unknown, []
     if not above(gain):
         mix = f"a mix of single models at random may be as good (the router's gain: {_points(gain)})"
-        return f"{mix}; {against}", [(gain, 0.0), (gain, SUCCESS_MARGIN)]
+        return f"{mix}. {against}", [(gain, 0.0), (gain, SUCCESS_MARGIN)]
     if below(today.cost):
         lost = f"a loss of over {decimal(SUCCESS_MARGIN * 100, 0)} point of success is not ruled out"
-        return f"{lost}: {against}", [(today.success, -SUCCESS_MARGIN)]
+        return f"{lost}. {against}", [(today.success, -SUCCESS_MARGIN)]
     if above(today.success):
-        dearer = f"costs higher by over {level(COST_MARGIN)} are not ruled out: {against}"
+        dearer = f"costs higher by over {level(COST_MARGIN)} are not ruled out. {against}"
         return dearer, [(today.cost, COST_MARGIN * today.usd_per_call), (today.cost, 0.0)]
-    return f"no gain without a possible loss is shown: {against}", [(today.success, 0.0), (today.cost, 0.0)]
+    return f"no gain without a possible loss is shown. {against}", [(today.success, 0.0), (today.cost, 0.0)]
 
 
 _ADVICE: Mapping[Code, Callable[[RouterEvidence], tuple[str, str]]] = {

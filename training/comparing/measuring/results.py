@@ -33,6 +33,7 @@ from training.statistics.intervals import (
     interval,
     relative_cost_at_best,
     success_within,
+    with_room,
 )
 from training.statistics.policy_curves import picked
 
@@ -44,19 +45,9 @@ class RouterDifferences:
     success: Difference
     cost: Difference
 
-    def guarded(self, clusters: int) -> RouterDifferences:
-        """Widen the difference of success rates if no group of prompts shows any.
-
-        Resampling equal values gives an interval of no width. With 0 of n groups differing, up to 3 / n of
-        them may (the rule of three: Hanley & Lippman-Hand 1983).
-
-        Args:
-            clusters: number of groups; 0: the other policy makes the same choices, so nothing can differ.
-        """
-        found = self.success.interval
-        if not clusters or found.low != found.high:
-            return self
-        wide = replace(found, low=found.value - 3 / clusters, high=found.value + 3 / clusters)
+    def guarded(self, groups: int) -> RouterDifferences:
+        """The same with room for a difference of success rates where no group of prompts shows any."""
+        wide = with_room(self.success.interval, groups)
         return replace(self, success=replace(self.success, interval=wide))
 
 
@@ -125,12 +116,7 @@ def policy_results(
             evaluated,
             reported[policy.name],
             sums.sweeps.get(LEARNED),
-            (
-                compared.get(policy.name, NOT_COMPARED).guarded(
-                    0 if same_choices(policy, policies[0]) else n_clusters
-                ),
-                support.get(policy.name),
-            ),
+            (compared.get(policy.name, NOT_COMPARED), support.get(policy.name)),
         )
         for policy in policies
     )
@@ -158,7 +144,11 @@ def _compared(
             for name, look in success.items()
         }
         gained, paid = differences(success, n_clusters), differences(cost, n_clusters)
-        compared |= {name: RouterDifferences(success=gained[name], cost=paid[name]) for name in family}
+        found = {name: RouterDifferences(success=gained[name], cost=paid[name]) for name in family}
+        like_router = alike[policies[0].name]
+        compared |= {
+            name: one if name == like_router else one.guarded(n_clusters) for name, one in found.items()
+        }
     return {name: compared[first] for name, first in alike.items() if first in compared}
 
 
