@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from router.records import FloatArray, IntArray
+from tests.training.statistics.means import mean_ratio
 from training.statistics.intervals import (
     UNKNOWN,
     Interval,
@@ -15,7 +16,6 @@ from training.statistics.intervals import (
     interval,
     joined,
     mean_difference,
-    mean_ratio,
     resampled_blocks,
     resampled_counts,
     resampled_sums,
