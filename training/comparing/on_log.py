@@ -83,6 +83,7 @@ def compare_on_log(job: CompareJob, reporter: Reporter) -> Comparison:
             replayable=chosen.left_out.get(PARTIAL, 0) if chosen.exact else len(chosen.rows),
             calls=tuple(job.sources),
             router=job.judged_name,
+            known=chosen.known,
             requests_per_month=per_month,
         ),
     )
@@ -115,10 +116,12 @@ class JudgedPrompts:
 
     Attributes:
         exact: every model's outcome is known on each of them.
+        known: number of fresh prompts with a known outcome of each model.
         left_out: number of other prompts by reason.
     """
 
     rows: IntArray
+    known: tuple[int, ...]
     exact: bool
     left_out: Mapping[str, int]
 
@@ -155,7 +158,8 @@ def rows_to_judge(table: PromptTable, job: CompareJob) -> JudgedPrompts:
             f"models ({', '.join(table.models)}) that it was not trained on"
             + (way_out if job.method == "exact" else "")
         )
-    return JudgedPrompts(rows=np.flatnonzero(kept), exact=exact, left_out=left_out)
+    each = tuple(known[fresh].sum(axis=0).tolist())
+    return JudgedPrompts(rows=np.flatnonzero(kept), known=each, exact=exact, left_out=left_out)
 
 
 def _promise(evaluated: Evaluated, job: CompareJob) -> Promise | None:

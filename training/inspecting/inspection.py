@@ -78,8 +78,8 @@ class CostCheck:
 
     @property
     def off_share(self) -> float:
-        """Share of the compared calls that are off; NaN if none was compared."""
-        return self.off / self.compared if self.compared else math.nan
+        """Share of the compared calls that are off; NaN if the list price is nothing or none was compared."""
+        return self.off / self.compared if self.listed_usd else math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
