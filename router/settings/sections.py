@@ -432,6 +432,22 @@ class Registry(Settings):
     copies: str | None = None
 
 
+class Watching(Settings):
+    """Whether a router loaded by `models:/NAME@ALIAS` is compared with its own forecasts while it serves.
+
+    A look is `pointsman watch` on the router's call log, in a process of its own; of several processes on one
+    machine, one looks. It needs the extra `train`.
+
+    Attributes:
+        interval_s: seconds between two looks; None: never.
+        roll_back: whether the alias moves back if the router as a whole is shown to succeed less than it
+            forecast; False: that is only reported.
+    """
+
+    interval_s: Seconds | None = None
+    roll_back: bool = True
+
+
 class Metrics(Settings):
     """What goes out to monitoring about decisions and calls, never a prompt's text; off without an outlet.
 
@@ -513,6 +529,7 @@ class Config(Settings):
     exploration: Exploration = Exploration()
     sessions: Sessions = Sessions()
     registry: Registry = Registry()
+    watch: Watching = Watching()
     metrics: Metrics = Metrics()
     promotion: Promotion = Promotion()
 
