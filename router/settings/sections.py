@@ -39,7 +39,10 @@ class Price(Settings):
             input's price as in LiteLLM's list, or the whole price if the list has none.
         cache_write_usd_per_million: of input that the provider writes into its cache; None: likewise.
         above: price of the whole call if its prompt is long, at any tier; None: the same.
-        service_tiers: price by the call's `service_tier`, such as `flex`; another tier has the price above.
+        service_tiers: price by the call's `service_tier`, such as `flex` or `batch`; another tier has the
+            price above.
+        audio_input_usd_per_million, audio_output_usd_per_million: of audio in the request, and of a spoken
+            answer; None: the same multiple of the price of text as in LiteLLM's list.
     """
 
     input_usd_per_million: Usd
@@ -48,6 +51,8 @@ class Price(Settings):
     cache_write_usd_per_million: Usd | None = None
     above: LongPromptPrice | None = None
     service_tiers: dict[str, TierPrice] = {}
+    audio_input_usd_per_million: Usd | None = None
+    audio_output_usd_per_million: Usd | None = None
 
     @model_validator(mode="after")
     def _changes_what_costs(self) -> Self:
