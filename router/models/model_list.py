@@ -69,7 +69,7 @@ def listed_entry(*names: str | None) -> Entry | None:
     `openai/gpt-4o`, then `gpt-4o`. The entry of an action is its model's.
     """
     listed = price_list()
-    for name in (name and endpoint_of(name) for name in names):
+    for name in (name if not name or name in listed else endpoint_of(name) for name in names):
         while name:
             if name in listed:
                 return listed[name]

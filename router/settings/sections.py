@@ -544,8 +544,9 @@ class Config(Settings):
         if actions := [name for name in value if effort_in(name) is not None]:
             model, effort = endpoint_of(actions[0]), effort_in(actions[0])
             raise ValueError(
-                f"settings go by the model: write {{{model}: {{efforts: [{effort}]}}}}; if this is "
-                f"the whole name of a model, alias it to another one with litellm_model {actions[0]!r}"
+                f"settings go by the model: write {{{model}: {{efforts: [{effort}]}}}}; if this is the whole "
+                f"name of a model, give it another one here: {{{model}-{effort}: {{litellm_model: "
+                f"{actions[0]}}}}}"
             )
         return value
 
@@ -569,6 +570,14 @@ class Config(Settings):
         called = own.litellm_model or endpoint_of(model)
         parameters = {**others, **parameters_of(effort)}
         return own.model_copy(update={"litellm_model": called, "parameters": parameters})
+
+    def names_in_logs(self) -> dict[str, str]:
+        """The name that a model of the logs counts under: `aliases`, and names that look like an action's.
+
+        A `litellm_model` that ends in an effort is the whole name of a model, in logs as in calls.
+        """
+        called = {own.litellm_model: name for name, own in self.models.items() if own.litellm_model}
+        return {name: own for name, own in called.items() if effort_in(name)} | self.aliases
 
     def actions(self) -> tuple[str, ...]:
         """What the models of the file let a router choose among, in their order."""

@@ -246,6 +246,7 @@ def test_the_callers_effort_leaves_the_actions_that_have_it(parameters: Json, al
     ("models", "message"),
     [
         ("{gpt-5@low: {}}", r"settings go by the model: write {gpt-5: {efforts: \[low\]}}"),
+        ("{acme@low: {}}", r"give it another one here: {acme-low: {litellm_model: acme@low}}"),
         ("{gpt-5: {efforts: [swift]}}", "holds a word that is none of none, minimal, low"),
         ("{gpt-5: {efforts: [low, low]}}", "names an effort twice"),
     ],
