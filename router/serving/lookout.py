@@ -202,7 +202,7 @@ def lookout_of(source: RegistrySource | None, log: CallLog | None, settings: Con
         source: None: the router is a folder.
 
     Raises:
-        ConfigError: there is no log to read, or only with a password in its address.
+        ConfigError: there is no log to read, it keeps no text, or its address holds a password.
         MissingExtra: the packages of the extra `train` are not installed.
     """
     if settings.watch.interval_s is None:
@@ -215,6 +215,11 @@ def lookout_of(source: RegistrySource | None, log: CallLog | None, settings: Con
             raise MissingExtra(package, "train")
     if log is None or log.address is None:
         raise ConfigError("watch.interval_s: there is no call log to look at: set log.url, or leave it out")
+    if settings.log.text == "hash":
+        raise ConfigError(
+            "watch.interval_s: log.text 'hash' keeps no text, and calls without one can't be read back: set "
+            "'full' or 'redacted', or leave it out"
+        )
     if log.address.secrets:
         raise ConfigError(
             f"watch.interval_s: another process gets the address of {log.address.shown}, where everyone on "

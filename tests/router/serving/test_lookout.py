@@ -256,3 +256,10 @@ def test_a_password_in_the_log_s_address_is_refused(served: Served) -> None:
     with pytest.raises(ConfigError, match=r"127\.0\.0\.1/logs.* put that into PGPASSWORD") as refused:
         lookout_of(served.source(), log, served.settings())
     assert "pass-word" not in str(refused.value)
+
+
+def test_a_log_without_text_is_refused(served: Served) -> None:
+    settings = served.settings()
+    hashed = settings.model_copy(update={"log": settings.log.model_copy(update={"text": "hash"})})
+    with pytest.raises(ConfigError, match=r"log\.text 'hash' keeps no text.* set 'full' or 'redacted'"):
+        lookout_of(served.source(), CallLog.open(served.log), hashed)
