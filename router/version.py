@@ -14,6 +14,7 @@ from threading import BoundedSemaphore
 import numpy as np
 
 from router.calling.parameters import own_parameters
+from router.deciding.audio import audio_of, tokens_a_second
 from router.deciding.decide import Case, Stay, decide
 from router.deciding.limits import LimitCheck
 from router.deciding.policy import Policy
@@ -25,13 +26,20 @@ from router.forecasting.features import Features, FeatureSpec, embedded_text, fe
 from router.forecasting.head import Head, Outlook
 from router.forecasting.one_row import FEW
 from router.forecasting.read_part import check_size, fits
-from router.forecasting.request_tokens import BOUNDING, SAFE_SIDE, billed_output
+from router.forecasting.request_tokens import BOUNDING, MEDIA_TOKENS, SAFE_SIDE, billed_output
 from router.forecasting.task_groups import ABOUT_FILE, TaskGroups
 from router.forking import ForkSafe
 from router.loading.artifact import check_digest, digest_of, load_arrays, read_manifest, refusing_malformed
 from router.models.model_list import Target
 from router.models.names import ModelNames, with_own_names
-from router.models.prices import ModelPrice, PriceTable, cached_price_of, current_prices, dearest_price
+from router.models.prices import (
+    TEXT_ALIKE,
+    ModelPrice,
+    PriceTable,
+    cached_price_of,
+    current_prices,
+    dearest_price,
+)
 from router.records import (
     NO_WISHES,
     BoolArray,
@@ -80,6 +88,7 @@ class Forecast:
         familiarity: shape (n,); mean similarity to the nearest training prompts, in [-1, 1].
         tokens: shape (n,); input tokens that a provider bills.
         billed: what the cost was computed from.
+        beside: USD that the cost holds beside it, shape (n_models,), for audio.
     """
 
     probability: FloatArray
@@ -87,6 +96,7 @@ class Forecast:
     familiarity: FloatArray
     tokens: FloatArray
     billed: tuple[FloatArray, FloatArray, Sequence[Json] | None] | None = None
+    beside: FloatArray | float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +139,8 @@ def new_task_type(task_type: str, known: frozenset[str]) -> str:
 
 BILLING = BOUNDING | {"service_tier"}
 """Arguments that change what a forecast costs."""
+ANSWERING = EFFORT_PARAMETERS | {"enable_thinking", "modalities"}
+"""Arguments that change it for a model whose speech or thought costs more than text."""
 ENOUGH_TEXTLESS = 50
 """Training prompts without text, such as an image alone, from which the router may judge another one."""
 
@@ -186,6 +198,7 @@ class Version:
         self.prices: dict[str, ModelPrice] = current_prices(self.models, manifest["prices"], self.config)
         self.limits = LimitCheck(self.models, self.config)
         self._price_table = PriceTable.of([self.prices[model] for model in self.models])
+        self._billing = billing_arguments(self.prices)
 
     @classmethod
     def load(
@@ -327,17 +340,20 @@ class Version:
     @cached_property
     def _plain(self) -> bool:
         """Whether no model has parameters of its own that change what a forecast costs."""
-        return all(BILLING.isdisjoint(self._own_parameters(model, {})) for model in self.models)
+        return all(self._billing.isdisjoint(self._own_parameters(model, {})) for model in self.models)
 
     def _billed(
         self, inputs: FloatArray, output: FloatArray, parameters: Mapping[str, Json] | None
     ) -> tuple[FloatArray, FloatArray, Sequence[Json] | None]:
         """Expected tokens, shape (n, n_models), and service tiers of calls with a caller's arguments."""
-        if parameters is None or (self._plain and BILLING.isdisjoint(parameters)):
+        if parameters is None or (self._plain and self._billing.isdisjoint(parameters)):
             return inputs, output, None
         calls = [{**self._own_parameters(model, parameters), **parameters} for model in self.models]
         if not all(map(BOUNDING.isdisjoint, calls)):
             output = np.stack([billed_output(*pair) for pair in zip(output.T, calls, strict=True)], axis=1)
+        if self._billing is not BILLING:
+            prices = [self.prices[model] for model in self.models]
+            output = output * [price.answer_factor(call) for price, call in zip(prices, calls, strict=True)]
         tiers = [call.get("service_tier") for call in calls]
         return inputs, output, tiers if any(tiers) else None
 
@@ -415,7 +431,7 @@ class Version:
         if stay and forecast.billed and self._price_table.knows_cache:
             # Only the model of the session has its turns in the cache, and the stay counts those.
             elsewhere = self._price_table.expected_cost(*forecast.billed, np.zeros(1, dtype=np.bool_))
-            forecast = replace(forecast, cost=elsewhere)
+            forecast = replace(forecast, cost=elsewhere + forecast.beside)
         return self._case(
             request,
             forecast,
@@ -441,8 +457,21 @@ class Version:
             for row, request in enumerate(typed):
                 one, at = outlook if len(batch) == 1 else outlook.row(row), slice(row, row + 1)
                 forecast = self._priced(one, features.tokens[at], later[at], request.parameters)
-                foreseen.append((request, forecast))
+                foreseen.append((request, self._with_audio(request, forecast)))
         return foreseen
+
+    def _with_audio(self, request: Request, forecast: Forecast) -> Forecast:
+        """The forecast, with the cost of the request's audio by its length in place of a part's usual one."""
+        if (audio := audio_of(request)) is None:
+            return forecast
+        prices = [self.prices[model] for model in self.models]
+        called = (self.config.of(model).litellm_model or model for model in self.models)
+        tokens = [
+            audio.seconds * tokens_a_second(name) * price.other.heard - audio.parts * MEDIA_TOKENS
+            for name, price in zip(called, prices, strict=True)
+        ]
+        beside = np.array(tokens) * self._price_table.per_input_token
+        return replace(forecast, cost=forecast.cost + beside, beside=beside)
 
     def foresee_usable(self, requests: Sequence[Request | None]) -> list[tuple[Request, Forecast] | None]:
         """What `foresee` returns for each request; None for a missing one and for one that is too large."""
@@ -490,7 +519,7 @@ class Version:
         if forecast.billed is None or not (targets or self._price_table.knows_cache):
             return np.asarray(forecast.cost[0])
         prices = [dearest_price(self.prices[model], targets.get(model, ())) for model in self.models]
-        return np.asarray(PriceTable.of(prices).expected_cost(*forecast.billed)[0])
+        return np.asarray(PriceTable.of(prices).expected_cost(*forecast.billed)[0] + forecast.beside)
 
     def _stay(self, seat: Seat | None, tokens: float) -> Stay | None:
         """What a request of so many tokens gains by staying on its session's model."""
@@ -550,6 +579,11 @@ def check_models(
         if problem is not None:
             raise ConfigError(f"{who} {problem}: change the setting, or {way_out}")
     return with_own_names(config, names)
+
+
+def billing_arguments(prices: Mapping[str, ModelPrice]) -> frozenset[str]:
+    """The arguments that change what a call of these models costs."""
+    return BILLING if all(price.other == TEXT_ALIKE for price in prices.values()) else BILLING | ANSWERING
 
 
 def _own_settings(folder: Path, text: str) -> Config:

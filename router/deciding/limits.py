@@ -16,6 +16,7 @@ from router.models.locality import SELF_HOSTED, is_local
 from router.models.model_list import (
     Entry,
     Target,
+    bills_searches,
     cache_write_share,
     provider_of,
     stated_ability,
@@ -78,6 +79,7 @@ class ModelFacts:
         density: tokens that it counts for one of OpenAI's.
         cache_write: price of input written into the provider's prompt cache, as a share of the input's; not
             below 1.
+        searches: whether it searches the web whatever the request, and bills that.
     """
 
     name: str
@@ -89,6 +91,7 @@ class ModelFacts:
     shared: bool
     density: float
     cache_write: float
+    searches: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,7 +291,7 @@ def _too_dear(cost: float, facts: ModelFacts, demand: _Demand) -> str | None:
     cost *= facts.cache_write if demand.size.writes_cache else 1.0
     if cost > demand.cap:
         return f"expected to cost {dollars(cost)}, over the cap of {dollars(demand.cap)}"
-    if cost > 0.0 and (what := demand.uncounted):
+    if cost > 0.0 and (what := "its searches" if facts.searches else demand.uncounted):
         return f"costs an unknown amount, as nobody can count {what} before the call, and {cap}"
     return None
 
@@ -332,6 +335,7 @@ def _facts(model: str, settings: ModelSettings, denied: bool, targets: Sequence[
         ),
         density=max(tokens_of_one(one.called) for one in everywhere),
         cache_write=max(_cache_write(one, settings) for one in everywhere),
+        searches=any(bills_searches(one.called) for one in everywhere),
     )
 
 

@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Never, Self, overload
+from weakref import finalize
 
 from router.call_log.log import CallLog, load_function
 from router.calling.reply import Response
@@ -36,6 +37,7 @@ from router.records import (
     refuse_near_misses,
 )
 from router.serving.completion import POINTSMAN_ARGUMENTS, Completion, litellm_arguments
+from router.serving.lookout import lookout_of
 from router.serving.metrics import Reading, Telemetry
 from router.serving.pace import pacer_of
 from router.serving.versions import load_version, version_of
@@ -83,6 +85,7 @@ class Router:
         self._draws = ForkSafe(partial(random.Random, config.exploration.seed))
         self._closed = False
         self.follower: Follower[Version] | None = None
+        self._stop_looking: Callable[[], object] = lambda: None
         self.pacer = pacer_of(version, log)
         self.telemetry = Telemetry(config.metrics, self._readings) if config.metrics.on else None
 
@@ -118,8 +121,9 @@ class Router:
             ArtifactError: the router is missing, damaged, foreign, newer than this code, or not the one
                 expected.
             ConfigError: the settings are wrong, or name a model that the router does not know; or the
-                transport can't call one of its models.
+                transport can't call one of its models; or `watch.interval_s` is set and there is no log.
             CallLogError: the log's address is wrong.
+            MissingExtra: `watch.interval_s` is set, and the extra `train` is not installed.
         """
         settings = config_of(config)
         version, origin = load_version(where, settings, expect, transport)
@@ -127,9 +131,14 @@ class Router:
             raise ConfigError(
                 f"{where}: rules alone have nothing to try in the shadow: load a trained router"
             )
-        router = cls(version, transport=transport, log=_opened(log, version.config), shadow=shadow)
+        opened = _opened(log, version.config)
+        lookout = lookout_of(origin and origin[0], opened, settings or Config())
+        router = cls(version, transport=transport, log=opened, shadow=shadow)
         if origin is not None and origin[0].moves:
             router._follow(*origin, load=partial(version_of, settings, expect, transport))
+        if lookout is not None and router.follower is not None:
+            lookout.start(router.follower.check_now)
+            router._stop_looking = finalize(router, lookout.stop)
         return router
 
     @property
@@ -487,6 +496,7 @@ class Router:
         self._closed = True
         if self.follower is not None:
             self.follower.stop()
+        self._stop_looking()
         if self.log is not None:
             self.log.close()
         if self.telemetry is not None:

@@ -13,7 +13,7 @@ from router.records import Json
 from router.settings.sections import Training
 from router.text import shortened
 from training.inspecting.counting import NONE
-from training.inspecting.inspection import CostCheck, Group, Inspection
+from training.inspecting.inspection import CostCheck, Inspection
 from training.pages.rendering import Showable
 from training.reading.summary import same_names
 from training.recommending import LEAST_JUDGED, outcomes_missing
@@ -428,11 +428,26 @@ def _texts(inspection: Inspection) -> Iterator[Gap]:
 
 
 def _costs(inspection: Inspection) -> Iterator[Gap]:
-    free = [group for group in inspection.models if not group.costed]
-    if free:
+    costed = {group.name: group.costed for group in inspection.models}
+    free = [cost for cost in inspection.costs if not costed.get(cost.model) and not cost.in_settings]
+    if listed := [cost.model for cost in free if cost.listed]:
         yield Gap(
-            f"No cost is logged for {_named([group.name for group in free])}: give prices in pointsman.yaml, "
-            "or log `cost_usd` or token counts.",
+            f"No cost is logged for {_named(listed)}: LiteLLM's list price counts; give your own in "
+            "pointsman.yaml, or log `cost_usd` or token counts.",
+            WITH_SETTINGS,
+        )
+    if unlisted := [cost.model for cost in free if not cost.listed]:
+        yield Gap(
+            f"No cost is logged for {_named(unlisted)}, and LiteLLM lists no price: give one in "
+            "pointsman.yaml, or log `cost_usd`. A limit on costs rules out a model of unknown price.",
+            WITH_SETTINGS,
+        )
+    partly = [group for group in inspection.models if 0 < group.costed < group.calls * (1 - MUCH_OFF)]
+    if partly:
+        named = _named([f"{group.name} ({rate(1 - group.costed / group.calls)})" for group in partly])
+        yield Gap(
+            f"Calls of unknown cost, which sums and prices leave out: {named}. Log `cost_usd` or token "
+            "counts with every call.",
             WITH_SETTINGS,
         )
     off = [cost for cost in inspection.costs if _is_off(cost)]
@@ -450,26 +465,11 @@ def _costs(inspection: Inspection) -> Iterator[Gap]:
             f"Costs that don't match tokens x LiteLLM's list price: {named}. {why}",
             WITH_SETTINGS,
         )
-    unlisted = [
-        cost.model
-        for cost in inspection.costs
-        if not cost.listed and not _costed(inspection.models, cost.model)
-    ]
-    if unlisted:
-        names = _named(unlisted)
-        yield Gap(
-            f"LiteLLM lists no price for {names}, and the log has no cost: give one in pointsman.yaml.",
-            WITH_SETTINGS,
-        )
 
 
 def _is_off(cost: CostCheck) -> bool:
     """Whether a model's logged costs differ from LiteLLM's list price."""
     return cost.listed_usd > 0 and (cost.off_share > MUCH_OFF or abs(cost.ratio - 1) > MUCH_OFF)
-
-
-def _costed(models: Sequence[Group], name: str) -> bool:
-    return any(model.name == name and model.costed for model in models)
 
 
 def _named(names: Sequence[str]) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from router.settings.sections import Training
+from router.records import Json
+from router.settings.sections import Config, Training
 from router.settings.yaml_file import parse_config
 from tests.training.inspecting.logs import inspected, many
 from training.inspecting.gaps import (
@@ -78,6 +79,44 @@ def test_a_cost_off_the_list_price_is_named(tmp_path: Path) -> None:
     assert any(
         "don't match" in one and "gpt-4o" in one for one in missing_for_a_router(inspected(tmp_path, *rows))
     )
+
+
+PRICE = {"price": {"input_usd_per_million": 1.0, "output_usd_per_million": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("model", "costs", "settings", "sentence"),
+    [
+        pytest.param("ours", [None], {}, "for ours, and LiteLLM lists no price: give one", id="unpriced"),
+        pytest.param("ours", [None], {"ours": PRICE}, None, id="priced by the settings"),
+        pytest.param(
+            "gpt-4o", [None], {}, "for gpt-4o: LiteLLM's list price counts", id="priced by the list"
+        ),
+        pytest.param("gpt-4o", [0.0035, None], {}, "leave out: gpt-4o (50.0 %)", id="half of them unknown"),
+        pytest.param("gpt-4o", [0.0035] * 9 + [None], {}, None, id="few of them unknown"),
+        pytest.param(
+            "gpt-4o", [0.0035, 0.007], {}, "list price: gpt-4o (1.50 times)", id="a price that moved"
+        ),
+    ],
+)
+def test_unpriced_models_unknown_costs_and_prices_that_moved_are_said(
+    tmp_path: Path,
+    model: str,
+    costs: list[float | None],
+    settings: dict[str, Json],
+    sentence: str | None,
+) -> None:
+    fields = {**WHOLE, "model": model, "input_tokens": 1000, "output_tokens": 100}
+    rows = [row for usd in costs for row in many(10, **{**fields, "cost_usd": usd})]
+    rows = [row | {"prompt": f"number {place}"} for place, row in enumerate(rows)]
+    config = Config.model_validate({"models": settings})
+    found = [
+        one
+        for one in missing_for_a_router(inspected(tmp_path, *rows, config=config))
+        if "cost" in one.lower()
+    ]
+    assert len(found) == (sentence is not None)
+    assert all(sentence in one for one in found if sentence)
 
 
 @pytest.mark.parametrize(
