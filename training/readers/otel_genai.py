@@ -2,7 +2,8 @@
 
 Names: the semantic conventions' registry of attributes `gen_ai.*` (current and deprecated ones), and the
 mapping of OTLP to JSON. No convention names the cost, so this reader tries the names that
-instrumentations use. Spans of other conventions (`openinference`, `vercel_ai`) are translated to these names.
+instrumentations use. Spans of other conventions (`openinference`, `vercel_ai`, `langfuse_spans`) are
+translated to these names.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import replace
 
 from router.effort import effort_of, effort_word
 from router.records import Json
-from training.readers import openinference, vercel_ai
+from training.readers import langfuse_spans, openinference, vercel_ai
 from training.readers.judgements import Judgement, error_class, judgement_of, with_error, with_judgements
 from training.readers.litellm_records import NO_CHAT, OTHER_CALL, REDACTED
 from training.readers.otel_messages import Event, answer_of, events_of, messages_of, tools_of
@@ -56,7 +57,15 @@ _NO_SPAN = Rejected("not an OpenTelemetry span")
 _EVALUATION = "gen_ai.evaluation.result"
 _DETAILS = "gen_ai.client.inference.operation.details"
 _CHATS = frozenset("chat text_completion generate_content completion".split())
-_SPEAKING = ("gen_ai.", "llm.request.", "llm.prompts", "llm.usage.", "openinference.", "ai.")
+_SPEAKING = (
+    "gen_ai.",
+    "llm.request.",
+    "llm.prompts",
+    "llm.usage.",
+    "openinference.",
+    "ai.",
+    "langfuse.observation.",
+)
 """Beginnings of the attributes of a model's call."""
 _COSTS = (
     "gen_ai.usage.cost", "gen_ai.usage.total_cost", "gen_ai.cost.total_cost", "gen_ai.cost.total_tokens",
@@ -164,7 +173,11 @@ def _translated(attributes: AttributeMap) -> AttributeMap | Skipped:
     known = {name: value for name, value in attributes.items() if value is not None}
     if not any(name.startswith(_SPEAKING) for name in known):
         return NO_GENAI
-    for dialect in (vercel_ai.from_vercel_ai, openinference.from_openinference):
+    for dialect in (
+        vercel_ai.from_vercel_ai,
+        openinference.from_openinference,
+        langfuse_spans.from_langfuse,
+    ):
         names = dialect(known)
         if isinstance(names, Skipped):
             return names
