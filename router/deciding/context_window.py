@@ -64,7 +64,7 @@ class RequestSize:
         contents = request_contents(request)
         texts, media, nodes = contents.texts, contents.media, contents.nodes
         self.uncounted = contents.uncounted
-        size = sum(len(text) if text.isascii() else 4 * len(text) for text in texts)
+        size = sum(map(len, texts)) + 3 * sum(len(text) for text in texts if not text.isascii())
         nodes += 3 * len(request.messages)
         self._texts, self._nodes, self._aside = list(texts), nodes, MEDIA_TOKENS * media
         self._estimate = max(estimate, size / 4)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import repeat
+from itertools import chain, repeat
 from operator import itemgetter, mul
 from typing import NamedTuple
 from zlib import crc32
@@ -214,7 +214,8 @@ def _read_texts(request: Request) -> tuple[list[str], list[str]]:
 
 def _size(request: Request) -> int:
     """Characters of all turns except system text."""
-    return sum(sum(map(len, texts)) + len(texts) - 1 for texts in turn_texts(request.messages))
+    turns = list(turn_texts(request.messages))
+    return sum(map(len, chain.from_iterable(turns))) + sum(map(len, turns)) - len(turns)
 
 
 def _structure(
