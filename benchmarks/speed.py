@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import subprocess
 import sys
@@ -37,6 +38,9 @@ MESSAGES = [{"role": "user", "content": PROMPT}]
 PROMPT_TOKENS = 30
 DECISIONS = 1_000
 REPEATS = 7
+LENGTHS = (30, 300, 3_000, 30_000)
+LENGTHS_MUST = {"30 tokens": 0.25, "300 tokens": 0.7, "3,000 tokens": 1.5, "30,000 tokens": 1.5}
+LENGTH_PROMPTS, LENGTH_TURNS = 20, 8
 MODULE = "benchmarks.speed"
 
 # What runs in a process of its own: plain arguments in, one JSON value out.
@@ -100,6 +104,44 @@ def _processor(step: Callable[[Any], object], values: Sequence[Any]) -> list[flo
         began = time.process_time()
         step(value)
         spent.append(1e3 * (time.process_time() - began))
+    return spent
+
+
+def decisions_by_length(router: str) -> dict[str, list[float]]:
+    """Processor milliseconds of `Router.route` on prompts of each length, and of LiteLLM's hook in turn."""
+    import polars as pl
+
+    from router import Router
+    from training.complexity_router.litellm_scores import SETTINGS, _complexity_router
+
+    stay_on_one_core()
+    loaded = Router.load(router)
+    rivals = {name: _complexity_router(settings) for name, settings in SETTINGS.items()}
+    written = [text for text in pl.read_parquet(SAMPLE)["prompt"].unique(maintain_order=True) if text]
+    plain = "\n".join(text for text in written if text.isascii())
+    spent: dict[str, list[float]] = {}
+
+    async def measure() -> None:
+        for tokens in LENGTHS:
+            size = 4 * tokens
+            starts = range(0, len(plain) - size, max(1, (len(plain) - size) // LENGTH_PROMPTS))
+            texts = [plain[start : start + size] for start in starts]
+            for turn in range(LENGTH_TURNS + 2):
+                for text in texts:
+                    began = time.thread_time_ns()
+                    loaded.route(text)
+                    took = {f"{tokens:,} tokens": (time.thread_time_ns() - began) / 1e6}
+                    messages = [{"role": "user", "content": text}]
+                    for name, rival in rivals.items():
+                        began = time.thread_time_ns()
+                        await rival.async_pre_routing_hook(
+                            model="pointsman", request_kwargs={}, messages=messages
+                        )
+                        took[f"{tokens:,} tokens: {name}"] = (time.thread_time_ns() - began) / 1e6
+                    for name, value in took.items() if turn >= 2 else ():
+                        spent.setdefault(name, []).append(value)
+
+    asyncio.run(measure())
     return spent
 
 
@@ -201,6 +243,7 @@ PARTS: Mapping[str, Callable[..., Any]] = {
     for part in (
         timed_decisions,
         busy_decisions,
+        decisions_by_length,
         first_decision,
         serving_memory,
         neighbour_search,
@@ -265,6 +308,12 @@ def busy_figures(name: str, router: Path) -> Iterator[Figure]:
         yield figure(f"{name}: decisions of {threads}", "/s", spent[threads])
 
 
+def length_figures(name: str, router: Path) -> Iterator[Figure]:
+    """What a decision costs on prompts of four lengths, beside LiteLLM's complexity router."""
+    for what, values in in_fresh_process(MODULE, "decisions_by_length", router).items():
+        yield figure(f"{name}: {what}, processor time", "ms", values, LENGTHS_MUST.get(what))
+
+
 def search_figure() -> Figure:
     """Neighbour search in a store of the largest usual size."""
     values = in_fresh_process(MODULE, "neighbour_search", 12_000, 6)
@@ -295,9 +344,10 @@ def train_figures(name: str, folder: Path, cache: Path) -> Iterator[Figure]:
 
 def measure(options: argparse.Namespace, folder: Path) -> Iterator[Figure]:
     """Every figure, as it becomes known."""
-    if options.busy:
+    if options.lengths or options.busy:
         for path in options.router:
-            yield from busy_figures(path.name, path)
+            yield from length_figures(path.name, path) if options.lengths else ()
+            yield from busy_figures(path.name, path) if options.busy else ()
         return
     yield from import_figures()
     yield search_figure()
@@ -322,6 +372,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--calls", type=int, default=200_000, help="size of the log to read")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--busy", action="store_true", help="only --router, beside four busy processes")
+    parser.add_argument("--lengths", action="store_true", help="only --router, on prompts of four lengths")
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
     return parser.parse_args()
 

@@ -22,8 +22,9 @@ from router.deciding.sessions import Seat
 from router.effort import EFFORT_PARAMETERS, effort_in, effort_of, endpoint_of
 from router.errors import ConfigError, DamagedArtifact, RequestError
 from router.forecasting.encoder import Encoder, EncoderInfo, Encoding, load_encoder
-from router.forecasting.features import Features, FeatureSpec, embedded_text, featurize
-from router.forecasting.head import Head, Outlook
+from router.forecasting.features import Features, FeatureSpec, embedded_text, featurize, request_features
+from router.forecasting.head import Head, Outlook, SuccessParts
+from router.forecasting.one_request import OneRequest
 from router.forecasting.one_row import FEW
 from router.forecasting.read_part import check_size, fits
 from router.forecasting.request_tokens import BOUNDING, MEDIA_TOKENS, SAFE_SIDE, billed_output
@@ -188,6 +189,7 @@ class Version:
         """Take over the models of a manifest, with their prices, limits and policy."""
         for derived in (
             "_plain",
+            "_one_request",
             "named_task_types",
             "_known_task_types",
         ):  # from the models and settings before
@@ -274,6 +276,7 @@ class Version:
     def with_estimator(self, head: Head, policy: Policy) -> Version:
         """The same router with another head and its thresholds, for a comparison."""
         other = copy(self)
+        vars(other).pop("_one_request", None)
         other.head, other.policy = head, _policy_in_force(policy, self.config)
         return other
 
@@ -446,6 +449,8 @@ class Version:
 
     def foresee(self, requests: Sequence[Request]) -> list[tuple[Request, Forecast]]:
         """Each request with its task type, if a task group supplies it, and its forecast."""
+        if len(requests) == 1 and self._one_request is not None:
+            return [self._foresee_one(requests[0], self._one_request)]
         foreseen: list[tuple[Request, Forecast]] = []
         for start in range(0, len(requests), FEW):
             batch = requests[start : start + FEW]
@@ -472,6 +477,24 @@ class Version:
         ]
         beside = np.array(tokens) * self._price_table.per_input_token
         return replace(forecast, cost=forecast.cost + beside, beside=beside)
+
+    def _foresee_one(self, request: Request, head: OneRequest) -> tuple[Request, Forecast]:
+        with self._turns.part:
+            encoding = self.encode(request)
+            typed = self.typed(request, encoding)
+            features = request_features(typed, encoding, self.spec)
+            outlook = head.predict(features)
+        later = np.array([features.later])
+        forecast = self._priced(outlook, np.array([features.tokens]), later, typed.parameters)
+        return typed, self._with_audio(typed, forecast)
+
+    @cached_property
+    def _one_request(self) -> OneRequest | None:
+        """The head for one request at a time; None if it is of a kind that only takes arrays."""
+        parts = self.head.parts
+        if not isinstance(parts, SuccessParts) or self.head.added is not None:
+            return None
+        return OneRequest(self.head, parts)
 
     def foresee_usable(self, requests: Sequence[Request | None]) -> list[tuple[Request, Forecast] | None]:
         """What `foresee` returns for each request; None for a missing one and for one that is too large."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from router.deciding.arguments import CAP, UNCOUNTED, straying
@@ -148,7 +148,9 @@ class LimitCheck:
             local: models whose calls stay on the team's own machines now; None: as the settings say.
             targets: the deployments that serve each model now; a model that is missing is called by its name.
         """
-        stray = self.passed_by(request, wishes, {**request.parameters, "tools": request.tools})
+        stray = None
+        if limits := self.binding(request, wishes, labelled=True):
+            stray = self._stray(limits, {**request.parameters, "tools": request.tools})
         if stray is not None and stray.name not in UNCOUNTED:
             return dict.fromkeys(self.facts, stray.short)
         demand = _Demand(
@@ -156,12 +158,12 @@ class LimitCheck:
             parameters=request.parameters,
             size=RequestSize(request, tokens),
             answer=answer_tokens(request.parameters),
-            only_local=self.must_stay(request, wishes),
+            only_local="local_only" in limits,
             local=local,
             cap=min(_or_infinite(wishes.max_cost_usd), _or_infinite(self._settings.max_cost_usd)),
             dearer=None if stray is None else stray.name,
         )
-        denied = self.names.denied_by(wishes.deny)
+        denied = self.names.denied_by(wishes.deny) if wishes.deny else ()
         allowed = None if wishes.allow is None else self.names.allowed_by(wishes.allow)
         reasons = (
             (name, _unwanted(facts, denied, allowed) or _objection(facts, demand, cost.get(name, math.nan)))
@@ -211,7 +213,10 @@ class LimitCheck:
         self, request: Request, wishes: Wishes, arguments: Mapping[str, Json], *, labelled: bool = True
     ) -> Stray | None:
         """The argument that could take a request past a limit, or None: it may be sent."""
-        for limit in self.binding(request, wishes, labelled=labelled):
+        return self._stray(self.binding(request, wishes, labelled=labelled), arguments)
+
+    def _stray(self, limits: Iterable[str], arguments: Mapping[str, Json]) -> Stray | None:
+        for limit in limits:
             if (name := straying(arguments, limit, self._settings.arguments)) is not None:
                 return Stray(limit=limit, name=name)
         return None

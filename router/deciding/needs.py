@@ -91,8 +91,10 @@ def _wants_tools(messages: Iterable[Mapping[str, Json]], parameters: Mapping[str
         return True
     return any(
         message["role"] in ("tool", "function")
-        or is_given(message.get("tool_calls"))
-        or is_given(message.get("function_call"))
+        or (
+            (len(message) > 2 or "content" not in message)
+            and (is_given(message.get("tool_calls")) or is_given(message.get("function_call")))
+        )
         for message in messages
     )
 
@@ -141,6 +143,8 @@ def _parts_needs(messages: Iterable[Mapping[str, Json]]) -> Iterator[str]:
         if isinstance(content, LISTS):
             waiting.extend(part for part in content if not isinstance(part, str))
         elif isinstance(content, MAPPINGS):
+            if len(content) == 2 and "text" in content and content.get("type") == "text":
+                continue  # thousands of these are usual
             if need := _part_need(content):
                 yield need
             waiting.extend(inner for inner in _inner_parts(content) if isinstance(inner, LISTS))

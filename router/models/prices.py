@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Self
 
 import numpy as np
@@ -136,7 +136,7 @@ class ModelPrice:
         return 1.0 - (self.cached_later if later else self.cached_first) * (1.0 - self.cached_price)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PriceTable:
     """Prices of a router's models, in the order of its columns; arrays of shape (n_models,), USD."""
 
@@ -157,7 +157,7 @@ class PriceTable:
             prices=prices,
         )
 
-    @property
+    @cached_property
     def knows_cache(self) -> bool:
         """Whether the log showed how much of any model's input comes from a cache."""
         return any(price.cached_first or price.cached_later for price in self.prices)
