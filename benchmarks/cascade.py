@@ -27,6 +27,9 @@ POOLS = {
 """Parts of the names of the models that each pool leaves out."""
 
 
+KEPT = ("prompt", "model", "answer", "cost_usd", "input_tokens", "output_tokens")
+
+
 def log_of(data: Path, left_out: Sequence[str], folder: Path) -> Path:
     """A log with the answer of every model to every prompt.
 
@@ -34,10 +37,9 @@ def log_of(data: Path, left_out: Sequence[str], folder: Path) -> Path:
     """
     import polars as pl
 
-    prompts = (
-        pl.read_parquet(data / "mixed_traffic.parquet").unique("prompt_id").select("prompt_id", "prompt")
-    )
-    answers = pl.read_parquet(data / "answers_zeroeval.parquet").join(prompts, on="prompt_id")
+    prompts = pl.read_parquet(data / "mixed_traffic.parquet").select("prompt_id", "prompt")
+    answers = pl.read_parquet(data / "answers_zeroeval.parquet")
+    answers = answers.join(prompts.unique("prompt_id"), on="prompt_id")
     log = folder / "calls.jsonl"
     with log.open("w", encoding="utf-8") as lines:
         for number, row in enumerate(answers.iter_rows(named=True)):
@@ -48,10 +50,7 @@ def log_of(data: Path, left_out: Sequence[str], folder: Path) -> Path:
                 "success": row["score"] >= 0.5,
                 "task_type": row["dataset"],
                 "response_format": {"type": "json_object"},
-                **{
-                    name: row[name]
-                    for name in ("prompt", "model", "answer", "cost_usd", "input_tokens", "output_tokens")
-                },
+                **{name: row[name] for name in KEPT},
             }
             lines.write(json.dumps(record) + "\n")
     return log
@@ -97,21 +96,24 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the two Parquet files")
     parser.add_argument("--encoder", default="minilm")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--pool", choices=POOLS, action="append", help="models to choose among; default: each"
+    )
     given = parser.parse_args()
     began = time.process_time()
     found: list[tuple[str, CascadeTrial]] = []
-    for pool, left_out in POOLS.items():
+    for pool in given.pool or POOLS:
         with TemporaryDirectory(prefix="pointsman-") as name:
             folder = Path(name)
-            result = trained(log_of(given.data, left_out, folder), folder, given.encoder, given.seed)
+            result = trained(log_of(given.data, POOLS[pool], folder), folder, given.encoder, given.seed)
         cascade = result.fitted.cascade
         found += [(pool, trial) for trial in (cascade.trials if cascade else ())]
     where = machine()
     place = "; ".join(f"{name} {where[name]}" for name in ("machine", "system", "python", "numpy"))
     print(
         f"Encoder {given.encoder}, seed {given.seed}; {datetime.now(UTC):%Y-%m-%d}; {place}; "
-        f"{time.process_time() - began:.0f} s. The answers to tool calls of mixed_traffic are not in the data, "
-        "so their gain is not measured here.\n"
+        f"{time.process_time() - began:.0f} s. The answers to tool calls of mixed_traffic are not in the "
+        "data, so their gain is not measured here.\n"
     )
     rows = [row_of(*one) for one in sorted(found, key=lambda one: one[1].gain)]
     print("\n".join(f"| {' | '.join(cells)} |" for cells in (HEAD, ["---"] * len(HEAD), *rows)))

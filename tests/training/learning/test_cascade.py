@@ -52,7 +52,11 @@ def learned(
     policy = Policy(weight=30.0, least_confidence=0.0, least_familiarity=-1.0, best_single="strong")
     fitted: Any = SimpleNamespace(backtest=backtest, rows=np.arange(prompts), policy=policy)
     material: Any = SimpleNamespace(table=table, config=Config())
-    return learn_cascade(fitted, material, AnswerTable(at=at if answered else at * 0 - 1, numbers=numbers))
+    return learn_cascade(
+        fitted,
+        material,
+        AnswerTable(at=at if answered else at * 0 - 1, numbers=numbers, seconds=numbers[:, 0]),
+    )
 
 
 def test_a_task_type_whose_answers_show_what_is_wrong_pays() -> None:
