@@ -8,7 +8,7 @@ export MPLBACKEND := Agg
 PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
 FAST := not service and not browser and not slow
 
-.PHONY: help demo test quick pythons litellm fix docs check bench screenshots lock clean
+.PHONY: help demo test quick pythons lowest litellm fix docs check bench screenshots lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -35,6 +35,9 @@ quick: $(READY) ## format, lint, types and the tests without services, browser a
 
 pythons: ## the tests of `make quick` on other Pythons: ARGS="3.12 3.13"
 	FAST="$(FAST)" tests/services/pythons.sh $(ARGS)
+
+lowest: ## the tests of `make quick` on the lowest versions that pyproject.toml allows
+	FAST="$(FAST)" tests/services/lowest.sh
 
 litellm: $(READY) ## the tests that touch LiteLLM, on the newest release that we allow: ARGS=1.110.2 for another
 	tests/services/litellm.sh $(ARGS)

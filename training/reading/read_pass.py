@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 Runner = Literal["native", "ray"]
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the work done and all work, in bytes or in parts."""
+
+_REACH_S = 5.0
+"""Time within which a Ray cluster has to answer."""
 
 REJECTED_BUCKET, SUMMARY_BUCKET = -1, -2
 """Buckets of rows that are not calls: rejected rows, and one row per `TaskSummary`."""
@@ -91,7 +96,8 @@ def start_daft(runner: Runner, address: str | None = None) -> Any:  # noqa: ANN4
 
     Raises:
         MissingExtra: daft, or Ray for "ray", is not installed.
-        CallLogError: daft already runs on the other runner in this process.
+        CallLogError: no cluster listens at the address, or daft already runs on the other runner in this
+            process.
     """
     quiet = {"DAFT_ANALYTICS_ENABLED": "0", "DO_NOT_TRACK": "true", "SCARF_NO_ANALYTICS": "true"}
     quiet |= {"RAY_USAGE_STATS_ENABLED": "0", "DAFT_PROGRESS_BAR": "0"}
@@ -101,6 +107,8 @@ def start_daft(runner: Runner, address: str | None = None) -> Any:  # noqa: ANN4
     except ImportError as error:
         raise MissingExtra("daft", "train") from error
     if not _has_runner():
+        if runner == "ray":
+            _check_listening(address or os.environ.get("RAY_ADDRESS"))
         try:
             daft.set_runner_ray(address) if runner == "ray" else daft.set_runner_native()
         except ImportError as error:
@@ -112,6 +120,25 @@ def start_daft(runner: Runner, address: str | None = None) -> Any:  # noqa: ANN4
             f"this process already runs daft on {running!r}, not {runner!r}; start a new process"
         )
     return daft
+
+
+def _check_listening(address: str | None) -> None:
+    """Find out in seconds that no cluster listens; Ray itself tries for three minutes.
+
+    Raises:
+        CallLogError: nothing listens at the address.
+    """
+    named = address or ""
+    place = urlsplit(named if "//" in named else f"//{named}")
+    if place.hostname is None or place.port is None:
+        return  # "auto" or "local": Ray finds or starts the cluster itself
+    try:
+        socket.create_connection((place.hostname, place.port), timeout=_REACH_S).close()
+    except OSError as error:
+        raise CallLogError(
+            f"no Ray cluster listens at {place.hostname}:{place.port} ({error}): check training.ray_address "
+            "and RAY_ADDRESS, or set training.runner: native"
+        ) from error
 
 
 def _has_runner() -> bool:

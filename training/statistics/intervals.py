@@ -159,17 +159,6 @@ def mean_difference(sums: FloatArray) -> FloatArray:
     return difference
 
 
-def mean_ratio(sums: FloatArray) -> FloatArray:
-    """Mean of the first column over mean of the second; NaN if the second is 0."""
-    return np.where(sums[..., 1] > 0, sums[..., 0] / np.where(sums[..., 1] > 0, sums[..., 1], 1), np.nan)
-
-
-def mean_value(sums: FloatArray) -> FloatArray:
-    """Mean of the first column; the second holds ones, or a mask."""
-    mean: FloatArray = sums[..., 0] / sums[..., 1]
-    return mean
-
-
 def path_columns(
     path: PolicyPath, weights: FloatArray, success: FloatArray, cost: FloatArray
 ) -> tuple[FloatArray, FloatArray]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from router.errors import CallLogError, TooManyRejects
 from tests.training.logs import call, read, read_rows, write_lines
+from training.reading import read_pass
 from training.reading.calls import remove_unfinished, write_calls
 from training.reading.read_pass import start_daft
 from training.reading.rows.cleaning import CALL_SCHEMA
@@ -170,6 +172,18 @@ def test_one_process_keeps_one_runner() -> None:
     start_daft("native")
     with pytest.raises(CallLogError, match="already runs daft on 'native', not 'ray'"):
         start_daft("ray")
+
+
+@pytest.mark.parametrize("scheme", ["ray://", ""])
+def test_a_ray_cluster_that_does_not_listen_is_named_at_once(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_pass, "_has_runner", lambda: False)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{deaf.getsockname()[1]}"
+        with pytest.raises(CallLogError, match=f"no Ray cluster listens at {place} .*training.ray_address"):
+            start_daft("ray", scheme + place)
 
 
 def test_what_a_machine_that_died_wrote_is_not_read(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from router.records import FloatArray, IntArray
+from tests.training.statistics.means import mean_ratio
 from training.statistics.intervals import (
     Interval,
     calls_to_settle,
@@ -13,7 +14,6 @@ from training.statistics.intervals import (
     interval,
     joined,
     mean_difference,
-    mean_ratio,
     resampled_blocks,
     resampled_counts,
     resampled_sums,

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.statistics.intervals import interval, mean_value, resampled_sums
+from tests.training.statistics.means import mean_value
+from training.statistics.intervals import interval, resampled_sums
 from training.statistics.resampling import grouped, resampled_parts
 
 

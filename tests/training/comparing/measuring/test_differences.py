@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_1samp
 
 from router.records import FloatArray
+from tests.training.statistics.means import mean_ratio, mean_value
 from training.comparing.evaluated import Difference
 from training.comparing.measuring.differences import Look, differences, holm, p_value
-from training.statistics.intervals import Sums, mean_difference, mean_ratio, mean_value, resampled_sums
+from training.statistics.intervals import Sums, mean_difference, resampled_sums
 
 p_lists = st.lists(st.floats(0, 1), max_size=12)
 
