@@ -15,6 +15,7 @@ import numpy as np
 
 from router.calling.parameters import own_parameters
 from router.deciding.audio import audio_of, tokens_a_second
+from router.deciding.cascade import Branch, Cascade, is_checked
 from router.deciding.decide import Case, Stay, decide
 from router.deciding.limits import LimitCheck
 from router.deciding.policy import Policy
@@ -154,10 +155,12 @@ class Version:
         manifest: what training recorded about the router.
         prices: today's price of each model, and its source.
         task_groups: supply a task type for a request without one; None: the request stays without.
+        cascade: says for which answers a second model is asked; None: for none.
         learned: whether it forecasts success; False: a router of rules alone.
     """
 
     learned = True
+    cascade: Cascade | None = None
 
     def __init__(
         self, *, folder: Path, manifest: Mapping[str, Json], config: Config, held: object = None
@@ -182,8 +185,31 @@ class Version:
         with_tasks = f"{TASKS_FOLDER}/{ABOUT_FILE}" in manifest["files"]
         self.task_groups = TaskGroups.load(folder / TASKS_FOLDER) if with_tasks else None
         self._knows_textless = manifest.get("data", {}).get("textless_prompts", 0) >= ENOUGH_TEXTLESS
+        self.cascade = self._cascade()
         # More threads than cores would only pass the interpreter's lock back and forth.
         self._turns = ForkSafe(partial(BoundedSemaphore, os.cpu_count() or 1))
+
+    def _cascade(self) -> Cascade | None:
+        """The folder's cascade if the settings want one."""
+        if self.config.cascade == "off":
+            return None
+        if (stored := self.manifest.get("cascade")) is None:
+            logger.warning(
+                "%s: cascade: auto has no effect, because the router has learned none: train with "
+                "training.cascade: auto on a log with answers, and read there whether it pays",
+                self.folder,
+            )
+            return None
+        return Cascade.load(self.folder, stored)
+
+    def branch(self, request: Request, decision: Decision) -> Branch | None:
+        """What says whether a second model follows the answer to a request; None: none follows.
+
+        None follows a model that the caller pinned, or that a rule, a session or chance chose.
+        """
+        if self.cascade is None or decision.source != "learned" or not is_checked(request):
+            return None
+        return self.cascade.branch(self.typed(request))
 
     def _offer(self, manifest: Mapping[str, Json]) -> None:
         """Take over the models of a manifest, with their prices, limits and policy."""
@@ -287,7 +313,7 @@ class Version:
             manifest: its `models`, `prices` and `policy` count.
         """
         other = copy(self)
-        other.head, other.config = head, config
+        other.head, other.config, other.cascade = head, config, None
         other._offer(manifest)
         return other
 

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from router import __version__
+from router.deciding.cascade import CASCADE_FILE
 from router.effort import effort_in, endpoint_of
 from router.errors import ConfigError, TrainingError
 from router.errors.masking import without_credentials
@@ -46,7 +47,7 @@ from training.tracking.publish import Published, RunRecord, publish
 from training.tracking.versions import RouterRegistry
 
 Change = Literal["added", "removed"]
-_OF_ONE_FOLDER = ("files", "policy_version", "sha256", "format", "runner_up", "promise", "actions")
+_OF_ONE_FOLDER = ("files", "policy_version", "sha256", "format", "runner_up", "promise", "actions", "cascade")
 """Members of a manifest that another folder has of its own, or that hold for the trained models only."""
 
 
@@ -387,7 +388,7 @@ def _written(
         part: the prompts that the model was fitted on; None: it left.
     """
     with new_folder(job.out) as folder:
-        for name in set(before.manifest["files"]) - {RUNNER_UP_FILE}:
+        for name in set(before.manifest["files"]) - {RUNNER_UP_FILE, CASCADE_FILE}:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(before.folder / name, folder / name)
         save_arrays(folder / HEAD_FILE, after.head.to_arrays())

@@ -153,9 +153,12 @@ def weight_of(case: Case, policy: Policy) -> float:
 
     The weight of now, or the trained one, times t / (1 - t) at a trade-off of t, so 0.5 leaves it as it is.
     """
-    share = case.wishes.tradeoff
-    weight = policy.weight if case.weight is None else case.weight
-    return weight * share / (1.0 - share) if share < 1.0 else math.inf
+    return weight_at(case.wishes.tradeoff, policy.weight if case.weight is None else case.weight)
+
+
+def weight_at(tradeoff: float, weight: float) -> float:
+    """A weight on cost, moved by a caller's trade-off in [0, 1]; infinite at 1."""
+    return weight * tradeoff / (1.0 - tradeoff) if tradeoff < 1.0 else math.inf
 
 
 def _decision(

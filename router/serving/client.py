@@ -36,6 +36,7 @@ from router.records import (
     Wishes,
     refuse_near_misses,
 )
+from router.serving.cascading import Cascading
 from router.serving.completion import POINTSMAN_ARGUMENTS, Completion, litellm_arguments
 from router.serving.lookout import lookout_of
 from router.serving.metrics import Reading, Telemetry
@@ -335,12 +336,18 @@ class Router:
         )
 
     def completion_of(
-        self, version: Version, request: Request, decision: Decision, arguments: Mapping[str, Json]
+        self,
+        version: Version,
+        request: Request,
+        decision: Decision,
+        arguments: Mapping[str, Json],
+        cascading: Cascading | None = None,
     ) -> Completion:
         """A decided request before its first attempt.
 
         Args:
             arguments: LiteLLM's, without the model.
+            cascading: says whether a second model follows the answer; None: none does.
         """
         return Completion(
             version=version,
@@ -353,6 +360,7 @@ class Router:
             pacer=self.pacer,
             counted_usd=0.0 if self.pacer is None else counted_usd(decision),
             trace=self.telemetry.trace_of(decision) if self.telemetry is not None else None,
+            cascading=cascading,
         )
 
     def explain(self, prompt: str | Sequence[Json] = (), **fields: Json) -> Explanation:
@@ -417,7 +425,11 @@ class Router:
         """
         call = self._decided(model, messages, arguments)
         transport = self._transport.under(call.version.config)
-        return call.with_decision(transport.completion(call.chain, call.arguments, call.observe))
+        reply = transport.completion(call.chain, call.arguments, call.observe)
+        if (second := call.second(transport.cooling())) is not None:
+            with call.asking_again() as again:
+                reply = transport.completion((second.model,), again, call.observe)
+        return call.with_decision(reply)
 
     # fmt: off
     @overload
@@ -452,7 +464,13 @@ class Router:
         """Like `completion`; the decision runs in a thread and does not block the event loop."""
         call = await asyncio.to_thread(self._decided, model, messages, arguments)
         transport = self._transport.under(call.version.config)
-        return call.with_decision(await transport.acompletion(call.chain, call.arguments, call.observe))
+        reply = await transport.acompletion(call.chain, call.arguments, call.observe)
+        if call.cascading is None:
+            return call.with_decision(reply)
+        if (second := await asyncio.to_thread(call.second, transport.cooling())) is not None:
+            with call.asking_again() as again:
+                reply = await transport.acompletion((second.model,), again, call.observe)
+        return call.with_decision(reply)
 
     def feedback(
         self,
@@ -603,7 +621,9 @@ class Router:
         }
         request, wishes = _request_and_wishes(messages, fields)
         decision = self.decide_by(version, request, wishes)
-        return self.completion_of(version, request, decision, whole)
+        weight = None if self.pacer is None else self.pacer.weight
+        cascading = Cascading.of(version, request, decision, wishes, weight)
+        return self.completion_of(version, request, decision, whole, cascading)
 
 
 def _refuse(unknown: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from pydantic import (
 
 from router.effort import EFFORT_PARAMETERS, EFFORTS, action_name, effort_in, endpoint_of, parameters_of
 from router.settings.outcome_rules import FUNCTION_NAME, Outcomes
-from router.settings.section import Count, Seconds, Settings, Share, ShareOrAuto, Usd
+from router.settings.section import Count, OffOrAuto, Seconds, Settings, Share, ShareOrAuto, Usd
 
 
 class TierPrice(Settings):
@@ -288,6 +288,8 @@ class Training(Settings):
             of a model with `min_calls` known outcomes at two or more.
         keep_text: whether the router's folder may hold the start of each training prompt, for
             `pointsman explain`.
+        cascade: "auto": learn from logged answers for which task types it pays to ask a second model where
+            the first one's answer looks wrong; the router asks only with the setting `cascade`.
     """
 
     encoder: str = "minilm"
@@ -305,6 +307,7 @@ class Training(Settings):
     scratch: str | None = None
     efforts: Literal["auto", "apart", "together"] = "auto"
     keep_text: bool = False
+    cascade: OffOrAuto = "off"
 
 
 class Limits(Settings):
@@ -517,6 +520,8 @@ class Config(Settings):
         prices: "log": what the team's own calls cost, else LiteLLM's list; "litellm": the list first.
         baseline: the always-strong model to compare costs with; None: the best single model of the training
             log.
+        cascade: "auto": where training found that it pays, an answer with tool calls or in a JSON form that
+            looks wrong is followed by one call of a second model, whose answer is served; no stream is.
     """
 
     models: dict[str, ModelSettings] = {}
@@ -528,6 +533,7 @@ class Config(Settings):
     outcomes: Outcomes = Outcomes()
     prices: Literal["log", "litellm"] = "log"
     baseline: str | None = None
+    cascade: OffOrAuto = "off"
     limits: Limits = Limits()
     calls: Calls = Calls()
     log: Log = Log()

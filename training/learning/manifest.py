@@ -40,6 +40,7 @@ def manifest_of(
     encoder: EncoderInfo,
 ) -> dict[str, Json]:
     """Put the manifest together, without the entries that `seal` adds."""
+    cascade = fitted.cascade.to_json() if fitted.cascade else None
     rows = np.concatenate([split.train, split.validation])
     table = material.table.rows(rows)
     statistics = TrainingStatistics.of(
@@ -62,6 +63,7 @@ def manifest_of(
         "policy": fitted.policy.to_json(),
         **({"runner_up": _runner_up_to_json(fitted.runner_up)} if fitted.runner_up else {}),
         **({"promise": guarantee_to_json(fitted)} if fitted.guarantee else {}),
+        **({"cascade": cascade} if cascade else {}),
         "config": settings_text(routing_part(material.config)[0]),
         "statistics": statistics_to_json(statistics),
         "metrics": _metrics(fitted),
