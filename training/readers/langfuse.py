@@ -36,7 +36,7 @@ from training.readers.protocol import (
     Sample,
     Skipped,
 )
-from training.readers.providers import plain_model
+from training.readers.providers import without_path
 from training.readers.request_shapes import answer_evidence, request_fields
 from training.readers.traced_runs import without_outer
 from training.readers.values import (
@@ -222,7 +222,7 @@ def _call(row: Record, trace: Record) -> Result:
     fields = _request(row)
     if not fields:
         return NO_CHAT if row.get("input") else NO_PROMPT
-    model = plain_model(first_words(field(row, "provided_model_name"), row.get("model")))
+    model = without_path(first_words(field(row, "provided_model_name"), row.get("model")))
     if model is None:
         return NO_MODEL
     output = unpacked(row.get("output"))

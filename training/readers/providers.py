@@ -35,7 +35,7 @@ def provider_prefix(provider: Json) -> str | None:
     return _PROVIDERS.get(name)
 
 
-def plain_model(model: Json) -> str | None:
+def without_path(model: Json) -> str | None:
     """A model's name without the path that Google's APIs put before it; None without a model."""
     named = words(model)
     return named.rpartition("/")[2] if named and named.startswith(_GOOGLES) else named
@@ -46,7 +46,7 @@ _GOOGLES = ("models/", "publishers/google/models/", "projects/")
 
 def litellm_model(model: Json, *providers: Json) -> str | None:
     """A model by LiteLLM's name, with the first known provider in front; None without a model."""
-    named = plain_model(model)
+    named = without_path(model)
     known = next((prefix for one in providers if (prefix := provider_prefix(one))), None)
     if named is None or known is None or named.startswith(f"{known}/"):
         return named
