@@ -55,6 +55,7 @@ bench: $(READY) ## measure quality and speed; DATA=folder of call logs, the bund
 	$(BIN)/python -m benchmarks.compared $(if $(DATA),--data $(DATA)) --out benchmarks/COMPARED$(if $(DATA),,-sample).md
 	$(BIN)/python -m benchmarks.coverage $(if $(DATA),--data $(DATA)/mixed_traffic.parquet)
 	$(if $(DATA),$(BIN)/python -m benchmarks.graded --data $(DATA))
+	$(if $(DATA),$(BIN)/python -m benchmarks.cascade --data $(DATA))
 	$(BIN)/python -m benchmarks.headlines
 	$(BIN)/python -m benchmarks.promise $(if $(DATA),--data $(DATA)) --trainings 0
 	$(if $(DATA),$(BIN)/python -m benchmarks.partial_log --data $(DATA))

@@ -34,7 +34,7 @@ LEGEND = f"""
   provider's own error where the request itself is wrong; `StreamBroken` where a stream breaks after its
   first word; for odd requests a decision or a refusal. A provider's fault is met plain and as a stream,
   sync and async, {AT_ONCE} requests at once, with cool-downs off.
-- **rows expected**: the requests that arrived at a provider, one row for each attempt (one that times out
+- **rows expected**: the requests that arrived at a provider, one row for each attempt (one that fails
   on its way to a busy provider has a row too); for `kill -9` the rows flushed before; for zeros over a page
   the rows written afterwards (the damaged file is set aside).
 - **past a limit**: every fifth request to a provider, and every fifth odd one, is `local_only`; this
@@ -63,7 +63,7 @@ def _sums(results: Mapping[Fault, Counts]) -> str:
     every = results.values()
     requests, rows = sum(one.requests for one in every), sum(one.expected for one in every)
     failed, past = sum(len(one.wrong) for one in every), sum(one.past_limit for one in every)
-    lost = sum(max(0, one.expected - one.found) for one in every)
+    lost = sum(one.expected - one.found for one in every)
     return (
         f"{len(every)} faults, {requests:,} requests, {rows:,} rows: {failed} requests failed, "
         f"{lost} rows lost, {past} requests past a limit."

@@ -14,6 +14,8 @@ import numpy as np
 
 from benchmarks.coverage import Population, Setting, drawn_log, population_of, summary, uniform
 from benchmarks.measuring import machine
+from router.forecasting.answer_numbers import Answer, answer_numbers
+from router.forecasting.grading import Answers
 from router.records import FloatArray, IntArray, Request
 from training.comparing.estimating.logged import Logged, chosen_shares
 from training.comparing.estimating.off_policy import (
@@ -24,9 +26,7 @@ from training.comparing.estimating.off_policy import (
     study_of,
 )
 from training.comparing.estimating.support import support_columns, support_of, support_warnings
-from training.judging.grader import FOLDS, Answers, graders_of, grades_of
-from training.reading.outcomes.answer_check import LoggedAnswer
-from training.reading.outcomes.answer_numbers import answer_numbers
+from training.judging.grader import FOLDS, graders_of, grades_of
 from training.statistics.auc import auc
 from training.statistics.intervals import Interval, Sums, resampled_counts
 
@@ -78,7 +78,7 @@ def answers_population(calls: Path, answers: Path) -> tuple[Population, FloatArr
 
 
 def _numbers(row: Mapping[str, str | int]) -> list[float]:
-    answer = LoggedAnswer(text=str(row["answer"]), calls=())
+    answer = Answer(text=str(row["answer"]), calls=())
     tokens = float(row["output_tokens"])
     return list(answer_numbers(Request.of(str(row["prompt"])), answer, output_tokens=tokens).values())
 

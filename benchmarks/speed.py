@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import subprocess
 import sys
@@ -11,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -36,11 +36,12 @@ PROMPT = (
 MESSAGES = [{"role": "user", "content": PROMPT}]
 """About 30 tokens."""
 PROMPT_TOKENS = 30
-LENGTHS = (30, 300, 3_000, 30_000)
-"""Tokens of a prompt, about."""
 DECISIONS = 1_000
-LENGTH_TURNS = 100
 REPEATS = 7
+LENGTHS = (30, 300, 3_000, 30_000)
+LENGTHS_MUST = {"onnx": (2.3, 8.0, 8.0, 8.0), "static": (0.25, 0.7, 1.5, 1.5)}
+"""Milliseconds that a decision of each length must take at most, by the kind of encoder."""
+LENGTH_PROMPTS, LENGTH_TURNS = 20, 8
 MODULE = "benchmarks.speed"
 
 # What runs in a process of its own: plain arguments in, one JSON value out.
@@ -107,24 +108,41 @@ def _processor(step: Callable[[Any], object], values: Sequence[Any]) -> list[flo
     return spent
 
 
-def decisions_by_length(router: str) -> dict[int, list[float]]:
-    """Processor milliseconds of each decision on a prompt of so many tokens, in turn, warm, on one core."""
+def decisions_by_length(router: str) -> dict[str, list[float]]:
+    """Processor milliseconds of `Router.route` on prompts of each length, and of LiteLLM's hook in turn."""
     import polars as pl
 
-    from router.records import Request
-    from router.version import Version
+    from router import Router
+    from training.complexity_router.litellm_scores import SETTINGS, _complexity_router
 
     stay_on_one_core()
-    version = Version.load(Path(router))
-    words = " ".join(pl.read_parquet(SAMPLE)["prompt"].drop_nulls()).split()
-    per_token = len(words) / version.encoder.encode(" ".join(words)).tokens
-    spent: dict[int, list[float]] = {length: [] for length in LENGTHS}
-    for turn in range(LENGTH_TURNS):
-        for length in LENGTHS:
-            start = 97 * turn
-            request = Request.of(" ".join(islice(cycle(words), start, start + round(length * per_token))))
-            version.decide(request)
-            spent[length] += _processor(version.decide, [request])
+    loaded = Router.load(router)
+    rivals = {name: _complexity_router(settings) for name, settings in SETTINGS.items()}
+    written = [text for text in pl.read_parquet(SAMPLE)["prompt"].unique(maintain_order=True) if text]
+    plain = "\n".join(text for text in written if text.isascii())
+    spent: dict[str, list[float]] = {}
+
+    async def measure() -> None:
+        for tokens in LENGTHS:
+            size = 4 * tokens
+            starts = range(0, len(plain) - size, max(1, (len(plain) - size) // LENGTH_PROMPTS))
+            texts = [plain[start : start + size] for start in starts]
+            for turn in range(LENGTH_TURNS + 2):
+                for text in texts:
+                    began = time.thread_time_ns()
+                    loaded.route(text)
+                    took = {f"{tokens:,} tokens": (time.thread_time_ns() - began) / 1e6}
+                    messages = [{"role": "user", "content": text}]
+                    for name, rival in rivals.items():
+                        began = time.thread_time_ns()
+                        await rival.async_pre_routing_hook(
+                            model="pointsman", request_kwargs={}, messages=messages
+                        )
+                        took[f"{tokens:,} tokens: {name}"] = (time.thread_time_ns() - began) / 1e6
+                    for name, value in took.items() if turn >= 2 else ():
+                        spent.setdefault(name, []).append(value)
+
+    asyncio.run(measure())
     return spent
 
 
@@ -280,14 +298,6 @@ def serving_figures(name: str, router: Path, decision_target: float | None) -> I
     yield figure(f"{name}: peak memory after {DECISIONS} decisions", "MB", memory, 350.0)
 
 
-def length_figures(name: str, router: Path) -> Iterator[Figure]:
-    """What a decision costs by the length of the prompt."""
-    targets = {"onnx": (2.3, 8.0, 8.0, 8.0), "static": (0.25, 0.7, 1.5, 1.5)}[_kind(router)]
-    spent = in_fresh_process(MODULE, "decisions_by_length", router)
-    for (length, values), target in zip(spent.items(), targets, strict=True):
-        yield figure(f"{name}: decision on {length} tokens, processor time", "ms", values, target)
-
-
 def busy_figures(name: str, router: Path) -> Iterator[Figure]:
     """What a decision costs on a busy machine, and whether threads share the cores."""
     spent = in_fresh_process(MODULE, "busy_decisions", router)
@@ -297,6 +307,20 @@ def busy_figures(name: str, router: Path) -> Iterator[Figure]:
     yield figure(f"{name}: the same, busy by idle", "", [ratio], 1.2)
     for threads in ("one thread", "eight threads"):
         yield figure(f"{name}: decisions of {threads}", "/s", spent[threads])
+
+
+def length_figures(name: str, router: Path) -> Iterator[Figure]:
+    """What a decision costs on prompts of four lengths, beside LiteLLM's complexity router."""
+    must = {
+        f"{tokens:,} tokens": most for tokens, most in zip(LENGTHS, LENGTHS_MUST[_kind(router)], strict=True)
+    }
+    for what, values in in_fresh_process(MODULE, "decisions_by_length", router).items():
+        yield figure(f"{name}: {what}, processor time", "ms", values, must.get(what))
+
+
+def _kind(router: Path) -> str:
+    """The kind of a router's encoder."""
+    return str(json.loads((router / "manifest.json").read_bytes())["encoder"]["kind"])
 
 
 def search_figure() -> Figure:
@@ -329,11 +353,11 @@ def train_figures(name: str, folder: Path, cache: Path) -> Iterator[Figure]:
 
 def measure(options: argparse.Namespace, folder: Path) -> Iterator[Figure]:
     """Every figure, as it becomes known."""
-    for only, figures in ((options.busy, busy_figures), (options.lengths, length_figures)):
-        if only:
-            for path in options.router:
-                yield from figures(path.name, path)
-            return
+    if options.lengths or options.busy:
+        for path in options.router:
+            yield from length_figures(path.name, path) if options.lengths else ()
+            yield from busy_figures(path.name, path) if options.busy else ()
+        return
     yield from import_figures()
     yield search_figure()
     yield from log_figures(options.calls, folder)
@@ -344,12 +368,6 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator[Figure]:
             routers[name] = folder / name
     for name, path in routers.items():
         yield from serving_figures(name, path, {"onnx": 3.0, "static": 0.4}[_kind(path)])
-        yield from length_figures(name, path)
-
-
-def _kind(router: Path) -> str:
-    """The kind of a router's encoder."""
-    return str(json.loads((router / "manifest.json").read_bytes())["encoder"]["kind"])
 
 
 def arguments() -> argparse.Namespace:
@@ -362,7 +380,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--calls", type=int, default=200_000, help="size of the log to read")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--busy", action="store_true", help="only --router, beside four busy processes")
-    parser.add_argument("--lengths", action="store_true", help="only --router, by the length of the prompt")
+    parser.add_argument("--lengths", action="store_true", help="only --router, on prompts of four lengths")
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
     return parser.parse_args()
 

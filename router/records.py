@@ -35,6 +35,8 @@ LARGEST_NUMBER = 2**63
 MOST_MESSAGES = 5_000
 """Messages of a request, parts of messages included: OpenAI takes 2,048, and each must be looked at."""
 MOST_TAGS = 1_000
+LOOKED = 500_000
+"""Characters of each end of a text in which something other than white space is sought."""
 LONGEST_LABEL = 10_000
 """Characters of a tag, a task type or the name of a session."""
 MAPPINGS = (dict, Mapping)
@@ -343,8 +345,15 @@ def turn_texts(messages: Sequence[Mapping[str, Json]]) -> Iterator[list[str]]:
 
 
 def has_text(request: Request) -> bool:
-    """Whether a request has text of its user or of an answer, beside its system text."""
-    return any(text and not text.isspace() for texts in turn_texts(request.messages) for text in texts)
+    """Whether a request has text of its user or of an answer, beside its system text.
+
+    Of a text longer than twice `LOOKED`, which no model reads in full, head and tail are looked at.
+    """
+    return any(
+        text and not (text[:LOOKED].isspace() and text[-LOOKED:].isspace())
+        for texts in turn_texts(request.messages)
+        for text in texts
+    )
 
 
 def last_said(messages: Sequence[Mapping[str, Json]]) -> str:

@@ -15,7 +15,7 @@ from router.forecasting.request_tokens import request_contents, tokens_of_one
 from router.models.prices import PriceTable, current_prices
 from router.records import Decision, Request
 from router.settings.sections import Config
-from router.version import Forecast, Version, check_models
+from router.version import Forecast, Version, billing_arguments, check_models
 
 POLICY_VERSION = "rules"
 SUFFIXES = frozenset({".yaml", ".yml"})
@@ -72,6 +72,7 @@ class RulesVersion(Version):
         called = (config.of(model).litellm_model or model for model in self.models)
         self._density = np.array([tokens_of_one(one) for one in called])
         self._price_table = PriceTable.of([self.prices[model] for model in self.models])
+        self._billing = billing_arguments(self.prices)
 
     @property
     def likeliest(self) -> tuple[str, ...]:
@@ -93,7 +94,7 @@ class RulesVersion(Version):
 
     def foresee(self, requests: Sequence[Request]) -> list[tuple[Request, Forecast]]:
         """Each request, and a forecast that knows only its cost."""
-        return [(request, self._cost_of(request)) for request in requests]
+        return [(request, self._with_audio(request, self._cost_of(request))) for request in requests]
 
     def _cost_of(self, request: Request) -> Forecast:
         shape = (1, len(self.models))

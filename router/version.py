@@ -14,6 +14,8 @@ from threading import BoundedSemaphore
 import numpy as np
 
 from router.calling.parameters import own_parameters
+from router.deciding.audio import audio_of, tokens_a_second
+from router.deciding.cascade import Branch, Cascade, is_checked
 from router.deciding.decide import Case, Stay, decide
 from router.deciding.limits import LimitCheck
 from router.deciding.policy import Policy
@@ -21,17 +23,25 @@ from router.deciding.sessions import Seat
 from router.effort import EFFORT_PARAMETERS, effort_in, effort_of, endpoint_of
 from router.errors import ConfigError, DamagedArtifact, RequestError
 from router.forecasting.encoder import Encoder, EncoderInfo, Encoding, load_encoder
-from router.forecasting.features import Features, FeatureSpec, embedded_text, featurize
-from router.forecasting.head import Head, Outlook
+from router.forecasting.features import Features, FeatureSpec, embedded_text, featurize, request_features
+from router.forecasting.head import Head, Outlook, SuccessParts
+from router.forecasting.one_request import OneRequest
 from router.forecasting.one_row import FEW
 from router.forecasting.read_part import check_size, fits
-from router.forecasting.request_tokens import BOUNDING, SAFE_SIDE, billed_output
+from router.forecasting.request_tokens import BOUNDING, MEDIA_TOKENS, SAFE_SIDE, billed_output
 from router.forecasting.task_groups import ABOUT_FILE, TaskGroups
 from router.forking import ForkSafe
 from router.loading.artifact import check_digest, digest_of, load_arrays, read_manifest, refusing_malformed
 from router.models.model_list import Target
 from router.models.names import ModelNames, with_own_names
-from router.models.prices import ModelPrice, PriceTable, cached_price_of, current_prices, dearest_price
+from router.models.prices import (
+    TEXT_ALIKE,
+    ModelPrice,
+    PriceTable,
+    cached_price_of,
+    current_prices,
+    dearest_price,
+)
 from router.records import (
     NO_WISHES,
     BoolArray,
@@ -80,6 +90,7 @@ class Forecast:
         familiarity: shape (n,); mean similarity to the nearest training prompts, in [-1, 1].
         tokens: shape (n,); input tokens that a provider bills.
         billed: what the cost was computed from.
+        beside: USD that the cost holds beside it, shape (n_models,), for audio.
     """
 
     probability: FloatArray
@@ -87,6 +98,7 @@ class Forecast:
     familiarity: FloatArray
     tokens: FloatArray
     billed: tuple[FloatArray, FloatArray, Sequence[Json] | None] | None = None
+    beside: FloatArray | float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +141,8 @@ def new_task_type(task_type: str, known: frozenset[str]) -> str:
 
 BILLING = BOUNDING | {"service_tier"}
 """Arguments that change what a forecast costs."""
+ANSWERING = EFFORT_PARAMETERS | {"enable_thinking", "modalities"}
+"""Arguments that change it for a model whose speech or thought costs more than text."""
 ENOUGH_TEXTLESS = 50
 """Training prompts without text, such as an image alone, from which the router may judge another one."""
 
@@ -141,10 +155,12 @@ class Version:
         manifest: what training recorded about the router.
         prices: today's price of each model, and its source.
         task_groups: supply a task type for a request without one; None: the request stays without.
+        cascade: says for which answers a second model is asked; None: for none.
         learned: whether it forecasts success; False: a router of rules alone.
     """
 
     learned = True
+    cascade: Cascade | None = None
 
     def __init__(
         self, *, folder: Path, manifest: Mapping[str, Json], config: Config, held: object = None
@@ -169,13 +185,37 @@ class Version:
         with_tasks = f"{TASKS_FOLDER}/{ABOUT_FILE}" in manifest["files"]
         self.task_groups = TaskGroups.load(folder / TASKS_FOLDER) if with_tasks else None
         self._knows_textless = manifest.get("data", {}).get("textless_prompts", 0) >= ENOUGH_TEXTLESS
+        self.cascade = self._cascade()
         # More threads than cores would only pass the interpreter's lock back and forth.
         self._turns = ForkSafe(partial(BoundedSemaphore, os.cpu_count() or 1))
+
+    def _cascade(self) -> Cascade | None:
+        """The folder's cascade if the settings want one."""
+        if self.config.cascade == "off":
+            return None
+        if (stored := self.manifest.get("cascade")) is None:
+            logger.warning(
+                "%s: cascade: auto has no effect, because the router has learned none: train with "
+                "training.cascade: auto on a log with answers, and read there whether it pays",
+                self.folder,
+            )
+            return None
+        return Cascade.load(self.folder, stored)
+
+    def branch(self, request: Request, decision: Decision) -> Branch | None:
+        """What says whether a second model follows the answer to a request; None: none follows.
+
+        None follows a model that the caller pinned, or that a rule, a session or chance chose.
+        """
+        if self.cascade is None or decision.source != "learned" or not is_checked(request):
+            return None
+        return self.cascade.branch(self.typed(request))
 
     def _offer(self, manifest: Mapping[str, Json]) -> None:
         """Take over the models of a manifest, with their prices, limits and policy."""
         for derived in (
             "_plain",
+            "_one_request",
             "named_task_types",
             "_known_task_types",
         ):  # from the models and settings before
@@ -186,6 +226,7 @@ class Version:
         self.prices: dict[str, ModelPrice] = current_prices(self.models, manifest["prices"], self.config)
         self.limits = LimitCheck(self.models, self.config)
         self._price_table = PriceTable.of([self.prices[model] for model in self.models])
+        self._billing = billing_arguments(self.prices)
 
     @classmethod
     def load(
@@ -261,6 +302,7 @@ class Version:
     def with_estimator(self, head: Head, policy: Policy) -> Version:
         """The same router with another head and its thresholds, for a comparison."""
         other = copy(self)
+        vars(other).pop("_one_request", None)
         other.head, other.policy = head, _policy_in_force(policy, self.config)
         return other
 
@@ -271,7 +313,7 @@ class Version:
             manifest: its `models`, `prices` and `policy` count.
         """
         other = copy(self)
-        other.head, other.config = head, config
+        other.head, other.config, other.cascade = head, config, None
         other._offer(manifest)
         return other
 
@@ -327,17 +369,20 @@ class Version:
     @cached_property
     def _plain(self) -> bool:
         """Whether no model has parameters of its own that change what a forecast costs."""
-        return all(BILLING.isdisjoint(self._own_parameters(model, {})) for model in self.models)
+        return all(self._billing.isdisjoint(self._own_parameters(model, {})) for model in self.models)
 
     def _billed(
         self, inputs: FloatArray, output: FloatArray, parameters: Mapping[str, Json] | None
     ) -> tuple[FloatArray, FloatArray, Sequence[Json] | None]:
         """Expected tokens, shape (n, n_models), and service tiers of calls with a caller's arguments."""
-        if parameters is None or (self._plain and BILLING.isdisjoint(parameters)):
+        if parameters is None or (self._plain and self._billing.isdisjoint(parameters)):
             return inputs, output, None
         calls = [{**self._own_parameters(model, parameters), **parameters} for model in self.models]
         if not all(map(BOUNDING.isdisjoint, calls)):
             output = np.stack([billed_output(*pair) for pair in zip(output.T, calls, strict=True)], axis=1)
+        if self._billing is not BILLING:
+            prices = [self.prices[model] for model in self.models]
+            output = output * [price.answer_factor(call) for price, call in zip(prices, calls, strict=True)]
         tiers = [call.get("service_tier") for call in calls]
         return inputs, output, tiers if any(tiers) else None
 
@@ -415,7 +460,7 @@ class Version:
         if stay and forecast.billed and self._price_table.knows_cache:
             # Only the model of the session has its turns in the cache, and the stay counts those.
             elsewhere = self._price_table.expected_cost(*forecast.billed, np.zeros(1, dtype=np.bool_))
-            forecast = replace(forecast, cost=elsewhere)
+            forecast = replace(forecast, cost=elsewhere + forecast.beside)
         return self._case(
             request,
             forecast,
@@ -430,6 +475,8 @@ class Version:
 
     def foresee(self, requests: Sequence[Request]) -> list[tuple[Request, Forecast]]:
         """Each request with its task type, if a task group supplies it, and its forecast."""
+        if len(requests) == 1 and self._one_request is not None:
+            return [self._foresee_one(requests[0], self._one_request)]
         foreseen: list[tuple[Request, Forecast]] = []
         for start in range(0, len(requests), FEW):
             batch = requests[start : start + FEW]
@@ -441,8 +488,39 @@ class Version:
             for row, request in enumerate(typed):
                 one, at = outlook if len(batch) == 1 else outlook.row(row), slice(row, row + 1)
                 forecast = self._priced(one, features.tokens[at], later[at], request.parameters)
-                foreseen.append((request, forecast))
+                foreseen.append((request, self._with_audio(request, forecast)))
         return foreseen
+
+    def _with_audio(self, request: Request, forecast: Forecast) -> Forecast:
+        """The forecast, with the cost of the request's audio by its length in place of a part's usual one."""
+        if (audio := audio_of(request)) is None:
+            return forecast
+        prices = [self.prices[model] for model in self.models]
+        called = (self.config.of(model).litellm_model or model for model in self.models)
+        tokens = [
+            audio.seconds * tokens_a_second(name) * price.other.heard - audio.parts * MEDIA_TOKENS
+            for name, price in zip(called, prices, strict=True)
+        ]
+        beside = np.array(tokens) * self._price_table.per_input_token
+        return replace(forecast, cost=forecast.cost + beside, beside=beside)
+
+    def _foresee_one(self, request: Request, head: OneRequest) -> tuple[Request, Forecast]:
+        with self._turns.part:
+            encoding = self.encode(request)
+            typed = self.typed(request, encoding)
+            features = request_features(typed, encoding, self.spec)
+            outlook = head.predict(features)
+        later = np.array([features.later])
+        forecast = self._priced(outlook, np.array([features.tokens]), later, typed.parameters)
+        return typed, self._with_audio(typed, forecast)
+
+    @cached_property
+    def _one_request(self) -> OneRequest | None:
+        """The head for one request at a time; None if it is of a kind that only takes arrays."""
+        parts = self.head.parts
+        if not isinstance(parts, SuccessParts) or self.head.added is not None:
+            return None
+        return OneRequest(self.head, parts)
 
     def foresee_usable(self, requests: Sequence[Request | None]) -> list[tuple[Request, Forecast] | None]:
         """What `foresee` returns for each request; None for a missing one and for one that is too large."""
@@ -490,7 +568,7 @@ class Version:
         if forecast.billed is None or not (targets or self._price_table.knows_cache):
             return np.asarray(forecast.cost[0])
         prices = [dearest_price(self.prices[model], targets.get(model, ())) for model in self.models]
-        return np.asarray(PriceTable.of(prices).expected_cost(*forecast.billed)[0])
+        return np.asarray(PriceTable.of(prices).expected_cost(*forecast.billed)[0] + forecast.beside)
 
     def _stay(self, seat: Seat | None, tokens: float) -> Stay | None:
         """What a request of so many tokens gains by staying on its session's model."""
@@ -550,6 +628,11 @@ def check_models(
         if problem is not None:
             raise ConfigError(f"{who} {problem}: change the setting, or {way_out}")
     return with_own_names(config, names)
+
+
+def billing_arguments(prices: Mapping[str, ModelPrice]) -> frozenset[str]:
+    """The arguments that change what a call of these models costs."""
+    return BILLING if all(price.other == TEXT_ALIKE for price in prices.values()) else BILLING | ANSWERING
 
 
 def _own_settings(folder: Path, text: str) -> Config:

@@ -42,7 +42,6 @@ COVERED_BY = {
     "training.comparing.measuring.contenders": "tests.training.comparing.test_comparison",
     "training.comparing.measuring.examples": "tests.training.comparing.test_comparison",
     "training.comparing.measuring.overlap": "tests.training.comparing.test_comparison",
-    "training.comparing.measuring.results": "tests.training.comparing.test_comparison",
     "training.comparing.report.record": "tests.whole.test_mlflow",
     "training.commands.dashboard": "tests.training.dashboard.test_dashboard_in_browser",
     "training.dashboard.app": "tests.training.dashboard.test_dashboard_in_browser",

@@ -38,7 +38,7 @@ from training.prompts import task_groups
 from training.prompts.from_logs import ReadOptions
 from training.reading.files.log_file import one_line
 from training.reading.rows.recognising import AUTO
-from training.replaying.plan import ReplayJob, ReplayOffer, plan_replay
+from training.replaying.plan import Purpose, ReplayJob, ReplayOffer, plan_replay
 from training.replaying.run import Replayed, replay_agreed
 from training.replaying.selection import Strategy
 from training.spending.paid_calls import CallTerms
@@ -354,7 +354,8 @@ def replay(
     budget: float,
     models: Sequence[str] = (),
     most: int | None = None,
-    strategy: Strategy = "informative",
+    purpose: Purpose = "train",
+    strategy: Strategy | None = None,
     concurrency: int = 8,
     rate: float | None = None,
     max_tokens: int = 4096,
@@ -375,7 +376,10 @@ def replay(
         budget: most USD that all runs with this `out` may spend.
         models: to call; empty: all.
         most: most prompts; None: as many as the budget covers.
-        strategy: "informative": likelier the more an outcome is worth; "random": all alike, by task type.
+        purpose: "train": draw from all prompts; "judge": from those that the router was not trained on, since
+            `compare` counts no others.
+        strategy: "informative": likelier the more an outcome is worth, the default to train; "random": all
+            alike, by task type, the default to judge.
         concurrency: most calls in flight.
         rate: most calls a minute, of each model.
         max_tokens: longest answer, unless a model's own settings name one.
@@ -392,7 +396,9 @@ def replay(
     out = Path(out)
     if out.suffix != ".jsonl":
         raise ConfigError(f"--out {out}: the calls are written as JSON lines; name a file ending in .jsonl")
-    _one_of(get_args(Strategy), strategy=strategy)
+    _one_of(get_args(Purpose), purpose=purpose)
+    if strategy is not None:
+        _one_of(get_args(Strategy), strategy=strategy)
     _within(0, None, budget=budget, seed=seed)
     _within(1, None, most=most, max_tokens=max_tokens)
     _within(1, 256, concurrency=concurrency)
@@ -405,6 +411,7 @@ def replay(
         models=models,
         most=most,
         budget_usd=budget,
+        purpose=purpose,
         strategy=strategy,
         max_tokens=max_tokens,
         seed=seed,

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from router import __version__
+from router.deciding.cascade import CASCADE_FILE
 from router.effort import effort_in, endpoint_of
 from router.errors import ConfigError, TrainingError
+from router.errors.masking import without_credentials
 from router.forecasting.encoder import Encoding
 from router.forecasting.training_prompts import TrainingPrompts
 from router.loading.artifact import (
@@ -29,6 +33,7 @@ from router.records import Float32Array, FloatArray, Json
 from router.settings.yaml_file import routing_part, settings_text
 from router.version import HEAD_FILE, KEYS_FILE, Version, check_models
 from training.learning.joining import NewcomerOutcomes, held_out_success, with_model, without_model
+from training.learning.model_card import how_to_load
 from training.learning.router_folder import RUNNER_UP_FILE
 from training.learning.training_means import TrainingStatistics, statistics_of, statistics_to_json
 from training.progress import Reporter
@@ -42,7 +47,7 @@ from training.tracking.publish import Published, RunRecord, publish
 from training.tracking.versions import RouterRegistry
 
 Change = Literal["added", "removed"]
-_OF_ONE_FOLDER = ("files", "policy_version", "sha256", "format", "runner_up", "promise", "actions")
+_OF_ONE_FOLDER = ("files", "policy_version", "sha256", "format", "runner_up", "promise", "actions", "cascade")
 """Members of a manifest that another folder has of its own, or that hold for the trained models only."""
 
 
@@ -147,7 +152,7 @@ def plan_addition(job: MemberJob, terms: Replay, version: Version, reporter: Rep
     table = _table(job.sources, job, version, reporter)
     tried = int((table.calls[:, -1] > 0).sum())
     if tried >= terms.prompts:
-        return ReplayPlan(calls=(), prompts=0, set_apart={}, policy_version=version.policy_version)
+        return ReplayPlan(calls=(), prompts=0, unseen=0, set_apart={}, policy_version=version.policy_version)
     first = table.rows(np.zeros(1, dtype=np.int64))
     joined = _joined(version, first, _evidence(version, first, [version.encode(first.requests[0])]))
     replay = ReplayJob(
@@ -383,7 +388,7 @@ def _written(
         part: the prompts that the model was fitted on; None: it left.
     """
     with new_folder(job.out) as folder:
-        for name in set(before.manifest["files"]) - {RUNNER_UP_FILE}:
+        for name in set(before.manifest["files"]) - {RUNNER_UP_FILE, CASCADE_FILE}:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(before.folder / name, folder / name)
         save_arrays(folder / HEAD_FILE, after.head.to_arrays())
@@ -395,7 +400,8 @@ def _written(
     Version.load(job.out)
     published = None
     if job.register:
-        published = publish(job.out, _record(job, manifest), job.tracking_uri, register=job.register)
+        record = _record(job, manifest, effect)
+        published = publish(job.out, record, job.tracking_uri, register=job.register)
         if job.alias:
             RouterRegistry(job.tracking_uri).point(job.register, job.alias, str(published.version))
     return Member(
@@ -429,10 +435,17 @@ def _outcomes(
     return np.column_stack(columns)
 
 
-def _record(job: MemberJob, manifest: Mapping[str, Json]) -> RunRecord:
+def _record(job: MemberJob, manifest: Mapping[str, Json], effect: Effect | None) -> RunRecord:
     """What MLflow keeps of a router whose models changed: its parent, and what happened since."""
-    parent = manifest["parent"]["policy_version"]
-    tags = {"policy_version": manifest["policy_version"], "parent_policy_version": parent}
+    parent, last = manifest["parent"]["policy_version"], manifest["membership"][-1]
+    tags = {
+        "policy_version": manifest["policy_version"],
+        "parent_policy_version": parent,
+        last["change"]: last["model"],
+    }
+    if effect:
+        tags["forecast_success"] = f"{effect.success[0]:.4g}"
+        tags["forecast_cost_usd_per_1000"] = f"{effect.usd_per_call[0] * 1000:.4g}"
     params = {**tags, "models": ", ".join(manifest["models"]), "data_digest": manifest["data"]["digest"]}
     return RunRecord(
         params=params,
@@ -441,6 +454,35 @@ def _record(job: MemberJob, manifest: Mapping[str, Json]) -> RunRecord:
         documents={"manifest.json": manifest},
         name=job.register,
         version_tags=tags,
+        card=partial(member_card, job, manifest, effect),
+    )
+
+
+def member_card(job: MemberJob, manifest: Mapping[str, Json], effect: Effect | None, address: str) -> str:
+    """Describe a router whose models changed in Markdown: what changed, its forecast effect, how to load it.
+
+    Args:
+        effect: None without logs.
+        address: that `Router.load` takes.
+    """
+    last = manifest["membership"][-1]
+    outcomes = f", fitted on {last['outcomes']:,} outcomes" if "outcomes" in last else ""
+    calls = [without_credentials(source) for source in job.sources] or ["CALLS"]
+    compare = shlex.join(["pointsman", "compare", *calls, "--router", str(job.out), "--out", "report"])
+    gets = "gets" if last["change"] == "added" else "got"
+    forecast = [f"Forecast: {last['model']} {gets} {effect.words}.", ""] if effect else []
+    return "\n".join(
+        [
+            f"**{last['model']} is {last['change']}{outcomes}; not compared yet.** The other models forecast "
+            f"what they did in the router {manifest['parent']['policy_version']}, its parent.",
+            "",
+            f"Next: `{compare}`",
+            "",
+            *forecast,
+            f"Models: {', '.join(manifest['models'])}.",
+            "",
+            *how_to_load(address),
+        ]
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from router.deciding.cascade import is_checked
 from router.forecasting.encoder import load_encoder
 from router.forecasting.features import embedded_text
 from router.loading.artifact import check_target, digest_of
@@ -19,6 +20,7 @@ from router.settings.sections import Objective
 from router.version import Version, check_models
 from training.judging.grader import graded
 from training.judging.run import DryRun, JudgeOffer, JudgeTerms, judged
+from training.learning.cascade import with_cascade
 from training.learning.fitting import Fitted, fit, steps
 from training.learning.manifest import manifest_of, run_record
 from training.learning.material import Material, material_of, usable_models, with_task_types
@@ -28,6 +30,7 @@ from training.learning.thresholds import choose_weight
 from training.learning.worth import advice_on
 from training.pages.rendering import Showable
 from training.progress import Reporter
+from training.prompts.answers import answers_of
 from training.prompts.encoder_export import encoder_info, prepared_encoder
 from training.prompts.from_logs import ReadOptions, calls_of, encodings_of, table_of
 from training.prompts.labels import cheapest_success, data_report
@@ -224,12 +227,14 @@ def train_on_log(job: TrainJob, reporter: Reporter) -> Trained:
     """
     check_target(job.out)
     config = job.reading.config
-    with calls_of(job.sources, job.reading, reporter) as files:
+    cascading = config.training.cascade == "auto"
+    with calls_of(job.sources, job.reading, reporter, grade=cascading) as files:
         reading = files.summary
         groups = groups_of(reading.files)
         whole = table_of(files, config, reporter, training=True)
+        table, warnings = usable_models(whole, config)
+        answers = answers_of(files, table, is_checked) if cascading else None
     report = data_report(whole, cheapest_success(whole))
-    table, warnings = usable_models(whole, config)
     config = check_models(config, table.models)
     folder = _encoder_folder(table, job.reading, reporter)
     encoder = encoder_info(folder)
@@ -238,7 +243,7 @@ def train_on_log(job: TrainJob, reporter: Reporter) -> Trained:
         table = with_task_types(table, encodings, groups, encoder.sha256)
     material = material_of(table, encodings, config)
     split = split_prompts(table, config.training)
-    fitted = fit(material, split, reporter.stage("fitting", steps(config)))
+    fitted = with_cascade(fit(material, split, reporter.stage("fitting", steps(config))), material, answers)
     manifest = manifest_of(material, split, fitted, reading, report, encoder)
     fitted_on = [table.keys[row] for row in np.concatenate([split.train, split.validation])]
     neighbours = stored_prompts(table.rows(fitted.points), keep_text=config.training.keep_text)
@@ -259,7 +264,11 @@ def train_on_log(job: TrainJob, reporter: Reporter) -> Trained:
         published=published,
         embedded=embedded,
         alias=job.alias,
-        warnings=[*warnings, *_warnings(whole, material, fitted)],
+        warnings=[
+            *warnings,
+            *_warnings(whole, material, fitted),
+            *([fitted.cascade.sentence] if fitted.cascade else ()),
+        ],
     )
 
 

@@ -29,6 +29,7 @@ SIGNIFICANT = 0.05
 """A difference counts as shown if its p-value, corrected for the number of comparisons, is below this."""
 NOT_SHOWN = "not shown to differ"
 CORRECTED = "not shown to differ once corrected for the number of comparisons"
+NO_COSTS = "the costs are not known"
 LEAST_JUDGED = 200
 """Held-out prompts with the outcomes of the models, from which on a comparison decides most questions."""
 MOST_PROMPTS = 1_000_000
@@ -69,7 +70,7 @@ class RouterEvidence:
         usd_per_prompt: expected price of one prompt on the models that were not tried; NaN is unknown.
         calls: the log, as it is given to a command.
         router: the router, as it is given to a command.
-        known: known outcomes of each model on the prompts held out.
+        known: prompts with a known outcome of each model, of those that training did not see.
     """
 
     today: ChangeAgainst
@@ -137,15 +138,23 @@ def _verdict(difference: Interval, more: str, less: str, p_adjusted: float) -> s
 
 
 def success_words(success: Interval, p_adjusted: float = 0.0) -> str:
-    """A difference of success rates and its verdict: "success +2.1 points [+0.8, +3.4]: more successful"."""
+    """A difference of success rates and its verdict: "success +2.1 points [+0.8, +3.4]: more successful".
+
+    A loss that is not shown, and at most the margin, is said to be: it counts as none.
+    """
     if math.isnan(success.value):
         return "success unknown"
     ends = f" [{signed_points(success.low)}, {signed_points(success.high)}]" if known(success) else ""
-    return f"success {signed_points(success.value)} points{ends}: {success_verdict(success, p_adjusted)}"
+    verdict = success_verdict(success, p_adjusted)
+    if verdict == NOT_SHOWN and success.low >= -SUCCESS_MARGIN:
+        verdict += f", at most {decimal(SUCCESS_MARGIN * 100, 0)} point less successful"
+    return f"success {signed_points(success.value)} points{ends}: {verdict}"
 
 
 def cost_words(cost: Interval, usd_per_call: float = math.nan, p_adjusted: float = 0.0) -> str:
     """A difference of costs and its verdict: "cost -$2.00 per 1,000 (-50 %) [-$3.00, -$1.00]: cheaper".
+
+    As `success_words`, with a margin for higher costs.
 
     Args:
         usd_per_call: cost of the other policy, for the percentage.
@@ -154,7 +163,10 @@ def cost_words(cost: Interval, usd_per_call: float = math.nan, p_adjusted: float
         return "costs are unknown"
     percent = f" ({signed_percent(cost.value / usd_per_call)})" if usd_per_call > 0 else ""
     ends = f" [{_thousand(cost.low)}, {_thousand(cost.high)}]" if known(cost) else ""
-    return f"cost {_thousand(cost.value)} per 1,000{percent}{ends}: {cost_verdict(cost, p_adjusted)}"
+    verdict = cost_verdict(cost, p_adjusted)
+    if verdict == NOT_SHOWN and cost.high <= COST_MARGIN * usd_per_call:
+        verdict += f", at most {level(COST_MARGIN)} dearer"
+    return f"cost {_thousand(cost.value)} per 1,000{percent}{ends}: {verdict}"
 
 
 def words_of(change: ChangeAgainst) -> str:
@@ -220,14 +232,16 @@ def _unknown(evidence: RouterEvidence) -> str | None:
     if not known(today.success):
         return "the success rates are not known well enough for an interval"
     if not known(today.cost):
-        return "the costs are not known"
+        return NO_COSTS
     return None if known(evidence.mix_gain) else "no single model is known well enough to compare with"
 
 
 def _single(evidence: RouterEvidence) -> tuple[str, str]:
     """One model for everything, or a mix of two, because it is as good as the router."""
     if evidence.one_model is not None:
-        reason = f"Send all requests to {evidence.one_model}: the router does the same"
+        gains = above(evidence.today.success) or below(evidence.today.cost)
+        what = "Send all requests to" if gains else "Do without a router: this one sends all requests to"
+        reason = f"{what} {evidence.one_model}{': the router does the same' if gains else ''}"
         return f"{reason} ({_against(evidence)}).", _alone(evidence, evidence.one_model)
     gain = f"at the router's cost (the router's gain: {_points(evidence.mix_gain)})"
     if len(evidence.mix) == 1:
@@ -257,6 +271,10 @@ def _undecided(evidence: RouterEvidence) -> tuple[str, str]:
     reason, wanted = _open(evidence)
     more = min(_more_prompts(wanted, evidence.prompts), default=LEAST_JUDGED)
     start = f"The log can't tell: {reason.removesuffix('.')}."
+    if reason == NO_COSTS:
+        prices = ["--router", evidence.router, "--out", "report", "--config", "pointsman.yaml"]
+        give = "Give the models prices in pointsman.yaml, or log `cost_usd` or token counts"
+        return f"{start} {give}, then compare again.", _command("compare", *evidence.calls, *prices)
     again = _command("compare", *evidence.calls, "MORE_CALLS", "--router", evidence.router, "--out", "report")
     if more > MOST_PROMPTS:
         return f"{start} The difference is too small for any number of prompts to settle.", again
@@ -264,44 +282,48 @@ def _undecided(evidence: RouterEvidence) -> tuple[str, str]:
     if more > evidence.replayable:
         if not wanted:
             more = max(outcomes_missing(evidence.known), more)
-        outcomes = f"{more:,} more prompts with known outcomes"
-        return f"{start} Collect about {outcomes}{settle}, then compare again.", again
+        outcomes = "prompts with known outcomes" if wanted else "known outcomes"
+        return f"{start} Collect about {more:,} more {outcomes}{settle}, then compare again.", again
     price = more * evidence.usd_per_prompt
     about = f" for about {dollars(price)}" if math.isfinite(price) else ""
     cents = max(math.ceil(price * 200), 1) if math.isfinite(price) else 0
     budget = f"{cents // 100}.{cents % 100:02d}" if cents else "USD"
     terms = ["--out", "replayed.jsonl", "--most", str(more), "--budget", budget]
-    replay = _command("replay", *evidence.calls, "--router", evidence.router, *terms)
+    replay = _command("replay", *evidence.calls, "--router", evidence.router, "--purpose", "judge", *terms)
     return f"{start} Replay {more:,} prompts{about}{settle}, then compare again.", replay
 
 
-def outcomes_missing(known: Iterable[int], share: float = 1.0) -> int:
-    """Further known outcomes until a log holds out `LEAST_JUDGED` of each model.
+def outcomes_missing(known: Iterable[float]) -> int:
+    """Further known outcomes until a router can be judged: `LEAST_JUDGED` of each model, unseen in training.
 
     Args:
-        known: of each model now.
-        share: part of the log that is held out.
+        known: prompts with a known outcome of each model, among those that training does not see.
+
+    Returns:
+        Rounded up to two digits, because it is a rule of thumb.
     """
-    each = math.ceil(LEAST_JUDGED / share)
-    return sum(max(each - count, 0) for count in known)
+    missing = math.ceil(sum(max(LEAST_JUDGED - count, 0.0) for count in known))
+    step: int = 10 ** max(len(str(missing)) - 2, 0)
+    return math.ceil(missing / step) * step
 
 
 def _open(evidence: RouterEvidence) -> tuple[str, list[tuple[Interval, float]]]:
     """Why nothing is shown, and the intervals that would have to exclude a value; any of them would do."""
-    today, gain, against = evidence.today, evidence.mix_gain, _against(evidence)
+    today, gain = evidence.today, evidence.mix_gain
+    against = f"Against {today.against}: {words_of(today)}"
     unknown = _unknown(evidence)
     if unknown is not None:
         return unknown, []
     if not above(gain):
         mix = f"a mix of single models at random may be as good (the router's gain: {_points(gain)})"
-        return f"{mix}; {against}", [(gain, 0.0), (gain, SUCCESS_MARGIN)]
+        return f"{mix}. {against}", [(gain, 0.0), (gain, SUCCESS_MARGIN)]
     if below(today.cost):
         lost = f"a loss of over {decimal(SUCCESS_MARGIN * 100, 0)} point of success is not ruled out"
-        return f"{lost}: {against}", [(today.success, -SUCCESS_MARGIN)]
+        return f"{lost}. {against}", [(today.success, -SUCCESS_MARGIN)]
     if above(today.success):
-        dearer = f"costs higher by over {level(COST_MARGIN)} are not ruled out: {against}"
+        dearer = f"costs higher by over {level(COST_MARGIN)} are not ruled out. {against}"
         return dearer, [(today.cost, COST_MARGIN * today.usd_per_call), (today.cost, 0.0)]
-    return f"no gain without a possible loss is shown: {against}", [(today.success, 0.0), (today.cost, 0.0)]
+    return f"no gain without a possible loss is shown. {against}", [(today.success, 0.0), (today.cost, 0.0)]
 
 
 _ADVICE: Mapping[Code, Callable[[RouterEvidence], tuple[str, str]]] = {

@@ -7,7 +7,6 @@ leaves the champion serving, and the next run starts from the log again.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from training.comparing.job import CompareJob
 from training.comparing.on_log import compare_on_log
 from training.pipeline import Trained, TrainJob, train_on_log
 from training.progress import Reporter
-from training.recommending import ChangeAgainst, success_verdict, words_of
+from training.recommending import ChangeAgainst, known, success_verdict, words_of
 from training.statistics.policy_curves import ROUNDING
 from training.tracking.versions import CHALLENGER, CHAMPION, RECOMMENDATION, RouterRegistry
 from training.whole_file import write_whole
@@ -190,14 +189,22 @@ def gate_results(comparison: Comparison, gates: Promotion) -> Iterator[GateResul
     yield GateResult(
         name="max_quality_loss",
         holds=success.low >= -gates.max_quality_loss - ROUNDING,
-        reason=f"success {_points(success.value)} points, at worst {_points(success.low)}; "
-        f"{_points(-gates.max_quality_loss)} is allowed{refused}",
+        reason=(
+            f"success {signed_points(success.value)} points, at worst {signed_points(success.low)}; "
+            f"{signed_points(-gates.max_quality_loss)} is allowed{refused}"
+            if known(success)
+            else f"how success changes is unknown{refused}"
+        ),
     )
     yield GateResult(
         name="min_saving",
         holds=1 - ratio.high >= gates.min_saving - ROUNDING,
-        reason=f"saves {_share(1 - ratio.value)} of the cost, at worst {_share(1 - ratio.high)}; "
-        f"{_share(gates.min_saving)} is the least{refused}",
+        reason=(
+            f"saves {rate(1 - ratio.value)} of the cost, at worst {rate(1 - ratio.high)}; "
+            f"{rate(gates.min_saving)} is the least{refused}"
+            if known(ratio)
+            else f"how the cost changes is unknown{refused}"
+        ),
     )
     worse = [
         f"{one.dimension} {one.name}"
@@ -215,8 +222,8 @@ def gate_results(comparison: Comparison, gates: Promotion) -> Iterator[GateResul
     yield GateResult(
         name="max_calibration_error",
         holds=error <= gates.max_calibration_error,
-        reason=f"the confidence is off by {_share(error)} on average; "
-        f"{_share(gates.max_calibration_error)} is allowed",
+        reason=f"the confidence is off by {rate(error)} on average; "
+        f"{rate(gates.max_calibration_error)} is allowed",
     )
 
 
@@ -271,11 +278,3 @@ def _keep(result: Retrained, out: Path, registry: RouterRegistry) -> None:
         tags[RECOMMENDATION] = result.comparison.recommendation.code
     run = result.trained.published.run_id
     registry.record(result.name, result.challenger, tags, run, {"decision.md": markdown})
-
-
-def _points(rate: float) -> str:
-    return "unknown" if math.isnan(rate) else signed_points(rate)
-
-
-def _share(value: float) -> str:
-    return rate(value)

@@ -23,6 +23,7 @@ from training.progress import Reporter
 from training.prompts.from_logs import ReadOptions, calls_of, success_score_of
 from training.prompts.pricing import NOTABLE
 from training.statistics.sequential import by_session, log_evidence_of_excess
+from training.tracking.versions import Move, RouterRegistry
 from training.traffic import TRAFFIC_COLUMNS, TrafficKind, TrafficTest, traffic_tests
 
 Kind = Literal["router", "success", "cost", "price", "served"] | TrafficKind
@@ -36,6 +37,10 @@ LEAST_PAID = 30
 """Calls whose cost and tokens are known, from which their price is compared with the router's."""
 FIRST_SERVED = 30
 """Calls of a model that show which names its answers bear; a further name is another model behind it."""
+DECISION, REASONS = "watch.decision", "watch.reasons"
+"""The tags of a version that say that an alias moved back from it, to which version and when, and why."""
+MOST_TAG = 2000
+"""Characters of a tag."""
 OTHER = "other"
 """The task type of calls without one, or with one that training did not tell apart."""
 _COLUMNS = (
@@ -154,6 +159,28 @@ def watch_router(job: WatchJob, reporter: Reporter) -> Watched:
         findings=[*_broken_forecasts(own, job), *drifted, *_served_names(own, job), *_moved_prices(own, job)],
         unknown=unknown,
     )
+
+
+def move_back(result: Watched, registry: RouterRegistry, name: str, alias: str, version: str) -> Move | None:
+    """Move the alias back from a version that is shown to be worse than it forecast, and tag that version.
+
+    Args:
+        version: the one that was watched.
+
+    Returns:
+        The move; None if the version is not worse, or the alias points elsewhere already.
+
+    Raises:
+        ConfigError: there is no version before.
+        RouterError: somebody else moves the alias at the same time, or the registry refuses.
+    """
+    if not result.worse or registry.pointed(name, alias) != version:
+        return None
+    move = registry.rollback(name, alias, seen=version)
+    reasons = "; ".join(finding.sentence for finding in result.alarms)
+    tags = {DECISION: f"@{alias} moved back to version {move.version}, {move.time}", REASONS: reasons}
+    registry.tag(name, version, {key: value[:MOST_TAG] for key, value in tags.items()})
+    return move
 
 
 def _calls(job: WatchJob, reporter: Reporter) -> pl.DataFrame:

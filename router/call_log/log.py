@@ -85,6 +85,11 @@ class CallLog:
         lookup = {"unknown": partial(unknown_calls, address)} if warn_of_unknown else {}
         return cls(LogWriter(partial(_store_at, address), buffer, address.shown, **lookup), rule, address)
 
+    @property
+    def address(self) -> LogAddress | None:
+        """Where the rows are; None for a log that something else writes."""
+        return self._address
+
     def write(self, record: CallRecord) -> None:
         """Log an attempt; never waits and never raises. The caller may change its messages afterwards."""
         try:

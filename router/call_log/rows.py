@@ -26,7 +26,7 @@ class CallRecord:
     no sense (a NaN cost, a token count that is not a number) as null, which means unknown.
 
     Attributes:
-        call_id: unique; feedback names it. The attempt that answered has its request's.
+        call_id: unique; feedback names it. The attempt whose answer was served has its request's.
         time: start, in seconds since 1970.
         messages, tools, response_format: what the provider got; the log's setting says how much is kept.
         score: in [0, 1].

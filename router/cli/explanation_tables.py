@@ -43,8 +43,14 @@ def print_explanation(explanation: Explanation) -> None:
 
 
 def sentences_on(explanation: Explanation) -> Iterator[str]:
-    """Say what would send the request to another model."""
+    """Say what may follow the answer, and what would send the request to another model."""
     change, decision = explanation.change, explanation.decision
+    if (following := explanation.cascade) is not None:
+        yield (
+            f"If the answer looks wrong, one of {', '.join(following.models)} is asked too: the one worth "
+            f"most, if that is over {decimal(following.threshold)} more in success, its cost included "
+            "(cascade: auto)."
+        )
     if decision is None:
         yield "Relax the limits, or add a model."
     elif change is None:

@@ -22,11 +22,15 @@ SAMPLE: Final = 40_000
 PIECE: Final = 4_000
 """Characters counted at once: a tokenizer takes quadratic time on a run without a break."""
 ROUGH, ROUGH_PIECE = 2_000, 125
-"""The same, of a first look, which takes a twentieth of the time."""
-WHOLE: Final = 6_000
-"""Characters of a text that is counted whole at the first look."""
+"""The same, of a rougher look, which takes a twentieth of the time."""
 CLOSE: Final = 1.5
-"""How far from the window the first look must be to decide: it is within 15 % on usual texts."""
+"""How far from the window a rough look must be to decide: it is within 15 % on usual texts."""
+GLANCE, GLANCE_PIECE = 512, 64
+"""The same, of a first look, which takes a quarter of the rough one's time."""
+REMOTE: Final = 2.5
+"""How far from the window the first look must be to decide."""
+WHOLE: Final = 6_000
+"""Characters of a text that is counted whole instead of by a rough look."""
 
 
 class RequestSize:
@@ -42,6 +46,7 @@ class RequestSize:
         "_aside",
         "_counted",
         "_estimate",
+        "_glance",
         "_nodes",
         "_rough",
         "_texts",
@@ -59,13 +64,14 @@ class RequestSize:
         contents = request_contents(request)
         texts, media, nodes = contents.texts, contents.media, contents.nodes
         self.uncounted = contents.uncounted
-        size = sum(len(text) if text.isascii() else 4 * len(text) for text in texts)
+        size = sum(map(len, texts)) + 3 * sum(len(text) for text in texts if not text.isascii())
         nodes += 3 * len(request.messages)
         self._texts, self._nodes, self._aside = list(texts), nodes, MEDIA_TOKENS * media
         self._estimate = max(estimate, size / 4)
         self.writes_cache = "cache_control" in texts
         self._counted: float | None = None
         self._rough: float | None = None
+        self._glance: float | None = None
         self.at_most = math.inf if nodes >= MOST_NODES else size + NODE_TOKENS * nodes + self._aside
 
     def exceeds(self, window: int, answer: int = 0) -> bool:
@@ -76,9 +82,13 @@ class RequestSize:
             return False
         room = window - answer
         if self._counted is None:
+            if self._rough is None and self._glance is None and self._is_long:
+                self._glance = self._count(GLANCE, GLANCE_PIECE)
+            if self._glance is not None and not _is_near(self._glance, room, REMOTE):
+                return self._glance > room
             if self._rough is None:
                 self._rough = self._count(ROUGH, ROUGH_PIECE)
-            if not room < self._rough * CLOSE <= room * CLOSE**2:
+            if not _is_near(self._rough, room, CLOSE):
                 return self._rough > room
         return self.count() > room
 
@@ -94,7 +104,12 @@ class RequestSize:
     @property
     def about(self) -> float:
         """The best count so far, for a message."""
-        return self._counted or self._rough or self.count()
+        return self._counted or self._rough or self._glance or self.count()
+
+    @property
+    def _is_long(self) -> bool:
+        """Whether a rough look would not count every character."""
+        return self.at_most > WHOLE
 
     def _count(self, sample: int, piece: int) -> float:
         if len(self._texts) != 1:
@@ -103,6 +118,11 @@ class RequestSize:
         if not counted or self._nodes >= MOST_NODES:
             counted = max(counted or 0.0, self._estimate, self._nodes)
         return counted + self._aside
+
+
+def _is_near(count: float, room: int, factor: float) -> bool:
+    """Whether a window has more or less room than a count by no more than a factor."""
+    return room < count * factor <= room * factor**2
 
 
 def _count(text: str, sample: int, piece: int) -> float | None:

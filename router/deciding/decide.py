@@ -125,16 +125,27 @@ def _ordered(case: Case, allowed: Sequence[int], policy: Policy) -> tuple[Sequen
 
     Of a handful of models Python's numbers need a fifth of the time of numpy's arrays.
     """
-    value, known = values_of(case, policy).tolist(), assumed_cost(case.cost).tolist()
+    value, known = _values(case, policy)
     order = sorted(allowed, key=lambda index: (-value[index], known[index]))
-    tied = (index for index in order if value[index] >= value[order[0]] - TIED)
-    return order, min(tied, key=lambda index: (known[index], index))
+    least = value[order[0]] - TIED
+    tied = [index for index in order if value[index] >= least]
+    return order, min(tied, key=lambda index: (known[index], index)) if len(tied) > 1 else tied[0]
 
 
 def values_of(case: Case, policy: Policy) -> FloatArray:
     """What the policy maximises, shape (n_models,): success less weighted cost, or less cost alone."""
-    weight, known = weight_of(case, policy), assumed_cost(case.cost)
-    return np.asarray(case.probability - weight * known if math.isfinite(weight) else -known)
+    return np.array(_values(case, policy)[0])
+
+
+def _values(case: Case, policy: Policy) -> tuple[list[float], list[float]]:
+    """What `values_of` returns, and the cost that `assumed_cost` does."""
+    weight, cost = weight_of(case, policy), case.cost.tolist()
+    if any(map(math.isnan, cost)):
+        cost = assumed_cost(case.cost).tolist()
+    if math.isinf(weight):
+        return [-usd for usd in cost], cost
+    chances = case.probability.tolist()
+    return [chance - weight * usd for chance, usd in zip(chances, cost, strict=True)], cost
 
 
 def weight_of(case: Case, policy: Policy) -> float:
@@ -142,9 +153,12 @@ def weight_of(case: Case, policy: Policy) -> float:
 
     The weight of now, or the trained one, times t / (1 - t) at a trade-off of t, so 0.5 leaves it as it is.
     """
-    share = case.wishes.tradeoff
-    weight = policy.weight if case.weight is None else case.weight
-    return weight * share / (1.0 - share) if share < 1.0 else math.inf
+    return weight_at(case.wishes.tradeoff, policy.weight if case.weight is None else case.weight)
+
+
+def weight_at(tradeoff: float, weight: float) -> float:
+    """A weight on cost, moved by a caller's trade-off in [0, 1]; infinite at 1."""
+    return weight * tradeoff / (1.0 - tradeoff) if tradeoff < 1.0 else math.inf
 
 
 def _decision(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from router.deciding.arguments import CAP, UNCOUNTED, straying
@@ -16,6 +16,7 @@ from router.models.locality import SELF_HOSTED, is_local
 from router.models.model_list import (
     Entry,
     Target,
+    bills_searches,
     cache_write_share,
     provider_of,
     stated_ability,
@@ -78,6 +79,7 @@ class ModelFacts:
         density: tokens that it counts for one of OpenAI's.
         cache_write: price of input written into the provider's prompt cache, as a share of the input's; not
             below 1.
+        searches: whether it searches the web whatever the request, and bills that.
     """
 
     name: str
@@ -89,6 +91,7 @@ class ModelFacts:
     shared: bool
     density: float
     cache_write: float
+    searches: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +148,9 @@ class LimitCheck:
             local: models whose calls stay on the team's own machines now; None: as the settings say.
             targets: the deployments that serve each model now; a model that is missing is called by its name.
         """
-        stray = self.passed_by(request, wishes, {**request.parameters, "tools": request.tools})
+        stray = None
+        if limits := self.binding(request, wishes, labelled=True):
+            stray = self._stray(limits, {**request.parameters, "tools": request.tools})
         if stray is not None and stray.name not in UNCOUNTED:
             return dict.fromkeys(self.facts, stray.short)
         demand = _Demand(
@@ -153,12 +158,12 @@ class LimitCheck:
             parameters=request.parameters,
             size=RequestSize(request, tokens),
             answer=answer_tokens(request.parameters),
-            only_local=self.must_stay(request, wishes),
+            only_local="local_only" in limits,
             local=local,
             cap=min(_or_infinite(wishes.max_cost_usd), _or_infinite(self._settings.max_cost_usd)),
             dearer=None if stray is None else stray.name,
         )
-        denied = self.names.denied_by(wishes.deny)
+        denied = self.names.denied_by(wishes.deny) if wishes.deny else ()
         allowed = None if wishes.allow is None else self.names.allowed_by(wishes.allow)
         reasons = (
             (name, _unwanted(facts, denied, allowed) or _objection(facts, demand, cost.get(name, math.nan)))
@@ -208,7 +213,10 @@ class LimitCheck:
         self, request: Request, wishes: Wishes, arguments: Mapping[str, Json], *, labelled: bool = True
     ) -> Stray | None:
         """The argument that could take a request past a limit, or None: it may be sent."""
-        for limit in self.binding(request, wishes, labelled=labelled):
+        return self._stray(self.binding(request, wishes, labelled=labelled), arguments)
+
+    def _stray(self, limits: Iterable[str], arguments: Mapping[str, Json]) -> Stray | None:
+        for limit in limits:
             if (name := straying(arguments, limit, self._settings.arguments)) is not None:
                 return Stray(limit=limit, name=name)
         return None
@@ -288,7 +296,7 @@ def _too_dear(cost: float, facts: ModelFacts, demand: _Demand) -> str | None:
     cost *= facts.cache_write if demand.size.writes_cache else 1.0
     if cost > demand.cap:
         return f"expected to cost {dollars(cost)}, over the cap of {dollars(demand.cap)}"
-    if cost > 0.0 and (what := demand.uncounted):
+    if cost > 0.0 and (what := "its searches" if facts.searches else demand.uncounted):
         return f"costs an unknown amount, as nobody can count {what} before the call, and {cap}"
     return None
 
@@ -332,6 +340,7 @@ def _facts(model: str, settings: ModelSettings, denied: bool, targets: Sequence[
         ),
         density=max(tokens_of_one(one.called) for one in everywhere),
         cache_write=max(_cache_write(one, settings) for one in everywhere),
+        searches=any(bills_searches(one.called) for one in everywhere),
     )
 
 

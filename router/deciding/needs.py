@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from numbers import Number
 
 from router.errors import RequestError
+from router.models.prices import wants_speech
 from router.records import LISTS, MAPPINGS, Json, Request
 
 
@@ -90,8 +91,10 @@ def _wants_tools(messages: Iterable[Mapping[str, Json]], parameters: Mapping[str
         return True
     return any(
         message["role"] in ("tool", "function")
-        or is_given(message.get("tool_calls"))
-        or is_given(message.get("function_call"))
+        or (
+            (len(message) > 2 or "content" not in message)
+            and (is_given(message.get("tool_calls")) or is_given(message.get("function_call")))
+        )
         for message in messages
     )
 
@@ -112,11 +115,7 @@ def _parameter_needs(parameters: Mapping[str, Json]) -> Iterator[str]:
     thinking = parameters.get("thinking")
     if isinstance(thinking, Mapping) and _other_than(thinking.get("type"), "disabled"):
         yield "thinking"
-    modalities = parameters.get("modalities")
-    listed = (
-        [one for one in modalities if isinstance(one, str)] if isinstance(modalities, list | tuple) else []
-    )
-    if "audio" in (modalities if isinstance(modalities, str) else listed):
+    if wants_speech(parameters):
         yield "audio"
     if parameters.get("web_search_options") is not None:
         yield "web_search_options"
@@ -144,9 +143,20 @@ def _parts_needs(messages: Iterable[Mapping[str, Json]]) -> Iterator[str]:
         if isinstance(content, LISTS):
             waiting.extend(part for part in content if not isinstance(part, str))
         elif isinstance(content, MAPPINGS):
+            if len(content) == 2 and "text" in content and content.get("type") == "text":
+                continue  # thousands of these are usual
             if need := _part_need(content):
                 yield need
             waiting.extend(inner for inner in _inner_parts(content) if isinstance(inner, LISTS))
+
+
+def audio_parts(messages: Iterable[Mapping[str, Json]]) -> Iterator[Mapping[str, Json]]:
+    """The parts of the messages' contents that are audio."""
+    for message in messages:
+        content = message.get("content")
+        for part in content if isinstance(content, LISTS) else ():
+            if isinstance(part, MAPPINGS) and _part_need(part) == "audio_input":
+                yield part
 
 
 def _inner_parts(part: Mapping[str, Json]) -> Iterator[Json]:

@@ -63,6 +63,19 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Following:
+    """When a second model is asked after the chosen one's answer.
+
+    Attributes:
+        models: those that may be, in the policy's order.
+        threshold: what one must be worth more than the answer at hand, in success, its cost included.
+    """
+
+    models: tuple[str, ...]
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """Why a request goes where it goes.
 
@@ -72,6 +85,7 @@ class Explanation:
         evidence: None by rules alone, which have none.
         similarity: mean similarity of the nearest training prompts, in [-1, 1]; None by rules alone.
         neighbours: the nearest training prompts; None if the router's folder does not hold their keys.
+        cascade: what may follow the answer; None: it is served whatever it says.
         change: None if nothing leads to another model: the caller pinned it, the limits allow no other, or
             rules alone decide.
     """
@@ -82,6 +96,7 @@ class Explanation:
     similarity: float | None
     neighbours: tuple[Neighbour, ...] | None
     change: Change | None
+    cascade: Following | None = None
 
     def to_json(self) -> dict[str, Json]:
         """The explanation as plain JSON values."""
@@ -92,6 +107,7 @@ class Explanation:
             "similarity": self.similarity,
             "neighbours": None if self.neighbours is None else [asdict(one) for one in self.neighbours],
             "change": asdict(self.change) if self.change else None,
+            "cascade": asdict(self.cascade) if self.cascade else None,
         }
 
 
@@ -125,7 +141,15 @@ def explain(version: Version, request: Request, wishes: Wishes = NO_WISHES) -> E
         similarity=case.familiarity,
         neighbours=_neighbours(version, features),
         change=change_of(case, decision, version.policy) if decision else None,
+        cascade=_following(version, request, decision) if decision else None,
     )
+
+
+def _following(version: Version, request: Request, decision: Decision) -> Following | None:
+    branch = version.branch(request, decision)
+    if branch is None or len(decision.ranking) < 2:
+        return None
+    return Following(models=decision.ranking[1:], threshold=branch.threshold)
 
 
 def _by_rules(case: Case, decision: Decision | None) -> Explanation:

@@ -124,11 +124,11 @@ class StaticEncoder:
     def encode(self, text: str) -> Encoding:
         """See `Encoder.encode`."""
         ids, tokens = token_ids(self._tokenizer, text, self.info.max_tokens)
-        vector = self._table.take(ids[:BLOCK], axis=0).sum(axis=0)
+        vector = np.add.reduce(self._table.take(ids[:BLOCK], axis=0))
         for start in range(BLOCK, len(ids), BLOCK):
             rows = self._table.take(ids[start : start + BLOCK], axis=0)
             rows[0] += vector
-            vector = rows.sum(axis=0)
+            vector = np.add.reduce(rows)
         return Encoding(vector / max(math.sqrt(vector @ vector), 1e-12), tokens)
 
 
@@ -177,10 +177,9 @@ class WordIds:
 
     def _parts(self, text: str) -> list[Sequence[int]]:
         """The ids of a text by its words, or as one part."""
-        if not self._by_run or any(one in text for one in self._added):
+        if not self._by_run or any(map(text.__contains__, self._added)):
             return [self._tokenizer.encode(text).ids]
-        joined = any(one in text for one in NO_SPACE)
-        words = RUN.findall(text) if joined else text.split()
+        words = RUN.findall(text) if any(map(text.__contains__, NO_SPACE)) else text.split()
         try:
             inner = list(map(self._known.__getitem__, words))
         except KeyError:
@@ -195,7 +194,8 @@ class WordIds:
     def _learn(self, words: list[str]) -> list[tuple[int, ...]]:
         """The ids of each word, those of its runs in order; unknown runs are tokenised at once."""
         known = self._known
-        runs = {word: RUN.findall(word) for word in words if word not in known}
+        found = list(map(known.get, words))
+        runs = {word: RUN.findall(word) for word, ids in zip(words, found, strict=True) if ids is None}
         learned = self._tokenised([run for run in dict.fromkeys(chain(*runs.values())) if run not in known])
         for word, parts in runs.items():
             ids = (learned[run] if run in learned else known[run] for run in parts)
@@ -203,7 +203,7 @@ class WordIds:
         if len(known) + len(learned) > MOST_KNOWN:
             self._known = self._whole_words()  # a new one: another thread may be reading the old
         self._known.update((word, ids) for word, ids in learned.items() if len(word) <= LONGEST_KNOWN)
-        return [learned[word] if word in learned else known[word] for word in words]
+        return [learned[word] if ids is None else ids for word, ids in zip(words, found, strict=True)]
 
     def _tokenised(self, runs: list[str]) -> dict[str, tuple[int, ...]]:
         """The ids of each run, by one call of the tokenizer."""
@@ -240,7 +240,8 @@ def token_ids(tokenizer: WordIds, text: str, max_tokens: int) -> tuple[IntArray,
     """
     shortened = head_and_tail(text, max(max_tokens * CHARACTERS_PER_TOKEN, LEAST_CHARACTERS))
     ids, count = tokenizer.window(well_formed(shortened), max_tokens)
-    return np.array(ids, dtype=np.int64), count * len(text) // max(len(shortened), 1)
+    tokens = count if shortened is text else count * len(text) // len(shortened)
+    return np.array(ids, dtype=np.int64), tokens
 
 
 def head_and_tail(text: str, characters: int) -> str:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain, repeat
+from operator import itemgetter, mul
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
 
 from router.forecasting.encoder import Encoding, head_and_tail
-from router.forecasting.one_row import FEW
 from router.forecasting.read_part import (
     READ_TOGETHER,
     ToolShape,
@@ -29,6 +32,8 @@ from router.records import (
     SYSTEM_ROLES,
     BoolArray,
     Float32Array,
+    FloatArray,
+    IntArray,
     Json,
     Request,
     message_texts,
@@ -49,6 +54,8 @@ CODE = {
     }.items()
 }  # fmt: skip
 """What shows code, by what a text must hold for it."""
+NAMING = ("def ", "class ")
+NAMES = frozenset(mark.strip() for mark in CODE if mark[0].isalpha())
 OPTION = re.compile(r"\n[^\S\n]*\(?[A-Za-z][.):](?=\s)")
 LIST_ITEM = re.compile(r"\n[^\S\n]*(?:[-*•]|\d+[.)])(?=\s)")
 """Of lines, each after its line end: `re` finds that character faster than the start of a line."""
@@ -114,7 +121,7 @@ class Features:
     @property
     def later(self) -> BoolArray:
         """Whether each request goes on with a conversation: it has messages of an earlier turn."""
-        turns, system = (self.structure[:, STRUCTURE.index(name)] for name in ("turns", "system"))
+        turns, system = (self.structure[:, column] for column in (TURNS_COLUMN, SYSTEM_COLUMN))
         return np.asarray(np.expm1(turns) - system > 2.5)
 
     def rows(self, index: np.ndarray | slice) -> Features:
@@ -139,29 +146,60 @@ def embedded_text(request: Request) -> str:
     return "\n\n".join(text for _, text in ordered)
 
 
+class RequestFeatures(NamedTuple):
+    """The features of one request, before they are rows of `Features`.
+
+    Attributes:
+        structure: in the order of `STRUCTURE`.
+        codes: CRC-32 of its words and pairs of words, whose hashes are the n-grams.
+        labels: columns of the labels that it has.
+        task_type, tokens: as in `Features`.
+    """
+
+    embedding: Float32Array
+    structure: list[float]
+    codes: Codes | list[int]
+    labels: list[int]
+    task_type: int
+    tokens: float
+
+    @property
+    def later(self) -> bool:
+        """As in `Features`."""
+        return math.expm1(self.structure[TURNS_COLUMN]) - self.structure[SYSTEM_COLUMN] > 2.5
+
+
+def request_features(request: Request, encoding: Encoding, spec: FeatureSpec) -> RequestFeatures:
+    """The features of a request, given the encoding of its `embedded_text`."""
+    part = read_part(request)
+    turns, system = _read_texts(part)
+    text = head_and_tail("\n".join(turns), READ_CHARACTERS)
+    pieces, shape = pieces_of(text), tool_shape(request.tools)
+    unread = 0 if part is request else _size(request) - _size(part)
+    tokens = encoding.tokens + (sum(map(len, system)) + unread + shape.characters) / 4
+    return RequestFeatures(
+        embedding=encoding.vector,
+        structure=[*_structure(part, text, pieces, tokens, shape).values()],
+        codes=_grams(pieces, system, part.tools),
+        labels=_labels(part, spec),
+        task_type=spec.task_types.index(part.task_type) if part.task_type in spec.task_types else -1,
+        tokens=billed_tokens(request, encoding.tokens, tokens),
+    )
+
+
 def featurize(requests: Sequence[Request], encodings: Sequence[Encoding], spec: FeatureSpec) -> Features:
     """The features of some requests, given the encodings of their `embedded_text`."""
-    structure, billed, codes = [], [], []
-    labels = np.zeros((len(requests), len(spec.task_types) + len(spec.tags)), dtype=np.float32)
-    for row, (request, encoding) in enumerate(zip(requests, encodings, strict=True)):
-        part = read_part(request)
-        turns, system = _read_texts(part)
-        text = head_and_tail("\n".join(turns), READ_CHARACTERS)
-        pieces, shape = pieces_of(text), tool_shape(request.tools)
-        unread = 0 if part is request else _size(request) - _size(part)
-        tokens = encoding.tokens + (sum(map(len, system)) + unread + shape.characters) / 4
-        structure.append([*_structure(part, text, pieces, tokens, shape).values()])
-        billed.append(billed_tokens(request, encoding.tokens, tokens))
-        codes.append(_grams(pieces, system, part.tools))
-        _mark_labels(part, spec, labels[row])
-    places = {name: place for place, name in enumerate(spec.task_types)}
+    ones = [request_features(*pair, spec) for pair in zip(requests, encodings, strict=True)]
+    labels = np.zeros((len(ones), len(spec.task_types) + len(spec.tags)), dtype=np.float32)
+    for row, one in zip(labels, ones, strict=True):
+        row[one.labels] = 1.0
     return Features(
-        embedding=np.array([one.vector for one in encodings], dtype=np.float32),
-        structure=np.array(structure, dtype=np.float32).reshape(len(requests), len(STRUCTURE)),
-        grams=_hashed(codes, spec.gram_dimensions),
+        embedding=np.array([one.embedding for one in ones], dtype=np.float32),
+        structure=np.array([one.structure for one in ones], np.float32).reshape(len(ones), len(STRUCTURE)),
+        grams=_hashed([one.codes for one in ones], spec.gram_dimensions),
         labels=labels,
-        task_type=np.array([places.get(request.task_type or "", -1) for request in requests], dtype=np.int64),
-        tokens=np.array(billed, dtype=np.float64),
+        task_type=np.array([one.task_type for one in ones], dtype=np.int64),
+        tokens=np.array([one.tokens for one in ones], dtype=np.float64),
     )
 
 
@@ -176,7 +214,8 @@ def _read_texts(request: Request) -> tuple[list[str], list[str]]:
 
 def _size(request: Request) -> int:
     """Characters of all turns except system text."""
-    return sum(sum(map(len, texts)) + len(texts) - 1 for texts in turn_texts(request.messages))
+    turns = list(turn_texts(request.messages))
+    return sum(map(len, chain.from_iterable(turns))) + sum(map(len, turns)) - len(turns)
 
 
 def _structure(
@@ -212,7 +251,7 @@ def _structure(
         "options": log(len(OPTION.findall(lines))),
         "list_items": log(len(LIST_ITEM.findall(lines))),
         "turns": log(len(request.messages)),
-        "system": float(any(message["role"] in SYSTEM_ROLES for message in request.messages)),
+        "system": float(any(map(SYSTEM_ROLES.__contains__, map(itemgetter("role"), request.messages)))),
         "images": log(_images(request)),
         "response_format": float(request.response_format is not None),
         **_tool_structure(request.tools, shape, text),
@@ -222,13 +261,16 @@ def _structure(
 def _code_marks(text: str) -> int:
     """How many marks of code a text has."""
     held = [mark for mark in CODE if mark in text]
+    if not held:
+        return 0
+    found = {mark: CODE[mark].findall(text) for mark in held}
+    named = {name[len(mark) :].rstrip("(") for mark in NAMING for name in found.get(mark, ())}
+    if named.isdisjoint(NAMES):
+        return sum(map(len, found.values()))
+    # What is defined has the name of another of the words, which is then part of the first one's mark.
     words = tuple(mark for mark in held if mark[0].isalpha())
-    if "def " not in words and "class " not in words:
-        return sum(len(CODE[mark].findall(text)) for mark in held)
-    # What these two name may be another of the words, which is then part of their mark.
-    return len(_any_of(words).findall(text)) + sum(
-        len(CODE[mark].findall(text)) for mark in held if mark not in words
-    )
+    others = sum(len(marks) for mark, marks in found.items() if mark not in words)
+    return len(_any_of(words).findall(text)) + others
 
 
 @lru_cache(maxsize=1 << len(CODE))
@@ -272,13 +314,14 @@ def _tool_structure(tools: Json, shape: ToolShape, text: str) -> dict[str, float
 
 def _images(request: Request) -> int:
     """Parts of the messages that hold something other than text."""
-    parts = (message.get("content") for message in request.messages)
-    return sum(
-        isinstance(part, dict) and part.get("type") not in (None, "text")
-        for content in parts
-        if isinstance(content, LISTS)
-        for part in content
-    )
+    count = 0
+    for message in request.messages:
+        content = message.get("content")
+        if isinstance(content, LISTS):
+            count += sum(
+                isinstance(part, dict) and part.get("type") not in (None, "text") for part in content
+            )
+    return count
 
 
 def _stems(text: str) -> set[str]:
@@ -306,46 +349,55 @@ def _hashed(codes: Sequence[Codes | list[int]], dimensions: int) -> Float32Array
 
     A code counts 1 + log(how often it comes); rows have unit length.
     """
-    if len(codes) == 1 and 0 < len(codes[0]) <= FEW_CODES:
-        return _hashed_few(codes[0], dimensions)
     rows = np.zeros((len(codes), dimensions), dtype=np.float32)
-    for start in range(0, len(codes), FEW):
-        together = [np.asarray(one, np.uint32) for one in codes[start : start + FEW]]
-        owner = np.repeat(np.arange(len(together), dtype=np.uint64), list(map(len, together)))
-        ordered = np.concatenate(together) + (owner << np.uint64(32))
-        ordered.sort()
-        last = np.flatnonzero(ordered[1:] != ordered[:-1])
-        last = np.append(last, len(ordered) - 1)[: len(ordered)]
-        unique, counts = ordered.take(last), np.diff(last, prepend=-1)
-        code = unique.astype(np.uint32)
-        sizes = 1.0 + np.log(counts)
-        np.negative(sizes, out=sizes, where=code < 2**31)
-        place = (unique >> np.uint64(32)) * dimensions + code % dimensions
-        sums = np.bincount(place.astype(np.int64), sizes, len(together) * dimensions)
-        for row, one in enumerate(sums.reshape(-1, dimensions), start=start):
-            rows[row] = one / max(math.sqrt(one @ one), 1e-12)
+    for row, one in zip(rows, codes, strict=True):
+        places, sizes = _sized(one, dimensions)
+        if len(places):
+            sums = np.bincount(places, sizes, dimensions)
+            row[:] = sums / max(math.sqrt(sums @ sums), 1e-12)
     return rows
 
 
-def _hashed_few(codes: Codes | list[int], dimensions: int) -> Float32Array:
-    """What `_hashed` returns for one text of few codes."""
-    counts: dict[int, int] = {}
-    for code in codes if isinstance(codes, list) else codes.tolist():
-        counts[code] = counts.get(code, 0) + 1
-    ordered = sorted(counts.items())
-    sizes = [SIZES[count] if code >= 2**31 else -SIZES[count] for code, count in ordered]
-    row = np.bincount([code % dimensions for code, _ in ordered], sizes, dimensions)
-    return (row / max(math.sqrt(row @ row), 1e-12)).astype(np.float32)[None]
+def hashed_product(codes: Codes | list[int], weights: FloatArray) -> float:
+    """The product of the row that `_hashed` makes of one text's codes with weights, shape (dimensions,)."""
+    if not isinstance(codes, list) or len(codes) > FEW_CODES:
+        places, sizes = _sized(codes, len(weights))
+        sums = np.bincount(places, sizes, len(weights))
+        return float(sums @ weights) / max(math.sqrt(sums @ sums), 1e-12)
+    dimensions, added = len(weights), dict[int, float]()
+    once = len(set(codes)) == len(codes)
+    for code, count in zip(codes, repeat(1)) if once else Counter(codes).items():
+        place, size = code % dimensions, SIZES[count]
+        added[place] = added.get(place, 0.0) + (size if code >= 2**31 else -size)
+    row = added.values()
+    total = float(sum(map(mul, row, map(weights.item, added))))
+    return total / max(math.sqrt(sum(map(mul, row, row))), 1e-12)
 
 
-def _mark_labels(request: Request, spec: FeatureSpec, row: Float32Array) -> None:
-    """Set the columns of the request's task type and tags to 1."""
-    if request.task_type in spec.task_types:
-        row[spec.task_types.index(request.task_type)] = 1.0
-    for tag in request.tags:
-        if tag in spec.tags:
-            row[len(spec.task_types) + spec.tags.index(tag)] = 1.0
+def _sized(
+    codes: Codes | list[int], dimensions: int
+) -> tuple[list[int] | IntArray, list[float] | FloatArray]:
+    """The column of each code of a text, and what it adds there; each code comes once, in order."""
+    if len(codes) <= FEW_CODES:
+        ordered = sorted(Counter(codes if isinstance(codes, list) else codes.tolist()).items())
+        sizes = [SIZES[count] if code >= 2**31 else -SIZES[count] for code, count in ordered]
+        return [code % dimensions for code, _ in ordered], sizes
+    every = np.sort(np.asarray(codes, np.uint32))
+    last = np.flatnonzero(every[1:] != every[:-1])
+    last = np.append(last, len(every) - 1)[: len(every)]
+    unique, counted = every.take(last), np.diff(last, prepend=-1)
+    added = 1.0 + np.log(counted)
+    np.negative(added, out=added, where=unique < 2**31)
+    return (unique % np.uint32(dimensions)).astype(np.int64), added
+
+
+def _labels(request: Request, spec: FeatureSpec) -> list[int]:
+    """The columns of the request's task type and tags."""
+    columns = [spec.task_types.index(request.task_type)] if request.task_type in spec.task_types else []
+    first = len(spec.task_types)
+    return columns + [first + spec.tags.index(tag) for tag in request.tags if tag in spec.tags]
 
 
 STRUCTURE = tuple(_structure(Request.of(""), "", pieces_of(""), 0.0, tool_shape(None)))
 """Names of the structure features, in the order of their columns."""
+TURNS_COLUMN, SYSTEM_COLUMN, TOOLS_COLUMN = map(STRUCTURE.index, ("turns", "system", "tools"))

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.forecasting.added import Added
-from router.forecasting.features import STRUCTURE, Features
-from router.forecasting.one_row import FEW, products
+from router.forecasting.features import TOOLS_COLUMN, Features
+from router.forecasting.one_row import FEW, Blocks, products
 from router.records import BoolArray, Float32Array, FloatArray, IntArray, Json
 
 NEIGHBOURS = 400
@@ -38,7 +38,6 @@ LEVEL_SCALE = 3.0
 DEVIATION_SHARE = 0.7
 """Share that counts of each of the two estimates of a deviation, since they overlap."""
 CLIP = 0.02
-TOOLS_COLUMN = STRUCTURE.index("tools")
 CHUNK = 512
 Kind = Literal["success", "label"]
 AnyArray: TypeAlias = NDArray[Any]
@@ -103,8 +102,36 @@ class NeighbourStore:
         if len(inputs) > 1:
             queries = unit(products(self._rows_of_axes, inputs.T).T)
             return np.ascontiguousarray(products(self.points, queries.T).T)
-        query = products(self._rows_of_axes, inputs[0])
-        return products(self.points, query / max(math.sqrt(query @ query), 1e-9))[None]
+        return self.cosines_of_one(inputs[0])[None]
+
+    def search_one(self, inputs: Float32Array) -> tuple[list[float], float]:
+        """What `search` returns for one prompt, up to rounding.
+
+        Args:
+            inputs: shape (n_narrow,).
+        """
+        cosine = self.cosines_of_one(inputs)
+        count, columns = self._count, self.values.shape[1]
+        near = nearest(cosine, count)
+        close = cosine.take(near)
+        weight = np.exp(SHARPNESS * close)
+        sums = products(self._observed.take(near, axis=0).T, weight).tolist()
+        share = count / float(np.add.reduce(weight))
+        pairs = zip(sums[:columns], sums[columns:], strict=True)
+        values = [share * total / (share * mass + PRIOR_NEIGHBOURS) for total, mass in pairs]
+        closest = min(NEAREST, count)
+        close.partition(count - closest)
+        return values, sum(close[-closest:].tolist()) / closest
+
+    def cosines_of_one(self, inputs: Float32Array) -> Float32Array:
+        """Similarity of one prompt to each point, shape (n_points,)."""
+        axes, points = self._blocks
+        query = axes(inputs)
+        return points(query / max(math.sqrt(query @ query), 1e-9))
+
+    @cached_property
+    def _blocks(self) -> tuple[Blocks, Blocks]:
+        return Blocks(self.axes.T), Blocks(self.points)
 
     @cached_property
     def _rows_of_axes(self) -> Float32Array:
@@ -115,9 +142,14 @@ class NeighbourStore:
         """Values and weights of every point side by side, so that one look fetches both."""
         return np.hstack([self.values, self.seen])
 
+    @cached_property
+    def _count(self) -> int:
+        """Neighbours that give evidence."""
+        return min(NEIGHBOURS, max(1, len(self.points) // 4))
+
     def _around(self, cosine: Float32Array) -> tuple[FloatArray, FloatArray]:
         """The same, from the similarity of n prompts to each point."""
-        count = min(NEIGHBOURS, max(1, len(self.points) // 4))
+        count = self._count
         near = nearest(cosine, count)
         close = cosine.take(near + cosine.shape[1] * np.arange(len(cosine))[:, None])
         sums = np.einsum("nk,nkm->nm", _weights(close), self._observed.take(near, axis=0))
@@ -242,7 +274,7 @@ class Outlook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _JoinedParts:
+class JoinedParts:
     """The linear parts of the success estimator and of the lengths, for one product in place of four.
 
     Attributes:
@@ -257,7 +289,7 @@ class _JoinedParts:
     grams: FloatArray
 
     @staticmethod
-    def of(parts: SuccessParts, lengths: Lengths, structures: int) -> _JoinedParts:
+    def of(parts: SuccessParts, lengths: Lengths, structures: int) -> JoinedParts:
         """Join the parts.
 
         Args:
@@ -272,7 +304,7 @@ class _JoinedParts:
         fixed[columns] += level[1 : 1 + labels] / LABEL_SCALE
         moving[columns] = level[1 + labels :] / LABEL_SCALE
         side_by_side = np.hstack([difficulty, fixed, moving, lengths.log_tokens.weights])
-        return _JoinedParts(
+        return JoinedParts(
             weights=np.ascontiguousarray(side_by_side.T),
             intercept=np.concatenate(
                 [
@@ -328,8 +360,8 @@ class Head:
         self, parts: SuccessParts, features: Features, narrow: Float32Array, near: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """What `evidence_of` returns, and log(1 + output tokens), up to rounding."""
-        linear = _product(narrow, self._joined.weights) + self._joined.intercept
-        difficulty = linear[:, :1] + _product(features.grams, self._joined.grams)
+        linear = _product(narrow, self.joined.weights) + self.joined.intercept
+        difficulty = linear[:, :1] + _product(features.grams, self.joined.grams)
         models = len(self.last.intercept)
         fixed, moving, log_tokens = (linear[:, 1 + i * models : 1 + (i + 1) * models] for i in range(3))
         standard = (difficulty - parts.centre) / parts.spread
@@ -338,9 +370,10 @@ class Head:
         return log_odds(deviation[:, :, None] + shared[:, None, :]), log_tokens
 
     @cached_property
-    def _joined(self) -> _JoinedParts:
+    def joined(self) -> JoinedParts:
+        """The linear parts of a success estimator."""
         assert isinstance(self.parts, SuccessParts)
-        return _JoinedParts.of(self.parts, self.lengths, len(self.scaling.mean))
+        return JoinedParts.of(self.parts, self.lengths, len(self.scaling.mean))
 
     def probability(self, evidence: FloatArray, task_type: IntArray, narrow: Float32Array) -> FloatArray:
         """Calibrated chance of success of the models on offer, shape (n, n_models).

@@ -45,6 +45,22 @@ def products(rows: NDArray[Any], vectors: NDArray[Any]) -> NDArray[Any]:
     return out
 
 
+class Blocks:
+    """Rows whose product with one vector is needed again and again: cut into equal blocks once."""
+
+    def __init__(self, rows: NDArray[Any]) -> None:
+        """Copy the rows, shape (n, dimensions), with rows of zeros behind them up to a whole block."""
+        self._count, dimensions = rows.shape
+        blocks = max(1, -(-self._count // block_height(dimensions)))
+        height = -(-self._count // blocks)
+        self._stack = np.zeros((blocks, height, dimensions), dtype=rows.dtype)
+        self._stack.reshape(-1, dimensions)[: self._count] = rows
+
+    def __call__(self, vector: NDArray[Any]) -> NDArray[Any]:
+        """`rows @ vector`, up to rounding, shape (n,)."""
+        return np.asarray(np.matmul(self._stack, vector).reshape(-1)[: self._count])
+
+
 def block_height(dimensions: int, vectors: int = 1) -> int:
     """Rows of one block."""
     entries = THREADED - 1 if vectors == 1 else min(THREADED, THREADED_TOGETHER // vectors) - 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, repeat
+from itertools import chain, islice, repeat
 from typing import Final
 
 import numpy as np
@@ -188,7 +188,8 @@ def billed_tokens(request: Request, encoded: float, counted: float) -> float:
         encoded: the encoder's tokens of all turns except system text.
         counted: those, and a quarter per character of the system text and the tools.
     """
-    read = sum(sum(map(_bytes, texts)) + len(texts) - 1 for texts in turn_texts(request.messages))
+    turns = list(turn_texts(request.messages))
+    read = sum(map(_bytes, chain.from_iterable(turns))) + sum(map(len, turns)) - len(turns)
     unseen = read / BYTES_A_TOKEN if read > MOST_BYTES_A_TOKEN * max(encoded, 1.0) else 0.0
     values, parts = [*_members(request), *_arguments(request)], [*_unread_parts(request)]
     rest = contents_of(values, parts).tokens if values or parts else 0.0
@@ -221,16 +222,19 @@ def answer_tokens(parameters: Mapping[str, Json]) -> int:
 def _members(request: Request) -> Iterator[Json]:
     """What the messages hold beside role and content: tool calls, names, reasoning."""
     for message in request.messages:
-        yield from (value for name, value in message.items() if name not in ("role", "content"))
+        if len(message) > 2 or "content" not in message:
+            yield from (value for name, value in message.items() if name not in ("role", "content"))
 
 
 def _unread_parts(request: Request) -> Iterator[Json]:
     """What the messages' contents hold beside the texts that `message_texts` yields."""
     for message in request.messages:
         content = message.get("content")
-        if isinstance(content, list | tuple):
+        if isinstance(content, str):
+            continue
+        if isinstance(content, LISTS):
             yield from (part for one in content if (part := _unread(one)) is not None)
-        elif not isinstance(content, str | None):
+        elif content is not None:
             yield content
 
 
@@ -238,10 +242,12 @@ def _unread(part: Json) -> Json:
     """A part without the text that `message_texts` yields of it; None if nothing is left."""
     if isinstance(part, str):
         return None
-    if not isinstance(part, Mapping) or not isinstance(part.get("text"), str):
+    if not isinstance(part, MAPPINGS) or not isinstance(part.get("text"), str):
         return part
+    if len(part) == 2 and _kind(part) in TEXTUAL:
+        return None
     rest = {name: value for name, value in part.items() if name != "text"}
-    return None if rest.keys() <= {"type", "cache_control"} and rest.get("type") in TEXTUAL else rest
+    return None if rest.keys() <= {"type", "cache_control"} and _kind(part) in TEXTUAL else rest
 
 
 def _arguments(request: Request) -> Iterator[Json]:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, islice, pairwise
+from itertools import chain, islice
 from operator import itemgetter
 from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
@@ -114,8 +114,10 @@ class FewPieces:
     def grams(self, most: int) -> list[int]:
         """See `Pieces.grams`."""
         words = list(self._words(most))
-        pairs = [crc32(encoded, spaced) for (_, _, spaced), (encoded, _, _) in pairwise(words)]
-        return [code for _, code, _ in words] + pairs
+        if not words:
+            return []
+        encoded, codes, spaced = zip(*words, strict=True)
+        return [*codes, *map(crc32, encoded[1:], spaced)]
 
     def marked(self, mark: int, most: int) -> list[int]:
         """See `Pieces.marked`."""

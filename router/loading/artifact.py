@@ -24,6 +24,8 @@ CHANGED_FORMAT = 3
 """The format of a router whose models joined or left after its training."""
 CACHED_FORMAT = 4
 """The format of a router whose prices say how much of the input comes from a provider's cache."""
+CASCADE_FORMAT = 5
+"""The format of a router that learnt for which answers to ask a second model."""
 MANIFEST = "manifest.json"
 LARGEST_MANIFEST = 64 * 1024 * 1024
 """Bytes; a manifest of thousands of models has some hundred thousand."""
@@ -97,6 +99,8 @@ def seal(folder: Path, manifest: Mapping[str, Json]) -> dict[str, Json]:
     whole = {"format": FORMAT, "format_version": FORMAT_VERSION, **manifest, "files": files}
     if any("cached_price" in price for price in manifest.get("prices", {}).values()):
         whole["format_version"] = CACHED_FORMAT
+    if "cascade" in manifest:
+        whole["format_version"] = CASCADE_FORMAT
     timeless = {name: value for name, value in whole.items() if name != "created"}
     whole["policy_version"] = hashlib.sha256(_dump(timeless)).hexdigest()[:12]
     whole["sha256"] = hashlib.sha256(_dump(whole)).hexdigest()
@@ -167,9 +171,9 @@ def check_digest(folder: Path, manifest: Mapping[str, Json], expect: str | None)
 
 def _checked_manifest(folder: Path) -> dict[str, Json]:
     manifest = _parsed_manifest(folder)
-    if manifest["format_version"] > CACHED_FORMAT:
+    if manifest["format_version"] > CASCADE_FORMAT:
         raise NewerArtifact(
-            f"{folder}: router format {manifest['format_version']}, this code reads up to {CACHED_FORMAT}: "
+            f"{folder}: router format {manifest['format_version']}, this code reads up to {CASCADE_FORMAT}: "
             "upgrade pointsman, or train again"
         )
     rest = {name: value for name, value in manifest.items() if name != "sha256"}

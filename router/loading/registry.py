@@ -53,6 +53,7 @@ class RegistrySource:
         uri: `models:/NAME@ALIAS`, `models:/NAME/latest`, `models:/NAME/3`, `models:/<model id>` or
             `runs:/<run id>/<path>`.
         moves: the address may point to another version later: it is an alias, or the latest version.
+        has_alias: it names an alias.
         resolved: the version that `resolve` returned last; None before.
     """
 
@@ -69,6 +70,7 @@ class RegistrySource:
         self.uri = uri
         self._name, self._version, self._alias = _parse(uri)
         self.moves = self._alias is not None
+        self.has_alias = self.moves and "@" in uri
         self._tracking, self._registry = _addresses()
         root = Path(copies) if copies else Path(platformdirs.user_cache_dir("pointsman")) / "registry"
         self._copies = Copies(root / digest(_place(self._tracking), _place(self._registry)))
@@ -131,6 +133,16 @@ class RegistrySource:
     def remember(self, copy: Copy) -> None:
         """Note that the address points to this version and that it works, for when the registry is down."""
         self._copies.remember(self.uri, copy.version)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables with which another process finds the same registry."""
+        return {"MLFLOW_TRACKING_URI": self._tracking, "MLFLOW_REGISTRY_URI": self._registry}
+
+    @property
+    def copies(self) -> Path:
+        """Folder with the copies, which the processes of a machine share."""
+        return self._copies.folder
 
     def _client(self) -> MlflowClient:
         from mlflow import MlflowClient

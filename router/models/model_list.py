@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +18,9 @@ from router.records import Json
 LIST_FILE = "model_prices_and_context_window_backup.json"
 PATTERN = "sample_spec"
 """The entry that explains the others."""
+SEARCHING = frozenset({"perplexity"})
+"""Providers that search the web for every call, and bill each search."""
+_SEARCHING_MODELS = re.compile(r"search-(preview|api)|deep-research")
 Entry: TypeAlias = Mapping[str, Json]
 STATED = ("supports_", "max_", "input_cost", "output_cost", "cache_")
 """How the members of an entry begin that a deployment may state itself."""
@@ -65,12 +69,17 @@ def listed_entry(*names: str | None) -> Entry | None:
     `openai/gpt-4o`, then `gpt-4o`. The entry of an action is its model's.
     """
     listed = price_list()
-    for name in (name and endpoint_of(name) for name in names):
+    for name in (name if not name or name in listed else endpoint_of(name) for name in names):
         while name:
             if name in listed:
                 return listed[name]
             name = name.partition("/")[2]
     return None
+
+
+def bills_searches(called: str) -> bool:
+    """Whether a model searches the web whatever the request, so that nobody knows the cost before."""
+    return provider_of(called) in SEARCHING or _SEARCHING_MODELS.search(called) is not None
 
 
 def provider_of(name: str) -> str | None:

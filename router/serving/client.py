@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Never, Self, overload
+from weakref import finalize
 
 from router.call_log.log import CallLog, load_function
 from router.calling.reply import Response
@@ -35,7 +36,9 @@ from router.records import (
     Wishes,
     refuse_near_misses,
 )
+from router.serving.cascading import Cascading
 from router.serving.completion import POINTSMAN_ARGUMENTS, Completion, litellm_arguments
+from router.serving.lookout import lookout_of
 from router.serving.metrics import Reading, Telemetry
 from router.serving.pace import pacer_of
 from router.serving.versions import load_version, version_of
@@ -83,6 +86,7 @@ class Router:
         self._draws = ForkSafe(partial(random.Random, config.exploration.seed))
         self._closed = False
         self.follower: Follower[Version] | None = None
+        self._stop_looking: Callable[[], object] = lambda: None
         self.pacer = pacer_of(version, log)
         self.telemetry = Telemetry(config.metrics, self._readings) if config.metrics.on else None
 
@@ -118,8 +122,9 @@ class Router:
             ArtifactError: the router is missing, damaged, foreign, newer than this code, or not the one
                 expected.
             ConfigError: the settings are wrong, or name a model that the router does not know; or the
-                transport can't call one of its models.
+                transport can't call one of its models; or `watch.interval_s` is set and there is no log.
             CallLogError: the log's address is wrong.
+            MissingExtra: `watch.interval_s` is set, and the extra `train` is not installed.
         """
         settings = config_of(config)
         version, origin = load_version(where, settings, expect, transport)
@@ -127,9 +132,14 @@ class Router:
             raise ConfigError(
                 f"{where}: rules alone have nothing to try in the shadow: load a trained router"
             )
-        router = cls(version, transport=transport, log=_opened(log, version.config), shadow=shadow)
+        opened = _opened(log, version.config)
+        lookout = lookout_of(origin and origin[0], opened, settings or Config())
+        router = cls(version, transport=transport, log=opened, shadow=shadow)
         if origin is not None and origin[0].moves:
             router._follow(*origin, load=partial(version_of, settings, expect, transport))
+        if lookout is not None and router.follower is not None:
+            lookout.start(router.follower.check_now)
+            router._stop_looking = finalize(router, lookout.stop)
         return router
 
     @property
@@ -326,12 +336,18 @@ class Router:
         )
 
     def completion_of(
-        self, version: Version, request: Request, decision: Decision, arguments: Mapping[str, Json]
+        self,
+        version: Version,
+        request: Request,
+        decision: Decision,
+        arguments: Mapping[str, Json],
+        cascading: Cascading | None = None,
     ) -> Completion:
         """A decided request before its first attempt.
 
         Args:
             arguments: LiteLLM's, without the model.
+            cascading: says whether a second model follows the answer; None: none does.
         """
         return Completion(
             version=version,
@@ -344,6 +360,7 @@ class Router:
             pacer=self.pacer,
             counted_usd=0.0 if self.pacer is None else counted_usd(decision),
             trace=self.telemetry.trace_of(decision) if self.telemetry is not None else None,
+            cascading=cascading,
         )
 
     def explain(self, prompt: str | Sequence[Json] = (), **fields: Json) -> Explanation:
@@ -408,7 +425,11 @@ class Router:
         """
         call = self._decided(model, messages, arguments)
         transport = self._transport.under(call.version.config)
-        return call.with_decision(transport.completion(call.chain, call.arguments, call.observe))
+        reply = transport.completion(call.chain, call.arguments, call.observe)
+        if (second := call.second(transport.cooling())) is not None:
+            with call.asking_again() as again:
+                reply = transport.completion((second.model,), again, call.observe)
+        return call.with_decision(reply)
 
     # fmt: off
     @overload
@@ -443,7 +464,13 @@ class Router:
         """Like `completion`; the decision runs in a thread and does not block the event loop."""
         call = await asyncio.to_thread(self._decided, model, messages, arguments)
         transport = self._transport.under(call.version.config)
-        return call.with_decision(await transport.acompletion(call.chain, call.arguments, call.observe))
+        reply = await transport.acompletion(call.chain, call.arguments, call.observe)
+        if call.cascading is None:
+            return call.with_decision(reply)
+        if (second := await asyncio.to_thread(call.second, transport.cooling())) is not None:
+            with call.asking_again() as again:
+                reply = await transport.acompletion((second.model,), again, call.observe)
+        return call.with_decision(reply)
 
     def feedback(
         self,
@@ -487,6 +514,7 @@ class Router:
         self._closed = True
         if self.follower is not None:
             self.follower.stop()
+        self._stop_looking()
         if self.log is not None:
             self.log.close()
         if self.telemetry is not None:
@@ -593,7 +621,9 @@ class Router:
         }
         request, wishes = _request_and_wishes(messages, fields)
         decision = self.decide_by(version, request, wishes)
-        return self.completion_of(version, request, decision, whole)
+        weight = None if self.pacer is None else self.pacer.weight
+        cascading = Cascading.of(version, request, decision, wishes, weight)
+        return self.completion_of(version, request, decision, whole, cascading)
 
 
 def _refuse(unknown: Iterable[str]) -> None:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from router.call_log.log import CallLog, CallRecord
 from router.calling.transport import AsyncStream, Attempt, Stream, chain_of
+from router.deciding.cascade import Second
 from router.deciding.pacing import Pacer
 from router.deciding.sessions import SessionMemory
 from router.effort import effort_of, endpoint_of
 from router.errors import RequestError
+from router.numbers import rate
 from router.records import WISH_FIELDS, Decision, Json, Request, refuse_near_misses
+from router.serving.cascading import Cascading, with_seconds
 from router.serving.metrics import Call, Telemetry
 from router.version import Version
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
+
+logger = logging.getLogger(__name__)
 
 POINTSMAN_ARGUMENTS = WISH_FIELDS | {"task_type", "tags", "session_id"}
 NAMED_ALIKE = POINTSMAN_ARGUMENTS - {"model"}
@@ -42,6 +49,8 @@ REFUSED = {
     "max_retries": "calls.retries",
 }
 """LiteLLM arguments that would act on every model alike or bypass our fallback chain, and what to use."""
+NOT_SERVED = ("not served: the cascade asked another model",)
+"""Note on the row of an answer that a second model's followed."""
 THE_MODELS_OWN_FAULT = frozenset({"context_window", "content_policy"})
 """Failures that tell something about the model on this prompt; a rate limit or an outage does not."""
 
@@ -57,7 +66,10 @@ class Completion:
         pacer: receives what every attempt cost; None: no budget sets a pace.
         counted_usd: what the pacer counted when the request was decided on.
         trace: where the attempts' spans belong; None: where the application's own do.
-        request_id: also the `call_id` of the attempt that answers.
+        cascading: says whether a second model follows the answer; None: none does.
+        request_id: also the `call_id` of the attempt whose answer is served.
+        held: answers that are not reported yet, because it is open which one is served; each with the failed
+            attempt before it, if there is one.
     """
 
     version: Version
@@ -70,9 +82,11 @@ class Completion:
     pacer: Pacer | None = None
     counted_usd: float = 0.0
     trace: Context | None = None
+    cascading: Cascading | None = None
     prompted: bool = True
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     attempts: list[Attempt] = field(default_factory=list)
+    held: list[tuple[Attempt, Attempt | None]] = field(default_factory=list)
 
     @property
     def chain(self) -> tuple[str, ...]:
@@ -84,22 +98,74 @@ class Completion:
 
     def observe(self, attempt: Attempt) -> None:
         """Note the end of an attempt: write its log row, and move the session to the model that answered."""
-        failed = self.attempts[-1] if self.attempts else None
+        before = self.attempts[-1] if self.attempts else None
+        failed = before if before is not None and not before.answered else None
+        if self._asked_again:
+            attempt = replace(attempt, number=len(self.attempts) + 1)
         self.attempts.append(attempt)
-        if attempt.answered and attempt.model != self.decision.model:
+        if attempt.answered and attempt.model != self.decision.model and not self._asked_again:
             self.sessions.sit(self.request.session_id, attempt.model, attempt.usage.input_tokens or 0)
-        if self.log is not None:
-            self.log.write(self._record(attempt))
         if self.pacer is not None:
-            counted = self.counted_usd if failed is None else 0.0
-            self.pacer.ended(self.decision, attempt, counted)
+            self.pacer.ended(self.decision, attempt, self.counted_usd if before is None else 0.0)
+        if attempt.answered and self.cascading is not None:
+            self.held.append((attempt, failed))
+        else:
+            self._report(attempt, failed, served=attempt.answered)
+
+    def second(self, cooling: Collection[str]) -> Second | None:
+        """The model to ask after the one that answered; None: its answer is served, and reported now."""
+        if self.cascading is None:
+            return None
+        try:
+            second = self.cascading.second(self.attempts, cooling)
+        except Exception as error:  # noqa: BLE001 - the caller has an answer, whatever is odd about it
+            logger.warning("an answer could not be graded and is served: %s", type(error).__name__)
+            second = None
+        if second is None:
+            self._settle()
+        else:
+            self.cascading.asked.append(second)
+        return second
+
+    @contextmanager
+    def asking_again(self) -> Iterator[Mapping[str, Json]]:
+        """Surround the call of the second model, with its arguments; if it fails, the first answer stays."""
+        assert self.cascading is not None, "a second model was chosen"
+        try:
+            yield with_seconds(self.arguments, self.cascading.remaining())
+        except Exception:  # noqa: BLE001 - whatever a second model raises, the caller has an answer
+            logger.debug("a second model failed: the first answer is served")
+        except BaseException:
+            self._settle(served=False)
+            raise
+        self._settle()
+
+    @property
+    def _asked_again(self) -> bool:
+        return self.cascading is not None and bool(self.cascading.asked)
+
+    def _settle(self, *, served: bool = True) -> None:
+        """Report the answers that were held back; of those the last one is served, if any is."""
+        for attempt, failed in self.held:
+            self._report(attempt, failed, served=served and attempt is self.held[-1][0])
+        self.held.clear()
+
+    def _report(self, attempt: Attempt, failed: Attempt | None, *, served: bool) -> None:
+        if self.log is not None:
+            self.log.write(self._record(attempt, served=served))
         if self.telemetry is not None:
-            self.telemetry.ended(self._call(attempt, failed), attempt)
+            self.telemetry.ended(self._call(attempt, failed, served), attempt)
 
     def with_decision(self, reply: Any) -> Any:  # noqa: ANN401 - LiteLLM's
         """Add the decision to the response or stream, as an attribute that its JSON leaves out."""
-        source = reply if isinstance(reply, Stream | AsyncStream) else self.attempts[-1]
+        answered = (one for one in reversed(self.attempts) if one.answered)
+        source = reply if isinstance(reply, Stream | AsyncStream) else next(answered)
         failures = [f"{one.model} failed: {one.kind}" for one in self.attempts if not one.answered]
+        failures += [
+            f"{self.decision.model} answered first, with a chance of {rate(second.grade)} of being right, so "
+            f"{second.model} was asked too"
+            for second in (self.cascading.asked if self.cascading else ())
+        ]
         decision = replace(
             self.decision,
             call_id=self.request_id,
@@ -120,24 +186,38 @@ class Completion:
         """The effort of a model's call: the caller's, else the model's own."""
         return effort_of(self.request.parameters) or effort_of(self.version.config.of(model).parameters)
 
-    def _call(self, attempt: Attempt, failed: Attempt | None) -> Call:
+    def _source(self, attempt: Attempt) -> str:
+        """Who chose the model of an attempt."""
+        if attempt.model == self.decision.model:
+            return self.decision.source
+        again = self.cascading.asked if self.cascading else ()
+        return "cascade" if any(attempt.model == second.model for second in again) else "fallback"
+
+    def _call(self, attempt: Attempt, failed: Attempt | None, served: bool) -> Call:
         return Call(
             version=self.version,
             decision=self.decision,
             request_id=self.request_id,
             prompted=self.prompted,
+            source=self._source(attempt),
             failed=failed,
-            baseline_usd=_baseline_cost(attempt, self.decision, self.version.baseline),
+            baseline_usd=self._baseline_usd(attempt, served),
             trace=self.trace,
         )
 
-    def _record(self, attempt: Attempt) -> CallRecord:
+    def _baseline_usd(self, attempt: Attempt, served: bool) -> float | None:
+        """What the always-strong model would have cost: nothing beside an answer that is not served."""
+        if attempt.answered and not served:
+            return 0.0
+        return _baseline_cost(attempt, self.decision, self.version.baseline)
+
+    def _record(self, attempt: Attempt, *, served: bool) -> CallRecord:
         decision, request = self.decision, self.request
         chosen = attempt.model == decision.model
         baseline = self.version.baseline
         models_fault = attempt.kind in THE_MODELS_OWN_FAULT
         return CallRecord(
-            call_id=self.request_id if attempt.answered else f"{self.request_id}-{attempt.number}",
+            call_id=self.request_id if served else f"{self.request_id}-{attempt.number}",
             request_id=self.request_id,
             attempt=attempt.number,
             session_id=request.session_id,
@@ -164,14 +244,14 @@ class Completion:
             stream=attempt.stream,
             propensity=decision.propensity if chosen and decision.source != "pinned" else None,
             policy_version=decision.policy_version,
-            decision_source=decision.source if chosen else "fallback",
+            decision_source=self._source(attempt),
             confidence=decision.success_probability.get(attempt.model),
             expected_cost_usd=decision.expected_cost_usd.get(attempt.model),
             baseline_model=baseline,
-            baseline_cost_usd=_baseline_cost(attempt, decision, baseline),
+            baseline_cost_usd=self._baseline_usd(attempt, served),
             shadow_model=decision.shadow.model if decision.shadow else None,
             shadow_confidence=decision.shadow.confidence if decision.shadow else None,
-            notes=attempt.notes,
+            notes=(*attempt.notes, *(NOT_SERVED if attempt.answered and not served else ())),
             alternatives=decision.success_probability,
             effort=self._effort(attempt.model),
             served_model=attempt.served,

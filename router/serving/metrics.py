@@ -227,15 +227,14 @@ class Telemetry(ForkAware):
         """Count an attempt that ended, and trace it."""
         self._ready()
         model = _known(attempt.model, call.version.models)
-        source = call.decision.source if attempt.model == call.decision.model else "fallback"
         outcome = attempt.kind or "answered"
-        self._add("pointsman.calls", 1, {"model": model, "source": source, "outcome": outcome})
+        self._add("pointsman.calls", 1, {"model": model, "source": call.source, "outcome": outcome})
         if call.failed is not None and attempt.model != call.failed.model:
             self._add("pointsman.fallbacks", 1, {"model": model, "reason": str(call.failed.kind)})
         self._count_money(call, attempt, model)
         self._count_use(call, attempt, model)
         if self._tracer is not None:
-            self._trace(call, attempt, source)
+            self._trace(call, attempt, call.source)
 
     def warn(self, error: Exception) -> None:
         """Warn of the first error only: the next ones are most likely the same."""
@@ -355,7 +354,8 @@ class Call:
 
     Attributes:
         prompted: whether the call has messages.
-        failed: the attempt before it in the same request; None for the first.
+        source: who chose the attempt's model.
+        failed: the failed attempt before it in the same request; None for the first.
         baseline_usd: what the always-strong model would have cost; None if unknown or not compared.
         trace: where its span belongs; None: where the application's own do.
     """
@@ -364,6 +364,7 @@ class Call:
     decision: Decision
     request_id: str
     prompted: bool
+    source: str
     failed: Attempt | None
     baseline_usd: float | None
     trace: Context | None

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -30,6 +31,14 @@ def _share_or_auto(value: object, check: ValidatorFunctionWrapHandler) -> object
 
 
 ShareOrAuto = Annotated[Share | Literal["auto"], WrapValidator(_share_or_auto)]
+
+
+def _word(value: object) -> object:
+    """YAML reads an unquoted `off` as false."""
+    return "off" if value is False else value
+
+
+OffOrAuto = Annotated[Literal["off", "auto"], BeforeValidator(_word)]
 
 
 class Settings(BaseModel):

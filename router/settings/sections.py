@@ -15,7 +15,7 @@ from pydantic import (
 
 from router.effort import EFFORT_PARAMETERS, EFFORTS, action_name, effort_in, endpoint_of, parameters_of
 from router.settings.outcome_rules import FUNCTION_NAME, Outcomes
-from router.settings.section import Count, Seconds, Settings, Share, ShareOrAuto, Usd
+from router.settings.section import Count, OffOrAuto, Seconds, Settings, Share, ShareOrAuto, Usd
 
 
 class TierPrice(Settings):
@@ -39,7 +39,10 @@ class Price(Settings):
             input's price as in LiteLLM's list, or the whole price if the list has none.
         cache_write_usd_per_million: of input that the provider writes into its cache; None: likewise.
         above: price of the whole call if its prompt is long, at any tier; None: the same.
-        service_tiers: price by the call's `service_tier`, such as `flex`; another tier has the price above.
+        service_tiers: price by the call's `service_tier`, such as `flex` or `batch`; another tier has the
+            price above.
+        audio_input_usd_per_million, audio_output_usd_per_million: of audio in the request, and of a spoken
+            answer; None: the same multiple of the price of text as in LiteLLM's list.
     """
 
     input_usd_per_million: Usd
@@ -48,6 +51,8 @@ class Price(Settings):
     cache_write_usd_per_million: Usd | None = None
     above: LongPromptPrice | None = None
     service_tiers: dict[str, TierPrice] = {}
+    audio_input_usd_per_million: Usd | None = None
+    audio_output_usd_per_million: Usd | None = None
 
     @model_validator(mode="after")
     def _changes_what_costs(self) -> Self:
@@ -283,6 +288,8 @@ class Training(Settings):
             of a model with `min_calls` known outcomes at two or more.
         keep_text: whether the router's folder may hold the start of each training prompt, for
             `pointsman explain`.
+        cascade: "auto": learn from logged answers for which task types it pays to ask a second model where
+            the first one's answer looks wrong; the router asks only with the setting `cascade`.
     """
 
     encoder: str = "minilm"
@@ -300,6 +307,7 @@ class Training(Settings):
     scratch: str | None = None
     efforts: Literal["auto", "apart", "together"] = "auto"
     keep_text: bool = False
+    cascade: OffOrAuto = "off"
 
 
 class Limits(Settings):
@@ -432,6 +440,22 @@ class Registry(Settings):
     copies: str | None = None
 
 
+class Watching(Settings):
+    """Whether a router loaded by `models:/NAME@ALIAS` is compared with its own forecasts while it serves.
+
+    A look is `pointsman watch` on the router's call log, in a process of its own; of several processes on one
+    machine, one looks. It needs the extra `train`.
+
+    Attributes:
+        interval_s: seconds between two looks; None: never.
+        roll_back: whether the alias moves back if the router as a whole is shown to succeed less than it
+            forecast; False: that is only reported.
+    """
+
+    interval_s: Seconds | None = None
+    roll_back: bool = True
+
+
 class Metrics(Settings):
     """What goes out to monitoring about decisions and calls, never a prompt's text; off without an outlet.
 
@@ -496,6 +520,8 @@ class Config(Settings):
         prices: "log": what the team's own calls cost, else LiteLLM's list; "litellm": the list first.
         baseline: the always-strong model to compare costs with; None: the best single model of the training
             log.
+        cascade: "auto": where training found that it pays, an answer with tool calls or in a JSON form that
+            looks wrong is followed by one call of a second model, whose answer is served; no stream is.
     """
 
     models: dict[str, ModelSettings] = {}
@@ -507,12 +533,14 @@ class Config(Settings):
     outcomes: Outcomes = Outcomes()
     prices: Literal["log", "litellm"] = "log"
     baseline: str | None = None
+    cascade: OffOrAuto = "off"
     limits: Limits = Limits()
     calls: Calls = Calls()
     log: Log = Log()
     exploration: Exploration = Exploration()
     sessions: Sessions = Sessions()
     registry: Registry = Registry()
+    watch: Watching = Watching()
     metrics: Metrics = Metrics()
     promotion: Promotion = Promotion()
 
@@ -522,8 +550,9 @@ class Config(Settings):
         if actions := [name for name in value if effort_in(name) is not None]:
             model, effort = endpoint_of(actions[0]), effort_in(actions[0])
             raise ValueError(
-                f"settings go by the model: write {{{model}: {{efforts: [{effort}]}}}}; if this is "
-                f"the whole name of a model, alias it to another one with litellm_model {actions[0]!r}"
+                f"settings go by the model: write {{{model}: {{efforts: [{effort}]}}}}; if this is the whole "
+                f"name of a model, give it another one here: {{{model}-{effort}: {{litellm_model: "
+                f"{actions[0]}}}}}"
             )
         return value
 
@@ -547,6 +576,14 @@ class Config(Settings):
         called = own.litellm_model or endpoint_of(model)
         parameters = {**others, **parameters_of(effort)}
         return own.model_copy(update={"litellm_model": called, "parameters": parameters})
+
+    def names_in_logs(self) -> dict[str, str]:
+        """The name that a model of the logs counts under: `aliases`, and names that look like an action's.
+
+        A `litellm_model` that ends in an effort is the whole name of a model, in logs as in calls.
+        """
+        called = {own.litellm_model: name for name, own in self.models.items() if own.litellm_model}
+        return {name: own for name, own in called.items() if effort_in(name)} | self.aliases
 
     def actions(self) -> tuple[str, ...]:
         """What the models of the file let a router choose among, in their order."""

@@ -90,7 +90,17 @@ def routing_part(config: Config) -> tuple[Config, tuple[str, ...]]:
     go, which code runs on them, where they are logged, which machines read logs, or which models count as
     local.
     """
-    kept = {"models", "aliases", "rules", "objective", "fallback", "training", "prices", "baseline"}
+    kept = {
+        "models",
+        "aliases",
+        "rules",
+        "objective",
+        "fallback",
+        "training",
+        "prices",
+        "baseline",
+        "cascade",
+    }
     if not any(rule.function for rule in config.outcomes.rules):
         kept.add("outcomes")
     models = {

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from router.errors import RequestError
 from router.records import (
     LONGEST_LABEL,
+    LOOKED,
     MOST_MESSAGES,
     MOST_TAGS,
     Decision,
     Json,
     Request,
     Wishes,
+    has_text,
     message_texts,
     prompt_key,
 )
@@ -211,3 +213,17 @@ def test_too_many_messages_are_refused_before_they_are_read() -> None:
     unread: Json = object()
     with pytest.raises(RequestError, match="a request of 5,001 messages: send at most 5,000"):
         Request.of([unread] * (MOST_MESSAGES + 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "has"),
+    [
+        pytest.param("\n" * 3 * LOOKED, False, id="white space"),
+        pytest.param("\n" * 3 * LOOKED + "hi", True, id="at the end"),
+        pytest.param("hi" + "\n" * 3 * LOOKED, True, id="at the start"),
+        pytest.param("\n" * LOOKED + "hi" + "\n" * LOOKED, False, id="in the middle of a huge one"),
+        pytest.param(" hi ", True, id="short"),
+    ],
+)
+def test_text_is_sought_at_both_ends_of_a_huge_one(text: str, has: bool) -> None:
+    assert has_text(Request.of(text)) is has

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from router import Router
 from router.errors import ArtifactError, ConfigError, NoModelAllowed
 from router.explaining.explain import explain
+from router.models.model_list import listed_entry
 from router.records import Json, Request, Wishes
 from router.rules_version import RulesVersion, is_settings_file
 from router.settings.yaml_file import parse_config
 from router.version import Circumstances
+from tests.router.deciding.test_audio import speech, spoken
 
 SETTINGS = """
 models:
@@ -28,6 +30,7 @@ rules:
 HEURISTIC = "  heuristic: {strong: gpt-5, middle: mini, cheap: home}\n"
 TOOLS = [{"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}]
 MODELS = ("gpt-5", "mini", "home")
+SPEAKERS_WITH_EARS = ("azure/gpt-audio", "gemini/gemini-2.5-flash")
 
 
 def version(more: str = "", text: str = SETTINGS) -> RulesVersion:
@@ -243,6 +246,7 @@ def test_the_callers_effort_leaves_the_actions_that_have_it(parameters: Json, al
     ("models", "message"),
     [
         ("{gpt-5@low: {}}", r"settings go by the model: write {gpt-5: {efforts: \[low\]}}"),
+        ("{acme@low: {}}", r"give it another one here: {acme-low: {litellm_model: acme@low}}"),
         ("{gpt-5: {efforts: [swift]}}", "holds a word that is none of none, minimal, low"),
         ("{gpt-5: {efforts: [low, low]}}", "names an effort twice"),
     ],
@@ -267,3 +271,36 @@ def test_a_pace_on_rules_alone_is_told_to_have_no_effect(
     with Router.load(path) as router:
         assert router.pacer is None
     assert "usd_per_day has no effect" in caplog.text
+
+
+SPEAKERS = """
+models:
+  azure/gpt-audio: {}
+  gemini/gemini-2.5-flash: {}
+  gpt-4o: {}
+rules: {default: gpt-4o, answer_tokens: 100}
+"""
+
+
+def costs(content: Json, **fields: Json) -> list[float]:
+    router = RulesVersion(parse_config(SPEAKERS))
+    ((_, forecast),) = router.foresee([Request.of([{"role": "user", "content": content}], **fields)])
+    return [float(usd) for usd in forecast.cost[0]]
+
+
+def test_audio_is_expected_to_cost_what_its_length_is_billed() -> None:
+    text, heard = costs([]), costs([spoken(speech(60.0))])
+    seconds = 60 + 44 / 48_000
+    listed = [entry["input_cost_per_audio_token"] for entry in map(listed_entry, SPEAKERS_WITH_EARS) if entry]
+    extra = [b - a for a, b in zip(text, heard, strict=True)]
+    assert extra[:2] == pytest.approx([seconds * 10 * listed[0], seconds * 32 * listed[1]], rel=0.02)
+
+
+def test_a_spoken_answer_is_expected_to_cost_more_where_the_list_says_so() -> None:
+    text, aloud = costs("Hi"), costs("Hi", parameters={"modalities": ["text", "audio"]})
+    assert [b > 2 * a for a, b in zip(text, aloud, strict=True)] == [True, False, False]
+
+
+def test_a_batch_is_expected_to_cost_half() -> None:
+    text, batch = costs("Hi"), costs("Hi", parameters={"service_tier": "batch"})
+    assert [b / a for a, b in zip(text, batch, strict=True)][1:] == pytest.approx([0.5, 0.5])

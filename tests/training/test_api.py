@@ -317,6 +317,7 @@ def test_an_option_of_another_name_is_a_type_error(log: Path) -> None:
         ("compare", {"monthly_requests": float("nan")}, "monthly_requests nan: it must be at least 0"),
         ("compare", {"confidence": 0.9}, "confidence belongs to a promise"),
         ("replay", {"strategy": "all"}, "strategy 'all': it must be one of informative, random"),
+        ("replay", {"purpose": "win"}, "purpose 'win': it must be one of train, judge"),
         ("replay", {"budget": -1}, "budget -1: it must be at least 0"),
         ("replay", {"budget": float("nan")}, "budget nan: it must be at least 0"),
         ("replay", {"concurrency": 0}, "concurrency 0: it must be from 1 to 256"),

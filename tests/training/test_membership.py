@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 import router.cli  # noqa: F401 - adds the commands
@@ -82,6 +83,16 @@ def arrays(version: Version, models: tuple[str, ...]) -> list[np.ndarray[Any, An
     return [forecast.probability[:, columns], forecast.cost[:, columns], forecast.familiarity]
 
 
+def tells(registry: RouterRegistry, number: str) -> bool:
+    """Whether the page of a version says what joined, what comes next and how to load it."""
+    found = MlflowClient(registry.tracking_uri).get_model_version("support", number)
+    assert found.tags["added"] == NEW
+    words = (f"**{NEW} is added, fitted on {PROMPTS} outcomes; not compared yet.**", "`pointsman compare ")
+    return all(
+        one in (found.description or "") for one in (*words, f'Router.load("models:/support/{number}")')
+    )
+
+
 def test_a_model_joins_and_leaves_and_no_other_forecast_moves(
     command: Command, router_folder: Path, provider: Provider, tmp_path: Path
 ) -> None:
@@ -110,6 +121,7 @@ def test_a_model_joins_and_leaves_and_no_other_forecast_moves(
     assert registry.pointed("support", "challenger") == result["published"]["version"]
     (registered,) = registry.versions("support")
     assert registered.tags["parent_policy_version"] == version.policy_version
+    assert tells(registry, registered.version)
 
     again = added(command, "--yes")
     assert (again[1]["policy_version"], len(provider.requests)) == (result["policy_version"], PROMPTS)

@@ -14,7 +14,7 @@ import pytest
 from router.errors import ArtifactError
 from router.explaining.explain import explain
 from router.forecasting.training_prompts import POINTS_FILE, TEXTS_FILE, TrainingPrompts
-from router.loading.artifact import read_manifest
+from router.loading.artifact import CASCADE_FORMAT, read_manifest
 from router.records import NO_WISHES, Json, Request, prompt_key
 from router.settings.sections import Config, Objective, Training
 from router.version import TASKS_FOLDER, Circumstances, Version
@@ -319,3 +319,32 @@ def test_two_efforts_of_one_model_are_two_actions_that_the_router_chooses_among(
     assert costs["thinker@high"] > 3 * costs["thinker@low"]
     pinned = Request.of("write a poem", parameters={"reasoning_effort": "low"})
     assert router.decide(pinned).model == "thinker@low"
+
+
+def test_a_cascade_that_pays_is_learnt_and_stored_and_a_setting_serves_it(train: Trainer) -> None:
+    dice = random.Random(2)
+    calls = []
+    for number in range(400):
+        for model, good, usd in (("small", 0.75, 0.001), ("large", 0.97, 0.003)):
+            success = dice.random() < good
+            calls.append(
+                call(
+                    prompt=f"extract the fields of form {number}",
+                    model=model,
+                    answer='{"form": 1}' if success else '{"form": ',
+                    response_format={"type": "json_object"},
+                    task_type="extraction",
+                    success=success,
+                    cost_usd=usd,
+                )
+            )
+    asking = Training(estimator="success", encoder="static", cascade="auto")
+    objective = Objective(kind="budget", usd_per_call=0.0015)
+    trained = train(calls, "cascading", Config(training=asking, objective=objective))
+    assert trained.manifest["format_version"] == CASCADE_FORMAT
+    assert any(sentence.startswith("training.cascade: extraction will gain") for sentence in trained.warnings)
+    version = Version.load(trained.out, Config(cascade="auto"))
+    request = Request.of("extract", response_format={"type": "json_object"}, task_type="extraction")
+    decision = replace(version.decide(request), source="learned")
+    assert version.branch(request, decision) is not None
+    assert Version.load(trained.out, Config()).branch(request, decision) is None

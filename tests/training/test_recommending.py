@@ -135,12 +135,27 @@ def test_a_replay_is_proposed_with_its_price_where_the_log_holds_the_prompts() -
         == "The log can't tell: no support. Replay 200 prompts for about $2.00, then compare again."
     )
     assert advice.next == (
-        "pointsman replay 'my calls.parquet' --router models/r --out replayed.jsonl --most 200 --budget 4.00"
+        "pointsman replay 'my calls.parquet' --router models/r --purpose judge --out replayed.jsonl "
+        "--most 200 --budget 4.00"
     )
 
 
 def test_more_outcomes_are_wanted_where_the_log_has_no_prompts_to_replay() -> None:
     assert "Collect about" in recommend(evidence("open")).sentence
+
+
+def test_unknown_costs_ask_for_prices_and_not_for_outcomes() -> None:
+    advice = recommend(replace(evidence("open"), today=replace(evidence("open").today, cost=UNKNOWN)))
+    assert "the costs are not known. Give the models prices in pointsman.yaml" in advice.sentence
+    assert advice.next.endswith("--config pointsman.yaml")
+
+
+def test_a_router_of_one_model_that_shows_no_gain_is_no_reason_to_switch() -> None:
+    same = replace(evidence("open"), one_model="small", mix_gain=between(0.1, 0.2))
+    today = ChangeAgainst(against="x", success=between(-0.03, 0.03), cost=between(-1e-4, 1e-4))
+    assert recommend(replace(same, today=today)).sentence.startswith("Do without a router: this one sends")
+    better = replace(today, success=between(0.01, 0.03))
+    assert recommend(replace(same, today=better)).sentence.startswith("Send all requests to small: the")
 
 
 def test_value_and_interval_carry_their_signs() -> None:
@@ -152,6 +167,15 @@ def test_value_and_interval_carry_their_signs() -> None:
         "success +2.0 points [+1.0, +3.0]: more successful; "
         "cost -$2.00 per 1,000 (-50 %) [-$3.00, -$1.00]: cheaper"
     )
+
+
+def test_a_loss_that_counts_as_none_is_told_from_one_that_may_be_larger() -> None:
+    assert success_words(between(-0.009, 0.02)).endswith(
+        "not shown to differ, at most 1 point less successful"
+    )
+    assert success_words(between(-0.02, 0.02)).endswith("not shown to differ")
+    assert cost_words(between(-0.001, 0.0001), 0.004).endswith("not shown to differ, at most 5 % dearer")
+    assert cost_words(between(-0.001, 0.001), 0.004).endswith("not shown to differ")
 
 
 def test_unknown_differences_have_no_bounds() -> None:
@@ -167,5 +191,6 @@ def test_one_look_of_many_is_corrected() -> None:
 
 def test_a_log_that_can_not_tell_lacks_outcomes_of_each_model_held_out() -> None:
     open_log = replace(evidence(refused="too thin"), known=(150, 20, 300))
-    assert "Collect about 230 more prompts" in recommend(open_log).sentence
-    assert outcomes_missing((150, 20, 300), 0.1) == 1850 + 1980 + 1700
+    assert "Collect about 230 more known outcomes, then" in recommend(open_log).sentence
+    assert (outcomes_missing((150, 20, 300)), outcomes_missing((13.5, 9, 16.1))) == (230, 570)
+    assert (outcomes_missing((199.5,)), outcomes_missing((200, 300))) == (1, 0)

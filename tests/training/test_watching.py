@@ -22,7 +22,7 @@ from training import watching
 from training.pipeline import Trained
 from training.progress import Reporter
 from training.prompts.from_logs import ReadOptions
-from training.tracking.versions import CHAMPION, RouterRegistry
+from training.tracking.versions import CHAMPION, Move, RouterRegistry
 from training.watching import OTHER, Watched, WatchJob, watch_router
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -195,8 +195,9 @@ def test_the_command_tells_by_its_exit_code_and_rolls_back_on_demand(
     monkeypatch.setattr(RouterRegistry, "load", lambda *_: log.version)
     moves: list[str] = []
 
-    def rollback(self: RouterRegistry, name: str, alias: str) -> None:
-        moves.append(f"{name}@{alias}")
+    def rollback(self: RouterRegistry, name: str, alias: str, *, seen: str) -> Move:
+        moves.append(f"{name}@{alias} from {seen}")
+        return Move.of(alias, "0", seen)
 
     monkeypatch.setattr(RouterRegistry, "rollback", rollback)
     registry.move("sample", CHAMPION, "1", seen=registry.pointed("sample", CHAMPION))
@@ -206,6 +207,9 @@ def test_the_command_tells_by_its_exit_code_and_rolls_back_on_demand(
     code, told = run(trained, bad)
     assert (code, told["findings"][0]["kind"], told["move"], moves) == (6, "router", None, [])
     assert run(trained, bad, "--roll-back")[0] == 6
-    assert moves == ["sample@champion"]
+    assert moves == ["sample@champion from 1"]
+    tags = registry.versions("sample")[-1].tags
+    assert tags[watching.DECISION].startswith("@champion moved back to version 0, 20")
+    assert tags[watching.REASONS].startswith("all calls: succeeds on ")
     with pytest.raises(ConfigError, match="--roll-back moves an alias"):
         run(trained, bad, "--roll-back", router=str(trained.out))

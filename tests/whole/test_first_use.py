@@ -168,6 +168,12 @@ def test_nothing_is_said_that_the_log_can_not_tell(used: FirstUse) -> None:
     assert not re.search(r"\bnan\b", re.sub(r"(?s)<(script|style).*?</\1>", "", page))
 
 
+def test_one_number_says_how_many_outcomes_are_missing(used: FirstUse) -> None:
+    missing = used.report.readiness.outcomes_missing
+    assert f"about {missing:,} more known outcomes" in used.report.readiness.sentence
+    assert f"about {missing:,} more known outcomes" in used.comparison.recommendation.sentence
+
+
 def test_every_call_and_every_thumb_of_an_export_is_read(used: FirstUse) -> None:
     calls = pl.read_parquet(used.imported.out)
     assert (len(calls), calls["success"].count()) == (CALLS, used.known)

@@ -15,6 +15,7 @@ from router.text import shortened
 from training.inspecting.counting import NONE
 from training.inspecting.inspection import Group, Inspection
 from training.inspecting.page import formats, where_rows_went
+from training.reading.summary import rows_in_files
 
 console = Console(highlight=False, emoji=False)
 MOST_ROWS = 15
@@ -42,11 +43,13 @@ def show_inspection(inspection: Inspection, missing: Sequence[str], verdict: str
     _line(f"{several:,} prompts ({_share(several, total)}) tried on several models")
     _pairs("prompts in common", inspection.same, inspection)
     _pairs("same opening", inspection.alike, inspection)
-    _line(
-        f"{inspection.repeats:,} calls repeat a prompt on the same model; {inspection.conflicts:,} of "
-        f"{inspection.repeated:,} repeated pairs of prompt and model have both outcomes; "
-        f"{inspection.total.contradicting:,} calls contradict their score"
-    )
+    if inspection.repeats:
+        _line(
+            f"{inspection.repeats:,} calls repeat a prompt on the same model; {inspection.conflicts:,} of "
+            f"{inspection.repeated:,} repeated pairs of prompt and model have a success and a failure"
+        )
+    if inspection.total.contradicting:
+        _line(f"{inspection.total.contradicting:,} calls contradict their score")
     _line(f"{inspection.in_templates:,} prompts ({_share(inspection.in_templates, total)}) share a template")
     for template in inspection.templates[:5]:
         opening = f": {template.opening}" if template.opening else ""
@@ -62,7 +65,7 @@ def show_inspection(inspection: Inspection, missing: Sequence[str], verdict: str
 
 
 def _rows(inspection: Inspection) -> None:
-    _line(f"{inspection.reading.rows:,} rows in {len(inspection.reading.files):,} file(s)")
+    _line(rows_in_files(inspection.reading))
     for what, rows in where_rows_went(inspection.reading).items():
         _line(f"{rows:,} ({_share(rows, inspection.reading.rows)}) {what}", indent="  ")
 
@@ -130,6 +133,9 @@ def _too_wide(title: str, names: Sequence[str]) -> bool:
 
 
 def _costs(inspection: Inspection) -> None:
+    if not any(one.compared for one in inspection.costs):
+        _line("no call has a cost, both token counts and a model of LiteLLM's list, to check the cost by")
+        return
     table = _table("model", "compared", "logged", "tokens x\nlist price", "ratio", "over\n5 % off")
     for one in inspection.costs[:MOST_ROWS]:
         table.add_row(

@@ -56,12 +56,20 @@ def replay_command(
     most: Annotated[
         int | None, typer.Option(min=1, help="Most prompts; default: as many as the budget covers.")
     ] = None,
-    strategy: Annotated[
-        Literal["informative", "random"],
+    purpose: Annotated[
+        Literal["train", "judge"],
         typer.Option(
-            help="informative: likelier the more an outcome is worth; random: all alike, by task type."
+            help="train: draw from all prompts; judge: from those that the router was not trained on, since "
+            "compare counts no others."
         ),
-    ] = "informative",
+    ] = "train",
+    strategy: Annotated[
+        Literal["informative", "random"] | None,
+        typer.Option(
+            help="informative: likelier the more an outcome is worth, the default to train; random: all "
+            "alike, by task type, the default to judge."
+        ),
+    ] = None,
     concurrency: Concurrency = 8,
     rate: Annotated[
         float | None, typer.Option(metavar="PER_MINUTE", min=0.1, help="Most calls a minute, of each model.")
@@ -90,6 +98,7 @@ def replay_command(
             budget=budget,
             models=[name.strip() for name in models.split(",") if name.strip()] if models else (),
             most=most,
+            purpose=purpose,
             strategy=strategy,
             concurrency=concurrency,
             rate=rate,
@@ -138,7 +147,9 @@ def show_replayed(replayed: Replayed) -> None:
 
 def _show_plan(offer: ReplayOffer, show: Callable[[Table], None], print_line: Callable[[str], None]) -> None:
     """Show the calls that are left and their price: as data, or beside a question on standard error."""
-    table = Table(title=f"{offer.prompts:,} prompts, {offer.finished:,} calls finished before")
+    unseen = f"{offer.unseen:,} of them unseen in training"
+    title = f"{offer.prompts:,} prompts, {unseen}; {offer.finished:,} calls finished before"
+    table = Table(title=title)
     for name in ("model", "calls", "expected", "at most"):
         table.add_column(name, justify="left" if name == "model" else "right")
     for name, cost in [*offer.by_model.items(), ("all", offer.cost)]:

@@ -34,15 +34,18 @@ from training.reading.files.log_file import OWN_LOG
 from training.reading.outcomes.judge_report import GraderReport, JudgeReport
 from training.reading.outcomes.session_rules import OutcomeCounts
 from training.reading.rows.cleaning import TEXT_NOT_KEPT
-from training.reading.summary import ReadSummary, same_names
+from training.reading.summary import ReadSummary, rows_in_files, same_names
 
 console = Console(highlight=False, emoji=False)
 MOST_PAIRS = 4
+OUTCOMES = {"loss": "worse", "win": "better", "undecided": "open"}
+"""What a claim means for the router, in a word that stands before it."""
 
 
 def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
     """Print what was read from call logs, and what was not."""
-    console.print(f"{summary.rows:,} rows in {len(summary.files):,} file(s): {summary.calls:,} calls", end="")
+    calls = f"{summary.calls:,} call{'s' * (summary.calls != 1)}"
+    console.print(f"{rows_in_files(summary)}: {calls}", end="")
     counts = {
         "rejected": summary.rejected,
         "repeat a call_id": summary.duplicates - summary.copies,
@@ -180,20 +183,20 @@ def trained(result: Trained) -> None:
     _estimators(result)
     metrics, policy = result.manifest["metrics"], result.manifest["policy"]
     for warning in result.warnings:
-        console.print(f"note: {warning}", style="yellow", markup=False, soft_wrap=True)
+        console.print(f"note: {printable(warning)}", style="yellow", markup=False, soft_wrap=True)
     if "test" in metrics:
         test = metrics["test"]
         filled = f", {rate(test['filled_in'])} of the outcomes estimated" if test["filled_in"] else ""
         console.print(
             f"untouched test part, {decimal(test['prompts'], 0)} prompts{filled}, costs per 1,000 requests: "
-            f"success {rate(test['success'])} at {usd_per_thousand(test['cost_usd'])}; best single "
+            f"success {rate(test['success'])} at {usd_per_thousand(test['cost_usd'])}; best single model "
             f"{rate(test['best_single_success'])} at {usd_per_thousand(test['best_single_cost_usd'])}",
             soft_wrap=True,
         )
     console.print(
-        f"steps aside below confidence {decimal(policy['least_confidence'], 2)} or "
-        f"similarity {decimal(policy['least_familiarity'], 2)}; {result.embedded:,} prompts embedded, "
-        "the rest were cached",
+        "leaves a prompt to the rule table below a chance of success of "
+        f"{decimal(policy['least_confidence'], 2)} or a similarity to known prompts of "
+        f"{decimal(policy['least_familiarity'], 2)}; {result.embedded:,} prompts embedded, the rest cached",
         soft_wrap=True,
     )
     version = f", version {result.published.version}" if result.published.version else ""
@@ -202,8 +205,9 @@ def trained(result: Trained) -> None:
     )
     console.print(f"router {result.manifest['policy_version']} written: {result.out}", soft_wrap=True)
     console.print(f"digest {digest_of(result.manifest)}", soft_wrap=True)
-    console.print(f"\n{result.recommendation.sentence}", style="bold", markup=False, soft_wrap=True)
-    console.print(f"next: {result.recommendation.next}", markup=False, soft_wrap=True)
+    advice = result.recommendation
+    console.print(f"\n{printable(advice.sentence)}", style="bold", markup=False, soft_wrap=True)
+    console.print(f"next: {printable(advice.next)}", markup=False, soft_wrap=True)
 
 
 def comparison(result: Comparison, out: Path) -> None:
@@ -239,7 +243,7 @@ def decisions(rows: Sequence[tuple[Mapping[str, Json], Mapping[str, Json]]]) -> 
         table.add_row(
             escape(str(request.get("id", ""))),
             escape(str(request.get("task_type") or "")),
-            escape(answer["model"]),
+            escape(printable(answer["model"])),
             answer["source"],
             decimal(answer["confidence"], 2),
             usd_per_thousand(usd),
@@ -260,7 +264,7 @@ def _models(result: Trained) -> None:
     for model, figures in result.report["models"].items():
         success, cost = figures["success_rate"], figures["mean_cost_usd"]
         table.add_row(
-            escape(model),
+            escape(printable(model)),
             f"{figures['calls']:,}",
             f"{figures['known_outcomes']:,}",
             rate(success),
@@ -277,16 +281,16 @@ def _models(result: Trained) -> None:
             f"[{signed_points(low)}, {signed_points(high)}], cost "
             f"{dollars(dominance['cost_difference_usd'] * 1000, signed=True)} per 1,000 requests)"
         )
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(printable(line), markup=False, soft_wrap=True)
     if rare := result.report["rarely_shared"]:
         pairs = [f"{' and '.join(pair['models'])} ({pair['prompts']:,})" for pair in rare[:MOST_PAIRS]]
         more = f" and {len(rare) - MOST_PAIRS} more pairs" if len(rare) > MOST_PAIRS else ""
         least = f"{LEAST_IN_COMMON} are the least"
         what = "prompts in common with both outcomes and both costs"
         line = f"not enough {what} to compare: {', '.join(pairs)}{more}; {least}"
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(printable(line), markup=False, soft_wrap=True)
     status = ", ".join(f"{count:,} {name}" for name, count in result.report["label_status"].items())
-    console.print(f"labels: {status}")
+    console.print(f"label, the cheapest model that succeeds: {status} (prompts)", soft_wrap=True)
 
 
 def _estimators(result: Trained) -> None:
@@ -306,6 +310,11 @@ def _estimators(result: Trained) -> None:
             decimal(scores.get("calibration_error", float("nan")), 4),
         )
     console.print(table)
+    console.print(
+        "value: success of the choices less what their cost is worth; Brier, ECE: errors of the chances, "
+        "0 at best",
+        soft_wrap=True,
+    )
     console.print(f"published: {result.fitted.published}, because {result.fitted.why}", soft_wrap=True)
 
 
@@ -318,7 +327,7 @@ def _claims(claims: Sequence[Claim]) -> None:
     grid.add_column()
     for claim in claims:
         style = {"loss": "red", "win": "green"}.get(claim.outcome, "yellow")
-        word = {"loss": "worse", "win": "better", "undecided": "open"}.get(claim.outcome, claim.outcome)
+        word = OUTCOMES.get(claim.outcome, claim.outcome)
         grid.add_row(f"[{style}]{word}[/]", escape(shortened(claim.text, 600)))
     console.print(grid)
 
@@ -353,13 +362,14 @@ def _policies(result: Comparison) -> None:
     ):
         table.add_column(column, justify="right", no_wrap=True)
     policies = (result.router, *result.policies)
-    for policy in policies:
-        table.add_row(*_policy_row(policy, is_router=policy is result.router))
-    console.print(table, "")
     refused: dict[str, list[str]] = {}
     for policy in policies:
-        if policy.support is not None and policy.support.refused is not None:
-            refused.setdefault(policy.support.refused, []).append(shortened(policy.name, 60))
+        why = policy.support.refused if policy.support else None
+        if why is not None:
+            refused.setdefault(why, []).append(shortened(policy.name, 60))
+        if why is None or policy is result.router:
+            table.add_row(*_policy_row(policy, is_router=policy is result.router))
+    console.print(table, "")
     for why, names in refused.items():
         console.print(f"refused: {', '.join(names)}: {shortened(why, 300)}", style="yellow", markup=False)
 

@@ -85,9 +85,13 @@ def _show_comparison(registry: RouterRegistry, name: str, version: str) -> None:
             f"`pointsman compare CALLS... --router models:/{name}/{version} --out report` makes one"
         )
         return
+    from training.commands.tables import OUTCOMES
+
     say(f"the last comparison of version {version}, on {report['prompts']:,} prompts:")
+    if advice := report.get("recommendation"):
+        say(advice["sentence"])
     for claim in report["verdict"]:
-        say(f"  {claim['outcome']}: {claim['text']}")
+        say(f"  {OUTCOMES.get(claim['outcome'], claim['outcome'])}: {claim['text']}")
 
 
 def _confirm(question: str, *, yes: bool) -> None:
@@ -141,5 +145,5 @@ def _cells(version: dict[str, Json]) -> Sequence[str]:
         "" if calls is None else f"{decimal(calls, 0)} calls, {str(digest)[:8]}",
         "" if success is None else rate(success),
         "" if cost is None else usd_per_thousand(cost),
-        version["recommendation"] or "",
+        (version["recommendation"] or "").replace("_", " "),
     )

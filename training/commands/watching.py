@@ -61,18 +61,21 @@ def watch_command(
     offline()
     from router.settings.yaml_file import load_config
     from training.tracking.versions import RouterRegistry
-    from training.watching import WatchJob, watch_router
+    from training.watching import WatchJob, move_back, watch_router
 
     registry = RouterRegistry(tracking_uri)
     pointed = re.fullmatch(r"models:/([^/]+)@([^/@]+)", router)
     number = registry.pointed(pointed[1], pointed[2]) if pointed else None
     if roll_back and number is None:
         raise ConfigError(f"--roll-back moves an alias, and {router} names none: write models:/NAME@ALIAS")
-    version = registry.load(pointed[1], number) if pointed and number else loaded_version(router, config)
-    settings = load_config(config) if config else version.config
+    given = load_config(config) if config else None
+    if pointed and number:
+        version = registry.load(pointed[1], number, given)
+    else:
+        version = loaded_version(router, config)
     job = WatchJob(
         sources=calls,
-        reading=reading_of(settings, mapping, rejects, cache),
+        reading=reading_of(given or version.config, mapping, rejects, cache),
         version=version,
         router=router,
         name=pointed[1] if pointed else None,
@@ -81,8 +84,8 @@ def watch_command(
     with progress_bars() as progress:
         result = watch_router(job, progress)
     moved = None
-    if roll_back and result.worse and pointed and registry.pointed(pointed[1], pointed[2]) == number:
-        moved = registry.rollback(pointed[1], pointed[2])
+    if roll_back and pointed and number:
+        moved = move_back(result, registry, pointed[1], pointed[2], number)
     if as_json:
         print_json({**result.to_json(), "move": moved.to_json() if moved else None})
     else:

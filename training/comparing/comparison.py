@@ -47,14 +47,20 @@ from training.comparing.measuring.results import (
     looks,
     policy_results,
     slice_results,
-    success_gained,
     supported,
 )
 from training.comparing.measuring.slices import Slice, slices_of
 from training.comparing.policies.baselines import BEST_SINGLE, ORACLE, SHUFFLE, TASK_TYPE
 from training.comparing.report.sentences import verdicts
 from training.recommending import FEW, recommend
-from training.statistics.intervals import Sums, cluster_numbers, cut_to_range, interval, resampled_blocks
+from training.statistics.intervals import (
+    Interval,
+    Sums,
+    cluster_numbers,
+    cut_to_range,
+    interval,
+    resampled_blocks,
+)
 from training.statistics.resampling import grouped, resampled_parts
 
 
@@ -111,7 +117,7 @@ def compare_evaluated(
     comparison = Comparison(
         method=evaluated.method,
         recommendation=recommend(router_evidence(evaluated, results, reference.name, sums, silent, log)),
-        change=_change(reference.name, sums.policies[reference.name], log.requests_per_month),
+        change=_change(reference.name, results, sums.policies, log.requests_per_month),
         verdict=(),
         provenance=evaluated.provenance,
         models=evaluated.models,
@@ -240,8 +246,12 @@ def _blocks(
             yield ("support", policy.name), support_columns(evaluated.study, policy.chances())
 
 
-def _change(today: str, sums: Sums, requests_per_month: float) -> ChangeFromToday:
+def _change(
+    today: str, results: Sequence[PolicyResult], policies: Mapping[str, Sums], requests_per_month: float
+) -> ChangeFromToday:
     """How much more 1,000 requests would cost, and how many more would fail, with the router than today."""
+    sums = policies[today]
+    gained = next(one.success_difference.interval for one in results if one.name == today)
     per_month = PolicyBlock.statistic(lambda s: requests_per_month * cost_gained(s))
     return ChangeFromToday(
         today=today,
@@ -250,7 +260,14 @@ def _change(today: str, sums: Sums, requests_per_month: float) -> ChangeFromToda
         requests_per_month=requests_per_month,
         usd_per_month=interval(sums, per_month),
         failures_per_1000=cut_to_range(
-            interval(sums, PolicyBlock.statistic(lambda s: -1000 * success_gained(s))), -1000.0, 1000.0
+            Interval(
+                value=-1000 * gained.value,
+                low=-1000 * gained.high,
+                high=-1000 * gained.low,
+                above=1 - gained.above,
+            ),
+            -1000.0,
+            1000.0,
         ),
     )
 

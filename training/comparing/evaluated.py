@@ -261,6 +261,25 @@ class PolicyResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CascadeResult:
+    """What the router's cascade would change, on the prompts whose answers it checks; both calls count.
+
+    Attributes:
+        prompts: number of them with the answer of the router's choice.
+        asked: part of them for which a second model is asked; NaN if nothing can be told.
+        success_change: mean success with the cascade less without.
+        cost_change_usd: the same of the cost, USD a call.
+        latency_change_s: the same of the wait, in seconds; over the prompts whose latencies are logged.
+    """
+
+    prompts: int
+    asked: float = math.nan
+    success_change: Interval = UNKNOWN
+    cost_change_usd: Interval = UNKNOWN
+    latency_change_s: Interval = UNKNOWN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CurveResult:
     """A policy swept over its weight on cost.
 
@@ -497,6 +516,7 @@ class Comparison(Showable):
         reference: name of the policy that slices and examples compare with.
         text_shown: whether the examples may show prompts.
         looked_at: number of comparisons that Holm's correction covers, by family.
+        cascade: what the router's cascade would change; None if it has learned none.
     """
 
     method: Method
@@ -528,6 +548,7 @@ class Comparison(Showable):
     warnings: tuple[str, ...]
     n_resamples: int
     seed: int
+    cascade: CascadeResult | None = None
 
     def in_short(self) -> str:
         """See `Showable`."""

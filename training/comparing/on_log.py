@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
 
+from router.deciding.cascade import is_checked
 from router.errors import NothingToJudge
 from router.errors.masking import without_credentials
 from router.numbers import dollars, level
@@ -19,11 +20,13 @@ from training.comparing.evaluated import Comparison, Evaluated, Promise, Provena
 from training.comparing.evaluating import evaluate
 from training.comparing.job import CompareJob
 from training.comparing.measuring.advising import LogFacts
+from training.comparing.measuring.cascading import cascade_on, cascade_sentence
 from training.comparing.measuring.promising import promise_on, supported_promise
 from training.comparing.report.record import comparison_record
 from training.comparing.report.write import write_report
 from training.learning.manifest import library_versions
 from training.progress import Reporter
+from training.prompts.answers import AnswerTable, answers_of
 from training.prompts.from_logs import calls_of, table_of
 from training.prompts.table import PromptTable
 from training.statistics.blocks import AT_ONCE
@@ -46,9 +49,11 @@ def compare_on_log(job: CompareJob, reporter: Reporter) -> Comparison:
         RouterError: MLflow does not take the report, which is already written to disk.
     """
     models = job.models()
-    with calls_of(job.sources, job.reading, reporter) as files:
+    cascades = "cascade" in job.judged.manifest
+    with calls_of(job.sources, job.reading, reporter, grade=cascades) as files:
         digest, calls_in_log = files.summary.digest, files.summary.calls
         table = table_of(files, job.reading.config, reporter, models)
+        answers = answers_of(files, table.columns(models), is_checked) if cascades else None
     chosen = rows_to_judge(table.columns(models), job)
     whole = table.rows(chosen.rows)
     timed = bool(np.isfinite(table.times).any())
@@ -83,15 +88,28 @@ def compare_on_log(job: CompareJob, reporter: Reporter) -> Comparison:
             replayable=chosen.left_out.get(PARTIAL, 0) if chosen.exact else len(chosen.rows),
             calls=tuple(job.sources),
             router=job.judged_name,
+            known=chosen.known,
             requests_per_month=per_month,
         ),
     )
+    if answers is not None:
+        comparison = _with_cascade(comparison, evaluated, job.judged, answers.rows(chosen.rows))
     write_report(comparison, job.out)
     if job.tracking_uri is not None:
         publish_comparison(
             job.out, comparison_record(comparison), job.tracking_uri, job.judged.policy_version
         )
     return comparison
+
+
+def _with_cascade(
+    comparison: Comparison, evaluated: Evaluated, router: Version, answers: AnswerTable
+) -> Comparison:
+    """The comparison with what the router's cascade would change."""
+    result = cascade_on(evaluated, router, answers)
+    if result is None:
+        return comparison
+    return replace(comparison, cascade=result, warnings=(*comparison.warnings, cascade_sentence(result)))
 
 
 def requests_per_month(times: FloatArray, calls: int) -> float:
@@ -115,10 +133,12 @@ class JudgedPrompts:
 
     Attributes:
         exact: every model's outcome is known on each of them.
+        known: number of fresh prompts with a known outcome of each model.
         left_out: number of other prompts by reason.
     """
 
     rows: IntArray
+    known: tuple[int, ...]
     exact: bool
     left_out: Mapping[str, int]
 
@@ -155,7 +175,8 @@ def rows_to_judge(table: PromptTable, job: CompareJob) -> JudgedPrompts:
             f"models ({', '.join(table.models)}) that it was not trained on"
             + (way_out if job.method == "exact" else "")
         )
-    return JudgedPrompts(rows=np.flatnonzero(kept), exact=exact, left_out=left_out)
+    each = tuple(known[fresh].sum(axis=0).tolist())
+    return JudgedPrompts(rows=np.flatnonzero(kept), known=each, exact=exact, left_out=left_out)
 
 
 def _promise(evaluated: Evaluated, job: CompareJob) -> Promise | None:

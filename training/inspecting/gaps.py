@@ -5,13 +5,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from router.errors.masking import without_credentials
 from router.numbers import UNKNOWN, decimal, dollars, level, rate, unit_of
 from router.records import Json
 from router.settings.sections import Training
+from router.text import shortened
 from training.inspecting.counting import NONE
-from training.inspecting.inspection import CostCheck, Group, Inspection
+from training.inspecting.inspection import CostCheck, Inspection
 from training.pages.rendering import Showable
 from training.reading.summary import same_names
 from training.recommending import LEAST_JUDGED, outcomes_missing
@@ -29,6 +31,9 @@ MUCH_OFF = 0.10
 MUCH_SKIPPED = 0.05
 FEW_DAYS = 7
 MOST_NAMED = 5
+LONG_NAME = 120
+FIRST_DAY = "2019-01-01"
+"""No earlier call was made to a model of today: such a time is of a wrong unit."""
 
 
 CALLS = "CALLS"
@@ -139,15 +144,22 @@ class LogReport(Showable):
 def readiness_of(inspection: Inspection, training: Training) -> Readiness:
     """Say whether a log can train a router by the settings, and whether it can judge one.
 
-    To judge takes `LEAST_JUDGED` known outcomes of each model in the part held out.
+    To judge takes `LEAST_JUDGED` known outcomes of each model that training does not see: those of the part
+    held out, and those that are logged later.
     """
     usable = [model for model in inspection.models if model.known >= training.min_calls]
     can_train = len(usable) >= 2
-    share = training.test_share or 1.0
-    known = sorted((model.known for model in inspection.models), reverse=True)[: max(len(usable), 2)]
-    missing = outcomes_missing([*known, 0, 0][: max(len(usable), 2)], share)
+    share = training.test_share
+    unseen = sorted(
+        (share * inspection.both_known.get(model.name, {}).get(model.name, 0) for model in inspection.models),
+        reverse=True,
+    )
+    missing = outcomes_missing([*unseen, 0, 0][: max(len(usable), 2)])
+    enough_prompts = share * inspection.total.prompts >= LEAST_JUDGED
+    alike = sum(model.succeeded for model in usable) in (0, sum(model.known for model in usable))
     trains = (
         f"yes, on {len(usable)} models"
+        + (", but all outcomes are alike, which teaches only costs" if alike else "")
         if can_train
         else f"no, two models with {training.min_calls:,} known outcomes each are needed, "
         f"{len(usable) or 'none'} has them"
@@ -156,8 +168,9 @@ def readiness_of(inspection: Inspection, training: Training) -> Readiness:
         "yes"
         if can_train and not missing
         else f"{'not for sure' if can_train else 'no'}, about {missing:,} more known outcomes are needed "
-        f"({LEAST_JUDGED} of each model on the {level(share)} held out)"
-        + (f", or a replay of {LEAST_JUDGED:,} prompts" if can_train else "")
+        f"after training ({LEAST_JUDGED} of each model on prompts that it did not see; of this log it leaves "
+        f"out {level(share)})"
+        + (f", or a replay of {LEAST_JUDGED:,} prompts" if can_train and enough_prompts else "")
     )
     return Readiness(
         can_train=can_train,
@@ -177,6 +190,7 @@ def missing_for_a_router(
         can_train: the log can train a router, without which there is no replay.
     """
     gaps = (
+        *_unread(inspection),
         *_models(inspection),
         *_outcomes(inspection),
         *_prompts(inspection),
@@ -200,14 +214,25 @@ def command_on(sources: Sequence[str], *words: str) -> str:
     return shlex.join(["pointsman", *whole])
 
 
+def _unread(inspection: Inspection) -> Iterator[Gap]:
+    reading = inspection.reading
+    if reading.rejected > MUCH_SKIPPED * reading.rows:
+        why = _named([f"{reject.reason} ({reject.rows:,})" for reject in reading.rejects])
+        yield Gap(
+            f"{rate(reading.rejected / reading.rows)} of the rows can't be read: {why}; `train` stops at "
+            "training.max_reject_share. Correct them, or map the columns (--map FIELD=COLUMN).",
+            ("inspect", CALLS, "--rejects", "rejects.jsonl"),
+        )
+
+
 def _models(inspection: Inspection) -> Iterator[Gap]:
     for sentence, options in same_names(inspection.reading):
         yield Gap(f"{sentence}.", ("inspect", CALLS, *options))
     if len(inspection.models) == 1:
         yield Gap(
-            f"Only one model, {inspection.models[0].name}, is in the log, so there is nothing to choose "
-            "between: call a cheaper and a stronger one on some of these prompts, and record the outcomes. "
-            f"{_by_rules([inspection.models[0].name, 'OTHER_MODEL'])}",
+            f"Only one model, {_named([inspection.models[0].name])}, is in the log, so there is nothing to "
+            "choose between: call a cheaper and a stronger one on some of these prompts, and record the "
+            f"outcomes. {_by_rules([inspection.models[0].name, 'OTHER_MODEL'])}",
             MORE,
         )
 
@@ -292,8 +317,8 @@ def _conflicts(inspection: Inspection) -> Iterator[Gap]:
 def _prompts(inspection: Inspection) -> Iterator[Gap]:
     if inspection.total.prompts < LEAST_PROMPTS:
         yield Gap(
-            f"{inspection.total.prompts:,} distinct prompts are few: with fewer than {LEAST_PROMPTS} a "
-            "router hardly learns more than which model is best on average. Log longer.",
+            f"Few distinct prompts ({inspection.total.prompts:,}): with fewer than {LEAST_PROMPTS} a router "
+            " hardly learns more than which model is best on average. Log longer.",
             MORE,
         )
     days = [day for day in inspection.days if day.name != NONE]
@@ -302,7 +327,17 @@ def _prompts(inspection: Inspection) -> Iterator[Gap]:
             "No call has a time, so training can't test on the latest calls: log `time`.",
             ("inspect", CALLS, "--map", "time=COLUMN"),
         )
-    elif len(days) < FEW_DAYS:
+        return
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
+    wrong = [day for day in days if not FIRST_DAY <= day.name <= tomorrow]
+    if wrong:
+        named = _named([f"{day.name} ({day.calls:,} calls)" for day in wrong])
+        yield Gap(
+            f"Times that can't be right: {named}. Training tests on the latest calls, so correct `time`, or "
+            "map another column.",
+            ("inspect", CALLS, "--map", "time=COLUMN"),
+        )
+    if len(days) < FEW_DAYS:
         yield Gap(
             f"The calls are of {len(days)} day{'s' * (len(days) > 1)} only, so the log does not show a whole "
             "week.",
@@ -316,10 +351,10 @@ def _overlap(inspection: Inspection) -> Iterator[Gap]:
         return
     shared = inspection.several_models / total.prompts
     if shared < LEAST_SHARED:
+        few = f"Only {rate(shared)} of the prompts ({inspection.several_models:,}) were"
         yield Gap(
-            f"Only {rate(shared)} of the prompts ({inspection.several_models:,}) were tried on more than one "
-            "model. Replay a sample of them on the other models: a prompt that several models answered "
-            "teaches most.",
+            f"{few if shared else 'None of the prompts was'} tried on more than one model. Replay a sample "
+            "of them on the other models: a prompt that several models answered teaches most.",
             REPLAY,
         )
         disjoint = _disjoint(inspection)
@@ -390,20 +425,29 @@ def _texts(inspection: Inspection) -> Iterator[Gap]:
             "texts are missing or redacted, log them from now on.",
             MORE,
         )
-    if reading.rejected > MUCH_SKIPPED * reading.rows:
-        yield Gap(
-            f"{rate(reading.rejected / reading.rows)} of the rows can't be read; `train` stops at "
-            "training.max_reject_share. Correct them, or map the columns (--map FIELD=COLUMN).",
-            ("inspect", CALLS, "--rejects", "rejects.jsonl"),
-        )
 
 
 def _costs(inspection: Inspection) -> Iterator[Gap]:
-    free = [group for group in inspection.models if not group.costed]
-    if free:
+    costed = {group.name: group.costed for group in inspection.models}
+    free = [cost for cost in inspection.costs if not costed.get(cost.model) and not cost.in_settings]
+    if listed := [cost.model for cost in free if cost.listed]:
         yield Gap(
-            f"No cost is logged for {_named([group.name for group in free])}: give prices in pointsman.yaml, "
-            "or log `cost_usd` or token counts.",
+            f"No cost is logged for {_named(listed)}: LiteLLM's list price counts; give your own in "
+            "pointsman.yaml, or log `cost_usd` or token counts.",
+            WITH_SETTINGS,
+        )
+    if unlisted := [cost.model for cost in free if not cost.listed]:
+        yield Gap(
+            f"No cost is logged for {_named(unlisted)}, and LiteLLM lists no price: give one in "
+            "pointsman.yaml, or log `cost_usd`. A limit on costs rules out a model of unknown price.",
+            WITH_SETTINGS,
+        )
+    partly = [group for group in inspection.models if 0 < group.costed < group.calls * (1 - MUCH_OFF)]
+    if partly:
+        named = _named([f"{group.name} ({rate(1 - group.costed / group.calls)})" for group in partly])
+        yield Gap(
+            f"Calls of unknown cost, which sums and prices leave out: {named}. Log `cost_usd` or token "
+            "counts with every call.",
             WITH_SETTINGS,
         )
     off = [cost for cost in inspection.costs if _is_off(cost)]
@@ -421,17 +465,6 @@ def _costs(inspection: Inspection) -> Iterator[Gap]:
             f"Costs that don't match tokens x LiteLLM's list price: {named}. {why}",
             WITH_SETTINGS,
         )
-    unlisted = [
-        cost.model
-        for cost in inspection.costs
-        if not cost.listed and not _costed(inspection.models, cost.model)
-    ]
-    if unlisted:
-        names = _named(unlisted)
-        yield Gap(
-            f"LiteLLM lists no price for {names}, and the log has no cost: give one in pointsman.yaml.",
-            WITH_SETTINGS,
-        )
 
 
 def _is_off(cost: CostCheck) -> bool:
@@ -439,11 +472,9 @@ def _is_off(cost: CostCheck) -> bool:
     return cost.listed_usd > 0 and (cost.off_share > MUCH_OFF or abs(cost.ratio - 1) > MUCH_OFF)
 
 
-def _costed(models: Sequence[Group], name: str) -> bool:
-    return any(model.name == name and model.costed for model in models)
-
-
 def _named(names: Sequence[str]) -> str:
     """Names for a sentence: the first few, and the number of the others."""
     more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(shortened(name, LONG_NAME) for name in names[:MOST_NAMED]) + (
+        f" and {more} more" if more > 0 else ""
+    )

@@ -58,6 +58,7 @@ class CostCheck:
 
     Attributes:
         listed: whether LiteLLM lists a price for it.
+        in_settings: whether the settings hold one.
         compared: calls with a cost and both token counts.
         logged_usd, listed_usd: sums over the compared calls.
         off: compared calls whose cost is more than 5 % off the list price.
@@ -65,6 +66,7 @@ class CostCheck:
 
     model: str
     listed: bool
+    in_settings: bool
     calls: int
     compared: int
     logged_usd: float
@@ -78,8 +80,8 @@ class CostCheck:
 
     @property
     def off_share(self) -> float:
-        """Share of the compared calls that are off; NaN if none was compared."""
-        return self.off / self.compared if self.compared else math.nan
+        """Share of the compared calls that are off; NaN if the list price is nothing or none was compared."""
+        return self.off / self.compared if self.listed_usd else math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,6 +261,7 @@ def _cost_checks(counts: LogCounts, models: Sequence[Group], config: Config) -> 
         CostCheck(
             model=model.name,
             listed=listed_price(config.of(model.name).litellm_model, model.name) is not None,
+            in_settings=config.of(model.name).price is not None,
             calls=model.calls,
             compared=row["compared"],
             logged_usd=row["cost_usd"],

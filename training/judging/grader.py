@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from router.errors import CallLogError
-from router.forecasting.head import sigmoid
+from router.forecasting.grading import Answers, Grader
 from router.records import FloatArray, IntArray
 from router.settings.sections import Config
 from training.progress import Reporter
@@ -30,8 +29,6 @@ LEAST_KNOWN = 50
 MOST_KNOWN = 20_000
 """Known outcomes that are learnt from: more hardly help, and take time and memory."""
 MOST_TASK_TYPES = 12
-FARTHEST = 4.0
-"""Standard deviations at which a number is cut, so that no single one decides."""
 PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0)
 GROUP_PENALTY = 1.0
 """Of the level of each model and task type: about as much evidence as eight calls."""
@@ -39,112 +36,44 @@ MODEL_PENALTY = 10.0
 """Of how a model's calibration differs from that of all models."""
 _COLUMNS = ("place", "prompt_key", "model", "task_type", "success", "outcome_source", "numbers")
 
-Groups: TypeAlias = Sequence[str | None]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
-    """Answers of logged calls.
-
-    Attributes:
-        numbers: shape (n, p); as `answer_numbers` gives them.
-        models: of each.
-        task_types: of each.
-    """
-
-    numbers: FloatArray
-    models: Groups
-    task_types: Groups
-
-    def rows(self, index: IntArray) -> Answers:
-        """The answers at `index`."""
-        return Answers(
-            numbers=self.numbers[index],
-            models=[self.models[row] for row in index],
-            task_types=[self.task_types[row] for row in index],
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grader:
-    """A logistic regression on an answer's numbers, model and task type, and its calibration per model.
-
-    Attributes:
-        centre, spread: shape (p,); of the numbers.
-        models, task_types: names with a level of their own.
-        weights: shape (1 + p + models + task types,).
-        calibration: shape (2 + 2 models,); level and slope of all models, then what each adds.
-    """
-
-    centre: FloatArray
-    spread: FloatArray
-    models: Sequence[str]
-    task_types: Sequence[str]
-    weights: FloatArray
-    calibration: FloatArray
-
-    @staticmethod
-    def of(answers: Answers, outcome: FloatArray) -> Grader:
-        """Learn from known outcomes of shape (n,), in [0, 1]; the penalty has the least left-out log loss."""
-        spread = answers.numbers.std(axis=0)
-        models, types = (
-            [str(name) for name, _ in Counter(filter(None, names)).most_common(most)]
-            for names, most in ((answers.models, None), (answers.task_types, MOST_TASK_TYPES))
-        )
-        unfitted = Grader(
-            centre=answers.numbers.mean(axis=0),
-            spread=np.where(spread > 1e-9, spread, np.inf),
-            models=models,
-            task_types=types,
-            weights=np.zeros(0),
-            calibration=np.zeros(0),
-        )
-        inputs, weight = unfitted._inputs(answers), np.ones(len(outcome))
-        fits = [_fitted(inputs, outcome, penalty, answers.numbers.shape[1]) for penalty in PENALTIES]
-        best = min(fits, key=lambda fit: log_loss(fit.left_out, outcome, weight))
-        levels = unfitted._calibration_inputs(best.left_out, answers.models)
-        centre = np.zeros(levels.shape[1])
-        centre[1] = 1.0
-        penalties = np.full(len(centre), MODEL_PENALTY)
-        penalties[:2] = 1.0
-        return Grader(
-            centre=unfitted.centre,
-            spread=unfitted.spread,
-            models=models,
-            task_types=types,
-            weights=best.weights,
-            calibration=fit_logistic(levels, outcome, weight, penalties, centre).weights,
-        )
-
-    def __call__(self, answers: Answers) -> FloatArray:
-        """Chance that each answer is good, shape (n,)."""
-        logits = self._inputs(answers) @ self.weights
-        return sigmoid(self._calibration_inputs(logits, answers.models) @ self.calibration)
-
-    def _inputs(self, answers: Answers) -> FloatArray:
-        scaled = np.clip((answers.numbers - self.centre) / self.spread, -FARTHEST, FARTHEST)
-        groups = [_one_hot(answers.models, self.models), _one_hot(answers.task_types, self.task_types)]
-        return np.hstack([np.ones((len(scaled), 1)), scaled, *groups])
-
-    def _calibration_inputs(self, logits: FloatArray, models: Groups) -> FloatArray:
-        own = _one_hot(models, self.models)
-        return np.hstack([np.ones((len(own), 1)), logits[:, None], own, own * logits[:, None]])
+def grader_of(answers: Answers, outcome: FloatArray) -> Grader:
+    """Learn from known outcomes of shape (n,), in [0, 1]; the penalty has the least left-out log loss."""
+    spread = answers.numbers.std(axis=0)
+    models, types = (
+        [str(name) for name, _ in Counter(filter(None, names)).most_common(most)]
+        for names, most in ((answers.models, None), (answers.task_types, MOST_TASK_TYPES))
+    )
+    unfitted = Grader(
+        centre=answers.numbers.mean(axis=0),
+        spread=np.where(spread > 1e-9, spread, np.inf),
+        models=models,
+        task_types=types,
+        weights=np.zeros(0),
+        calibration=np.zeros(0),
+    )
+    inputs, weight = unfitted.inputs(answers), np.ones(len(outcome))
+    fits = [_fitted(inputs, outcome, penalty, answers.numbers.shape[1]) for penalty in PENALTIES]
+    best = min(fits, key=lambda fit: log_loss(fit.left_out, outcome, weight))
+    levels = unfitted.calibration_inputs(best.left_out, answers.models)
+    centre = np.zeros(levels.shape[1])
+    centre[1] = 1.0
+    penalties = np.full(len(centre), MODEL_PENALTY)
+    penalties[:2] = 1.0
+    return Grader(
+        centre=unfitted.centre,
+        spread=unfitted.spread,
+        models=models,
+        task_types=types,
+        weights=best.weights,
+        calibration=fit_logistic(levels, outcome, weight, penalties, centre).weights,
+    )
 
 
 def _fitted(inputs: FloatArray, outcome: FloatArray, penalty: float, numbers: int) -> LogisticFit:
     penalties = np.full(inputs.shape[1], GROUP_PENALTY)
     penalties[0], penalties[1 : 1 + numbers] = 0.0, penalty
     return fit_logistic(inputs, outcome, np.ones(len(outcome)), penalties, np.zeros(inputs.shape[1]))
-
-
-def _one_hot(names: Groups, known: Sequence[str]) -> FloatArray:
-    """Shape (n, known names); a row of zeros for any other name."""
-    place = {name: column for column, name in enumerate(known)}
-    out = np.zeros((len(names), len(known)))
-    for row, name in enumerate(names):
-        if name in place:
-            out[row, place[name]] = 1.0
-    return out
 
 
 def fold_of(key: str) -> int:
@@ -160,7 +89,7 @@ def graders_of(known: Answers, outcome: FloatArray, fold: IntArray) -> list[Grad
         fold: shape (n,); of each call's prompt.
     """
     kept = [np.flatnonzero(fold != number) for number in range(FOLDS)]
-    return [Grader.of(known.rows(rows), outcome[rows]) for rows in kept]
+    return [grader_of(known.rows(rows), outcome[rows]) for rows in kept]
 
 
 def grades_of(graders: Sequence[Grader], answers: Answers, fold: IntArray) -> FloatArray:

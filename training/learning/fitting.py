@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -44,6 +45,9 @@ from training.statistics.blocks import blocks, evenly
 from training.statistics.policy_curves import brier, expected_calibration_error, picked
 from training.statistics.quality_guarantee import GuaranteedWeight
 
+if TYPE_CHECKING:
+    from training.learning.cascade import LearnedCascade
+
 CROSS_FITTED = (
     "the published head, fitted on all calibration prompts, routes no worse than the cross-fitted heads that "
     "the weight was chosen on, each fitted on four fifths of them"
@@ -77,10 +81,12 @@ class Fitted:
         calibration: metrics of the published head on cross-fitted forecasts.
         test: metrics on the untouched test part; empty without one.
         backtest: the cross-fitted forecasts that the thresholds were chosen on.
+        rows: shape (n,); row in the material of each prompt of the backtest.
         kept: shape (n,); the policy's success on each of those prompts, by falling confidence.
         guarantee: bound on the policy's loss of success, or None if the objective requires none.
         points: shape (n_points,); row in the material of each point of the head's neighbour store.
         runner_up: the estimator that was not published, fitted on the same prompts, if any.
+        cascade: the task types for which a second model pays; None: nobody asked.
     """
 
     head: Head
@@ -91,10 +97,12 @@ class Fitted:
     calibration: Mapping[str, float]
     test: Mapping[str, float]
     backtest: Backtest
+    rows: IntArray
     kept: FloatArray
     guarantee: GuaranteedWeight | None
     points: IntArray
     runner_up: FinalFit | None = None
+    cascade: LearnedCascade | None = None
 
 
 def fit(material: Material, split: Split, advance: Advance = lambda done: None) -> Fitted:
@@ -145,6 +153,7 @@ def _fit(material: Material, split: Split, advance: Advance) -> Fitted:
         calibration=metrics(final.backtest, final.policy.weight),
         test={} if test is None else metrics(test, final.policy.weight),
         backtest=final.backtest,
+        rows=final.rows,
         kept=success_by_confidence(final.backtest, final.policy.weight),
         guarantee=final.guarantee,
         points=part.rows[stored_rows(part.sample.outcome)],
@@ -285,10 +294,15 @@ class _Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinalFit:
-    """One estimator fitted on a whole part, with its policy and the forecasts that chose it."""
+    """One estimator fitted on a whole part, with its policy and the forecasts that chose it.
+
+    Attributes:
+        rows: shape (n,); row in the material of each prompt of the backtest.
+    """
 
     head: Head
     backtest: Backtest
+    rows: IntArray
     policy: Policy
     guarantee: GuaranteedWeight | None
 
@@ -305,6 +319,7 @@ class FinalFit:
         return FinalFit(
             head=head,
             backtest=backtest,
+            rows=rows[backtest.rows],
             policy=_policy(material, rows, cross_fitted, backtest, weight),
             guarantee=guarantee,
         )

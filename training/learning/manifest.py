@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -20,6 +21,7 @@ from router.settings.yaml_file import routing_part, settings_text
 from training.learning.figures import training_figures
 from training.learning.fitting import FinalFit, Fitted
 from training.learning.material import Material
+from training.learning.model_card import estimator_card
 from training.learning.training_means import TrainingStatistics, statistics_to_json
 from training.prompts.split import Split
 from training.reading.summary import ReadSummary
@@ -38,6 +40,7 @@ def manifest_of(
     encoder: EncoderInfo,
 ) -> dict[str, Json]:
     """Put the manifest together, without the entries that `seal` adds."""
+    cascade = fitted.cascade.to_json() if fitted.cascade else None
     rows = np.concatenate([split.train, split.validation])
     table = material.table.rows(rows)
     statistics = TrainingStatistics.of(
@@ -60,6 +63,7 @@ def manifest_of(
         "policy": fitted.policy.to_json(),
         **({"runner_up": _runner_up_to_json(fitted.runner_up)} if fitted.runner_up else {}),
         **({"promise": guarantee_to_json(fitted)} if fitted.guarantee else {}),
+        **({"cascade": cascade} if cascade else {}),
         "config": settings_text(routing_part(material.config)[0]),
         "statistics": statistics_to_json(statistics),
         "metrics": _metrics(fitted),
@@ -100,7 +104,9 @@ def run_record(
         f"{kind} (not published)": RunRecord(
             params={"estimator": kind, "regularisation": candidate.setting.value},
             metrics=_finite({"validation": candidate.validation}),
+            tags={"estimator": kind, "published": "no", "pointsman_version": __version__},
             documents={"search.json": {str(key): value for key, value in candidate.searched.items()}},
+            card=partial(estimator_card, kind, fitted),
         )
         for kind, candidate in fitted.candidates.items()
         if kind != fitted.published

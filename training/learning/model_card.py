@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from router.errors.masking import without_credentials
+from router.forecasting.head import Kind
 from router.numbers import decimal, rate, usd_per_thousand
 from router.records import Json
+from training.learning.fitting import Fitted
 from training.recommending import Recommendation
 from training.tracking.publish import LoggedData, RunRecord
 
@@ -69,11 +72,38 @@ def model_card(manifest: Mapping[str, Json], advice: Recommendation, address: st
             f"({split['train'] + split['validation']:,} to fit and choose on, {split['test']:,} to test on), "
             f"data digest `{data['digest'][:12]}`. Models: {', '.join(manifest['models'])}.",
             "",
-            "```python",
-            "from pointsman import Router",
+            *how_to_load(address),
+        ]
+    )
+
+
+def how_to_load(address: str) -> tuple[str, ...]:
+    """The lines of Markdown that load a router from its address."""
+    return ("```python", "from pointsman import Router", "", f'router = Router.load("{address}")', "```")
+
+
+def estimator_card(kind: Kind, fitted: Fitted, address: str) -> str:
+    """Describe an estimator that was not published in Markdown: why not, and what it scored.
+
+    Args:
+        address: of the router that was published instead.
+    """
+    names = {"decision_value": "value", "brier": "Brier score", "calibration_error": "calibration error"}
+    scores = {name: fitted.candidates[name].validation for name in (kind, fitted.published)}
+    rows = [
+        f"| {words} | " + " | ".join(decimal(score.get(key, math.nan), 4) for score in scores.values()) + " |"
+        for key, words in names.items()
+    ]
+    return "\n".join(
+        [
+            f"**Not published:** the estimator `{kind}`. `{fitted.published}` was published instead, because "
+            f"{fitted.why}.",
             "",
-            f'router = Router.load("{address}")',
-            "```",
+            "| validation part | " + " | ".join(scores) + " |",
+            "|---|---:|---:|",
+            *rows,
+            "",
+            f"There is nothing to load here; the router is `{address}`.",
         ]
     )
 

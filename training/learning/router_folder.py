@@ -52,6 +52,8 @@ def write_router(  # noqa: PLR0913 - each is a part of the folder
         neighbours.save(folder)
         if groups is not None:
             groups.save(folder / TASKS_FOLDER)
+        if fitted.cascade and fitted.cascade.cascade:
+            fitted.cascade.cascade.save(folder)
         (folder / ENCODER_FOLDER).mkdir()
         for file in encoder.iterdir():
             if file.name != INFO_FILE:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -79,6 +79,10 @@ class Backtest:
 
     def __len__(self) -> int:
         return len(self.success)
+
+    def at(self, index: IntArray) -> Backtest:
+        """The prompts at `index`, in that order."""
+        return Backtest(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
     @property
     def filled(self) -> float:

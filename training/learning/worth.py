@@ -15,7 +15,15 @@ from training.learning.material import Material
 from training.learning.thresholds import LEAST_FULL
 from training.recommending import FEW, ChangeAgainst, Recommendation, RouterEvidence, recommend
 from training.statistics.hull import gain_over_mix, mix_at
-from training.statistics.intervals import UNKNOWN, Interval, Sums, interval, mean_difference, resampled_sums
+from training.statistics.intervals import (
+    UNKNOWN,
+    Interval,
+    Sums,
+    interval,
+    mean_difference,
+    resampled_sums,
+    with_room,
+)
 
 
 def advice_on(
@@ -67,10 +75,11 @@ def test_part_evidence(
     baseline = version.models.index(version.baseline)
     judged = _Judged.of(choice, table.success[full], cost, 1 / table.drawn[full], table.groups[full])
     names = [version.models[column] for column in judged.mix]
+    success, groups = judged.change(judged.success, baseline), len(np.unique(table.groups[full]))
     return RouterEvidence(
         today=ChangeAgainst(
             against=f"sending all requests to {version.baseline}",
-            success=judged.change(judged.success, baseline),
+            success=success if (choice == baseline).all() else with_room(success, groups),
             cost=judged.change(judged.cost, baseline),
             usd_per_call=float(judged.mean(judged.cost)[1 + baseline]) if len(full) else np.nan,
         ),
@@ -78,7 +87,7 @@ def test_part_evidence(
         mix=tuple(names),
         one_model=version.models[choice[0]] if len(full) and (choice == choice[0]).all() else None,
         prompts=len(full),
-        groups=len(np.unique(table.groups[full])),
+        groups=groups,
         refused=_refused(len(full), int(known.any(axis=1).sum())),
         replayable=int(replayable.sum()),
         usd_per_prompt=float(missing.mean()) if len(missing) else np.nan,

@@ -79,7 +79,7 @@ def calls_of(
             max_reject_share=settings.max_reject_share,
             rules=rules or (usual_rules(settings.success_score) if grade else ()),
             grade=grade,
-            aliases=reading.config.aliases,
+            aliases=reading.config.names_in_logs(),
             frames=reading.frames,
             progress=stage_steps(reporter, "reading calls"),
         )

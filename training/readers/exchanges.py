@@ -9,6 +9,7 @@ from training.readers.batch_prices import BatchUsage
 from training.readers.judgements import provider_outcome
 from training.readers.litellm_records import OTHER_CALL
 from training.readers.protocol import NO_MODEL, Call, Result, Skipped
+from training.readers.providers import without_path
 from training.readers.request_shapes import answer_evidence, request_fields, why_no_prompt
 from training.readers.stream_chunks import answer_body
 from training.readers.token_kinds import token_kinds
@@ -26,7 +27,7 @@ _OTHERS = ("instances", "texts")
 
 def named(provider: Json, model: Json) -> str | None:
     """The model, with LiteLLM's name for its provider in front."""
-    name, owner = words(model), words(provider)
+    name, owner = without_path(model), words(provider)
     if name is None or owner is None:
         return name
     known = _PROVIDERS.get(owner.lower(), owner.lower())
@@ -48,7 +49,7 @@ def exchange(request: Json, answer: Json, model: str | None, labels: Call, *, st
     fields = request_fields(body)
     if not fields:
         return OTHER_CALL if any(name in body for name in _OTHERS) else why_no_prompt(body)
-    model = first_words(model, body.get("model"), reply.get("model"))
+    model = without_path(first_words(model, body.get("model"), reply.get("model")))
     if model is None:
         return NO_MODEL
     outcome = answer_evidence(reply) if failed is None else failed

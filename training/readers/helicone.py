@@ -17,6 +17,7 @@ from training.readers.protocol import (
     Sample,
     Skipped,
 )
+from training.readers.providers import without_path
 from training.readers.request_shapes import answer_evidence, request_fields, why_no_prompt
 from training.readers.token_kinds import token_kinds
 from training.readers.values import (
@@ -122,7 +123,7 @@ def _model(row: Record) -> str | None:
     """The model as the request named it, as in other logs; a list of fall-backs names no model."""
     requested = words(row.get("request_model"))
     first = (row.get("model_override"), None if requested and "," in requested else requested)
-    names = [words(name) for name in (*first, row.get("model"), row.get("response_model"))]
+    names = [without_path(name) for name in (*first, row.get("model"), row.get("response_model"))]
     return next((name for name in names if name and name.lower() not in _NO_MODELS), None)
 
 

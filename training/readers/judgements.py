@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from router.records import Json
+from training.readers.cells import verdict
 from training.readers.litellm_records import NOT_THE_MODELS, blame, is_callers
 from training.readers.protocol import Call, Skipped
 from training.readers.values import first_words, mapping, words
@@ -18,14 +19,6 @@ Judge: TypeAlias = Literal["annotation", "feedback", "evaluation", "expectation"
 answer."""
 
 _TRUSTED: Sequence[Judge] = ("annotation", "feedback", "evaluation", "expectation")
-_GOOD = frozenset(
-    "true yes y good great correct pass passed positive success successful helpful resolved relevant safe "
-    "accepted like liked upvote thumbs_up thumbsup up 👍".split()
-)
-_BAD = frozenset(
-    "false no n bad poor wrong incorrect fail failed negative failure unsuccessful unhelpful unresolved "
-    "irrelevant unsafe rejected dislike disliked downvote thumbs_down thumbsdown down 👎".split()
-)
 _NO_GRADE = re.compile(
     r"(?i)hallucinat|toxic|harm(?!less)|bias|error|fail|refus|jailbreak|inject|\bpii\b|leak|latency|duration|cost|token|"
     r"length|count|confidence"
@@ -62,10 +55,8 @@ def judgement_of(judge: Judge, name: Json, value: Json) -> Judgement | None:
         return Judgement(judge=judge, good=value)
     if isinstance(value, int | float):
         return Judgement(judge=judge, grade=float(value)) if 0 <= value <= 1 else None
-    word = value.strip().lower().replace(" ", "_").replace("-", "_") if isinstance(value, str) else ""
-    if word in _GOOD or word in _BAD:
-        return Judgement(judge=judge, good=word in _GOOD)
-    return None
+    good = verdict(value) if isinstance(value, str) else None
+    return None if good is None else Judgement(judge=judge, good=good)
 
 
 def expected(wanted: Json, answer: str | None) -> Judgement | None:

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 from router.effort import effort_of
 from router.records import Json
-from training.readers.cells import number
+from training.readers.cells import boolean, number
 from training.readers.judgements import (
     Judge,
     Judgement,
@@ -36,6 +36,7 @@ from training.readers.protocol import (
     Sample,
     Skipped,
 )
+from training.readers.providers import without_path
 from training.readers.request_shapes import answer_evidence, request_fields
 from training.readers.traced_runs import without_outer
 from training.readers.values import (
@@ -126,7 +127,7 @@ class Langfuse(JoiningReader):
         results_of = without_outer(
             judged,
             {name: words(field(fields, "parent_observation_id")) for name, fields in seen.items()},
-            {name for name, fields in seen.items() if fields.get("type") in _WALLS},
+            {name for name, fields in seen.items() if _type(fields) in _WALLS},
         )
         for row in newest:
             if row.kind == "score":
@@ -209,20 +210,19 @@ def _judgement(row: Record) -> Judgement | None:
         value = first_given(field(row, "string_value"), value) if kind == "CATEGORICAL" else None
         return judgement_of(judge, row.get("name"), value if isinstance(value, str) else None)
     try:
-        grade = float(value) if isinstance(value, bool) else number(value)
+        grade = boolean(value) if kind == "BOOLEAN" else number(value)
     except ValueError:
         return None
-    flag = bool(grade) if grade in (0, 1) else None
-    return judgement_of(judge, row.get("name"), flag if kind == "BOOLEAN" else grade)
+    return judgement_of(judge, row.get("name"), grade)
 
 
 def _call(row: Record, trace: Record) -> Result:
-    if row.get("type") != "GENERATION":
+    if _type(row) != "GENERATION":
         return NO_GENERATION
     fields = _request(row)
     if not fields:
         return NO_CHAT if row.get("input") else NO_PROMPT
-    model = first_words(field(row, "provided_model_name"), row.get("model"))
+    model = without_path(first_words(field(row, "provided_model_name"), row.get("model")))
     if model is None:
         return NO_MODEL
     output = unpacked(row.get("output"))
@@ -231,6 +231,10 @@ def _call(row: Record, trace: Record) -> Result:
     if row.get("level") != "ERROR":
         return call
     return with_error(call, error_class(field(row, "status_message")))
+
+
+def _type(row: Record) -> str:
+    return (words(row.get("type")) or "").upper()
 
 
 def _request(row: Record) -> Call:

@@ -10,6 +10,7 @@ from training.readers.cells import number
 from training.readers.judgements import Judgement, judgement_of
 from training.readers.protocol import Call, Record
 from training.readers.token_kinds import token_kinds
+from training.readers.traced_runs import sum_of
 from training.readers.values import filled, first_given, is_zero, listed, mapping, seconds_between
 from training.readers.zero_costs import paid
 
@@ -62,6 +63,8 @@ def amounts(row: Record, model: str) -> Call:
     """
     details = pairs(field(row, "cost_details"))
     cost = first_given(field(row, "total_cost"), field(row, "calculated_total_cost"), details.get("total"))
+    if cost is None:
+        cost = sum_of(*(value for name, value in details.items() if name != "total"))
     usage = pairs(field(row, "usage_details")) or pairs(row.get("usage"))
     counts = usage if usage.get("unit") in (None, "TOKENS") else {}
     inputs, outputs = _tokens(counts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TypeAlias
 
@@ -38,10 +39,15 @@ NOT_REACHED = Skipped("failed before a model was chosen")
 CUT_MARK = "(litellm_truncated skipped "
 _REDACTED_TEXT = "redacted-by-litellm"
 _AGENT_TAG = "User-Agent:"
-_CHAT_CALLS = frozenset(
-    "completion text_completion anthropic_messages responses generate_content generate_content_stream "
-    "chat_completion messages pass_through_endpoint allm_passthrough_route llm_passthrough_route".split()
+NO_CHAT = re.compile(
+    r"(?i)(?<![a-z])a?(embed|rerank|image|speech|audio|video|transcri|moderation|ocr\b|retriev|search|vector|"
+    r"realtime|mcp|memory|batch|files?(\b|_)|fine_?tun|guardrail|count_tokens|health|code_interpreter|"
+    r"(create|get|list|add|delete|run)_(assistant|thread|container|sandbox|skill|code)|"
+    r"(get|list|add|send|cancel|delete)_(message|response|input_item|interaction)|"
+    r"execute_?tool|(invoke|create|run)_?(agent|workflow))|^(tool|agent|workflow|task|chain|a?ingest|aquery)$"
 )
+"""Names of operations that are neither chat nor completion. Any other one with a prompt is a call:
+everybody may make up names."""
 _CALLERS = frozenset(
     "AuthenticationError PermissionDeniedError BudgetExceededError ProxyModelNotFoundError NotFoundError "
     "BadRequestError UnprocessableEntityError HTTPException ProxyException RejectedRequestError "
@@ -90,10 +96,8 @@ def call_of(record: Record, body: _Object, metadata: _Object, answer: Json) -> R
 
 def has_failed(record: Record, metadata: _Object) -> bool:
     """Whether a request ended in an error: rows before May 2025 say so in `metadata` only, or nowhere."""
-    stated = words(record.get("status")), words(metadata.get("status"))
-    return "failure" in stated or (
-        stated == (None, None) and bool(_error(record, metadata).get("error_class"))
-    )
+    stated = [(words(where.get("status")) or "").lower() for where in (record, metadata)]
+    return "failure" in stated or (stated == ["", ""] and bool(_error(record, metadata).get("error_class")))
 
 
 def _passed_through(record: Record, fields: Call) -> Call:
@@ -118,10 +122,7 @@ def _skipped(record: Record, metadata: _Object) -> Skipped | None:
         return SILENT
     if truth(record.get("cache_hit")):
         return CACHED
-    kind = words(record.get("call_type"))
-    if kind is not None and kind.removeprefix("a") not in _CHAT_CALLS and kind not in _CHAT_CALLS:
-        return OTHER_CALL
-    return None
+    return OTHER_CALL if NO_CHAT.search(words(record.get("call_type")) or "") else None
 
 
 def model_of(record: Record, metadata: _Object) -> str | None:
@@ -193,11 +194,6 @@ def _amounts(record: Record, metadata: _Object, model: str, *, failed: bool) -> 
     return filled(amounts, zeros=True)
 
 
-def _usage(record: Record, metadata: _Object) -> _Object:
-    """What the provider counted: in the metadata, or in the answer if the log keeps that."""
-    return mapping(metadata.get("usage_object")) or mapping(mapping(record.get("response")).get("usage"))
-
-
 def _is_free(record: Record, metadata: _Object, model: str) -> bool:
     """Whether the row's own price map, or else LiteLLM's list, says that the model costs nothing."""
     about = mapping(first_given(record.get("model_map_information"), metadata.get("model_map_information")))
@@ -225,7 +221,7 @@ def _error(record: Record, metadata: _Object) -> _Object:
 def _not_the_models(error: _Object) -> bool:
     category = words(error.get("error_rate_limit_category"))
     by_proxy = category is not None and category.startswith("litellm")
-    return by_proxy or is_callers(first_given(error.get("error_class"), error.get("error_code")))
+    return by_proxy or is_callers(_error_name(error))
 
 
 def is_callers(error_class: Json) -> bool:
@@ -233,8 +229,14 @@ def is_callers(error_class: Json) -> bool:
     return isinstance(error_class, str) and error_class.rpartition(".")[2] in _CALLERS
 
 
+def _error_name(error: _Object) -> str | None:
+    """The class of an error, else its status."""
+    code = error.get("error_code")
+    return first_words(error.get("error_class"), str(code) if type(code) is int else code)
+
+
 def _outcome(error: _Object, metadata: _Object) -> Call:
-    name = first_words(error.get("error_class"), error.get("error_code")) or "error"
+    name = _error_name(error) or "error"
     outcome = {**_own_outcome(metadata), "error": name}
     return outcome if "success" in outcome else {**outcome, **blame(name)}
 

@@ -41,7 +41,13 @@ def chat_of(messages: Sequence[Json]) -> list[Json]:
     text is known. What is no message (an object with neither role, type nor parts) stays as it is, for the
     check of the messages to refuse.
     """
-    return [chat for message in messages for chat in _chat(message)]
+    chats: list[Json] = []
+    for message in messages:
+        if isinstance(message, dict) and "type" not in message and _is_chat_message(message):  # most logs'
+            chats.append(message)
+        else:
+            chats.extend(_chat(message))
+    return chats
 
 
 def is_message(value: Json) -> bool:
@@ -77,6 +83,8 @@ def _is_chat_part(part: Json) -> bool:
 
 def _role(role: str) -> str:
     """The chat protocol's name of a role."""
+    if role in _CHAT_ROLES:
+        return role
     plain = role.lower()
     return _ROLES.get(role) or _ROLES.get(plain) or (plain if plain in _CHAT_ROLES else role)
 

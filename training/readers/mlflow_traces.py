@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from router.effort import effort_of
 from router.errors import CallLogError, MissingExtra
 from router.errors.masking import shown_address
 from router.loading.registry import cause_of, check_database
@@ -231,7 +232,8 @@ def _request(attributes: Mapping[str, Json]) -> Call:
         for name in ("instructions", "system", "tools", "functions", "response_format", "text")
         if (value := first_given(attributes.get(name), parameters.get(name)))
     }
-    return request_in(attributes.get("mlflow.spanInputs"), rest)
+    fields = request_in(attributes.get("mlflow.spanInputs"), rest)
+    return {**filled({"effort": effort_of(parameters) or effort_of(attributes)}), **fields} if fields else {}
 
 
 def _model(attributes: Mapping[str, Json], inputs: Json) -> str | None:

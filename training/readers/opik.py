@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from router.effort import effort_of
 from router.records import Json
 from training.readers.judgements import Judge, Judgement, judgement_of
 from training.readers.litellm_records import OTHER_CALL
@@ -67,6 +68,7 @@ class Opik(TracedRuns):
                 start=start,
                 end=end,
             ),
+            "effort": effort_of(metadata),
             **evidence_in(row.get("output")),
         }
         rest = {name: metadata[name] for name in ("tools", "response_format") if metadata.get(name)}

@@ -2,7 +2,8 @@
 
 Names: the semantic conventions' registry of attributes `gen_ai.*` (current and deprecated ones), and the
 mapping of OTLP to JSON. No convention names the cost, so this reader tries the names that
-instrumentations use. Spans of other conventions (`openinference`, `vercel_ai`) are translated to these names.
+instrumentations use. Spans of other conventions (`openinference`, `vercel_ai`, `langfuse_spans`) are
+translated to these names.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from dataclasses import replace
 
 from router.effort import effort_of, effort_word
 from router.records import Json
-from training.readers import openinference, vercel_ai
+from training.readers import langfuse_spans, openinference, vercel_ai
 from training.readers.judgements import Judgement, error_class, judgement_of, with_error, with_judgements
-from training.readers.litellm_records import OTHER_CALL, REDACTED
+from training.readers.litellm_records import NO_CHAT, OTHER_CALL, REDACTED
 from training.readers.otel_messages import Event, answer_of, events_of, messages_of, tools_of
 from training.readers.otel_records import AttributeMap, flat_attributes, is_telemetry, plain_rows
 from training.readers.protocol import (
@@ -34,7 +35,7 @@ from training.readers.protocol import (
 from training.readers.providers import litellm_model
 from training.readers.request_shapes import texts_in
 from training.readers.token_kinds import token_kinds
-from training.readers.traced_runs import NO_CHAT, sum_of, without_outer
+from training.readers.traced_runs import sum_of, without_outer
 from training.readers.values import (
     filled,
     first_given,
@@ -56,7 +57,15 @@ _NO_SPAN = Rejected("not an OpenTelemetry span")
 _EVALUATION = "gen_ai.evaluation.result"
 _DETAILS = "gen_ai.client.inference.operation.details"
 _CHATS = frozenset("chat text_completion generate_content completion".split())
-_SPEAKING = ("gen_ai.", "llm.request.", "llm.prompts", "llm.usage.", "openinference.", "ai.")
+_SPEAKING = (
+    "gen_ai.",
+    "llm.request.",
+    "llm.prompts",
+    "llm.usage.",
+    "openinference.",
+    "ai.",
+    "langfuse.observation.",
+)
 """Beginnings of the attributes of a model's call."""
 _COSTS = (
     "gen_ai.usage.cost", "gen_ai.usage.total_cost", "gen_ai.cost.total_cost", "gen_ai.cost.total_tokens",
@@ -80,7 +89,8 @@ _OUTPUTS = (
 )  # fmt: skip
 _EFFORTS = (
     "gen_ai.request.reasoning.level", "gen_ai.request.reasoning.effort", "gen_ai.request.reasoning_effort",
-    "llm.request.reasoning_effort",
+    "llm.request.reasoning_effort", "gen_ai.openai.request.reasoning_effort",
+    "gen_ai.request.thinking.budget_tokens", "gen_ai.request.thinking_budget",
 )  # fmt: skip
 _MODALITIES = ("text", "image", "audio", "video")
 
@@ -153,6 +163,8 @@ def _result(row: Record, logs: Sequence[Event]) -> Result:
 def _with_details(attributes: AttributeMap, events: Iterable[Event]) -> AttributeMap:
     """The attributes of a span, with those of the event for details that are too large for a span."""
     added = [event.attributes for event in events if event.name == _DETAILS]
+    if not added:
+        return attributes
     return {name: value for one in (*added, attributes) for name, value in one.items()}
 
 
@@ -161,11 +173,15 @@ def _translated(attributes: AttributeMap) -> AttributeMap | Skipped:
     known = {name: value for name, value in attributes.items() if value is not None}
     if not any(name.startswith(_SPEAKING) for name in known):
         return NO_GENAI
-    for dialect in (vercel_ai.from_vercel_ai, openinference.from_openinference):
+    for dialect in (
+        vercel_ai.from_vercel_ai,
+        openinference.from_openinference,
+        langfuse_spans.from_langfuse,
+    ):
         names = dialect(known)
         if isinstance(names, Skipped):
             return names
-        known = {**names, **known}
+        known = {**names, **known} if names else known
     operation = _operation(known)
     return OTHER_CALL if operation is not None and NO_CHAT.search(operation) else known
 
@@ -215,7 +231,10 @@ def _is_named(row: Record) -> bool:
 
 
 def _labels(row: Record, attributes: AttributeMap) -> Call:
-    names = ("gen_ai.conversation.id", "session.id", "traceloop.association.properties.session_id")
+    names = (
+        "gen_ai.conversation.id", "session.id", "langfuse.session.id",
+        "traceloop.association.properties.session_id",
+    )  # fmt: skip
     session = first_words(*(attributes.get(name) for name in names), row.get("trace_id"))
     tags = [tag for tag in listed(attributes.get("tag.tags")) if isinstance(tag, str)]
     task = words(mapping(attributes.get("metadata")).get("task_type"))
@@ -260,10 +279,6 @@ def _tokens(attributes: AttributeMap, names: Sequence[str], side: str) -> Json:
     parts = [usable_number(attributes.get(f"gen_ai.usage.{one}.{side}_tokens")) for one in _MODALITIES]
     known = [part for part in parts if part is not None]
     return sum(known) if known else None
-
-
-def _counts(name: str) -> bool:
-    return ".usage." in name or ".token_count." in name
 
 
 def _error(row: Record, attributes: AttributeMap, events: Sequence[Event]) -> str | None:

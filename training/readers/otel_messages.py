@@ -65,7 +65,8 @@ def events_of(row: Record, attributes: AttributeMap, logs: Sequence[Event]) -> S
         for one in listed(attributes.get("events"))
         if isinstance(one, dict)
     ]
-    return sorted([*own, *kept, *logs], key=lambda event: event.time)
+    events = [*own, *kept, *logs]
+    return sorted(events, key=lambda event: event.time) if len(events) > 1 else events
 
 
 def messages_of(attributes: AttributeMap, events: Sequence[Event]) -> Call:
@@ -77,7 +78,9 @@ def messages_of(attributes: AttributeMap, events: Sequence[Event]) -> Call:
 def _bodies(attributes: AttributeMap, events: Sequence[Event]) -> Iterator[Mapping[str, Json]]:
     """What may be the request, the current names first."""
     current = _opened(attributes.get("gen_ai.input.messages"), _is_chat)
-    if current and not _is_reference(current):
+    if unpacked(current) == []:
+        yield {"messages": _instructions(attributes)}
+    elif current and not _is_reference(current):
         yield {"messages": [*_instructions(attributes), *_chat(current)]}
     prompts = [event.attributes.get("gen_ai.prompt") for event in events]
     for older in (*(attributes.get(name) for name in _PROMPTS), *prompts, attributes.get("request_data")):
@@ -260,6 +263,7 @@ def answer_of(attributes: AttributeMap, events: Sequence[Event]) -> Call:
     choices = [event.content for event in events if event.name == "gen_ai.choice"]
     whole = [attributes.get(name) for name in ("gen_ai.output.messages", *_COMPLETIONS)]
     whole += [event.attributes.get("gen_ai.completion") for event in events]
+    whole = [_opened(one, _is_chat) for one in whole if one is not None]
     answers = [
         *(_answer(one) for one in whole),
         *(_numbered_message(one, "assistant") for one in completions),

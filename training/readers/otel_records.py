@@ -84,7 +84,8 @@ def members(attributes: AttributeMap, name: str) -> Sequence[AttributeMap]:
     """The objects of a list in their order: flattened to names such as `NAME.0.role`, or whole."""
     by_number: dict[int, dict[str, Json]] = {}
     start = f"{name}."
-    for full in [full for full in attributes if full.startswith(start)]:
+    any_flattened = start in "\n".join(attributes)  # much faster than to ask each name
+    for full in [full for full in attributes if full.startswith(start)] if any_flattened else ():
         number, _, rest = full[len(start) :].partition(".")
         if rest and number.isdecimal() and number.isascii() and len(number) < 9:
             by_number.setdefault(int(number), {})[rest] = attributes[full]
@@ -262,6 +263,8 @@ def _value(value: Json, depth: int = 0) -> Json:
     """The value in an `AnyValue`, which writes whole numbers as text."""
     if not isinstance(value, dict) or depth > _DEEPEST:
         return value
+    if (text := value.get("stringValue")) is not None:  # most of them
+        return text
     for name in ("stringValue", "boolValue", "doubleValue", "bytesValue"):
         if (scalar := _get(value, name)) is not None:
             return scalar

@@ -35,9 +35,18 @@ def provider_prefix(provider: Json) -> str | None:
     return _PROVIDERS.get(name)
 
 
+def without_path(model: Json) -> str | None:
+    """A model's name without the path that Google's APIs put before it; None without a model."""
+    named = words(model)
+    return named.rpartition("/")[2] if named and named.startswith(_GOOGLES) else named
+
+
+_GOOGLES = ("models/", "publishers/google/models/", "projects/")
+
+
 def litellm_model(model: Json, *providers: Json) -> str | None:
     """A model by LiteLLM's name, with the first known provider in front; None without a model."""
-    named = words(model)
+    named = without_path(model)
     known = next((prefix for one in providers if (prefix := provider_prefix(one))), None)
     if named is None or known is None or named.startswith(f"{known}/"):
         return named

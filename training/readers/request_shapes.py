@@ -194,15 +194,12 @@ def answer_evidence(response: Json) -> dict[str, Json]:
     answer = first_given(member(answer, "message"), answer)
     if isinstance(answer, dict) and ("parts" in answer or "stopReason" in choice):
         answer = next(iter(chat_of([answer])), None)
-    return _evidence(reason, answer, effort_of({"reasoning": mapping(body.get("reasoning"))}))
+    effort = effort_of({"reasoning": mapping(body["reasoning"])}) if body.get("reasoning") else None
+    return filled({"finish_reason": words(reason), "answer": answer, "effort": effort})
 
 
 def _first(body: Mapping[str, Json], name: str) -> Mapping[str, Json]:
     return mapping(next(iter(listed(body.get(name))), None))
-
-
-def _evidence(reason: Json, answer: Json, effort: str | None) -> dict[str, Json]:
-    return filled({"finish_reason": words(reason), "answer": answer, "effort": effort})
 
 
 def texts_in(messages: Json) -> Sequence[str]:

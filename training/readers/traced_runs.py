@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence, Set
@@ -38,14 +37,6 @@ from training.readers.values import (
     words,
 )
 from training.readers.zero_costs import paid
-
-NO_CHAT = re.compile(
-    r"(?i)(?<![a-z])a?(embed|rerank|image|speech|audio|video|transcri|moderation|ocr\b|retriev|search|vector|"
-    r"realtime|mcp|memory|batch|files?\b|fine_?tun|guardrail|count_tokens|health|"
-    r"execute_?tool|(invoke|create|run)_?(agent|workflow))|^(tool|agent|workflow|task|chain)$"
-)
-"""Names of operations that are neither chat nor completion. Any other one with a prompt is a call:
-everybody may make up names."""
 
 
 def generation_evidence(outputs: Json) -> Call:
@@ -116,7 +107,7 @@ def run_result(known: Call, inputs: Json, rest: Mapping[str, Json], *, error: Js
     """
     fields = request_in(inputs, rest)
     cost = paid(known.get("cost_usd"), words(known.get("model")))
-    call = filled({**fields, **known, "cost_usd": cost}, zeros=True)
+    call = filled({**fields, **filled(known, zeros=True), "cost_usd": cost}, zeros=True)
     if not fields:
         return replace(why_no_prompt(mapping(inputs)), call=call)
     if call.get("model") is None:

@@ -9,10 +9,9 @@ from collections.abc import Iterator, Mapping
 
 from router.records import Json
 from training.readers.judgements import Judgement, judgement_of
-from training.readers.litellm_records import OTHER_CALL
+from training.readers.litellm_records import NO_CHAT, OTHER_CALL
 from training.readers.protocol import NO_RECORD, Record, Rejected, Result
 from training.readers.traced_runs import (
-    NO_CHAT,
     Run,
     TracedRuns,
     amounts_of,

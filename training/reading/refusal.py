@@ -79,7 +79,7 @@ def refuse_bad_log(summary: ReadSummary, rejects: Path | None, max_reject_share:
         )
     if summary.calls:
         return
-    nothing = f"no readable call in {_named(summary.files)} ({summary.rows:,} rows)"
+    nothing = f"no readable call in {_named(summary.files)} ({summary.rows:,} row{'s' * (summary.rows != 1)})"
     if summary.without_text:
         raise CallLogError(
             f"{nothing}: in {summary.without_text} of them the {TEXT_NOT_KEPT}, but a router learns from "

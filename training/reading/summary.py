@@ -101,6 +101,12 @@ class ReadSummary:
         return sum(reject.rows for reject in self.rejects)
 
 
+def rows_in_files(summary: ReadSummary) -> str:
+    """How many rows were read: "4,500 rows in 1 file"."""
+    rows, files = summary.rows, len(summary.files)
+    return f"{rows:,} row{'s' * (rows != 1)} in {files:,} file{'s' * (files != 1)}"
+
+
 def same_names(summary: ReadSummary) -> list[tuple[str, tuple[str, ...]]]:
     """A sentence on each group of names that differ by the provider only, with the options to join them."""
     return [

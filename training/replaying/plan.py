@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -26,8 +27,12 @@ from training.replaying.selection import (
 from training.spending.budget import Affordable, affordable
 from training.spending.cost_bound import Bound, bound_of, only_texts
 
+Purpose = Literal["train", "judge"]
+
+SEEN = "the router was trained on them, so they can't judge it"
 CUT = "the logged text is not the whole text"
 NO_TEXT = "holds images or files, whose price has no bound"
+_STRATEGIES: Mapping[Purpose, Strategy] = {"train": "informative", "judge": "random"}
 NONE_LEFT = "every model was tried, or is ruled out by the limits"
 
 
@@ -39,6 +44,10 @@ class ReplayJob:
         models: to call; empty for all that the router knows.
         most: most prompts; None for no limit but the budget.
         budget_usd: ends the calls; None for no budget.
+        purpose: "train": draw from all prompts; "judge": from those that the router was not trained on, since
+            a comparison counts no others.
+        strategy: None: "informative" to train, "random" to judge, whose intervals are narrower if every
+            prompt counts alike.
         max_tokens: longest answer if a model's settings have no limit.
     """
 
@@ -47,7 +56,8 @@ class ReplayJob:
     models: Sequence[str] = ()
     most: int | None = None
     budget_usd: float | None = None
-    strategy: Strategy = "informative"
+    purpose: Purpose = "train"
+    strategy: Strategy | None = None
     max_tokens: int = 4096
     seed: int = 0
 
@@ -81,11 +91,13 @@ class ReplayPlan:
     """The calls of a replay, in order.
 
     Attributes:
+        unseen: number of the prompts that the router was not trained on.
         set_apart: number of prompts that can't or need not be replayed, by reason.
     """
 
     calls: Sequence[ReplayCall]
     prompts: int
+    unseen: int
     set_apart: Mapping[str, int]
     policy_version: str
 
@@ -105,6 +117,7 @@ class ReplayOffer:
 
     Attributes:
         prompts: number in the plan.
+        unseen: number of them that the router was not trained on, which alone can judge it.
         finished: calls of the plan that earlier runs made.
         cost: of the calls that are left, whatever the budget.
         by_model: the same by model.
@@ -113,6 +126,7 @@ class ReplayOffer:
     """
 
     prompts: int
+    unseen: int
     finished: int
     cost: ReplayCost
     by_model: Mapping[str, ReplayCost]
@@ -130,6 +144,7 @@ class ReplayOffer:
         """What `pointsman replay --dry-run --json` prints."""
         return {
             "prompts": self.prompts,
+            "unseen": self.unseen,
             "calls": self.cost.calls,
             "finished": self.finished,
             "expected_usd": self.cost.expected_usd,
@@ -160,11 +175,16 @@ def plan_replay(job: ReplayJob, version: Version, reporter: Reporter) -> ReplayP
     with calls_of(job.sources, job.reading, reporter) as files:
         cut = cut_prompts(files)
         table = table_of(files, version.config, reporter, version.models).columns(version.models)
-    reasons = [_unfit(key, request, cut) for key, request in zip(table.keys, table.requests, strict=True)]
+    seen = version.training_keys()
+    avoided = seen if job.purpose == "judge" else frozenset[int]()
+    reasons = [
+        SEEN if _number(key) in avoided else _unfit(key, request, cut)
+        for key, request in zip(table.keys, table.requests, strict=True)
+    ]
     table = table.rows(np.flatnonzero([reason is None for reason in reasons]).astype(np.int64))
     set_apart = dict(Counter(reason for reason in reasons if reason))
     if not len(table):
-        return _plan((), set_apart, version)
+        return _plan((), set_apart, version, seen)
     encodings, _ = encodings_of(table, version.encoder, job.reading.cache, reporter)
     forecast = version.forecast(table.requests, encodings)
     missing = (table.calls == 0) & np.isin(version.models, called)
@@ -187,7 +207,7 @@ def plan_replay(job: ReplayJob, version: Version, reporter: Reporter) -> ReplayP
         for calls, probability in zip(prompts, chosen.probability.tolist(), strict=True)
         for call in calls
     ]
-    return _plan(calls, set_apart, version)
+    return _plan(calls, set_apart, version, seen)
 
 
 def select(
@@ -200,7 +220,7 @@ def select(
             many.
     """
     most = len(value) if job.most is None else job.most
-    if job.strategy == "random":
+    if (job.strategy or _STRATEGIES[job.purpose]) == "random":
         return stratified_sample(task_types, most, job.seed, reached)
     return informative_sample(value, most, job.seed, reached)
 
@@ -212,6 +232,7 @@ def offer_of(
     prices = ((call.expected_usd, call.at_most_usd) for call in left)
     return ReplayOffer(
         prompts=plan.prompts,
+        unseen=plan.unseen,
         finished=len(plan.calls) - len(left),
         cost=replay_cost(left),
         by_model=cost_by_model(left),
@@ -310,10 +331,19 @@ def _arguments(request: Request) -> dict[str, Json]:
     return {"messages": list(request.messages), **filled(optional)}
 
 
-def _plan(calls: Sequence[ReplayCall], set_apart: Mapping[str, int], version: Version) -> ReplayPlan:
+def _number(key: str) -> int:
+    """A prompt's key as `Version.training_keys` holds it."""
+    return int(key[:16], 16)
+
+
+def _plan(
+    calls: Sequence[ReplayCall], set_apart: Mapping[str, int], version: Version, seen: frozenset[int]
+) -> ReplayPlan:
+    keys = {call.key for call in calls}
     return ReplayPlan(
         calls=calls,
-        prompts=len({call.key for call in calls}),
+        prompts=len(keys),
+        unseen=sum(_number(key) not in seen for key in keys),
         set_apart=set_apart,
         policy_version=version.policy_version,
     )

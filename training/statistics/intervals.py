@@ -153,6 +153,17 @@ def cut_to_range(estimate: Interval, least: float, most: float) -> Interval:
     return replace(estimate, **ends)
 
 
+def with_room(difference: Interval, groups: int) -> Interval:
+    """Widen a difference of success rates if no group of prompts shows any.
+
+    Resampling equal values gives an interval of no width. With 0 of n groups differing, up to 3 / n of them
+    may (the rule of three: Hanley & Lippman-Hand 1983).
+    """
+    if difference.low != difference.high:
+        return difference
+    return replace(difference, low=difference.value - 3 / groups, high=difference.value + 3 / groups)
+
+
 def mean_difference(sums: FloatArray) -> FloatArray:
     """Mean of the first column less mean of the second; the third column holds ones, or a mask."""
     difference: FloatArray = (sums[..., 0] - sums[..., 1]) / sums[..., 2]

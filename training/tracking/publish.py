@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import sqlite3
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -61,7 +62,7 @@ class RunRecord:
     Attributes:
         name: of the router; None: MLflow invents a name for the run.
         version_tags: of the registered version.
-        card: the description in Markdown, from the address of the router.
+        card: the description in Markdown, from the address of the router that the run made or belongs to.
         figures: by file name; drawn on the run's page.
         documents: JSON documents by file name.
         nested: the estimators that were not published, by name.
@@ -105,7 +106,8 @@ def publish(folder: Path, record: RunRecord, tracking_uri: str, register: str | 
         with mlflow.start_run(run_name=_run_name(record), tags=dict(record.tags)) as run:
             _log(record)
             for name, nested in record.nested.items():
-                with mlflow.start_run(run_name=name, nested=True, tags=dict(nested.tags)):
+                card = nested.card and nested.card(f"runs:/{run.info.run_id}/router")
+                with mlflow.start_run(run_name=name, nested=True, tags=dict(nested.tags), description=card):
                     _log(nested)
             logged = mlflow.pyfunc.log_model(
                 name="router",
@@ -196,12 +198,34 @@ def _describe(record: RunRecord, run_id: str, register: str | None, version: str
     client = MlflowClient()
     if name := _run_name(record, version):
         client.update_run(run_id, name=name)
+    if register and not client.get_registered_model(register).description:
+        client.update_registered_model(register, description=_model_card(register))
     if record.card is None:
         return
     client.set_tag(run_id, DESCRIPTION, record.card(f"runs:/{run_id}/router"))
     if register and version:
         card = record.card(f"models:/{register}/{version}")
         client.update_model_version(register, version, description=card)
+
+
+def _model_card(name: str) -> str:
+    """Describe a registered router in Markdown: what its versions are, how to load and how to move them."""
+    said = shlex.quote(name)
+    return "\n".join(
+        [
+            "Routers that choose, for every prompt, the model that is worth most among those that are "
+            "allowed. Each version says what it saves, what it breaks, and whether to deploy it.",
+            "",
+            "```python",
+            "from pointsman import Router",
+            "",
+            f'router = Router.load("models:/{name}@champion")',
+            "```",
+            "",
+            f"`pointsman versions {said}` lists the versions, `pointsman promote {said} VERSION` makes one "
+            f"the champion, and `pointsman rollback {said}` takes that back.",
+        ]
+    )
 
 
 def _register(name: str, model_id: str, record: RunRecord) -> str:

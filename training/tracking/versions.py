@@ -26,6 +26,7 @@ from router.errors.masking import without_credentials
 from router.loading.registry import cause_of, check_database
 from router.records import Json
 from router.serving.versions import load_version
+from router.settings.sections import Config
 from router.version import Version
 from training.tracking.publish import quiet_mlflow
 from training.tracking.store import WAIT_S
@@ -210,17 +211,21 @@ class RouterRegistry:
         """Point an alias to a version from wherever it is now; as `move`."""
         return self.move(name, alias, version, seen=self.pointed(name, alias))
 
-    def rollback(self, name: str, alias: str = CHAMPION) -> Move:
+    def rollback(self, name: str, alias: str = CHAMPION, *, seen: str | None = None) -> Move:
         """Point an alias to the version before, and remember that the move was taken back.
 
         Repeated, it goes back further. If the alias was moved without pointsman, it goes back to the last
         version that pointsman moved it to.
 
+        Args:
+            seen: the version to go back from, so that of two who find it worse only one moves the alias;
+                None: the one that the alias points to.
+
         Raises:
             ConfigError: there is no version before.
             RouterError: as `move`.
         """
-        now = self.pointed(name, alias)
+        now = self.pointed(name, alias) if seen is None else seen
         target, undoes = version_before(self.history(name, alias), now)
         if target is None:
             raise ConfigError(
@@ -231,17 +236,20 @@ class RouterRegistry:
         assert move is not None
         return move
 
-    def load(self, name: str, version: str) -> Version:
+    def load(self, name: str, version: str, settings: Config | None = None) -> Version:
         """The router of a version, from its local copy or the registry.
 
+        Args:
+            settings: None: those it was trained with.
+
         Raises:
-            ArtifactError: it is unusable, or can't be downloaded.
+            ArtifactError, ConfigError: as `load_version`.
         """
         with self._client():
             import mlflow
 
             mlflow.set_tracking_uri(self.tracking_uri)
-            return load_version(f"models:/{name}/{version}", None)[0]
+            return load_version(f"models:/{name}/{version}", settings)[0]
 
     def record(
         self, name: str, version: str, tags: Mapping[str, str], run_id: str, documents: Mapping[str, str]
@@ -250,6 +258,11 @@ class RouterRegistry:
         with self._client() as client:
             for file, text in documents.items():
                 client.log_text(run_id, text, file)
+        self.tag(name, version, tags)
+
+    def tag(self, name: str, version: str, tags: Mapping[str, str]) -> None:
+        """Tag a version."""
+        with self._client() as client:
             for key, value in tags.items():
                 client.set_model_version_tag(name, version, key, value)
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from router.deciding import context_window
-from router.deciding.context_window import ROUGH, SAMPLE, RequestSize
+from router.deciding.context_window import GLANCE, ROUGH, SAMPLE, RequestSize
 from router.errors import MissingExtra
 from router.forecasting.request_tokens import MEDIA_TOKENS, MOST_NODES, answer_tokens
 from router.records import Json, Request
@@ -85,12 +85,15 @@ def test_it_is_counted_once_however_many_windows_there_are(counter: Counter) -> 
 
 def test_of_what_is_far_from_the_window_little_is_counted(counter: Counter) -> None:
     size = size_of(SENTENCE * 20_000)
+    assert size.exceeds(300_000)
+    assert not size.exceeds(3_000_000)
+    assert sum(map(len, counter.texts)) <= GLANCE
     assert size.exceeds(500_000)
     assert not size.exceeds(1_500_000)
-    assert sum(map(len, counter.texts)) <= ROUGH
+    assert sum(map(len, counter.texts)) <= GLANCE + ROUGH
     assert size.about == pytest.approx(20_000 * len(SENTENCE), rel=0.001)
     assert size.exceeds(670_000)
-    assert ROUGH < sum(map(len, counter.texts)) <= ROUGH + SAMPLE
+    assert ROUGH < sum(map(len, counter.texts)) <= GLANCE + ROUGH + SAMPLE
 
 
 def test_an_estimate_that_is_too_low_for_so_many_bytes_is_not_believed(counter: Counter) -> None:

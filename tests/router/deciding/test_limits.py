@@ -390,6 +390,18 @@ def test_a_model_that_costs_more_than_the_cap_is_ruled_out(
     assert (ruled_out(wishes=Wishes(max_cost_usd=wish), config=config) == {}) is left
 
 
+def test_a_cap_refuses_a_model_that_bills_searches_whatever_the_request() -> None:
+    models = ["perplexity/sonar", "gpt-4o-search-preview", "gpt-4o", "ours"]
+    check = LimitCheck(models, parse_config("models: {ours: {litellm_model: openai/gpt-5-search-api}}"))
+    cost = dict.fromkeys(models, 0.001)
+    found = check.rule_out(Request.of("Who won?"), Wishes(max_cost_usd=0.01), 10.0, cost)
+    assert set(found) == set(models) - {"gpt-4o"}
+    assert found["ours"].startswith(
+        "costs an unknown amount, as nobody can count its searches before the call"
+    )
+    assert check.rule_out(Request.of("Who won?"), Wishes(), 10.0, cost) == {}
+
+
 @pytest.mark.parametrize(
     ("cost", "reason"),
     [

@@ -181,7 +181,8 @@ def test_an_unknown_cost_is_none(router_folder: Path) -> None:
 def test_an_explanation_is_plain_json(version: Version, wishes: dict[str, Json]) -> None:
     value = explain(version, PROMPTS["code"], Wishes(**wishes)).to_json()
     assert json.loads(json.dumps(value, allow_nan=False)) == json.loads(json.dumps(value))
-    assert list(value) == ["decision", "models", "evidence", "similarity", "neighbours", "change"]
+    keys = ["decision", "models", "evidence", "similarity", "neighbours", "change", "cascade"]
+    assert list(value) == keys
 
 
 def test_the_prompt_is_not_in_its_explanation(version: Version) -> None:

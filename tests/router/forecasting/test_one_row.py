@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from router.forecasting.head import NeighbourStore, unit
-from router.forecasting.one_row import FEW, THREADED, THREADED_TOGETHER, block_height, products
+from router.forecasting.one_row import FEW, THREADED, THREADED_TOGETHER, Blocks, block_height, products
 
 
 @pytest.mark.parametrize("dimensions", [1, 3, 64, 128, 384, THREADED - 1])
@@ -32,6 +32,16 @@ def test_blocks_give_the_plain_product(count: int, dimensions: int, shape: tuple
     assert found.shape == (count, *shape)
     assert found.dtype == np.dtype(np.float32)
     np.testing.assert_allclose(found, rows @ vector, atol=1e-6)
+
+
+@pytest.mark.parametrize("dimensions", [3, 64, 128, 20_000])
+@pytest.mark.parametrize("count", [0, 1, 71, 142, 143, 144, 1_001])
+def test_rows_cut_into_blocks_once_give_the_plain_product(count: int, dimensions: int) -> None:
+    draw = np.random.default_rng(count).normal
+    rows = unit(draw(size=(count, dimensions)).astype(np.float32))
+    vector = unit(draw(size=(1, dimensions)).astype(np.float32))[0]
+    np.testing.assert_allclose(Blocks(rows)(vector), rows @ vector, atol=1e-6)
+    assert Blocks(rows)(vector).shape == (count,)
 
 
 def test_rows_in_another_order_give_the_plain_product() -> None:

@@ -149,3 +149,9 @@ def test_nesting_without_end_is_counted() -> None:
 @given(requests(), st.floats(0, 1e6))
 def test_no_legal_request_costs_less_than_the_encoder_counts(request_: Request, encoded: float) -> None:
     assert billed(request_, encoded) >= encoded
+
+
+@pytest.mark.parametrize("kind", [["text"], {"a": 1}, 7, None])
+def test_a_part_whose_type_is_no_text_is_counted(kind: Json) -> None:
+    request = Request.of([{"role": "user", "content": [{"type": kind, "text": LONG}]}])
+    assert billed_tokens(request, 1.0, 1.0) > 0

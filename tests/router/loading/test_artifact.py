@@ -18,6 +18,7 @@ import pytest
 from router.errors import ArtifactError, DamagedArtifact, ForeignArtifact, NewerArtifact
 from router.loading.artifact import (
     CACHED_FORMAT,
+    CASCADE_FORMAT,
     LARGEST_FILE,
     LARGEST_MANIFEST,
     MANIFEST,
@@ -220,7 +221,7 @@ def test_an_address_with_a_typo_is_named_as_one() -> None:
 
 def test_a_folder_of_a_newer_format_says_so(small: Path) -> None:
     signed_again(small, format_version=99)
-    with pytest.raises(NewerArtifact, match="router format 99, this code reads up to 4: upgrade pointsman"):
+    with pytest.raises(NewerArtifact, match="router format 99, this code reads up to 5: upgrade pointsman"):
         read_manifest(small)
 
 
@@ -426,3 +427,11 @@ def test_earlier_code_refuses_only_prices_that_it_would_misread(
     with new_folder(tmp_path / "router") as folder:
         manifest = seal(folder, {"models": ["x"], "prices": {"x": {"per_call": 1.0, **cached}}})
     assert manifest["format_version"] == version
+
+
+def test_earlier_code_refuses_a_router_with_a_cascade_and_this_code_reads_it(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "router") as folder:
+        (folder / "a.txt").write_text("a")
+        manifest = seal(folder, {"models": ["x"], "cascade": {"numbers": [], "task_types": []}})
+    assert manifest["format_version"] == CASCADE_FORMAT
+    assert read_manifest(tmp_path / "router") == manifest

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -11,7 +12,16 @@ import pytest
 from router.calling.attempt import Usage
 from router.calling.reply import cost_at
 from router.models import model_list
-from router.models.prices import Factor, ModelPrice, PriceTable, current_prices, listed_price
+from router.models.prices import (
+    Factor,
+    ModelPrice,
+    OtherTokens,
+    PriceTable,
+    current_prices,
+    listed_price,
+    wants_speech,
+)
+from router.models.starter import CHATS
 from router.records import Json
 from router.settings.sections import Price
 from router.settings.yaml_file import parse_config
@@ -166,3 +176,150 @@ def test_a_price_without_cached_shares_is_written_and_priced_as_ever() -> None:
     table = PriceTable.of([price])
     later = np.array([True, False])
     assert (table.expected_cost(tokens, tokens, later=later) == table.expected_cost(tokens, tokens)).all()
+
+
+COUNTED = re.compile(
+    r"(input|output)_cost_per_token(_above_\d+k_tokens)?(_[a-z]+)?|cache_read_input_token_cost"
+    r"|cache_creation_input_token_cost(_above_1hr)?|(input|output)_cost_per_audio_token"
+    r"|input_cost_per_image_token|output_cost_per_reasoning_token|input_cost_per_request|tiered_pricing"
+    r"|search_context_cost_per_query"
+)
+NOT_COUNTED = {
+    r"cache_(read|creation)_input_token_cost_.*": "the same share of the input's price at any length or tier",
+    r"cache_(read|creation)_input_audio_token_cost": "no audio is expected in a cache",
+    r"input_cost_per_token_cache_hit": "cache_read_input_token_cost by another name",
+    r"explicit_cache_read_input_token_cost": "less than is expected, for what a caller marks",
+    r"off_peak_pricing": "less than is expected, at some hours",
+    r"input_cost_per_audio_token_(batches|priority)": "the price without a tier is expected",
+    r"input_cost_per_image": "of models that search or have no price per token: a cap never knows the cost",
+    r"(input|output)_cost_per_(character|(audio|video)_per_second|image)_above_128k_tokens": "0",
+    r"input_cost_per_audio_per_second": "0",
+    r"(input|output)_cost_per_character": "beside a price per token; else the cost is unknown",
+    r"(input_)?cost_per_second": "without a price per token: an unknown cost",
+    r"input_cost_per_video_per_second": "a cap refuses video",
+    r"output_cost_per_(image|image_token|video_token)": "a cap refuses `modalities`",
+    r"citation_cost_per_token": "of a model that searches, whose cost a cap never knows",
+    r"(google_maps_grounding|code_interpreter)_cost_per_\w+": "a cap refuses a provider's tools",
+    r"(in|out)put_dbu_cost_per_token": "the price per token in another unit",
+}
+"""Prices of LiteLLM's list that expected costs leave out, and why."""
+
+
+def test_each_price_of_a_model_that_answers_is_counted_or_left_out_for_a_reason() -> None:
+    members = {
+        name
+        for entry in model_list.price_list().values()
+        if entry.get("mode") in CHATS
+        for name in entry
+        if "cost" in name or "pricing" in name
+    }
+    others = {name for name in members if not COUNTED.fullmatch(name)}
+    assert {name for name in others if not any(re.fullmatch(rule, name) for rule in NOT_COUNTED)} == set()
+    assert {rule for rule in NOT_COUNTED if not any(re.fullmatch(rule, name) for name in others)} == set()
+
+
+def entries(member: str) -> list[tuple[str, model_list.Entry]]:
+    found = model_list.price_list().items()
+    return [(name, entry) for name, entry in found if entry.get("mode") in CHATS and entry.get(member)]
+
+
+def test_what_is_left_out_is_what_the_reasons_say() -> None:
+    for name, entry in entries("input_cost_per_image_token"):
+        assert entry["input_cost_per_image_token"] == entry["input_cost_per_token"], name
+    for name, _ in entries("input_cost_per_image"):
+        assert (
+            model_list.bills_searches(name) or not (price := listed_price(name)) or not price.per_input_token
+        )
+    for member in ("input_cost_per_character", "input_cost_per_second"):
+        known = [name for name, _ in entries(member) if listed_price(name) is not None]
+        assert [name for name in known if not model_list.price_list()[name].get("input_cost_per_token")] == []
+    assert [
+        name for name, _ in entries("citation_cost_per_token") if not model_list.bills_searches(name)
+    ] == []
+    for name, entry in entries("input_cost_per_token_cache_hit"):
+        assert entry["input_cost_per_token_cache_hit"] == entry["cache_read_input_token_cost"], name
+
+
+@pytest.mark.parametrize("tokens", [1_000, 255_000, 300_000])
+@pytest.mark.parametrize("model", ["dashscope/qwen-flash", "dashscope/qwen-plus-2025-07-28"])
+def test_a_price_that_is_listed_by_ranges_of_length_is_litellms(model: str, tokens: int) -> None:
+    price = listed_price(model)
+    assert price is not None
+    expected = PriceTable.of([price]).expected_cost(np.array([[tokens]]), np.array([[1_000]]))
+    parts = litellm.cost_per_token(model, prompt_tokens=tokens, completion_tokens=1_000)
+    assert expected == pytest.approx(sum(parts), rel=0.001)
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "claude-haiku-4-5", "gemini/gemini-2.5-pro"])
+def test_a_batch_costs_half(model: str) -> None:
+    price = listed_price(model)
+    assert price is not None
+    assert price.factor(1_000, "batch") == Factor(input=0.5, output=0.5)
+    assert price.factor(1_000, "batches") == Factor()
+
+
+def test_a_model_that_searches_for_every_call_costs_a_search_more() -> None:
+    prices = [listed_price(name) for name in ("perplexity/sonar", "gpt-4o", "perplexity/pplx-7b-online")]
+    assert [price and price.per_call for price in prices] == [0.005, 0.0, 0.005]
+
+
+AUDIO = "azure/gpt-audio"
+OWN_AUDIO = (
+    f"models: {{{AUDIO}: {{price: {{input_usd_per_million: 2, output_usd_per_million: 4, "
+    "audio_input_usd_per_million: 20, audio_output_usd_per_million: 16}}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("settings", "logged", "other"),
+    [
+        pytest.param("", False, OtherTokens(heard=16.0, spoken=8.0), id="of the list"),
+        pytest.param("", True, OtherTokens(heard=16.0, spoken=8.0), id="beside the log's price of text"),
+        pytest.param(OWN_AUDIO, True, OtherTokens(heard=10.0, spoken=4.0), id="of the settings"),
+        pytest.param(
+            OWN_AUDIO.partition(", audio_input")[0] + "}}}\n",
+            True,
+            OtherTokens(heard=16.0, spoken=8.0),
+            id="the list's multiple of the settings' text",
+        ),
+    ],
+)
+def test_audio_has_a_price_of_its_own(settings: str, logged: bool, other: OtherTokens) -> None:
+    in_log = {AUDIO: LOGGED} if logged else {}
+    found = current_prices([AUDIO], in_log, parse_config(settings))[AUDIO].other
+    assert (found.heard, found.spoken) == pytest.approx((other.heard, other.spoken))
+
+
+THINKER = "dashscope/qwen-plus-2025-04-28"
+
+
+@pytest.mark.parametrize(
+    ("model", "call", "factor"),
+    [
+        pytest.param("gpt-4o", {"modalities": ["text", "audio"]}, 1.0, id="none is listed"),
+        pytest.param(AUDIO, {"modalities": ["text", "audio"]}, 8.0, id="speech"),
+        pytest.param(AUDIO, {"modalities": ["text"]}, 1.0, id="text"),
+        pytest.param(THINKER, {"reasoning_effort": "low"}, 4 / 1.2, id="thought"),
+        pytest.param(THINKER, {"enable_thinking": True}, 4 / 1.2, id="thought by another name"),
+        pytest.param(THINKER, {"reasoning_effort": "none"}, 1.0, id="no thought"),
+    ],
+)
+def test_an_answer_that_is_spoken_or_thought_about_costs_more(model: str, call: Json, factor: float) -> None:
+    price = listed_price(model)
+    assert price is not None
+    assert price.answer_factor(call) == pytest.approx(factor)
+
+
+def test_an_action_that_thinks_has_the_price_of_thought_and_the_log_s_own_holds_it() -> None:
+    high, plain, logged = f"{THINKER}@high", THINKER, f"{THINKER}@low"
+    prices = current_prices([high, plain, logged], {logged: LOGGED}, parse_config(""))
+    assert [prices[name].per_output_token for name in (high, plain, logged)] == pytest.approx(
+        [4e-6, 1.2e-6, 2.0]
+    )
+    assert [prices[name].other.thought for name in (high, logged)] == [1.0, 1.0]
+
+
+def test_a_spoken_answer_is_asked_for_by_its_word() -> None:
+    values: list[Json] = ["audio", ["audio"], ["text"], None, [{}], 3]
+    wanted = [wants_speech({"modalities": value}) for value in values]
+    assert wanted == [True, True, False, False, False, False]

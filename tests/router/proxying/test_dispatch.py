@@ -90,7 +90,9 @@ def test_a_named_model_is_pinned_and_its_rows_have_no_propensity(dispatcher: Dis
     ticket = settled(dispatcher, ticket_for(), Candidates(pinned="gpt-4o"))
     assert ticket.completion is not None
     assert (ticket.completion.decision.model, ticket.completion.decision.source) == ("gpt-4o", "pinned")
-    row = ticket.completion._record(Attempt(model="gpt-4o", number=1, started=0.0, latency_s=1.0))
+    row = ticket.completion._record(
+        Attempt(model="gpt-4o", number=1, started=0.0, latency_s=1.0), served=True
+    )
     assert (row.propensity, row.decision_source) == (None, "pinned")
     assert row.confidence == ticket.completion.decision.confidence
 

@@ -29,7 +29,9 @@ def test_inspect_prints_json(
     run(monkeypatch, log, "--json", "--format", "pointsman")
     found = json.loads(capsys.readouterr().out)
     assert (found["total"]["calls"], found["models"][0]["name"]) == (6, "small")
-    assert found["missing"][0].startswith("Only one model, small")
+    unread, alone, *_ = found["missing"]
+    assert unread.startswith("14.3 % of the rows can't be read: line is broken JSON (1);")
+    assert alone.startswith("Only one model, small")
 
 
 def test_inspect_writes_tables_a_page_and_the_bad_rows(

@@ -27,7 +27,7 @@ def test_reading_says_what_was_read_and_what_was_not(
 ) -> None:
     tables.show_read_summary(trained.reading, Path("calls.parquet"))
     said = capsys.readouterr().out
-    assert said.startswith(f"{trained.reading.rows:,} rows in 1 file(s): {trained.reading.calls:,} calls")
+    assert said.startswith(f"{trained.reading.rows:,} rows in 1 file: {trained.reading.calls:,} calls")
     assert "written: calls.parquet" in said
 
 

@@ -90,7 +90,7 @@ def test_the_comparison_comes_before_the_question(store: str, monkeypatch: pytes
     run(store, "promote", "support", "1", "--alias", "first", "--yes")
     assert said == [
         "the last comparison of version 2, on 30 prompts:",
-        "  loss: dearer",
+        "  worse: dearer",
         "support@next points to version 2 now, before to nothing",
         "no comparison of version 1 is recorded: "
         "`pointsman compare CALLS... --router models:/support/1 --out report` makes one",

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from router.settings.sections import Training
+from router.records import Json
+from router.settings.sections import Config, Training
 from router.settings.yaml_file import parse_config
 from tests.training.inspecting.logs import inspected, many
 from training.inspecting.gaps import (
@@ -45,6 +46,8 @@ def test_a_log_that_lacks_nothing_has_no_sentence(tmp_path: Path) -> None:
         pytest.param({"session_id": None}, "No call names its session", id="no sessions"),
         pytest.param({"time": None}, "No call has a time", id="no times"),
         pytest.param({"time": "2026-01-01T00:00:00Z"}, "of 1 day only", id="one day"),
+        pytest.param({"time": "2999-01-01T00:00:00Z"}, "can't be right: 2999-01-01 (1,200", id="future"),
+        pytest.param({"time": "1970-01-01T00:00:09Z"}, "can't be right: 1970-01-01 (1,200", id="epoch"),
         pytest.param({"truncated": True}, "100.0 % of the calls have a text that was cut", id="cut texts"),
         pytest.param({"cost_usd": None}, "No cost is logged for", id="no costs"),
         pytest.param({"score": 0.0}, "contradicts their score", id="success against score"),
@@ -76,6 +79,44 @@ def test_a_cost_off_the_list_price_is_named(tmp_path: Path) -> None:
     assert any(
         "don't match" in one and "gpt-4o" in one for one in missing_for_a_router(inspected(tmp_path, *rows))
     )
+
+
+PRICE = {"price": {"input_usd_per_million": 1.0, "output_usd_per_million": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("model", "costs", "settings", "sentence"),
+    [
+        pytest.param("ours", [None], {}, "for ours, and LiteLLM lists no price: give one", id="unpriced"),
+        pytest.param("ours", [None], {"ours": PRICE}, None, id="priced by the settings"),
+        pytest.param(
+            "gpt-4o", [None], {}, "for gpt-4o: LiteLLM's list price counts", id="priced by the list"
+        ),
+        pytest.param("gpt-4o", [0.0035, None], {}, "leave out: gpt-4o (50.0 %)", id="half of them unknown"),
+        pytest.param("gpt-4o", [0.0035] * 9 + [None], {}, None, id="few of them unknown"),
+        pytest.param(
+            "gpt-4o", [0.0035, 0.007], {}, "list price: gpt-4o (1.50 times)", id="a price that moved"
+        ),
+    ],
+)
+def test_unpriced_models_unknown_costs_and_prices_that_moved_are_said(
+    tmp_path: Path,
+    model: str,
+    costs: list[float | None],
+    settings: dict[str, Json],
+    sentence: str | None,
+) -> None:
+    fields = {**WHOLE, "model": model, "input_tokens": 1000, "output_tokens": 100}
+    rows = [row for usd in costs for row in many(10, **{**fields, "cost_usd": usd})]
+    rows = [row | {"prompt": f"number {place}"} for place, row in enumerate(rows)]
+    config = Config.model_validate({"models": settings})
+    found = [
+        one
+        for one in missing_for_a_router(inspected(tmp_path, *rows, config=config))
+        if "cost" in one.lower()
+    ]
+    assert len(found) == (sentence is not None)
+    assert all(sentence in one for one in found if sentence)
 
 
 @pytest.mark.parametrize(
@@ -142,5 +183,31 @@ def test_a_log_can_train_before_it_can_judge(
     rows = [row for model in ("small", "large") for row in many(outcomes, **WHOLE, model=model)]
     ready = readiness_of(inspected(tmp_path, *rows), Training(test_share=0.4))
     assert (ready.can_train, ready.can_judge) == (can_train, can_judge)
-    assert ready.outcomes_missing == max(2 * LEAST_JUDGED / 0.4 - 2 * outcomes, 0)
+    assert ready.outcomes_missing == max(2 * LEAST_JUDGED - 0.8 * outcomes // 10 * 10, 0)
     assert ready.sentence.startswith(f"Can train a router: {'yes' if can_train else 'no'}")
+
+
+@pytest.mark.parametrize("success", [True, False])
+def test_outcomes_that_are_all_alike_are_said_first(tmp_path: Path, success: bool) -> None:
+    rows = [row for model in ("small", "large") for row in many(60, **WHOLE, model=model, success=success)]
+    report = LogReport.of(inspected(tmp_path, *rows), Training())
+    assert report.readiness.sentence.startswith("Can train a router: yes, on 2 models, but all outcomes are")
+
+
+@pytest.mark.parametrize(("prompts", "offered"), [(150, False), (600, True)])
+def test_a_replay_to_judge_is_offered_where_training_leaves_out_enough_prompts(
+    tmp_path: Path, prompts: int, offered: bool
+) -> None:
+    rows = many(prompts, **WHOLE, model="small") + many(60, **WHOLE, model="large")
+    sentence = readiness_of(inspected(tmp_path, *rows), Training(test_share=0.4)).sentence
+    assert ("or a replay of 200 prompts" in sentence) is offered
+
+
+def test_rows_that_can_not_be_read_come_first_with_the_reason(tmp_path: Path) -> None:
+    found = inspected(tmp_path, *many(20, score=7.0), *many(20))
+    assert re.match(r"50\.0 % of the rows can't be read: .*\(20\); ", missing_for_a_router(found)[0])
+
+
+def test_a_name_of_any_length_leaves_the_command_on_the_screen(tmp_path: Path) -> None:
+    for sentence in missing_for_a_router(inspected(tmp_path, *many(9, model="x" * 3000))):
+        assert len(sentence.partition("`")[0]) < 500

@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from router.errors import CallLogError
+from router.forecasting.grading import Answers
 from router.records import Json
 from router.settings.sections import Config
 from tests.training.logs import call, write_lines
-from training.judging.grader import FOLDS, LEAST_KNOWN, Answers, fold_of, graders_of, grades_of
+from training.judging.grader import FOLDS, LEAST_KNOWN, fold_of, graders_of, grades_of
 from training.pipeline import import_log
 from training.progress import Silent
 from training.prompts.from_logs import ReadOptions

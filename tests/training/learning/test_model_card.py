@@ -19,6 +19,17 @@ def test_a_router_without_a_test_part_has_no_table(trained: Trained) -> None:
     assert "| this router" not in model_card(manifest, trained.recommendation, "x")
 
 
+def test_an_estimator_that_was_not_published_says_why_and_what_it_scored(trained: Trained) -> None:
+    record = run_record(trained.manifest, trained.fitted, trained.report, trained.reading)
+    (nested,) = record.nested.values()
+    assert nested.tags["published"] == "no"
+    assert nested.card is not None
+    card = nested.card("runs:/1/router")
+    assert f"`{trained.fitted.published}` was published instead, because {trained.fitted.why}." in card
+    assert "| value | 0." in card
+    assert "the router is `runs:/1/router`" in card
+
+
 def test_the_record_is_tagged_and_its_data_has_no_password(trained: Trained) -> None:
     record = run_record(trained.manifest, trained.fitted, trained.report, trained.reading)
     source = "postgresql://ann:secret@db/calls"

@@ -154,3 +154,21 @@ def test_the_settings_say_which_efforts_are_told_apart(
         "b@high",
         "c",
     }
+
+
+@pytest.mark.parametrize(
+    ("models", "read_as"),
+    [
+        pytest.param({"acme-low": {"litellm_model": "acme@low"}}, {"acme-low", "acme"}, id="declared: whole"),
+        pytest.param({}, {"acme"}, id="else an action"),
+    ],
+)
+def test_a_name_that_looks_like_an_action_s_is_whole_where_the_settings_say_so(
+    tmp_path: Path, models: dict[str, dict[str, str]], read_as: set[str]
+) -> None:
+    log = write_lines(tmp_path / "calls.jsonl", call(model="acme@low"), call(model="acme", prompt="another"))
+    reading = replace(reading_of(tmp_path), config=Config.model_validate({"models": models}))
+    with calls_of([log], reading, Recorder()) as files:
+        found = files.whole()
+        assert found is not None
+        assert set(found.select("model").to_pydict()["model"]) == read_as

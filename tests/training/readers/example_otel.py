@@ -101,6 +101,20 @@ VERCEL: Mapping[str, Json] = {
     ),
 }  # fmt: skip
 """By the page on telemetry of Vercel's AI SDK."""
+LANGFUSE: Mapping[str, Json] = {
+    **SPAN, "spanId": "b7ad6b7169203336", "name": "answer", "events": [],
+    "attributes": attributes(
+        langfuse__observation__type="generation", langfuse__observation__model__name="gpt-5",
+        langfuse__observation__model__parameters='{"reasoning_effort": "low"}',
+        langfuse__observation__input='[{"role": "user", "content": "2 + 2?"}]',
+        langfuse__observation__output='{"role": "assistant", "content": "4"}',
+        langfuse__observation__usage_details=json.dumps(
+            {"input": 100, "input_cached_tokens": 80, "output": 3, "total": 103}
+        ),
+        langfuse__observation__cost_details='{"input": 0.001, "output": 0.002}', session__id="s1",
+    ),
+}  # fmt: skip
+"""By the mapping of properties on Langfuse's page on OpenTelemetry."""
 JAEGER: Mapping[str, Json] = {
     "traceID": "0af7651916cd43dd8448eb211c80319c", "spanID": "b7ad6b7169203335", "operationName": "chat",
     "references": [], "startTime": 1780000000000000, "duration": 1500000, "processID": "p1", "logs": [],
@@ -123,7 +137,8 @@ PHOENIX: Mapping[str, Json] = {
 EXAMPLES: Mapping[str, Sequence[Json]] = {
     "otel-genai": [
         request(dict(SPAN), dict(_OLDER)), dict(SPAN), request(dict(OPENINFERENCE), dict(VERCEL)),
-        {"batches": request(dict(SPAN))["resourceSpans"]}, {"trace": request(dict(SPAN)), "metrics": {}},
+        request(dict(LANGFUSE)), {"batches": request(dict(SPAN))["resourceSpans"]},
+        {"trace": request(dict(SPAN)), "metrics": {}},
         {"data": [{"traceID": "1", "spans": [dict(JAEGER)], "processes": {}}]}, dict(PHOENIX),
     ]
 }  # fmt: skip

@@ -58,23 +58,28 @@ def test_null_words_are_null(clean: Json, value: object) -> None:
     assert clean(value) is None
 
 
-@pytest.mark.parametrize("value", [True, 1, 1.0, "true", "TRUE", "yes", "1"])
+@pytest.mark.parametrize("value", [True, 1, 1.0, "true", "TRUE", "yes", "1", "pass", "Thumbs up", "👍"])
 def test_every_spelling_of_true_is_true(value: object) -> None:
     assert boolean(value) is True
 
 
-@pytest.mark.parametrize("value", [False, 0, 0.0, "false", "No", "0"])
+@pytest.mark.parametrize("value", [False, 0, 0.0, "false", "No", "0", "failed", "thumbs-down", "👎"])
 def test_every_spelling_of_false_is_false(value: object) -> None:
     assert boolean(value) is False
 
 
-@pytest.mark.parametrize("value", ["maybe", 2, 0.5, []])
+@pytest.mark.parametrize("value", ["maybe", "fine?", 2, 0.5, []])
 def test_a_doubtful_truth_value_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="is not true or false"):
         boolean(value)
 
 
-@pytest.mark.parametrize("value", [True, "1,5", [], 10**400])
+@pytest.mark.parametrize(("value", "read"), [("$0.0021", 0.0021), ("85%", 0.85), (" 85.5 % ", 0.855)])
+def test_dollars_and_percent_are_read_with_their_sign(value: str, read: float) -> None:
+    assert number(value) == pytest.approx(read)
+
+
+@pytest.mark.parametrize("value", [True, "1,5", "$", "%", "€5", [], 10**400])
 def test_what_is_no_number_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="is not a number"):
         number(value)
@@ -186,6 +191,7 @@ def test_digits_grouped_by_underscores_are_no_number() -> None:
         pytest.param("1 May 2024 12:00:00 +0000", id="RFC 2822 without the day"),
         pytest.param("2024-05-01T12:00:00.000000000Z", id="nine digits"),
         pytest.param("2024-05-01 12:00:00+00", id="as PostgreSQL writes it"),
+        pytest.param("2024-05-01t12:00:00z", id="in small letters"),
     ],
 )
 def test_a_time_is_read_in_the_forms_of_more_logs(value: object) -> None:

@@ -139,6 +139,7 @@ def test_tags_and_session_of_the_legacy_export_come_from_its_traces(tmp_path: Pa
     [
         pytest.param({}, (True, None, "feedback"), id="boolean"),
         pytest.param({"value": 0}, (False, None, "feedback"), id="boolean, false"),
+        pytest.param({"value": "False"}, (False, None, "feedback"), id="boolean, as text"),
         pytest.param(
             {"value": 0.25, "data_type": "NUMERIC", "source": "EVAL"},
             (None, 0.25, "evaluation"),
@@ -239,6 +240,17 @@ def test_a_cost_of_zero_without_details_is_unknown(tmp_path: Path) -> None:
     rows = (observation(total_cost=0, cost_details={}), observation(id="o2", total_cost=0))
     calls = calls_of(read_rows(tmp_path, *rows))
     assert (calls["o1"]["cost_usd"], calls["o2"]["cost_usd"]) == (None, 0.0)
+
+
+def test_a_cost_is_the_sum_of_its_details_where_no_total_stands(tmp_path: Path) -> None:
+    details = {"input": 0.001, "input_cached_tokens": 0.0005, "output": 0.002}
+    [call] = calls_of(read_rows(tmp_path, observation(total_cost=None, cost_details=details))).values()
+    assert call["cost_usd"] == pytest.approx(0.0035)
+
+
+def test_a_generation_is_one_in_any_letters_and_its_model_has_no_path(tmp_path: Path) -> None:
+    row = observation(type="generation", provided_model_name="models/gemini-2.5-pro")
+    assert calls_of(read_rows(tmp_path, row))["o1"]["model"] == "gemini-2.5-pro"
 
 
 def test_tool_definitions_are_the_tools_of_the_chat_protocol(tmp_path: Path) -> None:

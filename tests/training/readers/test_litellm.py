@@ -406,6 +406,28 @@ def test_several_prompts_of_one_text_completion_are_set_apart(tmp_path: Path) ->
     assert (summary.calls, summary.set_apart) == (1, {"several prompts in one call": 1})
 
 
+def test_a_kind_of_call_that_nobody_knows_is_a_call_and_what_is_no_chat_is_not(tmp_path: Path) -> None:
+    kinds = ("achat_completions_v3", "", "aembedding", "aget_responses", "arun_thread", "afile_list")
+    payloads = [{**PAYLOAD, "id": kind or "none", "call_type": kind} for kind in kinds]
+    files = read(tmp_path, write_lines(tmp_path / "payloads.jsonl", *payloads))
+    assert (files.summary.calls, files.summary.set_apart) == (2, {"no chat or completion": 4})
+
+
+@pytest.mark.parametrize(
+    ("error", "summary"),
+    [
+        pytest.param({"error_code": 401, "error_class": ""}, (0, 1), id="the caller's, by a number"),
+        pytest.param({"error_code": 503}, (1, 0), id="nobody's, by a number"),
+    ],
+)
+def test_a_failure_is_known_in_any_letters_by_its_status(
+    tmp_path: Path, error: Json, summary: tuple[int, int]
+) -> None:
+    failed = {**PAYLOAD, "id": "f", "status": "FAILURE", "error_information": error}
+    found = read(tmp_path, write_lines(tmp_path / "payloads.jsonl", PAYLOAD, failed)).summary
+    assert (found.calls - 1, found.set_apart.get("error of the caller or the proxy", 0)) == summary
+
+
 @pytest.mark.parametrize("missing", ["request_id", "status", "cache_hit", "metadata", "startTime", "spend"])
 def test_a_row_is_a_call_without_what_a_call_does_not_need(tmp_path: Path, missing: str) -> None:
     row = {name: value for name, value in ROW.items() if name != missing}

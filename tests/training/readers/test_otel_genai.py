@@ -323,12 +323,13 @@ def test_a_model_has_litellms_name(
 OPERATIONS = (
     "chat text_completion generate_content completion acompletion aresponses anthropic_messages "
     "atext_completion agenerate_content chat.completions text.completions chat.streaming.completions "
-    "converse messages responses inference deep_research_chat our_own"
+    "converse messages responses inference deep_research_chat our_own create_message streamGenerateContent"
 ).split()
 NO_CHATS = (
     "embeddings embedding aembedding execute_tool invoke_agent create_agent invoke_workflow image_generation "
     "aimage_generation atranscription speech rerank arerank moderation retrieval search_memory ocr "
-    "call_mcp_tool create_batch acreate_file vector_store_search"
+    "call_mcp_tool create_batch acreate_file vector_store_search file_list aget_responses create_thread "
+    "arun_thread alist_input_items add_message create_sandbox arun_code aquery apply_guardrail"
 ).split()
 
 
@@ -340,6 +341,36 @@ def test_every_operation_with_a_prompt_is_a_call_but_for_the_exceptions(
     files = recorded.read(tmp_path, task_type="attributes.app.operation")
     assert sorted(call["task_type"] for call in counted(files)) == sorted(OPERATIONS)
     assert files.summary.set_apart == {"no chat or completion": len(NO_CHATS)}
+
+
+def test_instructions_beside_an_empty_list_of_messages_are_the_prompt(
+    recorded: Recorded, tmp_path: Path
+) -> None:
+    said = json.dumps([{"type": "text", "content": "Write a poem."}])
+    recorded.span({**CHAT, "gen_ai.input.messages": "[]", "gen_ai.system_instructions": said})
+    recorded.span({**CHAT, "gen_ai.input.messages": "[]"})
+    files = recorded.read(tmp_path)
+    [call] = counted(files)
+    assert json.loads(call["messages"]) == [{"role": "system", "content": "Write a poem."}]
+    assert files.summary.set_apart == {"no prompt logged": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "column"),
+    [
+        pytest.param(
+            "gen_ai.openai.request.reasoning_effort", "low", ("effort", "low"), id="OpenAI's effort"
+        ),
+        pytest.param("gen_ai.request.thinking.budget_tokens", 99, ("effort", "thinking=99"), id="a budget"),
+        pytest.param("langfuse.session.id", "s9", ("session_id", "s9"), id="Langfuse's session"),
+    ],
+)
+def test_names_beyond_the_conventions_are_read(
+    recorded: Recorded, tmp_path: Path, name: str, value: Json, column: tuple[str, str]
+) -> None:
+    recorded.span({**ASKED, name: value})
+    [call] = counted(recorded.read(tmp_path))
+    assert call[column[0]] == column[1]
 
 
 def test_a_span_around_calls_that_names_no_model_is_no_bad_row(recorded: Recorded, tmp_path: Path) -> None:

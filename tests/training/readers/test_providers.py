@@ -17,6 +17,13 @@ from training.readers.providers import litellm_model
         pytest.param(None, "gpt-4o", "gpt-4o", id="none"),
         pytest.param("openai", "openai/gpt-4o", "openai/gpt-4o", id="in front already"),
         pytest.param("openai", None, None, id="no model"),
+        pytest.param(
+            "gcp.gemini", "models/gemini-2.5-pro", "gemini/gemini-2.5-pro", id="a path of Google's API"
+        ),
+        pytest.param(None, "publishers/google/models/g", "g", id="a path of Vertex AI's"),
+        pytest.param(
+            "fireworks", "accounts/f/models/m", "fireworks_ai/accounts/f/models/m", id="a path to keep"
+        ),
     ],
 )
 def test_a_model_has_litellms_name(provider: str | None, model: str | None, named: str | None) -> None:

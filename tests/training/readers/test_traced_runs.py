@@ -271,6 +271,17 @@ def test_what_only_the_outer_call_knows_is_the_last_inner_ones() -> None:
     assert twice["c"] == {"time": 2, "success": True, "outcome_source": "feedback"}
 
 
+@pytest.mark.parametrize("place", [{"metadata": {"model": "m", "reasoning_effort": "low"}}, {"input": None}])
+@pytest.mark.parametrize("make", [opik, braintrust])
+def test_an_effort_is_read_from_the_request_or_the_metadata(
+    tmp_path: Path, make: Callable[..., dict[str, Json]], place: dict[str, Json]
+) -> None:
+    body = {"messages": [{"role": "user", "content": "Hi"}], "reasoning_effort": "low"}
+    row = make(**{name: value or body for name, value in place.items()})
+    [call] = counted(read(tmp_path, write_lines(tmp_path / "runs.jsonl", row)))
+    assert call["effort"] == "low"
+
+
 @pytest.mark.parametrize(
     ("parts", "whole"),
     [((1, 2), 3), (("1", 2.0), 3), ((1, None), None), ((1, -2), None), ((None, None), None), ((0, 0), 0)],

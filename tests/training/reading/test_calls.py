@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import socket
@@ -166,6 +167,12 @@ def test_progress_ends_at_the_whole(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a.jsonl", call())
     read(tmp_path, path, progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (Path(path).stat().st_size,) * 2
+
+
+def test_python_searches_for_cycles_as_before_once_a_log_is_read(tmp_path: Path) -> None:
+    before = gc.get_threshold()
+    read(tmp_path, write_lines(tmp_path / "log.jsonl", call()))
+    assert gc.get_threshold() == before
 
 
 def test_one_process_keeps_one_runner() -> None:

@@ -62,7 +62,7 @@ def plan_of(
             )
             for model in models
         ]
-    return ReplayPlan(calls=calls, prompts=prompts, set_apart={}, policy_version="v1")
+    return ReplayPlan(calls=calls, prompts=prompts, unseen=0, set_apart={}, policy_version="v1")
 
 
 def main(api_base: str, out: str, prompts: str, budget: str, concurrency: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from router.errors import ConfigError
@@ -17,6 +18,7 @@ from training.replaying.plan import (
     CUT,
     NO_TEXT,
     NONE_LEFT,
+    SEEN,
     ReplayJob,
     ReplayPlan,
     cost_by_model,
@@ -114,6 +116,30 @@ def test_the_chance_to_be_drawn_is_that_of_what_the_budget_pays_for(
     chance = {call.key: call.sampling_probability for call in half.calls}
     assert sum(chance.values()) == pytest.approx(10, abs=1)
     assert {call.sampling_probability for call in whole.calls} == {1.0}
+
+
+def test_only_prompts_that_training_did_not_see_judge_a_router(
+    priced: Version, reading: ReadOptions, sample_log: Path
+) -> None:
+    prompts = pl.read_parquet(sample_log)["prompt"].drop_nulls().unique(maintain_order=True)[:40].to_list()
+    rows = [row(number, priced.models[0], prompt=prompt) for number, prompt in enumerate(prompts)]
+    rows += [row(number, priced.models[0]) for number in range(100, 109)]
+    judging = planned(priced, reading, rows, purpose="judge")
+    seen = priced.training_keys()
+    assert not seen & {int(call.key[:16], 16) for call in judging.calls}
+    assert (judging.prompts, judging.unseen) == (49 - judging.set_apart[SEEN], judging.prompts)
+    training = planned(priced, reading, rows)
+    assert (training.prompts, training.unseen) == (49, judging.prompts)
+
+
+def test_prompts_are_drawn_alike_to_judge_and_by_their_worth_to_train(
+    priced: Version, reading: ReadOptions
+) -> None:
+    rows = [row(number, priced.models[0], prompt="Please fix this. " * number) for number in range(1, 30)]
+    judging = planned(priced, reading, rows, purpose="judge", most=5)
+    assert {call.sampling_probability for call in judging.calls} == {5 / 29}
+    training = planned(priced, reading, rows, most=5)
+    assert len({call.sampling_probability for call in training.calls}) > 1
 
 
 def test_what_can_not_be_sent_again_is_set_apart(priced: Version, reading: ReadOptions) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from router.records import FloatArray, IntArray
 from tests.training.statistics.means import mean_ratio
 from training.statistics.intervals import (
+    UNKNOWN,
     Interval,
     calls_to_settle,
     cost_reaching,
@@ -17,6 +19,7 @@ from training.statistics.intervals import (
     resampled_blocks,
     resampled_counts,
     resampled_sums,
+    with_room,
 )
 
 ALONE = np.arange(200)
@@ -129,3 +132,11 @@ def test_with_the_calls_that_settle_it_four_tests_in_five_find_the_difference() 
     samples = rng.normal(0.1, 1, (1000, 100 + more))
     found = abs(samples.mean(axis=1)) > 1.96 * samples.std(axis=1) / (100 + more) ** 0.5
     assert found.mean() == pytest.approx(0.8, abs=0.05)
+
+
+def test_equal_outcomes_on_all_prompts_still_leave_room_for_a_difference() -> None:
+    equal = Interval(value=0.0, low=0.0, high=0.0, above=0.0)
+    assert (with_room(equal, 300).low, with_room(equal, 300).high) == (-0.01, 0.01)
+    shown = replace(equal, low=-0.1, high=0.2)
+    assert with_room(shown, 300) is shown
+    assert with_room(UNKNOWN, 300) is UNKNOWN

@@ -16,7 +16,9 @@ RECORD = RunRecord(
     params={"estimator": "success"},
     metrics={"test.success": 0.9},
     documents={"search.json": {"1": 2.0}},
-    nested={"label (not published)": RunRecord(params={"estimator": "label"}, metrics={})},
+    nested={
+        "label (not published)": RunRecord(params={"estimator": "label"}, metrics={}, card="Not {}".format)
+    },
 )
 
 
@@ -77,6 +79,7 @@ def test_the_run_is_in_the_experiment_with_its_nested_ones(folder: Path, store: 
         [experiment.experiment_id], f"tags.`mlflow.parentRunId` = '{published.run_id}'"
     )
     assert nested.data.params == {"estimator": "label"}
+    assert nested.data.tags["mlflow.note.content"] == f"Not runs:/{published.run_id}/router"
 
 
 @pytest.mark.parametrize(
@@ -131,9 +134,21 @@ def test_the_pages_name_describe_and_tag_the_run_and_the_version(folder: Path, s
     assert run.info.run_name == "claims v1 · c38fb37b6169"
     assert run.data.tags["mlflow.note.content"] == f"Load runs:/{published.run_id}/router"
     assert version.description == "Load models:/claims/1"
+    model = client.get_registered_model("claims")
+    assert 'Router.load("models:/claims@champion")' in model.description
     assert version.tags["recommendation"] == "deploy"
     assert run.inputs is not None
     assert [one.dataset.name for one in run.inputs.dataset_inputs] == ["calls.db"]
+
+
+def test_a_description_that_somebody_wrote_of_the_router_stays(folder: Path, store: str) -> None:
+    from mlflow import MlflowClient
+
+    publish(folder, RECORD, store, register="described")
+    client = MlflowClient(tracking_uri=store)
+    client.update_registered_model("described", description="Ours.")
+    publish(folder, RECORD, store, register="described")
+    assert client.get_registered_model("described").description == "Ours."
 
 
 def test_a_run_without_a_version_is_named_after_the_router(folder: Path, store: str) -> None:

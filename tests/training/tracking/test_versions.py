@@ -125,6 +125,16 @@ def test_a_rollback_goes_back_step_by_step_and_then_says_there_is_none(
 
 
 @in_a_file
+def test_of_two_who_go_back_from_a_version_one_moves_the_alias(registry: RouterRegistry, name: str) -> None:
+    for version in ("1", "2", "3"):
+        promote(registry, name, version)
+    assert registry.rollback(name, seen="3").version == "2"
+    with pytest.raises(RouterError, match=r"moved from version 3 to version 2 meanwhile"):
+        registry.rollback(name, seen="3")
+    assert registry.pointed(name, CHAMPION) == "2"
+
+
+@in_a_file
 def test_a_champion_of_other_tools_is_the_one_to_go_back_to(
     uri: str, registry: RouterRegistry, name: str
 ) -> None:

@@ -344,7 +344,7 @@ def log_warnings(study: Study) -> Iterator[str]:
     if study.propensities.source == "estimated":
         yield (
             "some calls were logged without a propensity, so all propensities are estimated: the estimates "
-            "hold only if the logging policy looked at nothing but the covariates"
+            "hold only if what chose the models looked at nothing but what the router sees of a prompt"
         )
     if unknown > MOST_UNKNOWN:
         yield (

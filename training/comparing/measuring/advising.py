@@ -28,12 +28,14 @@ class LogFacts:
         replayable: prompts on which some model was not tried.
         calls: the log, as it is given to a command.
         router: the router, as it is given to a command.
+        known: prompts with a known outcome of each model, of those that training did not see.
         requests_per_month: volume at which the change is given per month; NaN is unknown.
     """
 
     replayable: int = 0
     calls: tuple[str, ...] = ("CALLS",)
     router: str = "ROUTER"
+    known: tuple[int, ...] = ()
     requests_per_month: float = math.nan
 
 
@@ -62,7 +64,6 @@ def router_evidence(
         at, cost, success = _means(whole.total[None])
         mix = tuple(heard[place] for place in mix_at(float(at[0][0]), cost[0], success[0]))
     replayed = np.nansum(evaluated.mean(evaluated.expected_cost))
-    known = evaluated.success if evaluated.study is None else evaluated.study.logged.success
     tried = 1 / len(evaluated.models) if evaluated.study else 0.0
     return RouterEvidence(
         today=ChangeAgainst(
@@ -81,7 +82,7 @@ def router_evidence(
         usd_per_prompt=float(replayed * (1 - tried)) or math.nan,
         calls=log.calls,
         router=log.router,
-        known=np.isfinite(known).sum(axis=0).tolist(),
+        known=log.known,
     )
 
 
@@ -94,7 +95,10 @@ def _refused(router: PolicyResult, reference: PolicyResult) -> str | None:
     for one in (router, reference):
         if one.support is not None and one.support.refused:
             return one.support.refused if one is router else f"of {one.name}, {one.support.refused}"
-    if router.support is not None and router.support.cost_refused:
+    costs_known = math.isfinite(router.cost_usd_per_call.value) or math.isfinite(
+        reference.cost_usd_per_call.value
+    )
+    if router.support is not None and router.support.cost_refused and costs_known:
         return f"of the cost, {router.support.cost_refused}"
     return None
 

@@ -99,16 +99,21 @@ def _silent_log(study: Study, policy: ComparedPolicy, rows: BoolArray) -> set[st
 def off_policy_report(
     evaluated: Evaluated, policies: Sequence[ComparedPolicy], support: Mapping[str, Support]
 ) -> OffPolicy | None:
-    """What the log can say, with the warnings of every policy under its name; None if outcomes are known."""
+    """What the log can say, with the warnings under the policies' names; None if outcomes are known."""
     study = evaluated.study
     if study is None:
         return None
-    warnings = list(log_warnings(study))
+    of_policies: dict[str, list[str]] = {}
     for policy in policies:
         if policy.name in support:
             chances, own = policy.chances(), support[policy.name]
             sentences = support_warnings(study, chances, own) + cost_warnings(study, chances, own)
-            warnings += [f"{policy.name}: {sentence}" for sentence in sentences]
+            for sentence in sentences:
+                of_policies.setdefault(sentence, []).append(policy.name)
+    warnings = [
+        *log_warnings(study),
+        *(f"{', '.join(names)}: {sentence}" for sentence, names in of_policies.items()),
+    ]
     grading = study.success.grading
     return OffPolicy(
         propensities=study.propensities.source,

@@ -33,6 +33,7 @@ from training.statistics.intervals import (
     interval,
     relative_cost_at_best,
     success_within,
+    with_room,
 )
 from training.statistics.policy_curves import picked
 
@@ -43,6 +44,11 @@ class RouterDifferences:
 
     success: Difference
     cost: Difference
+
+    def guarded(self, groups: int) -> RouterDifferences:
+        """The same with room for a difference of success rates where no group of prompts shows any."""
+        wide = with_room(self.success.interval, groups)
+        return replace(self, success=replace(self.success, interval=wide))
 
 
 NOT_TESTED = Difference(interval=UNKNOWN, p_value=math.nan, p_adjusted=math.nan, calls_to_settle=None)
@@ -138,7 +144,11 @@ def _compared(
             for name, look in success.items()
         }
         gained, paid = differences(success, n_clusters), differences(cost, n_clusters)
-        compared |= {name: RouterDifferences(success=gained[name], cost=paid[name]) for name in family}
+        found = {name: RouterDifferences(success=gained[name], cost=paid[name]) for name in family}
+        like_router = alike[policies[0].name]
+        compared |= {
+            name: one if name == like_router else one.guarded(n_clusters) for name, one in found.items()
+        }
     return {name: compared[first] for name, first in alike.items() if first in compared}
 
 

@@ -125,7 +125,7 @@ def _baseline_claim(result: PolicyResult, comparison: Comparison) -> Claim:
     if result.same_as_router:
         text = f"The router makes the same choices as {title}."
         return Claim(outcome="undecided", against=result.name, text=text)
-    success, cost = guarded(result.success_difference, comparison.clusters), result.cost_ratio
+    success, cost = result.success_difference, result.cost_ratio
     if math.isnan(success.interval.value):
         refused = result.support.refused if result.support is not None else None
         why = f"{title}: {refused}" if refused else f"the router or for {title}"
@@ -294,19 +294,6 @@ def _worst(slices: Sequence[SliceResult]) -> str:
         for one in worst[:MOST_SLICES]
     ]
     return _listed([*texts, *([f"{len(worst) - MOST_SLICES} more"] if len(worst) > MOST_SLICES else [])])
-
-
-def guarded(difference: Difference, clusters: int) -> Difference:
-    """Widen a difference of success rates if no group of prompts shows any.
-
-    Resampling equal values gives an interval of no width. With 0 of n groups differing, up to 3 / n of them
-    may (the rule of three: Hanley & Lippman-Hand 1983).
-    """
-    interval = difference.interval
-    if interval.low != interval.high:
-        return difference
-    low, high = interval.value - 3 / clusters, interval.value + 3 / clusters
-    return replace(difference, interval=replace(interval, low=low, high=high))
 
 
 def _of_it(ratio: Interval) -> str:

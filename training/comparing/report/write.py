@@ -83,7 +83,7 @@ def html(comparison: Comparison) -> str:
         "lost": [one for one in comparison.slices if conclusion_of(one.success_difference) == "loss"],
         "risks": _risks(comparison),
         "estimators": ESTIMATORS if log is not None and log.grade_shares else ESTIMATORS[:-1],
-        "kinds": [kind for kind in SYMBOLS if any(one.kind == kind for one in comparison.policies)],
+        "kinds": [kind for kind in SYMBOLS if kind in _drawn(comparison)],
         "versions": _versions(),
         "charts": charts,
         "chart_data": _for_script(
@@ -93,6 +93,15 @@ def html(comparison: Comparison) -> str:
         "hashes": [_hash(script) for script in scripts],
     }
     return render(PACKAGE, TEMPLATE, filters, values)
+
+
+def _drawn(comparison: Comparison) -> set[str]:
+    """The kinds of policies that have a point in the chart of cost against success."""
+    return {
+        one.kind
+        for one in (comparison.router, *comparison.policies)
+        if math.isfinite(one.success.value) and math.isfinite(one.cost_usd_per_call.value)
+    }
 
 
 def _hash(script: str) -> str:

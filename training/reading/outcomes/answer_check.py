@@ -6,10 +6,10 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
+from router.forecasting.answer_numbers import Answer
 from router.records import Json
 from router.text import well_formed
 from training.readers.cells import dump_json, parse_json
@@ -36,29 +36,16 @@ class _Unusable(Exception):
     """What the request asks for is too large or too deep, or not a schema."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoggedAnswer:
-    """What a model answered, in any protocol.
-
-    Attributes:
-        text: None if it wrote none.
-        calls: name and arguments of each tool call; the arguments as JSON text or parsed.
-    """
-
-    text: str | None
-    calls: Sequence[tuple[str | None, Json]]
-
-
-def logged_answer(evidence: Json) -> LoggedAnswer:
+def logged_answer(evidence: Json) -> Answer:
     """Parse a reader's `answer`: a text, a chat message, or the parts of Anthropic or Responses."""
     value = _opened(evidence)
     if isinstance(value, dict) and ("role" in value or "content" in value or "tool_calls" in value):
         functions = [mapping(mapping(call).get("function")) for call in listed(value.get("tool_calls"))]
         calls = [(words(function.get("name")), function.get("arguments")) for function in functions]
-        return LoggedAnswer(text=_text(value.get("content")), calls=calls)
+        return Answer(text=_text(value.get("content")), calls=calls)
     if isinstance(value, list) and all(isinstance(part, dict) for part in value):
         return _answer_of_parts(value)
-    return LoggedAnswer(text=evidence if isinstance(evidence, str) else None, calls=())
+    return Answer(text=evidence if isinstance(evidence, str) else None, calls=())
 
 
 def whole_answer(evidence: Json) -> str | None:
@@ -106,7 +93,7 @@ def _are_parts(value: Json) -> bool:
     )
 
 
-def _answer_of_parts(parts: Sequence[Mapping[str, Json]]) -> LoggedAnswer:
+def _answer_of_parts(parts: Sequence[Mapping[str, Json]]) -> Answer:
     texts: list[str] = []
     calls: list[tuple[str | None, Json]] = []
     for part in parts:
@@ -117,7 +104,7 @@ def _answer_of_parts(parts: Sequence[Mapping[str, Json]]) -> LoggedAnswer:
             calls.append((words(part.get("name")), part.get("arguments")))
         elif text := _text(part.get("text") if kind == "text" else part.get("content")):
             texts.append(text)
-    return LoggedAnswer(text="".join(texts) or None, calls=calls)
+    return Answer(text="".join(texts) or None, calls=calls)
 
 
 def _text(content: Json) -> str | None:
@@ -177,7 +164,7 @@ def _bounded(text: str, max_bytes: int) -> Json:
         raise _Unusable from error
 
 
-def _tool_checks(answer: LoggedAnswer, tools: Json) -> list[tuple[Json, str]] | None:
+def _tool_checks(answer: Answer, tools: Json) -> list[tuple[Json, str]] | None:
     """Arguments and schema of each call; None if the answer calls an unknown tool."""
     functions = [mapping(mapping(tool).get("function")) for tool in listed(tools)]
     known = {each["name"]: each.get("parameters") for each in functions if isinstance(each.get("name"), str)}

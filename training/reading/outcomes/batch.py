@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from router.forecasting.answer_numbers import answer_numbers
 from router.records import Json, Request, message_texts
 from router.settings.outcome_rules import OutcomeRule, SchemaRule
 from training.readers.cells import parse_json
@@ -14,7 +15,6 @@ from training.readers.protocol import EVIDENCE_FIELDS
 from training.readers.values import words
 from training.reading.files.raw import RawRows
 from training.reading.outcomes.answer_check import keeps_to_schema, logged_answer, whole_answer
-from training.reading.outcomes.answer_numbers import answer_numbers
 from training.reading.outcomes.rules import (
     NO_TURNS,
     CallEvidence,

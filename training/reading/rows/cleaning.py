@@ -24,6 +24,7 @@ from training.readers.cells import (
     json_cell,
     microseconds,
     number,
+    of_texts_only,
     plain_text,
     stated_effort,
     tag_list,
@@ -307,8 +308,9 @@ class _Cleaner:
 
 def _messages(value: Json) -> Json:
     """Messages of the chat protocol, also from those of others; of what is no message, nothing is made."""
-    messages = value if not isinstance(value, list) or is_chat(value) else chat_of(value)
-    return chat_messages(messages)
+    if isinstance(value, list) and is_chat(value):
+        return value
+    return chat_messages(chat_of(value) if isinstance(value, list) else value)
 
 
 class _Tails:
@@ -329,11 +331,19 @@ class _Tails:
 
 def _key(text: str | None, messages: tuple[Json, str] | None, tail: str) -> str:
     """The same key as `router.records.prompt_key` returns, from parts that are serialised once."""
-    if messages is not None:
-        head = _dump_sorted(messages[0])
-    else:
-        head = f'[{{"content":{encode_basestring_ascii(text or "")},"role":"user"}}]'
+    head = _sorted_text([{"role": "user", "content": text or ""}] if messages is None else messages[0])
     return sha256(f"[{head}{tail}".encode("ascii")).hexdigest()[:32]
+
+
+def _sorted_text(messages: Json) -> str:
+    """The messages as `_dump_sorted` writes them, plain ones much faster."""
+    if of_texts_only(messages):
+        texts = (
+            f'{{"content":{encode_basestring_ascii(one["content"])},"role":{encode_basestring_ascii(one["role"])}}}'
+            for one in messages
+        )
+        return f"[{','.join(texts)}]"
+    return _dump_sorted(messages)
 
 
 def _fill_truncated(name: str, array: pa.Array) -> pa.Array:

@@ -134,7 +134,7 @@ class _Search:
             names=tuple(table.column_names),
             frame=table,
         )
-        self.files.append(self._recognised(file) if file.size else file)
+        self.files.append(self._recognised(file)[0])
 
     def _add_address(self, address: str, reader: str) -> None:
         self.files.append(
@@ -154,15 +154,21 @@ class _Search:
         if (log := log_beside(path)) is not None:
             raise CallLogError(f"{path}: holds feedback, not calls; name {log} to read both")
         file = look_at_file(len(self.files), path, self.mapping)
-        file = self._recognised(file) if file.size else file
-        if self.format == AUTO and not named and file.reader == OWN_LOG and _has_nothing_of_a_call(file):
+        file, sample = self._recognised(file)
+        may_be_other = self.format == AUTO and not named and file.reader == OWN_LOG and file.size > 0
+        if may_be_other and _has_nothing_of_a_call(file, sample or sample_of(file)):
             self.others.append(file.path)
         else:
             self.files.append(file)
 
-    def _recognised(self, file: LogFile) -> LogFile:
-        reader = self._trusted(file) if self.format == AUTO else self.format
-        return _with_reader(file, reader or _reader_of_file(file))
+    def _recognised(self, file: LogFile) -> tuple[LogFile, Sample | None]:
+        """The file with its reader, and what was looked at to find that; None if nothing was."""
+        if not file.size:
+            return file, None
+        if reader := self._trusted(file) if self.format == AUTO else self.format:
+            return _with_reader(file, reader), None
+        sample = sample_of(file)
+        return _with_reader(file, _reader_of_file(file, sample)), sample
 
     def _trusted(self, file: LogFile) -> str | None:
         """The reader of the many files before this small one; None if they are few, large or mixed."""
@@ -221,23 +227,21 @@ def _with_reader(file: LogFile, name: str) -> LogFile:
     return replace(file, reader=name, feedback=file.feedback if name == OWN_LOG else None)
 
 
-def _reader_of_file(file: LogFile) -> str:
-    """The name of the reader that is surest of a file.
+def _reader_of_file(file: LogFile, sample: Sample) -> str:
+    """The name of the reader that is surest of a file with this beginning.
 
     If none is, it is the canonical log's: its checks say which columns the file lacks.
     """
-    sample = sample_of(file)
     columns = sample.columns or frozenset(name for record in sample.records for name in record)
     model, prompt, messages = (file.mapping.get(name) for name in ("model", "prompt", "messages"))
     is_own = model in columns and (prompt in columns or messages in columns)
     return _surest(sample, _OWN_SCORE if is_own else 0.0)
 
 
-def _has_nothing_of_a_call(file: LogFile) -> bool:
+def _has_nothing_of_a_call(file: LogFile, sample: Sample) -> bool:
     """Whether a file can be read, and neither its columns nor its first rows name a model or a prompt."""
     needed = {file.mapping.get(name) for name in ("model", "prompt", "messages")}
-    sample = sample_of(file) if file.size else None
-    columns = [sample.columns] if sample and sample.columns else sample.records if sample else []
+    columns = [sample.columns] if sample.columns else sample.records
     return bool(columns) and all(needed.isdisjoint(names) for names in columns)
 
 

@@ -45,5 +45,5 @@ def test_a_replay_is_proposed_in_the_words_of_the_command_that_compared() -> Non
     log = LogFacts(replayable=3_000, calls=("my.parquet",), router="models/r")
     said = advice(knowing(20), log=log)
     assert said.next.startswith(
-        "pointsman replay my.parquet --router models/r --out replayed.jsonl --most 200"
+        "pointsman replay my.parquet --router models/r --purpose judge --out replayed.jsonl --most 200"
     )

@@ -134,7 +134,7 @@ def test_the_reason_is_told_to_people(tmp_path: Path, capsys: pytest.CaptureFixt
     write_log(log, record("b"))
     tables.show_read_summary(read(tmp_path, log).summary)
     told = capsys.readouterr().out
-    assert told == "2 rows in 1 file(s): 1 calls, 1 whose text was not kept (log.text: hash)\n"
+    assert told == "2 rows in 1 file: 1 call, 1 whose text was not kept (log.text: hash)\n"
 
 
 def test_a_log_without_any_text_is_told_what_to_change(tmp_path: Path) -> None:

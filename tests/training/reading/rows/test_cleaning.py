@@ -43,6 +43,22 @@ def test_a_prompt_has_the_key_of_its_one_user_message(prompt: str) -> None:
     assert cleaned(prompt=prompt).keys == [prompt_key([{"role": "user", "content": prompt}])]
 
 
+@pytest.mark.parametrize(
+    "messages",
+    [
+        pytest.param([{"content": '"\\\x00\x1f\x7f\u2028 ü 👍\n', "role": "user"}], id="odd characters"),
+        pytest.param([{"role": "user", "content": "a", "name": "1e16"}], id="a third member"),
+        pytest.param([{"role": "user", "content": [{"type": "text", "text": "a"}]}], id="parts"),
+        pytest.param([{"role": "tool", "content": None, "n": 1e16}], id="a large number"),
+    ],
+)
+def test_key_and_text_are_those_of_the_standard_encoder(messages: Json) -> None:
+    rows = cleaned(messages=messages)
+    text = json.dumps(messages, ensure_ascii=False, separators=(",", ":"))
+    if not rows.skipped:
+        assert (rows.keys, rows.columns["messages"].to_pylist()) == ([prompt_key(messages)], [text])
+
+
 def test_messages_decide_the_key_where_a_prompt_stands_beside_them() -> None:
     messages = [{"role": "user", "content": "other"}]
     assert cleaned(messages=messages).keys == [prompt_key(messages)]

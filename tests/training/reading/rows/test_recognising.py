@@ -6,7 +6,10 @@ import pytest
 
 from router.errors import CallLogError
 from tests.training.logs import call, write_lines
-from training.reading.rows.recognising import find_files
+from training.readers.protocol import Sample
+from training.reading.files.log_file import LogFile
+from training.reading.rows import recognising
+from training.reading.rows.recognising import find_files, sample_of
 
 
 def test_a_glob_gives_its_files_in_name_order_and_each_once(tmp_path: Path) -> None:
@@ -82,6 +85,22 @@ def test_a_file_of_a_folder_that_has_nothing_of_a_call_is_left_out_by_name(
     assert [Path(file.path).name for file in find_files([str(tmp_path)], {})] == ["a.jsonl"]
     (message,) = caplog.messages
     assert all(name in message for name in OTHERS)
+
+
+def test_a_file_that_no_reader_knows_is_looked_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[str] = []
+
+    def sample(file: LogFile) -> Sample:
+        looked_at.append(Path(file.path).name)
+        return sample_of(file)
+
+    monkeypatch.setattr(recognising, "sample_of", sample)
+    write_lines(tmp_path / "a.jsonl", call())
+    (tmp_path / "package.json").write_bytes(OTHERS["package.json"])
+    find_files([str(tmp_path)], {})
+    assert looked_at == ["a.jsonl", "package.json"]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import math
 import re
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
@@ -15,8 +16,6 @@ import numpy as np
 from router.forecasting.encoder import Encoding, head_and_tail
 from router.forecasting.features import STRUCTURE, FeatureSpec, featurize
 from router.records import Json, Request, message_texts
-from training.readers.cells import parse_json
-from training.reading.outcomes.answer_check import LoggedAnswer
 
 READ_CHARACTERS = 8_000
 """Characters of an answer, from head and tail, that are read: a huge one costs no more."""
@@ -47,11 +46,31 @@ _TIMES, _OVER = (
     frozenset({"/", "\u00f7", "\\div"}),
 )
 _FENCE = re.compile(r"```(?:json)?[ \t]{0,9}\n")
+_NUMERIC = (int, float)
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "string": (str,), "integer": (int,), "number": _NUMERIC, "float": _NUMERIC, "boolean": (bool,),
+    "array": (list,), "list": (list,), "tuple": (list,), "object": (dict,), "dict": (dict,),
+    "null": (type(None),),
+}  # fmt: skip
+"""Types of JSON schemas, and other words that tool definitions use for them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a model answered, in any protocol.
+
+    Attributes:
+        text: None if it wrote none.
+        calls: name and arguments of each tool call; the arguments as JSON text or parsed.
+    """
+
+    text: str | None
+    calls: Sequence[tuple[str | None, Json]]
 
 
 def answer_numbers(
     request: Request,
-    answer: LoggedAnswer,
+    answer: Answer,
     *,
     finish_reason: str | None = None,
     output_tokens: float | None = None,
@@ -84,6 +103,7 @@ def answer_numbers(
         **_arithmetic(text, prompt),
         **_json_answer(text),
         **_tool_calls(answer.calls, request, prompt),
+        **_form(answer, text, request),
     }
 
 
@@ -105,7 +125,7 @@ def _shape_of(request: Request) -> str | None:
 @lru_cache(maxsize=512)
 def _structure(text: str, tools: str | None = None) -> Mapping[str, float]:
     """The router's own numbers of a text; cached because a log repeats prompts, once per model."""
-    request = Request.of(text, tools=parse_json(tools)[0] if tools else None)
+    request = Request.of(text, tools=json.loads(tools) if tools else None)
     encoding = Encoding(vector=_NO_VECTOR, tokens=len(text) // 4)
     return dict(
         zip(STRUCTURE, map(float, featurize([request], [encoding], _SHAPE).structure[0]), strict=True)
@@ -181,24 +201,33 @@ def _is_true(left: str, sign: str, right: str, stated: str) -> bool | None:
 
 def _json_answer(text: str) -> Mapping[str, float]:
     """Whether the text is, or looks like, one JSON object, and the shape of its last value."""
-    inner = text.strip()
-    fence = _FENCE.search(inner)
-    if fence:
-        inner = inner[fence.end() :].partition("```")[0]
-    try:
-        value = parse_json(inner)[0] if inner.startswith(("{", "[")) else None
-    except (ValueError, RecursionError):
-        value = None
+    inner, fenced = _without_fence(text)
+    value = _parsed(inner) if inner.startswith(("{", "[")) else None
     last = list(value.values())[-1] if isinstance(value, dict) and value else None
     written = last if isinstance(last, str) else _written(last) if value is not None else ""
     return {
         "json": float(value is not None),
         "json broken": float(inner.startswith(("{", "[")) and value is None),
-        "fenced": float(fence is not None),
+        "fenced": float(fenced),
         "last value": math.log1p(len(written)),
         "last value is a number": float(_NUMBER.fullmatch(written.strip(" $%")) is not None),
         "last value in text": float(0 < len(written) < 200 and text.count(written) > 1),
     }
+
+
+def _without_fence(text: str) -> tuple[str, bool]:
+    """A text without a Markdown fence around it, and whether it had one."""
+    inner = text.strip()
+    fence = _FENCE.search(inner)
+    return (inner[fence.end() :].partition("```")[0] if fence else inner), fence is not None
+
+
+def _parsed(text: str) -> Json:
+    """The value of a JSON text; None if it is none, or too deep."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _tool_calls(
@@ -220,10 +249,80 @@ def _tool_calls(
 def _values(arguments: Json) -> list[str]:
     """The plain values of a call's arguments as the prompt might state them, one level deep."""
     if isinstance(arguments, str):
-        try:
-            arguments = parse_json(arguments[:READ_CHARACTERS])[0]
-        except (ValueError, RecursionError):
-            return []
+        arguments = _parsed(arguments[:READ_CHARACTERS])
     items = list(arguments.values()) if isinstance(arguments, dict) else []
     flat = [inner for item in items for inner in (item if isinstance(item, list) else [item])]
     return [str(item)[:100] for item in flat if isinstance(item, str | int | float)]
+
+
+def _form(answer: Answer, text: str, request: Request) -> Mapping[str, float]:
+    """How far tool calls fit the tools' signatures, and else a text the schema asked for, one level deep."""
+    known = _signatures(request.tools)
+    if answer.calls:
+        unknown = sum(name not in known for name, _ in answer.calls) if known else 0
+        asked = [(arguments, known.get(name)) for name, arguments in answer.calls]
+    else:
+        unknown, asked = 0, [(_without_fence(text)[0], _schema(request.response_format))]
+    misfits = [_misfit(value, schema) for value, schema in asked if isinstance(schema, Mapping)]
+    no_object, missing, extra, wrong = map(sum, zip(*misfits, strict=True)) if misfits else (0, 0, 0, 0)
+    return {
+        "unknown tools": math.log1p(unknown),
+        "no object": math.log1p(no_object),
+        "missing members": math.log1p(missing),
+        "unknown members": math.log1p(extra),
+        "wrong types": math.log1p(wrong),
+    }
+
+
+def _signatures(tools: Json) -> Mapping[Json, Json]:
+    """The schema of each tool's arguments by its name, in the chat protocol's form or flat."""
+    found = {}
+    for tool in tools if isinstance(tools, list | tuple) else [tools]:
+        flat = tool.get("function", tool) if isinstance(tool, Mapping) else None
+        if isinstance(flat, Mapping) and isinstance(flat.get("name"), str):
+            found[flat["name"]] = flat.get("parameters")
+    return found
+
+
+def _schema(response_format: Json) -> Json:
+    form = response_format if isinstance(response_format, Mapping) else {}
+    if form.get("type") == "json_object":
+        return {}
+    whole = form.get("json_schema")
+    return whole.get("schema") if isinstance(whole, Mapping) else None
+
+
+def _misfit(value: Json, schema: Mapping[str, Json]) -> tuple[int, int, int, int]:
+    """Whether a value is no object; how many of its members are missing, unknown or wrong."""
+    value = _parsed(value) if isinstance(value, str) else value
+    if not isinstance(value, Mapping):
+        return 1, 0, 0, 0
+    required, members = schema.get("required"), schema.get("properties")
+    required = required if isinstance(required, list | tuple) else ()
+    members = members if isinstance(members, Mapping) else {}
+    missing = sum(name not in value for name in required if isinstance(name, str))
+    extra = sum(name not in members for name in value) if members else 0
+    return 0, missing, extra, sum(not _fits(one, members.get(name)) for name, one in value.items())
+
+
+def _fits(value: Json, schema: Json) -> bool:
+    """Whether a value has the type and is among the values that a schema names; true where it names none."""
+    if not isinstance(schema, Mapping):
+        return True
+    kinds = schema.get("type")
+    types = [
+        _TYPES.get(kind) for kind in (kinds if isinstance(kinds, list) else [kinds]) if isinstance(kind, str)
+    ]
+    typed = not types or any(one is None or _is(value, one) for one in types)
+    allowed = schema.get("enum")
+    return typed and (not isinstance(allowed, list) or value in allowed)
+
+
+def _is(value: Json, types: tuple[type, ...]) -> bool:
+    return isinstance(value, types) and (types == (bool,) or not isinstance(value, bool))
+
+
+@lru_cache(maxsize=1)
+def number_names() -> tuple[str, ...]:
+    """The names of the numbers, in their order."""
+    return tuple(answer_numbers(Request.of(""), Answer(text=None, calls=())))

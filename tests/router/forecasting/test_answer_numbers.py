@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from router.forecasting.answer_numbers import Answer, answer_numbers
 from router.records import Json, Request
-from training.reading.outcomes.answer_check import LoggedAnswer
-from training.reading.outcomes.answer_numbers import answer_numbers
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 
@@ -20,7 +19,7 @@ def numbers(
     tools: Json = None,
     **facts: Json,
 ) -> Mapping[str, float]:
-    return answer_numbers(Request.of(prompt, tools=tools), LoggedAnswer(text=text, calls=calls), **facts)
+    return answer_numbers(Request.of(prompt, tools=tools), Answer(text=text, calls=calls), **facts)
 
 
 @pytest.mark.parametrize(
