@@ -140,8 +140,28 @@ def _only(value: object) -> object:
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
+_WITH_COMMA = re.compile(r"\s*[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+(e[+-]?\d+)?\s*%?\s*", re.IGNORECASE | re.ASCII)
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?\s*%?", re.ASCII)
+"""A number as text whose thousands are set off by commas: 1,234.5."""
+
+
+class DecimalComma(str):
+    """A number as text with a decimal comma; `number` reads it, and as text it stays as it is."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def marked(cell: str | None) -> str | None:
+        """A cell of a table that separates cells by semicolons, as is usual where the comma is decimal."""
+        return DecimalComma(cell) if cell and "," in cell and _WITH_COMMA.fullmatch(cell) else cell
+
+    def plain(self) -> str:
+        """The same number with a point."""
+        return self.replace(".", "").replace(",", ".")
+
+
 def number(value: object) -> float | None:
-    """A number, one from text (also `$0.02` and `85 %`), or the only one of a list; None if there is none."""
+    """A number, also as text (`$0.02`, `85 %`, `1,234.5`), or the only one of a list; None: there is none."""
     if type(value) is float:  # most of them
         return value
     value = _only(value)
@@ -154,7 +174,9 @@ def number(value: object) -> float | None:
             if not isinstance(value, str):
                 return float(value)
             if "_" not in value:  # Python groups digits by "_", no log does
+                value = value.plain() if isinstance(value, DecimalComma) else value
                 text = value.strip().removeprefix("$")
+                text = text.replace(",", "") if "," in text and _GROUPED.fullmatch(text) else text
                 return float(text[:-1]) / 100 if text.endswith("%") else float(text)
         except (ValueError, OverflowError):
             pass

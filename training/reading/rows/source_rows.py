@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from router.records import Json
-from training.readers.cells import drop_null_members, dump_json, excerpt, parse_json
+from training.readers.cells import DecimalComma, drop_null_members, dump_json, excerpt, parse_json
 from training.readers.known import known_readers
 from training.readers.protocol import Record
 from training.reading.files.csv_rows import CsvRow, csv_rows
@@ -180,16 +180,23 @@ def _csv(file: LogFile, batch_bytes: int) -> Iterator[SourceRows]:
     content, raw = open_log(file.location)
     names = file.names or ()
     with raw:
-        rows = csv_rows(content, len(names))
+        rows = csv_rows(content, len(names), file.separator)
         next(rows, None)
-        yield from _row_batches((_csv_row(row, names) for row in rows), raw, batch_bytes)
+        comma = file.separator == ";"
+        yield from _row_batches((_csv_row(row, names, comma=comma) for row in rows), raw, batch_bytes)
 
 
-def _csv_row(row: CsvRow, names: Sequence[str]) -> SourceRow:
+def _csv_row(row: CsvRow, names: Sequence[str], *, comma: bool) -> SourceRow:
+    """One row.
+
+    Args:
+        comma: whether a number may have a decimal comma.
+    """
     text = row.text.encode("utf-8", "surrogatepass")
     if row.problem:
         return _broken(row.line, text, row.problem)
-    return SourceRow(row.line, dict(zip(names, row.cells, strict=True)), text)
+    cells = map(DecimalComma.marked, row.cells) if comma else row.cells
+    return SourceRow(row.line, dict(zip(names, cells, strict=True)), text)
 
 
 def _parquet(file: LogFile, group: int) -> Iterator[SourceRows]:

@@ -13,6 +13,7 @@ from router.errors import CallLogError
 from tests.training.logs import call, read, write_lines
 from training.reading.files import csv_rows, log_file
 from training.reading.files.raw import RawBatch
+from training.reading.rows.cleaning import clean_rows
 from training.reading.rows.own_log import read_batches
 from training.reading.rows.recognising import find_files
 
@@ -65,6 +66,62 @@ def test_a_cell_may_hold_line_breaks_and_be_long(tmp_path: Path) -> None:
     (batch,) = batches_of(tmp_path / "a.csv")
     assert batch.rows.columns["prompt"] == ["one\ntwo", long]
     assert list(batch.rows.lines) == [2, 4]
+
+
+TABLE = 'model,prompt,cost_usd,input_tokens\nm,"a;b\n1,234",0.0031,"1,234"\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        pytest.param("a.csv", TABLE, id="comma"),
+        pytest.param("a.csv", f"\n{TABLE}", id="an empty line first"),
+        pytest.param("a.tsv", TABLE.replace(",", "\t").replace("1\t234", "1,234"), id="tab"),
+        pytest.param("a.csv", TABLE.replace(",", "|").replace("1|234", "1,234"), id="bar"),
+        pytest.param(
+            "a.csv", 'model;prompt;cost_usd;input_tokens\r\nm;"a;b\n1,234";0,0031;1.234,0\r\n', id="semicolon"
+        ),
+        pytest.param(
+            "a.csv", 'sep=;\nmodel;prompt;cost_usd;input_tokens\nm;"a;b\n1,234";0,0031;1.234,0\n', id="stated"
+        ),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_table_is_split_by_what_splits_its_header(
+    tmp_path: Path, name: str, text: str, encoding: str
+) -> None:
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    (batch,) = batches_of(tmp_path / name)
+    checked = clean_rows(batch.rows)
+    assert not checked.problems
+    assert [checked.columns[field].to_pylist() for field in ("prompt", "cost_usd", "input_tokens")] == [
+        ["a;b\n1,234"], [0.0031], [1234]
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("header", "amount", "seconds"),
+    [("model;prompt;latency_s", '"1,234"', 1.234), ("model,prompt,latency_s", '"1,234"', 1234.0)],
+)
+def test_a_comma_in_a_number_is_decimal_only_between_semicolons(
+    tmp_path: Path, header: str, amount: str, seconds: float
+) -> None:
+    row = f"m,x,{amount}" if "," in header else f"m;x;{amount}"
+    (tmp_path / "a.csv").write_text(f"{header}\n{row}\n")
+    (batch,) = batches_of(tmp_path / "a.csv")
+    assert clean_rows(batch.rows).columns["latency_s"].to_pylist() == [seconds]
+
+
+def test_utf16_cut_within_a_character_is_refused_and_half_a_pair_breaks_its_row(tmp_path: Path) -> None:
+    lines = '{"model": "m", "prompt": "😀"}\n' * 2
+    (tmp_path / "a.jsonl").write_bytes(lines.encode("utf-16")[:-1])
+    with pytest.raises(CallLogError, match=r"a\.jsonl: can't be read.*UTF-16 text is cut short"):
+        batches_of(tmp_path / "a.jsonl")
+    half = lines.encode("utf-16").replace(
+        "😀".encode("utf-16-le"), "\ud83d".encode("utf-16-le", "surrogatepass"), 1
+    )
+    (tmp_path / "a.jsonl").write_bytes(half)
+    assert broken_of(tmp_path / "a.jsonl") == {1: "line is not valid UTF-8"}
 
 
 @pytest.mark.parametrize(
