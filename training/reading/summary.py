@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from training.reading.rows.task_summary import TaskSummary
 if TYPE_CHECKING:
     import daft
 
+_NAMED = 5
 _IDS_AT_ONCE = 2_000_000
 
 
@@ -61,6 +63,7 @@ class ReadSummary:
         duplicates: rows that repeat an earlier call: its call_id, or as a copy.
         copies: those of them that another log holds as well: of the same prompt, model, second and tokens.
         same_names: models of the log whose names differ by the provider only.
+        split_names: names in other logs than the router's own that were read as a model at an effort.
         without_text: valid rows whose prompt text was not logged, only its key; training can't use them.
         set_apart: skipped rows, which are valid but no calls for training, per reason, the most frequent
             first.
@@ -93,6 +96,7 @@ class ReadSummary:
     outcomes: OutcomeCounts | None = None
     copies: int = 0
     same_names: Sequence[Sequence[str]] = ()
+    split_names: Sequence[str] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -117,6 +121,19 @@ def same_names(summary: ReadSummary) -> list[tuple[str, tuple[str, ...]]]:
         )
         for names in summary.same_names
     ]
+
+
+def split_names(summary: ReadSummary) -> str | None:
+    """A sentence on the names that were read as a model at an effort, with the way out; None without one."""
+    if not summary.split_names:
+        return None
+    first, more = summary.split_names[0], len(summary.split_names) - _NAMED
+    named = ", ".join(summary.split_names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    whole = f"{first}={first.replace('@', '-')}"
+    return (
+        f"read as a model at an effort: {named}; if one is a model's whole name, give it another that does "
+        f"not end so: --map-model {shlex.quote(whole)}"
+    )
 
 
 def bucket_frame(folder: Path, number: int, runner: Runner) -> daft.DataFrame | None:
@@ -184,6 +201,7 @@ def summarise(
         digest=_digest(files, {task.file: task.digest for task in tasks}),
         copies=copies,
         same_names=differ_by_provider(_models(calls)),
+        split_names=sorted({name for task in tasks for name in task.split}),
     )
     _check_sum(summary)
     return summary
