@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 
@@ -161,7 +161,10 @@ class DecimalComma(str):
 
 
 def number(value: object) -> float | None:
-    """A number, also as text (`$0.02`, `85 %`, `1,234.5`), or the only one of a list; None: there is none."""
+    """A number, also as text (`$0.02`, `85 %`, `1,234.5`), or the only one of a list; None: none there.
+
+    A length of time is its seconds.
+    """
     if type(value) is float:  # most of them
         return value
     value = _only(value)
@@ -169,18 +172,22 @@ def number(value: object) -> float | None:
         return None
     if value is None:
         return None
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     if isinstance(value, str | int | float | Decimal) and not isinstance(value, bool):
         try:
-            if not isinstance(value, str):
-                return float(value)
-            if "_" not in value:  # Python groups digits by "_", no log does
-                value = value.plain() if isinstance(value, DecimalComma) else value
-                text = value.strip().removeprefix("$")
-                text = text.replace(",", "") if "," in text and _GROUPED.fullmatch(text) else text
-                return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+            return _number_in(value) if isinstance(value, str) else float(value)
         except (ValueError, OverflowError):
             pass
     raise ValueError("is not a number")
+
+
+def _number_in(text: str) -> float:
+    if "_" in text:  # Python groups digits by "_", no log does
+        raise ValueError("is not a number")
+    text = (text.plain() if isinstance(text, DecimalComma) else text).strip().removeprefix("$")
+    text = text.replace(",", "") if "," in text and _GROUPED.fullmatch(text) else text
+    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
 
 
 def boolean(value: object) -> bool | None:
@@ -251,9 +258,10 @@ def tag_list(value: object) -> list[str] | None:
         value = _tags_of_text(value)
     if _is_null(value):
         return None
-    if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
+    tags = [tag for tag in value if tag is not None] if isinstance(value, list) else None
+    if tags is None or not all(isinstance(tag, str) for tag in tags):
         raise ValueError("is not a list of texts")
-    return value
+    return tags
 
 
 def _tags_of_text(text: str) -> Json:

@@ -215,6 +215,7 @@ def in_two_logs(folder: Path, first: dict[str, Any], second: dict[str, Any]) -> 
         pytest.param({}, {}, 1, id="the same"),
         pytest.param({}, {"model": "openai/small"}, 1, id="another spelling of the model"),
         pytest.param({}, {"time": "2026-11-01T10:00:00.9Z"}, 1, id="within the second"),
+        pytest.param({}, {"time": "2026-11-01T09:59:59.9Z"}, 1, id="over the end of a second"),
         pytest.param({"call_id": "a"}, {}, 1, id="one without an id"),
         pytest.param({"call_id": "a"}, {"call_id": "b"}, 0, id="two ids of one format"),
         pytest.param({}, {"time": "2026-11-01T10:00:02Z"}, 0, id="another time"),

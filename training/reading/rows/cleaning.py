@@ -29,7 +29,7 @@ from training.readers.cells import (
     stated_effort,
     tag_list,
 )
-from training.readers.message_shapes import chat_of, holds_prompt, is_chat
+from training.readers.message_shapes import chat_of, holds_prompt, is_chat, is_message
 from training.readers.protocol import NO_TEXT, SEVERAL_PROMPTS
 from training.readers.token_kinds import TOKEN_KINDS
 from training.reading.files.raw import RawRows
@@ -324,7 +324,8 @@ def _messages(value: Json) -> Json:
     """Messages of the chat protocol, also from those of others; of what is no message, nothing is made."""
     if isinstance(value, list) and is_chat(value):
         return value
-    return chat_messages(chat_of(value) if isinstance(value, list) else value)
+    one = [value] if is_message(value) else value
+    return chat_messages(chat_of(one) if isinstance(one, list) else one)
 
 
 class _Tails:

@@ -11,6 +11,7 @@ from typing import BinaryIO, TypeAlias
 import orjson
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from router.records import Json
@@ -31,6 +32,9 @@ from training.reading.files.log_file import (
     open_raw,
 )
 
+_YEARS = (-62_135_596_800, 253_402_300_800)
+"""Seconds since 1970 in which the years begin and end that Python knows."""
+_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _Problem: TypeAlias = tuple[str, str]
 
 
@@ -233,15 +237,49 @@ def row_group_batches(
 
 
 def parquet_values(column: pa.Array) -> list[Json]:
-    """Python values of a column; text that is not UTF-8 stays bytes, which the row's check rejects."""
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        try:
-            column.validate(full=True)
-        except pa.ArrowInvalid:
-            binary = pa.binary() if pa.types.is_string(column.type) else pa.large_binary()
-            return list(column.view(binary).to_pylist())
-    values = pl.Series(column).to_list()
+    """Python values of a column: maps as objects, UUIDs as text, times in UTC.
+
+    Text that is not UTF-8 stays bytes, and a time beyond the year 9999 is said to be one, so that the row's
+    check rejects them.
+    """
+    column = _readable(column)
+    values = _one_by_one(column) if _is_odd(column) else pl.Series(column).to_list()
     return [drop_null_members(value) for value in values] if pa.types.is_nested(column.type) else values
+
+
+def _readable(column: pa.Array) -> pa.Array:
+    """The column in a type that every step after this knows."""
+    kind = column.type
+    if isinstance(kind, pa.UuidType):
+        return pa.array([one and str(one) for one in column.to_pylist()], pa.string())
+    if isinstance(kind, pa.BaseExtensionType):
+        return column.storage
+    return column.cast(pa.timestamp(kind.unit, "UTC")) if pa.types.is_timestamp(kind) and kind.tz else column
+
+
+def _is_odd(column: pa.Array) -> bool:
+    """Whether Python's values have to be made one by one, which is slower."""
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        first, last = pc.min_max(pc.divide(column.view(pa.int64()), _UNITS[kind.unit])).as_py().values()
+        return first is not None and not _YEARS[0] <= first <= last < _YEARS[1]
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return True
+    return pa.types.is_decimal256(kind) or "map<" in str(kind)
+
+
+def _one_by_one(column: pa.Array) -> list[Json]:
+    values: list[Json] = []
+    for cell in column:
+        try:
+            values.append(cell.as_py(maps_as_pydicts="lossy"))
+        except UnicodeDecodeError as error:
+            values.append(error.object)
+        except (ValueError, OverflowError):
+            values.append(f"a {cell.type} out of range")
+    return values
 
 
 def _numbered(records: Iterable[Record]) -> Iterator[SourceRows]:
