@@ -51,7 +51,8 @@ def test_a_router_that_is_as_good_and_cheaper_is_deployed() -> None:
     success = [[1.0, 1.0], [0.0, 1.0]] * 200
     found = advice(success, [0, 1] * 200)
     assert found.code == "deploy"
-    assert "against sending all requests to b, on the 400 prompts with all outcomes known, success 0.0" in found.sentence
+    on = "on the 400 prompts with all outcomes known"
+    assert f"against sending all requests to b, {on}, success 0.0 points [-0.8, +0.8]" in found.sentence
 
 
 def test_a_router_that_uses_one_model_is_not_needed() -> None:
