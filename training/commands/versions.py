@@ -32,7 +32,7 @@ console = Console(highlight=False, emoji=False)
 def versions_command(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="A router's registered name; default: list the names."),
+        typer.Argument(metavar="NAME", help="A router's registered name; default: list the names."),
     ] = None,
     tracking_uri: Tracking = TRACKING,
     as_json: AsJson = False,
