@@ -112,5 +112,5 @@ def _show(result: Watched, *, traffic: bool) -> None:
     for reason in result.unknown:
         say(f"unknown: {reason}")
     if result.own_calls and not result.findings:
-        prompts = ", and the prompts like those of training" if traffic and not result.unknown else ""
-        say(f"success and cost are as forecast{prompts}, as far as these calls can tell")
+        prompts = " or the prompts" if traffic and not result.unknown else ""
+        say(f"nothing shows that success, cost{prompts} changed; few calls show a large change only")
