@@ -186,7 +186,7 @@ def add_model(job: MemberJob, replayed: Path, version: Version, reporter: Report
         raise TrainingError(
             f"{job.model}: {int(table.calls[:, -1].sum()):,} calls, {len(known)} with a known outcome, "
             f"{least} needed (training.min_calls): declare outcome rules in the settings, or grade the "
-            f"answers (`pointsman import {replayed} --judge MODEL --out graded.parquet`), "
+            f"answers (`pointsman import {replayed} --judge MODEL --judge-budget USD --out graded.parquet`), "
             "and give that as --log too"
         )
     encodings, _ = encodings_of(table, version.encoder, job.reading.cache, reporter)
