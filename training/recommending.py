@@ -271,11 +271,13 @@ def _undecided(evidence: RouterEvidence) -> tuple[str, str]:
     reason, wanted = _open(evidence)
     more = min(_more_prompts(wanted, evidence.prompts), default=LEAST_JUDGED)
     start = f"The log can't tell: {reason.removesuffix('.')}."
+    if reason == _same_choices(evidence):
+        return f"{start} Only prompts on which they choose differently can.", _again(evidence)
     if reason == NO_COSTS:
         prices = ["--router", evidence.router, "--out", "report", "--config", "pointsman.yaml"]
         give = "Give the models prices in pointsman.yaml, or log `cost_usd` or token counts"
         return f"{start} {give}, then compare again.", _command("compare", *evidence.calls, *prices)
-    again = _command("compare", *evidence.calls, "MORE_CALLS", "--router", evidence.router, "--out", "report")
+    again = _again(evidence)
     if more > MOST_PROMPTS:
         return f"{start} The difference is too small for any number of prompts to settle.", again
     settle = " to settle that" if wanted else ""
@@ -291,6 +293,14 @@ def _undecided(evidence: RouterEvidence) -> tuple[str, str]:
     terms = ["--out", "replayed.jsonl", "--most", str(more), "--budget", budget]
     replay = _command("replay", *evidence.calls, "--router", evidence.router, "--purpose", "judge", *terms)
     return f"{start} Replay {more:,} prompts{about}{settle}, then compare again.", replay
+
+
+def _again(evidence: RouterEvidence) -> str:
+    return _command("compare", *evidence.calls, "MORE_CALLS", "--router", evidence.router, "--out", "report")
+
+
+def _same_choices(evidence: RouterEvidence) -> str:
+    return f"the router makes the same choices as {evidence.today.against}"
 
 
 def outcomes_missing(known: Iterable[float]) -> int:
@@ -314,6 +324,8 @@ def _open(evidence: RouterEvidence) -> tuple[str, list[tuple[Interval, float]]]:
     unknown = _unknown(evidence)
     if unknown is not None:
         return unknown, []
+    if all(end == 0 for part in (today.success, today.cost) for end in (part.low, part.value, part.high)):
+        return _same_choices(evidence), []
     if not above(gain):
         mix = f"a mix of single models at random may be as good (the router's gain: {_points(gain)})"
         return f"{mix}. {against}", [(gain, 0.0), (gain, SUCCESS_MARGIN)]

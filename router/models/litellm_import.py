@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 from router.errors import MissingExtra
@@ -26,6 +28,9 @@ def litellm_module() -> Any:  # noqa: ANN401 - a module without stable types
     if litellm.disable_hf_tokenizer_download is None:
         # LiteLLM would download a tokenizer from a hub to count a stream's tokens.
         litellm.disable_hf_tokenizer_download = True
+    with suppress(ImportError):
+        # Else the thread of a first call imports it, and OpenAI's client beside that takes it half made.
+        import_module("httpx2")
     return litellm
 
 

@@ -348,3 +348,11 @@ def test_a_cascade_that_pays_is_learnt_and_stored_and_a_setting_serves_it(train:
     decision = replace(version.decide(request), source="learned")
     assert version.branch(request, decision) is not None
     assert Version.load(trained.out, Config()).branch(request, decision) is None
+
+
+def test_without_a_test_part_training_says_that_nothing_is_held_out(train: Trainer) -> None:
+    config = Config(training=Training(estimator="success", min_calls=20, test_share=0.0))
+    result = train(synthetic_calls(60), "untested", config)
+    assert "test" not in result.manifest["metrics"]
+    assert result.recommendation.code == "cannot_tell"
+    assert "(training.test_share is 0)" in result.recommendation.sentence

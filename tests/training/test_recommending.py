@@ -144,6 +144,15 @@ def test_more_outcomes_are_wanted_where_the_log_has_no_prompts_to_replay() -> No
     assert "Collect about" in recommend(evidence("open")).sentence
 
 
+def test_no_number_of_prompts_settles_anything_between_routers_of_the_same_choices() -> None:
+    nothing = between(0.0, 0.0)
+    today = ChangeAgainst(against="models:/s/1", success=nothing, cost=nothing)
+    same = replace(evidence("open", "open", "open"), today=today)
+    advice = recommend(same)
+    assert advice.sentence.startswith("The log can't tell: the router makes the same choices as models:/s/1.")
+    assert advice.next.startswith("pointsman compare")
+
+
 def test_unknown_costs_ask_for_prices_and_not_for_outcomes() -> None:
     advice = recommend(replace(evidence("open"), today=replace(evidence("open").today, cost=UNKNOWN)))
     assert "the costs are not known. Give the models prices in pointsman.yaml" in advice.sentence

@@ -25,6 +25,7 @@ from router.settings.yaml_file import parse_config
 from tests.training.comparing.report import reports
 from tests.training.logs import write_lines
 from tests.training.test_pipeline import synthetic_calls
+from training.commands.retraining import next_steps
 from training.comparing.evaluated import Comparison, PolicyResult
 from training.learning import material
 from training.pipeline import TrainJob
@@ -219,6 +220,37 @@ def test_the_routine_promotes_by_its_gates_alone(routine: Routine) -> None:
     assert "| min_saving | holds |" in decision
     assert json.loads((routine.folder / "out" / "decision.json").read_bytes())["challenger"] == "3"
     assert routine.registry.rollback("support").version == "2"
+
+
+@pytest.mark.parametrize(
+    ("decision", "comparison", "steps"),
+    [
+        pytest.param(
+            "promoted",
+            None,
+            ["next: pointsman watch 'my calls' --router models:/support@champion"],
+            id="promoted",
+        ),
+        pytest.param(
+            "kept",
+            None,
+            [
+                "next: pointsman retrain 'my calls' MORE_CALLS --register support --out out",
+                "to promote it all the same: pointsman promote support 3",
+            ],
+            id="nothing to judge on",
+        ),
+        pytest.param(
+            "gates_failed",
+            SimpleNamespace(recommendation=SimpleNamespace(code="cannot_tell", next="pointsman replay x")),
+            ["next: pointsman replay x", "to promote it all the same: pointsman promote support 3"],
+            id="the log can't tell",
+        ),
+    ],
+)
+def test_a_decision_ends_with_the_next_step(decision: str, comparison: object, steps: list[str]) -> None:
+    result: Any = SimpleNamespace(name="support", challenger="3", decision=decision, comparison=comparison)
+    assert list(next_steps(result, Path("out"), ["my calls"])) == steps
 
 
 def test_nothing_held_out_is_refused_before_training(routine: Routine, tmp_path: Path) -> None:

@@ -211,5 +211,11 @@ def test_the_command_tells_by_its_exit_code_and_rolls_back_on_demand(
     tags = registry.versions("sample")[-1].tags
     assert tags[watching.DECISION].startswith("@champion moved back to version 0, 20")
     assert tags[watching.REASONS].startswith("all calls: succeeds on ")
+    other = write_lines(tmp_path / "other.jsonl", *Log(log.version).add(5, policy_version=None).rows)
+    words = ["--router", "models:/sample@champion", "--tracking-uri", trained.published.tracking_uri]
+    told_nothing = CliRunner().invoke(app, ["watch", other, *words])
+    assert "so they can't tell whether it does as forecast" in told_nothing.stderr
+    assert "are as forecast" not in told_nothing.stderr
+    assert "next: pointsman watch SERVED_CALLS --router models:/sample@champion" in told_nothing.stderr
     with pytest.raises(ConfigError, match="--roll-back moves an alias"):
         run(trained, bad, "--roll-back", router=str(trained.out))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -116,8 +117,29 @@ def replay_command(
         print_json(replayed.to_json())
     else:
         show_replayed(replayed)
+        if replayed.done is not None:
+            for line in next_steps(calls, router, out, purpose):
+                say(line)
     if replayed.calls_failed:
         raise typer.Exit(CALLS_FAILED)
+
+
+def next_steps(
+    calls: Sequence[str], router: str, out: Path, purpose: Literal["train", "judge"]
+) -> Iterator[str]:
+    """What to do with answers that were paid for, as commands with the names that were given."""
+    terms = ["--judge", "MODEL", "--judge-budget", "USD", "--out", "judged.parquet"]
+    judge = ["pointsman", "import", str(out), *terms]
+    yield (
+        "an answer counts once its outcome is known: declare outcome rules in the settings, or let a model "
+        f"judge ({shlex.join(judge)}) and give judged.parquet below in the place of {out.name}"
+    )
+    both = [*calls, str(out)]
+    again = {
+        "train": ["train", *both, "--out", "models/next"],
+        "judge": ["compare", *both, "--router", router, "--out", "report"],
+    }[purpose]
+    yield f"next: {shlex.join(['pointsman', *again])}"
 
 
 def agreement_by_terminal(progress: Stages, *, yes: bool, as_json: bool) -> Callable[[ReplayOffer], None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,13 +77,31 @@ def retrain_command(
     if as_json:
         print_json(result.to_json())
     else:
-        _show(result, out)
+        _show(result, out, calls)
     if result.decision == "gates_failed":
         raise typer.Exit(GATES_FAILED)
 
 
-def _show(result: Retrained, out: Path) -> None:
+def _show(result: Retrained, out: Path, calls: Sequence[str]) -> None:
     for gate in result.gates:
         say(f"{'holds' if gate.holds else 'fails'}: {gate.name}: {gate.reason}")
     say(f"{result.name}, version {result.challenger}: {result.summary}")
     say(f"the report is in {out / 'report'}, the decision in {out / 'decision.md'}")
+    for line in next_steps(result, out, calls):
+        say(line)
+
+
+def next_steps(result: Retrained, out: Path, calls: Sequence[str]) -> Iterator[str]:
+    """What to do after a decision, as commands; `out` and `calls` as they were given."""
+    if result.decision == "promoted":
+        yield "next: " + shlex.join(
+            ["pointsman", "watch", *calls, "--router", f"models:/{result.name}@champion"]
+        )
+        return
+    if result.comparison is None:
+        more = [*calls, "MORE_CALLS", "--register", result.name, "--out", str(out)]
+        yield "next: " + shlex.join(["pointsman", "retrain", *more])
+    elif result.comparison.recommendation.code == "cannot_tell":
+        yield f"next: {result.comparison.recommendation.next}"
+    promote = shlex.join(["pointsman", "promote", result.name, result.challenger])
+    yield f"to promote it all the same: {promote}"

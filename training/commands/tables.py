@@ -190,11 +190,13 @@ def trained(result: Trained) -> None:
         console.print(f"note: {printable(warning)}", style="yellow", markup=False, soft_wrap=True)
     if "test" in metrics:
         test = metrics["test"]
-        filled = f", {rate(test['filled_in'])} of the outcomes estimated" if test["filled_in"] else ""
+        by_router = f", {rate(test['filled_in'])} of the outcomes estimated by the router"
+        filled = by_router if test["filled_in"] else ""
         console.print(
-            f"untouched test part, {decimal(test['prompts'], 0)} prompts{filled}, costs per 1,000 requests: "
-            f"success {rate(test['success'])} at {usd_per_thousand(test['cost_usd'])}; best single model "
-            f"{rate(test['best_single_success'])} at {usd_per_thousand(test['best_single_cost_usd'])}",
+            f"untouched test part, all {decimal(test['prompts'], 0)} prompts{filled}, costs per 1,000 "
+            f"requests: success {rate(test['success'])} at {usd_per_thousand(test['cost_usd'])}; "
+            f"best single model {rate(test['best_single_success'])} "
+            f"at {usd_per_thousand(test['best_single_cost_usd'])}",
             soft_wrap=True,
         )
     console.print(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,17 +25,45 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The name that the rou
 Alias = Annotated[str, typer.Option(help="The alias that applications load.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking first.")]
 ALIAS = "champion"
+console = Console(highlight=False, emoji=False)
 
 
 @app.command("versions")
-def versions_command(name: Name, tracking_uri: Tracking = TRACKING, as_json: AsJson = False) -> None:
-    """List the registered versions of a router, the latest first."""
-    versions = _registry(tracking_uri).versions(name)
+def versions_command(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="A router's registered name; default: list the names."),
+    ] = None,
+    tracking_uri: Tracking = TRACKING,
+    as_json: AsJson = False,
+) -> None:
+    """List the registered versions of a router, the latest first; without a name, the routers."""
+    registry = _registry(tracking_uri)
+    if name is None:
+        _list_names(registry.names(), as_json=as_json)
+        return
+    versions = registry.versions(name)
     if as_json:
         print_json({"name": name, "versions": [version.to_json() for version in versions]})
+        return
+    console.print(_table(versions))
+    if versions and ALIAS not in versions[0].aliases:
+        say(f"next: pointsman promote {shlex.quote(name)} {versions[0].version}")
+
+
+def _list_names(names: Mapping[str, Mapping[str, str]], *, as_json: bool) -> None:
+    """List the registered routers with their aliases."""
+    if as_json:
+        print_json({"routers": [{"name": name, "aliases": aliases} for name, aliases in names.items()]})
+        return
+    for name, aliases in names.items():
+        pointed = ", ".join(f"@{alias} is version {number}" for alias, number in aliases.items())
+        console.print(one_line_text(f"{name}: {pointed or 'no alias'}"), soft_wrap=True)
+    if names:
+        say(f"next: pointsman versions {shlex.quote(next(iter(names)))}")
     else:
-        console = Console(highlight=False, emoji=False)
-        console.print(_table(versions))
+        train = "pointsman train CALLS --out models/NAME --register NAME --alias champion"
+        say(f"no router is registered yet: {train}")
 
 
 @app.command("promote")
@@ -90,8 +119,11 @@ def _show_comparison(registry: RouterRegistry, name: str, version: str) -> None:
     say(f"the last comparison of version {version}, on {report['prompts']:,} prompts:")
     if advice := report.get("recommendation"):
         say(advice["sentence"])
-    for claim in report["verdict"]:
-        say(f"  {OUTCOMES.get(claim['outcome'], claim['outcome'])}: {claim['text']}")
+    losses = [claim for claim in report["verdict"] if claim["outcome"] == "loss"]
+    for claim in losses:
+        say(f"  {OUTCOMES[claim['outcome']]}: {claim['text']}")
+    if others := len(report["verdict"]) - len(losses):
+        say(f"  no loss: {others} other finding{'s' * (others != 1)}, in report.html of the comparison's run")
 
 
 def _confirm(question: str, *, yes: bool) -> None:
@@ -117,6 +149,10 @@ def _done(name: str, alias: str, version: str, move: Move | None, *, as_json: bo
         say(f"{name}@{alias} points to version {version} already")
     else:
         say(f"{name}@{alias} points to version {version} now, before to {_number(move.previous)}")
+        say(f"applications that load models:/{name}@{alias} take it over, usually within a minute")
+        if move.previous is not None and move.undoes is None:
+            other = "" if alias == ALIAS else f" --alias {alias}"
+            say(f"back again: pointsman rollback {shlex.quote(name)}{other}")
 
 
 def _number(version: str | None) -> str:
@@ -124,12 +160,15 @@ def _number(version: str | None) -> str:
 
 
 def _table(versions: Sequence[TrainedVersion]) -> Table:
-    table = Table(box=box.SIMPLE)
-    for header in ("version", "aliases", "registered (UTC)", "trained on"):
-        table.add_column(header, overflow="fold")
-    for header in ("success", "USD per 1k calls"):
-        table.add_column(header, justify="right")
-    table.add_column("recommendation", overflow="fold")
+    """Of 80 columns, with names of the usual length."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("\nversion", no_wrap=True)
+    table.add_column("\naliases", overflow="fold", min_width=len("challenger"))
+    table.add_column("registered\n(UTC)", min_width=len("2026-11-29"))
+    table.add_column("\ntrained on", overflow="fold", min_width=len("10,000 calls"))
+    for header in ("\nsuccess", "$ per\n1k calls"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("\nadvice", overflow="fold", min_width=len("one model"))
     for version in versions:
         table.add_row(*map(one_line_text, _cells(version.to_json())))
     return table

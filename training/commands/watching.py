@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,21 +90,27 @@ def watch_command(
     if as_json:
         print_json({**result.to_json(), "move": moved.to_json() if moved else None})
     else:
-        _show(result)
+        _show(result, traffic=traffic)
         if moved:
             say(f"{router} points to version {moved.version} now, before to version {moved.previous}")
     if result.alarms:
         raise typer.Exit(ALARM)
 
 
-def _show(result: Watched) -> None:
-    say(
-        f"{result.own_calls:,} of {result.calls:,} calls are of {result.policy_version}; "
-        f"the rule table decided {rate(result.stepped_aside)} of them"
-    )
+def _show(result: Watched, *, traffic: bool) -> None:
+    own = f"{result.own_calls:,} of {result.calls:,} calls are of {result.policy_version}"
+    if result.own_calls:
+        say(f"{own}; the rule table decided {rate(result.stepped_aside)} of them")
+    else:
+        say(
+            f"{own}, so they can't tell whether it does as forecast: watch the log that it writes where it "
+            "serves (`log.url`)"
+        )
+        say(f"next: {shlex.join(['pointsman', 'watch', 'SERVED_CALLS', '--router', result.router])}")
     for finding in result.findings:
         say(f"{'alarm' if finding.alarm else 'note'}: {finding.sentence}; next: {finding.next}")
     for reason in result.unknown:
         say(f"unknown: {reason}")
-    if not result.findings:
-        say("success and cost are as forecast, as far as these calls can tell")
+    if result.own_calls and not result.findings:
+        prompts = " or the prompts" if traffic and not result.unknown else ""
+        say(f"nothing shows that success, cost{prompts} changed; few calls show a large change only")

@@ -114,7 +114,9 @@ def _worth(manifest: Mapping[str, Json]) -> list[str]:
     if not test:
         return []
     best = manifest["policy"]["best_single"]
-    estimated = f", {rate(test['filled_in'])} of the outcomes estimated" if test["filled_in"] else ""
+    estimated = (
+        f", {rate(test['filled_in'])} of the outcomes estimated by the router" if test["filled_in"] else ""
+    )
     return [
         f"| test part: {decimal(test['prompts'], 0)} prompts{estimated} | success | cost per 1,000 calls |",
         "|---|---:|---:|",

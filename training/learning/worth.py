@@ -41,14 +41,22 @@ def advice_on(
         rows: of the test part.
         calls: the log, as it is given to a command.
     """
+    router = str(version.folder)
+    terms = ["--router", router, "--out", f"{router}-report"]
+    if not len(rows):
+        share = material.config.training.test_share
+        return Recommendation(
+            code="cannot_tell",
+            sentence="The log can't tell: no prompt was held out to judge the router on "
+            f"(training.test_share is {share:g}). Compare it on calls that training did not see.",
+            next=shlex.join(["pointsman", "compare", "MORE_CALLS", *terms]),
+        )
     evidence = test_part_evidence(version, material, encodings, rows, calls)
     advice = recommend(evidence)
     if evidence.refused is None:
         return advice
     # Each prompt met one model, as in most logs: a comparison can often tell what complete prompts would.
-    compare = shlex.join(
-        ["pointsman", "compare", *calls, "--router", evidence.router, "--out", f"{evidence.router}-report"]
-    )
+    compare = shlex.join(["pointsman", "compare", *calls, *terms])
     reason = f"The test part can't tell whether to deploy the router: {evidence.refused}."
     return replace(
         advice, sentence=f"{reason} Compare it: that also uses prompts that met one model.", next=compare
@@ -78,7 +86,8 @@ def test_part_evidence(
     success, groups = judged.change(judged.success, baseline), len(np.unique(table.groups[full]))
     return RouterEvidence(
         today=ChangeAgainst(
-            against=f"sending all requests to {version.baseline}",
+            against=f"sending all requests to {version.baseline}, "
+            f"on the {len(full):,} prompts with all outcomes known",
             success=success if (choice == baseline).all() else with_room(success, groups),
             cost=judged.change(judged.cost, baseline),
             usd_per_call=float(judged.mean(judged.cost)[1 + baseline]) if len(full) else np.nan,

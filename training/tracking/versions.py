@@ -34,7 +34,7 @@ from training.tracking.store import WAIT_S
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -126,6 +126,15 @@ class RouterRegistry:
                 MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
         """
         self.tracking_uri = tracking_uri
+
+    def names(self) -> dict[str, dict[str, str]]:
+        """The registered names in order, each with its aliases and the versions that they point to.
+
+        Raises:
+            RouterError: the registry does not answer.
+        """
+        with self._client() as client:
+            return {one.name: _numbers(one.aliases) for one in _registered(client)}
 
     def versions(self, name: str) -> list[TrainedVersion]:
         """The versions of a router, the latest first.
@@ -371,12 +380,20 @@ def _aliases(client: MlflowClient, name: str) -> dict[str, str]:
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        others = [one.name for one in client.search_registered_models(max_results=PAGE)]
+        others = [one.name for one in _registered(client)]
         close = get_close_matches(name, others, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         known = f"it has {', '.join(others[:20])}" if others else "it has none"
         raise ConfigError(f"no router is registered as {name!r}: {hint}{known}") from error
-    return {alias: str(version) for alias, version in found.items()}
+    return _numbers(found)
+
+
+def _numbers(aliases: Mapping[str, object]) -> dict[str, str]:
+    return {alias: str(version) for alias, version in sorted(aliases.items())}
+
+
+def _registered(client: MlflowClient) -> list[RegisteredModel]:
+    return sorted(client.search_registered_models(max_results=PAGE), key=lambda one: one.name)
 
 
 def _listed(client: MlflowClient, name: str) -> list[ModelVersion]:

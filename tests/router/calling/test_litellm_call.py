@@ -350,6 +350,18 @@ def test_importing_litellm_asks_the_network_nothing() -> None:
     assert result.stdout.split() == ["True", "True", "True"]
 
 
+def test_what_openais_client_looks_for_is_imported_before_the_first_calls() -> None:
+    pytest.importorskip("httpx2")
+    code = (
+        "import sys\n"
+        "from router.models.litellm_import import litellm_module\n"
+        "litellm_module()\n"
+        "print('httpx2' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "True"
+
+
 def test_without_litellm_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "litellm", None)
     litellm_module.cache_clear()

@@ -86,6 +86,16 @@ def test_with_yes_the_calls_are_made_and_a_second_run_makes_none(
     assert len(provider.requests) == 3
 
 
+@pytest.mark.parametrize(("purpose", "command"), [("train", "train"), ("judge", "compare")])
+def test_answers_end_with_what_makes_them_count(
+    replay: Replay, out: Path, purpose: str, command: str
+) -> None:
+    _, _, said = replay("--out", out, "--budget", 1, "--purpose", purpose, "--yes")
+    words = " ".join(said.split())
+    assert f"pointsman import {out} --judge MODEL --judge-budget USD --out judged.parquet" in words
+    assert f"next: pointsman {command} {out.with_name('calls.jsonl')} {out}" in words
+
+
 def test_a_dry_run_says_what_it_would_cost_and_calls_nobody(
     replay: Replay, out: Path, provider: Provider
 ) -> None:

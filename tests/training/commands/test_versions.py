@@ -19,6 +19,8 @@ RECORD = RunRecord(
     metrics={"calls": 1240.0, "test.success": 0.9, "test.cost_usd": 0.002},
 )
 
+CLAIMS = {"loss": "dearer", "win": "more successful"}
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
@@ -33,7 +35,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.chdir(folder)
         runs = [publish(folder / "router", RECORD, uri, register="support").run_id for _ in range(2)]
         client = MlflowClient(tracking_uri=uri)
-        report = {"prompts": 30, "verdict": [{"outcome": "loss", "against": "all-cheap", "text": "dearer"}]}
+        claims = [{"outcome": outcome, "against": "x", "text": text} for outcome, text in CLAIMS.items()]
+        report = {"prompts": 30, "verdict": claims}
         client.log_dict(runs[1], report, "report.json")
         client.set_model_version_tag("support", "2", COMPARISON_RUN, runs[1])
         client.set_model_version_tag("support", "2", "recommendation", "shadow first")
@@ -65,6 +68,24 @@ def test_a_script_gets_the_versions_as_json(store: str) -> None:
     assert told["versions"][0]["recommendation"] == "shadow first"
 
 
+def test_the_table_fits_80_columns_and_ends_with_the_next_step(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    result = run(store, "versions", "support")
+    assert "challenger  " in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert result.stderr == "next: pointsman promote support 2\n"
+
+
+def test_without_a_name_the_registered_routers_are_listed(store: str) -> None:
+    result = run(store, "versions")
+    assert result.stdout == "support: @challenger is version 2, @champion is version 1\n"
+    assert result.stderr == "next: pointsman versions support\n"
+    told = json.loads(run(store, "versions", "--json").stdout)
+    assert told == {"routers": [{"name": "support", "aliases": {"challenger": "2", "champion": "1"}}]}
+
+
 def test_a_promotion_shows_the_comparison_and_needs_a_terminal_or_yes(store: str) -> None:
     result = run(store, "promote", "support", "@challenger")
     assert isinstance(result.exception, ConfigError)
@@ -91,10 +112,13 @@ def test_the_comparison_comes_before_the_question(store: str, monkeypatch: pytes
     assert said == [
         "the last comparison of version 2, on 30 prompts:",
         "  worse: dearer",
+        "  no loss: 1 other finding, in report.html of the comparison's run",
         "support@next points to version 2 now, before to nothing",
+        "applications that load models:/support@next take it over, usually within a minute",
         "no comparison of version 1 is recorded: "
         "`pointsman compare CALLS... --router models:/support/1 --out report` makes one",
         "support@first points to version 1 now, before to nothing",
+        "applications that load models:/support@first take it over, usually within a minute",
     ]
 
 

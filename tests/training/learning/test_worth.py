@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from router.records import FloatArray
+from router.settings.sections import Config
 from router.version import Version
 from tests.training.logs import made_table
 from training.learning.material import Material
@@ -40,7 +41,7 @@ def advice(
     """The advice on a router that takes `choice` on prompts with these outcomes."""
     table = made_table(success, [COST] * len(success), groups)
     features = SimpleNamespace(rows=lambda index: np.zeros((len(index), 1)))
-    material = cast(Material, SimpleNamespace(table=table, features=features))
+    material = cast(Material, SimpleNamespace(table=table, features=features, config=Config()))
     version = cast(Version, Chooses(choice=choice))
     part = np.arange(len(success) if rows is None else rows)
     return advice_on(version, material, cast(Any, [None] * len(success)), part, ["calls.parquet"])
@@ -50,7 +51,8 @@ def test_a_router_that_is_as_good_and_cheaper_is_deployed() -> None:
     success = [[1.0, 1.0], [0.0, 1.0]] * 200
     found = advice(success, [0, 1] * 200)
     assert found.code == "deploy"
-    assert "against sending all requests to b, success 0.0 points [-0.8, +0.8]" in found.sentence
+    on = "on the 400 prompts with all outcomes known"
+    assert f"against sending all requests to b, {on}, success 0.0 points [-0.8, +0.8]" in found.sentence
 
 
 def test_a_router_that_uses_one_model_is_not_needed() -> None:
@@ -82,7 +84,10 @@ def test_a_replay_of_prompts_that_training_saw_is_not_proposed_to_judge_the_rout
 
 
 def test_without_a_test_part_nothing_is_said() -> None:
-    assert advice([[1.0, 1.0]] * 50, [0] * 50, rows=0).code == "cannot_tell"
+    found = advice([[1.0, 1.0]] * 50, [0] * 50, rows=0)
+    assert found.code == "cannot_tell"
+    assert "no prompt was held out to judge the router on (training.test_share is 0.1)" in found.sentence
+    assert found.next.startswith("pointsman compare MORE_CALLS --router")
 
 
 def test_sessions_count_once() -> None:
