@@ -60,6 +60,7 @@ bench: $(READY) ## measure quality and speed; DATA=folder of call logs, the bund
 	$(BIN)/python -m benchmarks.promise $(if $(DATA),--data $(DATA)) --trainings 0
 	$(if $(DATA),$(BIN)/python -m benchmarks.partial_log --data $(DATA))
 	$(BIN)/python -m benchmarks.learners $(if $(DATA),--data $(DATA),--sizes 300)
+	$(BIN)/python -m benchmarks.encoders $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m benchmarks.auc $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m benchmarks.comparing
 	$(if $(DATA),$(BIN)/python -m benchmarks.tokens --data $(DATA))

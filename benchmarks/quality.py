@@ -275,6 +275,12 @@ def load(
     dataset: Dataset, folder: Path, config: Config, cache: Path
 ) -> tuple[PromptTable, Sequence[Encoding]]:
     """A data set's prompts, with its pool of models only, and their embeddings."""
+    table = read(dataset, folder, config, cache)
+    return table, encoded(table, config.training.encoder, cache)
+
+
+def read(dataset: Dataset, folder: Path, config: Config, cache: Path) -> PromptTable:
+    """A data set's prompts, with its pool of models only."""
     with TemporaryDirectory() as scratch:
         reading = ReadOptions(mapping={}, rejects=Path(scratch) / "rejects.jsonl", config=config, cache=cache)
         with calls_of([str(folder / dataset.file)], reading, Silent()) as files:
@@ -287,9 +293,13 @@ def load(
         names = source_names(dataset, folder, table)
         kept = [row for row, name in enumerate(names) if name.startswith(dataset.part)]
         table = table.rows(np.array(kept, dtype=np.int64))
-    encoder = prepared_encoder(config.training.encoder, [], cache)
-    encodings, _ = encodings_of(table, load_encoder(encoder, encoder_info(encoder)), cache, Silent())
-    return table, encodings
+    return table
+
+
+def encoded(table: PromptTable, choice: str, cache: Path) -> Sequence[Encoding]:
+    """The prompts' embeddings by the encoder of that name."""
+    encoder = prepared_encoder(choice, [], cache)
+    return encodings_of(table, load_encoder(encoder, encoder_info(encoder)), cache, Silent())[0]
 
 
 def source_names(dataset: Dataset, folder: Path, table: PromptTable) -> list[str]:

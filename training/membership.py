@@ -28,7 +28,7 @@ from router.loading.artifact import (
     save_arrays,
     seal,
 )
-from router.numbers import bounds, rate
+from router.numbers import bounds, rate, significant
 from router.records import Float32Array, FloatArray, Json
 from router.settings.yaml_file import routing_part, settings_text
 from router.version import HEAD_FILE, KEYS_FILE, Version, check_models
@@ -444,8 +444,8 @@ def _record(job: MemberJob, manifest: Mapping[str, Json], effect: Effect | None)
         last["change"]: last["model"],
     }
     if effect:
-        tags["forecast_success"] = f"{effect.success[0]:.4g}"
-        tags["forecast_cost_usd_per_1000"] = f"{effect.usd_per_call[0] * 1000:.4g}"
+        tags["forecast_success"] = significant(effect.success[0])
+        tags["forecast_cost_usd_per_1000"] = significant(effect.usd_per_call[0] * 1000)
     params = {**tags, "models": ", ".join(manifest["models"]), "data_digest": manifest["data"]["digest"]}
     return RunRecord(
         params=params,

@@ -25,6 +25,8 @@ TABLE_FILE = "table.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 CHARACTERS_PER_TOKEN = 16
 """Characters kept of a text per token of the encoder's window, before the text is tokenised."""
+LEAST_CHARACTERS = 4_096
+"""Characters kept at least: they are counted as tokens, though a short window reads fewer."""
 
 RUN = re.compile(r"[^ \t\n\r!-/:-@\[-`{-~]+|[!-/:-@\[-`{-~]")
 """What a BERT tokenizer reads by itself: an ASCII mark, or the characters between marks and spaces."""
@@ -46,7 +48,7 @@ class EncoderInfo:
         kind: "onnx": the network itself; "static": a table of token vectors distilled from it.
         dimensions: length of the vectors.
         max_tokens: the window; of a longer text, head and tail are read.
-        sha256: hash over the encoder's files; names the encoder in the embedding cache.
+        sha256: hash over the encoder's files and its window; names the encoder in the embedding cache.
         parity: cosine to the original (`mean`, `least`) on `prompts` texts, and the precision kept.
     """
 
@@ -90,6 +92,7 @@ class OnnxEncoder:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
+        # A second thread costs more processor time than it saves; the other options change nothing.
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
@@ -235,7 +238,7 @@ def token_ids(tokenizer: WordIds, text: str, max_tokens: int) -> tuple[IntArray,
         Ids, shape (at most max_tokens,), and the number of tokens of the whole text: exact up to a few
         thousand characters, beyond that estimated from the length.
     """
-    shortened = head_and_tail(text, max_tokens * CHARACTERS_PER_TOKEN)
+    shortened = head_and_tail(text, max(max_tokens * CHARACTERS_PER_TOKEN, LEAST_CHARACTERS))
     ids, count = tokenizer.window(well_formed(shortened), max_tokens)
     tokens = count if shortened is text else count * len(text) // len(shortened)
     return np.array(ids, dtype=np.int64), tokens

@@ -19,7 +19,7 @@ from router.models.model_list import (
     listed_entry,
     stated_number,
 )
-from router.records import BoolArray, FloatArray, Json
+from router.records import LISTS, BoolArray, FloatArray, Json
 from router.settings.sections import Config, Price, TierPrice
 
 PER_MILLION = 1e-6
@@ -193,9 +193,8 @@ class PriceTable:
 def wants_speech(call: Mapping[str, Json]) -> bool:
     """Whether a call's arguments ask for a spoken answer."""
     stated = call.get("modalities")
-    return isinstance(stated, str | list | tuple) and "audio" in (
-        [stated] if isinstance(stated, str) else stated
-    )
+    listed = [stated] if isinstance(stated, str) else stated
+    return isinstance(listed, LISTS) and any(isinstance(one, str) and one == "audio" for one in listed)
 
 
 def current_prices(

@@ -34,7 +34,7 @@ from training.reading.files.log_file import OWN_LOG
 from training.reading.outcomes.judge_report import GraderReport, JudgeReport
 from training.reading.outcomes.session_rules import OutcomeCounts
 from training.reading.rows.cleaning import TEXT_NOT_KEPT
-from training.reading.summary import ReadSummary, rows_in_files, same_names
+from training.reading.summary import ReadSummary, rows_in_files, same_names, split_names
 
 console = Console(highlight=False, emoji=False)
 MOST_PAIRS = 4
@@ -65,14 +65,18 @@ def show_read_summary(summary: ReadSummary, out: Path | None = None) -> None:
     _values_not_read(summary)
     if summary.outcomes:
         _outcomes(summary.outcomes)
-    for sentence, options in same_names(summary):
-        console.print(
-            f"note: {sentence}: {shlex.join(options)}", style="yellow", markup=False, soft_wrap=True
-        )
+    _notes_on_names(summary)
     if summary.ignored_columns:
         console.print(f"  columns not used: {', '.join(summary.ignored_columns)}", markup=False)
     if out is not None:
         console.print(f"written: {out}", markup=False, soft_wrap=True)
+
+
+def _notes_on_names(summary: ReadSummary) -> None:
+    joined = [f"{sentence}: {shlex.join(options)}" for sentence, options in same_names(summary)]
+    for note in (*joined, split_names(summary)):
+        if note:
+            console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
 
 
 def _values_not_read(summary: ReadSummary) -> None:

@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 
@@ -140,8 +140,31 @@ def _only(value: object) -> object:
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
+_WITH_COMMA = re.compile(r"\s*[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+(e[+-]?\d+)?\s*%?\s*", re.IGNORECASE | re.ASCII)
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?\s*%?", re.ASCII)
+"""A number as text whose thousands are set off by commas: 1,234.5."""
+
+
+class DecimalComma(str):
+    """A number as text with a decimal comma; `number` reads it, and as text it stays as it is."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def marked(cell: str | None) -> str | None:
+        """A cell of a table that separates cells by semicolons, as is usual where the comma is decimal."""
+        return DecimalComma(cell) if cell and "," in cell and _WITH_COMMA.fullmatch(cell) else cell
+
+    def plain(self) -> str:
+        """The same number with a point."""
+        return self.replace(".", "").replace(",", ".")
+
+
 def number(value: object) -> float | None:
-    """A number, one from text (also `$0.02` and `85 %`), or the only one of a list; None if there is none."""
+    """A number, also as text (`$0.02`, `85 %`, `1,234.5`), or the only one of a list; None: none there.
+
+    A length of time is its seconds.
+    """
     if type(value) is float:  # most of them
         return value
     value = _only(value)
@@ -149,16 +172,22 @@ def number(value: object) -> float | None:
         return None
     if value is None:
         return None
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     if isinstance(value, str | int | float | Decimal) and not isinstance(value, bool):
         try:
-            if not isinstance(value, str):
-                return float(value)
-            if "_" not in value:  # Python groups digits by "_", no log does
-                text = value.strip().removeprefix("$")
-                return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+            return _number_in(value) if isinstance(value, str) else float(value)
         except (ValueError, OverflowError):
             pass
     raise ValueError("is not a number")
+
+
+def _number_in(text: str) -> float:
+    if "_" in text:  # Python groups digits by "_", no log does
+        raise ValueError("is not a number")
+    text = (text.plain() if isinstance(text, DecimalComma) else text).strip().removeprefix("$")
+    text = text.replace(",", "") if "," in text and _GROUPED.fullmatch(text) else text
+    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
 
 
 def boolean(value: object) -> bool | None:
@@ -229,9 +258,10 @@ def tag_list(value: object) -> list[str] | None:
         value = _tags_of_text(value)
     if _is_null(value):
         return None
-    if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
+    tags = [tag for tag in value if tag is not None] if isinstance(value, list) else None
+    if tags is None or not all(isinstance(tag, str) for tag in tags):
         raise ValueError("is not a list of texts")
-    return value
+    return tags
 
 
 def _tags_of_text(text: str) -> Json:

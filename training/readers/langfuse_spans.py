@@ -10,6 +10,7 @@ from training.readers.langfuse_fields import amounts
 from training.readers.litellm_records import OTHER_CALL
 from training.readers.otel_records import AttributeMap
 from training.readers.protocol import Skipped
+from training.readers.token_kinds import conventional_names
 from training.readers.traced_runs import request_in
 from training.readers.values import filled, first_given, mapping, unpacked, words
 
@@ -40,12 +41,7 @@ def from_langfuse(attributes: AttributeMap) -> AttributeMap | Skipped:
             "gen_ai.request.reasoning_effort": request.get("effort") or effort_of(parameters),
             "gen_ai.request.model": model,
             "gen_ai.output.messages": unpacked(attributes.get(f"{_OWN}output")),
-            "gen_ai.usage.cost": known.get("cost_usd"),
-            "gen_ai.usage.input_tokens": known.get("input_tokens"),
-            "gen_ai.usage.output_tokens": known.get("output_tokens"),
-            "gen_ai.usage.cache_read.input_tokens": known.get("cached_input_tokens"),
-            "gen_ai.usage.cache_write.input_tokens": known.get("cache_write_tokens"),
-            "gen_ai.usage.reasoning.output_tokens": known.get("reasoning_tokens"),
+            **conventional_names(known),
             "error.type": first_given(attributes.get(f"{_OWN}status_message"), "error") if failed else None,
             "tag.tags": attributes.get("langfuse.trace.tags"),
             "metadata": filled({"task_type": attributes.get("langfuse.trace.metadata.task_type")}),

@@ -14,14 +14,23 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from router.effort import effort_of
 from router.errors import CallLogError, MissingExtra
 from router.errors.masking import shown_address
 from router.loading.registry import cause_of, check_database
 from router.records import Json
 from training.readers.judgements import Judge, Judgement, expected, judgement_of, with_error, with_judgements
 from training.readers.litellm_records import CACHED
-from training.readers.mlflow_spans import attributes_of, error_of, llm_spans, span_id, spans_of
+from training.readers.mlflow_spans import (
+    MODELS,
+    amounts_in,
+    attributes_of,
+    error_of,
+    llm_spans,
+    model_of,
+    request_of,
+    span_id,
+    spans_of,
+)
 from training.readers.protocol import (
     NO_MODEL,
     NO_PROMPT,
@@ -34,10 +43,8 @@ from training.readers.protocol import (
     Sample,
     Skipped,
 )
-from training.readers.providers import litellm_model, provider_prefix
 from training.readers.request_shapes import texts_in
-from training.readers.token_kinds import token_kinds
-from training.readers.traced_runs import evidence_in, request_in, run_model, sum_of
+from training.readers.traced_runs import evidence_in
 from training.readers.values import (
     filled,
     first_given,
@@ -50,7 +57,6 @@ from training.readers.values import (
     truth,
     words,
 )
-from training.readers.zero_costs import paid
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -162,7 +168,7 @@ class MLflowTraces(Reader):
         attributes = attributes_of(span)
         if row.get("role") == "outer":
             return OUTER
-        if attributes.get("mlflow.spanType") not in ("LLM", "CHAT_MODEL"):
+        if attributes.get("mlflow.spanType") not in MODELS:
             return NO_LLM
         return CACHED if truth(attributes.get("cache_hit")) else _call(row, span, attributes)
 
@@ -206,12 +212,11 @@ def _assessments(info: Mapping[str, Json], span: Record, *, is_last: bool) -> It
 
 
 def _call(row: Record, span: Record, attributes: Mapping[str, Json]) -> Result:
-    inputs, outputs = attributes.get("mlflow.spanInputs"), attributes.get("mlflow.spanOutputs")
-    fields = _request(attributes)
+    fields = request_of(attributes)
     if not fields:
         return NO_PROMPT
-    model = _model(attributes, inputs)
-    evidence = evidence_in(outputs)
+    model = model_of(attributes)
+    evidence = evidence_in(attributes.get("mlflow.spanOutputs"))
     call = {**fields, "model": model, **_labels(row, span), **_amounts(span, attributes, model), **evidence}
     result = with_error(call, error) if (error := error_of(span)) else call
     if not isinstance(result, dict):
@@ -222,34 +227,6 @@ def _call(row: Record, span: Record, attributes: Mapping[str, Json]) -> Result:
     said = evidence.get("answer")
     text = next(iter(texts_in(said if isinstance(said, list) else [said])), None) or words(said)
     return with_judgements(result, _judgements(row, text))
-
-
-def _request(attributes: Mapping[str, Json]) -> Call:
-    """The request in the inputs; the rest of it may be attributes of their own."""
-    parameters = mapping(attributes.get("invocation_params"))
-    rest = {
-        name: value
-        for name in ("instructions", "system", "tools", "functions", "response_format", "text")
-        if (value := first_given(attributes.get(name), parameters.get(name)))
-    }
-    fields = request_in(attributes.get("mlflow.spanInputs"), rest)
-    return {**filled({"effort": effort_of(parameters) or effort_of(attributes)}), **fields} if fields else {}
-
-
-def _model(attributes: Mapping[str, Json], inputs: Json) -> str | None:
-    """The model, with its provider in front where one is logged, as LiteLLM names it."""
-    body = mapping(inputs)
-    invoked, logged = run_model(attributes.get("invocation_params"), attributes.get("metadata"))
-    names = "model", "modelId", "model_id", "model_name"
-    model = first_words(
-        attributes.get("mlflow.llm.model"), attributes.get("model"), attributes.get("model_name"),
-        *(body.get(name) for name in names), invoked,
-    )  # fmt: skip
-    provider = first_words(attributes.get("custom_llm_provider"), attributes.get("mlflow.llm.provider"))
-    if provider is None:
-        return litellm_model(model, logged)
-    prefix = provider_prefix(provider) or provider
-    return model if model is None or model.startswith(f"{prefix}/") else f"{prefix}/{model}"
 
 
 def _labels(row: Record, span: Record) -> Call:
@@ -269,31 +246,9 @@ def _start(span: Record) -> Json:
 
 
 def _amounts(span: Record, attributes: Mapping[str, Json], model: str | None) -> Call:
-    """Cost, tokens and latency; MLflow's own cost comes before that of the traced library."""
-    usage = _usage(attributes)
     end = from_nanoseconds(first_given(span.get("end_time_unix_nano"), span.get("end_time")))
-    own = mapping(attributes.get("mlflow.llm.cost"))
-    parts = sum_of(own.get("input_cost"), own.get("output_cost"))
-    costs = own.get("total_cost"), attributes.get("response_cost"), parts
-    amounts: Call = {
-        "cost_usd": first_given(*(paid(cost, model) for cost in costs)),
-        "input_tokens": first_given(usage.get("input_tokens"), usage.get("prompt_tokens")),
-        "output_tokens": first_given(usage.get("output_tokens"), usage.get("completion_tokens")),
-        **token_kinds(usage),
-        "latency_s": seconds_between(from_nanoseconds(_start(span)), end),
-    }
-    return filled(amounts, zeros=True)
-
-
-def _usage(attributes: Mapping[str, Json]) -> Mapping[str, Json]:
-    """The counts of tokens: MLflow's own, the traced library's, or those in the answer."""
-    outputs = mapping(attributes.get("mlflow.spanOutputs"))
-    message = member(outputs, "generations", 0, 0, "message")
-    given = (
-        attributes.get("mlflow.chat.tokenUsage"), attributes.get("usage"), outputs.get("usage"),
-        member(message, "usage_metadata"), member(outputs, "llm_output", "token_usage"),
-    )  # fmt: skip
-    return next((usage for one in given if (usage := mapping(one))), {})
+    latency = seconds_between(from_nanoseconds(_start(span)), end)
+    return {**amounts_in(attributes, model), **filled({"latency_s": latency}, zeros=True)}
 
 
 def _judgements(row: Record, answer: str | None) -> Sequence[Judgement | None]:

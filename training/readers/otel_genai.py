@@ -2,8 +2,8 @@
 
 Names: the semantic conventions' registry of attributes `gen_ai.*` (current and deprecated ones), and the
 mapping of OTLP to JSON. No convention names the cost, so this reader tries the names that
-instrumentations use. Spans of other conventions (`openinference`, `vercel_ai`, `langfuse_spans`) are
-translated to these names.
+instrumentations use. Spans of other conventions (`openinference`, `vercel_ai`, `langfuse_spans`,
+`mlflow_otel`) are translated to these names.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from router.effort import effort_of, effort_word
 from router.records import Json
-from training.readers import langfuse_spans, openinference, vercel_ai
+from training.readers import langfuse_spans, mlflow_otel, openinference, vercel_ai
 from training.readers.judgements import Judgement, error_class, judgement_of, with_error, with_judgements
 from training.readers.litellm_records import NO_CHAT, OTHER_CALL, REDACTED
 from training.readers.otel_messages import Event, answer_of, events_of, messages_of, tools_of
@@ -65,6 +65,7 @@ _SPEAKING = (
     "openinference.",
     "ai.",
     "langfuse.observation.",
+    "mlflow.span",
 )
 """Beginnings of the attributes of a model's call."""
 _COSTS = (
@@ -177,6 +178,7 @@ def _translated(attributes: AttributeMap) -> AttributeMap | Skipped:
         vercel_ai.from_vercel_ai,
         openinference.from_openinference,
         langfuse_spans.from_langfuse,
+        mlflow_otel.from_mlflow,
     ):
         names = dialect(known)
         if isinstance(names, Skipped):

@@ -27,6 +27,7 @@ _OTHER_NAMES: Mapping[str, Sequence[str]] = {
 """Names of older versions of OTLP, and of Tempo."""
 _FORMS = (
     {"traceId", "spanId", "attributes"},
+    {"trace_id", "span_id", "attributes", "start_time_unix_nano"},
     {"context", "attributes", "start_time", "kind", "resource"},
     {"context", "attributes", "start_time", "span_kind"},
     {"context.trace_id", "context.span_id", "start_time"},

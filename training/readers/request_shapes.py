@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from router.effort import effort_of
 from router.records import Json
+from training.readers.cells import parse_json
 from training.readers.message_shapes import chat_of, is_message
 from training.readers.protocol import NO_PROMPT, UNREAD_PROMPT, Skipped
 from training.readers.values import filled, first_given, first_words, listed, mapping, member, unpacked, words
@@ -43,13 +44,25 @@ def why_no_prompt(body: Mapping[str, Json]) -> Skipped:
 
 
 def opened(value: Json) -> Json:
-    """A value, or what JSON text opens to if that is messages or a body; any other text stays as it is."""
+    """A value, or what JSON text opens to if that is messages or a body; any other text stays as it is.
+
+    Messages may be JSON text within JSON text: some logs write a body as text once more.
+    """
     inner = unpacked(value)
+    if isinstance(value, str) and value.startswith('"'):
+        inner = unpacked(_quoted(value))
     if not isinstance(value, str) or inner is value:
         return value
     if isinstance(inner, dict):
         return inner if is_message(inner) or any(_are_messages(inner.get(name)) for name in _LISTS) else value
     return inner if _are_messages(inner) else value
+
+
+def _quoted(text: str) -> Json:
+    try:
+        return parse_json(text)[0]
+    except ValueError:
+        return text
 
 
 def is_request(value: Json) -> bool:

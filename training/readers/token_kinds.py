@@ -41,6 +41,21 @@ def token_kinds(usage: Mapping[str, Json]) -> Call:
     return counts
 
 
+def conventional_names(call: Call) -> dict[str, Json]:
+    """Cost and tokens of a call by the names of the attributes of OpenTelemetry's GenAI conventions."""
+    return {name: call[field] for field, name in _CONVENTIONAL.items() if field in call}
+
+
+_CONVENTIONAL = {
+    "cost_usd": "gen_ai.usage.cost",
+    "input_tokens": "gen_ai.usage.input_tokens",
+    "output_tokens": "gen_ai.usage.output_tokens",
+    "cached_input_tokens": "gen_ai.usage.cache_read.input_tokens",
+    "cache_write_tokens": "gen_ai.usage.cache_write.input_tokens",
+    "reasoning_tokens": "gen_ai.usage.reasoning.output_tokens",
+}
+
+
 def _members(usage: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
     for name, value in usage.items():
         if isinstance(value, dict | str) and _GROUP.search(name):

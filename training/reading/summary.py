@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from datetime import time
+from datetime import time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,6 +28,7 @@ from training.reading.rows.task_summary import TaskSummary
 if TYPE_CHECKING:
     import daft
 
+_NAMED = 5
 _IDS_AT_ONCE = 2_000_000
 
 
@@ -59,8 +61,9 @@ class ReadSummary:
         calls: rows kept.
         rejects: per reason, the most frequent first.
         duplicates: rows that repeat an earlier call: its call_id, or as a copy.
-        copies: those of them that another log holds as well: of the same prompt, model, second and tokens.
+        copies: those of them that another log holds as well: of the same prompt, model, time and tokens.
         same_names: models of the log whose names differ by the provider only.
+        split_names: names in other logs than the router's own that were read as a model at an effort.
         without_text: valid rows whose prompt text was not logged, only its key; training can't use them.
         set_apart: skipped rows, which are valid but no calls for training, per reason, the most frequent
             first.
@@ -93,6 +96,7 @@ class ReadSummary:
     outcomes: OutcomeCounts | None = None
     copies: int = 0
     same_names: Sequence[Sequence[str]] = ()
+    split_names: Sequence[str] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -117,6 +121,19 @@ def same_names(summary: ReadSummary) -> list[tuple[str, tuple[str, ...]]]:
         )
         for names in summary.same_names
     ]
+
+
+def split_names(summary: ReadSummary) -> str | None:
+    """A sentence on the names that were read as a model at an effort, with the way out; None without one."""
+    if not summary.split_names:
+        return None
+    first, more = summary.split_names[0], len(summary.split_names) - _NAMED
+    named = ", ".join(summary.split_names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    whole = f"{first}={first.replace('@', '-')}"
+    return (
+        f"read as a model at an effort: {named}; if one is a model's whole name, give it another that does "
+        f"not end so: --map-model {shlex.quote(whole)}"
+    )
 
 
 def bucket_frame(folder: Path, number: int, runner: Runner) -> daft.DataFrame | None:
@@ -184,6 +201,7 @@ def summarise(
         digest=_digest(files, {task.file: task.digest for task in tasks}),
         copies=copies,
         same_names=differ_by_provider(_models(calls)),
+        split_names=sorted({name for task in tasks for name in task.split}),
     )
     _check_sum(summary)
     return summary
@@ -260,9 +278,10 @@ def _find_repeated_ids(calls: daft.DataFrame | None, kept: int, folder: Path) ->
 def _find_copies(files: Sequence[LogFile], folder: Path, buckets: int, runner: Runner) -> int:
     """Add the places of calls that another log holds as well to the duplicates; return their number.
 
-    A call is the same as one of another file if prompt, model, second and both token counts agree, whatever
-    the provider in the model's name. Files of one format are one log where their calls have ids: there, only
-    ids tell calls apart. The copy with an outcome stays, else the first.
+    A call is the same as one of another file if prompt, model and both token counts agree, whatever the
+    provider in the model's name, and if less than a second lies between them. Files of one format are one log
+    where their calls have ids: there, only ids tell calls apart. The copy with an outcome stays, else the
+    first.
     """
     count = 0
     for number in range(buckets if len(files) > 1 else 0):
@@ -290,7 +309,8 @@ def _copies_in(calls: pl.DataFrame, readers: Sequence[str]) -> pl.DataFrame:
     """
     numbers, names = range(len(readers)), calls["model"].unique().to_list()
     bare = {name: Spelling.of(name).path[-1] for name in names}
-    same = ["prompt_key", "bare", "second", "input_tokens", "output_tokens"]
+    alike = ["prompt_key", "bare", "input_tokens", "output_tokens"]
+    same = [*alike, "moment"]
     file = pl.col("place") // place_at(1, 0)
     format_ = file.replace_strict(dict(zip(numbers, map(readers.index, readers), strict=True)))
     timed = calls.filter(
@@ -298,11 +318,12 @@ def _copies_in(calls: pl.DataFrame, readers: Sequence[str]) -> pl.DataFrame:
         pl.col("time").dt.time() != time(),  # a day without a time of day tells no calls apart
     ).with_columns(
         bare=pl.col("model").replace_strict(bare),
-        second=pl.col("time").dt.truncate("1s"),
         log=pl.when(pl.col("call_id").is_null()).then(-1 - file).otherwise(format_),
         unknown=pl.all_horizontal(pl.col("success", "score").is_null()),
     )
-    ordered = timed.sort("unknown", "place").with_columns(
+    pause = (pl.col("time").diff() >= timedelta(seconds=1)).fill_null(value=False)
+    told = timed.sort("time").with_columns(moment=pause.cum_sum().over(alike))
+    ordered = told.sort("unknown", "place").with_columns(
         occurrence=pl.int_range(pl.len()).over([*same, "log"])
     )
     return ordered.filter(~pl.struct(*same, "occurrence").is_first_distinct()).select("place")

@@ -108,6 +108,17 @@ def test_a_long_text_keeps_its_head_and_its_tail(encoder: Encoder, one: str, oth
     assert np.array_equal(encoder.encode(one).vector, encoder.encode(other).vector) is same
 
 
+def test_an_encoder_made_with_a_longer_window_still_reads_all_of_it(
+    version: Version, router_folder: Path
+) -> None:
+    earlier = load_encoder(
+        router_folder / ENCODER_FOLDER, replace(version.encoder.info, kind="onnx", max_tokens=256)
+    )
+    one, other = (f"{'a word ' * 60}{middle} {'a word ' * 60}" for middle in ("refund", "poem"))
+    assert np.array_equal(version.encoder.encode(one).vector, version.encoder.encode(other).vector)
+    assert not np.array_equal(earlier.encode(one).vector, earlier.encode(other).vector)
+
+
 def test_similar_texts_are_closer_than_different_ones(version: Version) -> None:
     refund, money, poem = (
         version.encoder.encode(text).vector

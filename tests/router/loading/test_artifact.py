@@ -221,7 +221,7 @@ def test_an_address_with_a_typo_is_named_as_one() -> None:
 
 def test_a_folder_of_a_newer_format_says_so(small: Path) -> None:
     signed_again(small, format_version=99)
-    with pytest.raises(NewerArtifact, match="router format 99, this code reads up to 4: upgrade pointsman"):
+    with pytest.raises(NewerArtifact, match="router format 99, this code reads up to 5: upgrade pointsman"):
         read_manifest(small)
 
 

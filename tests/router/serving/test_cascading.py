@@ -126,6 +126,23 @@ def test_a_good_answer_is_served_alone(app: App, way: str) -> None:
 
 
 @both_ways
+def test_an_answer_that_cannot_be_graded_is_served(
+    app: App, way: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def odd(*_: object) -> float:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Branch, "grade", odd)
+    with app.router(ON) as router:
+        break_first(app, router)
+        response = asked(router, way)
+    assert response.choices[0].message.content == BROKEN
+    (row,) = app.rows()
+    assert row["call_id"] == response.decision.call_id
+    assert "could not be graded and is served: ZeroDivisionError" in caplog.text
+
+
+@both_ways
 def test_the_first_answer_is_served_if_the_second_model_fails(app: App, way: str) -> None:
     with app.router(ON) as router:
         first = break_first(app, router, server_error())

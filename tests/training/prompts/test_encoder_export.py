@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def own_encoder(own_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 def test_minilm_is_as_close_to_the_original_as_promised(minilm: Path) -> None:
     info = encoder_info(minilm)
-    assert (info.name, info.kind, info.dimensions, info.max_tokens) == ("all-MiniLM-L6-v2", "onnx", 384, 256)
+    assert (info.name, info.kind, info.dimensions, info.max_tokens) == ("all-MiniLM-L6-v2", "onnx", 384, 96)
     assert info.parity["mean"] >= LEAST_MEAN_COSINE
     assert (info.parity["precision"], info.parity["prompts"] > 0) == ("int8", True)
 
@@ -102,7 +103,15 @@ def test_an_exported_encoder_gives_unit_vectors(minilm: Path, text: str) -> None
 def test_any_sentence_transformers_folder_is_an_encoder(own_encoder: Path, own_folder: Path) -> None:
     info = encoder_info(own_encoder)
     assert (info.name, info.kind, info.dimensions) == (str(own_folder), "onnx", 384)
+    assert info.max_tokens == 256, "its own window"
     assert info.parity["mean"] >= LEAST_MEAN_COSINE
+
+
+def test_minilms_own_folder_is_another_encoder_than_minilm(
+    minilm: Path, encoder_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "_export", lambda choice, source, texts, work: (work / INFO_FILE).touch())
+    assert prepared_encoder(str(package_folder()), TEXTS, encoder_cache / "own").name != minilm.name
 
 
 def test_one_more_text_changes_no_vector_of_the_exported_encoder(own_encoder: Path) -> None:
@@ -112,10 +121,12 @@ def test_one_more_text_changes_no_vector_of_the_exported_encoder(own_encoder: Pa
     np.testing.assert_array_equal(alone, encoder.encode(TEXTS[0]).vector)
 
 
-def test_the_hash_names_the_files_that_were_written(own_encoder: Path, tmp_path: Path) -> None:
+def test_the_hash_names_the_files_that_were_written_and_the_window(own_encoder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(own_encoder, tmp_path / "copy")
     (copy / INFO_FILE).unlink()
-    assert export._digest(copy) == encoder_info(own_encoder).sha256
+    info = encoder_info(own_encoder)
+    assert export._digest(copy, info) == info.sha256
+    assert export._digest(copy, replace(info, max_tokens=128)) != info.sha256
 
 
 def test_other_weights_at_the_same_path_are_exported_anew(own_folder: Path) -> None:

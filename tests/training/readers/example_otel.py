@@ -115,6 +115,23 @@ LANGFUSE: Mapping[str, Json] = {
     ),
 }  # fmt: skip
 """By the mapping of properties on Langfuse's page on OpenTelemetry."""
+MLFLOW: Mapping[str, Json] = {
+    **SPAN, "spanId": "b7ad6b7169203337", "name": "completion", "events": [],
+    "attributes": attributes(
+        mlflow__spanType='"CHAT_MODEL"', mlflow__llm__model='"gpt-5"', mlflow__llm__provider='"openai"',
+        mlflow__spanInputs=json.dumps(
+            {"messages": [{"role": "user", "content": "2 + 2?"}], "reasoning_effort": "low"}
+        ),
+        mlflow__spanOutputs=json.dumps(
+            {"choices": [{"finish_reason": "length", "message": {"role": "assistant", "content": "4"}}]}
+        ),
+        mlflow__chat__tokenUsage='{"input_tokens": 100, "output_tokens": 3, "cache_read_input_tokens": 80}',
+        mlflow__chat__tools='[{"type": "function", "function": {"name": "bus"}}]',
+        mlflow__llm__cost='{"input_cost": 0.001, "output_cost": 0.002, "total_cost": 0.003}',
+        mlflow__trace__session='"s1"',
+    ),
+}  # fmt: skip
+"""By the names of MLflow 3.17; its values are JSON text."""
 JAEGER: Mapping[str, Json] = {
     "traceID": "0af7651916cd43dd8448eb211c80319c", "spanID": "b7ad6b7169203335", "operationName": "chat",
     "references": [], "startTime": 1780000000000000, "duration": 1500000, "processID": "p1", "logs": [],
@@ -137,7 +154,7 @@ PHOENIX: Mapping[str, Json] = {
 EXAMPLES: Mapping[str, Sequence[Json]] = {
     "otel-genai": [
         request(dict(SPAN), dict(_OLDER)), dict(SPAN), request(dict(OPENINFERENCE), dict(VERCEL)),
-        request(dict(LANGFUSE)), {"batches": request(dict(SPAN))["resourceSpans"]},
+        request(dict(LANGFUSE)), request(dict(MLFLOW)), {"batches": request(dict(SPAN))["resourceSpans"]},
         {"trace": request(dict(SPAN)), "metrics": {}},
         {"data": [{"traceID": "1", "spans": [dict(JAEGER)], "processes": {}}]}, dict(PHOENIX),
     ]

@@ -345,7 +345,7 @@ def test_a_cost_of_zero_that_only_the_total_states_is_unknown(tmp_path: Path) ->
     assert calls_of(read_rows(tmp_path, *rows))["o1"]["cost_usd"] is None
 
 
-@pytest.mark.parametrize("text", ['{"order": 17}', "[5, 3, 9, 1]", "42", "null"])
+@pytest.mark.parametrize("text", ['{"order": 17}', "[5, 3, 9, 1]", "42", "null", '"Which bus?"'])
 def test_an_input_that_is_json_text_stays_text(tmp_path: Path, text: str) -> None:
     call = calls_of(read_rows(tmp_path, observation(input=text)))["o1"]
     assert json.loads(call["messages"])[0]["content"] == text

@@ -64,6 +64,7 @@ TOOL = {"type": "function", "function": {"name": "f", "parameters": SCHEMA}}
         pytest.param({"contents": "Bus?"}, id="Gemini: a text"),
         pytest.param({"contents": {"parts": [{"text": "Bus?"}]}}, id="Gemini: one content without a role"),
         pytest.param({"messages": GEMINI}, id="Gemini's contents among messages"),
+        pytest.param({"messages": json.dumps(json.dumps({"contents": GEMINI}))}, id="text within text"),
         pytest.param({"messages": json.dumps({"contents": GEMINI})}, id="Gemini's body as JSON text"),
         pytest.param({"prompt": json.dumps({"contents": GEMINI})}, id="Gemini's body as a prompt"),
         pytest.param({"message": "Bus?", "chat_history": []}, id="Cohere"),

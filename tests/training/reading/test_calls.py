@@ -17,7 +17,7 @@ from training.reading import read_pass
 from training.reading.calls import remove_unfinished, write_calls
 from training.reading.read_pass import start_daft
 from training.reading.rows.cleaning import CALL_SCHEMA
-from training.reading.summary import ReadSummary, same_names
+from training.reading.summary import ReadSummary, same_names, split_names
 
 FULL: dict[str, Any] = {
     "call_id": "c1", "session_id": "s1", "time": "2024-05-01T12:00:00Z", "prompt": None,
@@ -215,6 +215,7 @@ def in_two_logs(folder: Path, first: dict[str, Any], second: dict[str, Any]) -> 
         pytest.param({}, {}, 1, id="the same"),
         pytest.param({}, {"model": "openai/small"}, 1, id="another spelling of the model"),
         pytest.param({}, {"time": "2026-11-01T10:00:00.9Z"}, 1, id="within the second"),
+        pytest.param({}, {"time": "2026-11-01T09:59:59.9Z"}, 1, id="over the end of a second"),
         pytest.param({"call_id": "a"}, {}, 1, id="one without an id"),
         pytest.param({"call_id": "a"}, {"call_id": "b"}, 0, id="two ids of one format"),
         pytest.param({}, {"time": "2026-11-01T10:00:02Z"}, 0, id="another time"),
@@ -244,6 +245,18 @@ def test_repeats_within_one_log_are_calls_of_their_own(tmp_path: Path) -> None:
     twice = write_lines(tmp_path / "a.jsonl", *[call(**TIMED)] * 2)
     summary = read(tmp_path, twice, write_lines(tmp_path / "b.jsonl", *[call(**TIMED)] * 3)).summary
     assert (summary.calls, summary.copies) == (3, 2)
+
+
+def test_names_that_look_like_an_effort_are_named_with_the_way_out(tmp_path: Path) -> None:
+    rows = [call(model=model, prompt=model) for model in ("acme@low", "acme@2024", "acme@high")]
+    rows.append(call(model="own@low", prompt_key="k" * 32))
+    path = write_lines(tmp_path / "calls.jsonl", *rows)
+    note = split_names(read(tmp_path, path).summary)
+    assert note is not None
+    assert note.startswith("read as a model at an effort: acme@high, acme@low; ")
+    assert note.endswith("--map-model acme@high=acme-high")
+    whole = read(tmp_path, path, aliases={"acme@high": "acme-high", "acme@low": "acme-low"})
+    assert split_names(whole.summary) is None
 
 
 def test_aliases_join_the_names_of_a_model(tmp_path: Path) -> None:

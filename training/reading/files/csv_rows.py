@@ -1,10 +1,12 @@
-"""The rows of a CSV file, with the reason for each that can't be split."""
+"""The rows of a table in text (CSV, TSV), with the reason for each that can't be split."""
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import BinaryIO
 
 from router.errors import CallLogError
@@ -12,22 +14,39 @@ from router.errors.masking import shown_text
 from training.reading.files.json_values import LONGEST_VALUE
 from training.reading.files.log_file import LongLine, lines_of, open_log
 
+_SEPARATORS = ",;\t|"
+_STATED = re.compile(r"sep=(.)\r?\n?")
+"""A line above the header that some spreadsheets write, and read."""
 
-def csv_header(path: str) -> tuple[str, ...]:
-    """Column names of a CSV file; () if it is empty.
+
+def csv_header(path: str) -> tuple[tuple[str, ...], str]:
+    """Column names of a table in text, () if it is empty; and what stands between its cells.
+
+    That is the one of comma, semicolon, tab and bar which splits the header into most names, the first of
+    them if several do, unless a line `sep=;` above the header states it.
 
     Raises:
         CallLogError: the header can't be split.
     """
     content, raw = open_log(path)
     with raw:
+        lines = _CsvLines(content)
+        filled = (line for line in lines if line.strip("\r\n"))
         try:
-            first = next(csv.reader(_CsvLines(content)), [])
+            first = next(filled, "")
+            stated = _STATED.fullmatch(first)
+            first = next(filled, "") if stated else first
+            separator = stated[1] if stated else _separator(first)
+            names = next(csv.reader(chain([first], lines), delimiter=separator), [])
         except csv.Error as error:
             raise CallLogError(
                 f"{shown_text(path)}: the header is broken CSV ({error}); mend it, or leave the file out"
             ) from error
-    return tuple(first)
+    return tuple(names), separator
+
+
+def _separator(header: str) -> str:
+    return max(_SEPARATORS, key=lambda one: len(next(csv.reader([header], delimiter=one), ())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +59,11 @@ class CsvRow:
     problem: str | None
 
 
-def csv_rows(content: BinaryIO, width: int) -> Iterator[CsvRow]:
+def csv_rows(content: BinaryIO, width: int, separator: str) -> Iterator[CsvRow]:
     """Every row including the header; a row that can't be split has only None cells, and a problem."""
     csv.field_size_limit(LONGEST_VALUE)  # the module's default of 128 KiB is too short for many prompts
     lines = _CsvLines(content)
-    reader = csv.reader(lines, strict=True)
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     while True:
         line = lines.number + 1
         problem = None
@@ -55,7 +74,7 @@ def csv_rows(content: BinaryIO, width: int) -> Iterator[CsvRow]:
         if cells is None:
             return
         text, decoded = lines.take()
-        if not cells:
+        if not cells or (line == 1 and _STATED.fullmatch(text)):
             continue
         if problem is None and not decoded:
             problem = "row is not valid UTF-8"

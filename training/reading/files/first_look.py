@@ -31,7 +31,7 @@ from training.reading.files.sources import LOG_ENDINGS
 
 _ENDINGS: Mapping[str, Format] = {
     ".parquet": "parquet", ".pq": "parquet", ".jsonl": "json", ".ndjson": "json", ".json": "json",
-    ".csv": "csv",
+    ".csv": "csv", ".tsv": "csv",
 }  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def look_at_file(number: int, path: str, mapping: Mapping[str, str]) -> LogFile:
             "with .gz or .zst after it if JSON or CSV is compressed"
         )
     names: tuple[str, ...] | None = None
-    row_groups = 1
+    row_groups, separator = 1, ","
     with _opening(label, kind):
         with open_raw(path) as raw:
             size = raw.seek(0, 2)
@@ -62,7 +62,7 @@ def look_at_file(number: int, path: str, mapping: Mapping[str, str]) -> LogFile:
         elif size:
             beginning = beginning_of(path, LOOKED_AT)
             if kind == "csv":
-                names = csv_header(path)
+                names, separator = csv_header(path)
             else:
                 kind = layout_of(beginning)
     return LogFile(
@@ -74,6 +74,7 @@ def look_at_file(number: int, path: str, mapping: Mapping[str, str]) -> LogFile:
         mapping=mapping,
         names=names,
         row_groups=row_groups,
+        separator=separator,
         feedback=feedback_beside(path) if kind == "json" and not is_remote(path) else None,
     )
 

@@ -10,13 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias, cast
 
 import pyarrow as pa
 
 from router.errors import CallLogError, MissingExtra
 from router.errors.masking import shown_address, shown_text, without_query
 from training.reading.files.json_values import LONGEST_VALUE
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 Format: TypeAlias = Literal[
     "parquet", "json", "csv", "database", "values", "table", "address", "spool", "frame"
@@ -36,6 +39,7 @@ BATCH_BYTES = 16 << 20
 
 _BEGINNING = 1 << 10
 _PIECE = 1 << 20
+_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 COPY_AGAIN = "copy the file again, or leave it out"
 DAMAGED_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
 
@@ -54,6 +58,7 @@ class LogFile:
         mapping: source column per canonical field, with the defaults.
         names: its columns; None for JSON, where each row has its own.
         row_groups: number of parts that it is read in: row groups of a Parquet file, else 1.
+        separator: what stands between the cells of a table in text.
         url: address of a database or an object as the user wrote it; it may hold a password.
         feedback: the file of later feedback beside the runtime's log of JSON lines.
         reader: name of the reader for its rows.
@@ -68,6 +73,7 @@ class LogFile:
     mapping: Mapping[str, str]
     names: tuple[str, ...] | None
     row_groups: int = 1
+    separator: str = ","
     url: str = field(default="", repr=False)
     feedback: Path | None = None
     reader: str = OWN_LOG
@@ -133,17 +139,65 @@ def remote_error(path: str, error: Exception) -> CallLogError | MissingExtra:
 
 
 def open_log(path: str) -> tuple[BinaryIO, BinaryIO]:
-    """Open a file: its plain content, and the file as stored (the same one if it is not compressed)."""
+    """Open a file: its plain content, and the file as stored; these are one if nothing has to be converted.
+
+    UTF-16 that begins with its byte order mark is converted to UTF-8.
+    """
     raw = open_raw(path)
+    try:
+        content = _plain_content(path, raw)
+        first = content.peek(4)[:4]  # type: ignore[attr-defined]
+    except BaseException:
+        raw.close()
+        raise
+    if first.startswith(codecs.BOM_UTF32_LE) or not first.startswith(_MARKS):
+        return content, raw
+    return cast(BinaryIO, io.BufferedReader(_AsUtf8(content), _PIECE)), raw
+
+
+def _plain_content(path: str, raw: BinaryIO) -> BinaryIO:
     ending = without_query(path).lower()
     if ending.endswith(".gz"):
-        return cast(BinaryIO, io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20)), raw
+        return cast(BinaryIO, io.BufferedReader(gzip.GzipFile(fileobj=raw), _PIECE))
     if ending.endswith(".zst"):
         plain = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")
-        return cast(BinaryIO, io.BufferedReader(plain, 1 << 20)), raw
+        return cast(BinaryIO, io.BufferedReader(plain, _PIECE))
     if is_remote(path):  # the files of some stores lack methods of a file
-        return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, raw), 1 << 20)), raw
-    return raw, raw
+        return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, raw), _PIECE))
+    return raw
+
+
+class _AsUtf8(io.RawIOBase):
+    """The content of a UTF-16 file in UTF-8; half a surrogate pair becomes bytes that are no UTF-8."""
+
+    def __init__(self, content: BinaryIO) -> None:
+        self._content = content
+        self._decoder = codecs.getincrementaldecoder("utf-16")("surrogatepass")
+        self._ready = b""
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        """Fill the buffer as far as there is content.
+
+        Raises:
+            OSError: the file ends within a character.
+        """
+        ended = False
+        while not (self._ready or ended):
+            piece = self._content.read(_PIECE)
+            ended = not piece
+            try:
+                text = self._decoder.decode(piece, final=ended)
+            except UnicodeDecodeError as error:
+                raise OSError(f"the UTF-16 text is cut short ({error.reason})") from error
+            self._ready = text.encode("utf-8", "surrogatepass")
+        view = memoryview(buffer)
+        size = min(len(view), len(self._ready))
+        view[:size], self._ready = self._ready[:size], self._ready[size:]
+        return size
 
 
 class LongLine(bytes):
@@ -184,15 +238,16 @@ def beginning_of(path: str, size: int) -> bytes:
     """The first bytes of a text file, decompressed.
 
     Raises:
-        CallLogError: the file is UTF-16 or UTF-32, as some Windows programs write it.
+        CallLogError: the file is UTF-32, or UTF-16 without its byte order mark.
     """
     content, raw = open_log(path)
     with raw:
         first = content.read(size)
-    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in first[:4]:
+    if b"\0" in first[:4]:
         wide = "UTF-32" if first[:4].count(0) > 2 or first.startswith(codecs.BOM_UTF32_LE) else "UTF-16"
         raise CallLogError(
-            f"{shown_address(path)}: is {wide}, not UTF-8; save it as UTF-8 (iconv -f {wide} -t UTF-8)"
+            f"{shown_address(path)}: is {wide}, not UTF-8 or UTF-16 with a byte order mark; save it as UTF-8 "
+            f"(iconv -f {wide} -t UTF-8)"
         )
     return first
 

@@ -13,7 +13,7 @@ from router.errors.masking import without_credentials, without_query
 from training.reading.files.feedback_file import log_beside
 from training.reading.files.log_file import is_remote, plain_name, remote_error
 
-LOG_ENDINGS = (".parquet", ".pq", ".jsonl", ".ndjson", ".json", ".csv")
+LOG_ENDINGS = (".parquet", ".pq", ".jsonl", ".ndjson", ".json", ".csv", ".tsv")
 _DATABASES = ("postgresql", "postgres", "sqlite")
 
 

@@ -29,7 +29,7 @@ from training.readers.cells import (
     stated_effort,
     tag_list,
 )
-from training.readers.message_shapes import chat_of, holds_prompt, is_chat
+from training.readers.message_shapes import chat_of, holds_prompt, is_chat, is_message
 from training.readers.protocol import NO_TEXT, SEVERAL_PROMPTS
 from training.readers.token_kinds import TOKEN_KINDS
 from training.reading.files.raw import RawRows
@@ -75,6 +75,7 @@ class CleanRows:
         repaired: number of calls in which a lone surrogate was replaced.
         skipped: reason of each valid row that holds no prompt to learn from.
         left_out: number of bad values in spared fields, per reason.
+        split: names that end in an effort and were split into model and effort, other than the router's own.
     """
 
     columns: Mapping[str, pa.Array]
@@ -84,6 +85,7 @@ class CleanRows:
     repaired: int
     skipped: Mapping[int, str] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
+    split: Set[str] = frozenset()
 
 
 _NO_ALIASES: Mapping[str, str] = {}
@@ -97,7 +99,7 @@ def clean_rows(rows: RawRows, aliases: Mapping[str, str] = _NO_ALIASES) -> Clean
     """
     cleaner = _Cleaner(rows, aliases)
     columns = {name: cleaner.column(name) for name in CALL_SCHEMA.names if name not in _KEY_FIELDS}
-    _split_actions(columns, aliases)
+    split = _split_actions(columns, aliases, cleaner.keyed)
     keys = cleaner.prompts(columns)
     no_calls = cleaner.problems.keys() | cleaner.without_text | cleaner.skipped.keys()
     return CleanRows(
@@ -108,18 +110,30 @@ def clean_rows(rows: RawRows, aliases: Mapping[str, str] = _NO_ALIASES) -> Clean
         repaired=len(cleaner.repaired - no_calls),
         skipped={row: why for row, why in cleaner.skipped.items() if row not in cleaner.problems},
         left_out=cleaner.left_out,
+        split=split,
     )
 
 
-def _split_actions(columns: dict[str, pa.Array], aliases: Mapping[str, str]) -> None:
-    """Put the effort that a model's name ends in, as in the router's own log, into the column for it."""
+def _split_actions(
+    columns: dict[str, pa.Array], aliases: Mapping[str, str], keyed: Sequence[bool]
+) -> Set[str]:
+    """Put the effort that a model's name ends in, as in the router's own log, into the column for it.
+
+    Args:
+        keyed: whether each row is one of the router's own log.
+
+    Returns:
+        The names that were split in other rows than those.
+    """
     if not any(name and effort_in(name) for name in columns["model"].unique().to_pylist()):
-        return
+        return frozenset()
     names, efforts = (columns[name].to_pylist() for name in ("model", "effort"))
     named = [name and effort_in(name) for name in names]
     models = [name and endpoint_of(name) for name in names]
     columns["model"] = pa.array([aliases.get(model, model) for model in models], _TEXT)
     columns["effort"] = pa.array([one or other for one, other in zip(efforts, named, strict=True)], _TEXT)
+    split = zip(names, named, keyed, strict=True)
+    return frozenset(name for name, effort, is_own in split if effort and not is_own)
 
 
 _Checks: TypeAlias = Callable[[FloatArray], Sequence[tuple[BoolArray, str]]]
@@ -171,8 +185,8 @@ class _Cleaner:
         self.without_text: set[int] = set()
         self.skipped: dict[int, str] = {}
         self.left_out: Counter[str] = Counter()
-        self._keyed = [bool(key) and isinstance(key, str) for key in self._raw("prompt_key")]
-        errors = zip(self._raw("error"), self._keyed, strict=True)
+        self.keyed = [bool(key) and isinstance(key, str) for key in self._raw("prompt_key")]
+        errors = zip(self._raw("error"), self.keyed, strict=True)
         self._failed = np.array([bool(error) and keyed for error, keyed in errors], dtype=bool)
 
     def column(self, name: str) -> pa.Array:
@@ -277,7 +291,7 @@ class _Cleaner:
                 self.skipped.pop(row, None)
             if row in self.skipped:
                 continue
-            if text is None and message is None and self._keyed[row]:
+            if text is None and message is None and self.keyed[row]:
                 self.without_text.add(row)
             elif not holds_prompt(text if message is None else message[0]) and (text or message):
                 self.skipped[row] = NO_TEXT.reason
@@ -310,7 +324,8 @@ def _messages(value: Json) -> Json:
     """Messages of the chat protocol, also from those of others; of what is no message, nothing is made."""
     if isinstance(value, list) and is_chat(value):
         return value
-    return chat_messages(chat_of(value) if isinstance(value, list) else value)
+    one = [value] if is_message(value) else value
+    return chat_messages(chat_of(one) if isinstance(one, list) else one)
 
 
 class _Tails:

@@ -11,10 +11,11 @@ from typing import BinaryIO, TypeAlias
 import orjson
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from router.records import Json
-from training.readers.cells import drop_null_members, dump_json, excerpt, parse_json
+from training.readers.cells import DecimalComma, drop_null_members, dump_json, excerpt, parse_json
 from training.readers.known import known_readers
 from training.readers.protocol import Record
 from training.reading.files.csv_rows import CsvRow, csv_rows
@@ -31,6 +32,9 @@ from training.reading.files.log_file import (
     open_raw,
 )
 
+_YEARS = (-62_135_596_800, 253_402_300_800)
+"""Seconds since 1970 in which the years begin and end that Python knows."""
+_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _Problem: TypeAlias = tuple[str, str]
 
 
@@ -180,16 +184,23 @@ def _csv(file: LogFile, batch_bytes: int) -> Iterator[SourceRows]:
     content, raw = open_log(file.location)
     names = file.names or ()
     with raw:
-        rows = csv_rows(content, len(names))
+        rows = csv_rows(content, len(names), file.separator)
         next(rows, None)
-        yield from _row_batches((_csv_row(row, names) for row in rows), raw, batch_bytes)
+        comma = file.separator == ";"
+        yield from _row_batches((_csv_row(row, names, comma=comma) for row in rows), raw, batch_bytes)
 
 
-def _csv_row(row: CsvRow, names: Sequence[str]) -> SourceRow:
+def _csv_row(row: CsvRow, names: Sequence[str], *, comma: bool) -> SourceRow:
+    """One row.
+
+    Args:
+        comma: whether a number may have a decimal comma.
+    """
     text = row.text.encode("utf-8", "surrogatepass")
     if row.problem:
         return _broken(row.line, text, row.problem)
-    return SourceRow(row.line, dict(zip(names, row.cells, strict=True)), text)
+    cells = map(DecimalComma.marked, row.cells) if comma else row.cells
+    return SourceRow(row.line, dict(zip(names, cells, strict=True)), text)
 
 
 def _parquet(file: LogFile, group: int) -> Iterator[SourceRows]:
@@ -226,15 +237,49 @@ def row_group_batches(
 
 
 def parquet_values(column: pa.Array) -> list[Json]:
-    """Python values of a column; text that is not UTF-8 stays bytes, which the row's check rejects."""
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        try:
-            column.validate(full=True)
-        except pa.ArrowInvalid:
-            binary = pa.binary() if pa.types.is_string(column.type) else pa.large_binary()
-            return list(column.view(binary).to_pylist())
-    values = pl.Series(column).to_list()
+    """Python values of a column: maps as objects, UUIDs as text, times in UTC.
+
+    Text that is not UTF-8 stays bytes, and a time beyond the year 9999 is said to be one, so that the row's
+    check rejects them.
+    """
+    column = _readable(column)
+    values = _one_by_one(column) if _is_odd(column) else pl.Series(column).to_list()
     return [drop_null_members(value) for value in values] if pa.types.is_nested(column.type) else values
+
+
+def _readable(column: pa.Array) -> pa.Array:
+    """The column in a type that every step after this knows."""
+    kind = column.type
+    if isinstance(kind, pa.UuidType):
+        return pa.array([one and str(one) for one in column.to_pylist()], pa.string())
+    if isinstance(kind, pa.BaseExtensionType):
+        return column.storage
+    return column.cast(pa.timestamp(kind.unit, "UTC")) if pa.types.is_timestamp(kind) and kind.tz else column
+
+
+def _is_odd(column: pa.Array) -> bool:
+    """Whether Python's values have to be made one by one, which is slower."""
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        first, last = pc.min_max(pc.divide(column.view(pa.int64()), _UNITS[kind.unit])).as_py().values()
+        return first is not None and not _YEARS[0] <= first <= last < _YEARS[1]
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return True
+    return pa.types.is_decimal256(kind) or "map<" in str(kind)
+
+
+def _one_by_one(column: pa.Array) -> list[Json]:
+    values: list[Json] = []
+    for cell in column:
+        try:
+            values.append(cell.as_py(maps_as_pydicts="lossy"))
+        except UnicodeDecodeError as error:
+            values.append(error.object)
+        except (ValueError, OverflowError):
+            values.append(f"a {cell.type} out of range")
+    return values
 
 
 def _numbered(records: Iterable[Record]) -> Iterator[SourceRows]:

@@ -23,6 +23,7 @@ class TaskSummary:
         skipped: number of skipped rows per reason.
         left_out: number of values that can't be read and that a call does not need, per reason.
         names: column names in the source.
+        split: names of models that were split into model and effort.
         error: why the source can't be read to its end; None if it can.
         digest: hash of all rows of a database; None for a file.
     """
@@ -35,6 +36,7 @@ class TaskSummary:
     skipped: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
     names: set[str] = field(default_factory=set)
+    split: set[str] = field(default_factory=set)
     error: str | None = None
     digest: str | None = None
 
@@ -49,6 +51,7 @@ class TaskSummary:
         self.skipped.update(clean.skipped.values())
         self.left_out.update(clean.left_out)
         self.names |= batch.names
+        self.split |= clean.split
         self.digest = batch.digest or self.digest
 
     def to_json(self) -> str:
@@ -60,4 +63,5 @@ class TaskSummary:
         """The summary that `to_json` wrote."""
         values = json.loads(text)
         counts = {name: Counter(values[name]) for name in ("skipped", "left_out")}
-        return TaskSummary(**{**values, **counts, "names": set(values["names"])})
+        sets = {name: set(values[name]) for name in ("names", "split")}
+        return TaskSummary(**{**values, **counts, **sets})

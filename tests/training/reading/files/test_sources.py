@@ -215,7 +215,7 @@ def test_a_signed_address_is_read_by_the_ending_before_its_query_and_the_signatu
         pytest.param("a.txt", b"", "no reader for this ending", id="ending"),
         pytest.param("a.parquet", b"x" * 100, "can't be read as parquet", id="damaged"),
         pytest.param("a.jsonl.gz", b"x" * 100, "not gzip", id="not compressed"),
-        pytest.param("a.jsonl", "ab".encode("utf-16"), "is UTF-16", id="encoding"),
+        pytest.param("a.jsonl", "ab".encode("utf-16-be"), "is UTF-16", id="encoding"),
         pytest.param("a.csv", b"a,b\n1,2\n", "no column 'model'", id="columns"),
         pytest.param("a.jsonl", b"{}\n", "no readable call", id="rows"),
     ],

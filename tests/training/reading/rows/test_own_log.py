@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import gzip
+import json
 import tracemalloc
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,11 @@ from router.errors import CallLogError
 from tests.training.logs import call, read, write_lines
 from training.reading.files import csv_rows, log_file
 from training.reading.files.raw import RawBatch
+from training.reading.rows.cleaning import clean_rows
 from training.reading.rows.own_log import read_batches
 from training.reading.rows.recognising import find_files
+
+BAD_TEXT = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff"], pa.binary()).buffers())
 
 
 def batches_of(path: object, **mapping: str) -> list[RawBatch]:
@@ -67,6 +73,62 @@ def test_a_cell_may_hold_line_breaks_and_be_long(tmp_path: Path) -> None:
     assert list(batch.rows.lines) == [2, 4]
 
 
+TABLE = 'model,prompt,cost_usd,input_tokens\nm,"a;b\n1,234",0.0031,"1,234"\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        pytest.param("a.csv", TABLE, id="comma"),
+        pytest.param("a.csv", f"\n{TABLE}", id="an empty line first"),
+        pytest.param("a.tsv", TABLE.replace(",", "\t").replace("1\t234", "1,234"), id="tab"),
+        pytest.param("a.csv", TABLE.replace(",", "|").replace("1|234", "1,234"), id="bar"),
+        pytest.param(
+            "a.csv", 'model;prompt;cost_usd;input_tokens\r\nm;"a;b\n1,234";0,0031;1.234,0\r\n', id="semicolon"
+        ),
+        pytest.param(
+            "a.csv", 'sep=;\nmodel;prompt;cost_usd;input_tokens\nm;"a;b\n1,234";0,0031;1.234,0\n', id="stated"
+        ),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_table_is_split_by_what_splits_its_header(
+    tmp_path: Path, name: str, text: str, encoding: str
+) -> None:
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    (batch,) = batches_of(tmp_path / name)
+    checked = clean_rows(batch.rows)
+    assert not checked.problems
+    assert [checked.columns[field].to_pylist() for field in ("prompt", "cost_usd", "input_tokens")] == [
+        ["a;b\n1,234"], [0.0031], [1234]
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("header", "amount", "seconds"),
+    [("model;prompt;latency_s", '"1,234"', 1.234), ("model,prompt,latency_s", '"1,234"', 1234.0)],
+)
+def test_a_comma_in_a_number_is_decimal_only_between_semicolons(
+    tmp_path: Path, header: str, amount: str, seconds: float
+) -> None:
+    row = f"m,x,{amount}" if "," in header else f"m;x;{amount}"
+    (tmp_path / "a.csv").write_text(f"{header}\n{row}\n")
+    (batch,) = batches_of(tmp_path / "a.csv")
+    assert clean_rows(batch.rows).columns["latency_s"].to_pylist() == [seconds]
+
+
+def test_utf16_cut_within_a_character_is_refused_and_half_a_pair_breaks_its_row(tmp_path: Path) -> None:
+    lines = '{"model": "m", "prompt": "😀"}\n' * 2
+    (tmp_path / "a.jsonl").write_bytes(lines.encode("utf-16")[:-1])
+    with pytest.raises(CallLogError, match=r"a\.jsonl: can't be read.*UTF-16 text is cut short"):
+        batches_of(tmp_path / "a.jsonl")
+    half = lines.encode("utf-16").replace(
+        "😀".encode("utf-16-le"), "\ud83d".encode("utf-16-le", "surrogatepass"), 1
+    )
+    (tmp_path / "a.jsonl").write_bytes(half)
+    assert broken_of(tmp_path / "a.jsonl") == {1: "line is not valid UTF-8"}
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
@@ -89,9 +151,81 @@ def test_parquet_rows_are_numbered_through_the_row_groups(tmp_path: Path) -> Non
 
 
 def test_parquet_text_that_is_not_utf8_comes_as_bytes(tmp_path: Path) -> None:
-    bad = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff"], pa.binary()).buffers())
-    pq.write_table(pa.table({"prompt": bad, "model": ["m"]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"prompt": BAD_TEXT, "model": ["m"]}), tmp_path / "a.parquet")
     assert rows_of(tmp_path / "a.parquet", "prompt") == [b"\xff"]
+
+
+HI = [{"role": "user", "content": "Hi"}]
+PAIRS = [("role", "user"), ("content", "Hi")]
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
+UUID = "00112233-4455-6677-8899-aabbccddeeff"
+MAP = pa.map_(pa.string(), pa.string())
+
+
+@pytest.mark.parametrize(
+    ("field", "column", "value"),
+    [
+        pytest.param("messages", pa.array([[PAIRS]], pa.list_(MAP)), HI, id="a list of maps"),
+        pytest.param("messages", pa.array([HI[0]]), HI, id="one message"),
+        pytest.param(
+            "response_format", pa.array([[("type", "json_object")]], MAP), {"type": "json_object"}, id="a map"
+        ),
+        pytest.param(
+            "call_id",
+            pa.ExtensionArray.from_storage(
+                pa.uuid(), pa.array([bytes.fromhex(UUID.replace("-", ""))], pa.binary(16))
+            ),
+            UUID,
+            id="UUID",
+        ),
+        pytest.param(
+            "cost_usd", pa.array([Decimal("0.0012")], pa.decimal256(50, 10)), 0.0012, id="decimal256"
+        ),
+        pytest.param("latency_s", pa.array([timedelta(seconds=1.5)]), 1.5, id="duration"),
+        pytest.param("tags", pa.array([["a", None]]), ["a"], id="a list with a null"),
+        pytest.param(
+            "time", pa.array([NOON], pa.timestamp("us", "Mars/Base")), NOON, id="a zone nobody knows"
+        ),
+    ],
+)
+def test_an_odd_parquet_column_gives_its_value(
+    tmp_path: Path, field: str, column: pa.Array, value: object
+) -> None:
+    texts = {} if field == "messages" else {"prompt": ["Hi"]}
+    pq.write_table(pa.table({"model": ["m"], field: column, **texts}), tmp_path / "a.parquet")
+    (batch,) = batches_of(tmp_path / "a.parquet")
+    checked = clean_rows(batch.rows)
+    assert not checked.problems
+    [found] = checked.columns[field].to_pylist()
+    assert (json.loads(found) if field in ("messages", "response_format") else found) == value
+
+
+@pytest.mark.parametrize(
+    ("field", "column", "reason"),
+    [
+        pytest.param(
+            "time", pa.array([10**12], pa.timestamp("s")), "time is not a time", id="the year 33658"
+        ),
+        pytest.param(
+            "time", pa.array([-(10**11)], pa.timestamp("s")), "time is not a time", id="before year 1"
+        ),
+        pytest.param(
+            "messages",
+            pa.ListArray.from_arrays(
+                pa.array([0, 1], pa.int32()),
+                pa.StructArray.from_arrays([pa.array(["user"]), BAD_TEXT], ["role", "content"]),
+            ),
+            "messages is not valid UTF-8",
+            id="text of a struct",
+        ),
+    ],
+)
+def test_an_odd_parquet_value_that_nobody_can_read_rejects_its_row_only(
+    tmp_path: Path, field: str, column: pa.Array, reason: str
+) -> None:
+    pq.write_table(pa.table({"model": ["m"], "prompt": ["x"], field: column}), tmp_path / "a.parquet")
+    (batch,) = batches_of(tmp_path / "a.parquet")
+    assert clean_rows(batch.rows).problems[0][0].startswith(reason)
 
 
 def test_messages_of_a_parquet_struct_lose_the_members_it_adds(tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ def test_the_ending_names_the_format(tmp_path: Path, ending: str) -> None:
         ),
         pytest.param("x.parquet.gz", b"a", "no reader for this ending", id="gzipped Parquet"),
         pytest.param("x.parquet", b"PAR1 no", r"x\.parquet: can't be read as parquet", id="not Parquet"),
-        pytest.param("x.jsonl", "{}".encode("utf-16"), r"x\.jsonl: is UTF-16, not UTF-8; save", id="UTF-16"),
+        pytest.param("x.jsonl", "{}".encode("utf-16-le"), r"x\.jsonl: is UTF-16, not UTF-8 or", id="UTF-16"),
+        pytest.param("x.csv", "a,b".encode("utf-32"), r"x\.csv: is UTF-32", id="UTF-32"),
         pytest.param("x.csv.gz", b"a,b", r"x\.csv\.gz: not gzip", id="not gzip"),
         pytest.param(
             "x.csv", b"text,llm\n", "no column 'model'; map one with --map model=COLUMN", id="no model"
