@@ -159,13 +159,16 @@ def common_options(
 ) -> None:
     """Learn from logged LLM calls which model is the cheapest that succeeds; route each prompt there."""
     del version
-    root, before = logging.getLogger(), (logging.getLogger().level, people.quiet)
+    loggers = [logging.getLogger(name) for name in ((None,) if quiet else ("router", "training"))]
+    levels, was_quiet = [logger.level for logger in loggers], people.quiet
 
     def restore() -> None:
-        root.setLevel(before[0])
-        people.quiet = before[1]
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        people.quiet = was_quiet
 
     context.call_on_close(restore)
     people.quiet = quiet
     if verbose or quiet:
-        root.setLevel(logging.ERROR if quiet else logging.INFO)
+        for logger in loggers:  # of pointsman alone: other packages' lines would hide ours
+            logger.setLevel(logging.ERROR if quiet else logging.INFO)

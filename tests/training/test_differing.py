@@ -97,3 +97,10 @@ def test_the_command_prints_both_ways(log: str, tmp_path: Path, router_folder: P
     assert "rule table" in shown
     assert f"{told['decisions']['changed']} of 20 prompts" in shown
     assert "secret" not in shown
+
+
+def test_equal_rule_tables_are_no_table(router_folder: Path) -> None:
+    shown = CliRunner().invoke(app, ["diff", str(router_folder), str(router_folder)]).stdout
+    assert shown.splitlines() == [
+        f"{part}: no difference" for part in ("data and policy", "settings", "metrics", "rule table")
+    ]

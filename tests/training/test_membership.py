@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from router.settings.yaml_file import load_config
 from router.version import Version
 from tests.services.provider import KEY, Provider, answer, provider
 from tests.training.replaying.replay_calls import KEY_VARIABLE
+from training.commands.membership import show_member
 from training.learning.router_folder import runner_up_of
 from training.tracking.versions import RouterRegistry
 
@@ -132,6 +134,20 @@ def test_a_model_joins_and_leaves_and_no_other_forecast_moves(
     for before, after in zip(arrays(version, version.models), arrays(shrunk, version.models), strict=True):
         assert np.array_equal(before, after)
     assert [one["change"] for one in shrunk.manifest["membership"]] == ["added", "removed"]
+
+
+@pytest.mark.parametrize(("logs", "shown"), [(["my calls"], "'my calls'"), ([], "CALLS")])
+def test_a_change_ends_with_the_comparison_to_run(
+    monkeypatch: pytest.MonkeyPatch, logs: list[str], shown: str
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("training.commands.membership.say", said.append)
+    member: Any = SimpleNamespace(
+        model=NEW, change="removed", outcomes=0, out=Path("less"), policy_version="b", parent="a",
+        effect=None, published=None,
+    )  # fmt: skip
+    show_member(member, logs, as_json=False)
+    assert said[-1] == f"next: pointsman compare {shown} --router less --out report"
 
 
 def test_a_dry_run_shows_plan_and_price_and_calls_nobody(

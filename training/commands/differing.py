@@ -71,14 +71,15 @@ def diff_command(
 
 
 def _show(found: RouterDifference) -> None:
+    old, new = found.rules
+    tasks = dict.fromkeys([*old, *new]) if old != new else ()
+    rules = {task: (old.get(task), new.get(task)) for task in tasks}
     parts = {"data and policy": found.data, "settings": found.settings, "metrics": found.metrics}
-    for title, pairs in parts.items():
+    for title, pairs in {**parts, "rule table": rules}.items():
         if pairs:
             _print_pairs(title, pairs)
         else:
             console.print(f"{title}: no difference")
-    old, new = found.rules
-    _print_pairs("rule table", {task: (old.get(task), new.get(task)) for task in dict.fromkeys([*old, *new])})
     if found.decisions:
         _show_decisions(found.decisions)
 

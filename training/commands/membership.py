@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -106,7 +108,7 @@ def add_model_command(
     if dry_run:
         return
     with progress_bars() as progress:
-        _show(add_model(job, calls_log, version, progress), as_json=as_json)
+        show_member(add_model(job, calls_log, version, progress), [*log, str(calls_log)], as_json=as_json)
     if made.calls_failed:
         raise typer.Exit(CALLS_FAILED)
 
@@ -134,7 +136,7 @@ def remove_model_command(
         model, router, out, log or [], (config, mapping, rejects, cache), (register, alias, tracking_uri)
     )
     with progress_bars() as progress:
-        _show(remove_model(job, version, progress), as_json=as_json)
+        show_member(remove_model(job, version, progress), log or [], as_json=as_json)
 
 
 def _job(
@@ -164,7 +166,12 @@ def _job(
     )
 
 
-def _show(result: Member, *, as_json: bool) -> None:
+def show_member(result: Member, logs: Sequence[str], *, as_json: bool) -> None:
+    """Print the change and the next command.
+
+    Args:
+        logs: to compare the new router on.
+    """
     if as_json:
         print_json(result.to_json())
         return
@@ -182,3 +189,5 @@ def _show(result: Member, *, as_json: bool) -> None:
     if result.published:
         pointed = f", and {result.alias} points to it" if result.alias else ""
         say(f"it is registered as version {result.published.version}{pointed}")
+    compare = ["pointsman", "compare", *(logs or ["CALLS"]), "--router", str(result.out), "--out", "report"]
+    say(f"next: {shlex.join(compare)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
 import sys
@@ -135,6 +136,20 @@ def test_the_version_is_an_option_too(run: Run) -> None:
 
 def test_completion_can_be_shown_and_installed(run: Run) -> None:
     assert "--install-completion" in run("--help")[1]
+
+
+def test_verbose_lets_pointsman_speak_and_no_other_package(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    raised: set[str] = set()
+    set_level = logging.Logger.setLevel
+
+    def noted(logger: logging.Logger, level: int) -> None:
+        if level == logging.INFO:
+            raised.add(logger.name)
+        set_level(logger, level)
+
+    monkeypatch.setattr(logging.Logger, "setLevel", noted)
+    assert run("-v", "config", "schema")[0] == 0
+    assert raised == {"router", "training"}
 
 
 def test_quiet_keeps_errors(run: Run) -> None:
