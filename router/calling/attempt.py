@@ -59,6 +59,7 @@ class Usage:
         cached_input_tokens: part of `input_tokens`.
         cache_write_tokens: another part of them, which the provider wrote into its prompt cache.
         reasoning_tokens: part of `output_tokens`.
+        audio_input_tokens, audio_output_tokens: parts of `input_tokens` and of `output_tokens`.
     """
 
     input_tokens: int | None = None
@@ -66,6 +67,8 @@ class Usage:
     cached_input_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
+    audio_input_tokens: int | None = None
+    audio_output_tokens: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from router.calling.attempt import Usage
 from router.calling.litellm_call import Reply, as_usage, cost_of_tokens
 from router.models.model_list import cache_write_share, cached_price_share, listed_entry, stated_number
-from router.models.prices import PER_MILLION, ModelPrice
+from router.models.prices import PER_MILLION, ModelPrice, OtherTokens, listed_other
 from router.records import Decision, Json
 from router.settings.sections import ModelSettings, Price
 
@@ -111,9 +111,21 @@ def _chat_counts(counts: Mapping[str, Any]) -> dict[str, Json]:
         "prompt_tokens": counts.get("promptTokenCount") or 0,
         "completion_tokens": (counts.get("candidatesTokenCount") or 0) + thoughts,
         "total_tokens": counts.get("totalTokenCount") or 0,
-        "prompt_tokens_details": {"cached_tokens": counts.get("cachedContentTokenCount")},
-        "completion_tokens_details": {"reasoning_tokens": thoughts},
+        "prompt_tokens_details": {
+            "cached_tokens": counts.get("cachedContentTokenCount"),
+            "audio_tokens": _audio_in(counts.get("promptTokensDetails")),
+        },
+        "completion_tokens_details": {
+            "reasoning_tokens": thoughts,
+            "audio_tokens": _audio_in(counts.get("candidatesTokensDetails")),
+        },
     }
+
+
+def _audio_in(details: Json) -> Json:
+    """Gemini's count of the tokens of audio."""
+    kinds = [one for one in details if isinstance(one, Mapping)] if isinstance(details, list) else []
+    return next((one.get("tokenCount") for one in kinds if one.get("modality") == "AUDIO"), None)
 
 
 def gemini_piece(piece: Reply) -> Reply:
@@ -143,11 +155,13 @@ def usage_of(counted: Reply) -> Usage:
         cached_input_tokens=getattr(input_details, "cached_tokens", None),
         cache_write_tokens=getattr(input_details, "cache_creation_tokens", None),
         reasoning_tokens=getattr(output_details, "reasoning_tokens", None),
+        audio_input_tokens=getattr(input_details, "audio_tokens", None),
+        audio_output_tokens=getattr(output_details, "audio_tokens", None),
     )
 
 
 def own_price(model: str, settings: ModelSettings) -> Price | None:
-    """The team's price of a model with those of the cache filled in, or None if the settings have none."""
+    """The team's price of a model with those of cache and audio filled in, or None if it has none."""
     price = settings.price
     if price is None:
         return None
@@ -159,8 +173,21 @@ def own_price(model: str, settings: ModelSettings) -> Price | None:
         name: price.input_usd_per_million * (1.0 if share is None else share)
         for name, share in shares.items()
         if getattr(price, name) is None
-    }
+    } | _audio_prices(price, listed_other(settings.litellm_model, model))
     return price.model_copy(update=missing) if missing else price
+
+
+def _audio_prices(price: Price, listed: OtherTokens) -> dict[str, float]:
+    """The prices of audio that the team does not state and the list has apart from those of text."""
+    multiples = {
+        "audio_input_usd_per_million": (listed.heard, price.input_usd_per_million),
+        "audio_output_usd_per_million": (listed.spoken, price.output_usd_per_million),
+    }
+    return {
+        name: multiple * text
+        for name, (multiple, text) in multiples.items()
+        if getattr(price, name) is None and multiple != 1.0
+    }
 
 
 def cost_at(price: Price, usage: Usage, tier: object = None) -> float | None:
@@ -177,11 +204,16 @@ def cost_at(price: Price, usage: Usage, tier: object = None) -> float | None:
     written = min(usage.cache_write_tokens or 0, usage.input_tokens - cached)
     plain, from_cache = price.input_usd_per_million, price.cached_input_usd_per_million
     into_cache = price.cache_write_usd_per_million
-    cost = (usage.input_tokens - cached - written) * plain
+    heard = min(usage.audio_input_tokens or 0, usage.input_tokens - cached - written)
+    of_audio, of_speech = price.audio_input_usd_per_million, price.audio_output_usd_per_million
+    cost = (usage.input_tokens - cached - written - heard) * plain
+    cost += heard * (plain if of_audio is None else of_audio)
     cost += cached * (plain if from_cache is None else from_cache)
     cost += written * (plain if into_cache is None else into_cache)
     factor = ModelPrice.of_settings(price).factor(usage.input_tokens, tier)
-    output = usage.output_tokens * price.output_usd_per_million
+    spoken = min(usage.audio_output_tokens or 0, usage.output_tokens)
+    output = (usage.output_tokens - spoken) * price.output_usd_per_million
+    output += spoken * (price.output_usd_per_million if of_speech is None else of_speech)
     return (cost * factor.input + output * factor.output) * PER_MILLION
 
 

@@ -272,6 +272,12 @@ def listed_price(*names: str | None) -> ModelPrice | None:
     return _entry_price(listed_entry(*names))
 
 
+def listed_other(*names: str | None) -> OtherTokens:
+    """What tokens that are no text cost by LiteLLM's list, by the first of a model's names that is listed."""
+    entry = listed_entry(*names)
+    return _listed_other(entry) if entry else TEXT_ALIKE
+
+
 def _entry_price(entry: Entry | None) -> ModelPrice | None:
     if not entry:
         return None

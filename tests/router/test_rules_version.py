@@ -17,6 +17,7 @@ from router.rules_version import RulesVersion, is_settings_file
 from router.settings.yaml_file import parse_config
 from router.version import Circumstances
 from tests.router.deciding.test_audio import speech, spoken
+from tests.router.models.test_prices import newer_list
 
 SETTINGS = """
 models:
@@ -301,6 +302,7 @@ def test_a_spoken_answer_is_expected_to_cost_more_where_the_list_says_so() -> No
     assert [b > 2 * a for a, b in zip(text, aloud, strict=True)] == [True, False, False]
 
 
+@newer_list
 def test_a_batch_is_expected_to_cost_half() -> None:
     text, batch = costs("Hi"), costs("Hi", parameters={"service_tier": "batch"})
     assert [b / a for a, b in zip(text, batch, strict=True)][1:] == pytest.approx([0.5, 0.5])

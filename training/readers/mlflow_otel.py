@@ -6,7 +6,7 @@ Names: `mlflow.tracing.constant.SpanAttributeKey`, as of MLflow 3.17; the values
 from __future__ import annotations
 
 from training.readers.litellm_records import CACHED, OTHER_CALL
-from training.readers.mlflow_spans import MODELS, amounts_in, attributes_of, model_of, request_of
+from training.readers.mlflow_spans import MODELS, amounts_in, attributes_of, request_of, span_model
 from training.readers.otel_records import AttributeMap
 from training.readers.protocol import Skipped
 from training.readers.token_kinds import conventional_names
@@ -23,7 +23,7 @@ def from_mlflow(attributes: AttributeMap) -> AttributeMap | Skipped:
         return {} if any(name.startswith("gen_ai.") for name in said) else OTHER_CALL
     if truth(said.get("cache_hit")):
         return CACHED
-    request, model = request_of(said), model_of(said)
+    request, model = request_of(said), span_model(said)
     text = words(request.get("prompt"))
     evidence = evidence_in(said.get("mlflow.spanOutputs"))
     return filled(

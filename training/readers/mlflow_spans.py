@@ -104,7 +104,7 @@ def request_of(attributes: Mapping[str, Json]) -> Call:
     return {**filled({"effort": effort_of(parameters) or effort_of(attributes)}), **fields} if fields else {}
 
 
-def model_of(attributes: Mapping[str, Json]) -> str | None:
+def span_model(attributes: Mapping[str, Json]) -> str | None:
     """The model, with its provider in front where one is logged, as LiteLLM names it."""
     body = mapping(attributes.get("mlflow.spanInputs"))
     invoked, logged = run_model(attributes.get("invocation_params"), attributes.get("metadata"))

@@ -26,9 +26,9 @@ from training.readers.mlflow_spans import (
     attributes_of,
     error_of,
     llm_spans,
-    model_of,
     request_of,
     span_id,
+    span_model,
     spans_of,
 )
 from training.readers.protocol import (
@@ -215,7 +215,7 @@ def _call(row: Record, span: Record, attributes: Mapping[str, Json]) -> Result:
     fields = request_of(attributes)
     if not fields:
         return NO_PROMPT
-    model = model_of(attributes)
+    model = span_model(attributes)
     evidence = evidence_in(attributes.get("mlflow.spanOutputs"))
     call = {**fields, "model": model, **_labels(row, span), **_amounts(span, attributes, model), **evidence}
     result = with_error(call, error) if (error := error_of(span)) else call

@@ -237,7 +237,10 @@ def _ignored_columns(names: Set[str], mapping: Mapping[str, str]) -> list[str]:
     own = (
         set(COLUMNS) if names >= set(COLUMNS) - {"effort", "served_model", "cache_write_tokens"} else set()
     )  # earlier logs lack it
-    return sorted(names - set(mapping.values()) - own)
+    around = {
+        source[:end] for source in mapping.values() for end, one in enumerate(source) if one == "."
+    }  # a mapped path begins with a column
+    return sorted(names - set(mapping.values()) - around - own)
 
 
 def _count_calls(calls: daft.DataFrame | None) -> tuple[int, int]:

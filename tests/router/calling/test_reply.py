@@ -147,6 +147,29 @@ def test_what_is_written_into_the_cache_costs_what_the_provider_asks_for_it() ->
     assert cost_at(own, usage_of(counted)) == pytest.approx((200 * 4 + 200 * 0.4 + 600 * 5) / 1e6)
 
 
+@pytest.mark.parametrize(
+    ("model", "stated", "dollars"),
+    [
+        pytest.param("gpt-audio", {}, 200 * 4 + 800 * 4 * 12.8 + 20 * 8 + 80 * 8 * 6.4, id="as listed"),
+        pytest.param(
+            "gpt-audio",
+            {"audio_input_usd_per_million": 40.0, "audio_output_usd_per_million": 80.0},
+            200 * 4 + 800 * 40 + 20 * 8 + 80 * 80,
+            id="as stated",
+        ),
+        pytest.param("our-own", {}, 1000 * 4 + 100 * 8, id="as text"),
+    ],
+)
+def test_audio_costs_what_expected_costs_say(model: str, stated: dict[str, float], dollars: float) -> None:
+    price = Price.model_validate({"input_usd_per_million": 4.0, "output_usd_per_million": 8.0, **stated})
+    own = own_price(model, ModelSettings(price=price))
+    counted = Counted(1000, 100, 1100)
+    counted.prompt_tokens_details = SimpleNamespace(audio_tokens=800)
+    counted.completion_tokens_details = SimpleNamespace(audio_tokens=80)
+    assert own is not None
+    assert cost_at(own, usage_of(counted)) == pytest.approx(dollars / 1e6)
+
+
 @pytest.mark.parametrize(("noted", "cost"), [(0.5, 0.5), (0, 0.0), (None, None)])
 def test_a_responses_cost_is_the_one_that_litellm_noted(noted: float | None, cost: float | None) -> None:
     response = SimpleNamespace(model="gpt-4o-mini", _hidden_params={"response_cost": noted})

@@ -90,6 +90,17 @@ def test_every_layout_and_spelling_holds_the_same_calls(tmp_path: Path, layout: 
     assert outcome(calls["o1"]) == (True, None, "feedback")
 
 
+def test_a_decimal_comma_is_one_after_the_rows_were_joined(tmp_path: Path) -> None:
+    row = {
+        name: json.dumps(one) if isinstance(one, dict | list) else one for name, one in observation().items()
+    }
+    with (tmp_path / "a.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(row), delimiter=";")
+        writer.writeheader()
+        writer.writerow({**row, "total_cost": "1,234", "cost_details": None})
+    assert calls_of(read(tmp_path, str(tmp_path / "a.csv")))["o1"]["cost_usd"] == 1.234
+
+
 def write(folder: Path, layout: str, rows: list[dict[str, Any]]) -> None:
     if layout == "csv":
         with (folder / "a.csv").open("w", newline="") as stream:

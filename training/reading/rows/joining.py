@@ -14,6 +14,7 @@ from typing import BinaryIO, cast
 import orjson
 
 from router.errors import CallLogError
+from training.readers.cells import DecimalComma
 from training.readers.known import known_readers
 from training.readers.protocol import JoiningReader, Record
 from training.reading.files.log_file import COMPRESSED, LogFile, damage_as_log_error
@@ -108,6 +109,7 @@ class SpooledRow:
         problem: reason and excerpt if the row can't be parsed.
         repaired: whether a lone surrogate in it was replaced.
         text: of a row that can't be parsed, as it stands in its file.
+        commas: names of the members that are a number with a decimal comma.
     """
 
     place: int
@@ -116,6 +118,7 @@ class SpooledRow:
     problem: tuple[str, str] | None
     repaired: bool
     text: str | None
+    commas: Sequence[str] = ()
 
     @staticmethod
     def of(row: SourceRow, place: int, reader: JoiningReader) -> SpooledRow:
@@ -128,6 +131,7 @@ class SpooledRow:
             problem=row.problem,
             repaired=row.repaired,
             text=row.raw() if row.record is None else None,
+            commas=[name for name, value in (row.record or {}).items() if type(value) is DecimalComma],
         )
 
     def spool_of(self, count: int) -> int:
@@ -142,7 +146,9 @@ class SpooledRow:
 
     def to_line(self) -> bytes:
         """The row as a line with its line end."""
-        values = [self.place, self.group, self.record, self.problem, self.repaired, self.text]
+        values = [
+            self.place, self.group, self.record, self.problem, self.repaired, self.text, self.commas
+        ]  # fmt: skip
         return record_text(values).encode("utf-8", "surrogatepass") + b"\n"
 
     @staticmethod
@@ -152,7 +158,9 @@ class SpooledRow:
             values = orjson.loads(line)
         except orjson.JSONDecodeError:  # only Python's own decoder takes half a surrogate pair
             values = json.loads(line)
-        place, group, record, problem, repaired, text = values
+        place, group, record, problem, repaired, text, commas = values
+        for name in commas:
+            record[name] = DecimalComma(record[name])
         return SpooledRow(
             place=place,
             group=group,
@@ -160,6 +168,7 @@ class SpooledRow:
             problem=problem and tuple(problem),
             repaired=repaired,
             text=text,
+            commas=commas,
         )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 import pyarrow as pa
 
 from router.records import Json
+from training.readers.values import at_path
 from training.reading.files.feedback_file import Feedback
 from training.reading.files.log_file import OWN_LOG, LogFile, damage_as_log_error
 from training.reading.files.raw import RawBatch, RawRows
@@ -29,16 +30,16 @@ def read_batches(file: LogFile, row_group: int = 0) -> Iterator[RawBatch]:
             yield from joined_batches(file)
         elif file.reader != OWN_LOG:
             yield from converted_batches(file, row_group)
-        elif file.kind == "parquet":
+        elif file.kind == "parquet" and set(file.overrides.values()) <= set(file.names or ()):
             yield from _parquet_batches(file, row_group)
         else:
-            yield from _record_batches(file)
+            yield from _record_batches(file, row_group)
 
 
-def _record_batches(file: LogFile) -> Iterator[RawBatch]:
+def _record_batches(file: LogFile, row_group: int = 0) -> Iterator[RawBatch]:
     feedback = Feedback(file.feedback) if file.feedback else None
     seen: set[str] = set()
-    for batch in source_rows(file):
+    for batch in source_rows(file, row_group):
         rows, names = _raw_rows(batch, file, feedback)
         new = frozenset(names - seen) if len(seen) < _MOST_NAMES else frozenset[str]()
         seen |= new
@@ -52,10 +53,13 @@ def _raw_rows(batch: SourceRows, file: LogFile, feedback: Feedback | None) -> tu
     if feedback:
         records = [feedback.joined(record, file.mapping) for record in records]
     names = set(file.names or ()).union(*records)
+    paths = set(file.overrides.values()) - names
+    within = {path: [at_path(record, path) for record in records] for path in paths}
+    names |= {path for path, values in within.items() if any(value is not None for value in values)}
     raw_rows = RawRows(
         lines=[row.line for row in rows],
         columns={
-            field: [record.get(source) for record in records]
+            field: within.get(source) or [record.get(source) for record in records]
             for field, source in file.mapping.items()
             if source in names
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -240,9 +240,9 @@ def _reader_of_file(file: LogFile, sample: Sample) -> str:
 
 def _has_nothing_of_a_call(file: LogFile, sample: Sample) -> bool:
     """Whether a file can be read, and neither its columns nor its first rows name a model or a prompt."""
-    needed = {file.mapping.get(name) for name in ("model", "prompt", "messages")}
+    needed = [file.mapping.get(name, "") for name in ("model", "prompt", "messages")]
     columns = [sample.columns] if sample.columns else sample.records
-    return bool(columns) and all(needed.isdisjoint(names) for names in columns)
+    return bool(columns) and not any(_may_have(names, path) for names in columns for path in needed)
 
 
 def _warn_of_others(others: Sequence[str], files: Sequence[LogFile]) -> None:
@@ -306,13 +306,13 @@ def _check_columns(file: LogFile, mapped: set[str]) -> None:
         return
     there = ", ".join(file.names)
     for name in sorted(mapped):
-        if file.mapping[name] not in file.names:
+        if not _may_have(file.names, file.mapping[name]):
             raise CallLogError(
                 f"{file.path}: no column {file.mapping[name]!r}, which {name!r} is mapped to; "
                 f"columns: {there}"
             )
     for needed in (("model",), ("prompt", "messages")):
-        if not any(file.mapping.get(field) in file.names for field in needed):
+        if not any(_may_have(file.names, file.mapping.get(field, "")) for field in needed):
             raise CallLogError(
                 f"{file.path}: no column {' or '.join(needed)!r}; map one with --map {needed[0]}=COLUMN; "
                 f"columns: {there}"
@@ -320,3 +320,8 @@ def _check_columns(file: LogFile, mapped: set[str]) -> None:
     twice = [name for name in file.mapping.values() if file.names.count(name) > 1]
     if twice:
         raise CallLogError(f"{file.path}: two columns are named {twice[0]!r}; rename one")
+
+
+def _may_have(names: Iterable[str], path: str) -> bool:
+    """Whether a table with these columns has a path: a column, or a member of what one holds."""
+    return any(path == name or path.startswith(f"{name}.") for name in names)

@@ -239,6 +239,24 @@ def test_a_mapped_column_gives_its_field(tmp_path: Path) -> None:
     assert rows_of(path, "model", model="llm") == ["m"]
 
 
+BODY = {"model": "m", "messages": HI}
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
+def test_a_mapped_path_gives_what_lies_within_a_column(tmp_path: Path, ending: str) -> None:
+    path, text = tmp_path / f"a.{ending}", json.dumps(BODY)
+    if ending == "parquet":
+        pq.write_table(pa.table({"body": [BODY] * 2}), path, row_group_size=1)
+    else:
+        quoted = text.replace('"', '""')
+        path.write_text(
+            f'{{"body": {text}}}\n' * 2 if ending == "jsonl" else f'id,body\n1,"{quoted}"\n2,"{quoted}"\n'
+        )
+    mapping = {"model": "body.model", "messages": "body.messages"}
+    assert rows_of(path, "messages", **mapping) == [HI, HI]
+    assert rows_of(path, "model", **mapping) == ["m", "m"]
+
+
 def test_a_gzip_file_cut_short_is_refused_by_name(tmp_path: Path) -> None:
     rows = b"\n".join(b'{"model": "m", "prompt": "%x"}' % (number**9) for number in range(9000))
     packed = gzip.compress(rows)
