@@ -25,7 +25,7 @@ from router.settings.yaml_file import parse_config
 from tests.training.comparing.report import reports
 from tests.training.logs import write_lines
 from tests.training.test_pipeline import synthetic_calls
-from training.commands.retraining import after_the_decision
+from training.commands.retraining import after_decision
 from training.comparing.evaluated import Comparison, PolicyResult
 from training.learning import material
 from training.pipeline import TrainJob
@@ -250,7 +250,7 @@ def test_the_routine_promotes_by_its_gates_alone(routine: Routine) -> None:
 )
 def test_a_decision_ends_with_the_next_step(decision: str, comparison: object, steps: list[str]) -> None:
     result: Any = SimpleNamespace(name="support", challenger="3", decision=decision, comparison=comparison)
-    assert list(after_the_decision(result, Path("out"), ["my calls"])) == steps
+    assert list(after_decision(result, Path("out"), ["my calls"])) == steps
 
 
 def test_nothing_held_out_is_refused_before_training(routine: Routine, tmp_path: Path) -> None:

@@ -118,13 +118,13 @@ def replay_command(
     else:
         show_replayed(replayed)
         if replayed.done is not None:
-            for line in after_the_replay(calls, router, out, purpose):
+            for line in after_replay(calls, router, out, purpose):
                 say(line)
     if replayed.calls_failed:
         raise typer.Exit(CALLS_FAILED)
 
 
-def after_the_replay(
+def after_replay(
     calls: Sequence[str], router: str, out: Path, purpose: Literal["train", "judge"]
 ) -> Iterator[str]:
     """What to do with answers that were paid for, as commands with the names that were given."""

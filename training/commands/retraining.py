@@ -87,11 +87,11 @@ def _show(result: Retrained, out: Path, calls: Sequence[str]) -> None:
         say(f"{'holds' if gate.holds else 'fails'}: {gate.name}: {gate.reason}")
     say(f"{result.name}, version {result.challenger}: {result.summary}")
     say(f"the report is in {out / 'report'}, the decision in {out / 'decision.md'}")
-    for line in after_the_decision(result, out, calls):
+    for line in after_decision(result, out, calls):
         say(line)
 
 
-def after_the_decision(result: Retrained, out: Path, calls: Sequence[str]) -> Iterator[str]:
+def after_decision(result: Retrained, out: Path, calls: Sequence[str]) -> Iterator[str]:
     """What to do after a decision, as commands; `out` and `calls` as they were given."""
     if result.decision == "promoted":
         yield "next: " + shlex.join(
