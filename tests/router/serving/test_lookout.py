@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from router import Router
 from router.call_log.address import LogAddress
 from router.call_log.log import CallLog, read_rows
-from router.errors import ConfigError, MissingExtra
+from router.errors import CallLogError, ConfigError, MissingExtra
 from router.loading.registry import RegistrySource
 from router.serving.lookout import Lookout, lookout_of
 from router.settings.sections import Config
@@ -107,7 +108,10 @@ def ask(router: Router, number: int, *, fail: bool) -> None:
 
 
 def logged(served: Served) -> int:
-    return len(list(read_rows(served.log))) if served.log.exists() else 0
+    """Number of rows; 0 as long as there is a file and no table in it."""
+    with suppress(CallLogError):
+        return len(list(read_rows(served.log))) if served.log.exists() else 0
+    return 0
 
 
 def test_a_version_that_is_worse_than_it_forecast_is_taken_back_while_it_serves(

@@ -11,6 +11,7 @@ import router.cli  # noqa: F401 - adds the commands
 import training.commands  # noqa: F401 - adds the commands
 from router.cli.console import app
 from router.errors import ConfigError
+from training.commands import versions
 from training.tracking.publish import RunRecord, publish
 from training.tracking.versions import COMPARISON_RUN, RouterRegistry
 
@@ -50,7 +51,7 @@ def run(store: str, *words: str) -> Result:
 
 
 def test_the_table_says_what_each_version_is_worth(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(versions.console, "_width", 160)  # it keeps the width of when it was made
     result = run(store, "versions", "support")
     assert result.exit_code == 0
     second, first = [line.split("  ") for line in result.stdout.splitlines() if "calls," in line]
@@ -71,7 +72,7 @@ def test_a_script_gets_the_versions_as_json(store: str) -> None:
 def test_the_table_fits_80_columns_and_ends_with_the_next_step(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(versions.console, "_width", 80)
     result = run(store, "versions", "support")
     assert "challenger  " in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
