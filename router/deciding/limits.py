@@ -26,6 +26,7 @@ from router.models.names import ModelNames
 from router.numbers import decimal, dollars
 from router.records import Json, Request, Wishes
 from router.settings.sections import Config, ModelSettings
+from router.text import printable
 
 DENIED = "denied"
 NOT_ALLOWED = "not among the allowed models"
@@ -116,7 +117,8 @@ class Stray:
     @property
     def short(self) -> str:
         """Likewise, as one model's reason."""
-        return f"{self.name[:40]!r} could pass by limit {self.limit!r}; allow it in limits.arguments"
+        name = printable(self.name[:40])
+        return f"'{name}' could pass by limit {self.limit!r}; allow it in limits.arguments"
 
 
 class LimitCheck:

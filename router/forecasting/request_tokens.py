@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from router.records import LISTS, MAPPINGS, FloatArray, Json, Request, turn_texts
-from router.text import shown
+from router.text import printable, shown
 
 MEDIA_TOKENS: Final = 1_600
 """Tokens of an image or a file: the most that Anthropic counts for an image of usual size."""
@@ -114,7 +114,7 @@ def contents_of(values: Iterable[Json], parts: Iterable[Json] = ()) -> Contents:
                 media += 1
                 continue
             if is_part and kind and kind not in TEXTUAL:
-                uncounted = f"a part of type {kind[:40]!r}"
+                uncounted = f"a part of type '{printable(kind[:40])}'"
             nodes += len(value)
             written += 0 if is_part else MEMBER_TOKENS * len(value)
             for name, inner in _named(value):

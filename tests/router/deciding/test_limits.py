@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from router.deciding.limits import DENIED, NOT_ALLOWED, NOT_LOCAL, LimitCheck, facts_of
+from router.deciding.limits import DENIED, NOT_ALLOWED, NOT_LOCAL, LimitCheck, Stray, facts_of
 from router.records import NO_WISHES, Json, Request, Wishes
 from router.settings.yaml_file import parse_config
 from tests.router.messages import requests
@@ -468,6 +468,13 @@ def test_no_legal_request_stops_the_limits(
     found = ruled_out(request_, wishes, config="limits: {local_only_tags: [x]}", tokens=tokens)
     assert set(found) <= set(MODELS)
     assert all(0 < len(reason) < 120 for reason in found.values())
+
+
+@pytest.mark.parametrize("name", ["\U0002ebe1" * 500, "\x1f" * 500, "a'b\"c\\" * 100, "\ud800" * 500])
+def test_a_reason_is_one_short_line_whatever_a_callers_argument_is_called(name: str) -> None:
+    reason = Stray(limit="local_only_tags", name=name).short
+    assert len(reason) < 120
+    assert "\x1f" not in reason
 
 
 @pytest.mark.parametrize(
