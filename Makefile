@@ -71,6 +71,7 @@ bench: $(READY) ## measure quality and speed; DATA=folder of call logs, the bund
 	$(BIN)/python -m benchmarks.efforts
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.reading
+	$(BIN)/python -m benchmarks.dashboard
 	$(BIN)/python -m benchmarks.training_limits
 	$(BIN)/python -m benchmarks.proxy_load
 	$(BIN)/python -m benchmarks.chaos
