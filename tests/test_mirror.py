@@ -46,6 +46,7 @@ COVERED_BY = {
     "training.commands.dashboard": "tests.training.dashboard.test_dashboard_in_browser",
     "training.dashboard.app": "tests.training.dashboard.test_dashboard_in_browser",
     "training.dashboard.cells": "tests.training.dashboard.test_kept",
+    "training.dashboard.counting": "tests.training.dashboard.test_kept",
     "training.dashboard.charts": "tests.training.dashboard.test_pages",
     "training.dashboard.figures": "tests.training.dashboard.test_pages",
     "training.inspecting.counting": "tests.training.inspecting.test_inspection",

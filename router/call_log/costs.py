@@ -22,11 +22,11 @@ _COLUMNS: Mapping[Grouping, str] = {
     "version": "policy_version",
 }  # fmt: skip
 _DATES: Mapping[Grouping, str] = {"day": "%Y-%m-%d", "month": "%Y-%m"}
-_TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
+TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
 COST_COLUMNS = frozenset(
     {
         *_COLUMNS.values(),
-        *_TOKENS,
+        *TOKENS,
         "call_id",
         "time",
         "tags",
@@ -41,7 +41,7 @@ COST_COLUMNS = frozenset(
 
 LATENCY_STEP = 1.02
 """Ratio of neighbouring latencies that the median distinguishes: it is within 1 % of the exact one."""
-_LEAST_LATENCY_S = 1e-6
+LEAST_LATENCY_S = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +168,7 @@ class CostTally:
         """Count a row as `read_rows` gives it."""
         if baseline := row.get("baseline_model"):
             self.baselines.add(str(baseline))
-        for name in _TOKENS:
+        for name in TOKENS:
             self.tokens[name] += row.get(name) or 0
         cost = row.get("cost_usd")
         self.cost += cost or 0.0
@@ -194,6 +194,30 @@ class CostTally:
             self.least_latency = min(self.least_latency, latency)
             self.most_latency = max(self.most_latency, latency)
             self.latencies[_latency_bin(latency)] += 1
+
+    def add_group(self, group: Row) -> None:
+        """Count a group of rows that the database summed, from `sums_of`."""
+        calls, cost = group["calls"], group["cost"] or 0.0
+        if group["baseline_model"]:
+            self.baselines.add(group["baseline_model"])
+        for name in TOKENS:
+            self.tokens[name] += int(group[name] or 0)
+        self.cost += cost
+        if group["error"]:
+            self.failed += calls
+            self.failed_cost += cost
+            self.unknown_failed_cost += calls - group["known_cost"]
+            return
+        self.calls += calls
+        self.unknown_cost += calls - group["known_cost"]
+        self.unknown_tokens += calls - group["known_tokens"]
+        self.compared += group["compared"]
+        for name in ("baseline", "compared_cost", "compared_baseline", "latency"):
+            setattr(self, name, getattr(self, name) + (group[name] or 0.0))
+        if group["latencies"] is not None:
+            self.least_latency = min(self.least_latency, group["least_latency"])
+            self.most_latency = max(self.most_latency, group["most_latency"])
+            self.latencies.update(map(int, group["latencies"].split(",")))
 
     def merge(self, other: Self) -> None:
         """Count the rows that another tally counted."""
@@ -283,7 +307,7 @@ def _dearest_first(line: CostLine) -> tuple[object, ...]:
 
 
 def _latency_bin(seconds: float) -> int:
-    return math.floor(math.log(max(seconds, _LEAST_LATENCY_S)) / math.log(LATENCY_STEP))
+    return math.floor(math.log(max(seconds, LEAST_LATENCY_S)) / math.log(LATENCY_STEP))
 
 
 def _median(latencies: Counter[int]) -> float:

@@ -39,7 +39,7 @@ def call_marks(url: str | Path, spans: Sequence[Span]) -> list[str]:
     from router.call_log.tables import CALLS
 
     wanted = select(func.count(), func.max(CALLS.c.call_id))
-    with _log(address) as connection:
+    with log_read(address) as connection:
         return [_mark(connection.execute(wanted.where(*_within(span))).one()) for span in spans]
 
 
@@ -55,7 +55,7 @@ def feedback_marks(url: str | Path, spans: Sequence[Span]) -> list[str]:
     wanted = select(func.count(), func.max(FEEDBACK.c.feedback_id)).join_from(
         CALLS, FEEDBACK, FEEDBACK.c.call_id == CALLS.c.call_id
     )
-    with _log(address) as connection:
+    with log_read(address) as connection:
         return [_mark(connection.execute(wanted.where(*_within(span))).one()) for span in spans]
 
 
@@ -68,7 +68,7 @@ def feedback_mark(url: str | Path) -> str:
 
     from router.call_log.tables import FEEDBACK
 
-    with _log(address) as connection:
+    with log_read(address) as connection:
         return _mark(connection.execute(select(func.count(), func.max(FEEDBACK.c.feedback_id))).one())
 
 
@@ -85,7 +85,7 @@ def first_and_last(url: str | Path) -> Span | None:
     from router.call_log.tables import CALLS
 
     by_time = select(CALLS.c.time).limit(1)
-    with _log(address) as connection:
+    with log_read(address) as connection:
         first = connection.execute(by_time.order_by(CALLS.c.time)).scalar()
         last = connection.execute(by_time.order_by(CALLS.c.time.desc())).scalar()
         return (first, last) if first and last else None
@@ -103,7 +103,7 @@ def latest_calls(url: str | Path, span: Span, most: int) -> list[Place]:
 
     order = (CALLS.c.time.desc(), CALLS.c.call_id.desc())
     wanted = select(CALLS.c.call_id, CALLS.c.time).where(*_within(span)).order_by(*order).limit(most)
-    with _log(address) as connection:
+    with log_read(address) as connection:
         return [(call_id, moment) for call_id, moment in connection.execute(wanted)]
 
 
@@ -118,12 +118,13 @@ def places_of(url: str | Path, call_ids: Collection[str]) -> list[Place]:
     from router.call_log.tables import CALLS
 
     wanted = select(CALLS.c.call_id, CALLS.c.time).where(CALLS.c.call_id.in_(call_ids)).order_by(CALLS.c.time)
-    with _log(address) as connection:
+    with log_read(address) as connection:
         return [(call_id, moment) for call_id, moment in connection.execute(wanted)]
 
 
 @contextmanager
-def _log(address: LogAddress) -> Iterator[Connection]:
+def log_read(address: LogAddress) -> Iterator[Connection]:
+    """Connect to a log in a database for reading; raises as `call_marks`."""
     from router.call_log.store import connection_to
     from router.call_log.tables import is_log
     from router.errors import CallLogError
@@ -139,6 +140,11 @@ def _within(span: Span) -> tuple[ColumnElement[bool], ...]:
     from router.call_log.tables import CALLS
 
     return CALLS.c.time >= span[0], CALLS.c.time < span[1]
+
+
+def number_in(mark: str) -> int:
+    """The number of calls in a mark of a log in a database."""
+    return int(mark.partition(" ")[0])
 
 
 def _mark(values: Iterable[object]) -> str:

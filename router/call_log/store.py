@@ -120,7 +120,7 @@ class DatabaseStore:
                 file = cast("sqlite3.Connection", connection.connection.driver_connection)
                 yield from read_in_order(file, self._address.shown, since, until, columns)
             else:
-                yield from self._stream(connection, _with_feedback(connection, since, until, columns))
+                yield from self._stream(connection, with_feedback(connection, since, until, columns))
 
     def _stream(self, connection: Connection, wanted: Select[tuple[Json]]) -> Iterator[dict[str, Json]]:
         damaged = 0
@@ -266,20 +266,24 @@ def _insert(table: Table, is_postgres: bool) -> Insert:
     return into_sqlite(table).on_conflict_do_nothing(index_elements=list(table.primary_key))
 
 
-def _with_feedback(
+def with_feedback(
     connection: Connection, since: datetime | None, until: datetime | None, wanted_columns: Collection[str]
 ) -> Select[tuple[Json]]:
+    """Selects the calls from `since` and before `until` by time and id, with their latest feedback.
+
+    Args:
+        wanted_columns: those to read beside the key; the others are null.
+    """
     missing = {column.name for column in missing_columns(connection)}
-    by_time = (FEEDBACK.c.time.desc(), FEEDBACK.c.feedback_id.desc())  # as a log has it until it is written
-    order = by_time if ARRIVAL.name in missing else (literal_column(f"feedback.{ARRIVAL.name}").desc(),)
-    latest = (
-        select(FEEDBACK.c.feedback_id)
-        .where(FEEDBACK.c.call_id == CALLS.c.call_id)
-        .order_by(*order)
-        .limit(1)
-        .correlate(CALLS)
-        .scalar_subquery()
-    )
+    given = FEEDBACK.alias("given")
+    of_call = select(given.c.feedback_id).where(given.c.call_id == CALLS.c.call_id).correlate(CALLS)
+    if connection.dialect.name == "sqlite":
+        row: ColumnElement[int] = literal_column("feedback.rowid")
+        latest = row == of_call.with_only_columns(func.max(literal_column("given.rowid"))).scalar_subquery()
+    else:
+        by_time = (given.c.time.desc(), given.c.feedback_id.desc())  # as a log has it until it is written
+        order = by_time if ARRIVAL.name in missing else (literal_column(f"given.{ARRIVAL.name}").desc(),)
+        latest = FEEDBACK.c.feedback_id == of_call.order_by(*order).limit(1).scalar_subquery()
     joined: dict[str, ColumnElement[Json]] = {
         "success": func.coalesce(FEEDBACK.c.success, CALLS.c.success),
         "score": func.coalesce(FEEDBACK.c.score, CALLS.c.score),
@@ -290,7 +294,7 @@ def _with_feedback(
         (null() if column.name in missing else joined.get(column.name, column)).label(column.name)
         for column in CALLS.columns
     ]
-    wanted = select(*columns).outerjoin_from(CALLS, FEEDBACK, FEEDBACK.c.feedback_id == latest)
+    wanted = select(*columns).outerjoin_from(CALLS, FEEDBACK, latest)
     if since is not None:
         wanted = wanted.where(CALLS.c.time >= since)
     if until is not None:

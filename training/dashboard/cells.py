@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,11 +12,10 @@ from zlib import crc32
 
 import numpy as np
 
-from router.call_log.costs import COST_COLUMNS, CostTally
+from router.call_log.costs import CostTally
+from router.call_log.sums import SEPARATOR
 from router.records import IntArray, Json
 
-COLUMNS = COST_COLUMNS | {"chosen_model", "outcome_source", "score", "success"}
-"""What a cell reads of a row."""
 RANDOM_GROUPS = 50
 """Sessions (calls without one) fall at random into this many groups, whose spread gives the intervals."""
 
@@ -60,7 +59,7 @@ class Cell:
     def add(self, row: Mapping[str, Json]) -> None:
         """Count a row."""
         self.costs.add(row)
-        group = crc32(str(row["session_id"] or row["call_id"]).encode()) % RANDOM_GROUPS
+        group = _random_group(str(row["session_id"] or row["call_id"]))
         self.rates[ATTEMPTS, group] += 1
         if row["error"]:
             self.rates[FAILED, group] += 1
@@ -75,6 +74,27 @@ class Cell:
             self.graded += 1
         if row["success"] is not None or row["score"] is not None:
             self.outcomes[str(row["outcome_source"] or "unnamed")] += 1
+
+    def add_group(self, group: Mapping[str, Json]) -> None:
+        """Count a group of rows that the database summed, from `sums_of`."""
+        calls, success, scored = group["calls"], group["success"], group["scored"]
+        self.costs.add_group(group)
+        sessions = [_random_group(one) for one in group["sessions"].split(SEPARATOR)]
+        rows = np.bincount(sessions, minlength=RANDOM_GROUPS)
+        self.rates[ATTEMPTS] += rows
+        if group["error"]:
+            self.rates[FAILED] += rows
+            self.errors[group["error"].partition(":")[0]] += calls
+            self.minutes.add(int(group["failed_at"].timestamp() // 60))
+            return
+        self.fallbacks += group["fallbacks"]
+        if success is not None:
+            self.rates[KNOWN] += rows
+            self.rates[SUCCEEDED] += rows * success
+        else:
+            self.graded += scored
+        if known := scored if success is None else calls:
+            self.outcomes[group["outcome_source"] or "unnamed"] += known
 
     def merge(self, other: Self) -> None:
         """Count the rows that another cell counted."""
@@ -107,13 +127,26 @@ def key_of(row: Mapping[str, Json]) -> Key:
 
 def cells_of(rows: Iterable[Mapping[str, Json]]) -> dict[Key, Cell]:
     """Add up the rows, as `read_rows` gives them."""
-    cells: dict[Key, Cell] = {}
+    cells: defaultdict[Key, Cell] = defaultdict(Cell)
     for row in rows:
-        key = key_of(row)
-        if (cell := cells.get(key)) is None:
-            cell = cells[key] = Cell()
-        cell.add(row)
-    return cells
+        cells[key_of(row)].add(row)
+    return dict(cells)
+
+
+def cells_of_groups(groups: Iterable[Mapping[str, Json]]) -> dict[Key, Cell]:
+    """Add up the groups, as `sums_of` gives them.
+
+    Raises:
+        ValueError: the tags of one can't be read.
+    """
+    cells: defaultdict[Key, Cell] = defaultdict(Cell)
+    for group in groups:
+        cells[key_of({**group, "tags": json.loads(group["tags"] or "[]")})].add_group(group)
+    return dict(cells)
+
+
+def _random_group(session: str) -> int:
+    return crc32(session.encode()) % RANDOM_GROUPS
 
 
 def merged(cells: Iterable[Cell]) -> Cell:

@@ -10,7 +10,8 @@ from router.call_log.costs import CostLine
 from router.call_log.marks import Span, first_and_last
 from training.dashboard.cells import ATTEMPTS, FAILED, KNOWN, SUCCEEDED, Cell, Key, by_group, by_key, merged
 from training.dashboard.changes import Rate, RateChange, change
-from training.dashboard.kept import Advance, Cells, KeptCells
+from training.dashboard.counting import Advance
+from training.dashboard.kept import Cells, KeptCells
 from training.dashboard.query import FILTERS, Query, filter_values
 
 TITLES: Mapping[str, str] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
@@ -13,10 +13,9 @@ from pathlib import Path
 from threading import Lock
 
 from router.call_log.address import LogAddress
-from router.call_log.log import read_rows
-from router.call_log.marks import Span, call_marks, feedback_mark, feedback_marks
-from router.records import Json
-from training.dashboard.cells import COLUMNS, Cell, Key, cells_of, from_text, to_text
+from router.call_log.marks import Span, call_marks, feedback_mark, feedback_marks, number_in
+from training.dashboard.cells import Cell, Key, from_text, to_text
+from training.dashboard.counting import Advance, cells_by_span
 
 FORMAT = 1
 """Version of the kept cells: another one has a file of its own."""
@@ -24,7 +23,6 @@ _TABLE = """CREATE TABLE IF NOT EXISTS spans (
     start TEXT, stop TEXT, calls TEXT, all_feedback TEXT, feedback TEXT, cells TEXT, PRIMARY KEY (start, stop)
 )"""
 Cells = Mapping[Key, Cell]
-Advance = Callable[[float], None]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,15 +116,15 @@ class KeptCells:
         return True
 
     def _count(self, spans: Sequence[Span], fresh: Mapping[Span, _Kept], advance: Advance) -> None:
-        """Read the calls of neighbouring spans, and keep their cells.
+        """Add up the calls of neighbouring spans, and keep their cells.
 
         The marks are older than the rows: a call that came in between is read again the next time.
         """
-        rows = _Ahead(read_rows(self.url, since=spans[0][0], until=spans[-1][1], columns=COLUMNS), advance)
+        calls = [number_in(fresh[span].calls) for span in spans]
         with self._database() as database:
-            for span in spans:
+            for span, cells in zip(spans, cells_by_span(self.url, spans, calls, advance), strict=True):
                 kept = fresh[span]
-                kept.cells = cells_of(rows.before(span[1]))
+                kept.cells = cells
                 self._kept[span] = kept
                 if database is not None:
                     database.execute("DELETE FROM spans WHERE start < ? AND stop > ?", _texts(span)[::-1])
@@ -159,24 +157,6 @@ class KeptCells:
         with closing(sqlite3.connect(self._file)) as database, database:
             database.execute(_TABLE)
             yield database
-
-
-class _Ahead:
-    """Rows in the order of time, taken span by span."""
-
-    def __init__(self, rows: Iterator[dict[str, Json]], advance: Advance) -> None:
-        self._rows, self._advance = rows, advance
-        self._next: dict[str, Json] | None = next(rows, None)
-
-    def before(self, stop: datetime) -> Iterator[dict[str, Json]]:
-        """The next rows, up to a moment."""
-        end = stop.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        number = 0
-        while self._next is not None and self._next["time"] < end:
-            yield self._next
-            number += 1
-            self._next = next(self._rows, None)
-        self._advance(number)
 
 
 def _neighbours(spans: Iterable[Span]) -> Iterator[list[Span]]:

@@ -12,12 +12,14 @@ from pathlib import Path
 from router.call_log.address import LogAddress
 from router.call_log.log import read_rows
 from router.call_log.marks import Span, latest_calls, places_of
+from router.call_log.sums import SUMMED_COLUMNS
 from router.numbers import dollars, duration, signed_percent, signed_points, significant
 from router.records import Json
-from training.dashboard.cells import COLUMNS, key_of
+from training.dashboard.cells import key_of
 from training.dashboard.charts import spending, success
+from training.dashboard.counting import Advance
 from training.dashboard.figures import TITLES, Screen, screen
-from training.dashboard.kept import Advance, KeptCells
+from training.dashboard.kept import KeptCells
 from training.dashboard.query import PERIODS, Query
 from training.pages.rendering import packaged, render, typeset_by
 from training.whole_file import check_place, write_whole
@@ -156,7 +158,7 @@ def _latest(site: Site, figures: Screen) -> Iterator[Mapping[str, Json]]:
     if figures.span is None or not (places := latest_calls(site.kept.url, figures.span, LATEST)):
         return
     ids = {call_id for call_id, _ in places}
-    rows = read_rows(site.kept.url, since=places[-1][1], until=figures.span[1], columns=COLUMNS)
+    rows = read_rows(site.kept.url, since=places[-1][1], until=figures.span[1], columns=SUMMED_COLUMNS)
     matching = [row for row in rows if row["call_id"] in ids and figures.query.wants(key_of(row))]
     yield from matching[: -LISTED - 1 : -1]
 
