@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from router.forecasting import words as module
 from router.forecasting.features import _grams, _hashed
 from router.forecasting.words import (
+    CODE_WORD,
     LONGEST_WORD,
     NEGATION,
     NUMBER,
@@ -24,7 +25,8 @@ from router.forecasting.words import (
 
 TEXTS = st.lists(
     st.sampled_from(
-        "not don't Except never. 1,234.5 7 ٣٣ a.b 。 ΣΑΣ Σ İ x_y http://a/b?c=1 \x1c \x85".split(" ")
+        "not don't Except never. return function(x)=>```SELECT #includes 1,234.5 7 ".split(" ")
+        + "٣٣ a.b 。 ΣΑΣ Σ İ x_y http://a/b?c=1 \x1c \x85".split(" ")
     )
     | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
     | st.sampled_from([" ", "\n", "\t", "\xa0", "", "w" * LONGEST_WORD, "é" * LONGEST_WORD, "1" * 90]),
@@ -51,6 +53,7 @@ def test_pieces_have_the_counts_of_the_whole_text(text: str) -> None:
             longest_number=max(map(len, numbers), default=0),
             sentences=len(SENTENCE.findall(text)),
             negations=len(NEGATION.findall(text.lower())),
+            code_words=len(CODE_WORD.findall(text)),
         )
 
 
