@@ -117,12 +117,12 @@ def contents_of(values: Iterable[Json], parts: Iterable[Json] = ()) -> Contents:
                 uncounted = f"a part of type '{printable(kind[:40])}'"
             nodes += len(value)
             written += 0 if is_part else MEMBER_TOKENS * len(value)
-            for name, inner in _named(value):
-                texts.append(name)
+            for name, inner in islice(value.items(), MOST_NODES):
+                texts.append(name if isinstance(name, str) else shown(name))
                 waiting.append((inner, name == "content"))
         elif isinstance(value, LISTS):
             written += 0 if is_part else MEMBER_TOKENS * len(value)
-            waiting.extend((inner, is_part) for inner in islice(value, MOST_NODES))
+            waiting.extend(zip(islice(value, MOST_NODES), repeat(is_part)))
         else:
             written += 0 if value is None else LEAF_TOKENS
     unvisited = f"more than {MOST_NODES:,} values" if waiting else None
@@ -163,12 +163,6 @@ def _kind(part: Mapping[Json, Json]) -> str:
     """The type of a part; empty if it has none that is text."""
     kind = part.get("type")
     return kind if isinstance(kind, str) else ""
-
-
-def _named(members: Mapping[Json, Json]) -> Iterator[tuple[str, Json]]:
-    """An object's members, at most `MOST_NODES`, by names that are text."""
-    for name, inner in islice(members.items(), MOST_NODES):
-        yield name if isinstance(name, str) else shown(name), inner
 
 
 def request_contents(request: Request) -> Contents:
