@@ -29,8 +29,9 @@ CHARACTERS_PER_TOKEN = 16
 LEAST_CHARACTERS = 4_096
 """Characters kept at least: they are counted as tokens, though a short window reads fewer."""
 
-RUN = re.compile(r"[^ \t\n\r!-/:-@\[-`{-~]+|[!-/:-@\[-`{-~]")
-"""What a BERT tokenizer reads by itself: an ASCII mark, or the characters between marks and spaces."""
+RUN = re.compile(r"[^ \t\n\r!-/:-@\[-`{-~\u4e00-\u9fff]+|[!-/:-@\[-`{-~\u4e00-\u9fff]")
+"""What a BERT tokenizer reads by itself: an ASCII mark, a Chinese character, or those between them and
+spaces."""
 NO_SPACE = "\x0b\x0c\x1c\x1d\x1e\x1f\x85"
 """White space to Python that a BERT tokenizer leaves out, so that it joins what stands around it."""
 BLOCK = 64
@@ -159,6 +160,7 @@ class WordIds:
         self._by_run = kinds == ["BertNormalizer", "BertPreTokenizer"] and not any(
             one.normalized for one in added
         )
+        self._by_run = self._by_run and tokenizer.normalizer.handle_chinese_chars
         self._added = [one.content for one in added]
         self._tokenizer = tokenizer
         self._known = self._whole_words() if self._by_run else {}

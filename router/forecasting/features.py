@@ -23,7 +23,7 @@ from router.forecasting.read_part import (
     tool_shape,
     tool_wordings,
 )
-from router.forecasting.request_tokens import billed_tokens
+from router.forecasting.request_tokens import billed_tokens, characters
 from router.forecasting.words import CODE_WORD, SHORT, Codes, FewPieces, Pieces, pieces_of, plain_words
 from router.records import (
     LISTS,
@@ -167,15 +167,17 @@ def request_features(request: Request, encoding: Encoding, spec: FeatureSpec) ->
     turns, system = _read_texts(part)
     text = head_and_tail("\n".join(turns), READ_CHARACTERS)
     pieces, shape = pieces_of(text), tool_shape(request.tools)
-    unread = 0 if part is request else _size(request) - _size(part)
+    wordings = () if request.tools is None else tool_wordings(request.tools)
+    said = list(turn_texts(request.messages))
+    unread = 0 if part is request else characters(said) - characters(list(turn_texts(part.messages)))
     tokens = encoding.tokens + (sum(map(len, system)) + unread + shape.characters) / 4
     return RequestFeatures(
         embedding=encoding.vector,
-        structure=[*_structure(part, text, pieces, tokens, shape).values()],
-        codes=_grams(pieces, system, part.tools),
+        structure=[*_structure(part, text, pieces, tokens, shape, wordings).values()],
+        codes=_grams(pieces, system, wordings),
         labels=_labels(part, spec),
         task_type=spec.task_types.index(part.task_type) if part.task_type in spec.task_types else -1,
-        tokens=billed_tokens(request, encoding.tokens, tokens),
+        tokens=billed_tokens(request, said, encoding.tokens, tokens),
     )
 
 
@@ -204,14 +206,13 @@ def _read_texts(request: Request) -> tuple[list[str], list[str]]:
     return turns, system
 
 
-def _size(request: Request) -> int:
-    """Characters of all turns except system text."""
-    turns = list(turn_texts(request.messages))
-    return sum(map(len, chain.from_iterable(turns))) + sum(map(len, turns)) - len(turns)
-
-
 def _structure(
-    request: Request, text: str, pieces: Pieces | FewPieces, tokens: float, shape: ToolShape
+    request: Request,
+    text: str,
+    pieces: Pieces | FewPieces,
+    tokens: float,
+    shape: ToolShape,
+    wordings: Sequence[str],
 ) -> dict[str, float]:
     """The structure features of one request by name: counts as log(1 + count), shares times ten."""
     size = max(len(text), 1)
@@ -247,7 +248,7 @@ def _structure(
         "system": float(any(map(SYSTEM_ROLES.__contains__, map(itemgetter("role"), request.messages)))),
         "images": log(_images(request)),
         "response_format": float(request.response_format is not None),
-        **_tool_structure(request.tools, shape, text),
+        **_tool_structure(request.tools, shape, text, wordings),
     }
 
 
@@ -282,11 +283,11 @@ def _character_counts(text: str, others: str) -> list[int]:
     return counts
 
 
-def _tool_structure(tools: Json, shape: ToolShape, text: str) -> dict[str, float]:
+def _tool_structure(tools: Json, shape: ToolShape, text: str, wordings: Sequence[str]) -> dict[str, float]:
     """Number, size and shape of the tools, and how much of their wording the prompt repeats."""
     if tools is None:
         return NO_TOOL_STRUCTURE
-    described = _stems(" ".join(tool_wordings(tools)))
+    described = _stems(" ".join(wordings))
     prompt = _stems(text) if described else set()
     return {
         "tools": math.log1p(len(tool_list(tools))),
@@ -315,7 +316,7 @@ def _stems(text: str) -> set[str]:
     return {word[:5] for word in STEM.findall(text.lower())}
 
 
-def _grams(pieces: Pieces | FewPieces, system: Sequence[str], tools: Json) -> Codes | list[int]:
+def _grams(pieces: Pieces | FewPieces, system: Sequence[str], wordings: Sequence[str]) -> Codes | list[int]:
     """CRC-32 of each word and each pair of words of the prompt, and of the marked words beside it.
 
     Those are the words of the system text, after `s:`, and of the tools' wordings, after `t:`.
@@ -324,7 +325,7 @@ def _grams(pieces: Pieces | FewPieces, system: Sequence[str], tools: Json) -> Co
     texts = [text[: 2 * READ_CHARACTERS] for text in system]
     for content in fitting_texts(texts, READ_TOGETHER):
         codes.append(pieces_of(content[:READ_CHARACTERS]).marked(SYSTEM_MARK, MAX_GRAMS))
-    for described in tool_wordings(tools):
+    for described in wordings:
         marked_words = plain_words(described[:READ_CHARACTERS])[:300]
         codes.append([crc32(word.encode("utf-8", "replace"), TOOL_MARK) for word in marked_words])
     return codes[0] if len(codes) == 1 else np.concatenate([np.asarray(one, np.uint32) for one in codes])
@@ -368,6 +369,6 @@ def _labels(request: Request, spec: FeatureSpec) -> list[int]:
     return columns + [first + spec.tags.index(tag) for tag in request.tags if tag in spec.tags]
 
 
-STRUCTURE = tuple(_structure(Request.of(""), "", pieces_of(""), 0.0, tool_shape(None)))
+STRUCTURE = tuple(_structure(Request.of(""), "", pieces_of(""), 0.0, tool_shape(None), ()))
 """Names of the structure features, in the order of their columns."""
 TURNS_COLUMN, SYSTEM_COLUMN, TOOLS_COLUMN = map(STRUCTURE.index, ("turns", "system", "tools"))

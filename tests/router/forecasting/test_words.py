@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from router.forecasting import words as module
 from router.forecasting.features import _grams, _hashed
+from router.forecasting.read_part import tool_wordings
 from router.forecasting.words import (
     CODE_WORD,
     LONGEST_WORD,
@@ -71,7 +72,7 @@ def test_grams_are_the_hashes_of_the_words_and_of_their_pairs(text: str, most: i
 
 def test_words_beside_the_prompt_are_hashed_after_a_mark() -> None:
     tools = [{"name": "find", "description": "12"}]
-    codes = _grams(pieces_of("hi"), ["not 12"], tools)
+    codes = _grams(pieces_of("hi"), ["not 12"], tool_wordings(tools))
     assert list(codes) == [crc32(gram) for gram in (b"hi", b"s:not", b"s:##", b"t:find", b"t:12")]
 
 
