@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ONNX_FILE = "encoder.onnx"
 TABLE_FILE = "table.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
-CHARACTERS_PER_TOKEN = 16
+CHARACTERS_PER_TOKEN = 8
 """Characters kept of a text per token of the encoder's window, before the text is tokenised."""
 LEAST_CHARACTERS = 4_096
 """Characters kept at least: they are counted as tokens, though a short window reads fewer."""
