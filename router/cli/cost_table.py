@@ -17,17 +17,19 @@ from router.numbers import decimal, dollars, duration, rate
 _Columns: TypeAlias = Mapping[str, Callable[[CostLine], str]]
 """The cell of a line under each header."""
 _WIDEST = 1000
+_WIDTH = 100
+"""Of the output where it is no terminal."""
 
 
 def print_costs(report: CostReport, log: str, timezone: str, *, bounded: bool) -> None:
-    """Print the table to standard output, in two parts on a narrow terminal, or say that there is no call.
+    """Print the table to standard output, in two parts if it is too wide, or say that there is no call.
 
     Args:
         bounded: whether the report covers only part of the log's time.
     """
     console = Console(highlight=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(highlight=False, emoji=False, width=_WIDEST)
+        console = Console(highlight=False, emoji=False, width=_WIDTH)
     if not report.total.calls + report.total.failed_attempts:
         sentence = f"{log} holds no call in this period" if bounded else f"{log} holds no call yet"
         console.print(sentence, markup=False, soft_wrap=True)

@@ -118,6 +118,11 @@ def figure(page: Page, name: str) -> str:
     return page.locator(f"#{name}").inner_text()
 
 
+def unfold(page: Page) -> None:
+    """Open everything that is folded."""
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+
+
 def test_the_page_asks_for_nothing_else_complains_of_nothing_and_fits(visit: Visit) -> None:
     page = visit.page
     assert all(url == page.url for url in visit.requests if not url.startswith("data:"))
@@ -126,7 +131,39 @@ def test_the_page_asks_for_nothing_else_complains_of_nothing_and_fits(visit: Vis
     assert page.evaluate("document.querySelectorAll('script, img').length") == 0
 
 
+def test_what_was_saved_got_worse_and_cost_is_open_and_the_rest_is_folded(visit: Visit) -> None:
+    headings = visit.page.locator("h2")
+    assert headings.all_inner_texts() == [
+        "Did anything get worse?",
+        "By model",
+        "Who decided",
+        "Failures by model",
+        "Day by day",
+        "By version",
+        "Latest calls",
+        "By task type",
+        "By tag",
+        "By day",
+        "Where outcomes come from",
+    ]
+    assert visit.page.locator("table:visible caption").all_inner_texts() == [
+        "Rates now and before",
+        "Plain sums of the period",
+    ]
+
+
+def test_the_keyboard_unfolds_what_is_folded_in_the_order_of_the_page(visit: Visit) -> None:
+    page = visit.page
+    page.locator("summary").first.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("section:has(#by-source) table").is_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('section').querySelector('h2').id") == "by-source"
+
+
 def test_every_cell_is_on_the_screen_of_a_phone(visit: Visit) -> None:
+    unfold(visit.page)
     cells = "[...document.querySelectorAll('tbody td')].map(one => one.getBoundingClientRect().right)"
     assert visit.page.evaluate(f"innerWidth > 640 || Math.max(...{cells}) <= innerWidth")
 
@@ -164,6 +201,7 @@ def test_filters_choose_what_is_summed(desk: Visit) -> None:
     assert figure(page, "spent") == "$0.14"
     rows = page.locator("section:has(#by-model) tbody tr")
     assert rows.count() == 1
+    page.locator("#by-task_type").click()
     page.locator("section:has(#by-task_type) tbody a", has_text="code").click()
     assert "task_type=code" in page.url
     assert "model=small" in page.url
@@ -174,6 +212,7 @@ def test_hostile_text_is_only_text(desk: Visit, served: str) -> None:
     page = desk.page
     page.goto(f"{served}?period=all")
     assert page.locator("section:has(#by-model) th", has_text="<script>alert(1)").is_visible()
+    page.locator("#calls").click()
     page.locator("section:has(#calls) tbody a", has_text="<script>").first.click()
     assert "answered this request" in page.locator("h1").inner_text()
     page.goto(f"{served}?model={HOSTILE}".replace("#", "%23").replace("&", "%26"))
@@ -182,6 +221,7 @@ def test_hostile_text_is_only_text(desk: Visit, served: str) -> None:
 
 
 def test_a_call_is_explained_and_its_text_is_not_shown(desk: Visit, served: str) -> None:
+    desk.page.locator("#calls").click()
     desk.page.get_by_label("Call id").fill("c1")
     desk.page.get_by_role("button", name="Explain").click()
     assert desk.page.locator("h1").inner_text() == "Why large answered this request"
@@ -190,6 +230,7 @@ def test_a_call_is_explained_and_its_text_is_not_shown(desk: Visit, served: str)
 
 
 def test_landmarks_headings_and_tables_have_names(desk: Visit) -> None:
+    unfold(desk.page)
     unnamed = desk.page.evaluate(
         """[...document.querySelectorAll("table")].filter((table) => !table.caption?.innerText.trim()).length
            + [...document.querySelectorAll("section")].filter((part) =>
