@@ -41,7 +41,7 @@ from training.reading.rows.recognising import AUTO
 from training.replaying.plan import Purpose, ReplayJob, ReplayOffer, plan_replay
 from training.replaying.run import Replayed, replay_agreed
 from training.replaying.selection import Strategy
-from training.spending.paid_calls import CallTerms
+from training.spending.paid_calls import CallTerms, check_callable
 from training.tracking.versions import check_registered
 
 TRACKING = "sqlite:///mlflow.db"
@@ -192,6 +192,7 @@ def import_calls(
         offers.append(offer)
         if dry_run:
             raise DryRun
+        check_callable({call.model for call in offer.plan.calls} if offer.calls else (), settings)
         _agreed(offer, yes, offer.calls, offer.expected_usd, offer.at_most_usd)
 
     terms = JudgeTerms(record=record_beside(out), agree=agree) if settings.outcomes.judge else None
