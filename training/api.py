@@ -117,7 +117,7 @@ def inspect(
     with _reporter(progress) as reporter:
         job = InspectJob(sources=sources, reading=reading, show_text=show_text)
         inspection = inspect_calls(job, reporter)
-    report = LogReport.of(inspection, reading.config.training, sources)
+    report = LogReport.of(inspection, reading.config.training, reading.given(sources))
     if html is not None:
         write_page(inspection, report.missing, Path(html), report.readiness.sentence)
     return report
