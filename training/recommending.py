@@ -252,13 +252,14 @@ def _unknown(evidence: RouterEvidence) -> str | None:
 
 def _single(evidence: RouterEvidence) -> tuple[str, str]:
     """One model for everything, or a mix of two, because it is as good as the router."""
+    if evidence.one_model is not None and _differs_nowhere(evidence):
+        same = f"this one sends all requests to {evidence.one_model}, as {evidence.today.against} does"
+        return f"Do without a router: {same}.", _command("inspect", *evidence.calls)
     if evidence.one_model is not None:
         gains = above(evidence.today.success) or below(evidence.today.cost)
         what = "Send all requests to" if gains else "Do without a router: this one sends all requests to"
         reason = f"{what} {evidence.one_model}{': the router does the same' if gains else ''}"
-        # To compare the model with itself would say the same once more.
-        command = _command("inspect", *evidence.calls) if _differs_nowhere(evidence) else None
-        return f"{reason} ({_against(evidence)}).", command or _alone(evidence, evidence.one_model)
+        return f"{reason} ({_against(evidence)}).", _alone(evidence, evidence.one_model)
     gain = f"at the router's cost (the router's gain: {_points(evidence.mix_gain)})"
     if len(evidence.mix) == 1:
         reason = f"Send all requests to {evidence.mix[0]}: it is at least as good {gain}."
@@ -317,8 +318,8 @@ def _again(evidence: RouterEvidence) -> str:
 
 def _differs_nowhere(evidence: RouterEvidence) -> bool:
     """Whether the router does exactly what today's policy does."""
-    ends = (part for part in (evidence.today.success, evidence.today.cost))
-    return all(end == 0 for part in ends for end in (part.low, part.value, part.high))
+    changes = (evidence.today.success, evidence.today.cost)
+    return all(end == 0 for part in changes for end in (part.low, part.value, part.high))
 
 
 def _same_choices(evidence: RouterEvidence) -> str:

@@ -172,6 +172,7 @@ def test_a_model_is_not_to_be_compared_with_itself_once_more() -> None:
     same = ChangeAgainst(against="x", success=nothing, cost=nothing, usd_per_call=0.01)
     advice = recommend(replace(evidence("open"), one_model="small", today=same))
     assert (advice.code, advice.next.split()[:2]) == ("one_model", ["pointsman", "inspect"])
+    assert advice.sentence == "Do without a router: this one sends all requests to small, as x does."
 
 
 @pytest.mark.parametrize(("usd", "words"), [(0.0424, "(+424 %)"), (1.17, "(118x)"), (-0.005, "(-50 %)")])

@@ -34,8 +34,8 @@ class Split:
 
 
 APART = (
-    "give more of the log, or, if its session_id names no conversation, take each call for one "
-    "(--map session_id=call_id)"
+    "give more of the log, or, if its session_id names no conversation, import it and give that file with "
+    "--map session_id=call_id, which takes each call for one"
 )
 """The way out where sessions link all prompts."""
 
