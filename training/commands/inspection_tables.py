@@ -92,9 +92,9 @@ def _groups(title: str, groups: Sequence[Group], earlier: int = 0) -> None:
     if [one.name for one in groups] == [NONE]:
         _line(f"no call has {'an' if title[0] in 'aeiou' else 'a'} {title}")
         return
-    table = _table(
-        title, "calls", "prompts", "outcome\nknown", "of these\nsucceed", "cost", "propen-\nsity", "cut"
-    )
+    rare = {"propen-\nsity": "with_propensity", "text\ncut": "cut"}
+    shown = {head: name for head, name in rare.items() if any(getattr(one, name) for one in groups)}
+    table = _table(title, "calls", "prompts", "outcome\nknown", "of these\nsucceed", "cost", *shown)
     for one in groups[:MOST_ROWS]:
         table.add_row(
             _name(one.name),
@@ -103,8 +103,7 @@ def _groups(title: str, groups: Sequence[Group], earlier: int = 0) -> None:
             _share(one.known, one.calls),
             _share(one.succeeded, one.known),
             dollars(one.cost_usd) if one.costed else UNKNOWN,
-            _share(one.with_propensity, one.calls),
-            _share(one.cut, one.calls),
+            *(_share(getattr(one, name), one.calls) for name in shown.values()),
         )
     console.print(table)
     if len(groups) > MOST_ROWS:

@@ -60,6 +60,14 @@ def test_groups_left_out_are_counted_and_groups_without_a_name_are_no_table(
     assert "(none)" not in text
 
 
+@pytest.mark.parametrize(("change", "named"), [({}, False), ({"propensity": 0.5}, True)])
+def test_a_column_that_would_be_zero_throughout_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, float], named: bool
+) -> None:
+    rows = [row | change for row in many(4, model="m")]
+    assert ("propen-" in shown(inspected(tmp_path, *rows), monkeypatch, 80)) == named
+
+
 def test_what_nobody_knows_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [row | {"success": None, "cost_usd": None} for row in many(4, model="m")]
     text = shown(inspected(tmp_path, *rows), monkeypatch, 80)
