@@ -18,8 +18,7 @@ NODE_TOKENS: Final = 8
 """Most tokens that a provider puts around a message, a part or a member of an object."""
 FAR: Final = 3
 """The estimate is trusted if this many times as much fits the window: usual texts have at most three tokens
-for
-each estimated one (base64 has 2.8)."""
+for each estimated one (base64 has 2.8)."""
 EXACT: Final = 40_000
 """Bytes of a text that is counted whole."""
 SAMPLE, SPREAD = 16_000, 500

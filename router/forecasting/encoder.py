@@ -157,10 +157,11 @@ class WordIds:
     def __init__(self, tokenizer: Tokenizer) -> None:
         added = tokenizer.get_added_tokens_decoder().values()
         kinds = [type(part).__name__ for part in (tokenizer.normalizer, tokenizer.pre_tokenizer)]
-        self._by_run = kinds == ["BertNormalizer", "BertPreTokenizer"] and not any(
-            one.normalized for one in added
+        self._by_run = (
+            kinds == ["BertNormalizer", "BertPreTokenizer"]
+            and tokenizer.normalizer.handle_chinese_chars
+            and not any(one.normalized for one in added)
         )
-        self._by_run = self._by_run and tokenizer.normalizer.handle_chinese_chars
         self._added = [one.content for one in added]
         self._tokenizer = tokenizer
         self._known = self._whole_words() if self._by_run else {}
