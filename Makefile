@@ -50,7 +50,7 @@ docs: $(READY) ## write docs/reference from the code, and build the site, in bui
 	@mkdir -p build
 	$(BIN)/python -m docs.site
 
-bench: $(READY) ## measure quality and speed; DATA=folder of call logs, the bundled sample otherwise
+bench: models/demo ## measure quality and speed; DATA=folder of call logs, the bundled sample otherwise
 	$(BIN)/python -m benchmarks.quality $(if $(DATA),--data $(DATA)) --out benchmarks/RESULTS$(if $(DATA),,-sample).md
 	$(BIN)/python -m benchmarks.compared $(if $(DATA),--data $(DATA)) --out benchmarks/COMPARED$(if $(DATA),,-sample).md
 	$(BIN)/python -m benchmarks.coverage $(if $(DATA),--data $(DATA)/mixed_traffic.parquet)
@@ -75,6 +75,9 @@ bench: $(READY) ## measure quality and speed; DATA=folder of call logs, the bund
 	$(BIN)/python -m benchmarks.training_limits
 	$(BIN)/python -m benchmarks.proxy_load
 	$(BIN)/python -m benchmarks.chaos
+
+models/demo: | $(READY)
+	$(BIN)/pointsman demo
 
 screenshots: $(READY) ## take pictures of the dashboard and of the demo's report, light and dark, into docs/pictures
 	$(BIN)/python -m benchmarks.screenshots

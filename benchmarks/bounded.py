@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import in_fresh_process, machine, stay_on_one_core
+from benchmarks.speed import trained
 
 MODULE = "benchmarks.bounded"
 USUAL = "3,000 tokens"
@@ -156,13 +157,7 @@ def main() -> None:
     print("; ".join(f"{name} {value}" for name, value in machine().items()), file=sys.stderr)
     clock = "thread_time" if options.processor else "perf_counter"
     with tempfile.TemporaryDirectory(prefix="pointsman-bounded-") as folder:
-        routers: list[Path] = options.router
-        if not routers:
-            for name in ("minilm", "static"):
-                cache = options.cache or Path(folder) / "cache"
-                in_fresh_process("benchmarks.speed", "train_router", name, Path(folder) / name, cache)
-                routers.append(Path(folder) / name)
-        for router in routers:
+        for router in options.router or trained(Path(folder), options.cache):
             print(f"\n{router.name}\n\n{table(in_fresh_process(MODULE, 'timed', router, clock))}")
 
 

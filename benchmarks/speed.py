@@ -42,6 +42,7 @@ LENGTHS = (30, 300, 3_000, 30_000)
 LENGTHS_MUST = {"onnx": (2.3, 8.0, 8.0, 8.0), "static": (0.25, 0.7, 1.5, 1.5)}
 """Milliseconds that a decision of each length must take at most, by the kind of encoder."""
 LENGTH_PROMPTS, LENGTH_TURNS = 20, 8
+ENCODERS = ("minilm", "static")
 MODULE = "benchmarks.speed"
 
 # What runs in a process of its own: plain arguments in, one JSON value out.
@@ -351,10 +352,17 @@ def train_figures(name: str, folder: Path, cache: Path) -> Iterator[Figure]:
         yield figure(f"{name}: prompts embedded by the {turn} training", "", [run["embedded"]], target)
 
 
+def trained(folder: Path, cache: Path | None) -> Iterator[Path]:
+    """A router of each kind, trained on the sample."""
+    for name in ENCODERS:
+        in_fresh_process(MODULE, "train_router", name, folder / name, cache or folder / "cache")
+        yield folder / name
+
+
 def measure(options: argparse.Namespace, folder: Path) -> Iterator[Figure]:
     """Every figure, as it becomes known."""
     if options.lengths or options.busy:
-        for path in options.router:
+        for path in options.router or trained(folder, options.cache):
             yield from length_figures(path.name, path) if options.lengths else ()
             yield from busy_figures(path.name, path) if options.busy else ()
         return
@@ -363,7 +371,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator[Figure]:
     yield from log_figures(options.calls, folder)
     routers = {path.name: path for path in options.router}
     if not routers:
-        for name in ("minilm", "static"):
+        for name in ENCODERS:
             yield from train_figures(name, folder, options.cache or folder / "cache")
             routers[name] = folder / name
     for name, path in routers.items():
@@ -379,8 +387,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, help="keeps encoders and embeddings between runs")
     parser.add_argument("--calls", type=int, default=200_000, help="size of the log to read")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--busy", action="store_true", help="only --router, beside four busy processes")
-    parser.add_argument("--lengths", action="store_true", help="only --router, on prompts of four lengths")
+    parser.add_argument("--busy", action="store_true", help="only decisions, beside four busy processes")
+    parser.add_argument("--lengths", action="store_true", help="only decisions, on prompts of four lengths")
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
     return parser.parse_args()
 

@@ -547,8 +547,10 @@ class Version:
 
         A model in cool-down is among them only if another one is left and the caller pinned none.
         """
-        targets = circumstances.targets
-        cost = dict(zip(self.models, (SAFE_SIDE * self._dearest(forecast, targets)).tolist(), strict=True))
+        targets, cost = circumstances.targets, dict[str, float]()
+        if self.limits.caps(wishes):
+            dearest = SAFE_SIDE * self._dearest(forecast, targets)
+            cost = dict(zip(self.models, dearest.tolist(), strict=True))
         tokens, local = float(forecast.tokens[0]), circumstances.local
         rejected = self.limits.rule_out(request, wishes, tokens, cost, local, targets)
         rejected |= circumstances.unserved
@@ -590,6 +592,8 @@ class Version:
         Raises:
             RequestError: a name means no model, or a pinned or allowed one more than one.
         """
+        if wishes.model is None and wishes.allow is None and not wishes.deny:
+            return wishes
         names = self.limits.names
         pinned = {wishes.model} if wishes.model else set()
         asked = pinned | set(wishes.allow or ())

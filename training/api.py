@@ -41,7 +41,7 @@ from training.reading.rows.recognising import AUTO
 from training.replaying.plan import Purpose, ReplayJob, ReplayOffer, plan_replay
 from training.replaying.run import Replayed, replay_agreed
 from training.replaying.selection import Strategy
-from training.spending.paid_calls import CallTerms
+from training.spending.paid_calls import CallTerms, check_callable
 from training.tracking.versions import check_registered
 
 TRACKING = "sqlite:///mlflow.db"
@@ -117,7 +117,7 @@ def inspect(
     with _reporter(progress) as reporter:
         job = InspectJob(sources=sources, reading=reading, show_text=show_text)
         inspection = inspect_calls(job, reporter)
-    report = LogReport.of(inspection, reading.config.training, sources)
+    report = LogReport.of(inspection, reading.config.training, reading.given(sources))
     if html is not None:
         write_page(inspection, report.missing, Path(html), report.readiness.sentence)
     return report
@@ -192,6 +192,7 @@ def import_calls(
         offers.append(offer)
         if dry_run:
             raise DryRun
+        check_callable({call.model for call in offer.plan.calls} if offer.calls else (), settings)
         _agreed(offer, yes, offer.calls, offer.expected_usd, offer.at_most_usd)
 
     terms = JudgeTerms(record=record_beside(out), agree=agree) if settings.outcomes.judge else None

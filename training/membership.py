@@ -30,6 +30,7 @@ from router.loading.artifact import (
 )
 from router.numbers import bounds, rate, significant
 from router.records import Float32Array, FloatArray, Json
+from router.settings.sections import Config
 from router.settings.yaml_file import routing_part, settings_text
 from router.version import HEAD_FILE, KEYS_FILE, Version, check_models
 from training.learning.joining import NewcomerOutcomes, held_out_success, with_model, without_model
@@ -41,7 +42,7 @@ from training.prompts.from_logs import ReadOptions, calls_of, encodings_of, tabl
 from training.prompts.pricing import logged_prices
 from training.prompts.table import PromptTable
 from training.recommending import ChangeAgainst, words_of
-from training.replaying.plan import ReplayJob, ReplayPlan, plan_replay
+from training.replaying.plan import ReplayJob, ReplayOffer, ReplayPlan, plan_replay
 from training.statistics.intervals import Interval, interval, resampled_sums
 from training.tracking.publish import Published, RunRecord, publish
 from training.tracking.versions import RouterRegistry
@@ -141,18 +142,27 @@ class Member:
         }
 
 
-def plan_addition(job: MemberJob, terms: Replay, version: Version, reporter: Reporter) -> ReplayPlan:
+def plan_addition(
+    job: MemberJob, terms: Replay, version: Version, reporter: Reporter
+) -> tuple[ReplayPlan, int]:
     """Plan the calls of a model that joins, on prompts like the log's; this calls no model.
 
+    Returns:
+        The plan, and how many of the model's outcomes the logs know already.
+
     Raises:
+        ArtifactError: `job.out` exists and is no router.
         CallLogError: a log can't be read.
         ConfigError: the router has the model, or it has no price.
     """
     _check_new(job, version)
     table = _table(job.sources, job, version, reporter)
-    tried = int((table.calls[:, -1] > 0).sum())
+    tried, known = int((table.calls[:, -1] > 0).sum()), int(np.isfinite(table.success[:, -1]).sum())
     if tried >= terms.prompts:
-        return ReplayPlan(calls=(), prompts=0, unseen=0, set_apart={}, policy_version=version.policy_version)
+        nothing = ReplayPlan(
+            calls=(), prompts=0, unseen=0, set_apart={}, policy_version=version.policy_version
+        )
+        return nothing, known
     first = table.rows(np.zeros(1, dtype=np.int64))
     joined = _joined(version, first, _evidence(version, first, [version.encode(first.requests[0])]))
     replay = ReplayJob(
@@ -165,7 +175,34 @@ def plan_addition(job: MemberJob, terms: Replay, version: Version, reporter: Rep
         max_tokens=terms.max_tokens,
         seed=terms.seed,
     )
-    return plan_replay(replay, joined, reporter)
+    return plan_replay(replay, joined, reporter), known
+
+
+def check_reach(model: str, known: int, offer: ReplayOffer, config: Config) -> None:
+    """Refuse calls after which the model could not join, before they are paid for.
+
+    Args:
+        known: outcomes of the model in the logs.
+
+    Raises:
+        ConfigError: no rule could grade the answers, or too few can be had.
+    """
+    least, outcomes = config.training.min_calls, config.outcomes
+    if known >= least:
+        return
+    if not offer.graded and outcomes.judge is None:
+        raise ConfigError(
+            f"nothing would tell whether {model}'s answers succeed: declare a rule under outcomes.rules that "
+            "can call an answer a success (`function`, or `otherwise` behind rules that find failures), or "
+            "`judge` if `pointsman import` is to grade the answers afterwards"
+        )
+    paid = offer.finished + offer.affordable.expected
+    if known + paid < least:
+        raise ConfigError(
+            f"{model}: {least:,} known outcomes are needed (training.min_calls), the logs hold {known:,}; "
+            f"of the {offer.prompts:,} prompts to call it on the budget pays for about {paid:,}: give a "
+            "larger --budget, or logs with more prompts"
+        )
 
 
 def add_model(job: MemberJob, replayed: Path, version: Version, reporter: Reporter) -> Member:
@@ -178,7 +215,6 @@ def add_model(job: MemberJob, replayed: Path, version: Version, reporter: Report
         TrainingError: too few of the model's outcomes are known.
     """
     _check_new(job, version)
-    check_target(job.out)
     sources = [*job.sources, *([str(replayed)] if replayed.exists() else [])]
     table = _table(sources, job, version, reporter)
     known = np.flatnonzero(np.isfinite(table.success[:, -1]))
@@ -229,6 +265,7 @@ def _table(sources: Sequence[str], job: MemberJob, version: Version, reporter: R
 
 
 def _check_new(job: MemberJob, version: Version) -> None:
+    check_target(job.out)
     _check_promise(version)
     if job.model in version.models:
         raise ConfigError(

@@ -248,7 +248,7 @@ def train_on_log(job: TrainJob, reporter: Reporter) -> Trained:
     fitted_on = [table.keys[row] for row in np.concatenate([split.train, split.validation])]
     neighbours = stored_prompts(table.rows(fitted.points), keep_text=config.training.keep_text)
     manifest = write_router(job.out, manifest, fitted, folder, fitted_on, neighbours, groups=groups)
-    advice = advice_on(Version.load(job.out), material, encodings, split.test, job.sources)
+    advice = advice_on(Version.load(job.out), material, encodings, split.test, job.reading.given(job.sources))
     record = run_record(manifest, fitted, report, reading)
     record = for_people(record, manifest, advice, job.register or job.out.name, job.sources)
     published = publish(job.out, record, job.tracking_uri, register=job.register)

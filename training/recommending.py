@@ -13,7 +13,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from router.numbers import UNKNOWN, decimal, dollars, level, signed_percent, signed_points
+from router.numbers import (
+    UNKNOWN,
+    as_factor,
+    decimal,
+    dollars,
+    level,
+    relative,
+    signed_percent,
+    signed_points,
+)
 from training.statistics.intervals import TWO_SIDED_5_PERCENT, Interval, calls_to_settle
 from training.statistics.policy_curves import ROUNDING
 
@@ -161,12 +170,17 @@ def cost_words(cost: Interval, usd_per_call: float = math.nan, p_adjusted: float
     """
     if math.isnan(cost.value):
         return "costs are unknown"
-    percent = f" ({signed_percent(cost.value / usd_per_call)})" if usd_per_call > 0 else ""
+    percent = f" ({_change(cost.value / usd_per_call)})" if usd_per_call > 0 else ""
     ends = f" [{_thousand(cost.low)}, {_thousand(cost.high)}]" if known(cost) else ""
     verdict = cost_verdict(cost, p_adjusted)
     if verdict == NOT_SHOWN and cost.high <= COST_MARGIN * usd_per_call:
         verdict += f", at most {level(COST_MARGIN)} dearer"
     return f"cost {_thousand(cost.value)} per 1,000{percent}{ends}: {verdict}"
+
+
+def _change(share: float) -> str:
+    """What is added to a cost: "-50 %", "+424 %"; from ten times the cost on, the whole: "118x"."""
+    return relative(1 + share) if as_factor(1 + share) else signed_percent(share)
 
 
 def words_of(change: ChangeAgainst) -> str:
@@ -238,6 +252,9 @@ def _unknown(evidence: RouterEvidence) -> str | None:
 
 def _single(evidence: RouterEvidence) -> tuple[str, str]:
     """One model for everything, or a mix of two, because it is as good as the router."""
+    if evidence.one_model is not None and _differs_nowhere(evidence):
+        same = f"this one sends all requests to {evidence.one_model}, as {evidence.today.against} does"
+        return f"Do without a router: {same}.", _command("inspect", *evidence.calls)
     if evidence.one_model is not None:
         gains = above(evidence.today.success) or below(evidence.today.cost)
         what = "Send all requests to" if gains else "Do without a router: this one sends all requests to"
@@ -299,6 +316,12 @@ def _again(evidence: RouterEvidence) -> str:
     return _command("compare", *evidence.calls, "MORE_CALLS", "--router", evidence.router, "--out", "report")
 
 
+def _differs_nowhere(evidence: RouterEvidence) -> bool:
+    """Whether the router does exactly what today's policy does."""
+    changes = (evidence.today.success, evidence.today.cost)
+    return all(end == 0 for part in changes for end in (part.low, part.value, part.high))
+
+
 def _same_choices(evidence: RouterEvidence) -> str:
     return f"the router makes the same choices as {evidence.today.against}"
 
@@ -324,7 +347,7 @@ def _open(evidence: RouterEvidence) -> tuple[str, list[tuple[Interval, float]]]:
     unknown = _unknown(evidence)
     if unknown is not None:
         return unknown, []
-    if all(end == 0 for part in (today.success, today.cost) for end in (part.low, part.value, part.high)):
+    if _differs_nowhere(evidence):
         return _same_choices(evidence), []
     if not above(gain):
         mix = f"a mix of single models at random may be as good (the router's gain: {_points(gain)})"

@@ -19,6 +19,7 @@ from router.cli.console import (
     people,
     print_json,
     progress_bars,
+    say,
 )
 from router.errors import NoModelAllowed, RequestError
 
@@ -47,6 +48,8 @@ def route_command(
     from router.forecasting.one_row import FEW
 
     loaded = loaded_version(router, config, expect, rules=True)
+    if requests.isatty():
+        say('type requests, one JSON object a line, such as {"prompt": "Where is my order?"}; Ctrl-D ends')
     bad = 0
     with progress_bars() as progress:
         advance = progress.stage("routing", None)

@@ -18,6 +18,7 @@ TOKENS_A_SECOND: Final = 10.0
 """What OpenAI documents: one for each 100 ms."""
 GEMINI_TOKENS_A_SECOND: Final = 32.0
 """What Google documents."""
+TEXT_ALONE: Final = frozenset({str, type(None)})
 _RATE_AT: Final = 28
 """Where the header of a WAV file has its bytes a second."""
 
@@ -37,7 +38,7 @@ class Audio:
 
 def audio_of(request: Request) -> Audio | None:
     """The audio whose length the request shows; None: there is none."""
-    if all(isinstance(message.get("content"), str | None) for message in request.messages):
+    if {type(message.get("content")) for message in request.messages} <= TEXT_ALONE:
         return None  # most requests: every decision asks this
     known = [length for part in audio_parts(request.messages) if (length := _seconds(part)) is not None]
     return Audio(parts=len(known), seconds=sum(known)) if known else None

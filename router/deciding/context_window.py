@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final
 
 from router.errors import MissingExtra
@@ -15,22 +18,24 @@ NODE_TOKENS: Final = 8
 """Most tokens that a provider puts around a message, a part or a member of an object."""
 FAR: Final = 3
 """The estimate is trusted if this many times as much fits the window: usual texts have at most three tokens
-for
-each estimated one (base64 has 2.8)."""
-SAMPLE: Final = 40_000
-"""Characters counted of a longer text, in pieces spread evenly over it."""
+for each estimated one (base64 has 2.8)."""
+EXACT: Final = 40_000
+"""Bytes of a text that is counted whole."""
+SAMPLE, SPREAD = 16_000, 500
+"""Characters counted of a longer text, and of each of the pieces that are spread evenly over it."""
 PIECE: Final = 4_000
 """Characters counted at once: a tokenizer takes quadratic time on a run without a break."""
 ROUGH, ROUGH_PIECE = 2_000, 125
-"""The same, of a rougher look, which takes a twentieth of the time."""
+"""The same as `SAMPLE` and `SPREAD`, of a rougher look, which takes an eighth of the time."""
 CLOSE: Final = 1.5
-"""How far from the window a rough look must be to decide: it is within 15 % on usual texts."""
+"""How far from the window a rough look must be to decide, or a first look and the estimate: all are within
+15 % on usual texts."""
 GLANCE, GLANCE_PIECE = 512, 64
 """The same, of a first look, which takes a quarter of the rough one's time."""
 REMOTE: Final = 2.5
-"""How far from the window the first look must be to decide."""
+"""How far from the window the first look alone must be to decide."""
 WHOLE: Final = 6_000
-"""Characters of a text that is counted whole instead of by a rough look."""
+"""Bytes of a text that is counted whole instead of by a rough look."""
 
 
 class RequestSize:
@@ -45,6 +50,7 @@ class RequestSize:
     __slots__ = (
         "_aside",
         "_counted",
+        "_ends",
         "_estimate",
         "_glance",
         "_nodes",
@@ -62,11 +68,12 @@ class RequestSize:
             estimate: the encoder's, over all texts and tools.
         """
         contents = request_contents(request)
-        texts, media, nodes = contents.texts, contents.media, contents.nodes
+        texts, media, nodes = contents.texts or [""], contents.media, contents.nodes
         self.uncounted = contents.uncounted
-        size = sum(map(len, texts)) + 3 * sum(len(text) for text in texts if not text.isascii())
+        self._texts, self._ends = texts, list(accumulate(map(len, texts)))
+        size = self._ends[-1] + 3 * sum(len(text) for text in texts if not text.isascii())
         nodes += 3 * len(request.messages)
-        self._texts, self._nodes, self._aside = list(texts), nodes, MEDIA_TOKENS * media
+        self._nodes, self._aside = nodes, MEDIA_TOKENS * media
         self._estimate = max(estimate, size / 4)
         self.writes_cache = "cache_control" in texts
         self._counted: float | None = None
@@ -83,11 +90,11 @@ class RequestSize:
         room = window - answer
         if self._counted is None:
             if self._rough is None and self._glance is None and self._is_long:
-                self._glance = self._count(GLANCE, GLANCE_PIECE)
-            if self._glance is not None and not _is_near(self._glance, room, REMOTE):
+                self._glance = self._count(GLANCE, GLANCE_PIECE, WHOLE)
+            if self._glance is not None and self._is_settled(self._glance, room):
                 return self._glance > room
             if self._rough is None:
-                self._rough = self._count(ROUGH, ROUGH_PIECE)
+                self._rough = self._count(ROUGH, ROUGH_PIECE, WHOLE)
             if not _is_near(self._rough, room, CLOSE):
                 return self._rough > room
         return self.count() > room
@@ -98,7 +105,7 @@ class RequestSize:
         A very long text is sampled, which takes some milliseconds.
         """
         if self._counted is None:
-            self._counted = self._count(SAMPLE, PIECE)
+            self._counted = self._count(SAMPLE, SPREAD, EXACT)
         return self._counted
 
     @property
@@ -111,10 +118,17 @@ class RequestSize:
         """Whether a rough look would not count every character."""
         return self.at_most > WHOLE
 
-    def _count(self, sample: int, piece: int) -> float:
-        if len(self._texts) != 1:
-            self._texts = ["\n".join(self._texts)]
-        counted = _count(self._texts[0], sample, piece)
+    def _is_settled(self, glance: float, room: int) -> bool:
+        """Whether a first look decides: alone if it is remote, else if the estimate agrees with it."""
+        estimate = self._estimate + self._aside
+        agree = (glance > room) == (estimate > room) and not _is_near(estimate, room, CLOSE)
+        return not _is_near(glance, room, CLOSE if agree else REMOTE)
+
+    def _count(self, sample: int, piece: int, whole: int) -> float:
+        text = _sampled(self._texts, self._ends, sample, piece, whole)
+        counted = _count(text)
+        if counted:
+            counted *= (self._ends[-1] + len(self._ends) - 1) / len(text)
         if not counted or self._nodes >= MOST_NODES:
             counted = max(counted or 0.0, self._estimate, self._nodes)
         return counted + self._aside
@@ -125,23 +139,45 @@ def _is_near(count: float, room: int, factor: float) -> bool:
     return room < count * factor <= room * factor**2
 
 
-def _count(text: str, sample: int, piece: int) -> float | None:
+def _count(text: str) -> float | None:
     """Tokens by the tokenizer that LiteLLM ships; None without LiteLLM."""
     # No model is named, because LiteLLM would fetch the tokenizers of some from a hub.
     try:
-        litellm = litellm_module()
+        count = litellm_module().token_counter
     except MissingExtra:
         return None
-    pieces = _sampled(text, sample, piece)
-    counted = float(sum(litellm.token_counter(model="", text=well_formed(piece)) for piece in pieces))
-    return counted * len(text) / max(sum(map(len, pieces)), 1)
+    pieces = (text[start : start + PIECE] for start in range(0, len(text), PIECE))
+    return float(sum(count(model="", text=well_formed(piece)) for piece in pieces))
 
 
-def _sampled(text: str, sample: int, piece: int) -> list[str]:
-    """The text in pieces to count; of a text longer than `sample`, some that are spread evenly over it."""
-    if len(text) <= max(sample, WHOLE):
-        return [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
-    last, count = len(text) - piece, sample // piece
-    starts = (last * index // (count - 1) for index in range(count))
-    spread = [text[start : start + piece] for start in starts]
-    return ["".join(spread)] if sample <= PIECE else spread
+def _sampled(texts: Sequence[str], ends: Sequence[int], sample: int, piece: int, whole: int) -> str:
+    """Some texts, a line each; of longer ones than `whole`, pieces that are spread evenly over them.
+
+    Of text outside ASCII there are as many bytes in fewer pieces: it has more tokens a character.
+
+    Args:
+        ends: where each text ends, line ends not counted.
+    """
+    length = ends[-1] + len(ends) - 1
+    if length <= whole:
+        text = "\n".join(texts)
+        if text.isascii() or len(text.encode("utf-8", "surrogatepass")) <= whole:
+            return text
+    last, count = length - piece, sample // piece
+    spread = [_part(texts, ends, last * index // (count - 1), piece) for index in range(count)]
+    density = round(len("".join(spread).encode("utf-8", "surrogatepass")) / sample)
+    return "".join(spread[:: max(density, 1)])
+
+
+def _part(texts: Sequence[str], ends: Sequence[int], start: int, size: int) -> str:
+    """So many characters of some texts, a line each, from a place on; nothing else of them is copied."""
+    first = bisect_left(range(len(ends)), start, key=lambda place: ends[place] + place)
+    start -= ends[first] + first - len(texts[first])
+    parts = []
+    for text in texts[first : first + size]:
+        parts.append(text[start : start + size])
+        size -= len(parts[-1]) + 1
+        start = 0
+        if size < 0:
+            break
+    return "\n".join(parts)

@@ -146,7 +146,7 @@ class LimitCheck:
 
         Args:
             tokens: the encoder's estimate of the request's input tokens.
-            cost: USD per model that a cap is compared with; NaN is unknown.
+            cost: USD per model that a cap is compared with; NaN or missing is unknown.
             local: models whose calls stay on the team's own machines now; None: as the settings say.
             targets: the deployments that serve each model now; a model that is missing is called by its name.
         """
@@ -207,9 +207,13 @@ class LimitCheck:
             "local_only_task_types": not labelled and bool(self._home_tasks),
             "deny": bool(settings.deny or wishes.deny),
             "allow": wishes.allow is not None,
-            CAP: settings.max_cost_usd is not None or wishes.max_cost_usd is not None,
+            CAP: self.caps(wishes),
         }
         return [name for name, binds in limits.items() if binds]
+
+    def caps(self, wishes: Wishes) -> bool:
+        """Whether a cap on its cost binds a request."""
+        return self._settings.max_cost_usd is not None or wishes.max_cost_usd is not None
 
     def passed_by(
         self, request: Request, wishes: Wishes, arguments: Mapping[str, Json], *, labelled: bool = True

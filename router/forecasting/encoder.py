@@ -6,9 +6,10 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain, islice
+from itertools import accumulate, chain, compress, count, islice, repeat
+from operator import is_
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
 ONNX_FILE = "encoder.onnx"
 TABLE_FILE = "table.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
-CHARACTERS_PER_TOKEN = 16
+CHARACTERS_PER_TOKEN = 8
 """Characters kept of a text per token of the encoder's window, before the text is tokenised."""
 LEAST_CHARACTERS = 4_096
 """Characters kept at least: they are counted as tokens, though a short window reads fewer."""
 
-RUN = re.compile(r"[^ \t\n\r!-/:-@\[-`{-~]+|[!-/:-@\[-`{-~]")
-"""What a BERT tokenizer reads by itself: an ASCII mark, or the characters between marks and spaces."""
+RUN = re.compile(r"[^ \t\n\r!-/:-@\[-`{-~\u4e00-\u9fff]+|[!-/:-@\[-`{-~\u4e00-\u9fff]")
+"""What a BERT tokenizer reads by itself: an ASCII mark, a Chinese character, or those between them and
+spaces."""
 NO_SPACE = "\x0b\x0c\x1c\x1d\x1e\x1f\x85"
 """White space to Python that a BERT tokenizer leaves out, so that it joins what stands around it."""
 BLOCK = 64
@@ -155,8 +157,10 @@ class WordIds:
     def __init__(self, tokenizer: Tokenizer) -> None:
         added = tokenizer.get_added_tokens_decoder().values()
         kinds = [type(part).__name__ for part in (tokenizer.normalizer, tokenizer.pre_tokenizer)]
-        self._by_run = kinds == ["BertNormalizer", "BertPreTokenizer"] and not any(
-            one.normalized for one in added
+        self._by_run = (
+            kinds == ["BertNormalizer", "BertPreTokenizer"]
+            and tokenizer.normalizer.handle_chinese_chars
+            and not any(one.normalized for one in added)
         )
         self._added = [one.content for one in added]
         self._tokenizer = tokenizer
@@ -168,22 +172,20 @@ class WordIds:
     def window(self, text: str, most: int) -> tuple[list[int], int]:
         """The text's ids, or if it has more than `most`, those of head and tail; and how many it has."""
         parts = self._parts(text)
-        count, half = sum(map(len, parts)), most // 2
-        if count <= most:
-            return list(chain.from_iterable(parts)), count
+        length, half = sum(map(len, parts)), most // 2
+        if length <= most:
+            return list(chain.from_iterable(parts)), length
         head = islice(chain.from_iterable(parts), half)
         tail = islice(chain.from_iterable(map(reversed, reversed(parts))), most - half)
-        return [*head, *reversed(list(tail))], count
+        return [*head, *reversed(list(tail))], length
 
     def _parts(self, text: str) -> list[Sequence[int]]:
         """The ids of a text by its words, or as one part."""
         if not self._by_run or any(map(text.__contains__, self._added)):
             return [self._tokenizer.encode(text).ids]
         words = RUN.findall(text) if any(map(text.__contains__, NO_SPACE)) else text.split()
-        try:
-            inner = list(map(self._known.__getitem__, words))
-        except KeyError:
-            inner = self._learn(words)
+        found = list(map(self._known.get, words))
+        inner = self._learned(words, found) if None in found else found
         return [self._before, *inner, self._after]
 
     def _whole_words(self) -> dict[str, tuple[int, ...]]:
@@ -191,11 +193,11 @@ class WordIds:
         words = self._tokenizer.get_vocab(with_added_tokens=False).items()
         return {word: (one,) for word, one in words if word.isascii() and word.isalpha() and word.islower()}
 
-    def _learn(self, words: list[str]) -> list[tuple[int, ...]]:
-        """The ids of each word, those of its runs in order; unknown runs are tokenised at once."""
+    def _learned(self, words: list[str], found: list[Any]) -> list[Sequence[int]]:
+        """Fill in the ids of each unknown word, those of its runs in order; runs are tokenised at once."""
         known = self._known
-        found = list(map(known.get, words))
-        runs = {word: RUN.findall(word) for word, ids in zip(words, found, strict=True) if ids is None}
+        places = list(compress(count(), map(is_, found, repeat(None))))
+        runs = {words[place]: RUN.findall(words[place]) for place in places}
         learned = self._tokenised([run for run in dict.fromkeys(chain(*runs.values())) if run not in known])
         for word, parts in runs.items():
             ids = (learned[run] if run in learned else known[run] for run in parts)
@@ -203,7 +205,9 @@ class WordIds:
         if len(known) + len(learned) > MOST_KNOWN:
             self._known = self._whole_words()  # a new one: another thread may be reading the old
         self._known.update((word, ids) for word, ids in learned.items() if len(word) <= LONGEST_KNOWN)
-        return [learned[word] if ids is None else ids for word, ids in zip(words, found, strict=True)]
+        for place in places:
+            found[place] = learned[words[place]]
+        return found
 
     def _tokenised(self, runs: list[str]) -> dict[str, tuple[int, ...]]:
         """The ids of each run, by one call of the tokenizer."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import chain, repeat
-from operator import itemgetter, mul
+from itertools import chain
+from operator import itemgetter
 from typing import NamedTuple
 from zlib import crc32
 
@@ -25,15 +23,14 @@ from router.forecasting.read_part import (
     tool_shape,
     tool_wordings,
 )
-from router.forecasting.request_tokens import billed_tokens
-from router.forecasting.words import SHORT, Codes, FewPieces, Pieces, pieces_of, plain_words
+from router.forecasting.request_tokens import billed_tokens, characters
+from router.forecasting.words import CODE_WORD, SHORT, Codes, FewPieces, Pieces, pieces_of, plain_words
 from router.records import (
     LISTS,
     SYSTEM_ROLES,
     BoolArray,
     Float32Array,
     FloatArray,
-    IntArray,
     Json,
     Request,
     message_texts,
@@ -48,17 +45,16 @@ SYSTEM_MARK, TOOL_MARK = crc32(b"s:"), crc32(b"t:")
 CODE = {
     mark: re.compile(pattern, re.M)
     for mark, pattern in {
-        "def ": r"d(?<=\bd)ef \w+\(", "class ": r"c(?<=\bc)lass \w+", "function": r"f(?<=\bf)unction\b",
-        "return": r"r(?<=\br)eturn\b", "SELECT": r"S(?<=\bS)ELECT\b", "```": "```", "{": r"\{\s*$",
-        "}": r"\}\s*$", ";": r";\s*$", "=>": "=>", "#include": "#include",
+        "def ": r"d(?<=\bd)ef \w+\(", "class ": r"c(?<=\bc)lass \w+",
+        "{": r"\{\s*$", "}": r"\}\s*$", ";": r";\s*$",
     }.items()
 }  # fmt: skip
-"""What shows code, by what a text must hold for it."""
-NAMING = ("def ", "class ")
-NAMES = frozenset(mark.strip() for mark in CODE if mark[0].isalpha())
-OPTION = re.compile(r"\n[^\S\n]*\(?[A-Za-z][.):](?=\s)")
-LIST_ITEM = re.compile(r"\n[^\S\n]*(?:[-*•]|\d+[.)])(?=\s)")
-"""Of lines, each after its line end: `re` finds that character faster than the start of a line."""
+"""What shows code beside `CODE_WORD`, by what a text must hold for it."""
+ANY_CODE = re.compile("|".join(pattern.pattern for pattern in (*CODE.values(), CODE_WORD)), re.M)
+NAMES = frozenset({"def", "class", "function", "return", "SELECT"})
+LINE_START = re.compile(r"\n[^\S\n]*(?:(\(?[A-Za-z][.):])|[-*•]|\d+[.)])(?=\s)")
+"""An option of a choice, or an item of a list, after its line end: `re` finds that character faster than the
+start of a line."""
 NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 STEM = re.compile(r"[^\W\d_]{3,}")
 CHARACTER_KINDS = (str.isdigit, str.isupper, str.isalnum, str.isspace)
@@ -71,13 +67,9 @@ ASCII_KINDS = np.array(
 """Which ASCII characters are of each kind, and which are one of each of `MARKS`."""
 ASCII_MEMBERS = tuple(bytes(np.flatnonzero(kind).tolist()) for kind in ASCII_KINDS)
 """The same, as the characters themselves: of a short text, `bytes.translate` counts them sooner."""
-FEW_CODES = 200
-"""Codes of a text up to which Python's numbers take less time than numpy's arrays."""
 NO_TOOL_STRUCTURE = dict.fromkeys(
     ("tools", "tool_characters", "tool_properties", "tool_required", "tool_depth", "tool_overlap"), 0.0
 )
-SIZES: list[float] = [0.0, *(1.0 + np.log(np.arange(1, FEW_CODES + 1))).tolist()]
-"""What a code counts, by how often it comes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,15 +167,17 @@ def request_features(request: Request, encoding: Encoding, spec: FeatureSpec) ->
     turns, system = _read_texts(part)
     text = head_and_tail("\n".join(turns), READ_CHARACTERS)
     pieces, shape = pieces_of(text), tool_shape(request.tools)
-    unread = 0 if part is request else _size(request) - _size(part)
+    wordings = () if request.tools is None else tool_wordings(request.tools)
+    said = list(turn_texts(request.messages))
+    unread = 0 if part is request else characters(said) - characters(list(turn_texts(part.messages)))
     tokens = encoding.tokens + (sum(map(len, system)) + unread + shape.characters) / 4
     return RequestFeatures(
         embedding=encoding.vector,
-        structure=[*_structure(part, text, pieces, tokens, shape).values()],
-        codes=_grams(pieces, system, part.tools),
+        structure=[*_structure(part, text, pieces, tokens, shape, wordings).values()],
+        codes=_grams(pieces, system, wordings),
         labels=_labels(part, spec),
         task_type=spec.task_types.index(part.task_type) if part.task_type in spec.task_types else -1,
-        tokens=billed_tokens(request, encoding.tokens, tokens),
+        tokens=billed_tokens(request, said, encoding.tokens, tokens),
     )
 
 
@@ -212,19 +206,19 @@ def _read_texts(request: Request) -> tuple[list[str], list[str]]:
     return turns, system
 
 
-def _size(request: Request) -> int:
-    """Characters of all turns except system text."""
-    turns = list(turn_texts(request.messages))
-    return sum(map(len, chain.from_iterable(turns))) + sum(map(len, turns)) - len(turns)
-
-
 def _structure(
-    request: Request, text: str, pieces: Pieces | FewPieces, tokens: float, shape: ToolShape
+    request: Request,
+    text: str,
+    pieces: Pieces | FewPieces,
+    tokens: float,
+    shape: ToolShape,
+    wordings: Sequence[str],
 ) -> dict[str, float]:
     """The structure features of one request by name: counts as log(1 + count), shares times ten."""
     size = max(len(text), 1)
     others = "" if text.isascii() else "".join(NOT_ASCII.findall(text))
-    counts, lines = pieces.counts, f"\n{text}"
+    counts, starts = pieces.counts, LINE_START.findall(f"\n{text}")
+    options = len(starts) - starts.count("")
     kinds = _character_counts(text, others)
     digits, upper, letters, spaces, line_ends, questions, brackets, equals, commas, quotes, slashes = kinds
     log = math.log1p
@@ -239,7 +233,7 @@ def _structure(
         "non_ascii": 10 * len(others) / size,
         "upper_case": 10 * upper / size,
         "symbols": 10 * (size - letters - spaces) / size,
-        "code": log(_code_marks(text)),
+        "code": log(_code_marks(text, counts.code_words)),
         "questions": log(questions),
         "brackets": log(brackets),
         "equals": log(equals),
@@ -248,34 +242,27 @@ def _structure(
         "quotes": log(quotes),
         "backslashes": log(slashes),
         "negations": log(counts.negations),
-        "options": log(len(OPTION.findall(lines))),
-        "list_items": log(len(LIST_ITEM.findall(lines))),
+        "options": log(options),
+        "list_items": log(len(starts) - options),
         "turns": log(len(request.messages)),
         "system": float(any(map(SYSTEM_ROLES.__contains__, map(itemgetter("role"), request.messages)))),
         "images": log(_images(request)),
         "response_format": float(request.response_format is not None),
-        **_tool_structure(request.tools, shape, text),
+        **_tool_structure(request.tools, shape, text, wordings),
     }
 
 
-def _code_marks(text: str) -> int:
-    """How many marks of code a text has."""
-    held = [mark for mark in CODE if mark in text]
-    if not held:
-        return 0
-    found = {mark: CODE[mark].findall(text) for mark in held}
-    named = {name[len(mark) :].rstrip("(") for mark in NAMING for name in found.get(mark, ())}
-    if named.isdisjoint(NAMES):
-        return sum(map(len, found.values()))
-    # What is defined has the name of another of the words, which is then part of the first one's mark.
-    words = tuple(mark for mark in held if mark[0].isalpha())
-    others = sum(len(marks) for mark, marks in found.items() if mark not in words)
-    return len(_any_of(words).findall(text)) + others
+def _code_marks(text: str, words: int) -> int:
+    """How many marks of code a text has.
 
-
-@lru_cache(maxsize=1 << len(CODE))
-def _any_of(marks: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(CODE[mark].pattern for mark in marks), re.M)
+    Args:
+        words: how many of them are `CODE_WORD`.
+    """
+    found = {mark: pattern.findall(text) for mark, pattern in CODE.items() if mark in text}
+    defined = chain(found.get("def ", ()), found.get("class ", ()))
+    if NAMES.isdisjoint(name.split()[1].rstrip("(") for name in defined):
+        return words + sum(map(len, found.values()))
+    return len(ANY_CODE.findall(text))  # what is defined has a name that is itself a mark
 
 
 def _character_counts(text: str, others: str) -> list[int]:
@@ -296,11 +283,11 @@ def _character_counts(text: str, others: str) -> list[int]:
     return counts
 
 
-def _tool_structure(tools: Json, shape: ToolShape, text: str) -> dict[str, float]:
+def _tool_structure(tools: Json, shape: ToolShape, text: str, wordings: Sequence[str]) -> dict[str, float]:
     """Number, size and shape of the tools, and how much of their wording the prompt repeats."""
     if tools is None:
         return NO_TOOL_STRUCTURE
-    described = _stems(" ".join(tool_wordings(tools)))
+    described = _stems(" ".join(wordings))
     prompt = _stems(text) if described else set()
     return {
         "tools": math.log1p(len(tool_list(tools))),
@@ -329,7 +316,7 @@ def _stems(text: str) -> set[str]:
     return {word[:5] for word in STEM.findall(text.lower())}
 
 
-def _grams(pieces: Pieces | FewPieces, system: Sequence[str], tools: Json) -> Codes | list[int]:
+def _grams(pieces: Pieces | FewPieces, system: Sequence[str], wordings: Sequence[str]) -> Codes | list[int]:
     """CRC-32 of each word and each pair of words of the prompt, and of the marked words beside it.
 
     Those are the words of the system text, after `s:`, and of the tools' wordings, after `t:`.
@@ -338,7 +325,7 @@ def _grams(pieces: Pieces | FewPieces, system: Sequence[str], tools: Json) -> Co
     texts = [text[: 2 * READ_CHARACTERS] for text in system]
     for content in fitting_texts(texts, READ_TOGETHER):
         codes.append(pieces_of(content[:READ_CHARACTERS]).marked(SYSTEM_MARK, MAX_GRAMS))
-    for described in tool_wordings(tools):
+    for described in wordings:
         marked_words = plain_words(described[:READ_CHARACTERS])[:300]
         codes.append([crc32(word.encode("utf-8", "replace"), TOOL_MARK) for word in marked_words])
     return codes[0] if len(codes) == 1 else np.concatenate([np.asarray(one, np.uint32) for one in codes])
@@ -351,44 +338,28 @@ def _hashed(codes: Sequence[Codes | list[int]], dimensions: int) -> Float32Array
     """
     rows = np.zeros((len(codes), dimensions), dtype=np.float32)
     for row, one in zip(rows, codes, strict=True):
-        places, sizes = _sized(one, dimensions)
-        if len(places):
-            sums = np.bincount(places, sizes, dimensions)
-            row[:] = sums / max(math.sqrt(sums @ sums), 1e-12)
+        sums = _sums(one, dimensions)
+        row[:] = sums / max(math.sqrt(sums @ sums), 1e-12)
     return rows
 
 
 def hashed_product(codes: Codes | list[int], weights: FloatArray) -> float:
     """The product of the row that `_hashed` makes of one text's codes with weights, shape (dimensions,)."""
-    if not isinstance(codes, list) or len(codes) > FEW_CODES:
-        places, sizes = _sized(codes, len(weights))
-        sums = np.bincount(places, sizes, len(weights))
-        return float(sums @ weights) / max(math.sqrt(sums @ sums), 1e-12)
-    dimensions, added = len(weights), dict[int, float]()
-    once = len(set(codes)) == len(codes)
-    for code, count in zip(codes, repeat(1)) if once else Counter(codes).items():
-        place, size = code % dimensions, SIZES[count]
-        added[place] = added.get(place, 0.0) + (size if code >= 2**31 else -size)
-    row = added.values()
-    total = float(sum(map(mul, row, map(weights.item, added))))
-    return total / max(math.sqrt(sum(map(mul, row, row))), 1e-12)
+    sums = _sums(codes, len(weights))
+    return float(sums @ weights) / max(math.sqrt(sums @ sums), 1e-12)
 
 
-def _sized(
-    codes: Codes | list[int], dimensions: int
-) -> tuple[list[int] | IntArray, list[float] | FloatArray]:
-    """The column of each code of a text, and what it adds there; each code comes once, in order."""
-    if len(codes) <= FEW_CODES:
-        ordered = sorted(Counter(codes if isinstance(codes, list) else codes.tolist()).items())
-        sizes = [SIZES[count] if code >= 2**31 else -SIZES[count] for code, count in ordered]
-        return [code % dimensions for code, _ in ordered], sizes
-    every = np.sort(np.asarray(codes, np.uint32))
-    last = np.flatnonzero(every[1:] != every[:-1])
-    last = np.append(last, len(every) - 1)[: len(every)]
-    unique, counted = every.take(last), np.diff(last, prepend=-1)
-    added = 1.0 + np.log(counted)
-    np.negative(added, out=added, where=unique < 2**31)
-    return (unique % np.uint32(dimensions)).astype(np.int64), added
+def _sums(codes: Codes | list[int], dimensions: int) -> np.ndarray:
+    """What a text's codes add to each column; those from 2**31 on add, the others subtract."""
+    every = np.array(codes, np.uint32)
+    every.sort()
+    first = np.ones(len(every) + 1, dtype=np.bool_)
+    np.not_equal(every[1:], every[:-1], out=first[1:-1])
+    starts = first.nonzero()[0]
+    unique = every.take(starts[:-1])
+    sizes = 1.0 + np.log(starts[1:] - starts[:-1])
+    np.copysign(sizes, (~unique).view(np.int32), out=sizes)
+    return np.bincount(unique % np.uint32(dimensions), sizes, dimensions)
 
 
 def _labels(request: Request, spec: FeatureSpec) -> list[int]:
@@ -398,6 +369,6 @@ def _labels(request: Request, spec: FeatureSpec) -> list[int]:
     return columns + [first + spec.tags.index(tag) for tag in request.tags if tag in spec.tags]
 
 
-STRUCTURE = tuple(_structure(Request.of(""), "", pieces_of(""), 0.0, tool_shape(None)))
+STRUCTURE = tuple(_structure(Request.of(""), "", pieces_of(""), 0.0, tool_shape(None), ()))
 """Names of the structure features, in the order of their columns."""
 TURNS_COLUMN, SYSTEM_COLUMN, TOOLS_COLUMN = map(STRUCTURE.index, ("turns", "system", "tools"))

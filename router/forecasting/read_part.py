@@ -13,7 +13,7 @@ from router.records import LISTS, MOST_MESSAGES, Json, Request
 
 READ_PARTS: Final = 1_000
 """Messages that are read, and as many parts of them."""
-READ_TOGETHER: Final = 50_000
+READ_TOGETHER: Final = 20_000
 """Characters of all system texts, and of all wordings of tools, that are read."""
 READ_VALUES: Final = 5_000
 """Values of the tools' schemas that are visited."""
@@ -141,10 +141,10 @@ def tool_shape(tools: Json) -> ToolShape:
             properties += _size(value.get("properties")) if schemas else 0
             required += _size(value.get("required")) if schemas else 0
         for part in islice(inner, READ_VALUES):
-            if isinstance(part, CONTAINERS):
-                waiting.append((part, level, isinstance(part, schemas)))
-            elif isinstance(part, str):
+            if isinstance(part, str):
                 written += len(part)
+            elif isinstance(part, CONTAINERS):
+                waiting.append((part, level, isinstance(part, schemas)))
     estimated = values > READ_VALUES or written > READ_WRITTEN
     characters = VALUE_CHARACTERS * values + written if estimated else _json_size(tools, values)
     return ToolShape(properties=properties, required=required, depth=depth, characters=characters)
@@ -185,7 +185,8 @@ def _parts(message: Mapping[str, Json]) -> int:
 
 
 def _messages_and_parts(request: Request) -> int:
-    return len(request.messages) + sum(map(_parts, request.messages))
+    contents = [message.get("content") for message in request.messages]
+    return len(contents) + sum(len(content) for content in contents if isinstance(content, LISTS))
 
 
 def _with_parts(message: Mapping[str, Json], most: int) -> Mapping[str, Json]:

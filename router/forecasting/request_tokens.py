@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice, repeat
+from itertools import chain, filterfalse, islice, repeat
 from typing import Final
 
 import numpy as np
 
-from router.records import LISTS, MAPPINGS, FloatArray, Json, Request, turn_texts
+from router.records import LISTS, MAPPINGS, FloatArray, Json, Request
 from router.text import printable, shown
 
 MEDIA_TOKENS: Final = 1_600
@@ -39,7 +39,7 @@ SAFE_SIDE: Final = 1.15
 MOST_BYTES_A_TOKEN: Final = 12
 """An encoder that has fewer tokens than that took a run of characters without a break for one word."""
 LEAVES: Final = (int, float, type(None))
-MOST_NODES: Final = 15_000
+MOST_NODES: Final = 10_000
 """Values of a request that are visited; a request with more values has more tokens than that."""
 MOST_OUTPUT: Final = 10**9
 MEDIA: Final = frozenset(
@@ -117,12 +117,12 @@ def contents_of(values: Iterable[Json], parts: Iterable[Json] = ()) -> Contents:
                 uncounted = f"a part of type '{printable(kind[:40])}'"
             nodes += len(value)
             written += 0 if is_part else MEMBER_TOKENS * len(value)
-            for name, inner in _named(value):
-                texts.append(name)
+            for name, inner in islice(value.items(), MOST_NODES):
+                texts.append(name if isinstance(name, str) else shown(name))
                 waiting.append((inner, name == "content"))
         elif isinstance(value, LISTS):
             written += 0 if is_part else MEMBER_TOKENS * len(value)
-            waiting.extend((inner, is_part) for inner in islice(value, MOST_NODES))
+            waiting.extend(zip(islice(value, MOST_NODES), repeat(is_part)))
         else:
             written += 0 if value is None else LEAF_TOKENS
     unvisited = f"more than {MOST_NODES:,} values" if waiting else None
@@ -165,12 +165,6 @@ def _kind(part: Mapping[Json, Json]) -> str:
     return kind if isinstance(kind, str) else ""
 
 
-def _named(members: Mapping[Json, Json]) -> Iterator[tuple[str, Json]]:
-    """An object's members, at most `MOST_NODES`, by names that are text."""
-    for name, inner in islice(members.items(), MOST_NODES):
-        yield name if isinstance(name, str) else shown(name), inner
-
-
 def request_contents(request: Request) -> Contents:
     """Everything of a request that a provider may bill as input."""
     others = [] if request.tools is None else [request.tools]
@@ -181,19 +175,25 @@ def request_contents(request: Request) -> Contents:
     )
 
 
-def billed_tokens(request: Request, encoded: float, counted: float) -> float:
+def billed_tokens(request: Request, said: Sequence[Sequence[str]], encoded: float, counted: float) -> float:
     """About how many input tokens a provider bills for a request.
 
     Args:
+        said: the texts of its `turn_texts`.
         encoded: the encoder's tokens of all turns except system text.
         counted: those, and a quarter per character of the system text and the tools.
     """
-    turns = list(turn_texts(request.messages))
-    read = sum(map(_bytes, chain.from_iterable(turns))) + sum(map(len, turns)) - len(turns)
+    others = filterfalse(str.isascii, chain.from_iterable(said))
+    read = characters(said) + sum(_bytes(text) - len(text) for text in others)
     unseen = read / BYTES_A_TOKEN if read > MOST_BYTES_A_TOKEN * max(encoded, 1.0) else 0.0
     values, parts = [*_members(request), *_arguments(request)], [*_unread_parts(request)]
     rest = contents_of(values, parts).tokens if values or parts else 0.0
     return counted + unseen + rest
+
+
+def characters(turns: Sequence[Sequence[str]]) -> int:
+    """Characters of some `turn_texts`, joined."""
+    return sum(map(len, chain.from_iterable(turns))) + sum(map(len, turns)) - len(turns)
 
 
 def billed_output(predicted: FloatArray, parameters: Mapping[str, Json]) -> FloatArray:
@@ -272,7 +272,5 @@ def _count(value: Json) -> int:
 
 def _bytes(text: str) -> int:
     """Bytes of a text in UTF-8; of a long one, by a sample."""
-    if text.isascii():
-        return len(text)
     sample = text if len(text) <= SAMPLE else text[:: len(text) // SAMPLE]
     return len(sample.encode("utf-8", "surrogatepass")) * len(text) // len(sample)

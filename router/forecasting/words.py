@@ -23,6 +23,7 @@ NUMBER = re.compile(r"\d\d*(?:[.,]\d+)?")
 NEGATION = re.compile(r"n(?<=\bn)ot\b|e(?<=\be)xcept\b|n(?<=\bn)ever\b|w(?<=\bw)ithout\b|n't\b")
 """In lower case, as are `WORD` and its faster form for a text in ASCII."""
 SENTENCE = re.compile(r"[.!?\u3002\uff01\uff1f](?:(?<=[\u3002\uff01\uff1f])|\s|$)")
+CODE_WORD = re.compile(r"f(?<=\bf)unction\b|r(?<=\br)eturn\b|S(?<=\bS)ELECT\b|```|=>|#include")
 WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]")
 ASCII_WORD = re.compile(r"[a-z]+|[0-9]+|[^a-z0-9_\s]")
 MOST_PIECES: Final = 20_000
@@ -32,8 +33,8 @@ LONGEST_WORD: Final = 40
 """Bytes of a word that is hashed with others at once."""
 SHORT = 500
 """Characters of a text up to which Python's tuples take less time than arrays."""
-COUNT_BITS: Final = 20
-"""Of a sum in `_COUNTS`: no text that is read has a million characters."""
+COUNT_BITS: Final = 15
+"""Of each sum of a text's counts: no text that is read has so many characters."""
 Codes = NDArray[np.uint32]
 Word: TypeAlias = tuple[bytes, int, int]
 """A word as it is hashed, its CRC-32, and that of it and a space."""
@@ -48,6 +49,7 @@ class PieceCounts(NamedTuple):
     longest_number: int = 0
     sentences: int = 0
     negations: int = 0
+    code_words: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +201,7 @@ class Lexicon:
 
 
 def pieces_of(text: str) -> Pieces | FewPieces:
-    """The pieces of a text of at most a million characters."""
+    """The pieces of a text of fewer than `1 << COUNT_BITS` characters."""
     global _lexicon
     pieces, short = text.split(), len(text) <= SHORT
     lexicon = _lexicon
@@ -221,8 +223,8 @@ def plain_words(text: str) -> list[str]:
 
 def _taken_apart(piece: str) -> Piece:
     numbers = NUMBER.findall(piece)
-    sentences, negations = len(SENTENCE.findall(piece)), len(NEGATION.findall(piece.lower()))
-    packed = len(numbers) | sentences << COUNT_BITS | negations << 2 * COUNT_BITS
+    others = SENTENCE.findall(piece), NEGATION.findall(piece.lower()), CODE_WORD.findall(piece)
+    packed = sum(len(found) << place * COUNT_BITS for place, found in enumerate((numbers, *others)))
     return tuple(map(_hashed, plain_words(piece))), packed, max(map(len, numbers), default=0)
 
 
@@ -234,10 +236,8 @@ def _hashed(word: str) -> Word:
 
 
 def _unpacked(packed: int, longest_number: int) -> PieceCounts:
-    numbers, sentences, negations = (
-        packed >> shift & (1 << COUNT_BITS) - 1 for shift in (0, COUNT_BITS, 2 * COUNT_BITS)
-    )
-    return PieceCounts(numbers, longest_number, sentences, negations)
+    numbers, *others = (packed >> place * COUNT_BITS & (1 << COUNT_BITS) - 1 for place in range(4))
+    return PieceCounts(numbers, longest_number, *others)
 
 
 def _shifts() -> Codes:

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 import training.commands  # noqa: F401 - adds the command
 from router.cli.console import app
+from router.numbers import rate
 from router.records import Json
 from router.rules_version import RulesVersion
 from router.settings.yaml_file import parse_config
@@ -97,6 +98,19 @@ def test_the_command_prints_both_ways(log: str, tmp_path: Path, router_folder: P
     assert "rule table" in shown
     assert f"{told['decisions']['changed']} of 20 prompts" in shown
     assert "secret" not in shown
+
+
+def test_headlines_are_printed_and_the_other_metrics_are_left_to_json(
+    router_folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "pointsman.yaml"
+    file.write_text("models: {gpt-5: {}, gpt-4.1-mini: {}}\nrules: {default: gpt-5}\n", encoding="utf-8")
+    words = ["diff", str(router_folder), str(file)]
+    told = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)["metrics"]
+    shown = CliRunner().invoke(app, words).stdout
+    assert f"success {rate(told['test.success']['old'])} -" in " ".join(shown.split())
+    assert f"{len(told) - 5} more metrics differ: see --json" in shown
+    assert "brier" not in shown
 
 
 def test_equal_rule_tables_are_no_table(router_folder: Path) -> None:

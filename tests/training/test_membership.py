@@ -181,7 +181,9 @@ def test_a_models_own_prompts_go_elsewhere_when_it_leaves(
         pytest.param(
             "add-model", NEW, ("--budget", 1, "--alias", "a"), "--register", id="alias without a name"
         ),
-        pytest.param("add-model", NEW, ("--budget", 0, "--yes"), "0 with a known outcome", id="no budget"),
+        pytest.param(
+            "add-model", NEW, ("--budget", 0, "--yes"), "the budget pays for about 0", id="no budget"
+        ),
     ],
 )
 def test_what_can_not_be_done_is_refused_before_anything_is_written(
@@ -190,6 +192,40 @@ def test_what_can_not_be_done_is_refused_before_anything_is_written(
     with pytest.raises(Exception, match=says):
         command(name, model, "--out", "new", *options)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("rules", [[], [{"feedback": {}}, {"finish_reason": {}}]])
+def test_nothing_is_paid_for_answers_that_nobody_would_grade(
+    command: Command, provider: Provider, tmp_path: Path, rules: list[Json]
+) -> None:
+    settings = json.loads((tmp_path / "settings.yaml").read_text(encoding="utf-8"))
+    settings["outcomes"]["rules"] = rules
+    (tmp_path / "settings.yaml").write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(Exception, match="nothing would tell whether"):
+        added(command, "--yes")
+    assert provider.requests == ()
+    assert added(command, "--dry-run")[0] == 0
+
+
+def test_a_judge_among_the_rules_grades_the_answers_afterwards(
+    command: Command, provider: Provider, tmp_path: Path
+) -> None:
+    settings = json.loads((tmp_path / "settings.yaml").read_text(encoding="utf-8"))
+    settings["outcomes"]["rules"] = [{"judge": {"model": "gpt-5"}}]
+    (tmp_path / "settings.yaml").write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(Exception, match=r"0 with a known outcome.*import grown\.replayed\.jsonl --judge"):
+        added(command, "--yes")
+    assert len(provider.requests) == PROMPTS
+
+
+def test_a_folder_of_somebody_else_is_refused_before_the_calls(
+    command: Command, provider: Provider, tmp_path: Path
+) -> None:
+    (tmp_path / "grown").mkdir()
+    (tmp_path / "grown" / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(Exception, match="grown"):
+        added(command, "--yes")
+    assert provider.requests == ()
 
 
 def test_a_promise_holds_for_the_models_that_were_trained(command: Command, tmp_path: Path) -> None:

@@ -167,6 +167,19 @@ def test_a_router_of_one_model_that_shows_no_gain_is_no_reason_to_switch() -> No
     assert recommend(replace(same, today=better)).sentence.startswith("Send all requests to small: the")
 
 
+def test_a_model_is_not_to_be_compared_with_itself_once_more() -> None:
+    nothing = Interval(value=0.0, low=0.0, high=0.0, above=0.5)
+    same = ChangeAgainst(against="x", success=nothing, cost=nothing, usd_per_call=0.01)
+    advice = recommend(replace(evidence("open"), one_model="small", today=same))
+    assert (advice.code, advice.next.split()[:2]) == ("one_model", ["pointsman", "inspect"])
+    assert advice.sentence == "Do without a router: this one sends all requests to small, as x does."
+
+
+@pytest.mark.parametrize(("usd", "words"), [(0.0424, "(+424 %)"), (1.17, "(118x)"), (-0.005, "(-50 %)")])
+def test_ten_times_the_cost_and_more_is_a_factor(usd: float, words: str) -> None:
+    assert words in cost_words(between(usd - 1e-4, usd + 1e-4), 0.01)
+
+
 def test_value_and_interval_carry_their_signs() -> None:
     assert success_words(between(-0.13, 0.097)) == "success -1.7 points [-13.0, +9.7]: not shown to differ"
     change = ChangeAgainst(

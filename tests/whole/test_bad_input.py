@@ -416,7 +416,7 @@ def test_a_folder_that_is_no_router_is_refused(pointsman: Command, where: str, w
         pytest.param(synthetic_calls(4), "4 prompts, 4 seen in training", id="all seen in training"),
         pytest.param(
             [call(prompt="new", model="small", success=True)],
-            "1 session or prompt can't be judged off-policy; give a longer log",
+            "1 session or prompt can't be judged off-policy; give more of the log",
             id="one call",
         ),
     ],

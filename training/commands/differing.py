@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,7 +19,7 @@ from router.cli.console import (
     print_json,
     progress_bars,
 )
-from router.numbers import rate, significant
+from router.numbers import rate, significant, usd_per_thousand
 from training.commands.offline import CACHE, Cache, Fields, offline, reading_of
 
 if TYPE_CHECKING:
@@ -27,6 +27,14 @@ if TYPE_CHECKING:
     from training.differing import DecisionChanges, RouterDifference
 
 console = Console(highlight=False, emoji=False)
+_HEADLINES: Mapping[str, tuple[str, Callable[[float], str]]] = {
+    "test.prompts": ("prompts of the test part", significant),
+    "test.success": ("success", rate),
+    "test.cost_usd": ("cost per 1,000 calls", usd_per_thousand),
+    "test.best_single_success": ("best single model: success", rate),
+    "test.best_single_cost_usd": ("best single model: cost per 1,000 calls", usd_per_thousand),
+}
+"""The metrics that people read, by their names in the manifest; `--json` has all."""
 Place = "A router's folder, models:/NAME/3, models:/NAME@ALIAS, or a pointsman.yaml."
 
 
@@ -74,14 +82,27 @@ def _show(found: RouterDifference) -> None:
     old, new = found.rules
     tasks = dict.fromkeys([*old, *new]) if old != new else ()
     rules = {task: (old.get(task), new.get(task)) for task in tasks}
-    parts = {"data and policy": found.data, "settings": found.settings, "metrics": found.metrics}
+    parts = {"data and policy": found.data, "settings": found.settings, "metrics": _headlines(found.metrics)}
     for title, pairs in {**parts, "rule table": rules}.items():
         if pairs:
             _print_pairs(title, pairs)
         else:
             console.print(f"{title}: no difference")
+        if title == "metrics" and (more := len(found.metrics) - len(pairs)):
+            console.print(f"{more} more metrics differ: see --json")
     if found.decisions:
         _show_decisions(found.decisions)
+
+
+def _headlines(metrics: Mapping[str, tuple[Json, Json]]) -> dict[str, tuple[Json, Json]]:
+    def written(form: Callable[[float], str], value: Json) -> Json:
+        return None if value is None else form(value)
+
+    return {
+        words: (written(form, metrics[name][0]), written(form, metrics[name][1]))
+        for name, (words, form) in _HEADLINES.items()
+        if name in metrics
+    }
 
 
 def _print_pairs(title: str, pairs: Mapping[str, tuple[Json, Json]]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from router.cli.console import AsJson, SettingsFile, app, people, print_json, progress_bars
+from router.cli.console import AsJson, SettingsFile, app, people, print_json, progress_bars, say
 from training.commands.offline import Aliases, Calls, Fields, Rejects, aliases_of, columns_of, offline
 
 
@@ -50,5 +50,7 @@ def inspect_command(
         print_json(report.to_json())
     else:
         tables.show_inspection(report.inspection, report.missing, report.readiness.sentence)
+        if report.next:
+            say(f"next: {report.next}")
     if html:
         people.print(f"written: {html}", markup=False, soft_wrap=True)

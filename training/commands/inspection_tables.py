@@ -42,6 +42,7 @@ def show_inspection(inspection: Inspection, missing: Sequence[str], verdict: str
     total, several = inspection.total.prompts, inspection.several_models
     _line(f"{several:,} prompts ({_share(several, total)}) tried on several models")
     _pairs("prompts in common", inspection.same, inspection)
+    _line("prompts that share their opening with a prompt of the other model, as a template's do:")
     _pairs("same opening", inspection.alike, inspection)
     if inspection.repeats:
         _line(
@@ -91,9 +92,9 @@ def _groups(title: str, groups: Sequence[Group], earlier: int = 0) -> None:
     if [one.name for one in groups] == [NONE]:
         _line(f"no call has {'an' if title[0] in 'aeiou' else 'a'} {title}")
         return
-    table = _table(
-        title, "calls", "prompts", "outcome\nknown", "of these\nsucceed", "cost", "propen-\nsity", "cut"
-    )
+    rare = {"propen-\nsity": "with_propensity", "text\ncut": "cut"}
+    shown = {head: name for head, name in rare.items() if any(getattr(one, name) for one in groups)}
+    table = _table(title, "calls", "prompts", "outcome\nknown", "of these\nsucceed", "cost", *shown)
     for one in groups[:MOST_ROWS]:
         table.add_row(
             _name(one.name),
@@ -102,8 +103,7 @@ def _groups(title: str, groups: Sequence[Group], earlier: int = 0) -> None:
             _share(one.known, one.calls),
             _share(one.succeeded, one.known),
             dollars(one.cost_usd) if one.costed else UNKNOWN,
-            _share(one.with_propensity, one.calls),
-            _share(one.cut, one.calls),
+            *(_share(getattr(one, name), one.calls) for name in shown.values()),
         )
     console.print(table)
     if len(groups) > MOST_ROWS:
@@ -124,6 +124,8 @@ def _pairs(title: str, cells: Mapping[str, Mapping[str, int]], inspection: Inspe
         row = model if head == model else f"{head} {model}"
         table.add_row(_name(row), *(f"{cells.get(model, {}).get(other, 0):,}" for other in names))
     console.print(table)
+    if more := len(inspection.models) - len(names):
+        _line(f"and {more:,} more models; --json has all", indent="  ")
 
 
 def _too_wide(title: str, names: Sequence[str]) -> bool:
@@ -134,7 +136,7 @@ def _too_wide(title: str, names: Sequence[str]) -> bool:
 
 def _costs(inspection: Inspection) -> None:
     if not any(one.compared for one in inspection.costs):
-        _line("no call has a cost, both token counts and a model of LiteLLM's list, to check the cost by")
+        _line("no cost can be checked: that takes both token counts and a model of LiteLLM's list")
         return
     table = _table("model", "compared", "logged", "tokens x\nlist price", "ratio", "over\n5 % off")
     for one in inspection.costs[:MOST_ROWS]:

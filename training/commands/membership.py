@@ -39,6 +39,7 @@ from training.commands.replaying import agreement_by_terminal, show_replayed
 if TYPE_CHECKING:
     from router.version import Version
     from training.membership import Member, MemberJob
+    from training.replaying.plan import ReplayOffer
 
 Model = Annotated[str, typer.Argument(metavar="NAME", help="LiteLLM's name of the model, or gpt-5@low.")]
 Out = Annotated[Path, typer.Option(help="Folder for the new router.")]
@@ -82,7 +83,7 @@ def add_model_command(
     Exit code 3: the router is written, but calls failed or the model was given up.
     """
     offline()
-    from training.membership import Replay, add_model, plan_addition
+    from training.membership import Replay, add_model, check_reach, plan_addition
     from training.replaying.run import replay_agreed
     from training.spending.paid_calls import CallTerms
 
@@ -96,11 +97,16 @@ def add_model_command(
     )
     terms = Replay(prompts=prompts, budget_usd=budget, max_tokens=max_tokens, seed=seed)
     with progress_bars() as progress:
-        plan = plan_addition(job, terms, version, progress)
+        plan, known = plan_addition(job, terms, version, progress)
     paid = CallTerms(out=calls_log, budget_usd=budget, concurrency=concurrency)
     with progress_bars() as progress:
-        agree = None if dry_run else agreement_by_terminal(progress, yes=yes, as_json=as_json)
-        made = replay_agreed(plan, paid, version.config, progress, agree)
+        ask = agreement_by_terminal(progress, yes=yes, as_json=as_json)
+
+        def agree(offer: ReplayOffer) -> None:
+            check_reach(model, known, offer, version.config)
+            ask(offer)
+
+        made = replay_agreed(plan, paid, version.config, progress, None if dry_run else agree)
     if dry_run and as_json:
         print_json(made.to_json())
     elif not as_json:

@@ -117,23 +117,24 @@ def replay_command(
         print_json(replayed.to_json())
     else:
         show_replayed(replayed)
-        if replayed.done is not None:
-            for line in after_replay(calls, router, out, purpose):
+        if replayed.done is not None and (replayed.offer.finished or replayed.done.answered):
+            for line in after_replay(calls, router, out, purpose, graded=replayed.offer.graded):
                 say(line)
     if replayed.calls_failed:
         raise typer.Exit(CALLS_FAILED)
 
 
 def after_replay(
-    calls: Sequence[str], router: str, out: Path, purpose: Literal["train", "judge"]
+    calls: Sequence[str], router: str, out: Path, purpose: Literal["train", "judge"], *, graded: bool
 ) -> Iterator[str]:
     """What to do with answers that were paid for, as commands with the names that were given."""
-    terms = ["--judge", "MODEL", "--judge-budget", "USD", "--out", "judged.parquet"]
-    judge = ["pointsman", "import", str(out), *terms]
-    yield (
-        "an answer counts once its outcome is known: declare outcome rules in the settings, or let a model "
-        f"judge ({shlex.join(judge)}) and give judged.parquet below in the place of {out.name}"
-    )
+    if not graded:
+        terms = ["--judge", "MODEL", "--judge-budget", "USD", "--out", "judged.parquet"]
+        judge = ["pointsman", "import", str(out), *terms]
+        yield (
+            "an answer counts once its outcome is known: declare outcome rules in the settings, or let a "
+            f"model judge ({shlex.join(judge)}) and give judged.parquet below in the place of {out.name}"
+        )
     both = [*calls, str(out)]
     again = {
         "train": ["train", *both, "--out", "models/next"],
@@ -183,6 +184,11 @@ def _show_plan(offer: ReplayOffer, show: Callable[[Table], None], print_line: Ca
         f"budget {dollars(offer.budget_usd)}, of which {dollars(offer.spent_usd)} is spent: "
         f"{coverage(offer.affordable, offer.cost.calls)}"
     )
+    if offer.cost.calls and not offer.graded:
+        print_line(
+            "no outcome rule of the settings can call an answer a success: these answers will count once a "
+            "model judged them (`pointsman import --judge`)"
+        )
 
 
 def _show_done(done: CallsMade, out: Path, budget: float) -> None:

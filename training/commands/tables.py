@@ -193,8 +193,9 @@ def trained(result: Trained) -> None:
         by_router = f", {rate(test['filled_in'])} of the outcomes estimated by the router"
         filled = by_router if test["filled_in"] else ""
         console.print(
-            f"untouched test part, all {decimal(test['prompts'], 0)} prompts{filled}, costs per 1,000 "
-            f"requests: success {rate(test['success'])} at {usd_per_thousand(test['cost_usd'])}; "
+            f"untouched test part, all {decimal(test['prompts'], 0)} prompts{filled}, before the rule table "
+            f"takes its own, costs per 1,000 requests: success {rate(test['success'])} "
+            f"at {usd_per_thousand(test['cost_usd'])}; "
             f"best single model {rate(test['best_single_success'])} "
             f"at {usd_per_thousand(test['best_single_cost_usd'])}",
             soft_wrap=True,

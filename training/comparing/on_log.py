@@ -86,7 +86,7 @@ def compare_on_log(job: CompareJob, reporter: Reporter) -> Comparison:
         show_text=job.show_text,
         log=LogFacts(
             replayable=chosen.left_out.get(PARTIAL, 0) if chosen.exact else len(chosen.rows),
-            calls=tuple(job.sources),
+            calls=tuple(job.reading.given(job.sources)),
             router=job.judged_name,
             known=chosen.known,
             requests_per_month=per_month,

@@ -51,7 +51,10 @@ REPLAY = (
     "--dry-run",
 )
 MORE = ("inspect", CALLS, "MORE_CALLS")
-JUDGE = ("import", CALLS, "--out", "calls.parquet", "--judge", "MODEL", "--dry-run")
+JUDGE = (
+    *("import", CALLS, "--out", "judged.parquet"),
+    *("--judge", "MODEL", "--judge-budget", "1", "--dry-run"),
+)
 MOST_SOURCES = 4
 
 
@@ -91,11 +94,13 @@ class LogReport(Showable):
 
     Attributes:
         missing: sentences, the gravest first, with the command to run next in back-ticks.
+        next: the command that makes a router of the log; empty if it can train none.
     """
 
     inspection: Inspection
     missing: Sequence[str]
     readiness: Readiness
+    next: str
 
     @staticmethod
     def of(inspection: Inspection, training: Training, sources: Sequence[str] = (CALLS,)) -> LogReport:
@@ -109,6 +114,7 @@ class LogReport(Showable):
             inspection=inspection,
             missing=missing_for_a_router(inspection, sources, can_train=readiness.can_train),
             readiness=readiness,
+            next=command_on(sources, "train", CALLS, "--out", "models/router") if readiness.can_train else "",
         )
 
     def to_json(self) -> dict[str, Json]:

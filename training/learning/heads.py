@@ -34,7 +34,7 @@ from router.forecasting.head import (
     wide_inputs,
 )
 from router.records import BoolArray, Float32Array, FloatArray, IntArray
-from training.prompts.split import folds
+from training.prompts.split import APART, folds
 from training.statistics import blocks
 from training.statistics.blocks import Index, Streamed, evenly
 from training.statistics.ridge import RidgeHeads, RidgePath, is_sparse
@@ -621,8 +621,7 @@ def _held_out(groups: IntArray, seed: int) -> list[BoolArray]:
     count = len(np.unique(groups))
     if count < 2:
         raise TrainingError(
-            f"sessions link all {len(groups):,} prompts to fit on, so none can be held out; "
-            "give more of the log, or drop its session_id if it names no conversation"
+            f"sessions link all {len(groups):,} prompts to fit on, so none can be held out; {APART}"
         )
     fold = folds(groups, min(FOLDS, count), seed)
     return [fold == k for k in np.unique(fold)]

@@ -145,7 +145,8 @@ def usable_models(table: PromptTable, config: Config) -> tuple[PromptTable, list
         raise TrainingError(
             "no call of the log has a known outcome: success (true or false) or score (0 to 1) must say it; "
             "if another column does, name it with --map success=COLUMN or --map score=COLUMN; or let a model "
-            "grade answers: `pointsman import CALLS --out calls.parquet --judge MODEL --dry-run`"
+            "grade answers: "
+            "`pointsman import CALLS --out judged.parquet --judge MODEL --judge-budget 1 --dry-run`"
         )
     if len(models) < 2:
         listed = ", ".join(f"{model}: {count:,}" for model, count in counts.items()) or "none"

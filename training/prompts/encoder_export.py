@@ -53,6 +53,8 @@ EXPORT_VERSION = "2"
 FUSIBLE = ("bert",)
 """Model types whose attention sees all tokens and nothing else, so that one operator can replace it."""
 FUSED_ATTENTION = "pointsman_fused"
+MODEL_FILES = frozenset({".safetensors", ".json", ".txt", ".model"})
+"""Endings of the files that make a network what it is: weights, settings, vocabulary."""
 
 
 def prepared_encoder(choice: str, texts: Sequence[str], cache: Path) -> Path:
@@ -107,12 +109,14 @@ def _source(choice: str) -> str:
 
 
 def _fingerprint(source: str) -> str:
-    """Identify a model: the hash of its weights if it is a folder, else of its name."""
+    """Identify a model: the hash of its weights, vocabulary and settings in a folder, else of its name."""
     digest = hashlib.sha256(EXPORT_VERSION.encode())
-    weights = sorted(Path(source).glob("*.safetensors")) if Path(source).is_dir() else []
-    for file in weights:
+    folder = Path(source)
+    files = [file for file in folder.rglob("*") if file.suffix in MODEL_FILES] if folder.is_dir() else []
+    for file in sorted(files):
+        digest.update(file.relative_to(folder).as_posix().encode())
         digest.update(file.read_bytes())
-    if not weights:
+    if not files:
         digest.update(source.encode())
     return digest.hexdigest()[:16]
 

@@ -49,6 +49,10 @@ class ReadOptions:
     format: str = AUTO
     frames: Mapping[str, pa.Table] = field(default_factory=dict, repr=False)
 
+    def given(self, sources: Sequence[str]) -> list[str]:
+        """Logs as the next command is to be given them: their names, and the columns that are mapped."""
+        return [*sources, *(f"--map={field}={column}" for field, column in self.mapping.items())]
+
 
 @contextmanager
 def calls_of(

@@ -33,6 +33,13 @@ class Split:
     by: Literal["time", "group"]
 
 
+APART = (
+    "give more of the log, or, if its session_id names no conversation, import it and give that file with "
+    "--map session_id=call_id, which takes each call for one"
+)
+"""The way out where sessions link all prompts."""
+
+
 def split_prompts(table: PromptTable, training: Training) -> Split:
     """Split the prompts of a table by the settings' shares and seed; raises as `split_groups`.
 
@@ -74,7 +81,7 @@ def split_groups(
     if len(names) < n_parts:
         raise TrainingError(
             f"{len(groups):,} prompts in {len(names):,} groups can't be split into {n_parts} parts, because "
-            "sessions link them; give more of the log, or drop its session_id if it names no conversation"
+            f"sessions link them; {APART}"
         )
     shuffled = np.random.default_rng(seed).permutation(len(names))
     parts = _parts_by_time(index, sizes, times, shares, shuffled)

@@ -210,7 +210,7 @@ def summarise(
 def _check_mapping(mapping: Mapping[str, str], names: Set[str]) -> None:
     for name, source in mapping.items():
         if name != source and source not in names:
-            there = ", ".join(sorted(names))
+            there = ", ".join(sorted(names)) or "none; import the log, and map that file"
             raise CallLogError(f"no row has {source!r}, which {name!r} is mapped to; names there: {there}")
 
 

@@ -123,6 +123,7 @@ class ReplayOffer:
         by_model: the same by model.
         affordable: how many of the calls that are left the rest of the budget can pay for.
         set_apart: as `ReplayPlan`.
+        graded: whether an outcome rule can call an answer a success; else a judge has to.
     """
 
     prompts: int
@@ -134,6 +135,7 @@ class ReplayOffer:
     budget_usd: float
     spent_usd: float
     set_apart: Mapping[str, int]
+    graded: bool
 
     @property
     def free_usd(self) -> float:
@@ -226,7 +228,7 @@ def select(
 
 
 def offer_of(
-    plan: ReplayPlan, left: Sequence[ReplayCall], budget_usd: float, spent_usd: float
+    plan: ReplayPlan, left: Sequence[ReplayCall], budget_usd: float, spent_usd: float, *, graded: bool
 ) -> ReplayOffer:
     """The offer to make those calls of a plan that are left."""
     prices = ((call.expected_usd, call.at_most_usd) for call in left)
@@ -240,6 +242,7 @@ def offer_of(
         budget_usd=budget_usd,
         spent_usd=spent_usd,
         set_apart=plan.set_apart,
+        graded=graded,
     )
 
 

@@ -16,9 +16,10 @@ from router.serving.completion import THE_MODELS_OWN_FAULT
 from router.settings.sections import Config
 from training.pages.rendering import Showable
 from training.progress import Advance, Reporter
+from training.reading.outcomes.rules import can_call_a_success
 from training.replaying.plan import ReplayCall, ReplayOffer, ReplayPlan, offer_of
 from training.spending.budget import ledger_of, read_lines, spent_in
-from training.spending.paid_calls import CallTerms, Work, billing_of, make_calls, message_of
+from training.spending.paid_calls import CallTerms, Work, billing_of, check_callable, make_calls, message_of
 from training.spending.tally import CallsMade, nothing_made
 
 SOURCE = "replay"
@@ -88,9 +89,11 @@ def replay_agreed(
         ConfigError: the settings send calls through a proxy or gateway, or a key is missing.
     """
     left = unfinished(plan.calls, terms.out)
-    offer = offer_of(plan, left, terms.budget_usd, spent_in(read_lines(ledger_of(terms.out))))
+    spent, graded = spent_in(read_lines(ledger_of(terms.out))), can_call_a_success(config.outcomes.rules)
+    offer = offer_of(plan, left, terms.budget_usd, spent, graded=graded)
     done = None
     if agree is not None and left:
+        check_callable({call.model for call in left}, config)
         agree(offer)
         done = replay_plan(plan, terms, config, reporter.stage("calling models", len(left)))
     elif agree is not None:

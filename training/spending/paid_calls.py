@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,16 +108,25 @@ def make_calls(
         CallLogError: the output can't be written, or another run writes it.
         ConfigError: the settings send calls through a proxy or gateway, or a key is missing.
     """
-    litellm_module()
-    no_detours(None)
-    for model in {call.model for call in work.calls}:
-        connection_of(model, config.of(model))
+    check_callable({call.model for call in work.calls}, config)
     with LineFile(terms.out) as lines, LineFile(ledger_of(terms.out)) as ledger:
         budget = Budget(terms.budget_usd, ledger)
         run = _Run(work, terms, config, lines, budget)
         with one_request_a_call():
             asyncio.run(run.all(work.left(work.calls, lines.lines), advance))
         return run.tally.result(budget.spent)
+
+
+def check_callable(models: Iterable[str], config: Config) -> None:
+    """Refuse, before anybody is asked to pay, what would keep the calls from being made.
+
+    Raises:
+        ConfigError: the settings send calls through a proxy or gateway, or a key is missing.
+    """
+    litellm_module()
+    no_detours(None)
+    for model in models:
+        connection_of(model, config.of(model))
 
 
 def is_finished(attempt: Attempt) -> bool:

@@ -67,6 +67,18 @@ def test_route_writes_the_decision_of_each_line_in_order(
     assert parsed(out) == [loaded.route(prompt).to_json() for prompt in prompts]
 
 
+def test_route_says_at_a_terminal_what_it_waits_for(tmp_path: Path) -> None:
+    rules = tmp_path / "pointsman.yaml"
+    rules.write_text("models: {gpt-5: {}}\nrules: {default: gpt-5}\n", encoding="utf-8")
+    typed, terminal = os.openpty()
+    os.write(typed, b"\x04")
+    command = [sys.executable, "-m", "router.cli", "route", "--router", str(rules)]
+    done = subprocess.run(command, stdin=terminal, capture_output=True, text=True, check=True)
+    assert (done.stdout, "one JSON object a line" in done.stderr) == ("", True)
+    os.close(typed)
+    os.close(terminal)
+
+
 def test_route_decides_only_by_the_expected_router(
     run: Run, router_folder: Path, loaded: Router, tmp_path: Path
 ) -> None:

@@ -3,15 +3,16 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from itertools import accumulate
 from typing import Never
 
 import litellm
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from router.deciding import context_window
-from router.deciding.context_window import GLANCE, ROUGH, SAMPLE, RequestSize
+from router.deciding.context_window import EXACT, GLANCE, ROUGH, SAMPLE, SPREAD, RequestSize, _sampled
 from router.errors import MissingExtra
 from router.forecasting.request_tokens import MEDIA_TOKENS, MOST_NODES, answer_tokens
 from router.records import Json, Request
@@ -201,7 +202,46 @@ def test_of_a_long_text_no_more_than_the_sample_is_counted(counter: Counter) -> 
     text = "".join(map(str, range(1_000_000)))
     assert size_of(text).count() == pytest.approx(len(text), rel=0.01)
     assert sum(map(len, counter.texts)) <= SAMPLE
-    assert {text.find(piece) for piece in (counter.texts[0], counter.texts[-1])} != {-1}
+    assert text.startswith(counter.texts[0][:SPREAD])
+
+
+@given(st.lists(st.text("aé\n字", max_size=9), min_size=1, max_size=30), st.integers(0, 60))
+def test_the_pieces_are_those_of_the_joined_texts(texts: list[str], whole: int) -> None:
+    joined, ends = "\n".join(texts), list(accumulate(map(len, texts)))
+    assume(len(joined) >= 4)
+    spread = [joined[start : start + 4] for start in (0, len(joined) - 4)]
+    cut = "".join(spread[:: max(round(len("".join(spread).encode()) / 8), 1)])
+    assert _sampled(texts, ends, 8, 4, whole) == (joined if len(joined.encode()) <= whole else cut)
+
+
+def test_a_text_up_to_a_length_is_counted_exactly(counter: Counter) -> None:
+    assert size_of("a" * (EXACT - 5)).count() == EXACT
+    assert len("".join(counter.texts)) == EXACT
+
+
+def test_of_text_that_has_more_bytes_fewer_characters_are_counted(counter: Counter) -> None:
+    assert size_of("字" * 50_000).count() == pytest.approx(50_000, rel=0.01)
+    assert sum(map(len, counter.texts)) <= SAMPLE / 3 + SPREAD
+
+
+@pytest.mark.parametrize(
+    ("estimate", "exceeds", "looks"),
+    [
+        pytest.param(11_000.0, True, GLANCE, id="the estimate agrees"),
+        pytest.param(1_000.0, True, GLANCE + ROUGH, id="it does not"),
+    ],
+)
+def test_a_first_look_decides_nearer_a_window_where_the_estimate_agrees(
+    counter: Counter, estimate: float, exceeds: bool, looks: int
+) -> None:
+    assert size_of("a" * 14_000, estimate).exceeds(7_000) is exceeds
+    assert sum(map(len, counter.texts)) == looks
+
+
+def test_without_any_text_nothing_is_counted(counter: Counter) -> None:
+    nothing = [{"role": "user", "content": [1] * (2 * MOST_NODES)}]
+    assert size_of(nothing).count() >= MOST_NODES
+    assert counter.texts == []
 
 
 def test_a_dense_part_in_the_middle_of_a_long_text_is_seen() -> None:

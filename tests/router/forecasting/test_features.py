@@ -15,17 +15,15 @@ from router.forecasting import features as features_module
 from router.forecasting import words
 from router.forecasting.encoder import Encoding
 from router.forecasting.features import (
-    LIST_ITEM,
-    OPTION,
+    LINE_START,
     STRUCTURE,
     Features,
     FeatureSpec,
     _code_marks,
-    _hashed,
     embedded_text,
     featurize,
 )
-from router.forecasting.words import ASCII_WORD, NEGATION, NUMBER, SENTENCE, WORD
+from router.forecasting.words import ASCII_WORD, CODE_WORD, NEGATION, NUMBER, SENTENCE, WORD
 from router.records import Json, Request
 
 SPEC = FeatureSpec(task_types=("chat", "coding"), tags=("eu",), gram_dimensions=64)
@@ -105,19 +103,10 @@ def test_a_short_text_has_the_features_that_arrays_give_it(requests: list[Reques
     short = features_of(*requests)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(words, "SHORT", -1)
-        patch.setattr(features_module, "FEW_CODES", -1)
         patch.setattr(features_module, "SHORT", -1)
         by_arrays = features_of(*requests)
     for field in fields(Features):
         assert getattr(short, field.name).tobytes() == getattr(by_arrays, field.name).tobytes(), field.name
-
-
-@given(st.lists(st.integers(0, 2**32 - 1) | st.sampled_from([3, 67, 131, 2**31 + 3]), max_size=200))
-def test_few_codes_are_hashed_to_the_bits_that_arrays_give(codes: list[int]) -> None:
-    row = _hashed([codes], 64)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(features_module, "FEW_CODES", -1)
-        assert row.tobytes() == _hashed([np.array(codes, np.uint32)], 64).tobytes()
 
 
 @pytest.mark.parametrize(
@@ -183,10 +172,11 @@ def test_labels_mark_the_task_type_and_the_tags_that_training_saw() -> None:
     assert features.task_type.tolist() == [1, -1, -1]
 
 
+CODE = r"(?m)\b(?:def \w+\(|class \w+|function\b|return\b|SELECT\b)|```|[{};]\s*$|=>|#include"
 PLAIN_FORMS: dict[str, Callable[[str], int]] = {
-    r"(?m)\b(?:def \w+\(|class \w+|function\b|return\b|SELECT\b)|```|[{};]\s*$|=>|#include": _code_marks,
-    r"(?m)^[^\S\n]*\(?[A-Za-z][.):]\s": lambda text: len(OPTION.findall(f"\n{text}")),
-    r"(?m)^[^\S\n]*(?:[-*•]|\d+[.)])\s": lambda text: len(LIST_ITEM.findall(f"\n{text}")),
+    CODE: lambda text: _code_marks(text, len(CODE_WORD.findall(text))),
+    r"(?m)^[^\S\n]*\(?[A-Za-z][.):]\s": lambda text: sum(map(bool, LINE_START.findall(f"\n{text}"))),
+    r"(?m)^[^\S\n]*(?:[-*•]|\d+[.)])\s": lambda text: LINE_START.findall(f"\n{text}").count(""),
     r"\d+(?:[.,]\d+)?": lambda text: len(NUMBER.findall(text)),
     r"\b(?:not|except|never|without)\b|n't\b": lambda text: len(NEGATION.findall(text)),
     r"[.!?](?:\s|$)|[\u3002\uff01\uff1f]": lambda text: len(SENTENCE.findall(text)),

@@ -41,7 +41,7 @@ def user(text: Json) -> dict[str, Json]:
 def test_a_usual_request_is_read_whole() -> None:
     request = Request.of([user("a"), user([{"type": "text", "text": "b"}])] * 100)
     assert read_part(request) is request
-    assert fitting_texts(texts := ["a" * 1_000] * 40, READ_TOGETHER) is texts
+    assert fitting_texts(texts := ["a" * 1_000] * 19, READ_TOGETHER) is texts
 
 
 def test_of_very_many_messages_head_tail_and_last_user_turn_are_read() -> None:

@@ -19,15 +19,16 @@ from router.forecasting.request_tokens import (
     request_contents,
     tokens_of_one,
 )
-from router.records import Json, Request
+from router.records import Json, Request, turn_texts
 from tests.router.messages import requests
 
 LONG = "word " * 10_000
 """About 10,000 tokens."""
 
 
-def billed(request: Request, encoded: float = 5.0) -> float:
-    return billed_tokens(request, encoded, encoded)
+def billed(request: Request, encoded: float = 5.0, counted: float | None = None) -> float:
+    said = list(turn_texts(request.messages))
+    return billed_tokens(request, said, encoded, encoded if counted is None else counted)
 
 
 def saying(content: Json, **members: Json) -> Request:
@@ -106,7 +107,7 @@ def test_claude_counts_more_tokens_than_others(called: str, factor: float) -> No
 @pytest.mark.parametrize("content", ["Where is my order?", [{"type": "text", "text": "Where is my order?"}]])
 def test_plain_chat_is_counted_by_the_encoder_alone(content: Json) -> None:
     turns = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": content}]
-    assert billed_tokens(Request.of(turns, parameters={"temperature": 1, "stop": ["x"]}), 7.0, 9.0) == 9.0
+    assert billed(Request.of(turns, parameters={"temperature": 1, "stop": ["x"]}), 7.0, 9.0) == 9.0
 
 
 @pytest.mark.parametrize("kind", sorted(kind for kind, need in PARTS.items() if need != "tools"))
@@ -154,4 +155,4 @@ def test_no_legal_request_costs_less_than_the_encoder_counts(request_: Request, 
 @pytest.mark.parametrize("kind", [["text"], {"a": 1}, 7, None])
 def test_a_part_whose_type_is_no_text_is_counted(kind: Json) -> None:
     request = Request.of([{"role": "user", "content": [{"type": kind, "text": LONG}]}])
-    assert billed_tokens(request, 1.0, 1.0) > 0
+    assert billed(request, 1.0, 1.0) > 0

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from router.forecasting import words as module
 from router.forecasting.features import _grams, _hashed
+from router.forecasting.read_part import tool_wordings
 from router.forecasting.words import (
+    CODE_WORD,
     LONGEST_WORD,
     NEGATION,
     NUMBER,
@@ -24,7 +26,8 @@ from router.forecasting.words import (
 
 TEXTS = st.lists(
     st.sampled_from(
-        "not don't Except never. 1,234.5 7 ٣٣ a.b 。 ΣΑΣ Σ İ x_y http://a/b?c=1 \x1c \x85".split(" ")
+        "not don't Except never. return function(x)=>```SELECT #includes 1,234.5 7 ".split(" ")
+        + "٣٣ a.b 。 ΣΑΣ Σ İ x_y http://a/b?c=1 \x1c \x85".split(" ")
     )
     | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
     | st.sampled_from([" ", "\n", "\t", "\xa0", "", "w" * LONGEST_WORD, "é" * LONGEST_WORD, "1" * 90]),
@@ -51,6 +54,7 @@ def test_pieces_have_the_counts_of_the_whole_text(text: str) -> None:
             longest_number=max(map(len, numbers), default=0),
             sentences=len(SENTENCE.findall(text)),
             negations=len(NEGATION.findall(text.lower())),
+            code_words=len(CODE_WORD.findall(text)),
         )
 
 
@@ -68,7 +72,7 @@ def test_grams_are_the_hashes_of_the_words_and_of_their_pairs(text: str, most: i
 
 def test_words_beside_the_prompt_are_hashed_after_a_mark() -> None:
     tools = [{"name": "find", "description": "12"}]
-    codes = _grams(pieces_of("hi"), ["not 12"], tools)
+    codes = _grams(pieces_of("hi"), ["not 12"], tool_wordings(tools))
     assert list(codes) == [crc32(gram) for gram in (b"hi", b"s:not", b"s:##", b"t:find", b"t:12")]
 
 

@@ -357,6 +357,11 @@ def test_settings_beyond_any_file_are_refused_before_they_are_built() -> None:
         parse_config("#" * 2_000_000, name="x.yaml")
 
 
+def test_a_file_that_is_not_there_can_be_made(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no such file; `pointsman init MODEL\.\.\.` writes one"):
+        load_config(tmp_path / "pointsman.yaml")
+
+
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_bytes(b"\xff\xfe"), Path.mkdir])
 def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path, make: object) -> None:
     assert callable(make)

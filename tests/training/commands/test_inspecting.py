@@ -34,6 +34,16 @@ def test_inspect_prints_json(
     assert alone.startswith("Only one model, small")
 
 
+def test_a_log_that_can_train_ends_with_the_command_that_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [row for model in ("small", "large") for row in many(50, model=model)]
+    log = write_lines(tmp_path / "calls.jsonl", *(row | {"asked": row.pop("prompt")} for row in rows))
+    run(monkeypatch, log, "--map", "prompt=asked")
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == f"next: pointsman train {log} --map=prompt=asked --out models/router"
+
+
 def test_inspect_writes_tables_a_page_and_the_bad_rows(
     log: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

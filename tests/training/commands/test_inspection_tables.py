@@ -42,6 +42,12 @@ def test_models_whose_names_do_not_fit_beside_each_other_are_numbered(
     assert "(3)" not in shown(found, monkeypatch, 200)
 
 
+def test_models_that_a_matrix_leaves_out_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"m{number}" for number in range(tables.MOST_MODELS + 2)]
+    found = inspected(tmp_path, *(row for name in names for row in many(2, model=name)))
+    assert shown(found, monkeypatch, 80).count("and 2 more models; --json has all") == 2
+
+
 def test_groups_left_out_are_counted_and_groups_without_a_name_are_no_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,6 +58,14 @@ def test_groups_left_out_are_counted_and_groups_without_a_name_are_no_table(
     assert "and 3 earlier; --json has all" in text
     assert "no call has a task type" in text
     assert "(none)" not in text
+
+
+@pytest.mark.parametrize(("change", "named"), [({}, False), ({"propensity": 0.5}, True)])
+def test_a_column_that_would_be_zero_throughout_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, float], named: bool
+) -> None:
+    rows = [row | change for row in many(4, model="m")]
+    assert ("propen-" in shown(inspected(tmp_path, *rows), monkeypatch, 80)) == named
 
 
 def test_what_nobody_knows_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

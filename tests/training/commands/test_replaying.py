@@ -106,6 +106,23 @@ def test_a_dry_run_says_what_it_would_cost_and_calls_nobody(
     assert (provider.requests, out.exists(), ledger_of(out).exists()) == ((), False, False)
 
 
+def test_what_nobody_would_grade_and_a_missing_key_are_said_before_the_question(
+    replay: Replay, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    _, said, messages = replay("--out", out, "--budget", 1)
+    assert "can call an answer a success" in (said + messages).split("Make 3 calls")[0]
+    monkeypatch.delenv(KEY_VARIABLE)
+    code, said, messages = replay("--out", out, "--budget", 1)
+    assert (code, "Make 3 calls" in said + messages) == (1, False)
+    assert f"'{KEY_VARIABLE}' is not set" in " ".join(messages.split())
+
+
+def test_a_replay_that_answered_nothing_ends_with_no_command(replay: Replay, out: Path) -> None:
+    _, _, said = replay("--out", out, "--budget", 0, "--yes")
+    assert "next:" not in said
+
+
 def test_a_dry_run_says_how_many_calls_the_budget_bears(replay: Replay, out: Path) -> None:
     _, said, _ = replay("--out", out, "--budget", 1, "--dry-run", "--json")
     plan = parsed(said)

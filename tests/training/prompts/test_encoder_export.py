@@ -129,15 +129,17 @@ def test_the_hash_names_the_files_that_were_written_and_the_window(own_encoder: 
     assert export._digest(copy, replace(info, max_tokens=128)) != info.sha256
 
 
-def test_other_weights_at_the_same_path_are_exported_anew(own_folder: Path) -> None:
+@pytest.mark.parametrize("changed", ["model.safetensors", "sentence_bert_config.json", "tokenizer.json"])
+def test_a_changed_file_at_the_same_path_is_exported_anew(own_folder: Path, changed: str) -> None:
     before = export._fingerprint(str(own_folder))
-    weights = own_folder / "model.safetensors"
-    kept = weights.read_bytes()
+    file = own_folder / changed
+    kept = file.read_bytes()
     try:
-        weights.write_bytes(kept + b" ")
+        file.write_bytes(kept + b" ")
         assert export._fingerprint(str(own_folder)) != before
     finally:
-        weights.write_bytes(kept)
+        file.write_bytes(kept)
+    assert export._fingerprint(str(own_folder)) == before
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import pytest
 
 from router.errors import CallLogError, TooManyRejects
 from tests.training.logs import call, read, read_rows, write_lines
+from tests.training.readers.example_otel import SPAN, request
 from training.reading import read_pass
 from training.reading.calls import remove_unfinished, write_calls
 from training.reading.read_pass import start_daft
@@ -145,6 +146,12 @@ def test_a_mapped_name_that_no_json_line_has_is_refused(tmp_path: Path) -> None:
         CallLogError, match=r"no row has 'won', which 'success' is mapped to; names there: .*ok"
     ):
         read(tmp_path, path, mapping={"success": "won"})
+
+
+def test_spans_have_no_columns_to_map_before_they_are_imported(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "spans.jsonl", request(SPAN))
+    with pytest.raises(CallLogError, match="names there: none; import the log, and map that file"):
+        read(tmp_path, path, mapping={"session_id": "call_id"})
 
 
 def test_every_damaged_file_is_named(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from training.comparing.blocks import Block, ratio
 from training.comparing.estimating.logged import Logged, known_share
 from training.comparing.estimating.outcome_model import FOLDS, expected_cost, expected_success
 from training.comparing.estimating.propensities import Propensities, propensities_of
-from training.prompts.split import folds
+from training.prompts.split import APART, folds
 from training.statistics.intervals import Interval, Sums, interval
 
 DIRECT = "direct method"
@@ -130,7 +130,7 @@ def study_of(logged: Logged, covariates: FloatArray, *, seed: int = 0) -> Study:
     if covariates.shape[0] != len(logged.traffic) or not np.isfinite(covariates).all():
         raise ValueError(f"covariates of shape {covariates.shape} must be finite, one row a prompt")
     if n_clusters < 2:
-        raise CallLogError(f"{n_clusters} session or prompt can't be judged off-policy; give a longer log")
+        raise CallLogError(f"{n_clusters} session or prompt can't be judged off-policy; {APART}")
     fold = folds(logged.clusters, min(FOLDS, n_clusters), seed)
     propensities = propensities_of(logged, covariates, fold, seed=seed)
     success = expected_success(logged.success, logged.calls, covariates, fold)

@@ -142,6 +142,11 @@ def votes_on_call(rules: Sequence[OutcomeRule], call: CallEvidence) -> RuleVotes
     return votes
 
 
+def can_call_a_success(rules: Sequence[OutcomeRule]) -> bool:
+    """Whether a rule can say of an answer alone, without a user or a judge, that it succeeded."""
+    return any(rule.function or (rule.otherwise and rule.otherwise.success) for rule in rules)
+
+
 def source_of(rule: OutcomeRule, logged: str | None) -> str:
     """The `outcome_source` of an outcome that `rule` decided.
 
