@@ -240,7 +240,9 @@ class CostTally:
         tally = cls()
         for one, value in zip(fields(cls), values, strict=True):
             kind = type(getattr(tally, one.name))
-            setattr(tally, one.name, kind(dict(value)) if kind is Counter else kind(value))
+            setattr(
+                tally, one.name, Counter(dict(zip(*value, strict=True))) if kind is Counter else kind(value)
+            )
         return tally
 
     def line(self, group: Group) -> CostLine:
@@ -272,7 +274,7 @@ class CostTally:
 
 def _plain(value: Json) -> Json:
     if isinstance(value, Counter):
-        return list(value.items())
+        return [list(value), list(value.values())]
     return sorted(value) if isinstance(value, set) else value
 
 

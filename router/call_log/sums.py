@@ -17,12 +17,14 @@ from router.call_log.marks import Span, log_read
 from router.call_log.store import with_feedback
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Select, Subquery
+    from sqlalchemy import ColumnElement, Connection, Select, Subquery
 
     from router.records import Json
 
-SUMMED_COLUMNS = COST_COLUMNS | {"chosen_model", "outcome_source", "score", "success"}
+SUMMED_COLUMNS = COST_COLUMNS | {"chosen_model", "confidence", "outcome_source", "score", "success"}
 """What the sums read of a call."""
+FORECAST_UNIT = 1e-4
+"""Forecast chances of success are summed as whole numbers of this, so that every order gives the same sum."""
 SEPARATOR = "\x1f"
 """Between the sessions of a group."""
 _LABELS = (
@@ -35,7 +37,7 @@ _LABELS = (
     "outcome_source",
     "error",
 )
-_NUMBERS = (*TOKENS, "cost_usd", "baseline_cost_usd", "latency_s", "score")
+_NUMBERS = (*TOKENS, "cost_usd", "baseline_cost_usd", "latency_s", "score", "confidence")
 _PROBE = "SELECT ln(1)"
 _REPAIRED = "\ufffd"
 """In a text that may be damaged."""
@@ -45,8 +47,9 @@ def sums_of(url: str | Path, spans: Iterable[Span]) -> Iterator[list[dict[str, J
     """The calls of each span in groups that share their labels and success; failed attempts their time, too.
 
     Each group has the number of its `calls`, the sums of its numbers over the known ones, the `latencies` of
-    its calls as numbers of their bins, and their `sessions` (a call without one is its own). None in the
-    place of a span: the database can't tell them exactly, as where a row is damaged; read the rows instead.
+    its calls as numbers of their bins, their `sessions` (a call without one is its own) and, where success is
+    known, the `forecasts` in the same order, "" for none. None in the place of a span: the database can't
+    tell them exactly, as where a row is damaged; read the rows instead.
 
     Raises:
         CallLogError: there is no such log, or it can't be read.
@@ -92,6 +95,7 @@ def _is_whole(group: Mapping[str, Json]) -> bool:
         and all(isinstance(text, str | None) and _REPAIRED not in (text or "") for text in texts)
         and not any(isinstance(group[name], float) for name in TOKENS)
         and group["sessions"].count(SEPARATOR) + 1 == group["calls"]
+        and (group["success"] is None or group["forecasts"].count(",") + 1 == group["calls"])
     )
 
 
@@ -99,8 +103,7 @@ def _grouped(rows: Subquery, *, is_sqlite: bool) -> Select[tuple[Json]]:
     c = rows.c
     known = and_(c.cost_usd.is_not(None), c.baseline_cost_usd.is_not(None))
     latency = case((c.latency_s > LEAST_LATENCY_S, c.latency_s), (c.latency_s.is_not(None), LEAST_LATENCY_S))
-    place = func.ln(latency) / math.log(LATENCY_STEP)
-    near = cast(place, Integer)  # SQLite cuts off, PostgreSQL rounds
+    forecast = case((c.confidence.between(0.0, 1.0), _floor(c.confidence / FORECAST_UNIT + 0.5)))
     joined = func.group_concat if is_sqlite else func.string_agg
     keys = [
         *(c[name] for name in _LABELS),
@@ -120,10 +123,16 @@ def _grouped(rows: Subquery, *, is_sqlite: bool) -> Select[tuple[Json]]:
         "latency": func.sum(c.latency_s),
         "least_latency": func.min(c.latency_s),
         "most_latency": func.max(c.latency_s),
-        "latencies": joined(cast(near - case((near > place, 1), else_=0), Text), ","),
+        "latencies": joined(_floor(func.ln(latency) / math.log(LATENCY_STEP)), ","),
         "sessions": joined(func.coalesce(func.nullif(c.session_id, ""), c.call_id), SEPARATOR),
+        "forecasts": joined(case((c.success.is_not(None), func.coalesce(forecast, ""))), ","),
         "scored": func.count(c.score),
         "fallbacks": func.count(case((c.chosen_model != c.model, 1))),
         "odd": func.count(case((or_(*(c[name] > math.inf for name in _NUMBERS)), 1))),
     }
     return select(*keys, *(one.label(name) for name, one in sums.items())).group_by(*keys)
+
+
+def _floor(number: ColumnElement[Json]) -> ColumnElement[str]:
+    near = cast(number, Integer)  # SQLite cuts off, PostgreSQL rounds
+    return cast(near - case((near > number, 1), else_=0), Text)

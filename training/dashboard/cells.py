@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from base64 import b64decode, b64encode
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,9 +13,10 @@ from typing import NamedTuple, Self
 from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
 
 from router.call_log.costs import CostTally
-from router.call_log.sums import SEPARATOR
+from router.call_log.sums import FORECAST_UNIT, SEPARATOR
 from router.records import IntArray, Json
 
 RANDOM_GROUPS = 50
@@ -30,7 +33,7 @@ class Key(NamedTuple):
     version: str | None
 
 
-ATTEMPTS, FAILED, KNOWN, SUCCEEDED = range(4)
+ATTEMPTS, FAILED, KNOWN, SUCCEEDED, FORECAST_CALLS, FORECAST_SUCCEEDED, FORECAST = range(7)
 """Rows of `Cell.rates`."""
 
 
@@ -39,8 +42,9 @@ class Cell:
     """The sums of one key while the rows go by; cells add up.
 
     Attributes:
-        rates: shape (4, RANDOM_GROUPS): all rows, those with an error, answered calls with a known success,
-            and the successful ones.
+        rates: shape (7, RANDOM_GROUPS): all rows, those with an error, answered calls with a known success,
+            and the successful ones; those with a known success and a forecast, the successful ones, and the
+            sum of their forecast chances in units of `FORECAST_UNIT`.
         graded: answered calls with a score but no success.
         outcomes: answered calls of known outcome by its source.
         errors: failed attempts by kind.
@@ -49,7 +53,7 @@ class Cell:
     """
 
     costs: CostTally = field(default_factory=CostTally)
-    rates: IntArray = field(default_factory=lambda: np.zeros((4, RANDOM_GROUPS), np.int64))
+    rates: IntArray = field(default_factory=lambda: np.zeros((7, RANDOM_GROUPS), np.int64))
     graded: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
@@ -70,6 +74,10 @@ class Cell:
         if row["success"] is not None:
             self.rates[KNOWN, group] += 1
             self.rates[SUCCEEDED, group] += bool(row["success"])
+            if (chance := row["confidence"]) is not None and 0 <= chance <= 1:
+                self.rates[FORECAST_CALLS, group] += 1
+                self.rates[FORECAST_SUCCEEDED, group] += bool(row["success"])
+                self.rates[FORECAST, group] += math.floor(chance / FORECAST_UNIT + 0.5)
         elif row["score"] is not None:
             self.graded += 1
         if row["success"] is not None or row["score"] is not None:
@@ -91,10 +99,20 @@ class Cell:
         if success is not None:
             self.rates[KNOWN] += rows
             self.rates[SUCCEEDED] += rows * success
+            self._add_forecasts(np.array(sessions), np.array(group["forecasts"].split(",")), success)
         else:
             self.graded += scored
         if known := scored if success is None else calls:
             self.outcomes[group["outcome_source"] or "unnamed"] += known
+
+    def _add_forecasts(self, sessions: IntArray, texts: NDArray[np.str_], success: int) -> None:
+        """Count the calls of a group that have a forecast."""
+        given = texts != ""
+        calls = np.bincount(sessions[given], minlength=RANDOM_GROUPS)
+        sums = np.bincount(sessions[given], texts[given].astype(np.float64), RANDOM_GROUPS)
+        self.rates[FORECAST_CALLS] += calls
+        self.rates[FORECAST_SUCCEEDED] += calls * success
+        self.rates[FORECAST] += sums.astype(np.int64)
 
     def merge(self, other: Self) -> None:
         """Count the rows that another cell counted."""
@@ -189,14 +207,15 @@ def from_text(text: str) -> dict[Key, Cell]:
 
 def _values(cell: Cell) -> list[Json]:
     counted = [list(cell.outcomes.items()), list(cell.errors.items()), sorted(cell.minutes)]
-    return [cell.costs.to_json(), cell.rates.tolist(), cell.graded, cell.fallbacks, *counted]
+    rates = b64encode(cell.rates.astype("<i8").tobytes()).decode()
+    return [cell.costs.to_json(), rates, cell.graded, cell.fallbacks, *counted]
 
 
 def _cell(values: list[Json]) -> Cell:
     costs, rates, graded, fallbacks, outcomes, errors, minutes = values
     return Cell(
         costs=CostTally.from_json(costs),
-        rates=np.array(rates, np.int64),
+        rates=np.frombuffer(b64decode(rates), "<i8").reshape(-1, RANDOM_GROUPS).astype(np.int64),
         graded=graded,
         outcomes=Counter(dict(outcomes)),
         errors=Counter(dict(errors)),

@@ -23,17 +23,18 @@ class Rate:
     """A share of calls.
 
     Attributes:
-        part, whole: calls by random group of sessions, shape (RANDOM_GROUPS,).
+        part, whole: calls by random group of sessions, shape (RANDOM_GROUPS,); of a forecast, `part` is the
+            sum of the chances.
     """
 
-    part: IntArray
+    part: IntArray | FloatArray
     whole: IntArray
 
     @property
     def value(self) -> float:
         """The share; NaN without calls."""
         calls = int(self.whole.sum())
-        return int(self.part.sum()) / calls if calls else math.nan
+        return float(self.part.sum()) / calls if calls else math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +73,26 @@ def change(name: str, now: Rate, before: Rate, *, good: bool, comparisons: int =
     Args:
         comparisons: that are looked at together; the intervals hold for all of them at once (Bonferroni).
     """
+    return _compared(name, now, before, _of_calls(now, before), good=good, comparisons=comparisons)
+
+
+def against_forecast(name: str, actual: Rate, forecast: Rate, *, comparisons: int = 1) -> RateChange:
+    """Compare the successes of calls with the chances that were forecast for these calls, as `change` does.
+
+    A forecast does not vary with the calls' outcomes, so only the successes' own variance is a lower bound.
+    """
+    return _compared(name, actual, forecast, _of_calls(actual), good=True, comparisons=comparisons)
+
+
+def _compared(
+    name: str, now: Rate, before: Rate, least_variance: float, *, good: bool, comparisons: int
+) -> RateChange:
     low = high = math.nan
     if min(np.count_nonzero(now.whole), np.count_nonzero(before.whole)) >= LEAST_GROUPS:
-        margin = _quantile(comparisons) * math.sqrt(max(_between_groups(now, before), _of_calls(now, before)))
+        variance = max(_between_groups(now, before), least_variance)
+        margin = _quantile(comparisons) * math.sqrt(variance)
         difference = now.value - before.value
-        low, high = difference - margin, difference + margin
+        low, high = max(difference - margin, -1.0), min(difference + margin, 1.0)
     return RateChange(name=name, now=now.value, before=before.value, low=low, high=high, good=good)
 
 

@@ -8,8 +8,22 @@ from datetime import date, tzinfo
 
 from router.call_log.costs import CostLine
 from router.call_log.marks import Span, first_and_last
-from training.dashboard.cells import ATTEMPTS, FAILED, KNOWN, SUCCEEDED, Cell, Key, by_group, by_key, merged
-from training.dashboard.changes import Rate, RateChange, change
+from router.call_log.sums import FORECAST_UNIT
+from training.dashboard.cells import (
+    ATTEMPTS,
+    FAILED,
+    FORECAST,
+    FORECAST_CALLS,
+    FORECAST_SUCCEEDED,
+    KNOWN,
+    SUCCEEDED,
+    Cell,
+    Key,
+    by_group,
+    by_key,
+    merged,
+)
+from training.dashboard.changes import Rate, RateChange, against_forecast, change
 from training.dashboard.counting import Advance
 from training.dashboard.kept import Cells, KeptCells
 from training.dashboard.query import FILTERS, Query, filter_values
@@ -56,6 +70,8 @@ class Screen:
         span: None: the log holds no call at all.
         before: the sums of the period of the same length before; None where there is no such period.
         changes: rates now and before, the whole first, then of the models.
+        forecasts: success and what was forecast for the same calls, likewise; empty without forecasts.
+        aside: share of attempts that the rule table decided, now and before; None as `before`.
         groups: lines by grouping, the dearest first.
         days: lines in the order of time.
         choices: values that each filter can have in this period.
@@ -67,6 +83,8 @@ class Screen:
     total: Line
     before: Line | None
     changes: Sequence[RateChange]
+    forecasts: Sequence[RateChange]
+    aside: RateChange | None
     groups: Mapping[str, Sequence[Line]]
     days: Sequence[Line]
     versions: Sequence[VersionTime]
@@ -109,6 +127,8 @@ def screen(kept: KeptCells, query: Query, advance: Advance = lambda _: None) -> 
         total=total,
         before=before,
         changes=_changes(total, before, groups["model"], was),
+        forecasts=_forecasts(total, groups["model"]),
+        aside=change("", _aside(flat), _aside(then), good=False) if before else None,
         groups=groups,
         days=_days(wanted, kept.zone),
         versions=_versions(wanted, kept.zone),
@@ -197,6 +217,24 @@ def _changes(
             change(f"failed attempts{_of(name)}", now.failures, then.failures, good=False, comparisons=both),
         )
     ]
+
+
+def _forecasts(total: Line, models: Sequence[Line]) -> list[RateChange]:
+    """Of all calls, and of each model where several have forecasts."""
+    known = [line for line in models if line.cell.rates[FORECAST_CALLS].any()]
+    lines = [total, *known] if len(known) > 1 else [total] if known else []
+    return [against_forecast(line.name, *_forecast(line.cell), comparisons=len(lines)) for line in lines]
+
+
+def _forecast(cell: Cell) -> tuple[Rate, Rate]:
+    calls, succeeded, chances = cell.rates[[FORECAST_CALLS, FORECAST_SUCCEEDED, FORECAST]]
+    return Rate(part=succeeded, whole=calls), Rate(part=chances * FORECAST_UNIT, whole=calls)
+
+
+def _aside(cells: Sequence[tuple[Key, Cell]]) -> Rate:
+    """Share of attempts that the rule table decided."""
+    by_rule = merged(cell for key, cell in cells if key.source == "rule")
+    return Rate(part=by_rule.rates[ATTEMPTS], whole=merged(cell for _, cell in cells).rates[ATTEMPTS])
 
 
 def _of(model: str) -> str:

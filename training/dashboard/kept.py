@@ -17,7 +17,7 @@ from router.call_log.marks import Span, call_marks, feedback_mark, feedback_mark
 from training.dashboard.cells import Cell, Key, from_text, to_text
 from training.dashboard.counting import Advance, cells_by_span
 
-FORMAT = 1
+FORMAT = 2
 """Version of the kept cells: another one has a file of its own."""
 _TABLE = """CREATE TABLE IF NOT EXISTS spans (
     start TEXT, stop TEXT, calls TEXT, all_feedback TEXT, feedback TEXT, cells TEXT, PRIMARY KEY (start, stop)

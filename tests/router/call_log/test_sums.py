@@ -15,7 +15,7 @@ DAY = (datetime(2026, 9, 14, tzinfo=UTC), datetime(2026, 9, 15, tzinfo=UTC))
 def written(url: str | Path) -> str:
     log = write_log(
         url,
-        record("a", session_id="s", latency_s=0.0),
+        record("a", session_id="s", latency_s=0.0, confidence=0.73216),
         record("b", session_id="", cost_usd=None),
         record("c"),
         failed("c-1"),
@@ -34,6 +34,8 @@ def check(url: str) -> None:
     assert len(groups) == 3
     assert (good["calls"], good["known_cost"], good["cost"], good["input_tokens"]) == (2, 1, 0.001, 20)
     assert sorted(good["sessions"].split(SEPARATOR)) == ["b", "s"]
+    by_session = dict(zip(good["sessions"].split(SEPARATOR), good["forecasts"].split(","), strict=True))
+    assert by_session == {"s": "7322", "b": ""}
     assert sorted(good["latencies"].split(",")) == ["-36", "-698"]
     assert by_success[True, None]["failed_at"].isoformat() == "2026-09-14T12:00:00+00:00"
 

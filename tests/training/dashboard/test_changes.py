@@ -7,7 +7,7 @@ import pytest
 
 from router.records import IntArray
 from training.dashboard.cells import RANDOM_GROUPS
-from training.dashboard.changes import Rate, change
+from training.dashboard.changes import Rate, against_forecast, change
 
 
 def rate(part: IntArray, whole: IntArray) -> Rate:
@@ -37,6 +37,20 @@ def test_the_interval_holds_nothing_changed_in_about_nineteen_of_twenty(together
         <= one.high
         for i in range(300)
     )
+    assert 0.91 <= covered / 300 <= 0.99
+
+
+@pytest.mark.parametrize(
+    "together", [pytest.param(False, id="independent"), pytest.param(True, id="sessions")]
+)
+def test_the_interval_holds_a_true_forecast_in_about_nineteen_of_twenty(together: bool) -> None:
+    covered = 0
+    for seed in range(300):
+        actual = drawn(seed, 0.7, together=together)
+        one = against_forecast(
+            "", actual, Rate(part=np.full(RANDOM_GROUPS, 0.7) * actual.whole, whole=actual.whole)
+        )
+        covered += one.low <= 0 <= one.high
     assert 0.91 <= covered / 300 <= 0.99
 
 

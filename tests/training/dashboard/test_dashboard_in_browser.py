@@ -138,6 +138,7 @@ def test_what_was_saved_got_worse_and_cost_is_open_and_the_rest_is_folded(visit:
         "By model",
         "Who decided",
         "Failures by model",
+        "Drift: is it as forecast?",
         "Day by day",
         "By version",
         "Latest calls",

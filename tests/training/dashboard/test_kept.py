@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from router.call_log.costs import GROUPINGS, CostLine, CostTally, cost_report
 from router.call_log.log import CallRecord, read_rows
 from router.call_log.marks import Span
-from router.call_log.sums import sums_of
+from router.call_log.sums import FORECAST_UNIT, sums_of
 from router.records import Json
 from tests.services.postgres import Postgres
 from tests.services.runtime_log import NOON, failed, give, record, write_log
@@ -50,6 +50,7 @@ def made_calls(number: int, seed: int = 0) -> list[CallRecord]:
                 cost_usd=draw.choice([None, 0.001, 0.003]),
                 baseline_cost_usd=draw.choice([None, 0.002]),
                 success=draw.choice([None, True, False]),
+                confidence=draw.choice([None, 0.0, 0.73215, draw.random(), 1.0]),
             )
         )
     return calls
@@ -79,7 +80,12 @@ def same_as_costs(kept: KeptCells) -> None:
     assert [line.name for line in shown.days] == sorted(filter(None, days))
     for line in shown.days:
         assert asdict(line.costs) == {"group": (line.name,), **figures_of(days[line.name])}
+    assert (shown.total.cell.rates == merged(cells_of(rows).values()).rates).all()
     answered = [row for row in rows if not row["error"]]
+    forecast = [row for row in answered if None not in {row["success"], row["confidence"]}]
+    assert shown.forecasts[0].before == pytest.approx(
+        sum(row["confidence"] for row in forecast) / len(forecast), abs=FORECAST_UNIT
+    )
     assert shown.total.cell.known == sum(row["success"] is not None for row in answered)
     succeeded = sum(bool(row["success"]) for row in answered)
     assert shown.total.success.value == pytest.approx(succeeded / shown.total.cell.known)

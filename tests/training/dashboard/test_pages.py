@@ -82,6 +82,44 @@ def test_what_got_worse_is_in_the_headline(url: str) -> None:
     assert "1 figure got worse" in dashboard_page(site_of(url), Query())
 
 
+def test_success_is_held_against_its_forecast(url: str) -> None:
+    calls = [
+        record(
+            f"{model}-{i}",
+            model=model,
+            time=NOON + i,
+            success=i % 10 < successes,
+            confidence=0.8,
+            decision_source="learned" if i % 4 else "rule",
+        )
+        for model, successes in (("small", 5), ("large", 8))
+        for i in range(400)
+    ]
+    found = screen_of(write_log(url, *calls))
+    assert [(one.name, round(one.before, 6), one.now, one.verdict) for one in found.forecasts] == [
+        ("", 0.8, 0.65, "worse"),
+        ("small", 0.8, 0.5, "worse"),
+        ("large", 0.8, 0.8, "no clear change"),
+    ]
+    page = dashboard_page(site_of(url), WHOLE)
+    assert "less than forecast" in page
+    assert "--traffic" in page
+    assert "The rule table decided" not in page, "the whole log has no earlier period"
+
+
+def test_calls_of_the_rule_table_are_compared_with_the_period_before(url: str) -> None:
+    calls = [
+        record(f"{week}-{i}", time=NOON + (7 * week + i % 7) * DAY, decision_source=source)
+        for week, source in enumerate(("learned", "rule"))
+        for i in range(200)
+    ]
+    page = dashboard_page(site_of(write_log(url, *calls)), Query(days=7))
+    assert (
+        "The rule table decided 100.0\xa0% of the attempts, before 0.0\xa0% (+98.0 to +100.0 points)" in page
+    )
+    assert "No call has both a forecast and a known success" in page
+
+
 def test_the_whole_log_has_nothing_to_be_compared_with(url: str) -> None:
     found = screen_of(write_log(url, record("a"), record("b", time=NOON + DAY)))
     assert (found.before, found.changes) == (None, [])
