@@ -5,14 +5,17 @@ from __future__ import annotations
 from datetime import datetime, tzinfo
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from router.cli.accounts import LogAt, zone_named
 from router.cli.console import AsJson, app, html_pages, print_json, progress_bars, say
 from router.errors import MissingExtra
-from training.commands.offline import CACHE, Cache
+from training.commands.offline import CACHE, TRACKING, Cache, Tracking
+
+if TYPE_CHECKING:
+    from training.dashboard.registered import RegisteredRouter
 
 
 @app.command("dashboard")
@@ -26,6 +29,11 @@ def dashboard_command(
     show_text: Annotated[
         bool, typer.Option("--show-text", help="Let a call's page show the texts that the log holds.")
     ] = False,
+    registered: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Show what the registry says of this router's versions."),
+    ] = None,
+    tracking_uri: Tracking = TRACKING,
     cache: Cache = CACHE,
     as_json: AsJson = False,
 ) -> None:
@@ -38,7 +46,9 @@ def dashboard_command(
     from training.dashboard.pages import Site, dashboard_page
     from training.dashboard.query import Query
 
-    site = Site(kept=KeptCells(log, cache, zone_named(timezone)), timezone=timezone, show_text=show_text)
+    kept = KeptCells(log, cache, zone_named(timezone))
+    router = _registered(registered, tracking_uri) if registered else None
+    site = Site(kept=kept, timezone=timezone, show_text=show_text, router=router)
     with progress_bars() as progress:
         dashboard_page(site, Query(), progress.stage("reading calls", None))
     hosts = list(LOCAL) if host in LOCAL else ["*"]
@@ -53,6 +63,16 @@ def dashboard_command(
     else:
         say(f"The dashboard of {site.log}: {url} (Ctrl-C ends it)")
     uvicorn.Server(settings).run(sockets=[listening])
+
+
+def _registered(name: str, tracking_uri: str) -> RegisteredRouter:
+    """The router, once the registry has answered; raises RouterError."""
+    from training.dashboard.registered import RegisteredRouter
+    from training.tracking.versions import RouterRegistry
+
+    router = RegisteredRouter(RouterRegistry(tracking_uri), name)
+    router.ask()
+    return router
 
 
 def _write_costs_page(

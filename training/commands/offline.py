@@ -65,7 +65,13 @@ Register = Annotated[str | None, typer.Option(help="Register the router in MLflo
 Alias = Annotated[
     str | None, typer.Option(help="Alias to point to the registered version, such as challenger.")
 ]
-Tracking = Annotated[str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="Where MLflow records the run.")]
+Tracking = Annotated[
+    str,
+    typer.Option(
+        envvar="MLFLOW_TRACKING_URI",
+        help="MLflow's server or database, with its runs and registered versions.",
+    ),
+]
 CACHE = Path(platformdirs.user_cache_dir("pointsman"))
 
 

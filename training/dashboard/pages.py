@@ -21,6 +21,7 @@ from training.dashboard.counting import Advance
 from training.dashboard.figures import TITLES, Screen, screen
 from training.dashboard.kept import KeptCells
 from training.dashboard.query import PERIODS, Query
+from training.dashboard.registered import RegisteredRouter
 from training.pages.rendering import packaged, render, typeset_by
 from training.whole_file import check_place, write_whole
 
@@ -51,11 +52,13 @@ class Site:
     Attributes:
         timezone: name of the cells' zone.
         show_text: whether a call's page shows the texts that the log holds.
+        router: whose versions the registry describes.
     """
 
     kept: KeptCells
     timezone: str = "UTC"
     show_text: bool = False
+    router: RegisteredRouter | None = None
 
     @property
     def log(self) -> str:
@@ -141,6 +144,8 @@ def _page(site: Site, figures: Screen, *, latest: Sequence[Mapping[str, Json]], 
         "period": lambda span: _period(span, site.kept.zone),
         "spending": spending(figures.days, figures.versions),
         "success": success(figures.days, figures.versions),
+        "router": site.router.name if site.router else "",
+        "registered": site.router.said() if site.router else None,
     }  # fmt: skip
     return _render("page.html.j2", values)
 

@@ -64,6 +64,11 @@ class TrainedVersion:
     metrics: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def reasons(self) -> str:
+        """Why it was promoted or not, or left again, as `retrain` and `watch` wrote it; "" if neither did."""
+        return "; ".join(value for key, value in sorted(self.tags.items()) if key.endswith(".reasons"))
+
     def to_json(self) -> dict[str, Json]:
         """What `pointsman versions --json` prints of a version."""
         return {
