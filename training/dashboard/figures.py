@@ -96,6 +96,11 @@ class Screen:
         return " or ".join(sorted(self.total.cell.costs.baselines)) or "an always-strong model"
 
     @property
+    def below_forecast(self) -> bool:
+        """Whether the intervals show successes, of all calls or of a model, to be fewer than forecast."""
+        return any(one.verdict == "worse" for one in self.forecasts)
+
+    @property
     def worse(self) -> Sequence[RateChange]:
         """What the intervals show to have got worse."""
         return [one for one in self.changes if one.verdict == "worse"]

@@ -124,6 +124,8 @@ def answer_sentence(figures: Screen) -> str:
         saved = f"Saved {dollars(costs.saved_usd)} against always {figures.baseline}"
     if figures.worse:
         return f"{saved}; something got worse"
+    if figures.below_forecast:
+        return f"{saved}; successes are fewer than forecast"
     compared = any(not math.isnan(one.low) for one in figures.changes)
     return (
         f"{saved}; nothing is shown to be worse"

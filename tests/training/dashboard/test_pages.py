@@ -82,7 +82,7 @@ def test_what_got_worse_is_in_the_headline(url: str) -> None:
     assert "1 figure got worse" in dashboard_page(site_of(url), Query())
 
 
-def test_success_is_held_against_its_forecast(url: str) -> None:
+def test_success_is_held_against_its_forecast(url: str, tmp_path: Path) -> None:
     calls = [
         record(
             f"{model}-{i}",
@@ -102,8 +102,11 @@ def test_success_is_held_against_its_forecast(url: str) -> None:
         ("large", 0.8, 0.8, "no clear change"),
     ]
     page = dashboard_page(site_of(url), WHOLE)
+    assert answer_sentence(found).endswith("; successes are fewer than forecast")
     assert "less than forecast" in page
     assert "--traffic" in page
+    write_costs_page(url, (None, None), "UTC", UTC, tmp_path / "costs.html")
+    assert "less than forecast" in (tmp_path / "costs.html").read_text(encoding="utf-8")
     assert "The rule table decided" not in page, "the whole log has no earlier period"
 
 
