@@ -60,4 +60,4 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562: whatever the packa
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__, *_OFFLINE])
+    return sorted([*__all__, *_OFFLINE])
